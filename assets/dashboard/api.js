@@ -1,0 +1,57 @@
+// HTTP with the token, and where the token lives. Knows paths and status codes,
+// nothing of what the answers mean.
+
+const KEY = 'agenthub.token';
+let held = null;
+
+/** The token from the URL's fragment wins and is taken out of the address bar and the history. */
+export function takeToken() {
+  const m = /[#&]token=([^&]+)/.exec(location.hash);
+  if (m) {
+    keepToken(decodeURIComponent(m[1]));
+    history.replaceState(null, '', location.pathname + '#/now');
+  }
+  return !!m;
+}
+
+export function keepToken(t) {
+  held = t;
+  try { localStorage.setItem(KEY, t); } catch { /* private window: this tab only */ }
+}
+
+export function token() {
+  try { return localStorage.getItem(KEY) || held; } catch { return held; }
+}
+
+export class Failure extends Error {
+  constructor(status, code, message) { super(message); this.status = status; this.code = code; }
+}
+
+let locked = () => {};
+export const onLocked = f => { locked = f; };
+
+async function call(method, path, body) {
+  const headers = {};
+  if (token()) headers.Authorization = 'Bearer ' + token();
+  if (body) headers['Content-Type'] = 'application/json';
+  let res;
+  try {
+    res = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(15000) });
+  } catch (e) {
+    throw new Failure(0, 'UNREACHABLE', e.name === 'TimeoutError' ? 'The hub did not answer in 15 s.' : 'The hub does not answer.');
+  }
+  if (res.ok) return res.json();
+  const err = (await res.json().catch(() => ({}))).error || {};
+  if (res.status === 401) locked();
+  throw new Failure(res.status, err.code, err.message || 'The hub answered ' + res.status + '.');
+}
+
+const query = q => {
+  const p = new URLSearchParams();
+  for (const k in q) if (q[k] != null && q[k] !== '') p.set(k, q[k]);
+  return String(p) && '?' + p;
+};
+
+export const get = (path, q) => call('GET', '/api/' + path + query(q));
+export const post = (path, body) => call('POST', '/api/' + path, body);
+export const enc = encodeURIComponent;

@@ -1,0 +1,158 @@
+// Small helpers over the DOM, and the two lists everything is shown in:
+//   List  rows of one height, recycled: thousands of items, a screenful of nodes
+//   Log   rows of any height, a moving window over an array that grows at both ends
+// Text goes in through text nodes only. No state of the application in here.
+
+/** h('p.facts', {title}, kids…); attributes may be left out, `on…` are listeners. */
+export function h(what, props, ...kids) {
+  const [tag, name] = what.split('.'), e = document.createElement(tag);
+  if (name) e.className = name;
+  if (props instanceof Node || typeof props === 'string') e.append(props);
+  else for (const k in props) k.startsWith('on') ? e.addEventListener(k.slice(2), props[k]) : e.setAttribute(k, props[k]);
+  e.append(...kids);
+  return e;
+}
+
+/** Reuses the text node: replacing it leaves thousands of dead nodes a second. */
+export function text(e, s) {
+  const n = e.firstChild;
+  if (!n) { if (s) e.append(s); } else if (n.data !== s) n.data = s;
+}
+export function attr(e, k, v) {
+  if (v == null) e.removeAttribute(k);
+  else if (e.getAttribute(k) !== String(v)) e.setAttribute(k, v);
+}
+export const hide = (e, yes) => { if (e.hidden !== !!yes) e.hidden = !!yes; };
+
+export class List {
+  /** make() → element whose first child is the link; fill(link, item). */
+  constructor({ label, height, make, fill, key, end }) {
+    Object.assign(this, { height, make, fill, key, items: [], live: new Map(), view: 0, hand: -1e9 });
+    this.space = h('div.space', { role: 'list', 'aria-label': label });
+    const r = this.root = h('div.list', this.space), hand = () => { this.hand = performance.now(); };
+    r.onscroll = () => {
+      this.soon();
+      if (end && r.scrollTop + this.view > this.items.length * height - 600) end();
+    };
+    r.onpointermove = hand;
+    r.onkeydown = e => { hand(); this.keys(e); };
+    new ResizeObserver(() => { this.view = r.clientHeight; this.soon(); }).observe(r);
+  }
+
+  /** A hand was in the list a moment ago: it must not be reordered now. */
+  held() { return performance.now() - this.hand < 2500; }
+
+  soon() { this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.paint(); }); }
+
+  paint(items = this.items, current = this.current) {
+    this.items = items; this.current = current;
+    const { height, live, space } = this, n = items.length, want = new Map(), free = [];
+    const from = Math.max(0, Math.floor(this.root.scrollTop / height) - 4), to = Math.min(n, from + Math.ceil(this.view / height) + 8);
+    if (this.n !== n) { this.n = n; space.style.height = n * height + 'px'; }
+    for (let i = from; i < to; i++) want.set(this.key(items[i]), i);
+    // The focused row is never recycled: focus must not move by itself.
+    for (const [k, e] of live) if (!want.has(k) && !e.contains(document.activeElement)) { live.delete(k); free.push(e); }
+    // One stop for Tab in the whole list; arrows do the rest.
+    const stop = [this.at, current].find(k => want.has(k)) ?? want.keys().next().value;
+    for (const [k, i] of want) {
+      let e = live.get(k) || free.pop();
+      if (!e) { e = h('div.row', { role: 'listitem' }, this.make()); space.append(e); }
+      live.set(k, e);
+      if (e.at !== i) { e.at = i; e.style.transform = `translateY(${i * height}px)`; attr(e, 'aria-posinset', i + 1); }
+      attr(e, 'aria-setsize', n);
+      const a = e.firstChild, tab = k === stop ? 0 : -1;
+      this.fill(a, items[i]);
+      if (a.tabIndex !== tab) a.tabIndex = tab;
+      attr(a, 'aria-current', k === current ? 'true' : null);
+    }
+    for (const e of free) e.remove();
+  }
+
+  keys(e) {
+    const row = e.target.closest('.row');
+    if (!row || e.ctrlKey || e.metaKey || e.altKey) return;
+    const { height, root, view, items } = this, page = Math.floor(view / height) || 1, at = row.at;
+    let i = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, Home: 0, End: 1e9, PageDown: at + page, PageUp: at - page }[e.key];
+    if (i == null) return;
+    e.preventDefault();
+    i = Math.max(0, Math.min(items.length - 1, i));
+    root.scrollTop = Math.min(i * height, Math.max(root.scrollTop, (i + 1) * height - view));
+    this.at = this.key(items[i]);
+    this.paint();
+    this.live.get(this.at).firstChild.focus({ preventScroll: true });
+  }
+}
+
+const WINDOW = 80, STEP = 40;
+
+export class Log {
+  /** rows: array with `base` (number of its first row) and `gen` (changes when it starts
+   *  anew); a row's `v` changes when it must be drawn again. */
+  constructor({ label, live, make, fill, older }) {
+    Object.assign(this, { make, fill, older, a: 0, b: 0, from: 0, seen: 0, follow: true });
+    this.body = h('div.logbody');
+    this.box = h('div.log', { role: 'log', 'aria-label': label, 'aria-live': live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
+    this.jump = h('button.jump', { type: 'button', onclick: () => this.tail() });
+    this.root = h('div.logwrap', this.box, this.jump);
+    new ResizeObserver(() => this.follow && this.down()).observe(this.box);
+  }
+
+  tail() { this.follow = true; this.paint(); }
+  down() { this.box.scrollTop = this.box.scrollHeight; }
+
+  scrolled() {
+    const { box, rows } = this;
+    if (!rows) return;
+    const hi = rows.base + rows.length, below = box.scrollHeight - box.scrollTop - box.clientHeight;
+    // Against what is drawn, not what is there: rows come in between a frame and its scroll event.
+    this.follow = below < 30 && this.b >= this.hi;
+    if (box.scrollTop < 500) {
+      if (this.a > rows.base) { this.a -= STEP; this.b = this.a + WINDOW; } else this.older();
+    } else if (below < 500 && this.b < hi) { this.b += STEP; this.a = this.b - WINDOW; }
+    this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.paint(); });
+  }
+
+  paint(rows = this.rows) {
+    if (!rows) return;
+    const { body, box } = this, lo = rows.base, hi = this.hi = lo + rows.length;
+    if (rows !== this.rows || rows.gen !== this.gen) {
+      this.rows = rows; this.gen = rows.gen; this.follow = true;
+      body.replaceChildren();
+    }
+    if (this.follow) { this.b = this.seen = hi; this.a = Math.max(lo, hi - WINDOW); } else {
+      this.a = Math.max(lo, Math.min(this.a, hi));
+      this.b = Math.min(hi, this.a + WINDOW);
+    }
+    // What is being read stays where it is: remember one row, put it back after the change.
+    const n = body.children.length, keep = !this.follow && body.children[Math.min(n - 1, Math.max(0, this.a - this.from))];
+    const was = keep && keep.offsetTop - box.scrollTop, pool = [];
+    let da = this.from, db = da + n;
+    const cut = e => { pool.push(e); e.remove(); };
+    while (db > da && (da < this.a || da >= this.b)) { cut(body.firstChild); da++; }
+    while (db > da && db > this.b) { cut(body.lastChild); db--; }
+    if (da === db) da = db = this.a;
+    const draw = (e, i) => {
+      const row = rows[i - lo], prev = rows[i - lo - 1];
+      if (e.row === row && e.v === row.v && e.p === prev && !row.ticking) return e;
+      e.row = row; e.v = row.v; e.p = prev;
+      this.fill(e, row, prev);
+      return e;
+    };
+    const put = (from, to, at) => {
+      const some = document.createDocumentFragment();
+      for (let i = from; i < to; i++) some.append(draw(pool.pop() || this.make(), i));
+      body.insertBefore(some, at);
+    };
+    let i = da;
+    for (const e of body.children) draw(e, i++);
+    put(this.a, da, body.firstChild);
+    put(db, this.b, null);
+    this.from = this.a;
+    if (this.follow) this.down();
+    else if (keep && keep.parentNode) box.scrollTop = keep.offsetTop - was;
+    hide(this.jump, this.follow);
+    // At the very top no scroll event comes any more: an older page that arrived is shown now.
+    if (!this.follow && this.a > lo && box.scrollTop < 500) this.scrolled();
+    if (!this.follow) text(this.jump, hi > this.seen ? hi - this.seen + ' new ↓' : 'Latest ↓');
+  }
+}

@@ -1,0 +1,65 @@
+// How values are written: numbers, money, times, and text that came from agents.
+// Pure functions over strings and numbers; nothing here touches the document.
+
+const pad = n => String(n).padStart(2, '0');
+
+export function num(n) {
+  n = +n || 0;
+  return n < 1e3 ? String(n) : n < 1e6 ? (n / 1e3).toFixed(n < 1e5 ? 1 : 0) + 'k' : (n / 1e6).toFixed(n < 1e8 ? 1 : 0) + 'M';
+}
+export const money = n => (n > 0 && n < 0.01 ? '<$0.01' : '$' + (+n || 0).toFixed(2));
+export const size = n => (n < 1e6 ? Math.ceil(n / 1024) + ' KB' : (n / 1048576).toFixed(1) + ' MB');
+
+/** Seconds as a running clock: 0:07, 12:40, 3:05:00. */
+export function dur(s) {
+  s = Math.max(0, Math.round(s));
+  const m = Math.floor(s / 60) % 60, h = Math.floor(s / 3600);
+  return (h ? h + ':' + pad(m) : m) + ':' + pad(s % 60);
+}
+
+export const clock = ms => new Date(ms).toTimeString().slice(0, 8);
+export const full = ms => (ms ? new Date(ms).toLocaleString() : '');
+const day = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short' });
+
+/** Age in one short word. Writers' clocks may run ahead: the future is "now". */
+export function ago(ms) {
+  if (!ms) return '';
+  const s = Math.floor((Date.now() - ms) / 1e3);
+  return s < 5 ? 'now' : s < 60 ? s + ' s' : s < 3600 ? Math.floor(s / 60) + ' min' : s < 86400 ? Math.floor(s / 3600) + ' h' : day.format(ms);
+}
+
+// Text from agents is hostile: colour codes go, and what could hide or reorder text is made visible.
+const ansi = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])/g;
+const odd = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+const show = c => (c === '\r' ? '' : '\u27e8' + c.charCodeAt(0).toString(16).padStart(4, '0') + '\u27e9');
+
+export function safe(s, max = 20000) {
+  s = String(s ?? '');
+  if (s.length > max) s = s.slice(0, max) + '\n\u2026 ' + num(s.length - max) + ' more characters';
+  return s.replace(ansi, '').replace(odd, show);
+}
+
+/** The beginning of a text on one line, for lists. */
+export const line = (s, max = 160) => safe(String(s ?? '').slice(0, max)).replace(/\s+/g, ' ').trim();
+
+/** A tool's input, which is JSON more often than not: its most telling value. */
+export function brief(s) {
+  if (s && s[0] === '{') try {
+    const o = JSON.parse(s), v = o.command ?? o.file_path ?? o.path ?? o.pattern ?? o.query ?? o.url ?? Object.values(o)[0];
+    if (v != null) s = typeof v === 'object' ? JSON.stringify(v) : v;
+  } catch { /* cut, or not JSON: as it is */ }
+  return line(s);
+}
+export function pretty(s) {
+  if (/^[[{]/.test(s)) try { s = JSON.stringify(JSON.parse(s), null, 2); } catch { /* as it is */ }
+  return safe(s);
+}
+
+/** Two letters and one of five colours make a name easy to find again. */
+export function mark(name) {
+  const p = name.match(/[\p{L}\p{N}]+/gu) || ['?'];
+  let hue = 7;
+  for (const c of name) hue = (hue * 31 + c.codePointAt(0)) >>> 0;
+  const a = [...p[0]];
+  return { letters: (a[0] + (p[1] ? [...p[1]][0] : a[1] || '')).toLowerCase(), hue: hue % 5 };
+}

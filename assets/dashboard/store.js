@@ -1,0 +1,230 @@
+// The one state of the page, how an event changes it, and when to paint.
+// Every event costs O(1); views read the state once per animation frame. All is bounded:
+// logs are kept for the threads and tasks last opened, mail for the mailboxes opened.
+// What is missing is asked for through `wants`, which sync.js fills.
+
+export const state = {
+  conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, status: null, notice: '',
+  threads: new Map(), tasks: new Map(), agents: new Map(), telemetry: new Map(),
+  boxes: new Map(), logs: new Map(), runs: new Map(), doing: new Map(), feed: [],
+};
+export const wants = {};
+
+const FEED = 300, LOG = 5000, MAIL = 1000, OPEN = 4, THREADS = 2000;
+
+// ---- paint: one frame, whatever came in since the last ----
+
+let dirty = new Set(), painter, frame = 0, serial = 0;
+export const onPaint = f => { painter = f; };
+
+export function touch(topic) {
+  dirty.add(topic);
+  frame ||= requestAnimationFrame(() => {
+    const seen = dirty;
+    frame = 0; dirty = new Set();
+    painter(seen);
+  });
+}
+
+/** A sorted list, made anew at most four times a second and never under a person's hand. */
+export function ordering(topic, build) {
+  let list = [], at = -1e9, stale = true, timer = 0;
+  return (seen, held) => {
+    if (seen.has(topic) || seen.has('all')) stale = true;
+    const now = performance.now();
+    if (stale && !(held && list.length) && now - at > 250) { list = build(); at = now; stale = false; }
+    if (stale) timer ||= setTimeout(() => { timer = 0; touch('tick'); }, 260);
+    return list;
+  };
+}
+
+/** Events in each of the last 60 seconds, oldest first; the last is still filling. */
+export const rates = new Array(60).fill(0);
+export function tick() { rates.shift(); rates.push(0); touch('tick'); }
+
+export function reset() {
+  for (const k in state) if (state[k] instanceof Map) state[k].clear();
+  state.feed = [];
+  state.loaded = false;
+  touch('all');
+}
+
+/** Maps keep insertion order: the first key is the one opened longest ago. */
+export function open(map, id, make) {
+  const it = map.get(id) || make(id);
+  map.delete(id);
+  map.set(id, it);
+  if (map.size > OPEN) map.delete(map.keys().next().value);
+  return it;
+}
+const Rows = () => Object.assign([], { base: 0, gen: ++serial, all: false });
+
+// ---- events ----
+
+export function apply(ev) {
+  const d = ev.data || {}, t = d.created_at || ev.timestamp;
+  rates[59]++;
+  switch (ev.type) {
+    case 'message': return message(d);
+    case 'batch': return d.messages.forEach(message);
+    case 'thread_state': return void thread({ ...d, id: d.thread_id });
+    case 'inbox_message': return mail(d);
+    case 'telemetry': return telemetry(d, t);
+    case 'task_stream': return step(d, t);
+  }
+}
+
+function feed(type, t, row) {
+  state.feed.unshift({ k: ++serial, type, t, row });
+  if (state.feed.length > FEED) state.feed.length = FEED;
+  touch('feed');
+}
+
+function active(id, t) {
+  if (!id || id === 'human') return;
+  const a = state.agents.get(id);
+  if (!a) { state.agents.set(id, { id, last_active_at: t }); wants.agents(); } else if (t > a.last_active_at) a.last_active_at = t;
+  touch('agents');
+}
+
+export function agent(row) {
+  const at = Math.max(row.last_active_at, state.agents.get(row.id)?.last_active_at || 0);
+  state.agents.set(row.id, { ...row, last_active_at: at });
+  touch('agents');
+}
+
+export function thread(d) {
+  const { threads } = state;
+  let t = threads.get(d.id);
+  if (!t) {
+    // `fed`: up to which message the activity list has been told. A row from HTTP is no news.
+    threads.set(d.id, t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 });
+    if (threads.size > THREADS) threads.delete(threads.keys().next().value);
+  }
+  // thread_state may be coalesced and come after newer messages: these two only move forward.
+  const last_seq = Math.max(t.last_seq, d.last_seq || 0), at = d.updated_at || 0;
+  Object.assign(t, d, { last_seq, updated_at: Math.max(t.updated_at, typeof at === 'string' ? Date.parse(at) || 0 : at) });
+  touch('threads');
+  return t;
+}
+
+export function message(m) {
+  const t = m.created_at, th = thread({ id: m.thread_id, last_seq: m.message_seq, updated_at: t });
+  if (m.message_seq > th.fed) {
+    th.fed = m.message_seq;
+    th.preview = m;
+    if (m.from_type !== 'human') active(m.from_id, t);
+    feed('message', t, m);
+  }
+  const log = state.logs.get(m.thread_id);
+  if (log && !log.loading) into(log, m);
+}
+
+/** Rows of a log are consecutive by number; `base` is the first one's. */
+export const newLog = id => ({ id, rows: Rows(), loading: true });
+export const end = log => log.rows.base + log.rows.length - 1;
+export function into(log, e) {
+  const { rows } = log, seq = e.message_seq, row = { e, v: ++serial };
+  if (!rows.length) rows.base = seq;
+  if (seq > end(log) + 1) wants.log(log);
+  else if (seq > end(log)) { rows.push(row); trim(rows); } else if (seq >= rows.base) rows[seq - rows.base] = row;
+  touch('log');
+}
+function trim(rows) {
+  if (rows.length > LOG + 1000) { rows.splice(0, 1000); rows.base += 1000; rows.all = false; }
+}
+export function olderLog({ rows }, items) {
+  rows.unshift(...items.map(e => ({ e, v: ++serial })));
+  rows.base -= items.length;
+}
+
+// ---- mail ----
+
+export function box(name) {
+  const { boxes } = state;
+  if (!boxes.has(name)) boxes.set(name, { name, unread: 0, rows: null, next: null });
+  return boxes.get(name);
+}
+
+export function mail(m) {
+  for (const b of state.boxes.values()) {
+    if (!b.rows || (b.name !== '*' && b.name !== m.to_inbox && m.to_inbox !== 'all')) continue;
+    b.rows.set(m.id, { ...b.rows.get(m.id), ...m });
+    if (b.rows.size > MAIL) b.rows.delete(b.rows.keys().next().value);
+  }
+  box(m.to_inbox);
+  active(m.from_agent, m.created_at);
+  // The same row comes again when its state changes: that is no new mail.
+  if (m.status === 'unread' && !state.feed.some(f => f.row.id === m.id)) feed('mail', m.created_at, m);
+  wants.boxes();
+  touch('inbox');
+}
+
+/** What a mailbox shows, newest first. */
+export function letters(name) {
+  const rows = state.boxes.get(name)?.rows, now = Date.now();
+  return rows ? [...rows.values()].filter(m => m.status !== 'deleted' && !(m.expires_at && m.expires_at < now)).sort((a, b) => b.created_at - a.created_at) : [];
+}
+/** What waits for the person. */
+export const waiting = () => letters('human').filter(m => m.status === 'unread');
+
+// ---- telemetry and tasks ----
+
+export function telemetry(d, t) {
+  const row = { ...state.telemetry.get(d.instance_id), ...d, at: t };
+  state.telemetry.set(d.instance_id, row);
+  if (!row.agent_id) wants.telemetry();
+  active(row.agent_id, t);
+  touch('agents');
+}
+
+function step(d, t) {
+  const id = d.task_id, e = { ...d, created_at: t }, type = d.stream_type;
+  let k = state.tasks.get(id);
+  if (!k) state.tasks.set(id, k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0 });
+  if (!(e.id <= k.last_id)) {
+    k.last_id = e.id || 0; k.updated_at = t;
+    k.turns = Math.max(k.turns, e.turn_num || 0);
+    for (const f of ['agent_id', 'workspace', 'directive', 'status']) if (e[f]) k[f] = e[f];
+    k.status ||= 'running';
+  }
+  // Sums are the hub's business: it is asked again when a turn or the task ends.
+  if (type === 'turn_end' || type === 'status' || type === 'error') wants.tasks();
+  e.agent_id ||= k.agent_id;
+  if (e.agent_id) state.doing.set(e.agent_id, e);
+  active(e.agent_id, t);
+  feed('task', t, e);
+  touch('tasks');
+  const run = state.runs.get(id);
+  // Without an id nothing can be told apart: the row is then only a hint to read on.
+  if (run) !e.id ? wants.run(run) : run.busy || run.loading ? run.pending.push(e) : fold(run, e);
+}
+
+export const newRun = id => ({ id, rows: Rows(), last: 0, first: 0, calls: new Map(), pending: [], loading: true });
+
+/** One more event at the end. */
+export function fold(run, e) {
+  if (e.id <= run.last) return;
+  run.last = e.id;
+  run.first ||= e.id;
+  pair(run.calls, run.rows, e);
+  trim(run.rows);
+  touch('run');
+}
+/** A page of older events, ascending, before the first. */
+export function olderRun(run, items) {
+  const calls = new Map(), rows = [];
+  for (const e of items) pair(calls, rows, e);
+  if (items.length) run.first = items[0].id;
+  run.rows.unshift(...rows);
+  run.rows.base -= rows.length;
+}
+/** A tool's result joins the row of its call. */
+function pair(calls, rows, e) {
+  const key = e.call_id || 'tool ' + e.tool_name, call = e.stream_type === 'tool_result' && calls.get(key);
+  if (call) { call.result = e; call.v = ++serial; call.ticking = false; calls.delete(key); return; }
+  const row = { e, v: ++serial };
+  rows.push(row);
+  if (e.stream_type === 'tool_use') calls.set(key, row);
+  if (calls.size > 500) calls.delete(calls.keys().next().value);
+}

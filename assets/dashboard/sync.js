@@ -1,0 +1,234 @@
+// Keeps the store true: snapshots by HTTP, the socket's events on top, and what the
+// person sends. The only module that uses both api.js and socket.js.
+// While a snapshot loads, events wait: it is never older than the hello before it, so
+// applying them afterwards ends at the file's state. Rows are told apart by message_seq
+// and id.
+
+import * as S from './store.js';
+import { state, touch, wants } from './store.js';
+import { get, post, enc, onLocked, token } from './api.js';
+import * as socket from './socket.js';
+
+const PAGE = 200, TOP = Number.MAX_SAFE_INTEGER;
+const messages = log => 'threads/' + enc(log.id) + '/messages', steps = run => 'tasks/' + enc(run.id) + '/events';
+let held = null, round = 0, plain = false, caught = 0;
+
+export function start() {
+  onLocked(lock);
+  socket.start({
+    state(s, at = 0) { state.conn = { state: s, at }; touch('conn'); },
+    ready, events, refused: lock,
+    // A refused handshake looks like any other close: HTTP says whether it was the token.
+    probe: () => get('status').catch(() => {}),
+    lost() { notice('The hub’s file was replaced. Everything here was reloaded from the new one.'); S.reset(); },
+    error(e) { if (!e.temporary) notice(e.message || e.code); },
+  });
+  setInterval(() => document.hidden || wants.status(), 15000);
+  // Without a token only a hub that wants none may be tried; HTTP knows, and locks if not.
+  if (token()) socket.resume(); else get('status').catch(() => {}).then(() => state.locked || socket.resume());
+}
+
+export function unlock() {
+  state.locked = false;
+  touch('all');
+  socket.resume();
+}
+function lock() {
+  state.locked = true;
+  socket.stop();
+  touch('all');
+}
+export function notice(text) { state.notice = text; touch('notice'); }
+
+function events(list) {
+  caught += list.length;
+  if (held) held.push(...list); else list.forEach(S.apply);
+}
+
+async function ready({ resumed, hello, gap }) {
+  plain = !hello;
+  caught = 0;
+  if (resumed && state.loaded) {
+    // What the socket does not carry, or carries only the latest of.
+    for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks']) wants[k]();
+    if (gap > 3000) setTimeout(() => { state.back = caught; touch('back'); }, 1200);
+    return;
+  }
+  const mine = ++round;
+  held = [];
+  try { await load(); } catch (e) {
+    if (mine !== round || state.locked) return;
+    notice('Loading failed: ' + e.message + ' Trying again.');
+    setTimeout(() => mine === round && socket.restart(), 2000);
+    return;
+  }
+  if (mine !== round) return;
+  state.loaded = true;
+  const late = held;
+  held = null;
+  late.forEach(S.apply);
+  touch('all');
+}
+
+const SHOWN = { threads: S.thread, agents: S.agent, telemetry: t => S.telemetry(t, t.created_at), inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }) };
+const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
+
+async function load() {
+  const [status, threads, inboxes, mine, agents, telemetry, tasks] = await Promise.all([
+    get('status'), get('threads', { limit: PAGE }), get('inboxes'), get('inbox', { inbox: 'human', limit: PAGE }),
+    get('agents'), get('telemetry'), get('tasks', { limit: PAGE }),
+  ]);
+  for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
+  state.status = status;
+  show('threads', threads); show('inboxes', inboxes); show('agents', agents); show('telemetry', telemetry);
+  state.olderThreads = { next: threads.next };
+  fill(S.box('human'), mine);
+  for (const t of tasks.items) state.tasks.set(t.task_id, t);
+  for (const log of state.logs.values()) loadLog(log);
+  for (const run of state.runs.values()) loadRun(run);
+}
+
+// ---- asked for by the store, each at most every so often ----
+
+function calm(ms, f) {
+  let timer = 0;
+  return () => { timer ||= setTimeout(() => { timer = 0; if (state.loaded && !state.locked) f().catch(() => {}); }, ms); };
+}
+wants.status = calm(0, async () => { state.status = await get('status'); touch('conn'); });
+wants.agents = calm(1000, async () => show('agents', await get('agents')));
+wants.telemetry = calm(1000, async () => show('telemetry', await get('telemetry')));
+wants.boxes = calm(700, async () => { show('inboxes', await get('inboxes')); touch('inbox'); });
+wants.tasks = calm(3000, async () => {
+  for (const t of (await get('tasks', { limit: PAGE })).items) {
+    const old = state.tasks.get(t.task_id);
+    // The answer may be older than events already applied: then only its sums count.
+    if (!old || t.last_id >= old.last_id) state.tasks.set(t.task_id, t);
+    else Object.assign(old, { tokens_in: t.tokens_in, tokens_out: t.tokens_out, cost: t.cost });
+  }
+  touch('tasks');
+});
+wants.log = catchUp;
+wants.run = run => { run.timer ||= setTimeout(() => { run.timer = 0; readOn(run, { after: run.last }); }, 250); };
+
+/** The next older page of something, one at a time; a failure is asked again by scrolling on. */
+async function page(it, ask, put) {
+  if (it.paging) return;
+  it.paging = true;
+  try { put(await ask()); } catch { /* see above */ }
+  it.paging = false;
+}
+
+// ---- threads ----
+
+export function openThread(id) {
+  const log = S.open(state.logs, id, S.newLog);
+  if (log.loading && !log.busy && state.loaded) loadLog(log);
+  return log;
+}
+
+async function loadLog(log) {
+  Object.assign(log, S.newLog(log.id), { busy: true, error: '' });
+  try {
+    const r = await get(messages(log), { before_seq: TOP, limit: 100 });
+    log.rows.all = r.items.length < 100;
+    for (const m of r.items) S.into(log, m);
+  } catch (e) { if (e.status !== 404) log.error = e.message; log.rows.all = true; }
+  log.busy = log.loading = false;
+  touch('log');
+  // A plain server tells a thread's news to its subscribers alone.
+  if (plain) socket.send('subscribe', { thread_id: log.id, from_seq: Math.max(0, S.end(log)) });
+  if (!log.error) catchUp(log);
+}
+
+/** Reads on from the last message until nothing is missing. */
+async function catchUp(log) {
+  const behind = () => (state.threads.get(log.id)?.last_seq || 0) > S.end(log);
+  if (log.loading || !behind()) return;
+  log.loading = true;
+  try {
+    // An empty page while the thread is ahead: a live row fell between two reads. Look again.
+    for (let dry = 0; dry < 3 && behind();) {
+      const r = await get(messages(log), { from_seq: Math.max(0, S.end(log)), limit: 500 });
+      for (const m of r.items) S.into(log, m);
+      dry = r.items.length ? 0 : dry + 1;
+    }
+  } catch { /* the next message asks again */ }
+  log.loading = false;
+  touch('log');
+}
+
+export function olderMessages(log) {
+  const { rows } = log;
+  if (!rows.all && rows.length && !log.loading) page(rows, () => get(messages(log), { before_seq: rows.base, limit: 100 }), r => {
+    rows.all = r.items.length < 100;
+    S.olderLog({ rows }, r.items);
+    touch('log');
+  });
+}
+
+export function olderThreads() {
+  const o = state.olderThreads;
+  if (o?.next) page(o, () => get('threads', { limit: PAGE, before: o.next }), r => { show('threads', r); o.next = r.next; });
+}
+
+export const say = async (id, body) => S.message(await post(messages({ id }), body));
+
+// ---- tasks ----
+
+export function openTask(id) {
+  const run = S.open(state.runs, id, S.newRun);
+  if (run.loading && !run.busy && state.loaded) loadRun(run);
+  return run;
+}
+function loadRun(run) {
+  Object.assign(run, S.newRun(run.id), { error: '' });
+  return readOn(run, { before: TOP });
+}
+
+/** Live rows wait while a page is read: a task's ids have gaps, order is all there is. */
+async function readOn(run, q) {
+  if (run.busy) return;
+  run.busy = true;
+  try {
+    const r = await get(steps(run), { ...q, limit: PAGE });
+    if (q.before) run.rows.all = r.items.length < PAGE;
+    else if (r.items.length === PAGE) wants.run(run);
+    for (const e of r.items) S.fold(run, e);
+  } catch (e) { if (e.status !== 404) run.error = e.message; }
+  run.busy = run.loading = false;
+  for (const e of run.pending.splice(0)) S.fold(run, e);
+  touch('run');
+}
+
+export function olderEvents(run) {
+  const { rows } = run;
+  if (!rows.all && run.first) page(rows, () => get(steps(run), { before: run.first, limit: PAGE }), r => {
+    rows.all = r.items.length < PAGE;
+    if (rows === run.rows) S.olderRun(run, r.items);
+    touch('run');
+  });
+}
+
+// ---- mail ----
+
+const mailbox = (name, before) => get('inbox', { inbox: name === '*' ? '' : name, limit: PAGE, before });
+
+/** Newest first on the wire; the map is oldest first, so that its cap drops the oldest. */
+function fill(b, r) {
+  b.rows = new Map([...r.items.reverse().map(m => [m.id, m]), ...(b.rows || [])]);
+  b.next = r.next; b.filled = true;
+  touch('inbox');
+}
+/** '*' is every mailbox. */
+export function openBox(name) {
+  const b = S.box(name);
+  if (b.filled || !state.loaded) return;
+  b.rows ||= new Map(); // from here on live mail is kept: the answer may be older
+  page(b, () => mailbox(name), r => fill(b, r));
+}
+export function olderMail(name) {
+  const b = S.box(name);
+  if (b.next) page(b, () => mailbox(name, b.next), r => fill(b, r));
+}
+
+export async function sendMail(body) { const row = await post('inbox', body); S.mail(row); return row; }

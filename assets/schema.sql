@@ -1,0 +1,709 @@
+-- agenthub: the file that agents share. Schema version 1.
+--
+-- Any program that can open SQLite is an agent. There is nothing to install and nothing to ask first:
+--
+--   INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green');
+--
+-- is a complete agent. From a shell:
+--
+--   sqlite3 -cmd '.timeout 5000' "$(agenthub path)" \
+--     "INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')"
+--
+-- A hub that is running shows the row at once. One that is not will show it when it starts: the file is the truth.
+--
+-- What to write where
+--   messages        what is said in a thread, to everybody who follows it
+--   inbox_messages  mail: from one agent to one inbox, unread until it is read ('human' is the person, 'all' is everyone)
+--   telemetry       what a process has used so far: turns, tokens, money. Running totals, not differences
+--   task_stream     what an agent does, step by step: text, tool calls, results
+--   threads, agents rows appear here by themselves. Write to them to set a title, a label or a status
+--   receipts        who was offered, has seen and has acknowledged which mail
+--   subscriptions, changes, hub   the hub's own. Read them if you like; leave them alone
+--
+-- How to write
+--   * Name the columns you know and leave out the rest: every column that is not called "required" below has a
+--     default, and an explicit NULL counts as left out. Never supply the integer primary key (n, or id in telemetry
+--     and task_stream) nor message_seq: the file counts.
+--   * Write one autocommit INSERT, or open the transaction with BEGIN IMMEDIATE. A plain BEGIN that has read something
+--     can fail for good when another agent writes meanwhile.
+--   * Set a busy timeout of 5000 ms. Many libraries do it for you; the sqlite3 shell waits 0 ms.
+--   * PRAGMA synchronous=FULL if a row must survive a power cut. Without it a row survives every crash but that one.
+--   * Leave no transaction open while you wait for a model, a person or the network: others cannot write meanwhile.
+--   * To be safe to repeat, choose the id yourself and say INSERT OR IGNORE: a second try changes nothing.
+--   * Triggers number a row after it is inserted, so RETURNING does not know message_seq yet. Read it back by id:
+--     SELECT message_seq FROM messages WHERE id = ?.
+--   * Never open, copy or lock this file by other means than SQLite. For a copy there is `agenthub backup`.
+--
+-- What you can rely on, whatever library, pragma or conflict clause another writer uses
+--   * message_seq is 1, 2, 3 … in each thread and changes.seq is 1, 2, 3 … in the file: commit order, no gap, never
+--     used twice. A message to a thread nobody has seen creates the thread; an agent's first row creates the agent.
+--   * What a row says never changes. Only the columns marked "state" do, by UPDATE, and each such change is in the log.
+--     There is no DELETE: messages.deleted_at and inbox_messages.expires_at hide, and `agenthub prune` clears old rows away.
+--   * INSERT with an id that exists fails. OR IGNORE and ON CONFLICT do what they say, without using up a number.
+--     OR REPLACE fails.
+--   * What cannot be stored fails aloud, with the table and the column in the message, even under OR IGNORE: a required
+--     column that is empty, a text over 1 MiB (1,048,576 bytes), a blob where text belongs, text or a fraction where an
+--     integer belongs, an integer beyond a quadrillion (10^15; a time in micro- or nanoseconds is one). A number in
+--     quotes is a number.
+--   * The words listed for kind, status and the like are the ones the hub knows. Others are kept as they are.
+--
+-- All times are Unix time in milliseconds, as integers. All text is UTF-8.
+-- Works for writers from SQLite 3.26 (December 2018) on, with or without JSON and full-text search.
+
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Tables. No NOT NULL and no CHECK: under OR IGNORE they would drop a row without a word, so triggers refuse it aloud.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE threads (
+  n               INTEGER PRIMARY KEY,
+  id              TEXT UNIQUE,                -- required: any name, such as 'build'
+  title           TEXT DEFAULT '',            -- state
+  created_at      INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+  created_by_type TEXT DEFAULT 'agent',       -- as messages.from_type
+  created_by_id   TEXT DEFAULT '',
+  status          TEXT DEFAULT 'active',      -- state: active, paused, resolved, archived
+  context_json    TEXT,                       -- state: {"target_agent": …, "workspace": …}
+  last_seq        INTEGER DEFAULT 0,          -- the message_seq of the newest message; the file keeps it
+  updated_at      INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+                                              -- when the newest message or change of state was written; the file keeps it
+);
+
+CREATE TABLE messages (
+  n               INTEGER PRIMARY KEY,
+  thread_id       TEXT,                       -- required: threads.id; an unknown one creates the thread
+  from_id         TEXT,                       -- required: the name of whoever speaks
+  id              TEXT UNIQUE DEFAULT (lower(hex(randomblob(16)))),
+  message_seq     INTEGER,                    -- 1, 2, 3 … in its thread; the file assigns it
+  created_at      INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+  from_type       TEXT DEFAULT 'agent',       -- human, agent, system, ailang_instance
+  to_type         TEXT,                       -- as from_type, or broadcast
+  to_id           TEXT,
+  kind            TEXT DEFAULT 'status',      -- directive, question, proposal, status, result
+  subject         TEXT,
+  content         TEXT DEFAULT '',
+  metadata_json   TEXT,
+  reply_to        TEXT,                       -- the id of the message this one answers
+  delivery_state  TEXT DEFAULT 'pending',     -- state
+  business_state  TEXT DEFAULT 'open',        -- state
+  deleted_at      INTEGER                     -- state: once set, the content is not shown; the place stays
+);
+-- Not UNIQUE (OR IGNORE would drop a message, OR REPLACE another one), and without the rows that have no number yet.
+CREATE INDEX messages_thread ON messages(thread_id, message_seq) WHERE message_seq IS NOT NULL;
+
+CREATE TABLE inbox_messages (
+  n                INTEGER PRIMARY KEY,
+  from_agent       TEXT,                      -- required: the name of the sender
+  to_inbox         TEXT,                      -- required: the name of an agent, 'human' or 'all'
+  id               TEXT UNIQUE DEFAULT (lower(hex(randomblob(16)))),
+  message_id       TEXT UNIQUE DEFAULT ('msg_' || lower(hex(randomblob(16)))),
+  correlation_id   TEXT,                      -- the same in a question and in its answers
+  message_type     TEXT DEFAULT 'notification', -- request, response, completion, handoff, info, audit, approval_request, feedback
+  title            TEXT DEFAULT '',
+  payload          TEXT,                      -- the message itself, free text or JSON
+  priority         TEXT DEFAULT 'info',       -- info, action, urgent
+  status           TEXT DEFAULT 'unread',     -- state: unread, read, archived, deleted
+  created_at       INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+  read_at          INTEGER,                   -- state
+  expires_at       INTEGER,                   -- state: once past, listings leave the message out
+  claimed_by       TEXT,                      -- state: the agent that works on it
+  claim_expires_at INTEGER                    -- state: until then nobody else takes it
+);
+CREATE INDEX inbox_messages_list ON inbox_messages(to_inbox, status);
+CREATE INDEX inbox_messages_correlation ON inbox_messages(correlation_id) WHERE correlation_id IS NOT NULL;
+CREATE INDEX inbox_messages_claims ON inbox_messages(claim_expires_at) WHERE claim_expires_at IS NOT NULL;
+
+CREATE TABLE telemetry (
+  id            INTEGER PRIMARY KEY,
+  instance_id   TEXT,                         -- required: one run of one agent; its newest row counts
+  pid           INTEGER,
+  turns         INTEGER,
+  tokens_in     INTEGER,                      -- everything sent to the model, tokens_cached included
+  tokens_out    INTEGER,
+  cost          REAL,                         -- US dollars
+  status        TEXT DEFAULT 'running',       -- running, completed, error
+  duration_sec  INTEGER,
+  agent_id      TEXT,                         -- agents.id
+  model         TEXT,
+  tokens_cached INTEGER,
+  cost_source   TEXT,                         -- reported (by the vendor), priced (from a price list), unknown
+  created_at    INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+);
+CREATE INDEX telemetry_instance ON telemetry(instance_id);
+
+CREATE TABLE task_stream (
+  id             INTEGER PRIMARY KEY,
+  task_id        TEXT,                        -- required: one piece of work
+  stream_type    TEXT,                        -- required: turn_start, text, tool_use, tool_result, turn_end, error, status
+  thread_id      TEXT,                        -- threads.id
+  turn_num       INTEGER,
+  text           TEXT,
+  tool_name      TEXT,
+  tool_input     TEXT,
+  tool_output    TEXT,
+  error_msg      TEXT,
+  status         TEXT,                        -- running, completed, failed
+  tokens_in      INTEGER,                     -- of this step. Never add them to telemetry's: they are the same tokens
+  tokens_out     INTEGER,
+  cost           REAL,
+  duration_sec   INTEGER,
+  workspace      TEXT,                        -- the working directory
+  directive      TEXT,                        -- what the agent was asked to do, in short
+  directive_full TEXT,
+  agent_id       TEXT,                        -- agents.id
+  source_type    TEXT,                        -- coordinator, eval, github, direct
+  call_id        TEXT,                        -- joins a tool_use and its tool_result
+  parent_call_id TEXT,                        -- the call within which this one was made
+  model          TEXT,
+  created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+);
+CREATE INDEX task_stream_task ON task_stream(task_id);
+
+CREATE TABLE agents (
+  n              INTEGER PRIMARY KEY,
+  id             TEXT UNIQUE,                 -- required: the agent's name
+  label          TEXT,                        -- state: what people read instead of the name
+  status         TEXT DEFAULT 'idle',         -- state: idle, running, error
+  workspace      TEXT,                        -- state: the working directory
+  pid            INTEGER,                     -- state
+  created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+  last_active_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+                                              -- when it last wrote, to the second; not in the log
+);
+
+CREATE TABLE subscriptions (
+  n             INTEGER PRIMARY KEY,
+  instance_id   TEXT,                         -- required: the client
+  thread_id     TEXT,                         -- required: threads.id
+  from_seq      INTEGER DEFAULT 0,            -- state: where it began
+  subscribed_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)), -- state
+  last_ack_seq  INTEGER DEFAULT 0,            -- state: everything up to here is done with
+  UNIQUE(instance_id, thread_id)
+);
+
+CREATE TABLE receipts (
+  n          INTEGER PRIMARY KEY,
+  message_id TEXT,                            -- required: inbox_messages.message_id
+  reader     TEXT,                            -- required: the agent
+  state      TEXT,                            -- required: offered (put before the model), seen, acked. Each is a row of its own
+  via        TEXT,                            -- how it was offered
+  created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+  UNIQUE(message_id, reader, state)
+);
+
+-- The log: every insert and every change of state, in commit order. Only triggers write it.
+CREATE TABLE changes (
+  seq INTEGER PRIMARY KEY,
+  tbl TEXT,                                   -- threads, messages, inbox_messages, telemetry, task_stream, agents
+  row INTEGER,                                -- the row's n (or id)
+  op  TEXT,                                   -- insert, update
+  tag INTEGER DEFAULT (random() & 4294967295) -- tells this entry from another with the same number in a restored copy
+);
+
+CREATE TABLE hub (
+  key   TEXT PRIMARY KEY,                     -- epoch: this file's own random name. pruning: see DELETE below
+  value
+) WITHOUT ROWID;
+INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
+
+
+-- threads
+
+CREATE TRIGGER threads_duplicate BEFORE INSERT ON threads
+WHEN EXISTS (SELECT 1 FROM threads WHERE n = NEW.n)
+  OR EXISTS (SELECT 1 FROM threads WHERE id = NEW.id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER threads_insert AFTER INSERT ON threads
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM threads WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'threads.n: leave it out, the file counts')
+    WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'threads.id: required, a text of at most 1 MiB')
+    WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.title: a text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'threads.created_at: an integer within 10^15')
+    WHEN NEW.created_by_type >= x'' OR length(CAST(NEW.created_by_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.created_by_type: a text of at most 1 MiB')
+    WHEN NEW.created_by_id >= x'' OR length(CAST(NEW.created_by_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.created_by_id: a text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.status: a text of at most 1 MiB')
+    WHEN NEW.context_json >= x'' OR length(CAST(NEW.context_json AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.context_json: a text of at most 1 MiB')
+    WHEN NEW.updated_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.updated_at <> CAST(NEW.updated_at AS INTEGER) THEN RAISE(ABORT, 'threads.updated_at: an integer within 10^15')
+    WHEN NEW.last_seq <> 0 THEN RAISE(ABORT, 'threads.last_seq: leave it out, the file counts')
+  END;
+  UPDATE threads SET title = coalesce(title, ''),
+      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+      created_by_type = coalesce(created_by_type, 'agent'),
+      created_by_id = coalesce(created_by_id, ''),
+      status = coalesce(status, 'active'),
+      last_seq = coalesce(last_seq, 0),
+      updated_at = coalesce(updated_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+   WHERE n = NEW.n AND (NEW.title IS NULL OR NEW.created_at IS NULL OR NEW.created_by_type IS NULL OR NEW.created_by_id IS NULL OR NEW.status IS NULL OR NEW.last_seq IS NULL OR NEW.updated_at IS NULL);
+  INSERT INTO changes(tbl, row, op) VALUES('threads', NEW.n, 'insert');
+END;
+
+CREATE TRIGGER threads_count AFTER UPDATE ON threads
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> OLD.n THEN RAISE(ABORT, 'threads: what a row says never changes')
+    WHEN NEW.last_seq IS NULL OR NEW.last_seq <> OLD.last_seq AND (NEW.last_seq <> OLD.last_seq + 1 OR NOT EXISTS (SELECT 1 FROM messages WHERE thread_id = NEW.id AND message_seq = NEW.last_seq)) THEN RAISE(ABORT, 'messages.message_seq: the next number of its thread, or leave it out (threads.last_seq follows by itself)')
+    WHEN NEW.updated_at IS NULL OR NEW.updated_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.updated_at <> CAST(NEW.updated_at AS INTEGER) THEN RAISE(ABORT, 'threads.updated_at: an integer within 10^15')
+  END;
+END;
+
+CREATE TRIGGER threads_update BEFORE UPDATE OF id, created_at, created_by_type, created_by_id, title, status, context_json ON threads
+BEGIN
+  SELECT CASE
+    WHEN NEW.id IS NOT OLD.id
+      OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
+      OR NEW.created_by_type IS NOT coalesce(OLD.created_by_type, NEW.created_by_type)
+      OR NEW.created_by_id IS NOT coalesce(OLD.created_by_id, NEW.created_by_id)
+      THEN RAISE(ABORT, 'threads: what a row says never changes')
+    WHEN typeof(NEW.title) <> 'text' OR length(CAST(NEW.title AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.title: a text of at most 1 MiB')
+    WHEN typeof(NEW.status) <> 'text' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.status: a text of at most 1 MiB')
+    WHEN NEW.context_json >= x'' OR length(CAST(NEW.context_json AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.context_json: a text of at most 1 MiB')
+  END;
+END;
+
+CREATE TRIGGER threads_changed AFTER UPDATE OF title, status, context_json ON threads
+WHEN NEW.title <> OLD.title OR NEW.status <> OLD.status OR NEW.context_json IS NOT OLD.context_json
+BEGIN
+  UPDATE threads SET updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) WHERE n = NEW.n;
+  INSERT INTO changes(tbl, row, op) VALUES('threads', NEW.n, 'update');
+END;
+
+CREATE TRIGGER threads_delete BEFORE DELETE ON threads
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM threads WHERE n > OLD.n) OR OLD.last_seq <> 0
+BEGIN
+  SELECT RAISE(ABORT, 'threads: only agenthub prune removes rows, and never the newest');
+END;
+
+-- messages
+
+CREATE TRIGGER messages_duplicate BEFORE INSERT ON messages
+WHEN EXISTS (SELECT 1 FROM messages WHERE n = NEW.n)
+  OR EXISTS (SELECT 1 FROM messages WHERE id = NEW.id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER messages_insert AFTER INSERT ON messages
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM messages WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'messages.n: leave it out, the file counts')
+    WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'messages.thread_id: required, a text of at most 1 MiB')
+    WHEN typeof(NEW.from_id) <> 'text' OR length(CAST(NEW.from_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'messages.from_id: required, a text of at most 1 MiB')
+    WHEN NEW.id >= x'' OR length(CAST(NEW.id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.id: a text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'messages.created_at: an integer within 10^15')
+    WHEN NEW.from_type >= x'' OR length(CAST(NEW.from_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.from_type: a text of at most 1 MiB')
+    WHEN NEW.to_type >= x'' OR length(CAST(NEW.to_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.to_type: a text of at most 1 MiB')
+    WHEN NEW.to_id >= x'' OR length(CAST(NEW.to_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.to_id: a text of at most 1 MiB')
+    WHEN NEW.kind >= x'' OR length(CAST(NEW.kind AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.kind: a text of at most 1 MiB')
+    WHEN NEW.subject >= x'' OR length(CAST(NEW.subject AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.subject: a text of at most 1 MiB')
+    WHEN NEW.content >= x'' OR length(CAST(NEW.content AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.content: a text of at most 1 MiB')
+    WHEN NEW.metadata_json >= x'' OR length(CAST(NEW.metadata_json AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.metadata_json: a text of at most 1 MiB')
+    WHEN NEW.reply_to >= x'' OR length(CAST(NEW.reply_to AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.reply_to: a text of at most 1 MiB')
+    WHEN NEW.delivery_state >= x'' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.delivery_state: a text of at most 1 MiB')
+    WHEN NEW.business_state >= x'' OR length(CAST(NEW.business_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.business_state: a text of at most 1 MiB')
+    WHEN NEW.deleted_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.deleted_at <> CAST(NEW.deleted_at AS INTEGER) THEN RAISE(ABORT, 'messages.deleted_at: an integer within 10^15')
+  END;
+  UPDATE messages SET id = coalesce(id, lower(hex(randomblob(16)))),
+      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+      from_type = coalesce(from_type, 'agent'),
+      kind = coalesce(kind, 'status'),
+      content = coalesce(content, ''),
+      delivery_state = coalesce(delivery_state, 'pending'),
+      business_state = coalesce(business_state, 'open')
+   WHERE n = NEW.n AND (NEW.id IS NULL OR NEW.created_at IS NULL OR NEW.from_type IS NULL OR NEW.kind IS NULL OR NEW.content IS NULL OR NEW.delivery_state IS NULL OR NEW.business_state IS NULL);
+  INSERT INTO threads(id, created_by_type, created_by_id)
+    SELECT NEW.thread_id, NEW.from_type, NEW.from_id WHERE NOT EXISTS (SELECT 1 FROM threads WHERE id = NEW.thread_id);
+  INSERT INTO agents(id) SELECT NEW.from_id WHERE coalesce(NEW.from_type, 'agent') = 'agent' AND NEW.from_id NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.from_id);
+  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE id = NEW.from_id AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+  UPDATE messages SET message_seq = (SELECT last_seq + 1 FROM threads WHERE id = NEW.thread_id) WHERE n = NEW.n AND NEW.message_seq IS NULL;
+  UPDATE threads SET last_seq = last_seq + 1, updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) WHERE id = NEW.thread_id;
+  INSERT INTO changes(tbl, row, op) VALUES('messages', NEW.n, 'insert');
+END;
+
+CREATE TRIGGER messages_count AFTER UPDATE ON messages
+WHEN NEW.n <> OLD.n OR NEW.message_seq <> OLD.message_seq OR NEW.message_seq IS NULL AND OLD.message_seq IS NOT NULL
+BEGIN
+  SELECT RAISE(ABORT, 'messages: what a row says never changes');
+END;
+
+CREATE TRIGGER messages_update BEFORE UPDATE OF thread_id, from_id, id, created_at, from_type, to_type, to_id, kind, subject, content, metadata_json, reply_to, delivery_state, business_state, deleted_at ON messages
+BEGIN
+  SELECT CASE
+    WHEN NEW.thread_id IS NOT OLD.thread_id
+      OR NEW.from_id IS NOT OLD.from_id
+      OR NEW.id IS NOT coalesce(OLD.id, NEW.id)
+      OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
+      OR NEW.from_type IS NOT coalesce(OLD.from_type, NEW.from_type)
+      OR NEW.to_type IS NOT OLD.to_type
+      OR NEW.to_id IS NOT OLD.to_id
+      OR NEW.kind IS NOT coalesce(OLD.kind, NEW.kind)
+      OR NEW.subject IS NOT OLD.subject
+      OR NEW.content IS NOT coalesce(OLD.content, NEW.content)
+      OR NEW.metadata_json IS NOT OLD.metadata_json
+      OR NEW.reply_to IS NOT OLD.reply_to
+      THEN RAISE(ABORT, 'messages: what a row says never changes')
+    WHEN typeof(NEW.delivery_state) <> 'text' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.delivery_state: a text of at most 1 MiB')
+    WHEN typeof(NEW.business_state) <> 'text' OR length(CAST(NEW.business_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.business_state: a text of at most 1 MiB')
+    WHEN NEW.deleted_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.deleted_at <> CAST(NEW.deleted_at AS INTEGER) THEN RAISE(ABORT, 'messages.deleted_at: an integer within 10^15')
+  END;
+  INSERT INTO changes(tbl, row, op) SELECT 'messages', NEW.n, 'update' WHERE NEW.delivery_state <> OLD.delivery_state OR NEW.business_state <> OLD.business_state OR NEW.deleted_at IS NOT OLD.deleted_at;
+END;
+
+CREATE TRIGGER messages_delete BEFORE DELETE ON messages
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM messages WHERE n > OLD.n)
+BEGIN
+  SELECT RAISE(ABORT, 'messages: only agenthub prune removes rows, and never the newest');
+END;
+
+-- inbox_messages
+
+CREATE TRIGGER inbox_messages_duplicate BEFORE INSERT ON inbox_messages
+WHEN EXISTS (SELECT 1 FROM inbox_messages WHERE n = NEW.n)
+  OR EXISTS (SELECT 1 FROM inbox_messages WHERE id = NEW.id)
+  OR EXISTS (SELECT 1 FROM inbox_messages WHERE message_id = NEW.message_id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER inbox_messages_insert AFTER INSERT ON inbox_messages
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM inbox_messages WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'inbox_messages.n: leave it out, the file counts')
+    WHEN typeof(NEW.from_agent) <> 'text' OR length(CAST(NEW.from_agent AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'inbox_messages.from_agent: required, a text of at most 1 MiB')
+    WHEN typeof(NEW.to_inbox) <> 'text' OR length(CAST(NEW.to_inbox AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'inbox_messages.to_inbox: required, a text of at most 1 MiB')
+    WHEN NEW.id >= x'' OR length(CAST(NEW.id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.id: a text of at most 1 MiB')
+    WHEN NEW.message_id >= x'' OR length(CAST(NEW.message_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.message_id: a text of at most 1 MiB')
+    WHEN NEW.correlation_id >= x'' OR length(CAST(NEW.correlation_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.correlation_id: a text of at most 1 MiB')
+    WHEN NEW.message_type >= x'' OR length(CAST(NEW.message_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.message_type: a text of at most 1 MiB')
+    WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.title: a text of at most 1 MiB')
+    WHEN NEW.payload >= x'' OR length(CAST(NEW.payload AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.payload: a text of at most 1 MiB')
+    WHEN NEW.priority >= x'' OR length(CAST(NEW.priority AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.priority: a text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.status: a text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.created_at: an integer within 10^15')
+    WHEN NEW.read_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.read_at <> CAST(NEW.read_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.read_at: an integer within 10^15')
+    WHEN NEW.expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.expires_at <> CAST(NEW.expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.expires_at: an integer within 10^15')
+    WHEN NEW.claimed_by >= x'' OR length(CAST(NEW.claimed_by AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.claimed_by: a text of at most 1 MiB')
+    WHEN NEW.claim_expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.claim_expires_at <> CAST(NEW.claim_expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: an integer within 10^15')
+  END;
+  UPDATE inbox_messages SET id = coalesce(id, lower(hex(randomblob(16)))),
+      message_id = coalesce(message_id, 'msg_' || lower(hex(randomblob(16)))),
+      message_type = coalesce(message_type, 'notification'),
+      title = coalesce(title, ''),
+      priority = coalesce(priority, 'info'),
+      status = coalesce(status, 'unread'),
+      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+   WHERE n = NEW.n AND (NEW.id IS NULL OR NEW.message_id IS NULL OR NEW.message_type IS NULL OR NEW.title IS NULL OR NEW.priority IS NULL OR NEW.status IS NULL OR NEW.created_at IS NULL);
+  INSERT INTO agents(id) SELECT NEW.from_agent WHERE NEW.from_agent NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.from_agent);
+  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE id = NEW.from_agent AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+  INSERT INTO changes(tbl, row, op) VALUES('inbox_messages', NEW.n, 'insert');
+END;
+
+CREATE TRIGGER inbox_messages_update BEFORE UPDATE ON inbox_messages
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> OLD.n
+      OR NEW.from_agent IS NOT OLD.from_agent
+      OR NEW.to_inbox IS NOT OLD.to_inbox
+      OR NEW.id IS NOT coalesce(OLD.id, NEW.id)
+      OR NEW.message_id IS NOT coalesce(OLD.message_id, NEW.message_id)
+      OR NEW.correlation_id IS NOT OLD.correlation_id
+      OR NEW.message_type IS NOT coalesce(OLD.message_type, NEW.message_type)
+      OR NEW.title IS NOT coalesce(OLD.title, NEW.title)
+      OR NEW.payload IS NOT OLD.payload
+      OR NEW.priority IS NOT coalesce(OLD.priority, NEW.priority)
+      OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
+      THEN RAISE(ABORT, 'inbox_messages: what a row says never changes')
+    WHEN typeof(NEW.status) <> 'text' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.status: a text of at most 1 MiB')
+    WHEN NEW.read_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.read_at <> CAST(NEW.read_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.read_at: an integer within 10^15')
+    WHEN NEW.expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.expires_at <> CAST(NEW.expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.expires_at: an integer within 10^15')
+    WHEN NEW.claimed_by >= x'' OR length(CAST(NEW.claimed_by AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.claimed_by: a text of at most 1 MiB')
+    WHEN NEW.claim_expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.claim_expires_at <> CAST(NEW.claim_expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: an integer within 10^15')
+  END;
+  INSERT INTO changes(tbl, row, op) SELECT 'inbox_messages', NEW.n, 'update' WHERE NEW.status <> OLD.status OR NEW.read_at IS NOT OLD.read_at OR NEW.expires_at IS NOT OLD.expires_at OR NEW.claimed_by IS NOT OLD.claimed_by OR NEW.claim_expires_at IS NOT OLD.claim_expires_at;
+END;
+
+CREATE TRIGGER inbox_messages_delete BEFORE DELETE ON inbox_messages
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM inbox_messages WHERE n > OLD.n)
+BEGIN
+  SELECT RAISE(ABORT, 'inbox_messages: only agenthub prune removes rows, and never the newest');
+END;
+
+-- telemetry
+
+CREATE TRIGGER telemetry_duplicate BEFORE INSERT ON telemetry
+WHEN EXISTS (SELECT 1 FROM telemetry WHERE id = NEW.id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER telemetry_insert AFTER INSERT ON telemetry
+BEGIN
+  SELECT CASE
+    WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM telemetry WHERE id <> NEW.id), 0) THEN RAISE(ABORT, 'telemetry.id: leave it out, the file counts')
+    WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'telemetry.instance_id: required, a text of at most 1 MiB')
+    WHEN NEW.pid NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.pid <> CAST(NEW.pid AS INTEGER) THEN RAISE(ABORT, 'telemetry.pid: an integer within 10^15')
+    WHEN NEW.turns NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.turns <> CAST(NEW.turns AS INTEGER) THEN RAISE(ABORT, 'telemetry.turns: an integer within 10^15')
+    WHEN NEW.tokens_in NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_in <> CAST(NEW.tokens_in AS INTEGER) THEN RAISE(ABORT, 'telemetry.tokens_in: an integer within 10^15')
+    WHEN NEW.tokens_out NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_out <> CAST(NEW.tokens_out AS INTEGER) THEN RAISE(ABORT, 'telemetry.tokens_out: an integer within 10^15')
+    WHEN NEW.cost NOT BETWEEN -1e15 AND 1e15 THEN RAISE(ABORT, 'telemetry.cost: a number within 10^15')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.status: a text of at most 1 MiB')
+    WHEN NEW.duration_sec NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.duration_sec <> CAST(NEW.duration_sec AS INTEGER) THEN RAISE(ABORT, 'telemetry.duration_sec: an integer within 10^15')
+    WHEN NEW.agent_id >= x'' OR length(CAST(NEW.agent_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.agent_id: a text of at most 1 MiB')
+    WHEN NEW.model >= x'' OR length(CAST(NEW.model AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.model: a text of at most 1 MiB')
+    WHEN NEW.tokens_cached NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_cached <> CAST(NEW.tokens_cached AS INTEGER) THEN RAISE(ABORT, 'telemetry.tokens_cached: an integer within 10^15')
+    WHEN NEW.cost_source >= x'' OR length(CAST(NEW.cost_source AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.cost_source: a text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'telemetry.created_at: an integer within 10^15')
+  END;
+  UPDATE telemetry SET status = coalesce(status, 'running'),
+      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+   WHERE id = NEW.id AND (NEW.status IS NULL OR NEW.created_at IS NULL);
+  INSERT INTO agents(id) SELECT NEW.agent_id WHERE NEW.agent_id NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.agent_id);
+  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE id = NEW.agent_id AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+  INSERT INTO changes(tbl, row, op) VALUES('telemetry', NEW.id, 'insert');
+END;
+
+CREATE TRIGGER telemetry_update BEFORE UPDATE ON telemetry
+WHEN OLD.status IS NOT NULL AND OLD.created_at IS NOT NULL
+BEGIN
+  SELECT RAISE(ABORT, 'telemetry: a row never changes');
+END;
+
+CREATE TRIGGER telemetry_delete BEFORE DELETE ON telemetry
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM telemetry WHERE id > OLD.id)
+BEGIN
+  SELECT RAISE(ABORT, 'telemetry: only agenthub prune removes rows, and never the newest');
+END;
+
+-- task_stream
+
+CREATE TRIGGER task_stream_duplicate BEFORE INSERT ON task_stream
+WHEN EXISTS (SELECT 1 FROM task_stream WHERE id = NEW.id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER task_stream_insert AFTER INSERT ON task_stream
+BEGIN
+  SELECT CASE
+    WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM task_stream WHERE id <> NEW.id), 0) THEN RAISE(ABORT, 'task_stream.id: leave it out, the file counts')
+    WHEN typeof(NEW.task_id) <> 'text' OR length(CAST(NEW.task_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'task_stream.task_id: required, a text of at most 1 MiB')
+    WHEN typeof(NEW.stream_type) <> 'text' OR length(CAST(NEW.stream_type AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'task_stream.stream_type: required, a text of at most 1 MiB')
+    WHEN NEW.thread_id >= x'' OR length(CAST(NEW.thread_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.thread_id: a text of at most 1 MiB')
+    WHEN NEW.turn_num NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.turn_num <> CAST(NEW.turn_num AS INTEGER) THEN RAISE(ABORT, 'task_stream.turn_num: an integer within 10^15')
+    WHEN NEW.text >= x'' OR length(CAST(NEW.text AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.text: a text of at most 1 MiB')
+    WHEN NEW.tool_name >= x'' OR length(CAST(NEW.tool_name AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.tool_name: a text of at most 1 MiB')
+    WHEN NEW.tool_input >= x'' OR length(CAST(NEW.tool_input AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.tool_input: a text of at most 1 MiB')
+    WHEN NEW.tool_output >= x'' OR length(CAST(NEW.tool_output AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.tool_output: a text of at most 1 MiB')
+    WHEN NEW.error_msg >= x'' OR length(CAST(NEW.error_msg AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.error_msg: a text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.status: a text of at most 1 MiB')
+    WHEN NEW.tokens_in NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_in <> CAST(NEW.tokens_in AS INTEGER) THEN RAISE(ABORT, 'task_stream.tokens_in: an integer within 10^15')
+    WHEN NEW.tokens_out NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_out <> CAST(NEW.tokens_out AS INTEGER) THEN RAISE(ABORT, 'task_stream.tokens_out: an integer within 10^15')
+    WHEN NEW.cost NOT BETWEEN -1e15 AND 1e15 THEN RAISE(ABORT, 'task_stream.cost: a number within 10^15')
+    WHEN NEW.duration_sec NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.duration_sec <> CAST(NEW.duration_sec AS INTEGER) THEN RAISE(ABORT, 'task_stream.duration_sec: an integer within 10^15')
+    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.workspace: a text of at most 1 MiB')
+    WHEN NEW.directive >= x'' OR length(CAST(NEW.directive AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.directive: a text of at most 1 MiB')
+    WHEN NEW.directive_full >= x'' OR length(CAST(NEW.directive_full AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.directive_full: a text of at most 1 MiB')
+    WHEN NEW.agent_id >= x'' OR length(CAST(NEW.agent_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.agent_id: a text of at most 1 MiB')
+    WHEN NEW.source_type >= x'' OR length(CAST(NEW.source_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.source_type: a text of at most 1 MiB')
+    WHEN NEW.call_id >= x'' OR length(CAST(NEW.call_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.call_id: a text of at most 1 MiB')
+    WHEN NEW.parent_call_id >= x'' OR length(CAST(NEW.parent_call_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.parent_call_id: a text of at most 1 MiB')
+    WHEN NEW.model >= x'' OR length(CAST(NEW.model AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.model: a text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'task_stream.created_at: an integer within 10^15')
+  END;
+  UPDATE task_stream SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+   WHERE id = NEW.id AND (NEW.created_at IS NULL);
+  INSERT INTO agents(id) SELECT NEW.agent_id WHERE NEW.agent_id NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.agent_id);
+  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE id = NEW.agent_id AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+  INSERT INTO changes(tbl, row, op) VALUES('task_stream', NEW.id, 'insert');
+END;
+
+CREATE TRIGGER task_stream_update BEFORE UPDATE ON task_stream
+WHEN OLD.created_at IS NOT NULL
+BEGIN
+  SELECT RAISE(ABORT, 'task_stream: a row never changes');
+END;
+
+CREATE TRIGGER task_stream_delete BEFORE DELETE ON task_stream
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM task_stream WHERE id > OLD.id)
+BEGIN
+  SELECT RAISE(ABORT, 'task_stream: only agenthub prune removes rows, and never the newest');
+END;
+
+-- agents
+
+CREATE TRIGGER agents_duplicate BEFORE INSERT ON agents
+WHEN EXISTS (SELECT 1 FROM agents WHERE n = NEW.n)
+  OR EXISTS (SELECT 1 FROM agents WHERE id = NEW.id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER agents_insert AFTER INSERT ON agents
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM agents WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'agents.n: leave it out, the file counts')
+    WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'agents.id: required, a text of at most 1 MiB')
+    WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.label: a text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.status: a text of at most 1 MiB')
+    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.workspace: a text of at most 1 MiB')
+    WHEN NEW.pid NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.pid <> CAST(NEW.pid AS INTEGER) THEN RAISE(ABORT, 'agents.pid: an integer within 10^15')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'agents.created_at: an integer within 10^15')
+    WHEN NEW.last_active_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_active_at <> CAST(NEW.last_active_at AS INTEGER) THEN RAISE(ABORT, 'agents.last_active_at: an integer within 10^15')
+  END;
+  UPDATE agents SET status = coalesce(status, 'idle'),
+      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+      last_active_at = coalesce(last_active_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+   WHERE n = NEW.n AND (NEW.status IS NULL OR NEW.created_at IS NULL OR NEW.last_active_at IS NULL);
+  INSERT INTO changes(tbl, row, op) VALUES('agents', NEW.n, 'insert');
+END;
+
+CREATE TRIGGER agents_update BEFORE UPDATE ON agents
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> OLD.n
+      OR NEW.id IS NOT OLD.id
+      OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
+      THEN RAISE(ABORT, 'agents: what a row says never changes')
+    WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.label: a text of at most 1 MiB')
+    WHEN typeof(NEW.status) <> 'text' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.status: a text of at most 1 MiB')
+    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.workspace: a text of at most 1 MiB')
+    WHEN NEW.pid NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.pid <> CAST(NEW.pid AS INTEGER) THEN RAISE(ABORT, 'agents.pid: an integer within 10^15')
+    WHEN NEW.last_active_at IS NULL OR NEW.last_active_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_active_at <> CAST(NEW.last_active_at AS INTEGER) THEN RAISE(ABORT, 'agents.last_active_at: an integer within 10^15')
+  END;
+  INSERT INTO changes(tbl, row, op) SELECT 'agents', NEW.n, 'update' WHERE NEW.label IS NOT OLD.label OR NEW.status <> OLD.status OR NEW.workspace IS NOT OLD.workspace OR NEW.pid IS NOT OLD.pid;
+END;
+
+CREATE TRIGGER agents_delete BEFORE DELETE ON agents
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM agents WHERE n > OLD.n)
+BEGIN
+  SELECT RAISE(ABORT, 'agents: only agenthub prune removes rows, and never the newest');
+END;
+
+-- subscriptions
+
+CREATE TRIGGER subscriptions_duplicate BEFORE INSERT ON subscriptions
+WHEN EXISTS (SELECT 1 FROM subscriptions WHERE n = NEW.n)
+  OR EXISTS (SELECT 1 FROM subscriptions WHERE instance_id = NEW.instance_id AND thread_id = NEW.thread_id)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER subscriptions_insert AFTER INSERT ON subscriptions
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM subscriptions WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'subscriptions.n: leave it out, the file counts')
+    WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'subscriptions.instance_id: required, a text of at most 1 MiB')
+    WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'subscriptions.thread_id: required, a text of at most 1 MiB')
+    WHEN NEW.from_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.from_seq <> CAST(NEW.from_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.from_seq: an integer within 10^15')
+    WHEN NEW.subscribed_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.subscribed_at <> CAST(NEW.subscribed_at AS INTEGER) THEN RAISE(ABORT, 'subscriptions.subscribed_at: an integer within 10^15')
+    WHEN NEW.last_ack_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_ack_seq <> CAST(NEW.last_ack_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer within 10^15')
+  END;
+  UPDATE subscriptions SET from_seq = coalesce(from_seq, 0),
+      subscribed_at = coalesce(subscribed_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+      last_ack_seq = coalesce(last_ack_seq, 0)
+   WHERE n = NEW.n AND (NEW.from_seq IS NULL OR NEW.subscribed_at IS NULL OR NEW.last_ack_seq IS NULL);
+END;
+
+CREATE TRIGGER subscriptions_update BEFORE UPDATE ON subscriptions
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> OLD.n
+      OR NEW.instance_id IS NOT OLD.instance_id
+      OR NEW.thread_id IS NOT OLD.thread_id
+      THEN RAISE(ABORT, 'subscriptions: what a row says never changes')
+    WHEN NEW.from_seq IS NULL OR NEW.from_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.from_seq <> CAST(NEW.from_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.from_seq: an integer within 10^15')
+    WHEN NEW.subscribed_at IS NULL OR NEW.subscribed_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.subscribed_at <> CAST(NEW.subscribed_at AS INTEGER) THEN RAISE(ABORT, 'subscriptions.subscribed_at: an integer within 10^15')
+    WHEN NEW.last_ack_seq IS NULL OR NEW.last_ack_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_ack_seq <> CAST(NEW.last_ack_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer within 10^15')
+  END;
+END;
+
+CREATE TRIGGER subscriptions_delete BEFORE DELETE ON subscriptions
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM subscriptions WHERE n > OLD.n)
+BEGIN
+  SELECT RAISE(ABORT, 'subscriptions: only agenthub prune removes rows, and never the newest');
+END;
+
+-- receipts
+
+CREATE TRIGGER receipts_duplicate BEFORE INSERT ON receipts
+WHEN EXISTS (SELECT 1 FROM receipts WHERE n = NEW.n)
+  OR EXISTS (SELECT 1 FROM receipts WHERE message_id = NEW.message_id AND reader = NEW.reader AND state = NEW.state)
+BEGIN
+  INSERT OR IGNORE INTO hub(key) VALUES('epoch');
+END;
+
+CREATE TRIGGER receipts_insert AFTER INSERT ON receipts
+BEGIN
+  SELECT CASE
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM receipts WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'receipts.n: leave it out, the file counts')
+    WHEN typeof(NEW.message_id) <> 'text' OR length(CAST(NEW.message_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'receipts.message_id: required, a text of at most 1 MiB')
+    WHEN typeof(NEW.reader) <> 'text' OR length(CAST(NEW.reader AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'receipts.reader: required, a text of at most 1 MiB')
+    WHEN typeof(NEW.state) <> 'text' OR length(CAST(NEW.state AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'receipts.state: required, a text of at most 1 MiB')
+    WHEN NEW.via >= x'' OR length(CAST(NEW.via AS BLOB)) > 1048576 THEN RAISE(ABORT, 'receipts.via: a text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'receipts.created_at: an integer within 10^15')
+  END;
+  UPDATE receipts SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+   WHERE n = NEW.n AND (NEW.created_at IS NULL);
+END;
+
+CREATE TRIGGER receipts_update BEFORE UPDATE ON receipts
+WHEN OLD.created_at IS NOT NULL
+BEGIN
+  SELECT RAISE(ABORT, 'receipts: a row never changes');
+END;
+
+CREATE TRIGGER receipts_delete BEFORE DELETE ON receipts
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM receipts WHERE n > OLD.n)
+BEGIN
+  SELECT RAISE(ABORT, 'receipts: only agenthub prune removes rows, and never the newest');
+END;
+
+-- changes
+
+CREATE TRIGGER changes_duplicate BEFORE INSERT ON changes
+WHEN EXISTS (SELECT 1 FROM changes WHERE seq = NEW.seq)
+BEGIN
+  SELECT RAISE(ABORT, 'changes: only triggers write here');
+END;
+
+CREATE TRIGGER changes_insert AFTER INSERT ON changes
+WHEN NEW.seq <> 1 + coalesce((SELECT max(seq) FROM changes WHERE seq <> NEW.seq), 0)
+BEGIN
+  SELECT RAISE(ABORT, 'changes: only triggers write here');
+END;
+
+CREATE TRIGGER changes_update BEFORE UPDATE ON changes
+BEGIN
+  SELECT RAISE(ABORT, 'changes: a row never changes');
+END;
+
+CREATE TRIGGER changes_delete BEFORE DELETE ON changes
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM changes WHERE seq > OLD.seq)
+BEGIN
+  SELECT RAISE(ABORT, 'changes: only agenthub prune removes rows, and never the newest');
+END;
+
+-- hub
+
+CREATE TRIGGER hub_insert AFTER INSERT ON hub WHEN NEW.key = 'epoch'
+BEGIN
+  SELECT RAISE(ABORT, 'this row exists, and OR REPLACE cannot rewrite it');
+END;
+
+CREATE TRIGGER hub_update BEFORE UPDATE ON hub WHEN 'epoch' IN (OLD.key, NEW.key)
+BEGIN
+  SELECT RAISE(ABORT, 'this row exists, and OR REPLACE cannot rewrite it');
+END;
+
+CREATE TRIGGER hub_delete BEFORE DELETE ON hub WHEN OLD.key = 'epoch'
+BEGIN
+  SELECT RAISE(ABORT, 'this row exists, and OR REPLACE cannot rewrite it');
+END;
+

@@ -1,0 +1,170 @@
+//! The command line: one file per command.
+//!
+//! For: what a person or a script types. Every command works on the file directly, whether
+//! a hub is running or not.
+//! Not for: anything a program could want from the library.
+//!
+//! stdout is data, stderr is talk. `--json` prints one JSON document, or JSON Lines where
+//! rows keep coming. Exit codes are those of [`crate::error`]'s table.
+
+mod client;
+mod inbox;
+mod open;
+mod output;
+mod path;
+mod post;
+mod schema;
+mod send;
+mod serve;
+mod status;
+mod tail;
+mod token;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::config;
+use crate::store::{NetworkFs, Reader, Store, Writer};
+
+/// The local hub for AI agents: one binary, one SQLite file, one page.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    after_help = "The shortest agent there is:\n  sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\" \
+    \"INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')\""
+)]
+pub struct Cli {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which file.
+#[derive(Debug, Clone, clap::Args)]
+struct File {
+    /// The database [default: hub.db in the user's data folder]
+    #[arg(long, global = true, env = "AGENTHUB_DB", value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Use a file on NFS, SMB, 9p or FUSE although rows may be lost there
+    #[arg(long, global = true)]
+    allow_network_fs: bool,
+}
+
+impl File {
+    fn path(&self) -> Result<PathBuf> {
+        Ok(config::db_path(self.db.as_deref())?)
+    }
+
+    fn network_fs(&self) -> NetworkFs {
+        if self.allow_network_fs {
+            NetworkFs::Allow
+        } else {
+            NetworkFs::Refuse
+        }
+    }
+
+    /// The file, for one command's writes. Made if it is not there.
+    fn writer(&self) -> Result<Writer> {
+        Ok(Writer::open(&self.path()?, self.network_fs())?)
+    }
+
+    /// The file, for one command's reads. Made if it is not there: what is empty can be listed.
+    fn reader(&self) -> Result<Reader> {
+        let path = self.path()?;
+        if !path.exists() {
+            drop(self.writer()?);
+        }
+        Ok(Reader::open(&path, self.network_fs())?)
+    }
+
+    /// The file, for as long as a process lives.
+    fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.path()?, self.network_fs())?)
+    }
+}
+
+/// Who is speaking.
+#[derive(Debug, Clone, clap::Args)]
+struct Speaker {
+    /// Speak as this agent [default: $AGENTHUB_AGENT, the agent tool's session, or human]
+    #[arg(long = "from", visible_alias = "as", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Speaker {
+    fn name(&self) -> String {
+        config::identity(self.name.as_deref())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub and its page on localhost
+    Serve(Box<serve::Args>),
+    /// Open the dashboard in the browser
+    Open(open::Args),
+    /// Show how hub and file are
+    Status(status::Args),
+    /// Print the database's path, making it if need be
+    Path(path::Args),
+    /// Print the token that lets programs in
+    Token(token::Args),
+    /// Print the SQL contract of the file
+    Schema(schema::Args),
+    /// Write a message to a thread
+    Post(post::Args),
+    /// Send mail to an agent, to human, or to all
+    Send(send::Args),
+    /// List mail, or wait for it
+    Inbox(inbox::Args),
+    /// Follow a thread, or everything, in the terminal
+    Tail(tail::Args),
+}
+
+/// Runs what was typed.
+///
+/// # Errors
+/// What the command returns. An [`crate::error::Error`] within decides the exit code.
+pub fn run(cli: Cli) -> Result<()> {
+    let Cli { file, command } = cli;
+    match command {
+        Command::Serve(args) => serve::run(&file, *args),
+        Command::Open(args) => open::run(&file, &args),
+        Command::Status(args) => status::run(&file, &args),
+        Command::Path(args) => path::run(&file, &args),
+        Command::Token(args) => token::run(&file, &args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Post(args) => post::run(&file, args),
+        Command::Send(args) => send::run(&file, args),
+        Command::Inbox(args) => inbox::run(&file, &args),
+        Command::Tail(args) => tail::run(&file, &args),
+    }
+}
+
+/// A text given on the command line, or all of stdin for `-`.
+fn text_or_stdin(given: String) -> Result<String> {
+    if given != "-" {
+        return Ok(given);
+    }
+    let text = std::io::read_to_string(std::io::stdin()).map_err(|e| {
+        crate::error::Error::new(
+            crate::error::Code::Invalid,
+            format!("cannot read the text from stdin: {e}"),
+        )
+    })?;
+    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,205 @@
+//! `agenthub serve`: the hub.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{File, client, output};
+use crate::config::Limits;
+use crate::error::{Code, Error};
+use crate::event;
+use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
+use crate::store::{Record, Token};
+use crate::watch::Mode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "AGENTHUB_ADDR", value_name = "ADDR:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
+    listen: SocketAddr,
+    /// How to notice that something was written
+    #[arg(long, value_enum, default_value_t = WatchMode::Auto)]
+    watch: WatchMode,
+    /// Another name requests may be for, as host or host:port
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    /// Let every program and every user on this machine in without a token
+    #[arg(long)]
+    no_auth: bool,
+    /// Serve the page's files from this folder, while editing them
+    #[arg(long, value_name = "DIR")]
+    assets: Option<PathBuf>,
+    /// Print {"url":…,"db":…} as the first line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum WatchMode {
+    /// Events where they work, otherwise a poll
+    Auto,
+    /// File system events, or fail
+    Notify,
+    /// A poll every few milliseconds while anyone listens
+    Poll,
+}
+
+/// The protocol's constants.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Messages in one batch
+    #[arg(long, value_name = "N", default_value_t = event::MAX_BATCH_SIZE, value_parser = at_least_one)]
+    max_batch_size: usize,
+    /// Message and batch frames a second and connection; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = event::MAX_MESSAGES_PER_SECOND)]
+    max_messages_per_second: u32,
+    /// Changes kept in memory, and messages a client may leave unacknowledged
+    #[arg(long, value_name = "N", default_value_t = event::MAX_LAG_MESSAGES, value_parser = at_least_one)]
+    max_lag_messages: usize,
+    /// Seconds a client may take to accept a write
+    #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds)]
+    write_wait: Duration,
+    /// Seconds without a sign of life after which a client is gone
+    #[arg(long, value_name = "SECS", default_value = "60", value_parser = seconds)]
+    pong_wait: Duration,
+    /// Seconds between pings
+    #[arg(long, value_name = "SECS", default_value = "54", value_parser = seconds)]
+    ping_period: Duration,
+    /// Bytes of one message from a client
+    #[arg(long, value_name = "BYTES", default_value_t = event::MAX_MESSAGE_SIZE, value_parser = at_least_one)]
+    max_message_size: usize,
+    /// Seconds between the looks that happen whatever else does
+    #[arg(long, value_name = "SECS", default_value = "0.5", value_parser = seconds)]
+    poll_interval: Duration,
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = at_least_one)]
+    max_connections: usize,
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let wrong = || "a number of seconds above 0, such as 0.5".to_owned();
+    let duration = text
+        .parse()
+        .ok()
+        .and_then(|s: f64| Duration::try_from_secs_f64(s).ok())
+        .ok_or_else(wrong)?;
+    if duration.is_zero() || duration > Duration::from_secs(86_400) {
+        Err(wrong())
+    } else {
+        Ok(duration)
+    }
+}
+
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| "a whole number above 0".to_owned())
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_batch_size: self.max_batch_size,
+            max_messages_per_second: self.max_messages_per_second,
+            max_lag_messages: self.max_lag_messages,
+            write_wait: self.write_wait,
+            pong_wait: self.pong_wait,
+            ping_period: self.ping_period,
+            max_message_size: self.max_message_size,
+            poll_interval: self.poll_interval,
+            max_connections: self.max_connections,
+            ..Limits::default()
+        }
+    }
+}
+
+pub(super) fn run(file: &File, args: Args) -> Result<()> {
+    if args.no_auth && !args.listen.ip().is_loopback() {
+        return Err(Error::new(
+            Code::Usage,
+            format!(
+                "{} can be reached from other machines: --no-auth is for localhost alone",
+                args.listen
+            ),
+        )
+        .into());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(file, args));
+    // What is left after the server's own time for shutting down is cut off.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+async fn serve(file: &File, args: Args) -> Result<()> {
+    let path = file.path()?;
+    if let Some(other) = client::running(&path).await {
+        let token = Token::of(&path)?;
+        tracing::info!("{} is served already, by process {}", path.display(), other.pid);
+        return announce(&args, &client::dashboard_url(&other.url, Some(&token)), &path);
+    }
+    let store = file.store()?;
+    let token = Token::of(&path)?;
+    let listeners = bind(args.listen).await?;
+    let address = listeners[0].local_addr()?;
+    let url = format!("http://{address}");
+    let settings = Settings {
+        limits: args.limits.limits(),
+        watch: match args.watch {
+            WatchMode::Auto => Mode::Auto,
+            WatchMode::Notify => Mode::Notify,
+            WatchMode::Poll => Mode::Poll,
+        },
+        allowed_hosts: args.allow_host.clone(),
+        assets: args.assets.clone(),
+    };
+    let guard = if args.no_auth {
+        Guard::Nobody
+    } else {
+        Guard::Token(token.clone())
+    };
+    let server = Server::with(store, settings, guard)?;
+    let record = Record::new(url.clone())?;
+    server.announce(&record);
+    record.write(&path)?;
+    if args.no_auth {
+        tracing::warn!("--no-auth: every program and every user on this machine can read and write everything here");
+    }
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "{address} can be reached from other machines: whoever has the token gets in, and what is sent can be read on the way"
+        );
+    }
+    tracing::info!("serving {} at {url}", path.display());
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("going down");
+    };
+    announce(
+        &args,
+        &client::dashboard_url(&url, (!args.no_auth).then_some(&token)),
+        &path,
+    )?;
+    let outcome = server.run(listeners, shutdown).await;
+    record.remove(&path);
+    Ok(outcome?)
+}
+
+/// The first line of stdout: where the dashboard is.
+fn announce(args: &Args, url: &str, path: &std::path::Path) -> Result<()> {
+    if args.json {
+        return output::json_line(&serde_json::json!({"url": url, "db": path.display().to_string()}));
+    }
+    output::line(url)
+}

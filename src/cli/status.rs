@@ -1,0 +1,70 @@
+//! `agenthub status`: how hub and file are.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{File, client, output};
+use crate::store::Token;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON document: {"hub":…|null,"db":…,"counts":…}
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(file: &File, args: &Args) -> Result<()> {
+    let reader = file.reader()?;
+    let (db, counts) = (reader.file_status(), reader.counts()?);
+    let token = Token::of(reader.path())?;
+    let hub = client::runtime()?.block_on(async {
+        let record = client::running(reader.path()).await?;
+        let status = client::status(&record, &token).await;
+        Some((record, status))
+    });
+    if args.json {
+        let hub = hub.map(|(record, status)| json!({"url": record.url, "pid": record.pid, "status": status}));
+        return output::json(&json!({"hub": hub, "db": db, "counts": counts}));
+    }
+    match &hub {
+        None => output::line("hub      not running (agenthub serve)")?,
+        Some((record, None)) => output::line(&format!(
+            "hub      {} (pid {}), but it does not take this file's token",
+            record.url, record.pid
+        ))?,
+        Some((record, Some(status))) => {
+            output::line(&format!(
+                "hub      {} (pid {}), {}",
+                record.url,
+                record.pid,
+                state(status)
+            ))?;
+            output::line(&format!(
+                "clients  {}, watching with {}",
+                status["clients"],
+                status["watcher"]["using"].as_str().unwrap_or("?")
+            ))?;
+        }
+    }
+    output::line(&format!(
+        "file     {} ({}, write-ahead log {})",
+        db.path,
+        output::bytes(db.size),
+        output::bytes(db.wal_size)
+    ))?;
+    output::line(&format!(
+        "rows     {} threads, {} messages, {} mail, {} telemetry, {} task events, {} agents",
+        counts.threads, counts.messages, counts.inbox_messages, counts.telemetry, counts.task_stream, counts.agents
+    ))
+}
+
+fn state(status: &Value) -> String {
+    match status["trouble"]["message"].as_str() {
+        None => "all well".to_owned(),
+        Some(message) => format!(
+            "{}: {}",
+            status["state"].as_str().unwrap_or("trouble"),
+            output::short(message, 300)
+        ),
+    }
+}

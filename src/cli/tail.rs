@@ -1,0 +1,217 @@
+//! `agenthub tail`: what happens, in the terminal, as it happens.
+//!
+//! Looks and thinks with the hub's own code, in this process: no hub has to be running.
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::{File, client, output};
+use crate::config::Limits;
+use crate::error::{Code, Error};
+use crate::event::{
+    BatchEvent, ErrorEvent, Event, EventType, InboxMessageEvent, MessageEvent, SubscribeEvent, TaskStreamEvent,
+    TelemetryEvent, now_ms,
+};
+use crate::hub::entry::{Form, Frame};
+use crate::hub::session::{Now, Read, Session, Step};
+use crate::hub::wishes::{Framing, Streams, Wishes};
+use crate::hub::{Hub, Signal};
+use crate::watch::Mode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this thread, beginning with its last messages
+    thread: Option<String>,
+    /// Messages of the thread to begin with
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
+    lines: u32,
+    /// Begin after this message of the thread
+    #[arg(long, value_name = "SEQ", requires = "thread", conflicts_with = "lines")]
+    from_seq: Option<i64>,
+    /// Print the events as JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(file: &File, args: &Args) -> Result<()> {
+    let limits = Limits {
+        max_messages_per_second: 0,
+        ..Limits::default()
+    };
+    let (hub, looker) = Hub::start(file.store()?, limits, Mode::Auto)?;
+    hub.listener_came();
+    let outcome = client::runtime()?.block_on(async {
+        tokio::select! {
+            outcome = follow(&hub, args) => outcome,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    });
+    looker.stop();
+    outcome
+}
+
+/// Does what the session says, with the terminal for a client.
+async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
+    let mut signal = hub.signal();
+    let (epoch, head) = hub.head();
+    let started = std::time::Instant::now();
+    let now = || Now {
+        at: started.elapsed(),
+        wall_ms: now_ms(),
+    };
+    let everything = Streams {
+        messages: true,
+        inbox: true,
+        telemetry: true,
+        tasks: true,
+        threads: false,
+    };
+    let streams = if args.thread.is_some() {
+        Streams::NONE
+    } else {
+        everything
+    };
+    let wishes = Wishes {
+        streams,
+        form: Form::Extended,
+        framing: Framing::Single,
+    };
+    let mut session = Session::new(wishes, hub.limits().clone(), epoch, head);
+    if let Some(thread_id) = &args.thread {
+        let id = thread_id.clone();
+        let last = hub
+            .read(move |reader| Ok(reader.thread(&id)?.map_or(0, |thread| thread.last_seq)))
+            .await?;
+        let from_seq = args.from_seq.unwrap_or((last - i64::from(args.lines)).max(0));
+        let wish = SubscribeEvent {
+            thread_id: thread_id.clone(),
+            from_seq,
+            from_id: None,
+        };
+        session.receive(now(), &serde_json::to_vec(&Event::new(EventType::SUBSCRIBE, &wish)?)?);
+    }
+    let generation = signal.borrow().generation;
+    loop {
+        match session.step(now()) {
+            Step::Send(frame) => show(&frame, args)?,
+            Step::Read(Read::Open { thread_id, start }) => {
+                let anchor = hub.head().1;
+                let opening = hub
+                    .read(move |reader| reader.open_thread("", &thread_id, start, anchor))
+                    .await?;
+                session.opened(now(), &opening);
+            }
+            Step::Read(Read::Page { thread_id, after, rows }) => {
+                let anchor = hub.head().1;
+                let page = hub
+                    .read(move |reader| reader.thread_page(&thread_id, after, rows, usize::MAX, anchor))
+                    .await?;
+                session.read(now(), page);
+            }
+            Step::Feed(pos) => session.feed(hub.changes_after(pos).await?),
+            Step::Ack(_) => {}
+            Step::Wait(at) => {
+                wait(&mut signal, at.map(|at| started + at)).await?;
+                if signal.borrow().generation != generation {
+                    return Err(Error::new(Code::PositionLost, "the file was replaced; run tail again").into());
+                }
+                session.wake();
+            }
+            Step::Close(code) => return Err(Error::new(code, "the stream ended").into()),
+        }
+    }
+}
+
+async fn wait(signal: &mut watch::Receiver<Signal>, until: Option<std::time::Instant>) -> Result<()> {
+    match until {
+        None => signal.changed().await?,
+        Some(at) => tokio::select! {
+            changed = signal.changed() => changed?,
+            () = tokio::time::sleep_until(at.into()) => {}
+        },
+    }
+    Ok(())
+}
+
+fn show(frame: &Frame, args: &Args) -> Result<()> {
+    if args.json {
+        // A frame is one line of JSON already.
+        return output::line(&String::from_utf8_lossy(frame.bytes()));
+    }
+    let event = Event::parse(frame.bytes())?;
+    let data = event.data.as_ref().map_or("null", |raw| raw.get());
+    match event.event_type.as_str() {
+        "message" => message(&serde_json::from_str::<MessageEvent>(data)?),
+        "batch" => serde_json::from_str::<BatchEvent>(data)?
+            .messages
+            .iter()
+            .try_for_each(message),
+        "inbox_message" => {
+            let mail: InboxMessageEvent = serde_json::from_str(data)?;
+            let text = if mail.title.is_empty() {
+                &mail.payload
+            } else {
+                &mail.title
+            };
+            row(
+                mail.created_at,
+                &format!("✉ {} → {}", mail.from_agent, mail.to_inbox),
+                &format!("[{}] {text}", mail.status),
+            )
+        }
+        "telemetry" => {
+            let t: TelemetryEvent = serde_json::from_str(data)?;
+            let text = format!(
+                "{}: turn {}, {} in, {} out, ${:.4}",
+                t.status, t.turns, t.tokens_in, t.tokens_out, t.cost
+            );
+            row(event.timestamp, &t.instance_id, &text)
+        }
+        "task_stream" => {
+            let t: TaskStreamEvent = serde_json::from_str(data)?;
+            let parts = [
+                &t.tool_name,
+                &t.text,
+                &t.tool_input,
+                &t.tool_output,
+                &t.error_msg,
+                &t.status,
+            ];
+            let text = parts
+                .into_iter()
+                .filter(|p| !p.is_empty())
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ");
+            row(
+                t.created_at,
+                &format!("▸ {} {}", t.task_id, t.stream_type.as_str()),
+                &output::short(&text, 200),
+            )
+        }
+        "error" => {
+            let error: ErrorEvent = serde_json::from_str(data)?;
+            let code = if error.code == Code::PositionLost.name() {
+                Code::PositionLost
+            } else {
+                Code::Internal
+            };
+            Err(Error::new(code, error.message).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn message(message: &MessageEvent) -> Result<()> {
+    let who = format!("{} #{} {}", message.thread_id, message.message_seq, message.from_id);
+    row(message.created_at, &who, &message.content)
+}
+
+fn row(at: i64, who: &str, text: &str) -> Result<()> {
+    output::line(&format!(
+        "{}  {}  {}",
+        output::time(at),
+        output::short(who, 80),
+        output::block(text, 4)
+    ))
+}

@@ -1,0 +1,90 @@
+//! Acknowledgements on their way to the file.
+//!
+//! For: gathering what clients acknowledge and storing it a few times a second, in one
+//! transaction for all of them.
+//! Not for: flow control (`session`). An ack that is lost with the hub is made up for by
+//! a message delivered twice to a client that asked for that (`from_seq` -1).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Hub;
+use crate::error::Result;
+use crate::event::now_ms;
+use crate::store::Ack;
+
+/// Time between two flushes.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The highest ack of each instance and thread that is not in the file yet.
+#[derive(Debug, Default)]
+pub(super) struct Acks(Mutex<HashMap<(String, String), i64>>);
+
+impl Acks {
+    fn pending(&self) -> MutexGuard<'_, HashMap<(String, String), i64>> {
+        // Nothing panics while the lock is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what belongs to a file that is gone.
+    pub(super) fn forget(&self) {
+        self.pending().clear();
+    }
+
+    fn note(&self, ack: Ack) {
+        let mut pending = self.pending();
+        let seq = pending.entry((ack.instance, ack.thread_id)).or_default();
+        *seq = ack.seq.max(*seq);
+    }
+
+    fn take(&self) -> Vec<Ack> {
+        self.pending()
+            .drain()
+            .map(|((instance, thread_id), seq)| Ack {
+                instance,
+                thread_id,
+                seq,
+            })
+            .collect()
+    }
+}
+
+impl Hub {
+    /// Takes an ack; it is in the file soon.
+    pub fn acknowledge(&self, ack: Ack) {
+        self.acks.note(ack);
+    }
+
+    /// Stores the acks taken so far.
+    ///
+    /// # Errors
+    /// A `Store…` code; the acks are kept for the next try.
+    pub async fn flush_acks(self: &Arc<Self>) -> Result<()> {
+        let acks = self.acks.take();
+        if acks.is_empty() {
+            return Ok(());
+        }
+        let generation = self.signal.borrow().generation;
+        let stored = {
+            let acks = acks.clone();
+            self.write(move |writer| acks.iter().try_for_each(|ack| writer.acknowledge(ack, now_ms())))
+                .await
+        };
+        if stored.is_err() && generation == self.signal.borrow().generation {
+            acks.into_iter().for_each(|ack| self.acks.note(ack));
+        }
+        stored
+    }
+
+    /// Flushes the acks now and then until `stop`, and once more at the end.
+    pub async fn keep_acks(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+            // A failure was noted where it happened; the acks are kept for the next try.
+            drop(self.flush_acks().await);
+        }
+        drop(self.flush_acks().await);
+    }
+}

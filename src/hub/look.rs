@@ -1,0 +1,183 @@
+//! The looker: the one thread that reads the log and fills the live tail.
+//!
+//! For: looking when [`Watch`] says so, drawing what is new in pages, and noticing that
+//! the file is another one or cannot be read.
+//! Not for: telling clients; they are woken and help themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Hub;
+use crate::error::{Code, Error, Result};
+use crate::store::{Identity, Pos, Reader};
+use crate::watch::{Wake, Watch};
+
+/// Changes drawn from the file before those who wait are woken.
+const PAGE_ROWS: usize = 256;
+/// Bytes of rows drawn from the file before those who wait are woken.
+const PAGE_BYTES: usize = 1 << 20;
+/// Time between two looks at which file is at the path.
+const IDENTITY_INTERVAL: Duration = Duration::from_millis(250);
+/// Time the path may lead nowhere before a new file is made there: somebody may be moving
+/// one into place.
+const MISSING_WAIT: Duration = Duration::from_secs(2);
+
+/// The thread's state.
+pub(super) struct Looker {
+    hub: Arc<Hub>,
+    reader: Reader,
+    watch: Watch,
+    cursor: Pos,
+    version: i64,
+    identity: Option<Identity>,
+    next_identity: Instant,
+    missing_since: Option<Instant>,
+}
+
+impl Looker {
+    /// A looker that starts at `cursor`.
+    pub(super) fn new(hub: Arc<Hub>, reader: Reader, watch: Watch, cursor: Pos) -> Self {
+        let identity = Identity::of(reader.path());
+        hub.stats.set_using(watch.using());
+        Self {
+            hub,
+            reader,
+            watch,
+            cursor,
+            version: 0,
+            identity,
+            next_identity: Instant::now(),
+            missing_since: None,
+        }
+    }
+
+    /// Looks until it is told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            let (reader, version) = (&self.reader, &mut self.version);
+            let wake = self.watch.wait(|| {
+                reader
+                    .data_version()
+                    .map_or(true, |v| std::mem::replace(version, v) != v)
+            });
+            if wake == Wake::Stop {
+                return;
+            }
+            let outcome = self.check_identity().and_then(|()| self.draw());
+            let found = *outcome.as_ref().unwrap_or(&0);
+            self.hub.stats.count_wake(wake, found > 0);
+            self.watch.learn(wake, found > 0);
+            self.hub.stats.set_using(self.watch.using());
+            match outcome {
+                Ok(_) => self.hub.reading_works(),
+                Err(error) if error.code() == Code::PositionLost => self.start_over("its log is another one now"),
+                Err(error) => self.hub.reading_fails(&error),
+            }
+        }
+    }
+
+    /// Draws everything new, page by page. Returns how many changes there were.
+    fn draw(&mut self) -> Result<usize> {
+        let mut found = 0;
+        loop {
+            let page = self.reader.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES)?;
+            found += page.changes.len();
+            if let Some(last) = page.changes.last() {
+                self.cursor = last.pos;
+                self.hub.publish(page.changes);
+            }
+            if !page.has_more {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Notices that the path leads to another file, and goes over to that.
+    fn check_identity(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now < self.next_identity {
+            return Ok(());
+        }
+        self.next_identity = now + IDENTITY_INTERVAL;
+        let found = Identity::of(self.reader.path());
+        if found == self.identity {
+            self.missing_since = None;
+            return Ok(());
+        }
+        let path = self.reader.path().display().to_string();
+        if found.is_none() && now.duration_since(*self.missing_since.get_or_insert(now)) < MISSING_WAIT {
+            return Err(Error::new(
+                Code::StoreReplaced,
+                format!(
+                    "{path} is gone; put it back, or a new one is made in {} s",
+                    MISSING_WAIT.as_secs()
+                ),
+            ));
+        }
+        self.hub.store.reopen()?;
+        self.reader = self.hub.store.reader()?;
+        self.identity = Identity::of(self.reader.path());
+        self.missing_since = None;
+        self.start_over("it is another file now");
+        Ok(())
+    }
+
+    /// Begins at the end of whatever log there is now; every client's position is lost.
+    fn start_over(&mut self, why: &str) {
+        match self.reader.head().and_then(|head| Ok((head, self.reader.epoch()?))) {
+            Ok((head, epoch)) => {
+                tracing::warn!("{}: {why}; clients have to start anew", self.reader.path().display());
+                self.cursor = head;
+                self.hub.replaced(head, &epoch);
+            }
+            Err(error) => self.hub.reading_fails(&error),
+        }
+    }
+}
+
+/// Counts of wakes, by why and by whether they brought anything.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    wakes: [[std::sync::atomic::AtomicU64; 2]; 5],
+    polling: std::sync::atomic::AtomicBool,
+}
+
+/// The wakes that are counted, with their names.
+const SOURCES: [(Wake, &str); 5] = [
+    (Wake::Event, "event"),
+    (Wake::Own, "own"),
+    (Wake::Again, "again"),
+    (Wake::Poll, "poll"),
+    (Wake::Timer, "timer"),
+];
+
+impl Stats {
+    fn count_wake(&self, wake: Wake, hit: bool) {
+        if let Some(i) = SOURCES.iter().position(|(w, _)| *w == wake) {
+            self.wakes[i][usize::from(hit)].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn set_using(&self, using: crate::watch::Using) {
+        self.polling
+            .store(using == crate::watch::Using::Poll, Ordering::Relaxed);
+    }
+
+    /// What is in use now.
+    pub(super) fn using(&self) -> crate::watch::Using {
+        if self.polling.load(Ordering::Relaxed) {
+            crate::watch::Using::Poll
+        } else {
+            crate::watch::Using::Notify
+        }
+    }
+
+    /// Each source with its wakes in vain and its hits.
+    pub(super) fn wakes(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        SOURCES
+            .iter()
+            .zip(&self.wakes)
+            .map(|((_, name), [empty, hit])| (*name, empty.load(Ordering::Relaxed), hit.load(Ordering::Relaxed)))
+    }
+}

@@ -1,0 +1,405 @@
+//! The hub: what to tell whom.
+//!
+//! For: the live tail that all clients share, the file for those who are further behind,
+//! acknowledgements on their way to the file, and what is wrong with the file if anything.
+//! Not for: sockets and HTTP (`server`), SQL (`store`).
+//!
+//! Data travels one way: the looker draws new changes from the file and publishes them to
+//! the tail; each client's task is woken, asks its [`session::Session`] what to do, and
+//! takes from the tail or the file what it wants. A write through the hub commits a row
+//! and is then seen like anybody else's.
+
+mod acks;
+mod coalesce;
+pub mod entry;
+mod health;
+pub mod limit;
+mod look;
+pub mod session;
+mod subscription;
+mod tail;
+pub mod wishes;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::config::Limits;
+use crate::error::{Code, Error, Result};
+use crate::event::now_ms;
+use crate::store::{Change, Pos, Reader, Start, Store, ThreadOpening, Writer};
+use crate::watch::{Mode, Poke, Using, Watch};
+
+use acks::Acks;
+use entry::{Entry, Since};
+use health::Health;
+use look::{Looker, Stats};
+use tail::{Reach, Tail};
+
+pub use health::{RejectedRow, Trouble};
+
+/// Reads of the file under way at a time; the others wait without a thread.
+const READS: usize = 4;
+/// Changes handed to a client at a time.
+const FEED_ROWS: usize = 256;
+/// Bytes of rows read from the file for one client at a time.
+const FEED_BYTES: usize = 256 * 1024;
+
+/// What clients' tasks wait for. Every difference means "ask your session again".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Signal {
+    /// The number of the newest change.
+    pub head: i64,
+    /// Counts the files: a higher number means that all positions are lost.
+    pub generation: u64,
+    /// Counts the troubles with the file.
+    pub troubles: u64,
+}
+
+/// The log as the hub has it now.
+#[derive(Debug)]
+struct Log {
+    tail: Tail,
+    epoch: Arc<str>,
+}
+
+/// What a client's stream starts from.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// The file's epoch.
+    pub epoch: Arc<str>,
+    /// The session's first position.
+    pub pos: Pos,
+    /// Up to where the client has everything but states held back.
+    pub resumed: Pos,
+}
+
+/// The hub.
+#[derive(Debug)]
+pub struct Hub {
+    store: Store,
+    limits: Limits,
+    log: RwLock<Log>,
+    signal: watch::Sender<Signal>,
+    poke: Poke,
+    reads: Semaphore,
+    /// Clients that want to hear of changes at once.
+    listeners: Arc<AtomicUsize>,
+    acks: Acks,
+    health: Health,
+    stats: Stats,
+}
+
+/// The hub's looker thread. [`LookerHandle::stop`] ends it.
+#[derive(Debug)]
+pub struct LookerHandle {
+    thread: JoinHandle<()>,
+    poke: Poke,
+}
+
+impl LookerHandle {
+    /// Ends the looker and waits for it.
+    pub fn stop(self) {
+        self.poke.stop();
+        // A panic of the thread was printed when it happened.
+        drop(self.thread.join());
+    }
+}
+
+impl Hub {
+    /// Starts looking at `store`'s file.
+    ///
+    /// # Errors
+    /// A `Store…` code if the file cannot be read or watched.
+    pub fn start(store: Store, limits: Limits, mode: Mode) -> Result<(Arc<Self>, LookerHandle)> {
+        let listeners = Arc::new(AtomicUsize::new(0));
+        let reader = store.reader()?;
+        // Watching begins before the first look, so that nothing falls in between.
+        let (watch, poke) = Watch::start(store.path(), mode, limits.poll_interval, Arc::clone(&listeners))?;
+        let (head, epoch) = (reader.head()?, reader.epoch()?);
+        let hub = Arc::new(Self {
+            log: RwLock::new(Log {
+                tail: Tail::new(head, limits.max_lag_messages),
+                epoch: epoch.into(),
+            }),
+            signal: watch::Sender::new(Signal {
+                head: head.seq,
+                ..Signal::default()
+            }),
+            store,
+            limits,
+            poke: poke.clone(),
+            reads: Semaphore::new(READS),
+            listeners,
+            acks: Acks::default(),
+            health: Health::default(),
+            stats: Stats::default(),
+        });
+        let looker = Looker::new(Arc::clone(&hub), reader, watch, head);
+        let thread = std::thread::Builder::new()
+            .name("agenthub-looker".into())
+            .spawn(move || looker.run())
+            .map_err(|e| Error::new(Code::Internal, format!("cannot start the looker thread: {e}")))?;
+        Ok((hub, LookerHandle { thread, poke }))
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The file.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What a client's task waits for.
+    pub fn signal(&self) -> watch::Receiver<Signal> {
+        self.signal.subscribe()
+    }
+
+    /// One more, or one fewer, wants to hear of changes at once. Returns how many there are.
+    pub fn listener_came(&self) -> usize {
+        let before = self.listeners.fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            // The poll, if there is one, runs for somebody from now on.
+            self.poke.wrote();
+        }
+        before + 1
+    }
+
+    /// See [`Hub::listener_came`].
+    pub fn listener_left(&self) {
+        self.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many want to hear of changes at once.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
+    /// How commits are noticed.
+    pub fn using(&self) -> Using {
+        self.stats.using()
+    }
+
+    /// Wakes by source: name, those in vain, those that brought something.
+    pub fn wakes(&self) -> Vec<(&'static str, u64, u64)> {
+        self.stats.wakes().collect()
+    }
+
+    /// The file's epoch and the position after the newest change seen.
+    pub fn head(&self) -> (Arc<str>, Pos) {
+        let log = self.log();
+        (Arc::clone(&log.epoch), log.tail.head())
+    }
+
+    /// That position as clients see it.
+    pub fn head_text(&self) -> String {
+        let (epoch, pos) = self.head();
+        entry::pos_text(&epoch, pos, None)
+    }
+
+    // ---- reading ------------------------------------------------------------------------
+
+    /// Runs `f` on a reader, off the runtime's threads.
+    ///
+    /// # Errors
+    /// What `f` returns, or a `Store…` code.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        f: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        // The semaphore is never closed.
+        let permit = self.reads.acquire().await.ok();
+        let hub = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || hub.store.read(f)).await;
+        drop(permit);
+        done.unwrap_or_else(|e| Err(Error::new(Code::Internal, "a read of the file broke off").because(e)))
+    }
+
+    /// What the log has after `pos`: from memory if it is there, otherwise from the file.
+    ///
+    /// # Errors
+    /// [`Code::PositionLost`] if the file's log does not have `pos`; a `Store…` code.
+    pub async fn changes_after(self: &Arc<Self>, pos: Pos) -> Result<Vec<Arc<Entry>>> {
+        if let Some(entries) = self.changes_in_memory(pos) {
+            return Ok(entries);
+        }
+        let epoch = self.head().0;
+        let page = self
+            .read(move |reader| reader.log_after(pos, FEED_ROWS, FEED_BYTES))
+            .await?;
+        Ok(page
+            .changes
+            .into_iter()
+            .map(|change| Arc::new(Entry::new(change, &epoch)))
+            .collect())
+    }
+
+    /// What the live tail has after `pos`; `None` if it does not reach back that far.
+    pub fn changes_in_memory(&self, pos: Pos) -> Option<Vec<Arc<Entry>>> {
+        match self.log().tail.after(pos, FEED_ROWS) {
+            Reach::Here(entries) => Some(entries),
+            Reach::Behind => None,
+        }
+    }
+
+    /// Where a client's stream begins.
+    ///
+    /// # Errors
+    /// [`Code::PositionLost`] if the position it gave is not in this file; a `Store…` code.
+    pub async fn beginning(self: &Arc<Self>, from: wishes::From) -> Result<Beginning> {
+        let (epoch, head) = self.head();
+        let since = match from {
+            wishes::From::Now => {
+                return Ok(Beginning {
+                    epoch,
+                    pos: head,
+                    resumed: head,
+                });
+            }
+            wishes::From::Start => {
+                return Ok(Beginning {
+                    epoch,
+                    pos: Pos::START,
+                    resumed: Pos::START,
+                });
+            }
+            wishes::From::Since(since) => since,
+        };
+        let Since {
+            epoch: known,
+            pos: resumed,
+            floor,
+        } = since;
+        if known != *epoch {
+            return Err(position_lost());
+        }
+        let pos = self
+            .read(move |reader| {
+                if resumed == Pos::START {
+                    return Ok(resumed);
+                }
+                if reader.pos_at(resumed.seq)? != Some(resumed) {
+                    return Err(position_lost());
+                }
+                // States older than the position may still be owed; if the log no longer
+                // reaches back to them, newer ones have long taken their place.
+                let before = floor
+                    .and_then(|floor| reader.pos_at(floor - 1).transpose())
+                    .transpose()?;
+                Ok(before.unwrap_or(resumed))
+            })
+            .await?;
+        Ok(Beginning { epoch, pos, resumed })
+    }
+
+    /// What a subscription starts from; and the file remembers that there is one.
+    ///
+    /// # Errors
+    /// [`Code::PositionLost`] if the file is being replaced; a `Store…` code.
+    pub async fn open_thread(
+        self: &Arc<Self>,
+        instance: String,
+        thread_id: String,
+        start: Start,
+    ) -> Result<ThreadOpening> {
+        if start == Start::LastAck {
+            // What was acknowledged a moment ago counts.
+            self.flush_acks().await?;
+        }
+        let anchor = self.head().1;
+        let (name, thread) = (instance.clone(), thread_id.clone());
+        let opening = self
+            .read(move |reader| reader.open_thread(&name, &thread, start, anchor))
+            .await?;
+        // For whoever looks at the table; nothing waits for it.
+        let from_seq = opening.after;
+        self.store.write_then(
+            move |writer| writer.subscribe(&instance, &thread_id, from_seq, now_ms()),
+            drop,
+        );
+        Ok(opening)
+    }
+
+    // ---- writing ------------------------------------------------------------------------
+
+    /// Runs `f` on the writer thread and waits until what it wrote is committed.
+    ///
+    /// # Errors
+    /// What `f` returns, or why the transaction could not be committed.
+    pub async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (tx, rx) = oneshot::channel();
+        let hub = Arc::clone(self);
+        self.store.write_then(f, move |outcome| {
+            match &outcome {
+                Ok(_) => hub.writing_works(),
+                Err(error) if error.code().is_store() => hub.writing_fails(error),
+                Err(_) => {}
+            }
+            // Whoever asked may have gone.
+            drop(tx.send(outcome));
+        });
+        let outcome = rx
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")));
+        if outcome.is_ok() {
+            self.poke.wrote();
+        }
+        outcome
+    }
+
+    // ---- the looker's side --------------------------------------------------------------
+
+    /// Puts new changes where everybody can see them, and says so.
+    fn publish(&self, changes: Vec<Change>) {
+        let epoch = Arc::clone(&self.log().epoch);
+        let entries: Vec<_> = changes
+            .into_iter()
+            .map(|change| Arc::new(Entry::new(change, &epoch)))
+            .collect();
+        self.health.inspect(&entries);
+        let head = {
+            let mut log = self.log.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for entry in entries {
+                log.tail.push(entry);
+            }
+            log.tail.head().seq
+        };
+        self.signal.send_modify(|signal| signal.head = head);
+    }
+
+    /// The file is another one: nobody's position counts any more.
+    fn replaced(&self, head: Pos, epoch: &str) {
+        {
+            let mut log = self.log.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *log = Log {
+                tail: Tail::new(head, self.limits.max_lag_messages),
+                epoch: epoch.into(),
+            };
+        }
+        self.acks.forget();
+        self.signal.send_modify(|signal| {
+            signal.head = head.seq;
+            signal.generation += 1;
+        });
+    }
+
+    fn log(&self) -> std::sync::RwLockReadGuard<'_, Log> {
+        // Nothing panics while the lock is held.
+        self.log.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn position_lost() -> Error {
+    Error::new(
+        Code::PositionLost,
+        "your position is not in the file: it was replaced, restored, or pruned beyond it; start anew with since=0 or without",
+    )
+}

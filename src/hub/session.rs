@@ -1,0 +1,491 @@
+//! One client's state machine: events and times in, frames out.
+//!
+//! For: subscriptions, gaps, batches, throttling, flow control, positions.
+//! Not for: sockets, the file or a clock: there is no I/O here. The caller asks
+//! [`Session::step`] what to do next, does it, and asks again.
+//!
+//! 1. The session walks the log ([`Step::Feed`]): every change is considered once, in order.
+//! 2. Rows for everybody go out as they are met. A subscribed message goes out live only
+//!    if it is the very next one of its thread; anything else sends the subscription to
+//!    the file ([`Step::Read`]), where it continues after the last message sent.
+//! 3. So there is no queue of what a client still has to get, only a place in each thread
+//!    and one in the log; and no race between history and the present: a number that is
+//!    not the next is never sent.
+//! 4. Nothing is taken from the log or the file unless it may go out at once: a client
+//!    that does not read costs what is in its hands, not what it missed.
+
+mod client;
+mod threads;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::coalesce::Coalescer;
+use super::entry::{Entry, Form, Frame, pos_text};
+use super::limit::Bucket;
+use super::subscription::Feed;
+use super::wishes::{Framing, Wishes};
+use crate::config::Limits;
+use crate::error::Code;
+use crate::event::{AckEvent, EventType, MAX_BATCH_BYTES};
+use crate::store::{MessageRow, Op, Pos, Row, Start};
+
+pub use super::subscription::Subscription;
+
+/// Answers waiting to be sent before the client's next event has to wait.
+const MAX_ANSWERS: usize = 64;
+/// Events in one array frame at most.
+const ARRAY_EVENTS: usize = 1000;
+/// Bytes in one array frame at most, unless one event alone is larger.
+const ARRAY_BYTES: usize = 512 * 1024;
+
+/// Two readings of the clock: time since some fixed moment, and the wall's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Never moves back.
+    pub at: Duration,
+    /// Unix milliseconds, for timestamps alone.
+    pub wall_ms: i64,
+}
+
+/// What the caller is to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Send this frame, then ask again.
+    Send(Frame),
+    /// Read this, hand the answer over, and ask again meanwhile.
+    Read(Read),
+    /// Hand over what the log has after this position, even if it is nothing.
+    Feed(Pos),
+    /// Store this acknowledgement, then ask again.
+    Ack(AckEvent),
+    /// Nothing to do before this time, or before something happens.
+    Wait(Option<Duration>),
+    /// Close the connection over this.
+    Close(Code),
+}
+
+/// Something to be read from the file. One read is under way at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// What a subscription starts from.
+    Open {
+        /// The thread.
+        thread_id: String,
+        /// Where to start.
+        start: Start,
+    },
+    /// A page of a thread.
+    Page {
+        /// The thread.
+        thread_id: String,
+        /// After this `message_seq`.
+        after: i64,
+        /// Messages at most.
+        rows: usize,
+    },
+}
+
+/// The first event to a client that asked for more than the seed has.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hello {
+    /// The hub's version.
+    pub version: &'static str,
+    /// The file's epoch.
+    pub epoch: String,
+    /// Where the stream goes on from.
+    pub pos: String,
+    /// The client's name, as it gave it.
+    pub instance_id: String,
+    /// The constants in force.
+    pub limits: Limits,
+}
+
+/// What is being read, and for which subscription.
+#[derive(Debug)]
+enum Reading {
+    Open(Wanted),
+    Page { thread_id: String, version: u64 },
+}
+
+/// A `subscribe` that is not answered yet.
+#[derive(Debug)]
+struct Wanted {
+    thread_id: String,
+    start: Start,
+    from_id: Option<String>,
+}
+
+/// One client's state machine.
+#[derive(Debug)]
+pub struct Session {
+    wishes: Wishes,
+    limits: Limits,
+    epoch: Arc<str>,
+    /// Where in the log it is: everything up to here was considered.
+    pos: Pos,
+    /// The client's own position when it came back: up to here it has everything but the
+    /// states that were being held back.
+    resumed: Pos,
+    /// Changes handed over and not considered yet.
+    ahead: VecDeque<Arc<Entry>>,
+    /// The log had nothing more when it was last asked.
+    dry: bool,
+    /// Frames made and not handed out yet: a message and its thread's state at most.
+    out: VecDeque<Frame>,
+    threads: HashMap<String, Subscription>,
+    /// Threads left again, with their last number: they may still be acknowledged.
+    left: HashMap<String, i64>,
+    versions: u64,
+    /// A `subscribe` whose read has not begun.
+    wanted: Option<Wanted>,
+    /// Threads to be read from the file, in turn.
+    to_read: VecDeque<String>,
+    /// Threads that have a batch to send, in turn.
+    to_send: VecDeque<String>,
+    reading: Option<Reading>,
+    /// No reads before this time: the last one failed.
+    retry_at: Duration,
+    answers: VecDeque<Frame>,
+    acks: VecDeque<AckEvent>,
+    frames: Bucket,
+    inbound: Bucket,
+    excess: u32,
+    telemetry: Coalescer,
+    states: Coalescer,
+    /// Events of the array frame in the making.
+    array: Vec<Frame>,
+    array_bytes: usize,
+    array_at: Duration,
+    closing: Option<Code>,
+}
+
+impl Session {
+    /// A session for a client whose stream goes on after `pos`.
+    pub fn new(wishes: Wishes, limits: Limits, epoch: Arc<str>, pos: Pos) -> Self {
+        // An array frame counts once, however much is in it.
+        let rate = if wishes.framing == Framing::Array {
+            0
+        } else {
+            limits.max_messages_per_second
+        };
+        Self {
+            frames: Bucket::new(rate, rate),
+            inbound: Bucket::new(
+                limits.max_events_per_second,
+                limits.max_events_per_second.saturating_mul(2),
+            ),
+            telemetry: Coalescer::new(limits.telemetry_per_second),
+            states: Coalescer::new(limits.thread_states_per_second),
+            wishes,
+            limits,
+            epoch,
+            pos,
+            resumed: pos,
+            ahead: VecDeque::new(),
+            dry: false,
+            out: VecDeque::new(),
+            threads: HashMap::new(),
+            left: HashMap::new(),
+            versions: 0,
+            wanted: None,
+            to_read: VecDeque::new(),
+            to_send: VecDeque::new(),
+            reading: None,
+            retry_at: Duration::ZERO,
+            answers: VecDeque::new(),
+            acks: VecDeque::new(),
+            excess: 0,
+            array: Vec::new(),
+            array_bytes: 0,
+            array_at: Duration::ZERO,
+            closing: None,
+        }
+    }
+
+    /// The client has been here before and has everything up to `pos`, but for the states
+    /// that were held back: those from the session's own position on are told again.
+    pub fn resume(&mut self, pos: Pos) {
+        self.resumed = pos;
+    }
+
+    /// Greets a client that asked for more than the seed has.
+    pub fn greet(&mut self, now: Now, version: &'static str, instance_id: &str) {
+        let hello = Hello {
+            version,
+            epoch: self.epoch.to_string(),
+            pos: self.place(),
+            instance_id: instance_id.to_owned(),
+            limits: self.limits.clone(),
+        };
+        self.answers
+            .push_back(Frame::new(&EventType::HELLO, now.wall_ms, &hello));
+    }
+
+    /// Whether the client's next event can be taken now. One is dealt with after the other,
+    /// and a client that does not read the answers is not listened to.
+    pub fn listens(&self) -> bool {
+        let subscribing = self.wanted.is_some() || matches!(self.reading, Some(Reading::Open(_)));
+        !subscribing && self.answers.len() < MAX_ANSWERS && self.acks.len() < MAX_ANSWERS && self.closing.is_none()
+    }
+
+    /// Whether it has been closed and only says why.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Something was committed: the log may have more.
+    pub fn wake(&mut self) {
+        self.dry = false;
+    }
+
+    /// Tells the client that something is wrong that concerns no thread.
+    pub fn warn(&mut self, now: Now, code: Code, message: &str) {
+        self.error(now, code, message, "", None);
+    }
+
+    /// Tells the client why, and closes once it has been told.
+    pub fn close(&mut self, now: Now, code: Code, message: &str) {
+        if self.closing.is_none() {
+            self.warn(now, code, message);
+            self.closing = Some(code);
+        }
+    }
+
+    /// What to do next.
+    pub fn step(&mut self, now: Now) -> Step {
+        if let Some(frame) = self.answers.pop_front() {
+            return Step::Send(frame);
+        }
+        if let Some(code) = self.closing {
+            return Step::Close(code);
+        }
+        if let Some(ack) = self.acks.pop_front() {
+            return Step::Ack(ack);
+        }
+        match self.wishes.framing {
+            Framing::Single => self.next(now).unwrap_or_else(|| Step::Wait(self.deadline(now))),
+            Framing::Array => self.step_array(now),
+        }
+    }
+
+    /// Gathers events until there are no more, or enough; then sends them as one frame.
+    fn step_array(&mut self, now: Now) -> Step {
+        if now.at < self.array_at {
+            return Step::Wait(Some(self.array_at));
+        }
+        while self.array.len() < ARRAY_EVENTS && self.array_bytes < ARRAY_BYTES {
+            match self.next(now) {
+                Some(Step::Send(frame)) => {
+                    self.array_bytes += frame.len();
+                    self.array.push(frame);
+                }
+                Some(other) => return other,
+                None => break,
+            }
+        }
+        if self.array.is_empty() {
+            return Step::Wait(self.deadline(now));
+        }
+        self.array_at = now.at + Duration::from_secs(1) / self.limits.array_frames_per_second.max(1);
+        self.array_bytes = 0;
+        Step::Send(Frame::array(&std::mem::take(&mut self.array)))
+    }
+
+    /// The next thing to send, read or be fed; `None` if there is none now.
+    fn next(&mut self, now: Now) -> Option<Step> {
+        if let Some(frame) = self.out.pop_front() {
+            return Some(Step::Send(frame));
+        }
+        if let Some(read) = self.next_read(now) {
+            return Some(Step::Read(read));
+        }
+        if let Some(frame) = self.release_held(now).or_else(|| self.next_batch(now)) {
+            return Some(Step::Send(frame));
+        }
+        while let Some(entry) = self.ahead.front() {
+            if self.is_streamed(entry) {
+                // In order, or not at all: without a token everything behind it waits too.
+                if !self.frames.take(now.at) {
+                    return None;
+                }
+                self.stream_messages(now);
+            } else if let Some(entry) = self.ahead.pop_front() {
+                self.consider(now, &entry);
+                self.pos = entry.pos();
+            }
+            if let Some(frame) = self.out.pop_front() {
+                return Some(Step::Send(frame));
+            }
+        }
+        (!self.dry).then_some(Step::Feed(self.pos))
+    }
+
+    /// When something falls due by itself.
+    fn deadline(&self, now: Now) -> Option<Duration> {
+        let throttled = !self.ahead.is_empty() || !self.to_send.is_empty() || !self.to_read.is_empty();
+        let token = throttled.then(|| self.frames.ready_at()).filter(|at| *at > now.at);
+        let retry = Some(self.retry_at).filter(|at| *at > now.at);
+        [token, retry, self.telemetry.next_due(), self.states.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    // ---- the log ------------------------------------------------------------------------
+
+    /// Takes what the log has after [`Step::Feed`]'s position; nothing if it has no more.
+    pub fn feed(&mut self, entries: Vec<Arc<Entry>>) {
+        self.dry = entries.is_empty();
+        self.ahead.extend(entries);
+    }
+
+    /// What one change means to this client. Called with the position still before it.
+    fn consider(&mut self, now: Now, entry: &Arc<Entry>) {
+        let fresh = entry.pos().seq > self.resumed.seq;
+        let inserted = entry.op() == Op::Insert;
+        match entry.row() {
+            Row::Message(message, thread) if inserted => {
+                if self.wishes.streams.threads && self.states.admit(now.at, &thread.id, entry) {
+                    self.tell_state(entry);
+                }
+                if fresh {
+                    self.live_message(now, entry, message);
+                }
+            }
+            Row::Inbox(_) if fresh && self.wishes.streams.inbox => self.tell(entry),
+            Row::Task(_) if fresh && self.wishes.streams.tasks => self.tell(entry),
+            Row::Telemetry(row)
+                if self.wishes.streams.telemetry && self.telemetry.admit(now.at, &row.instance_id, entry) =>
+            {
+                self.tell(entry);
+            }
+            Row::Thread(thread) => {
+                let followed = !inserted && self.threads.contains_key(&thread.id);
+                if (self.wishes.streams.threads || followed) && self.states.admit(now.at, &thread.id, entry) {
+                    self.tell_state(entry);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A message somebody just wrote, if this client follows its thread and has everything
+    /// before it. Otherwise the file has it.
+    fn live_message(&mut self, now: Now, entry: &Arc<Entry>, message: &MessageRow) {
+        let Some(thread) = self.threads.get_mut(&message.thread_id) else {
+            return;
+        };
+        thread.last = thread.last.max(message.message_seq);
+        if message.message_seq <= thread.sent {
+            return;
+        }
+        let is_next = thread.feed == Feed::Live && message.message_seq == thread.sent + 1;
+        if is_next && !thread.paused && self.frames.take(now.at) {
+            thread.sent = message.message_seq;
+            self.tell(entry);
+            self.pause_if_lagging(now, &message.thread_id);
+        } else {
+            thread.feed = Feed::File;
+            self.schedule(&message.thread_id);
+        }
+    }
+
+    fn is_streamed(&self, entry: &Entry) -> bool {
+        self.wishes.streams.messages
+            && matches!(entry.row(), Row::Message(..))
+            && entry.op() == Op::Insert
+            && entry.pos().seq > self.resumed.seq
+    }
+
+    /// The messages at the front of the log that belong to one thread: one of them as a
+    /// `message`, several as a `batch`. Array frames carry them one by one.
+    fn stream_messages(&mut self, now: Now) {
+        let most = if self.wishes.framing == Framing::Array {
+            1
+        } else {
+            self.limits.max_batch_size
+        };
+        let mut run: Vec<Arc<Entry>> = Vec::new();
+        let mut bytes = 0;
+        while let Some(entry) = self.ahead.front().filter(|entry| self.is_streamed(entry)) {
+            bytes += entry.row().weight();
+            let other = run
+                .first()
+                .is_some_and(|first| first.row().thread_id() != entry.row().thread_id());
+            if other || run.len() == most || (bytes > MAX_BATCH_BYTES && !run.is_empty()) {
+                break;
+            }
+            run.extend(self.ahead.pop_front());
+        }
+        let Some(last) = run.last().cloned() else { return };
+        let thread_id = last.row().thread_id().unwrap_or_default();
+        if self.wishes.streams.threads && self.states.admit(now.at, thread_id, &last) {
+            self.tell_state(&last);
+        }
+        if run.len() == 1 {
+            self.tell(&last);
+        } else {
+            let data = run.iter().map(|entry| entry.data(self.wishes.form));
+            let batch = Frame::batch(now.wall_ms, &self.place_after(last.pos()), thread_id, data, false);
+            self.out.push_back(batch);
+        }
+        self.pos = last.pos();
+    }
+
+    /// Hands out a row's event.
+    fn tell(&mut self, entry: &Arc<Entry>) {
+        let frame = match self.wishes.form {
+            Form::Seed => entry.frame(Form::Seed),
+            Form::Extended if entry.pos().seq > self.resumed.seq && self.floor(entry.pos()).is_none() => {
+                entry.frame(Form::Extended)
+            }
+            Form::Extended => entry.frame_at(&self.place_after(entry.pos())),
+        };
+        self.out.push_back(frame);
+    }
+
+    /// Hands out the state of a row's thread. It stands before the row's own event, and so
+    /// under the position before it: whoever stops in between gets both again.
+    fn tell_state(&mut self, entry: &Arc<Entry>) {
+        let pos = (self.wishes.form == Form::Extended).then(|| match entry.row() {
+            Row::Message(..) => self.place(),
+            _ => self.place_after(entry.pos()),
+        });
+        self.out.extend(entry.thread_state(pos.as_deref()));
+    }
+
+    /// A state whose time has come.
+    fn release_held(&mut self, now: Now) -> Option<Frame> {
+        let entry = self.telemetry.release(now.at).or_else(|| self.states.release(now.at))?;
+        match (entry.row(), self.wishes.form) {
+            (Row::Telemetry(_), Form::Seed) => Some(entry.frame(Form::Seed)),
+            (Row::Telemetry(_), Form::Extended) => Some(entry.frame_at(&self.place())),
+            (_, Form::Seed) => entry.thread_state(None),
+            (_, Form::Extended) => entry.thread_state(Some(&self.place())),
+        }
+    }
+
+    /// The position to come back to now.
+    fn place(&self) -> String {
+        self.place_after(self.pos)
+    }
+
+    /// The position to come back to once everything up to `pos` was handed out.
+    fn place_after(&self, pos: Pos) -> String {
+        let reached = if pos.seq > self.resumed.seq { pos } else { self.resumed };
+        pos_text(&self.epoch, reached, self.floor(pos))
+    }
+
+    /// From which number on states are held back, or will be told again, after `pos`.
+    fn floor(&self, pos: Pos) -> Option<i64> {
+        let replay = (pos.seq < self.resumed.seq).then_some(pos.seq + 1);
+        [self.telemetry.floor(), self.states.floor(), replay]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,155 @@
+//! What the client says, and what it is answered.
+
+use super::{Frame, Now, Session, Start, Wanted};
+use crate::error::{Code, Error, Result};
+use crate::event::{AckEvent, ErrorEvent, Event, EventType, SubscribeEvent};
+
+/// Threads one connection may follow or have left.
+const MAX_THREADS: usize = 10_000;
+/// Bytes of a thread's name at most: what the file accepts.
+const MAX_NAME: usize = 255;
+/// Events over the rate, in a row, after which the client is disconnected.
+const MAX_EXCESS: u32 = 1000;
+
+impl Session {
+    /// Takes a text frame from the client.
+    pub fn receive(&mut self, now: Now, text: &[u8]) {
+        if !self.inbound.take(now.at) {
+            self.excess += 1;
+            let message = format!(
+                "more than {} events a second; send fewer",
+                self.limits.max_events_per_second
+            );
+            if self.excess >= MAX_EXCESS {
+                self.close(now, Code::RateLimited, &message);
+            } else {
+                self.warn(now, Code::RateLimited, &message);
+            }
+            return;
+        }
+        self.excess = 0;
+        if let Err(error) = Event::parse(text).and_then(|event| self.obey(now, &event)) {
+            self.warn(now, error.code(), error.message());
+        }
+    }
+
+    /// Takes a binary frame from the client, which no event is.
+    pub fn receive_binary(&mut self, now: Now) {
+        self.warn(now, Code::ParseError, "cannot read a binary frame; send JSON as text");
+    }
+
+    fn obey(&mut self, now: Now, event: &Event) -> Result<()> {
+        match &event.event_type {
+            t if *t == EventType::SUBSCRIBE => self.subscribe(event.parse_subscribe()?),
+            t if *t == EventType::UNSUBSCRIBE => self.unsubscribe(&event.parse_unsubscribe()?.thread_id),
+            t if *t == EventType::ACK => self.acknowledge(event.parse_ack()?),
+            t if *t == EventType::PING => {
+                self.answers.push_back(Frame::bare(&EventType::PONG, now.wall_ms));
+                Ok(())
+            }
+            other => Err(Error::new(
+                Code::UnknownEvent,
+                format!(
+                    "cannot do {:?}; send subscribe, unsubscribe, ack or ping",
+                    shortened(other.as_str())
+                ),
+            )),
+        }
+    }
+
+    fn subscribe(&mut self, wish: SubscribeEvent) -> Result<()> {
+        let refuse = |why: &str| Err(Error::new(Code::InvalidSubscribe, format!("cannot subscribe: {why}")));
+        if self.wishes.streams.messages {
+            return refuse("this connection gets every message already (streams=messages)");
+        }
+        if wish.thread_id.is_empty() || wish.thread_id.len() > MAX_NAME {
+            return refuse("thread_id is required, with at most 255 bytes");
+        }
+        if self.threads.len() + self.left.len() >= MAX_THREADS && !self.threads.contains_key(&wish.thread_id) {
+            return refuse("this connection follows too many threads; open another");
+        }
+        let start = match wish.from_seq {
+            -1 => Start::LastAck,
+            0.. => Start::After(wish.from_seq),
+            _ => return refuse("from_seq is a message_seq, 0 for the first, or -1 for your last ack"),
+        };
+        self.leave(&wish.thread_id);
+        self.wanted = Some(Wanted {
+            thread_id: wish.thread_id,
+            start,
+            from_id: wish.from_id,
+        });
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, thread_id: &str) -> Result<()> {
+        if thread_id.is_empty() {
+            return Err(Error::new(
+                Code::InvalidSubscribe,
+                "cannot unsubscribe: thread_id is required",
+            ));
+        }
+        self.leave(thread_id);
+        Ok(())
+    }
+
+    /// Forgets a subscription, but not that it was there.
+    fn leave(&mut self, thread_id: &str) {
+        if let Some(thread) = self.threads.remove(thread_id) {
+            self.left.insert(thread_id.to_owned(), thread.last);
+        }
+    }
+
+    fn acknowledge(&mut self, ack: AckEvent) -> Result<()> {
+        let last = match (self.threads.get(&ack.thread_id), self.left.get(&ack.thread_id)) {
+            (Some(thread), _) => thread.last,
+            (None, Some(last)) => *last,
+            (None, None) => {
+                return Err(Error::new(
+                    Code::NotSubscribed,
+                    format!(
+                        "cannot acknowledge: no subscription to {:?}; subscribe first",
+                        shortened(&ack.thread_id)
+                    ),
+                ));
+            }
+        };
+        if !(0..=last).contains(&ack.ack_seq) {
+            return Err(Error::new(
+                Code::InvalidAck,
+                format!("cannot acknowledge {}: the last message is {last}", ack.ack_seq),
+            ));
+        }
+        let limit = self.limits.max_lag_messages;
+        if let Some(thread) = self.threads.get_mut(&ack.thread_id) {
+            thread.acknowledge(ack.ack_seq, limit);
+            self.schedule(&ack.thread_id);
+        }
+        self.acks.push_back(ack);
+        Ok(())
+    }
+
+    /// Puts an error among the answers. What is wrong with the file has one name here.
+    pub(super) fn error(&mut self, now: Now, code: Code, message: &str, thread_id: &str, first_seq: Option<i64>) {
+        let code = if code.is_store() && code.is_temporary() {
+            Code::StoreUnavailable
+        } else {
+            code
+        };
+        let error = ErrorEvent {
+            code: code.name().to_owned(),
+            message: message.to_owned(),
+            thread_id: thread_id.to_owned(),
+            temporary: code.is_temporary(),
+            first_seq,
+        };
+        self.answers
+            .push_back(Frame::new(&EventType::ERROR, now.wall_ms, &error));
+    }
+}
+
+/// A client's own word, short enough to give back.
+fn shortened(text: &str) -> &str {
+    let end = text.char_indices().nth(60).map_or(text.len(), |(i, _)| i);
+    &text[..end]
+}

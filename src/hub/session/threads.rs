@@ -1,0 +1,206 @@
+//! The session's subscriptions: what is read from the file, and the batches made of it.
+
+use super::{Feed, Frame, Now, Read, Reading, Session, Subscription};
+use crate::error::{Code, Error};
+use crate::hub::entry::Form;
+use crate::store::{ThreadOpening, ThreadPage};
+
+/// Messages read from the file at a time: a handful of batches.
+const PAGE_ROWS: usize = 256;
+/// Time before the file is tried again after a read has failed.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Session {
+    /// Puts a thread in the queue it belongs in, if it belongs in one.
+    pub(super) fn schedule(&mut self, thread_id: &str) {
+        let Some(thread) = self.threads.get_mut(thread_id) else {
+            return;
+        };
+        if thread.queued || !thread.is_hungry() {
+            return;
+        }
+        thread.queued = true;
+        let queue = if thread.has_batch() {
+            &mut self.to_send
+        } else {
+            &mut self.to_read
+        };
+        queue.push_back(thread_id.to_owned());
+    }
+
+    /// What to read next, if anything may be read now.
+    pub(super) fn next_read(&mut self, now: Now) -> Option<Read> {
+        if self.reading.is_some() || now.at < self.retry_at {
+            return None;
+        }
+        if let Some(wanted) = self.wanted.take() {
+            let read = Read::Open {
+                thread_id: wanted.thread_id.clone(),
+                start: wanted.start,
+            };
+            self.reading = Some(Reading::Open(wanted));
+            return Some(read);
+        }
+        // What may not be sent yet is not read yet.
+        while self.frames.ready_at() <= now.at {
+            let thread_id = self.to_read.pop_front()?;
+            let Some(thread) = self.threads.get_mut(&thread_id) else {
+                continue;
+            };
+            thread.queued = false;
+            if thread.is_hungry() {
+                let rows = PAGE_ROWS.min(thread.room(self.limits.max_lag_messages));
+                let read = Read::Page {
+                    thread_id: thread_id.clone(),
+                    after: thread.sent,
+                    rows,
+                };
+                self.reading = Some(Reading::Page {
+                    thread_id,
+                    version: thread.version,
+                });
+                return Some(read);
+            }
+        }
+        None
+    }
+
+    /// The answer to [`Read::Open`].
+    pub fn opened(&mut self, now: Now, opening: &ThreadOpening) {
+        let Some(Reading::Open(wanted)) = self.reading.take() else {
+            return;
+        };
+        let lost = opening.after > opening.last_seq
+            || (opening.after > 0 && opening.after < opening.first_seq - 1)
+            || (opening.after > 0 && wanted.from_id.is_some() && wanted.from_id != opening.id_at);
+        if lost {
+            self.lose(now, &wanted.thread_id, opening.first_seq);
+            return;
+        }
+        let sent = if opening.after == 0 {
+            opening.first_seq - 1
+        } else {
+            opening.after
+        };
+        self.versions += 1;
+        let thread = Subscription::new(self.versions, sent, opening.last_seq);
+        self.left.remove(&wanted.thread_id);
+        self.threads.insert(wanted.thread_id.clone(), thread);
+        self.schedule(&wanted.thread_id);
+    }
+
+    /// The answer to [`Read::Page`].
+    pub fn read(&mut self, now: Now, page: ThreadPage) {
+        let Some(Reading::Page { thread_id, version }) = self.reading.take() else {
+            return;
+        };
+        let Some(thread) = self.threads.get_mut(&thread_id).filter(|t| t.version == version) else {
+            return;
+        };
+        match page.messages.first() {
+            Some(first) if first.message_seq == thread.sent + 1 => {
+                thread.page = page.messages.into();
+                self.schedule(&thread_id);
+            }
+            // The next message is not there any more: it was pruned.
+            Some(first) => {
+                let first_seq = first.message_seq;
+                self.lose(now, &thread_id, first_seq);
+            }
+            None => {
+                let first_seq = thread.last + 1;
+                self.lose(now, &thread_id, first_seq);
+            }
+        }
+    }
+
+    /// The read under way has failed. A subscription is refused; a page is tried again.
+    pub fn read_failed(&mut self, now: Now, error: &Error) {
+        self.retry_at = now.at + RETRY;
+        match self.reading.take() {
+            Some(Reading::Open(wanted)) => {
+                self.retry_at = now.at;
+                self.error(now, Code::SubscribeFailed, error.message(), &wanted.thread_id, None);
+            }
+            Some(Reading::Page { thread_id, .. }) => {
+                self.error(now, Code::FetchFailed, error.message(), &thread_id, None);
+                self.schedule(&thread_id);
+            }
+            None => {}
+        }
+    }
+
+    /// The next batch of a thread whose turn it is, if a frame may go out now.
+    pub(super) fn next_batch(&mut self, now: Now) -> Option<Frame> {
+        while let Some(thread_id) = self.to_send.front() {
+            let Some(thread) = self
+                .threads
+                .get_mut(thread_id)
+                .filter(|t| t.is_hungry() && t.has_batch())
+            else {
+                let thread_id = self.to_send.pop_front()?;
+                if let Some(thread) = self.threads.get_mut(&thread_id) {
+                    thread.queued = false;
+                    self.schedule(&thread_id);
+                }
+                continue;
+            };
+            if !self.frames.take(now.at) {
+                return None;
+            }
+            let messages = thread.next_batch(&self.limits);
+            thread.queued = false;
+            thread.owes_answer = false;
+            thread.sent = messages.last().map_or(thread.sent, |m| m.message_seq);
+            // The file may be ahead of the log as far as it was walked.
+            thread.last = thread.last.max(thread.sent);
+            let has_more = thread.sent < thread.last || !thread.page.is_empty();
+            if !has_more {
+                thread.feed = Feed::Live;
+            }
+            let thread_id = self.to_send.pop_front()?;
+            let frame = self.batch_frame(now, &thread_id, &messages, has_more);
+            self.pause_if_lagging(now, &thread_id);
+            self.schedule(&thread_id);
+            return Some(frame);
+        }
+        None
+    }
+
+    fn batch_frame(&self, now: Now, thread_id: &str, messages: &[crate::store::MessageRow], has_more: bool) -> Frame {
+        let encoded: Vec<Vec<u8>> = messages
+            .iter()
+            .map(|m| match self.wishes.form {
+                Form::Seed => serde_json::to_vec(&m.event()),
+                Form::Extended => serde_json::to_vec(&m.extended()),
+            })
+            // A message is strings and numbers: it always has a JSON form.
+            .filter_map(std::result::Result::ok)
+            .collect();
+        // What a subscription reads from the file has no place in the log of its own.
+        Frame::batch(now.wall_ms, "", thread_id, encoded.iter().map(Vec::as_slice), has_more)
+    }
+
+    /// Stops sending to a subscription whose client does not keep up with its acks.
+    pub(super) fn pause_if_lagging(&mut self, now: Now, thread_id: &str) {
+        let limit = self.limits.max_lag_messages;
+        let Some(thread) = self
+            .threads
+            .get_mut(thread_id)
+            .filter(|t| !t.paused && t.room(limit) == 0)
+        else {
+            return;
+        };
+        thread.pause();
+        let message = format!("{limit} messages are waiting for your ack; acknowledge half of them to go on");
+        self.error(now, Code::Lagging, &message, thread_id, None);
+    }
+
+    /// Gives a subscription up: what comes next is not in the file.
+    fn lose(&mut self, now: Now, thread_id: &str, first_seq: i64) {
+        self.threads.remove(thread_id);
+        let message =
+            format!("your position is not in the file; subscribe anew (the first message kept is {first_seq})");
+        self.error(now, Code::PositionLost, &message, thread_id, Some(first_seq));
+    }
+}

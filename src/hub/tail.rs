@@ -1,0 +1,111 @@
+//! The live tail: the last changes, in memory, shared by everybody.
+//!
+//! For: clients that are up to date or nearly so.
+//! Not for: anybody further behind: they read the file. The tail is bounded by rows and
+//! by bytes, and never grows for a slow client.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use crate::store::Pos;
+
+/// Bytes kept at most, beside the bound on rows.
+const MAX_BYTES: usize = 8 << 20;
+
+/// The changes after `base`, up to `head`.
+#[derive(Debug)]
+pub(super) struct Tail {
+    entries: VecDeque<Arc<Entry>>,
+    max_rows: usize,
+    bytes: usize,
+    /// The position before the first entry.
+    base: Pos,
+    /// The position after the last.
+    head: Pos,
+}
+
+/// What the tail has for a client.
+#[derive(Debug)]
+pub(super) enum Reach {
+    /// The changes after its position; none if it has everything.
+    Here(Vec<Arc<Entry>>),
+    /// It is further behind than the tail reaches: it has to read the file.
+    Behind,
+}
+
+impl Tail {
+    /// An empty tail at `head`, to hold at most `max_rows` changes.
+    pub(super) fn new(head: Pos, max_rows: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            max_rows,
+            bytes: 0,
+            base: head,
+            head,
+        }
+    }
+
+    /// The position after the newest change.
+    pub(super) fn head(&self) -> Pos {
+        self.head
+    }
+
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+        self.head = entry.pos();
+        self.bytes += entry.weight();
+        self.entries.push_back(entry);
+        while self.entries.len() > self.max_rows || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.weight();
+            self.base = oldest.pos();
+        }
+    }
+
+    /// At most `limit` changes after `pos`.
+    pub(super) fn after(&self, pos: Pos, limit: usize) -> Reach {
+        if pos.seq < self.base.seq {
+            return Reach::Behind;
+        }
+        let first = self.entries.partition_point(|entry| entry.pos().seq <= pos.seq);
+        Reach::Here(self.entries.range(first..).take(limit).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Change, Op, Row};
+
+    fn entry(seq: i64) -> Arc<Entry> {
+        Arc::new(Entry::new(
+            Change {
+                pos: Pos { seq, tag: 1 },
+                op: Op::Insert,
+                row: Row::Gone,
+            },
+            &"e".into(),
+        ))
+    }
+
+    fn seqs(reach: Reach) -> Option<Vec<i64>> {
+        match reach {
+            Reach::Here(entries) => Some(entries.iter().map(|e| e.pos().seq).collect()),
+            Reach::Behind => None,
+        }
+    }
+
+    #[test]
+    fn it_keeps_the_last_rows_and_says_who_is_behind() {
+        let mut tail = Tail::new(Pos { seq: 10, tag: 1 }, 3);
+        let at = |seq| Pos { seq, tag: 1 };
+        assert_eq!(seqs(tail.after(at(10), 9)), Some(vec![]));
+        assert_eq!(seqs(tail.after(at(9), 9)), None);
+        (11..=15).for_each(|seq| tail.push(entry(seq)));
+        assert_eq!(tail.head(), at(15));
+        assert_eq!(seqs(tail.after(at(11), 9)), None);
+        assert_eq!(seqs(tail.after(at(12), 9)), Some(vec![13, 14, 15]));
+        assert_eq!(seqs(tail.after(at(13), 1)), Some(vec![14]));
+        assert_eq!(seqs(tail.after(at(15), 9)), Some(vec![]));
+    }
+}

@@ -1,0 +1,43 @@
+//! The binary: parse, log to stderr, dispatch, turn an error into an exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use agenthub::cli::{self, Cli};
+use agenthub::error::{Code, Error};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no errors. Nobody may be reading.
+            drop(e.print());
+            return ExitCode::from(if e.use_stderr() { Code::Usage.exit() } else { 0 });
+        }
+    };
+    let filter = EnvFilter::try_from_env("AGENTHUB_LOG").unwrap_or_else(|_| EnvFilter::new("agenthub=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match cli::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if reader_is_gone(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            // If stderr is closed there is nobody left to tell.
+            drop(writeln!(io::stderr(), "agenthub: {e:#}"));
+            ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
+        }
+    }
+}
+
+/// `agenthub tail | head` ends when head has seen enough.
+fn reader_is_gone(e: &anyhow::Error) -> bool {
+    e.chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|io| io.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,494 @@
+//! The WebSocket: frames in, frames out.
+//!
+//! For: one task per client that does what its session says: sends,
+//! reads, waits. Deadlines of the wire live here: WriteWait, PongWait, PingPeriod.
+//! Not for: what a client gets (`hub::session`).
+//!
+//! The handshake and the socket's set-up are our own around tungstenite's frames: warp's
+//! WebSocket keeps 134 KB per idle connection, nearly all of it a read buffer that it does
+//! not let one choose.
+//!
+//! One turn of a client's task:
+//! 1. Ask the session for steps until it waits, or enough bytes for one write have come
+//!    together ([`BURST_BYTES`]). While a write is under way nothing is asked: a slow
+//!    client gets what the file has when it is ready, not what was queued for it.
+//! 2. Wait for whatever comes first: the write to end, a frame from the client, an answer
+//!    from the file, news, a deadline, the end.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{Sink, SinkExt, StreamExt};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::Server;
+use super::metered::Metered;
+use crate::error::{Code, Result};
+use crate::event::now_ms;
+use crate::hub::entry::Entry;
+use crate::hub::session::{Now, Read, Session, Step};
+use crate::hub::wishes::Query;
+use crate::hub::{Hub, Signal};
+use crate::store::{Ack, ThreadOpening, ThreadPage};
+
+/// Bytes gathered for one write.
+const BURST_BYTES: usize = 64 << 10;
+/// Bytes read from a socket at a time. Clients say little; an idle one should cost little.
+const READ_BUFFER: usize = 2 << 10;
+/// Bytes gathered by tungstenite before it writes.
+const WRITE_BUFFER: usize = 16 << 10;
+/// Bytes of messages from the file in one page for one client.
+const PAGE_BYTES: usize = 512 << 10;
+/// Time a client has to answer our close.
+const CLOSE_WAIT: Duration = Duration::from_millis(1000);
+/// Time before the log is asked again after it could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// No pong for too long.
+const CLOSE_NO_PONG: u16 = 4012;
+/// The client does not read.
+const CLOSE_SLOW: u16 = 4008;
+
+/// Counts a client for as long as it is there.
+struct Presence(Arc<Server>);
+
+impl Presence {
+    fn new(server: Arc<Server>) -> Self {
+        server.clients.fetch_add(1, Ordering::Relaxed);
+        server.hub.listener_came();
+        Self(server)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+        self.0.hub.listener_left();
+    }
+}
+
+/// One client, from the moment its connection is a WebSocket until it is gone.
+pub(super) async fn serve(
+    server: Arc<Server>,
+    upgrade: OnUpgrade,
+    query: Query,
+    permit: Option<Arc<OwnedSemaphorePermit>>,
+) {
+    // A client that is gone before its upgrade is done is none.
+    let Ok(upgraded) = upgrade.await else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        return;
+    };
+    let presence = Presence::new(Arc::clone(&server));
+    let limits = server.hub.limits();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(Some(limits.max_message_size))
+        .max_frame_size(Some(limits.max_message_size));
+    let written = Arc::new(AtomicU64::new(0));
+    let socket = Metered {
+        socket: parts.io.into_inner(),
+        written: Arc::clone(&written),
+    };
+    let socket =
+        WebSocketStream::from_partially_read(socket, parts.read_buf.to_vec(), Role::Server, Some(config)).await;
+    // Boxed, so that the connection's first, larger part is not kept for its whole life.
+    Box::pin(Client::new(server, query, socket, written).run()).await;
+    drop((presence, permit));
+}
+
+type Socket = WebSocketStream<Metered>;
+
+/// An answer from the file.
+enum Fetched {
+    Opened(Result<ThreadOpening>),
+    Page(Result<ThreadPage>),
+    Log(Result<Vec<Arc<Entry>>>),
+}
+
+type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
+
+/// Why a client's task ends.
+enum End {
+    /// We close, with this code and reason.
+    Close(u16, String),
+    /// The client closes: tungstenite answers as the socket is read on.
+    Answer,
+    /// The client is gone.
+    Gone,
+}
+
+impl End {
+    fn over(code: Code, reason: &str) -> Self {
+        Self::Close(code.close(), reason.to_owned())
+    }
+}
+
+/// One client's task.
+struct Client {
+    server: Arc<Server>,
+    query: Query,
+    sink: SplitSink<Socket, Message>,
+    stream: SplitStream<Socket>,
+    /// Frames on their way into the socket.
+    burst: VecDeque<Message>,
+    /// Since when a write is under way, and the bytes written when that was last noted.
+    writing: Option<(Instant, u64)>,
+    written: Arc<AtomicU64>,
+    /// What is being read for the session, and from the log.
+    fetch: Option<Fetch>,
+    log: Option<Fetch>,
+    log_retry: Option<Instant>,
+    started: Instant,
+    heard: Instant,
+    pinged: Instant,
+}
+
+impl Client {
+    fn new(server: Arc<Server>, query: Query, socket: Socket, written: Arc<AtomicU64>) -> Self {
+        let (sink, stream) = socket.split();
+        let now = Instant::now();
+        Self {
+            server,
+            query,
+            sink,
+            stream,
+            burst: VecDeque::new(),
+            writing: None,
+            written,
+            fetch: None,
+            log: None,
+            log_retry: None,
+            started: now,
+            heard: now,
+            pinged: now,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut signal = self.hub().signal();
+        let seen = *signal.borrow_and_update();
+        let end = match self.begin(seen).await {
+            Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
+            Err(end) => end,
+        };
+        match end {
+            End::Close(code, reason) => self.close(code, reason).await,
+            End::Answer => {
+                let _ = tokio::time::timeout(CLOSE_WAIT, async {
+                    while let Some(Ok(_)) = self.stream.next().await {}
+                })
+                .await;
+            }
+            End::Gone => {}
+        }
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.server.hub
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            at: self.started.elapsed(),
+            wall_ms: now_ms(),
+        }
+    }
+
+    /// Finds the client's place and makes its session.
+    async fn begin(&mut self, seen: Signal) -> std::result::Result<Session, End> {
+        let limits = self.hub().limits().clone();
+        let greeting =
+            |session: &mut Session, now| session.greet(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);
+        let from = self.query.since.clone();
+        match self.hub().beginning(from).await {
+            Ok(beginning) => {
+                let mut session = Session::new(self.query.wishes.clone(), limits, beginning.epoch, beginning.pos);
+                session.resume(beginning.resumed);
+                if self.query.greets {
+                    greeting(&mut session, self.now());
+                }
+                if seen.troubles > 0
+                    && let Some(trouble) = self.hub().trouble()
+                {
+                    session.warn(self.now(), Code::StoreUnavailable, &trouble.message);
+                }
+                Ok(session)
+            }
+            Err(error) => {
+                // The client learns where the file is now, and that it has to start anew.
+                let (epoch, head) = self.hub().head();
+                let mut session = Session::new(self.query.wishes.clone(), limits, epoch, head);
+                greeting(&mut session, self.now());
+                session.close(self.now(), error.code(), error.message());
+                Ok(session)
+            }
+        }
+    }
+
+    /// Does what the session says until one side ends it.
+    async fn converse(&mut self, session: &mut Session, signal: &mut watch::Receiver<Signal>, mut seen: Signal) -> End {
+        let stop = self.server.stop.clone();
+        loop {
+            let mut wake_at = None;
+            if self.writing.is_none() {
+                match self.take_steps(session) {
+                    Ok(at) => wake_at = at.map(|at| self.started + at),
+                    Err(end) if self.burst.is_empty() => return end,
+                    // Tell the client why before closing.
+                    Err(end) => {
+                        let limit = self.hub().limits().write_wait;
+                        let _ =
+                            tokio::time::timeout(limit, poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx)))
+                                .await;
+                        return end;
+                    }
+                }
+            }
+            let deadline = match self.check_deadlines(session.listens()) {
+                Ok(deadline) => wake_at.map_or(deadline, |at| at.min(deadline)),
+                Err(end) => return end,
+            };
+            if !self.burst.is_empty() && self.writing.is_none() {
+                self.writing = Some((Instant::now(), self.written.load(Ordering::Relaxed)));
+            }
+            let now = self.now();
+            tokio::select! {
+                done = poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx)), if self.writing.is_some() => match done {
+                    Ok(()) => self.writing = None,
+                    Err(_) => return End::Gone,
+                },
+                message = self.stream.next(), if session.listens() => {
+                    self.heard = Instant::now();
+                    match message {
+                        Some(Ok(message)) => if let Some(end) = self.receive(session, now, &message) { return end },
+                        Some(Err(error)) => return broken(&error),
+                        None => return End::Gone,
+                    }
+                }
+                changed = signal.changed() => {
+                    if changed.is_err() { return End::Gone }
+                    let signal = *signal.borrow_and_update();
+                    self.hear(session, now, signal, seen);
+                    seen = signal;
+                }
+                answer = answered(&mut self.fetch), if self.fetch.is_some() => {
+                    self.fetch = None;
+                    take_answer(session, now, answer);
+                }
+                answer = answered(&mut self.log), if self.log.is_some() => {
+                    self.log = None;
+                    if take_answer(session, now, answer) { self.log_retry = Some(Instant::now() + RETRY) }
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {}
+                () = stop.cancelled(), if !stop.is_cancelled() || !session.is_closing() => {
+                    session.close(now, Code::ShuttingDown, "the hub is going down; connect again in a moment");
+                }
+            }
+        }
+    }
+
+    /// Asks the session for steps until it waits or a write's worth has come together.
+    /// Returns when the session wants to be asked again.
+    fn take_steps(&mut self, session: &mut Session) -> std::result::Result<Option<Duration>, End> {
+        let mut bytes = 0;
+        while bytes < BURST_BYTES {
+            match session.step(self.now()) {
+                Step::Send(frame) => {
+                    bytes += frame.len();
+                    self.burst.push_back(text(frame.bytes()));
+                }
+                Step::Read(read) => self.fetch = Some(self.fetch(read)),
+                Step::Feed(pos) => {
+                    if let Some(entries) = self.hub().changes_in_memory(pos) {
+                        session.feed(entries);
+                        continue;
+                    }
+                    let retry = self.log_retry.filter(|at| *at > Instant::now());
+                    if self.log.is_none() && retry.is_none() {
+                        let hub = Arc::clone(self.hub());
+                        self.log = Some(Box::pin(async move { Fetched::Log(hub.changes_after(pos).await) }));
+                    }
+                    return Ok(retry.map(|at| at - self.started));
+                }
+                Step::Ack(ack) => {
+                    let instance = self.query.instance_id.clone();
+                    self.hub().acknowledge(Ack {
+                        instance,
+                        thread_id: ack.thread_id,
+                        seq: ack.ack_seq,
+                    });
+                }
+                Step::Wait(at) => return Ok(at),
+                Step::Close(code) => return Err(End::over(code, code.name())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins to read what the session wants.
+    fn fetch(&self, read: Read) -> Fetch {
+        let hub = Arc::clone(self.hub());
+        let instance = self.query.instance_id.clone();
+        match read {
+            Read::Open { thread_id, start } => {
+                Box::pin(async move { Fetched::Opened(hub.open_thread(instance, thread_id, start).await) })
+            }
+            Read::Page { thread_id, after, rows } => Box::pin(async move {
+                let anchor = hub.head().1;
+                Fetched::Page(
+                    hub.read(move |reader| reader.thread_page(&thread_id, after, rows, PAGE_BYTES, anchor))
+                        .await,
+                )
+            }),
+        }
+    }
+
+    /// Takes a frame from the client.
+    fn receive(&mut self, session: &mut Session, now: Now, message: &Message) -> Option<End> {
+        match message {
+            Message::Text(text) => session.receive(now, text.as_bytes()),
+            Message::Binary(_) => session.receive_binary(now),
+            // tungstenite answers pings and closes by itself as it is read on.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            Message::Close(_) => return Some(End::Answer),
+        }
+        None
+    }
+
+    /// Takes in what happened to the file.
+    fn hear(&self, session: &mut Session, now: Now, signal: Signal, seen: Signal) {
+        session.wake();
+        if signal.generation != seen.generation {
+            let why = "the file was replaced; connect anew without since, or with since=0";
+            session.close(now, Code::PositionLost, why);
+        }
+        if signal.troubles != seen.troubles
+            && let Some(trouble) = self.hub().trouble()
+        {
+            session.warn(now, Code::StoreUnavailable, &trouble.message);
+        }
+    }
+
+    /// Pings when it is time to, and gives up on a client that does not answer or does not
+    /// read. Returns when to check again.
+    fn check_deadlines(&mut self, listening: bool) -> std::result::Result<Instant, End> {
+        let (now, limits) = (Instant::now(), self.server.hub.limits());
+        if let Some((since, written)) = &mut self.writing {
+            let total = self.written.load(Ordering::Relaxed);
+            if total != *written {
+                (*since, *written) = (now, total);
+            }
+            if now >= *since + limits.write_wait {
+                return Err(End::Close(CLOSE_SLOW, "you do not read".into()));
+            }
+        }
+        if !listening {
+            // Whoever is not listened to cannot be blamed for being silent.
+            self.heard = now;
+        }
+        if now >= self.heard + limits.pong_wait {
+            return Err(End::Close(CLOSE_NO_PONG, "no answer to a ping".into()));
+        }
+        if now >= self.pinged + limits.ping_period {
+            self.pinged = now;
+            self.burst.push_back(Message::Ping(Bytes::new()));
+        }
+        let mut next = (self.heard + limits.pong_wait).min(self.pinged + limits.ping_period);
+        if let Some((since, _)) = self.writing {
+            next = next.min(since + limits.write_wait);
+        }
+        Ok(next)
+    }
+
+    /// Sends our close and waits a moment for the client's.
+    async fn close(mut self, code: u16, reason: String) {
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.into(),
+        };
+        let goodbye = async {
+            // A client that does not take it is closed without.
+            if self.sink.send(Message::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = self.stream.next().await {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_WAIT, goodbye).await;
+    }
+}
+
+/// Moves frames into the socket until all of them, and what tungstenite has gathered, are
+/// out. May be dropped and called again: what is not in the socket stays in the queue.
+fn poll_write(
+    sink: &mut SplitSink<Socket, Message>,
+    burst: &mut VecDeque<Message>,
+    cx: &mut Context<'_>,
+) -> Poll<std::result::Result<(), WsError>> {
+    let mut sink = Pin::new(sink);
+    while !burst.is_empty() {
+        ready!(sink.as_mut().poll_ready(cx))?;
+        if let Some(message) = burst.pop_front() {
+            sink.as_mut().start_send(message)?;
+        }
+    }
+    sink.poll_flush(cx)
+}
+
+/// The answer of a fetch that is under way. May be dropped and called again.
+async fn answered(fetch: &mut Option<Fetch>) -> Fetched {
+    match fetch {
+        Some(fetch) => fetch.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Hands an answer to the session. Returns whether the log has to be asked again later.
+fn take_answer(session: &mut Session, now: Now, answer: Fetched) -> bool {
+    match answer {
+        Fetched::Opened(Ok(opening)) => session.opened(now, &opening),
+        Fetched::Page(Ok(page)) => session.read(now, page),
+        Fetched::Opened(Err(error)) | Fetched::Page(Err(error)) => session.read_failed(now, &error),
+        Fetched::Log(Ok(entries)) => session.feed(entries),
+        Fetched::Log(Err(error)) if error.code() == Code::PositionLost => {
+            session.close(now, Code::PositionLost, error.message())
+        }
+        // What is wrong with the file was noted by the looker, which reads it too.
+        Fetched::Log(Err(_)) => return true,
+    }
+    false
+}
+
+/// How to end after the socket gave an error instead of a message.
+fn broken(error: &WsError) -> End {
+    match error {
+        WsError::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
+            End::Close(CloseCode::Size.into(), format!("a message is over {max_size} bytes"))
+        }
+        WsError::Utf8(_) => End::Close(CloseCode::Invalid.into(), "a text is not UTF-8".into()),
+        WsError::Protocol(e) => End::Close(CloseCode::Protocol.into(), e.to_string()),
+        _ => End::Gone,
+    }
+}
+
+fn text(frame: &Bytes) -> Message {
+    // Frames are made of JSON, which is UTF-8; were one not, it would be sent mended.
+    Message::Text(
+        Utf8Bytes::try_from(frame.clone()).unwrap_or_else(|_| String::from_utf8_lossy(frame).into_owned().into()),
+    )
+}

@@ -1,0 +1,259 @@
+//! The log: every insert and every change of state in the file, in commit order.
+//!
+//! For: reading what happened after a position, and telling whether a position is one the
+//! file really has.
+//! Not for: remembering positions (`hub`).
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::agents::AgentRow;
+use super::cells::Rejected;
+use super::inbox::InboxRow;
+use super::messages::{self, MessageRow};
+use super::open::Reader;
+use super::tasks::TaskRow;
+use super::telemetry::TelemetryRow;
+use super::threads::{self, ThreadRow};
+use crate::error::{Code, Error, Result};
+
+/// A position in the log: after the change with this number, which carries this tag.
+///
+/// The tag is random. A file that was restored or rolled back has other tags at the same
+/// numbers, so a position is checked, not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pos {
+    /// `changes.seq`; 0 is before the first.
+    pub seq: i64,
+    /// `changes.tag` of that row; 0 with `seq` 0.
+    pub tag: i64,
+}
+
+impl Pos {
+    /// Before the first change.
+    pub const START: Self = Self { seq: 0, tag: 0 };
+}
+
+/// What happened to the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// It is new.
+    Insert,
+    /// Its state changed.
+    Update,
+}
+
+/// The row a change is about, as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Row {
+    /// A message, and the state of its thread.
+    Message(MessageRow, ThreadRow),
+    /// An inbox message.
+    Inbox(InboxRow),
+    /// Telemetry.
+    Telemetry(TelemetryRow),
+    /// A task's event.
+    Task(TaskRow),
+    /// A thread.
+    Thread(ThreadRow),
+    /// An agent.
+    Agent(AgentRow),
+    /// It cannot be read, and is not of a table that is delivered at any price.
+    Rejected(Rejected),
+    /// It was pruned, or is of a table this program does not know.
+    Gone,
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The position after it.
+    pub pos: Pos,
+    /// What happened.
+    pub op: Op,
+    /// To what.
+    pub row: Row,
+}
+
+/// A run of the log.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogPage {
+    /// In commit order, without a gap.
+    pub changes: Vec<Change>,
+    /// There are more after these.
+    pub has_more: bool,
+}
+
+impl Reader {
+    /// The position after the newest change.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn head(&self) -> Result<Pos> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1")?
+            .query_row([], |row| {
+                Ok(Pos {
+                    seq: row.get(0)?,
+                    tag: row.get(1)?,
+                })
+            })
+            .optional()?
+            .unwrap_or(Pos::START))
+    }
+
+    /// The file's epoch: 32 hex digits made with the file.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn epoch(&self) -> Result<String> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT value FROM hub WHERE key = 'epoch'")?
+            .query_row([], |row| row.get(0))?)
+    }
+
+    /// A number that moves whenever another connection has committed (`data_version`).
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn data_version(&self) -> Result<i64> {
+        Ok(self
+            .conn
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?)
+    }
+
+    /// At most `limit` changes and about `bytes` bytes of rows after `after`; one larger row
+    /// comes alone. With [`Pos::START`], from the first that is kept.
+    ///
+    /// # Errors
+    /// [`Code::PositionLost`] if the log does not have `after`; a `Store…` code.
+    pub fn log_after(&self, after: Pos, limit: usize, bytes: usize) -> Result<LogPage> {
+        self.snapshot(|| {
+            // The row at the position itself comes first: it proves the position.
+            let mut statement = self
+                .conn
+                .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+            let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
+            let mut found = statement.query(params![after.seq, rows])?;
+            if after != Pos::START {
+                let first = found.next()?.map(|row| {
+                    Ok::<_, Error>(Pos {
+                        seq: row.get(0)?,
+                        tag: row.get(1)?,
+                    })
+                });
+                if first.transpose()? != Some(after) {
+                    return Err(lost());
+                }
+            }
+            let mut page = LogPage::default();
+            let mut weight = 0;
+            while let Some(row) = found.next()? {
+                if page.changes.len() == limit || weight >= bytes {
+                    page.has_more = true;
+                    break;
+                }
+                let pos = Pos {
+                    seq: row.get(0)?,
+                    tag: row.get(1)?,
+                };
+                let op = if row.get_ref(4)?.as_str() == Ok("update") {
+                    Op::Update
+                } else {
+                    Op::Insert
+                };
+                let row = self.row_of(row.get_ref(2)?.as_str().unwrap_or_default(), row.get(3)?)?;
+                weight += row.weight();
+                page.changes.push(Change { pos, op, row });
+            }
+            Ok(page)
+        })
+    }
+
+    /// The position at `seq`, if the log still has it.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn pos_at(&self, seq: i64) -> Result<Option<Pos>> {
+        Ok(at(&self.conn, seq)?)
+    }
+
+    fn row_of(&self, table: &str, n: i64) -> Result<Row> {
+        let found = match table {
+            "messages" => {
+                let sql = format!(
+                    "SELECT {}, {} FROM messages m LEFT JOIN threads t ON t.id = m.thread_id WHERE m.n = ?1",
+                    messages::COLUMNS,
+                    threads::COLUMNS
+                );
+                self.conn
+                    .prepare_cached(&sql)?
+                    .query_row([n], |row| {
+                        let message = MessageRow::read(row);
+                        let thread = ThreadRow::read_at(row, messages::WIDTH).unwrap_or_default();
+                        Ok(Row::Message(message, thread))
+                    })
+                    .optional()?
+            }
+            "inbox_messages" => self.inbox_row(n)?.map(Row::Inbox),
+            "telemetry" => self
+                .telemetry_row(n)?
+                .map(|r| r.map_or_else(Row::Rejected, Row::Telemetry)),
+            "task_stream" => self.task_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Task)),
+            "threads" => self.thread_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Thread)),
+            "agents" => self.agent_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Agent)),
+            _ => None,
+        };
+        Ok(found.unwrap_or(Row::Gone))
+    }
+}
+
+impl Row {
+    /// The thread a message or a thread belongs to.
+    pub fn thread_id(&self) -> Option<&str> {
+        match self {
+            Self::Message(message, _) => Some(&message.thread_id),
+            Self::Thread(thread) => Some(&thread.id),
+            _ => None,
+        }
+    }
+
+    /// Roughly the bytes it takes on the wire.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Message(message, _) => message.weight(),
+            Self::Inbox(row) => 300 + row.payload.len() + row.title.len(),
+            Self::Task(row) => row.weight(),
+            Self::Telemetry(_) | Self::Thread(_) | Self::Agent(_) | Self::Rejected(_) | Self::Gone => 200,
+        }
+    }
+}
+
+/// Fails unless the log has `pos`. Call within a snapshot, before reading what it vouches for.
+pub(super) fn demand(conn: &Connection, pos: Pos) -> Result<()> {
+    if pos == Pos::START || at(conn, pos.seq)? == Some(pos) {
+        Ok(())
+    } else {
+        Err(lost())
+    }
+}
+
+fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Pos>> {
+    conn.prepare_cached("SELECT seq, tag FROM changes WHERE seq = ?1")?
+        .query_row([seq], |row| {
+            Ok(Pos {
+                seq: row.get(0)?,
+                tag: row.get(1)?,
+            })
+        })
+        .optional()
+}
+
+fn lost() -> Error {
+    Error::new(
+        Code::PositionLost,
+        "the position is not in the file: it was replaced, restored, or pruned beyond it; start anew",
+    )
+}

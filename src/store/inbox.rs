@@ -1,0 +1,321 @@
+//! Inbox messages: sending one, listing a mailbox.
+//!
+//! For: the `inbox_messages` table.
+//! Not for: who has seen what (`receipts`), or waiting for mail (`hub`, `cli`).
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use super::Written;
+use super::cells::Cells;
+use super::open::{Reader, Writer};
+use crate::error::{Code, Error, Result};
+use crate::event::InboxMessageEvent;
+
+/// The name whose rows show in every mailbox.
+const EVERYBODY: &str = "all";
+
+const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
+     priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
+
+/// One row of the `inbox_messages` table, readable whatever its writer put there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct InboxRow {
+    /// The row's number: later mail has a higher one.
+    pub n: i64,
+    /// Unique id.
+    pub id: String,
+    /// The message's public id.
+    pub message_id: String,
+    /// What binds question and answer together.
+    pub correlation_id: String,
+    /// Who sent it.
+    pub from_agent: String,
+    /// Whose inbox it is in.
+    pub to_inbox: String,
+    /// notification, request, response …
+    pub message_type: String,
+    /// A subject line.
+    pub title: String,
+    /// The text.
+    pub payload: String,
+    /// info, action, urgent.
+    pub priority: String,
+    /// unread, read, archived, deleted.
+    pub status: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// When it was read, Unix milliseconds.
+    pub read_at: Option<i64>,
+    /// When it stops being listed, Unix milliseconds.
+    pub expires_at: Option<i64>,
+    /// Who works on it.
+    pub claimed_by: String,
+    /// Until when, Unix milliseconds.
+    pub claim_expires_at: Option<i64>,
+    /// What could not be read as it is: empty if all is well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub degraded: String,
+}
+
+impl InboxRow {
+    fn read(row: &rusqlite::Row<'_>) -> Self {
+        let mut cells = Cells::new(row);
+        let mut mail = Self {
+            n: cells.int(),
+            id: cells.text(),
+            message_id: cells.text(),
+            correlation_id: cells.text(),
+            from_agent: cells.text(),
+            to_inbox: cells.text(),
+            message_type: cells.text(),
+            title: cells.text(),
+            payload: cells.text(),
+            priority: cells.text(),
+            status: cells.text(),
+            created_at: cells.int(),
+            read_at: cells.maybe_int(),
+            expires_at: cells.maybe_int(),
+            claimed_by: cells.text(),
+            claim_expires_at: cells.maybe_int(),
+            degraded: String::new(),
+        };
+        mail.degraded = cells.problem().unwrap_or_default();
+        mail
+    }
+
+    /// The mail as the seed's clients know it.
+    pub fn event(&self) -> InboxMessageEvent {
+        InboxMessageEvent {
+            id: self.id.clone(),
+            message_id: self.message_id.clone(),
+            correlation_id: self.correlation_id.clone(),
+            from_agent: self.from_agent.clone(),
+            to_inbox: self.to_inbox.clone(),
+            message_type: self.message_type.clone(),
+            title: self.title.clone(),
+            payload: self.payload.clone(),
+            status: self.status.clone(),
+            created_at: self.created_at,
+            degraded: !self.degraded.is_empty(),
+            ..InboxMessageEvent::default()
+        }
+    }
+
+    /// The mail with what came after the seed.
+    pub fn extended(&self) -> InboxMessageEvent {
+        InboxMessageEvent {
+            priority: self.priority.clone(),
+            read_at: self.read_at.unwrap_or(0),
+            expires_at: self.expires_at.unwrap_or(0),
+            claimed_by: self.claimed_by.clone(),
+            claim_expires_at: self.claim_expires_at.unwrap_or(0),
+            ..self.event()
+        }
+    }
+}
+
+/// Mail to be sent. What is `None` takes the file's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewInbox {
+    /// Unique id; made by the file if absent.
+    pub id: Option<String>,
+    /// The message's public id; made by the file if absent.
+    pub message_id: Option<String>,
+    /// What binds question and answer together.
+    pub correlation_id: Option<String>,
+    /// Who sends.
+    pub from_agent: String,
+    /// To whom.
+    pub to_inbox: String,
+    /// notification, request, response …
+    pub message_type: Option<String>,
+    /// A subject line.
+    pub title: Option<String>,
+    /// The text.
+    pub payload: String,
+    /// info, action, urgent.
+    pub priority: Option<String>,
+    /// When it stops being listed, Unix milliseconds.
+    pub expires_at: Option<i64>,
+}
+
+impl NewInbox {
+    /// Mail with nothing but the required fields and a text.
+    pub fn new(from_agent: impl Into<String>, to_inbox: impl Into<String>, payload: impl Into<String>) -> Self {
+        Self {
+            from_agent: from_agent.into(),
+            to_inbox: to_inbox.into(),
+            payload: payload.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether `row` is what this mail would have become.
+    fn is(&self, row: &InboxRow) -> bool {
+        let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
+        self.from_agent == row.from_agent
+            && self.to_inbox == row.to_inbox
+            && self.payload == row.payload
+            && same(&self.message_id, &row.message_id)
+            && same(&self.correlation_id, &row.correlation_id)
+            && same(&self.message_type, &row.message_type)
+            && same(&self.title, &row.title)
+    }
+}
+
+/// Which mail to list: newest first, mail that has expired left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InboxFilter {
+    /// Only this mailbox, with what was sent to `all`.
+    pub inbox: Option<String>,
+    /// Only mail in this state. `unread` leaves out what somebody else has claimed.
+    pub status: Option<String>,
+    /// Only mail from this sender.
+    pub from: Option<String>,
+    /// Only rows before this one.
+    pub before: Option<i64>,
+    /// Only rows after this one.
+    pub after: Option<i64>,
+    /// The time now, Unix milliseconds: decides what has expired and which claims run.
+    pub now: i64,
+    /// Rows at most.
+    pub limit: usize,
+}
+
+/// A mailbox and what is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MailboxRow {
+    /// Whose it is.
+    pub inbox: String,
+    /// All mail that is not deleted.
+    pub total: i64,
+    /// Mail nobody has read.
+    pub unread: i64,
+    /// When the newest came, Unix milliseconds.
+    pub newest_at: i64,
+}
+
+impl Reader {
+    /// The mail that `filter` describes, newest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn inbox(&self, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
+        // Every condition is switched off by a NULL; the mailbox decides which index serves.
+        let mailbox = if filter.inbox.is_some() {
+            "to_inbox IN (?1, ?2)"
+        } else {
+            "(?1 IS NULL OR ?2 IS NULL OR 1)"
+        };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM inbox_messages WHERE {mailbox} \
+             AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR from_agent = ?4) \
+             AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
+             AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?1) OR coalesce(claim_expires_at, 0) <= ?7) \
+             ORDER BY n DESC LIMIT ?8"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let found = statement.query_map(
+            params![
+                filter.inbox,
+                EVERYBODY,
+                filter.status,
+                filter.from,
+                filter.before.unwrap_or(i64::MAX),
+                filter.after.unwrap_or(i64::MIN),
+                filter.now,
+                i64::try_from(filter.limit).unwrap_or(i64::MAX),
+            ],
+            |row| Ok(InboxRow::read(row)),
+        )?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// Every mailbox that has mail, those with unread mail first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT to_inbox, count(*), coalesce(sum(status = 'unread'), 0), coalesce(max(created_at), 0) \
+             FROM inbox_messages WHERE status <> 'deleted' GROUP BY to_inbox ORDER BY 3 > 0 DESC, 4 DESC",
+        )?;
+        let found = statement.query_map([], |row| {
+            let mut cells = Cells::new(row);
+            Ok(MailboxRow {
+                inbox: cells.text(),
+                total: cells.int(),
+                unread: cells.int(),
+                newest_at: cells.int(),
+            })
+        })?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// The mail with this `id` or `message_id`.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn mail(&self, id: &str) -> Result<Option<InboxRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE id = ?1 OR message_id = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([id], |row| Ok(InboxRow::read(row)))
+            .optional()?)
+    }
+
+    pub(super) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE n = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([n], |row| Ok(InboxRow::read(row)))
+            .optional()?)
+    }
+}
+
+impl Writer {
+    /// Sends mail. An id that is there already is no error if the content is the same.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] for an id with other content, [`Code::Invalid`] for what the
+    /// file refuses, a `Store…` code.
+    pub fn send(&self, new: &NewInbox) -> Result<Written<InboxRow>> {
+        for id in [&new.id, &new.message_id].into_iter().flatten() {
+            if let Some(row) = self.mail(id)? {
+                return if new.is(&row) {
+                    Ok(Written::Existed(row))
+                } else {
+                    Err(Error::new(
+                        Code::Conflict,
+                        format!("mail with the id {id} exists with other content; give a new id"),
+                    ))
+                };
+            }
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
+                 payload, priority, expires_at) VALUES(coalesce(?1, lower(hex(randomblob(16)))), \
+                 coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, 'notification'), \
+                 coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10)",
+            )?
+            .execute(params![
+                new.id,
+                new.message_id,
+                new.correlation_id,
+                new.from_agent,
+                new.to_inbox,
+                new.message_type,
+                new.title,
+                new.payload,
+                new.priority,
+                new.expires_at,
+            ])?;
+        self.inbox_row(self.conn.last_insert_rowid())?
+            .map(Written::Created)
+            .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+    }
+}

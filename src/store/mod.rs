@@ -1,0 +1,225 @@
+//! The file: the only place that knows SQL.
+//!
+//! For: opening the database, and everything that is read from it or written to it, one
+//! file per subject. A [`Reader`] can only read; a [`Writer`] is a reader that can also
+//! write; a [`Store`] is what a long-running hub holds: one writer thread and a few
+//! readers.
+//! Not for: noticing that somebody else wrote (`watch`), or telling anybody (`hub`).
+//!
+//! Nothing here knows of tokio: every call blocks, and callers on a runtime say so.
+
+mod agents;
+mod beside;
+mod cells;
+mod changes;
+mod inbox;
+mod messages;
+mod open;
+mod schema;
+mod status;
+mod subscriptions;
+mod tasks;
+mod telemetry;
+mod threads;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::error::{Code, Error, Result};
+
+pub use agents::AgentRow;
+pub use beside::{Record, Token};
+pub use cells::Rejected;
+pub use changes::{Change, LogPage, Op, Pos, Row};
+pub use inbox::{InboxFilter, InboxRow, MailboxRow, NewInbox};
+pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
+pub use open::{Identity, NetworkFs, Reader, Writer};
+pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
+pub use status::{Checkpoint, Counts, FileStatus};
+pub use subscriptions::Ack;
+pub use tasks::{NewTask, TaskRow, TaskSummary};
+pub use telemetry::{NewTelemetry, TelemetryRow};
+pub use threads::{NewThread, ThreadRow};
+
+/// Readers kept open when idle. More may be open at a time; the rest close after use.
+const IDLE_READERS: usize = 4;
+
+/// What came of writing something that has an id of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written<T> {
+    /// It is new.
+    Created(T),
+    /// The same thing was there already.
+    Existed(T),
+}
+
+impl<T> Written<T> {
+    /// The row as it stands in the file.
+    pub fn into_row(self) -> T {
+        match self {
+            Self::Created(row) | Self::Existed(row) => row,
+        }
+    }
+}
+
+/// The file as a hub holds it: one writer thread, readers on demand.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    network_fs: NetworkFs,
+    writer: writer::WriterThread,
+    readers: Mutex<Idle>,
+}
+
+/// Readers not in use, all of the same opening of the file.
+#[derive(Debug, Default)]
+struct Idle {
+    /// Counts the openings, so that a reader of a replaced file is not kept.
+    opening: u64,
+    readers: Vec<Reader>,
+}
+
+impl Store {
+    /// Opens the file at `path`, making it if it is not there.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes, saying what to do about it.
+    pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        let writer = Writer::open(path, network_fs)?;
+        Ok(Self {
+            path: path.to_owned(),
+            network_fs,
+            writer: writer::WriterThread::start(writer)?,
+            readers: Mutex::default(),
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A reader of one's own, for as long as one likes.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes.
+    pub fn reader(&self) -> Result<Reader> {
+        Reader::open(&self.path, self.network_fs)
+    }
+
+    /// Runs `f` on a reader. Blocks.
+    ///
+    /// # Errors
+    /// What `f` returns, or a `Store…` code if no reader can be had.
+    pub fn read<T>(&self, f: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
+        let (opening, idle) = {
+            let mut idle = self.idle();
+            (idle.opening, idle.readers.pop())
+        };
+        let reader = match idle {
+            Some(reader) => reader,
+            None => self.reader()?,
+        };
+        let result = f(&reader);
+        let mut idle = self.idle();
+        if idle.opening == opening && idle.readers.len() < IDLE_READERS {
+            idle.readers.push(reader);
+        }
+        result
+    }
+
+    /// Runs `f` on the writer thread, within a transaction shared with whatever else is
+    /// waiting there, and hands the outcome to `done` once that transaction is committed.
+    /// Does not block.
+    pub fn write_then<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        self.writer.submit(f, done);
+    }
+
+    /// Runs `f` as [`Store::write_then`] does and waits for the outcome. Blocks.
+    ///
+    /// # Errors
+    /// What `f` returns, or why the transaction could not be committed.
+    pub fn write<T: Send + 'static>(&self, f: impl FnOnce(&Writer) -> Result<T> + Send + 'static) -> Result<T> {
+        let (tx, rx) = std::sync::mpsc::sync_channel(1);
+        // The receiver outlives the call below, so the send cannot fail.
+        self.writer.submit(f, move |outcome| drop(tx.send(outcome)));
+        rx.recv()
+            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
+    }
+
+    /// Lets go of the file that was opened and opens the one now at the path, making it
+    /// if there is none.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes; the old file stays open then.
+    pub fn reopen(&self) -> Result<()> {
+        let (path, network_fs) = (self.path.clone(), self.network_fs);
+        self.writer.reopen(move || Writer::open(&path, network_fs))?;
+        let mut idle = self.idle();
+        idle.opening += 1;
+        idle.readers.clear();
+        Ok(())
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
+        // Nothing panics while the lock is held; a poisoned list of readers is still a list.
+        self.readers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    /// Names the failure. Where SQLite's own words are a trigger's, they are the message.
+    fn from(e: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Sql;
+        let (Some(kind), detail) = (e.sqlite_error_code(), text_of(&e)) else {
+            return match e {
+                rusqlite::Error::QueryReturnedNoRows => Error::new(Code::NotFound, "there is no such row"),
+                e => Error::new(Code::Internal, format!("cannot read the database: {e}")).because(e),
+            };
+        };
+        let (code, message) = match kind {
+            Sql::DatabaseBusy | Sql::DatabaseLocked | Sql::FileLockingProtocolFailed => (
+                Code::StoreLocked,
+                format!(
+                    "cannot get the database's lock: {detail}; another process holds a transaction open (agenthub doctor names it)"
+                ),
+            ),
+            Sql::DiskFull => (
+                Code::StoreFull,
+                format!("cannot write: {detail}; free some room on the disk"),
+            ),
+            Sql::ReadOnly | Sql::PermissionDenied => (
+                Code::StoreReadOnly,
+                format!("cannot write: {detail}; give this user write permission to the file and its folder"),
+            ),
+            Sql::DatabaseCorrupt => (
+                Code::StoreCorrupt,
+                format!("the database is damaged: {detail}; restore a backup (agenthub doctor checks a file)"),
+            ),
+            Sql::NotADatabase => (
+                Code::StoreForeign,
+                "the file is no SQLite database; it was left untouched: give another path with --db".to_owned(),
+            ),
+            Sql::ConstraintViolation | Sql::TooBig | Sql::TypeMismatch => (Code::Invalid, detail),
+            Sql::CannotOpen | Sql::SystemIoFailure => (
+                Code::StoreUnavailable,
+                format!("cannot reach the database: {detail}; check that the file, its folder and the disk are there"),
+            ),
+            _ => (Code::Internal, format!("cannot use the database: {detail}")),
+        };
+        Error::new(code, message).because(e)
+    }
+}
+
+/// SQLite's words for the failure.
+fn text_of(e: &rusqlite::Error) -> String {
+    match e {
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+        e => e.to_string(),
+    }
+}

@@ -1,0 +1,298 @@
+//! Opening the file: modes, network file systems, connection settings, the lock's queue.
+//!
+//! For: the one place where a connection is made. SQLite itself does every `open` of the
+//! database and its companions: closing a descriptor of our own would drop SQLite's locks
+//! and lose rows.
+//! Not for: what is in the file (`schema` and the subjects beside it).
+
+use std::cell::Cell;
+use std::fs::{self, DirBuilder, Permissions};
+use std::ops::Deref;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use super::schema;
+use crate::error::{Code, Error, Result};
+
+/// How long a write waits for the lock. The contract's advice to every writer.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// The longest row this process will read: every column the file accepts at its largest,
+/// and nothing like the 300 MB value that would be read whole otherwise.
+const MAX_ROW_BYTES: i32 = 32 << 20;
+/// Prepared statements kept per connection: more than there are in `store`.
+const STATEMENTS: usize = 96;
+
+/// What to do when the file is on a network file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkFs {
+    /// Refuse: WAL needs shared memory, and rows vanish without an error where there is none.
+    #[default]
+    Refuse,
+    /// The owner insists.
+    Allow,
+}
+
+/// Which file a path leads to. Two files are the same if both numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of the file at `path`, if there is one. A `stat`, which touches no lock.
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+}
+
+/// A connection that reads.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) conn: Connection,
+    path: PathBuf,
+}
+
+/// A connection that reads and writes.
+#[derive(Debug)]
+pub struct Writer {
+    reader: Reader,
+}
+
+impl Deref for Writer {
+    type Target = Reader;
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Reader {
+    /// Opens a file that a [`Writer`] has opened before.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes.
+    pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        refuse_network_fs(path, network_fs)?;
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let reader = Self {
+            conn,
+            path: path.to_owned(),
+        };
+        schema::check(&reader.conn, path)?;
+        Ok(reader)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `f` on one unchanging view of the file.
+    pub(super) fn snapshot<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        let transaction = self.conn.unchecked_transaction()?;
+        let result = f();
+        // Nothing was written: ending the view cannot lose anything.
+        drop(transaction);
+        result
+    }
+}
+
+impl Writer {
+    /// Opens the file at `path`; makes folder, file and schema where they are missing.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes. A file that is not ours, or newer than this program, is
+    /// left untouched.
+    pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|e| {
+                    Error::new(
+                        Code::StoreUnavailable,
+                        format!(
+                            "cannot make the folder {}: {e}; give another path with --db",
+                            folder.display()
+                        ),
+                    )
+                    .because(e)
+                })?;
+        }
+        refuse_network_fs(path, network_fs)?;
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
+            // New, or left empty by somebody's sqlite3: ours from here on, and private
+            // before the -wal and -shm copy its mode.
+            fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|e| {
+                Error::new(
+                    Code::StoreReadOnly,
+                    format!(
+                        "cannot make {} private: {e}; make it belong to this user",
+                        path.display()
+                    ),
+                )
+                .because(e)
+            })?;
+        }
+        schema::create_or_check(&conn, path)?;
+        Ok(Self {
+            reader: Reader {
+                conn,
+                path: path.to_owned(),
+            },
+        })
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    // SQLITE_OPEN_NO_MUTEX: a connection never leaves the thread that uses it.
+    #[expect(clippy::disallowed_methods, reason = "the one place where a connection is made")]
+    let mut conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|e| {
+        let error = Error::from(e);
+        Error::new(
+            error.code(),
+            format!("cannot open {}: {}", path.display(), error.message()),
+        )
+        .because(error)
+    })?;
+    conn.busy_handler(Some(wait_for_lock))?;
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(conn)
+}
+
+thread_local! {
+    /// How long this thread waits for a lock.
+    static PATIENCE: Cell<Duration> = const { Cell::new(LOCK_WAIT) };
+    /// When this thread began to wait for the lock it waits for.
+    static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Called by SQLite while somebody else holds the lock: waits about a millisecond and
+/// says whether to try again.
+///
+/// SQLite's own handler backs off to 100 ms, and whoever backs off furthest starves: with
+/// 8 busy writers its worst wait was measured at 1.5 s, this one's at 90 ms. The wait is
+/// spread over 0.5 to 1.5 ms so that those who wait do not wake in step.
+fn wait_for_lock(tries: i32) -> bool {
+    let now = Instant::now();
+    let since = WAITING_SINCE.with(|cell| {
+        let since = if tries == 0 { now } else { cell.get().unwrap_or(now) };
+        cell.set(Some(since));
+        since
+    });
+    if now.duration_since(since) >= PATIENCE.with(Cell::get) {
+        return false;
+    }
+    let spread = now.duration_since(since).subsec_nanos().wrapping_mul(2_654_435_761) >> 12;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "SQLite asks for a wait; no runtime's thread writes"
+    )]
+    std::thread::sleep(Duration::from_micros(500 + u64::from(spread % 1000)));
+    true
+}
+
+/// Runs `f` with another patience than [`LOCK_WAIT`].
+pub(super) fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
+    let before = PATIENCE.with(|cell| cell.replace(patience));
+    let result = f();
+    PATIENCE.with(|cell| cell.set(before));
+    result
+}
+
+fn refuse_network_fs(path: &Path, network_fs: NetworkFs) -> Result<()> {
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    match (network_fs, network_fs_of(folder)) {
+        (NetworkFs::Refuse, Some(name)) => Err(Error::new(
+            Code::StoreNetwork,
+            format!(
+                "cannot open {}: it is on {name}, where WAL loses data; move it or pass --allow-network-fs",
+                path.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The name of the network file system that holds `folder`, if it is one.
+#[cfg(target_os = "linux")]
+fn network_fs_of(folder: &Path) -> Option<&'static str> {
+    // Magic numbers of linux/magic.h and of the file systems' own headers.
+    let magic = rustix::fs::statfs(folder).ok()?.f_type;
+    Some(match u32::try_from(magic & 0xFFFF_FFFF).ok()? {
+        0x6969 => "NFS",
+        0x517B | 0xFE53_4D42 | 0xFF53_4D42 => "SMB",
+        0x0102_1997 => "9p",
+        0x6573_5546 => "FUSE",
+        0x5346_414F | 0x6B41_4653 => "AFS",
+        0x00C3_6400 => "Ceph",
+        _ => return None,
+    })
+}
+
+/// The name of the network file system that holds `folder`, if it is one.
+#[cfg(target_os = "macos")]
+fn network_fs_of(folder: &Path) -> Option<&'static str> {
+    let stat = rustix::fs::statfs(folder).ok()?;
+    let name: Vec<u8> = stat
+        .f_fstypename
+        .iter()
+        .map(|c| c.to_ne_bytes()[0])
+        .take_while(|b| *b != 0)
+        .collect();
+    Some(match name.as_slice() {
+        b"nfs" => "NFS",
+        b"smbfs" => "SMB",
+        b"webdav" => "WebDAV",
+        b"afpfs" => "AFP",
+        b"osxfuse" | b"macfuse" | b"fusefs" => "FUSE",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_and_its_companions_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/hub.db");
+        let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
+        writer
+            .post_message(&super::super::NewMessage::new("t", "a", "hello"))
+            .unwrap();
+        for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+            let mode = fs::metadata(path.with_file_name(name)).unwrap().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name}");
+        }
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn an_empty_file_is_adopted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        fs::write(&path, b"").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        Writer::open(&path, NetworkFs::Refuse).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+}

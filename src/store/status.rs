@@ -1,0 +1,131 @@
+//! The file's own health: how large, how full, checkpoints.
+//!
+//! For: `/api/status`, `agenthub status`, and the hub's checkpointing.
+//! Not for: the rows.
+
+use std::fs;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::open::{Reader, Writer, with_patience};
+use crate::error::Result;
+
+/// How long writers may be held up so that the log can start anew.
+const RESTART_WAIT: Duration = Duration::from_millis(20);
+
+/// How many rows each table has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Threads.
+    pub threads: i64,
+    /// Messages in them.
+    pub messages: i64,
+    /// Inbox messages.
+    pub inbox_messages: i64,
+    /// Telemetry rows.
+    pub telemetry: i64,
+    /// Task events.
+    pub task_stream: i64,
+    /// Agents.
+    pub agents: i64,
+}
+
+/// The file in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FileStatus {
+    /// Where it is.
+    pub path: String,
+    /// Bytes of the database.
+    pub size: u64,
+    /// Bytes of the write-ahead log.
+    pub wal_size: u64,
+    /// The SQLite library in this program.
+    pub sqlite: String,
+}
+
+/// What a checkpoint found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Frames in the write-ahead log.
+    pub frames: i64,
+    /// Those of them that are in the database now.
+    pub moved: i64,
+}
+
+impl Reader {
+    /// How many rows each table has. Reads an index of each table whole.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn counts(&self) -> Result<Counts> {
+        let count = |table: &str| -> Result<i64> {
+            let sql = format!("SELECT count(*) FROM {table}");
+            Ok(self.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+        };
+        Ok(Counts {
+            threads: count("threads")?,
+            messages: count("messages")?,
+            inbox_messages: count("inbox_messages")?,
+            telemetry: count("telemetry")?,
+            task_stream: count("task_stream")?,
+            agents: count("agents")?,
+        })
+    }
+
+    /// The file in numbers. Only looks at the folder.
+    pub fn file_status(&self) -> FileStatus {
+        let size = |suffix: &str| {
+            let mut name = self.path().as_os_str().to_owned();
+            name.push(suffix);
+            fs::metadata(name).map_or(0, |m| m.len())
+        };
+        FileStatus {
+            path: self.path().display().to_string(),
+            size: size(""),
+            wal_size: size("-wal"),
+            sqlite: rusqlite::version().to_owned(),
+        }
+    }
+}
+
+impl Writer {
+    /// Writes something nobody reads, to learn whether writing works.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn probe(&self, now: i64) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO hub(key, value) VALUES('probed_at', ?1)")?
+            .execute([now])?;
+        Ok(())
+    }
+
+    /// Moves what it can from the write-ahead log into the database, without making
+    /// anybody wait.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        self.wal_checkpoint("PASSIVE")
+    }
+
+    /// As [`Writer::checkpoint`], and waits up to 20 ms for readers, so that the
+    /// next write starts the log from its beginning. Writers wait meanwhile.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn restart_wal(&self) -> Result<Checkpoint> {
+        with_patience(RESTART_WAIT, || self.wal_checkpoint("RESTART"))
+    }
+
+    fn wal_checkpoint(&self, mode: &str) -> Result<Checkpoint> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        Ok(self.conn.query_row(&sql, [], |row| {
+            Ok(Checkpoint {
+                frames: row.get(1)?,
+                moved: row.get(2)?,
+            })
+        })?)
+    }
+}

@@ -1,0 +1,66 @@
+//! What WebSocket clients have acknowledged, so that a restart does not forget it.
+//!
+//! For: the subscriptions table. Not for: live subscriptions (`hub`).
+
+use rusqlite::{OptionalExtension, params};
+
+use super::open::{Reader, Writer};
+use crate::error::Result;
+
+/// One acknowledgement on its way to the file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ack {
+    /// The client's `instance_id`.
+    pub instance: String,
+    /// The thread.
+    pub thread_id: String,
+    /// All messages up to this `message_seq`.
+    pub seq: i64,
+}
+
+impl Reader {
+    /// The last number this instance has acknowledged in a thread; 0 if none.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn last_ack(&self, instance: &str, thread_id: &str) -> Result<i64> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT last_ack_seq FROM subscriptions WHERE instance_id = ?1 AND thread_id = ?2")?
+            .query_row([instance, thread_id], |row| row.get::<_, Option<i64>>(0))
+            .optional()?
+            .flatten()
+            .unwrap_or(0))
+    }
+}
+
+impl Writer {
+    /// Remembers that `instance` subscribed to a thread from `from_seq` on. Its ack stays.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn subscribe(&self, instance: &str, thread_id: &str, from_seq: i64, now: i64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO subscriptions(instance_id, thread_id, from_seq, subscribed_at) VALUES(?1, ?2, ?3, ?4) \
+                 ON CONFLICT(instance_id, thread_id) DO UPDATE SET from_seq = excluded.from_seq, \
+                 subscribed_at = excluded.subscribed_at",
+            )?
+            .execute(params![instance, thread_id, from_seq, now])?;
+        Ok(())
+    }
+
+    /// Stores an acknowledgement. It never moves back.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn acknowledge(&self, ack: &Ack, now: i64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO subscriptions(instance_id, thread_id, last_ack_seq, subscribed_at) VALUES(?1, ?2, ?3, ?4) \
+                 ON CONFLICT(instance_id, thread_id) DO UPDATE SET last_ack_seq = max(last_ack_seq, excluded.last_ack_seq)",
+            )?
+            .execute(params![ack.instance, ack.thread_id, ack.seq, now])?;
+        Ok(())
+    }
+}

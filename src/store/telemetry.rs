@@ -1,0 +1,189 @@
+//! Telemetry: running totals of processes.
+//!
+//! For: the telemetry table.
+//! Not for: adding anything up: a row is a total, costs are differences between rows.
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use super::cells::{Cells, Rejected};
+use super::open::{Reader, Writer};
+use crate::error::{Code, Error, Result};
+use crate::event::TelemetryEvent;
+
+const COLUMNS: &str = "id, instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, agent_id, \
+     model, tokens_cached, cost_source, created_at";
+
+/// One row of the telemetry table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TelemetryRow {
+    /// The row's number.
+    pub id: i64,
+    /// The process's or session's name.
+    pub instance_id: String,
+    /// Its process id.
+    pub pid: Option<i64>,
+    /// Turns of the model so far.
+    pub turns: Option<i64>,
+    /// Tokens in so far, cached ones included.
+    pub tokens_in: Option<i64>,
+    /// Tokens out so far.
+    pub tokens_out: Option<i64>,
+    /// US dollars so far; NULL if unknown.
+    pub cost: Option<f64>,
+    /// running, completed, error.
+    pub status: String,
+    /// Seconds so far.
+    pub duration_sec: Option<i64>,
+    /// The agent behind the instance.
+    pub agent_id: String,
+    /// The model.
+    pub model: String,
+    /// The cached part of `tokens_in`.
+    pub tokens_cached: Option<i64>,
+    /// reported, priced, unknown.
+    pub cost_source: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+impl TelemetryRow {
+    fn read(row: &rusqlite::Row<'_>) -> Result<Self, Rejected> {
+        let mut cells = Cells::new(row);
+        let telemetry = Self {
+            id: cells.int(),
+            instance_id: cells.text(),
+            pid: cells.maybe_int(),
+            turns: cells.maybe_int(),
+            tokens_in: cells.maybe_int(),
+            tokens_out: cells.maybe_int(),
+            cost: cells.maybe_real(),
+            status: cells.text(),
+            duration_sec: cells.maybe_int(),
+            agent_id: cells.text(),
+            model: cells.text(),
+            tokens_cached: cells.maybe_int(),
+            cost_source: cells.text(),
+            created_at: cells.int(),
+        };
+        cells.accept("telemetry", telemetry.id, telemetry)
+    }
+
+    /// The totals as the seed's clients know them.
+    pub fn event(&self) -> TelemetryEvent {
+        TelemetryEvent {
+            instance_id: self.instance_id.clone(),
+            pid: self.pid.unwrap_or(0),
+            turns: self.turns.unwrap_or(0),
+            tokens_in: self.tokens_in.unwrap_or(0),
+            tokens_out: self.tokens_out.unwrap_or(0),
+            cost: self.cost.unwrap_or(0.0),
+            status: self.status.clone(),
+            duration_sec: self.duration_sec.unwrap_or(0),
+            ..TelemetryEvent::default()
+        }
+    }
+
+    /// The totals with what came after the seed.
+    pub fn extended(&self) -> TelemetryEvent {
+        TelemetryEvent {
+            id: self.id,
+            agent_id: self.agent_id.clone(),
+            model: self.model.clone(),
+            tokens_cached: self.tokens_cached.unwrap_or(0),
+            cost_source: self.cost_source.clone(),
+            created_at: self.created_at,
+            ..self.event()
+        }
+    }
+}
+
+/// Totals to be written. What is `None` stays NULL or takes the file's default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewTelemetry {
+    /// The process's or session's name.
+    pub instance_id: String,
+    /// Its process id.
+    pub pid: Option<i64>,
+    /// Turns of the model so far.
+    pub turns: Option<i64>,
+    /// Tokens in so far, cached ones included.
+    pub tokens_in: Option<i64>,
+    /// Tokens out so far.
+    pub tokens_out: Option<i64>,
+    /// US dollars so far.
+    pub cost: Option<f64>,
+    /// running, completed, error.
+    pub status: Option<String>,
+    /// Seconds so far.
+    pub duration_sec: Option<i64>,
+    /// The agent behind the instance.
+    pub agent_id: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// The cached part of `tokens_in`.
+    pub tokens_cached: Option<i64>,
+    /// reported, priced, unknown.
+    pub cost_source: Option<String>,
+}
+
+impl Reader {
+    /// The newest row of each instance, newest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn telemetry(&self, limit: usize) -> Result<Vec<TelemetryRow>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM telemetry WHERE id IN (SELECT max(id) FROM telemetry GROUP BY instance_id) \
+             ORDER BY id DESC LIMIT ?1"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let found = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok(TelemetryRow::read(row))
+        })?;
+        let rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(rows.into_iter().filter_map(Result::ok).collect())
+    }
+
+    pub(super) fn telemetry_row(&self, id: i64) -> Result<Option<Result<TelemetryRow, Rejected>>> {
+        let sql = format!("SELECT {COLUMNS} FROM telemetry WHERE id = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([id], |row| Ok(TelemetryRow::read(row)))
+            .optional()?)
+    }
+}
+
+impl Writer {
+    /// Writes an instance's totals.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
+    pub fn report(&self, new: &NewTelemetry) -> Result<TelemetryRow> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO telemetry(instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, \
+                 agent_id, model, tokens_cached, cost_source) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, 'running'), ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute(params![
+                new.instance_id,
+                new.pid,
+                new.turns,
+                new.tokens_in,
+                new.tokens_out,
+                new.cost,
+                new.status,
+                new.duration_sec,
+                new.agent_id,
+                new.model,
+                new.tokens_cached,
+                new.cost_source,
+            ])?;
+        match self.telemetry_row(self.conn.last_insert_rowid())? {
+            Some(Ok(row)) => Ok(row),
+            _ => Err(Error::new(Code::Internal, "the telemetry just written cannot be read")),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Threads: their rows, listed by activity.
+//!
+//! For: the threads table. Not for: the messages in them.
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use super::Written;
+use super::cells::{Cells, Rejected};
+use super::open::{Reader, Writer};
+use crate::error::{Code, Error, Result};
+use crate::event::ThreadStateEvent;
+
+/// The columns of a [`ThreadRow`], in the order it reads them.
+pub(super) const COLUMNS: &str = "t.n, t.id, t.title, t.created_at, t.created_by_type, t.created_by_id, t.status, \
+     t.context_json, t.last_seq, t.updated_at";
+
+/// One row of the threads table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ThreadRow {
+    /// The row's number.
+    #[serde(skip)]
+    pub n: i64,
+    /// Its name.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// human, agent, system …
+    pub created_by_type: String,
+    /// Who made it.
+    pub created_by_id: String,
+    /// active, paused, resolved, archived.
+    pub status: String,
+    /// JSON: `{"target_agent","workspace"}`.
+    pub context_json: String,
+    /// The `message_seq` of its newest message.
+    pub last_seq: i64,
+    /// When that came, Unix milliseconds.
+    pub updated_at: i64,
+}
+
+impl ThreadRow {
+    /// Reads the row whose columns begin at `offset`.
+    pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, Rejected> {
+        let mut cells = Cells::starting_at(row, offset);
+        let thread = Self {
+            n: cells.int(),
+            id: cells.text(),
+            title: cells.text(),
+            created_at: cells.int(),
+            created_by_type: cells.text(),
+            created_by_id: cells.text(),
+            status: cells.text(),
+            context_json: cells.text(),
+            last_seq: cells.int(),
+            updated_at: cells.int(),
+        };
+        cells.accept("threads", thread.n, thread)
+    }
+
+    /// The state as it goes on the wire.
+    pub fn event(&self) -> ThreadStateEvent {
+        ThreadStateEvent {
+            thread_id: self.id.clone(),
+            status: self.status.clone(),
+            last_seq: self.last_seq,
+            updated_at: self.updated_at,
+            title: self.title.clone(),
+        }
+    }
+}
+
+/// A thread to be made. What is `None` takes the file's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewThread {
+    /// Its name.
+    pub id: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// human, agent, system …
+    pub created_by_type: Option<String>,
+    /// Who makes it.
+    pub created_by_id: Option<String>,
+    /// JSON: `{"target_agent","workspace"}`.
+    pub context_json: Option<String>,
+}
+
+impl Reader {
+    /// At most `limit` threads, those with the newest messages first, after the thread
+    /// `after` in that order.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no thread `after`; a `Store…` code.
+    pub fn threads(&self, after: Option<&str>, limit: usize) -> Result<Vec<ThreadRow>> {
+        let (updated_at, n) = match after {
+            None => (i64::MAX, i64::MAX),
+            Some(id) => {
+                let thread = self
+                    .thread(id)?
+                    .ok_or_else(|| Error::new(Code::NotFound, format!("there is no thread {id}")))?;
+                (thread.updated_at, thread.n)
+            }
+        };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM threads t WHERE (t.updated_at, t.n) < (?1, ?2) ORDER BY t.updated_at DESC, t.n DESC LIMIT ?3"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = statement.query_map(params![updated_at, n, limit], |row| Ok(Self::shown(row)))?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// The thread with this name.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn thread(&self, id: &str) -> Result<Option<ThreadRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM threads t WHERE t.id = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([id], |row| Ok(Self::shown(row)))
+            .optional()?)
+    }
+
+    pub(super) fn thread_row(&self, n: i64) -> Result<Option<Result<ThreadRow, Rejected>>> {
+        let sql = format!("SELECT {COLUMNS} FROM threads t WHERE t.n = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([n], |row| Ok(ThreadRow::read_at(row, 0)))
+            .optional()?)
+    }
+
+    /// A listed thread is shown as far as it can be read.
+    fn shown(row: &rusqlite::Row<'_>) -> ThreadRow {
+        ThreadRow::read_at(row, 0).unwrap_or_else(|rejected| ThreadRow {
+            n: rejected.row,
+            id: Cells::starting_at(row, 1).text(),
+            title: format!("(unreadable: {})", rejected.reason),
+            ..ThreadRow::default()
+        })
+    }
+}
+
+impl Writer {
+    /// Makes a thread. One that is there already is no error if it is the same.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if it exists with another title, [`Code::Invalid`] for what the
+    /// file refuses, a `Store…` code.
+    pub fn create_thread(&self, new: &NewThread) -> Result<Written<ThreadRow>> {
+        if let Some(thread) = self.thread(&new.id)? {
+            return if new.title.as_ref().is_none_or(|title| *title == thread.title) {
+                Ok(Written::Existed(thread))
+            } else {
+                Err(Error::new(
+                    Code::Conflict,
+                    format!("the thread {} exists with another title", new.id),
+                ))
+            };
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT INTO threads(id, title, created_by_type, created_by_id, context_json) \
+                 VALUES(?1, coalesce(?2, ''), coalesce(?3, 'agent'), coalesce(?4, ''), ?5)",
+            )?
+            .execute(params![
+                new.id,
+                new.title,
+                new.created_by_type,
+                new.created_by_id,
+                new.context_json
+            ])?;
+        self.thread(&new.id)?
+            .map(Written::Created)
+            .ok_or_else(|| Error::new(Code::Internal, "the thread just made is not there"))
+    }
+}

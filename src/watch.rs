@@ -1,0 +1,321 @@
+//! When to look: the moments at which the file may have something new.
+//!
+//! For: turning the file system's events, a cheap poll and a timer into wakes. A wake is a
+//! hint and carries no data: it means "look", and looking is the store's business.
+//! Not for: reading rows, or knowing whether there are any.
+//!
+//! 1. inotify (through `notify`) reports writes to the `-wal` in the file's folder. The
+//!    event fires before the commit is visible, so a look that follows it may come too
+//!    early: after every event the looks are repeated, at once at first and then at
+//!    doubling distances up to 20 ms (`Pace`).
+//! 2. Where such events do not come (macOS reports nothing until a file is closed; some
+//!    containers report nothing at all) `data_version` is polled every 5 ms while anyone
+//!    listens.
+//! 3. A timer runs underneath both. If it keeps finding rows that no event announced, the
+//!    events are not to be trusted and the poll takes over.
+//!
+//! The folder is watched, never the files: the `-wal` comes and goes, and a watcher that
+//! opens and closes the database would drop SQLite's locks.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use notify::event::{CreateKind, EventKind, ModifyKind, RemoveKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use serde::Serialize;
+
+use crate::error::{Code, Error, Result};
+
+/// How long looks follow each other without a pause after an event: the usual time between
+/// the event and the moment the commit is visible.
+const SPIN: Duration = Duration::from_micros(30);
+/// The first pause between looks after that; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_micros(20);
+/// The last pause between looks; then the timer takes over.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
+/// Time between two looks at `data_version` where events do not come.
+const POLL: Duration = Duration::from_millis(5);
+/// Rows found by the timer alone, in a row, before events are no longer trusted.
+const MISSES: u32 = 3;
+
+/// How to notice a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Events where they work, otherwise the poll.
+    #[default]
+    Auto,
+    /// Events, or fail.
+    Notify,
+    /// The poll.
+    Poll,
+}
+
+/// Why it is time to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The file system reported a write.
+    Event,
+    /// This process has written.
+    Own,
+    /// Shortly after one of the two: the commit may be visible only now.
+    Again,
+    /// `data_version` has moved.
+    Poll,
+    /// The timer.
+    Timer,
+    /// Nobody is interested any more.
+    Stop,
+}
+
+/// What is in use, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Using {
+    /// File system events.
+    Notify,
+    /// The poll.
+    Poll,
+}
+
+#[derive(Debug)]
+enum Hint {
+    Event,
+    Own,
+    Stop,
+}
+
+/// Wakes the looker from elsewhere in this process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Poke(Sender<Hint>);
+
+impl Poke {
+    /// This process has written something.
+    pub fn wrote(&self) {
+        // Without a looker nobody needs to look.
+        drop(self.0.send(Hint::Own));
+    }
+
+    /// The looker may go.
+    pub fn stop(&self) {
+        drop(self.0.send(Hint::Stop));
+    }
+}
+
+/// The times of the looks after an event, on whoever's clock.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    /// When the last event came, and the pause before the next look.
+    after: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    fn event(&mut self, now: Instant) {
+        self.after = Some((now, FIRST_PAUSE));
+    }
+
+    /// How long to pause before looking again; `None` when there has been enough of it.
+    fn next(&mut self, now: Instant) -> Option<Duration> {
+        let (event, pause) = self.after?;
+        if now.duration_since(event) < SPIN {
+            return Some(Duration::ZERO);
+        }
+        if pause > LAST_PAUSE {
+            self.after = None;
+            return None;
+        }
+        self.after = Some((event, pause * 2));
+        Some(pause)
+    }
+}
+
+/// Tells one looker when to look.
+#[derive(Debug)]
+pub struct Watch {
+    hints: Receiver<Hint>,
+    /// Kept alive: dropping it ends the events.
+    events: Option<RecommendedWatcher>,
+    mode: Mode,
+    using: Using,
+    pace: Pace,
+    interval: Duration,
+    next_timer: Instant,
+    /// How many are interested in being fast.
+    listeners: Arc<AtomicUsize>,
+    misses: u32,
+}
+
+impl Watch {
+    /// Watches the database at `db`. `interval` is the timer's; `listeners` counts those
+    /// for whom the poll, if it comes to that, runs.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] with [`Mode::Notify`], if the system gives no events.
+    pub fn start(db: &Path, mode: Mode, interval: Duration, listeners: Arc<AtomicUsize>) -> Result<(Self, Poke)> {
+        let (tx, hints) = channel();
+        let events = match mode {
+            Mode::Poll => None,
+            // FSEvents is silent until the -wal is closed, which is never.
+            Mode::Auto if cfg!(target_os = "macos") => None,
+            Mode::Auto | Mode::Notify => match watch_folder(db, tx.clone()) {
+                Ok(events) => Some(events),
+                Err(e) if mode == Mode::Auto => {
+                    tracing::warn!(
+                        "no file system events ({e}); polling every {} ms instead",
+                        POLL.as_millis()
+                    );
+                    None
+                }
+                Err(e) => {
+                    return Err(Error::new(
+                        Code::StoreUnavailable,
+                        format!("cannot watch the folder of {}: {e}; use --watch auto", db.display()),
+                    )
+                    .because(e));
+                }
+            },
+        };
+        let using = if events.is_some() { Using::Notify } else { Using::Poll };
+        let next_timer = Instant::now();
+        let watch = Self {
+            hints,
+            events,
+            mode,
+            using,
+            pace: Pace::default(),
+            interval,
+            next_timer,
+            listeners,
+            misses: 0,
+        };
+        Ok((watch, Poke(tx)))
+    }
+
+    /// What is in use now.
+    pub fn using(&self) -> Using {
+        self.using
+    }
+
+    /// Waits until it is time to look. `moved` says whether `data_version` has moved since
+    /// it was last asked; it is asked only where events do not come.
+    pub fn wait(&mut self, mut moved: impl FnMut() -> bool) -> Wake {
+        loop {
+            let now = Instant::now();
+            let timer = self.next_timer.saturating_duration_since(now);
+            let pace = self.pace.next(now);
+            let polling = self.using == Using::Poll && self.listeners.load(Ordering::Relaxed) > 0;
+            let (pause, wake) = match pace {
+                Some(pause) if pause <= timer => (pause, Wake::Again),
+                _ if polling && POLL < timer => (POLL, Wake::Poll),
+                _ => (timer, Wake::Timer),
+            };
+            match self.hints.recv_timeout(pause) {
+                Ok(hint) => return self.take(hint),
+                Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
+                Err(RecvTimeoutError::Timeout) => match wake {
+                    Wake::Poll if !moved() => {}
+                    Wake::Timer => {
+                        self.next_timer = Instant::now() + self.interval;
+                        return Wake::Timer;
+                    }
+                    wake => return wake,
+                },
+            }
+        }
+    }
+
+    /// Waits as [`Watch::wait`] does, but not beyond `until`.
+    pub fn wait_until(&mut self, until: Instant, moved: impl FnMut() -> bool) -> Wake {
+        self.next_timer = self.next_timer.min(until);
+        self.wait(moved)
+    }
+
+    /// Learns what a look brought: rows that only the timer found speak against the events.
+    pub fn learn(&mut self, wake: Wake, found: bool) {
+        match wake {
+            Wake::Event if found => self.misses = 0,
+            Wake::Timer if found && self.using == Using::Notify && self.mode == Mode::Auto => {
+                self.misses += 1;
+                if self.misses == MISSES {
+                    tracing::warn!(
+                        "file system events do not come; polling every {} ms instead",
+                        POLL.as_millis()
+                    );
+                    self.using = Using::Poll;
+                    self.events = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Several hints at once are one.
+    fn take(&mut self, hint: Hint) -> Wake {
+        let mut wake = Wake::Own;
+        for hint in std::iter::once(hint).chain(self.hints.try_iter()) {
+            match hint {
+                Hint::Event => wake = Wake::Event,
+                Hint::Own => {}
+                Hint::Stop => return Wake::Stop,
+            }
+        }
+        self.pace.event(Instant::now());
+        wake
+    }
+}
+
+fn watch_folder(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWatcher> {
+    let folder = db
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = db.file_name().unwrap_or_default().to_owned();
+    let mut wal: OsString = name.clone();
+    wal.push("-wal");
+    let ours = move |event: &notify::Event| {
+        event.need_rescan()
+            || matches!(
+                event.kind,
+                EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Name(_) | ModifyKind::Any)
+                    | EventKind::Create(CreateKind::File | CreateKind::Any)
+                    | EventKind::Remove(RemoveKind::File | RemoveKind::Any)
+            ) && event
+                .paths
+                .iter()
+                .any(|p| p.file_name().is_some_and(|n| n == wal || n == name))
+    };
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // An error may stand for lost events: look.
+        if event.map_or(true, |event| ours(&event)) {
+            // The looker may be gone already.
+            drop(hints.send(Hint::Event));
+        }
+    })?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_event_the_looks_are_dense_and_then_sparse_and_then_end() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.next(start), None);
+        pace.event(start);
+        assert_eq!(pace.next(start), Some(Duration::ZERO));
+        let mut now = start + SPIN;
+        let mut looks = 0;
+        while let Some(pause) = pace.next(now) {
+            now += pause;
+            looks += 1;
+        }
+        assert_eq!(looks, 10);
+        assert!(now - start > Duration::from_millis(15) && now - start < Duration::from_millis(50));
+    }
+}
