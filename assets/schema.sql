@@ -209,7 +209,7 @@ INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
 
 -- threads
 
-CREATE TRIGGER threads_duplicate BEFORE INSERT ON threads
+CREATE TRIGGER threads_exists BEFORE INSERT ON threads
 WHEN EXISTS (SELECT 1 FROM threads WHERE n = NEW.n)
   OR EXISTS (SELECT 1 FROM threads WHERE id = NEW.id)
 BEGIN
@@ -219,16 +219,26 @@ END;
 CREATE TRIGGER threads_insert AFTER INSERT ON threads
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM threads WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'threads.n: leave it out, the file counts')
-    WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'threads.id: required, a text of at most 1 MiB')
-    WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.title: a text of at most 1 MiB')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'threads.created_at: an integer within 10^15')
-    WHEN NEW.created_by_type >= x'' OR length(CAST(NEW.created_by_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.created_by_type: a text of at most 1 MiB')
-    WHEN NEW.created_by_id >= x'' OR length(CAST(NEW.created_by_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.created_by_id: a text of at most 1 MiB')
-    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.status: a text of at most 1 MiB')
-    WHEN NEW.context_json >= x'' OR length(CAST(NEW.context_json AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.context_json: a text of at most 1 MiB')
-    WHEN NEW.updated_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.updated_at <> CAST(NEW.updated_at AS INTEGER) THEN RAISE(ABORT, 'threads.updated_at: an integer within 10^15')
-    WHEN NEW.last_seq <> 0 THEN RAISE(ABORT, 'threads.last_seq: leave it out, the file counts')
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM threads WHERE n <> NEW.n), 0)
+      THEN RAISE(ABORT, 'threads.n: leave it out, the file counts')
+    WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'threads.id: required, text of at most 1 MiB')
+    WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.title: text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'threads.created_at: Unix time in milliseconds, an integer')
+    WHEN NEW.created_by_type >= x'' OR length(CAST(NEW.created_by_type AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.created_by_type: text of at most 1 MiB')
+    WHEN NEW.created_by_id >= x'' OR length(CAST(NEW.created_by_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.created_by_id: text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.status: text of at most 1 MiB')
+    WHEN NEW.context_json >= x'' OR length(CAST(NEW.context_json AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.context_json: text of at most 1 MiB')
+    WHEN NEW.updated_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.updated_at) = 'real'
+      THEN RAISE(ABORT, 'threads.updated_at: Unix time in milliseconds, an integer')
+    WHEN NEW.last_seq <> 0
+      THEN RAISE(ABORT, 'threads.last_seq: leave it out, the file counts')
   END;
   UPDATE threads SET title = coalesce(title, ''),
       created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
@@ -237,20 +247,28 @@ BEGIN
       status = coalesce(status, 'active'),
       last_seq = coalesce(last_seq, 0),
       updated_at = coalesce(updated_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-   WHERE n = NEW.n AND (NEW.title IS NULL OR NEW.created_at IS NULL OR NEW.created_by_type IS NULL OR NEW.created_by_id IS NULL OR NEW.status IS NULL OR NEW.last_seq IS NULL OR NEW.updated_at IS NULL);
+   WHERE n = NEW.n
+     AND (NEW.title IS NULL OR NEW.created_at IS NULL OR NEW.created_by_type IS NULL OR NEW.created_by_id IS NULL
+         OR NEW.status IS NULL OR NEW.last_seq IS NULL OR NEW.updated_at IS NULL);
   INSERT INTO changes(tbl, row, op) VALUES('threads', NEW.n, 'insert');
 END;
 
-CREATE TRIGGER threads_count AFTER UPDATE ON threads
+CREATE TRIGGER threads_count BEFORE UPDATE ON threads
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> OLD.n THEN RAISE(ABORT, 'threads: what a row says never changes')
-    WHEN NEW.last_seq IS NULL OR NEW.last_seq <> OLD.last_seq AND (NEW.last_seq <> OLD.last_seq + 1 OR NOT EXISTS (SELECT 1 FROM messages WHERE thread_id = NEW.id AND message_seq = NEW.last_seq)) THEN RAISE(ABORT, 'messages.message_seq: the next number of its thread, or leave it out (threads.last_seq follows by itself)')
-    WHEN NEW.updated_at IS NULL OR NEW.updated_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.updated_at <> CAST(NEW.updated_at AS INTEGER) THEN RAISE(ABORT, 'threads.updated_at: an integer within 10^15')
+    WHEN NEW.n <> OLD.n
+      THEN RAISE(ABORT, 'threads: what a row says never changes')
+    WHEN NEW.last_seq IS NULL OR NEW.last_seq <> OLD.last_seq AND (NEW.last_seq <> OLD.last_seq + 1
+      OR NOT EXISTS (SELECT 1 FROM messages WHERE thread_id = NEW.id AND message_seq = NEW.last_seq))
+      THEN RAISE(ABORT, 'messages.message_seq: the next number of its thread, or leave it out; threads.last_seq follows')
+    WHEN NEW.updated_at IS NULL OR NEW.updated_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.updated_at) = 'real'
+      THEN RAISE(ABORT, 'threads.updated_at: Unix time in milliseconds, an integer')
   END;
 END;
 
-CREATE TRIGGER threads_update BEFORE UPDATE OF id, created_at, created_by_type, created_by_id, title, status, context_json ON threads
+CREATE TRIGGER threads_update BEFORE UPDATE
+  OF id, created_at, created_by_type, created_by_id, title, status, context_json
+  ON threads
 BEGIN
   SELECT CASE
     WHEN NEW.id IS NOT OLD.id
@@ -258,28 +276,36 @@ BEGIN
       OR NEW.created_by_type IS NOT coalesce(OLD.created_by_type, NEW.created_by_type)
       OR NEW.created_by_id IS NOT coalesce(OLD.created_by_id, NEW.created_by_id)
       THEN RAISE(ABORT, 'threads: what a row says never changes')
-    WHEN typeof(NEW.title) <> 'text' OR length(CAST(NEW.title AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.title: a text of at most 1 MiB')
-    WHEN typeof(NEW.status) <> 'text' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.status: a text of at most 1 MiB')
-    WHEN NEW.context_json >= x'' OR length(CAST(NEW.context_json AS BLOB)) > 1048576 THEN RAISE(ABORT, 'threads.context_json: a text of at most 1 MiB')
+    WHEN NEW.title IS NULL OR NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.title: text of at most 1 MiB')
+    WHEN NEW.status IS NULL OR NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.status: text of at most 1 MiB')
+    WHEN NEW.context_json >= x'' OR length(CAST(NEW.context_json AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'threads.context_json: text of at most 1 MiB')
   END;
 END;
 
 CREATE TRIGGER threads_changed AFTER UPDATE OF title, status, context_json ON threads
-WHEN NEW.title <> OLD.title OR NEW.status <> OLD.status OR NEW.context_json IS NOT OLD.context_json
+WHEN NEW.title <> OLD.title
+      OR NEW.status <> OLD.status
+      OR NEW.context_json IS NOT OLD.context_json
 BEGIN
-  UPDATE threads SET updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) WHERE n = NEW.n;
+  UPDATE threads SET updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE n = NEW.n;
   INSERT INTO changes(tbl, row, op) VALUES('threads', NEW.n, 'update');
 END;
 
 CREATE TRIGGER threads_delete BEFORE DELETE ON threads
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM threads WHERE n > OLD.n) OR OLD.last_seq <> 0
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM threads WHERE n > OLD.n)
+  OR OLD.last_seq <> 0
 BEGIN
   SELECT RAISE(ABORT, 'threads: only agenthub prune removes rows, and never the newest');
 END;
 
 -- messages
 
-CREATE TRIGGER messages_duplicate BEFORE INSERT ON messages
+CREATE TRIGGER messages_exists BEFORE INSERT ON messages
 WHEN EXISTS (SELECT 1 FROM messages WHERE n = NEW.n)
   OR EXISTS (SELECT 1 FROM messages WHERE id = NEW.id)
 BEGIN
@@ -289,22 +315,38 @@ END;
 CREATE TRIGGER messages_insert AFTER INSERT ON messages
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM messages WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'messages.n: leave it out, the file counts')
-    WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'messages.thread_id: required, a text of at most 1 MiB')
-    WHEN typeof(NEW.from_id) <> 'text' OR length(CAST(NEW.from_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'messages.from_id: required, a text of at most 1 MiB')
-    WHEN NEW.id >= x'' OR length(CAST(NEW.id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.id: a text of at most 1 MiB')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'messages.created_at: an integer within 10^15')
-    WHEN NEW.from_type >= x'' OR length(CAST(NEW.from_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.from_type: a text of at most 1 MiB')
-    WHEN NEW.to_type >= x'' OR length(CAST(NEW.to_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.to_type: a text of at most 1 MiB')
-    WHEN NEW.to_id >= x'' OR length(CAST(NEW.to_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.to_id: a text of at most 1 MiB')
-    WHEN NEW.kind >= x'' OR length(CAST(NEW.kind AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.kind: a text of at most 1 MiB')
-    WHEN NEW.subject >= x'' OR length(CAST(NEW.subject AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.subject: a text of at most 1 MiB')
-    WHEN NEW.content >= x'' OR length(CAST(NEW.content AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.content: a text of at most 1 MiB')
-    WHEN NEW.metadata_json >= x'' OR length(CAST(NEW.metadata_json AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.metadata_json: a text of at most 1 MiB')
-    WHEN NEW.reply_to >= x'' OR length(CAST(NEW.reply_to AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.reply_to: a text of at most 1 MiB')
-    WHEN NEW.delivery_state >= x'' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.delivery_state: a text of at most 1 MiB')
-    WHEN NEW.business_state >= x'' OR length(CAST(NEW.business_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.business_state: a text of at most 1 MiB')
-    WHEN NEW.deleted_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.deleted_at <> CAST(NEW.deleted_at AS INTEGER) THEN RAISE(ABORT, 'messages.deleted_at: an integer within 10^15')
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM messages WHERE n <> NEW.n), 0)
+      THEN RAISE(ABORT, 'messages.n: leave it out, the file counts')
+    WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'messages.thread_id: required, text of at most 1 MiB')
+    WHEN typeof(NEW.from_id) <> 'text' OR length(CAST(NEW.from_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'messages.from_id: required, text of at most 1 MiB')
+    WHEN NEW.id = '' OR NEW.id >= x'' OR length(CAST(NEW.id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.id: not empty, text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'messages.created_at: Unix time in milliseconds, an integer')
+    WHEN NEW.from_type >= x'' OR length(CAST(NEW.from_type AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.from_type: text of at most 1 MiB')
+    WHEN NEW.to_type >= x'' OR length(CAST(NEW.to_type AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.to_type: text of at most 1 MiB')
+    WHEN NEW.to_id >= x'' OR length(CAST(NEW.to_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.to_id: text of at most 1 MiB')
+    WHEN NEW.kind >= x'' OR length(CAST(NEW.kind AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.kind: text of at most 1 MiB')
+    WHEN NEW.subject >= x'' OR length(CAST(NEW.subject AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.subject: text of at most 1 MiB')
+    WHEN NEW.content >= x'' OR length(CAST(NEW.content AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.content: text of at most 1 MiB')
+    WHEN NEW.metadata_json >= x'' OR length(CAST(NEW.metadata_json AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.metadata_json: text of at most 1 MiB')
+    WHEN NEW.reply_to >= x'' OR length(CAST(NEW.reply_to AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.reply_to: text of at most 1 MiB')
+    WHEN NEW.delivery_state >= x'' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.delivery_state: text of at most 1 MiB')
+    WHEN NEW.business_state >= x'' OR length(CAST(NEW.business_state AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.business_state: text of at most 1 MiB')
+    WHEN NEW.deleted_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.deleted_at) = 'real'
+      THEN RAISE(ABORT, 'messages.deleted_at: Unix time in milliseconds, an integer')
   END;
   UPDATE messages SET id = coalesce(id, lower(hex(randomblob(16)))),
       created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
@@ -313,24 +355,29 @@ BEGIN
       content = coalesce(content, ''),
       delivery_state = coalesce(delivery_state, 'pending'),
       business_state = coalesce(business_state, 'open')
-   WHERE n = NEW.n AND (NEW.id IS NULL OR NEW.created_at IS NULL OR NEW.from_type IS NULL OR NEW.kind IS NULL OR NEW.content IS NULL OR NEW.delivery_state IS NULL OR NEW.business_state IS NULL);
+   WHERE n = NEW.n
+     AND (NEW.id IS NULL OR NEW.created_at IS NULL OR NEW.from_type IS NULL OR NEW.kind IS NULL
+         OR NEW.content IS NULL OR NEW.delivery_state IS NULL OR NEW.business_state IS NULL);
   INSERT INTO threads(id, created_by_type, created_by_id)
     SELECT NEW.thread_id, NEW.from_type, NEW.from_id WHERE NOT EXISTS (SELECT 1 FROM threads WHERE id = NEW.thread_id);
-  INSERT INTO agents(id) SELECT NEW.from_id WHERE coalesce(NEW.from_type, 'agent') = 'agent' AND NEW.from_id NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.from_id);
-  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
-   WHERE id = NEW.from_id AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
-  UPDATE messages SET message_seq = (SELECT last_seq + 1 FROM threads WHERE id = NEW.thread_id) WHERE n = NEW.n AND NEW.message_seq IS NULL;
-  UPDATE threads SET last_seq = last_seq + 1, updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) WHERE id = NEW.thread_id;
+  INSERT INTO active(id) VALUES(CASE WHEN coalesce(NEW.from_type, 'agent') = 'agent' THEN NEW.from_id END);
+  UPDATE messages SET message_seq = (SELECT last_seq + 1 FROM threads WHERE id = NEW.thread_id)
+   WHERE n = NEW.n AND NEW.message_seq IS NULL;
+  UPDATE threads SET last_seq = last_seq + 1, updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE id = NEW.thread_id;
   INSERT INTO changes(tbl, row, op) VALUES('messages', NEW.n, 'insert');
 END;
 
-CREATE TRIGGER messages_count AFTER UPDATE ON messages
+CREATE TRIGGER messages_count BEFORE UPDATE ON messages
 WHEN NEW.n <> OLD.n OR NEW.message_seq <> OLD.message_seq OR NEW.message_seq IS NULL AND OLD.message_seq IS NOT NULL
 BEGIN
   SELECT RAISE(ABORT, 'messages: what a row says never changes');
 END;
 
-CREATE TRIGGER messages_update BEFORE UPDATE OF thread_id, from_id, id, created_at, from_type, to_type, to_id, kind, subject, content, metadata_json, reply_to, delivery_state, business_state, deleted_at ON messages
+CREATE TRIGGER messages_update BEFORE UPDATE
+  OF thread_id, from_id, id, created_at, from_type, to_type, to_id, kind, subject, content, metadata_json, reply_to,
+     delivery_state, business_state, deleted_at
+  ON messages
 BEGIN
   SELECT CASE
     WHEN NEW.thread_id IS NOT OLD.thread_id
@@ -346,22 +393,29 @@ BEGIN
       OR NEW.metadata_json IS NOT OLD.metadata_json
       OR NEW.reply_to IS NOT OLD.reply_to
       THEN RAISE(ABORT, 'messages: what a row says never changes')
-    WHEN typeof(NEW.delivery_state) <> 'text' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.delivery_state: a text of at most 1 MiB')
-    WHEN typeof(NEW.business_state) <> 'text' OR length(CAST(NEW.business_state AS BLOB)) > 1048576 THEN RAISE(ABORT, 'messages.business_state: a text of at most 1 MiB')
-    WHEN NEW.deleted_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.deleted_at <> CAST(NEW.deleted_at AS INTEGER) THEN RAISE(ABORT, 'messages.deleted_at: an integer within 10^15')
+    WHEN NEW.delivery_state IS NULL OR NEW.delivery_state >= x'' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.delivery_state: text of at most 1 MiB')
+    WHEN NEW.business_state IS NULL OR NEW.business_state >= x'' OR length(CAST(NEW.business_state AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'messages.business_state: text of at most 1 MiB')
+    WHEN NEW.deleted_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.deleted_at) = 'real'
+      THEN RAISE(ABORT, 'messages.deleted_at: Unix time in milliseconds, an integer')
   END;
-  INSERT INTO changes(tbl, row, op) SELECT 'messages', NEW.n, 'update' WHERE NEW.delivery_state <> OLD.delivery_state OR NEW.business_state <> OLD.business_state OR NEW.deleted_at IS NOT OLD.deleted_at;
+  INSERT INTO changes(tbl, row, op) SELECT 'messages', NEW.n, 'update'
+    WHERE NEW.delivery_state <> OLD.delivery_state
+      OR NEW.business_state <> OLD.business_state
+      OR NEW.deleted_at IS NOT OLD.deleted_at;
 END;
 
 CREATE TRIGGER messages_delete BEFORE DELETE ON messages
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM messages WHERE n > OLD.n)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM messages WHERE n > OLD.n)
 BEGIN
   SELECT RAISE(ABORT, 'messages: only agenthub prune removes rows, and never the newest');
 END;
 
 -- inbox_messages
 
-CREATE TRIGGER inbox_messages_duplicate BEFORE INSERT ON inbox_messages
+CREATE TRIGGER inbox_messages_exists BEFORE INSERT ON inbox_messages
 WHEN EXISTS (SELECT 1 FROM inbox_messages WHERE n = NEW.n)
   OR EXISTS (SELECT 1 FROM inbox_messages WHERE id = NEW.id)
   OR EXISTS (SELECT 1 FROM inbox_messages WHERE message_id = NEW.message_id)
@@ -372,22 +426,38 @@ END;
 CREATE TRIGGER inbox_messages_insert AFTER INSERT ON inbox_messages
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM inbox_messages WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'inbox_messages.n: leave it out, the file counts')
-    WHEN typeof(NEW.from_agent) <> 'text' OR length(CAST(NEW.from_agent AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'inbox_messages.from_agent: required, a text of at most 1 MiB')
-    WHEN typeof(NEW.to_inbox) <> 'text' OR length(CAST(NEW.to_inbox AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'inbox_messages.to_inbox: required, a text of at most 1 MiB')
-    WHEN NEW.id >= x'' OR length(CAST(NEW.id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.id: a text of at most 1 MiB')
-    WHEN NEW.message_id >= x'' OR length(CAST(NEW.message_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.message_id: a text of at most 1 MiB')
-    WHEN NEW.correlation_id >= x'' OR length(CAST(NEW.correlation_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.correlation_id: a text of at most 1 MiB')
-    WHEN NEW.message_type >= x'' OR length(CAST(NEW.message_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.message_type: a text of at most 1 MiB')
-    WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.title: a text of at most 1 MiB')
-    WHEN NEW.payload >= x'' OR length(CAST(NEW.payload AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.payload: a text of at most 1 MiB')
-    WHEN NEW.priority >= x'' OR length(CAST(NEW.priority AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.priority: a text of at most 1 MiB')
-    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.status: a text of at most 1 MiB')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.created_at: an integer within 10^15')
-    WHEN NEW.read_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.read_at <> CAST(NEW.read_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.read_at: an integer within 10^15')
-    WHEN NEW.expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.expires_at <> CAST(NEW.expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.expires_at: an integer within 10^15')
-    WHEN NEW.claimed_by >= x'' OR length(CAST(NEW.claimed_by AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.claimed_by: a text of at most 1 MiB')
-    WHEN NEW.claim_expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.claim_expires_at <> CAST(NEW.claim_expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: an integer within 10^15')
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM inbox_messages WHERE n <> NEW.n), 0)
+      THEN RAISE(ABORT, 'inbox_messages.n: leave it out, the file counts')
+    WHEN typeof(NEW.from_agent) <> 'text' OR length(CAST(NEW.from_agent AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'inbox_messages.from_agent: required, text of at most 1 MiB')
+    WHEN typeof(NEW.to_inbox) <> 'text' OR length(CAST(NEW.to_inbox AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'inbox_messages.to_inbox: required, text of at most 1 MiB')
+    WHEN NEW.id = '' OR NEW.id >= x'' OR length(CAST(NEW.id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.id: not empty, text of at most 1 MiB')
+    WHEN NEW.message_id = '' OR NEW.message_id >= x'' OR length(CAST(NEW.message_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.message_id: not empty, text of at most 1 MiB')
+    WHEN NEW.correlation_id >= x'' OR length(CAST(NEW.correlation_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.correlation_id: text of at most 1 MiB')
+    WHEN NEW.message_type >= x'' OR length(CAST(NEW.message_type AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.message_type: text of at most 1 MiB')
+    WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.title: text of at most 1 MiB')
+    WHEN NEW.payload >= x'' OR length(CAST(NEW.payload AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.payload: text of at most 1 MiB')
+    WHEN NEW.priority >= x'' OR length(CAST(NEW.priority AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.priority: text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.status: text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.created_at: Unix time in milliseconds, an integer')
+    WHEN NEW.read_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.read_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.read_at: Unix time in milliseconds, an integer')
+    WHEN NEW.expires_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.expires_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.expires_at: Unix time in milliseconds, an integer')
+    WHEN NEW.claimed_by >= x'' OR length(CAST(NEW.claimed_by AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.claimed_by: text of at most 1 MiB')
+    WHEN NEW.claim_expires_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.claim_expires_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: Unix time in milliseconds, an integer')
   END;
   UPDATE inbox_messages SET id = coalesce(id, lower(hex(randomblob(16)))),
       message_id = coalesce(message_id, 'msg_' || lower(hex(randomblob(16)))),
@@ -396,10 +466,10 @@ BEGIN
       priority = coalesce(priority, 'info'),
       status = coalesce(status, 'unread'),
       created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-   WHERE n = NEW.n AND (NEW.id IS NULL OR NEW.message_id IS NULL OR NEW.message_type IS NULL OR NEW.title IS NULL OR NEW.priority IS NULL OR NEW.status IS NULL OR NEW.created_at IS NULL);
-  INSERT INTO agents(id) SELECT NEW.from_agent WHERE NEW.from_agent NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.from_agent);
-  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
-   WHERE id = NEW.from_agent AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+   WHERE n = NEW.n
+     AND (NEW.id IS NULL OR NEW.message_id IS NULL OR NEW.message_type IS NULL OR NEW.title IS NULL
+         OR NEW.priority IS NULL OR NEW.status IS NULL OR NEW.created_at IS NULL);
+  INSERT INTO active(id) VALUES(NEW.from_agent);
   INSERT INTO changes(tbl, row, op) VALUES('inbox_messages', NEW.n, 'insert');
 END;
 
@@ -418,24 +488,35 @@ BEGIN
       OR NEW.priority IS NOT coalesce(OLD.priority, NEW.priority)
       OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
       THEN RAISE(ABORT, 'inbox_messages: what a row says never changes')
-    WHEN typeof(NEW.status) <> 'text' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.status: a text of at most 1 MiB')
-    WHEN NEW.read_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.read_at <> CAST(NEW.read_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.read_at: an integer within 10^15')
-    WHEN NEW.expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.expires_at <> CAST(NEW.expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.expires_at: an integer within 10^15')
-    WHEN NEW.claimed_by >= x'' OR length(CAST(NEW.claimed_by AS BLOB)) > 1048576 THEN RAISE(ABORT, 'inbox_messages.claimed_by: a text of at most 1 MiB')
-    WHEN NEW.claim_expires_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.claim_expires_at <> CAST(NEW.claim_expires_at AS INTEGER) THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: an integer within 10^15')
+    WHEN NEW.status IS NULL OR NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.status: text of at most 1 MiB')
+    WHEN NEW.read_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.read_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.read_at: Unix time in milliseconds, an integer')
+    WHEN NEW.expires_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.expires_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.expires_at: Unix time in milliseconds, an integer')
+    WHEN NEW.claimed_by >= x'' OR length(CAST(NEW.claimed_by AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'inbox_messages.claimed_by: text of at most 1 MiB')
+    WHEN NEW.claim_expires_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.claim_expires_at) = 'real'
+      THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: Unix time in milliseconds, an integer')
   END;
-  INSERT INTO changes(tbl, row, op) SELECT 'inbox_messages', NEW.n, 'update' WHERE NEW.status <> OLD.status OR NEW.read_at IS NOT OLD.read_at OR NEW.expires_at IS NOT OLD.expires_at OR NEW.claimed_by IS NOT OLD.claimed_by OR NEW.claim_expires_at IS NOT OLD.claim_expires_at;
+  INSERT INTO changes(tbl, row, op) SELECT 'inbox_messages', NEW.n, 'update'
+    WHERE NEW.status <> OLD.status
+      OR NEW.read_at IS NOT OLD.read_at
+      OR NEW.expires_at IS NOT OLD.expires_at
+      OR NEW.claimed_by IS NOT OLD.claimed_by
+      OR NEW.claim_expires_at IS NOT OLD.claim_expires_at;
 END;
 
 CREATE TRIGGER inbox_messages_delete BEFORE DELETE ON inbox_messages
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM inbox_messages WHERE n > OLD.n)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM inbox_messages WHERE n > OLD.n)
 BEGIN
   SELECT RAISE(ABORT, 'inbox_messages: only agenthub prune removes rows, and never the newest');
 END;
 
 -- telemetry
 
-CREATE TRIGGER telemetry_duplicate BEFORE INSERT ON telemetry
+CREATE TRIGGER telemetry_exists BEFORE INSERT ON telemetry
 WHEN EXISTS (SELECT 1 FROM telemetry WHERE id = NEW.id)
 BEGIN
   INSERT OR IGNORE INTO hub(key) VALUES('epoch');
@@ -444,27 +525,40 @@ END;
 CREATE TRIGGER telemetry_insert AFTER INSERT ON telemetry
 BEGIN
   SELECT CASE
-    WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM telemetry WHERE id <> NEW.id), 0) THEN RAISE(ABORT, 'telemetry.id: leave it out, the file counts')
-    WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'telemetry.instance_id: required, a text of at most 1 MiB')
-    WHEN NEW.pid NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.pid <> CAST(NEW.pid AS INTEGER) THEN RAISE(ABORT, 'telemetry.pid: an integer within 10^15')
-    WHEN NEW.turns NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.turns <> CAST(NEW.turns AS INTEGER) THEN RAISE(ABORT, 'telemetry.turns: an integer within 10^15')
-    WHEN NEW.tokens_in NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_in <> CAST(NEW.tokens_in AS INTEGER) THEN RAISE(ABORT, 'telemetry.tokens_in: an integer within 10^15')
-    WHEN NEW.tokens_out NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_out <> CAST(NEW.tokens_out AS INTEGER) THEN RAISE(ABORT, 'telemetry.tokens_out: an integer within 10^15')
-    WHEN NEW.cost NOT BETWEEN -1e15 AND 1e15 THEN RAISE(ABORT, 'telemetry.cost: a number within 10^15')
-    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.status: a text of at most 1 MiB')
-    WHEN NEW.duration_sec NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.duration_sec <> CAST(NEW.duration_sec AS INTEGER) THEN RAISE(ABORT, 'telemetry.duration_sec: an integer within 10^15')
-    WHEN NEW.agent_id >= x'' OR length(CAST(NEW.agent_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.agent_id: a text of at most 1 MiB')
-    WHEN NEW.model >= x'' OR length(CAST(NEW.model AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.model: a text of at most 1 MiB')
-    WHEN NEW.tokens_cached NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_cached <> CAST(NEW.tokens_cached AS INTEGER) THEN RAISE(ABORT, 'telemetry.tokens_cached: an integer within 10^15')
-    WHEN NEW.cost_source >= x'' OR length(CAST(NEW.cost_source AS BLOB)) > 1048576 THEN RAISE(ABORT, 'telemetry.cost_source: a text of at most 1 MiB')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'telemetry.created_at: an integer within 10^15')
+    WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM telemetry WHERE id <> NEW.id), 0)
+      THEN RAISE(ABORT, 'telemetry.id: leave it out, the file counts')
+    WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'telemetry.instance_id: required, text of at most 1 MiB')
+    WHEN NEW.pid NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.pid) = 'real'
+      THEN RAISE(ABORT, 'telemetry.pid: an integer between -10^15 and 10^15')
+    WHEN NEW.turns NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.turns) = 'real'
+      THEN RAISE(ABORT, 'telemetry.turns: an integer between -10^15 and 10^15')
+    WHEN NEW.tokens_in NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.tokens_in) = 'real'
+      THEN RAISE(ABORT, 'telemetry.tokens_in: an integer between -10^15 and 10^15')
+    WHEN NEW.tokens_out NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.tokens_out) = 'real'
+      THEN RAISE(ABORT, 'telemetry.tokens_out: an integer between -10^15 and 10^15')
+    WHEN NEW.cost NOT BETWEEN -1e15 AND 1e15
+      THEN RAISE(ABORT, 'telemetry.cost: a number between -10^15 and 10^15')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'telemetry.status: text of at most 1 MiB')
+    WHEN NEW.duration_sec NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.duration_sec) = 'real'
+      THEN RAISE(ABORT, 'telemetry.duration_sec: an integer between -10^15 and 10^15')
+    WHEN NEW.agent_id >= x'' OR length(CAST(NEW.agent_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'telemetry.agent_id: text of at most 1 MiB')
+    WHEN NEW.model >= x'' OR length(CAST(NEW.model AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'telemetry.model: text of at most 1 MiB')
+    WHEN NEW.tokens_cached NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.tokens_cached) = 'real'
+      THEN RAISE(ABORT, 'telemetry.tokens_cached: an integer between -10^15 and 10^15')
+    WHEN NEW.cost_source >= x'' OR length(CAST(NEW.cost_source AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'telemetry.cost_source: text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'telemetry.created_at: Unix time in milliseconds, an integer')
   END;
   UPDATE telemetry SET status = coalesce(status, 'running'),
       created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-   WHERE id = NEW.id AND (NEW.status IS NULL OR NEW.created_at IS NULL);
-  INSERT INTO agents(id) SELECT NEW.agent_id WHERE NEW.agent_id NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.agent_id);
-  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
-   WHERE id = NEW.agent_id AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+   WHERE id = NEW.id
+     AND (NEW.status IS NULL OR NEW.created_at IS NULL);
+  INSERT INTO active(id) VALUES(NEW.agent_id);
   INSERT INTO changes(tbl, row, op) VALUES('telemetry', NEW.id, 'insert');
 END;
 
@@ -475,14 +569,15 @@ BEGIN
 END;
 
 CREATE TRIGGER telemetry_delete BEFORE DELETE ON telemetry
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM telemetry WHERE id > OLD.id)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM telemetry WHERE id > OLD.id)
 BEGIN
   SELECT RAISE(ABORT, 'telemetry: only agenthub prune removes rows, and never the newest');
 END;
 
 -- task_stream
 
-CREATE TRIGGER task_stream_duplicate BEFORE INSERT ON task_stream
+CREATE TRIGGER task_stream_exists BEFORE INSERT ON task_stream
 WHEN EXISTS (SELECT 1 FROM task_stream WHERE id = NEW.id)
 BEGIN
   INSERT OR IGNORE INTO hub(key) VALUES('epoch');
@@ -491,36 +586,59 @@ END;
 CREATE TRIGGER task_stream_insert AFTER INSERT ON task_stream
 BEGIN
   SELECT CASE
-    WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM task_stream WHERE id <> NEW.id), 0) THEN RAISE(ABORT, 'task_stream.id: leave it out, the file counts')
-    WHEN typeof(NEW.task_id) <> 'text' OR length(CAST(NEW.task_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'task_stream.task_id: required, a text of at most 1 MiB')
-    WHEN typeof(NEW.stream_type) <> 'text' OR length(CAST(NEW.stream_type AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'task_stream.stream_type: required, a text of at most 1 MiB')
-    WHEN NEW.thread_id >= x'' OR length(CAST(NEW.thread_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.thread_id: a text of at most 1 MiB')
-    WHEN NEW.turn_num NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.turn_num <> CAST(NEW.turn_num AS INTEGER) THEN RAISE(ABORT, 'task_stream.turn_num: an integer within 10^15')
-    WHEN NEW.text >= x'' OR length(CAST(NEW.text AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.text: a text of at most 1 MiB')
-    WHEN NEW.tool_name >= x'' OR length(CAST(NEW.tool_name AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.tool_name: a text of at most 1 MiB')
-    WHEN NEW.tool_input >= x'' OR length(CAST(NEW.tool_input AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.tool_input: a text of at most 1 MiB')
-    WHEN NEW.tool_output >= x'' OR length(CAST(NEW.tool_output AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.tool_output: a text of at most 1 MiB')
-    WHEN NEW.error_msg >= x'' OR length(CAST(NEW.error_msg AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.error_msg: a text of at most 1 MiB')
-    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.status: a text of at most 1 MiB')
-    WHEN NEW.tokens_in NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_in <> CAST(NEW.tokens_in AS INTEGER) THEN RAISE(ABORT, 'task_stream.tokens_in: an integer within 10^15')
-    WHEN NEW.tokens_out NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.tokens_out <> CAST(NEW.tokens_out AS INTEGER) THEN RAISE(ABORT, 'task_stream.tokens_out: an integer within 10^15')
-    WHEN NEW.cost NOT BETWEEN -1e15 AND 1e15 THEN RAISE(ABORT, 'task_stream.cost: a number within 10^15')
-    WHEN NEW.duration_sec NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.duration_sec <> CAST(NEW.duration_sec AS INTEGER) THEN RAISE(ABORT, 'task_stream.duration_sec: an integer within 10^15')
-    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.workspace: a text of at most 1 MiB')
-    WHEN NEW.directive >= x'' OR length(CAST(NEW.directive AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.directive: a text of at most 1 MiB')
-    WHEN NEW.directive_full >= x'' OR length(CAST(NEW.directive_full AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.directive_full: a text of at most 1 MiB')
-    WHEN NEW.agent_id >= x'' OR length(CAST(NEW.agent_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.agent_id: a text of at most 1 MiB')
-    WHEN NEW.source_type >= x'' OR length(CAST(NEW.source_type AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.source_type: a text of at most 1 MiB')
-    WHEN NEW.call_id >= x'' OR length(CAST(NEW.call_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.call_id: a text of at most 1 MiB')
-    WHEN NEW.parent_call_id >= x'' OR length(CAST(NEW.parent_call_id AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.parent_call_id: a text of at most 1 MiB')
-    WHEN NEW.model >= x'' OR length(CAST(NEW.model AS BLOB)) > 1048576 THEN RAISE(ABORT, 'task_stream.model: a text of at most 1 MiB')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'task_stream.created_at: an integer within 10^15')
+    WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM task_stream WHERE id <> NEW.id), 0)
+      THEN RAISE(ABORT, 'task_stream.id: leave it out, the file counts')
+    WHEN typeof(NEW.task_id) <> 'text' OR length(CAST(NEW.task_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'task_stream.task_id: required, text of at most 1 MiB')
+    WHEN typeof(NEW.stream_type) <> 'text' OR length(CAST(NEW.stream_type AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'task_stream.stream_type: required, text of at most 1 MiB')
+    WHEN NEW.thread_id >= x'' OR length(CAST(NEW.thread_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.thread_id: text of at most 1 MiB')
+    WHEN NEW.turn_num NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.turn_num) = 'real'
+      THEN RAISE(ABORT, 'task_stream.turn_num: an integer between -10^15 and 10^15')
+    WHEN NEW.text >= x'' OR length(CAST(NEW.text AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.text: text of at most 1 MiB')
+    WHEN NEW.tool_name >= x'' OR length(CAST(NEW.tool_name AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.tool_name: text of at most 1 MiB')
+    WHEN NEW.tool_input >= x'' OR length(CAST(NEW.tool_input AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.tool_input: text of at most 1 MiB')
+    WHEN NEW.tool_output >= x'' OR length(CAST(NEW.tool_output AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.tool_output: text of at most 1 MiB')
+    WHEN NEW.error_msg >= x'' OR length(CAST(NEW.error_msg AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.error_msg: text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.status: text of at most 1 MiB')
+    WHEN NEW.tokens_in NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.tokens_in) = 'real'
+      THEN RAISE(ABORT, 'task_stream.tokens_in: an integer between -10^15 and 10^15')
+    WHEN NEW.tokens_out NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.tokens_out) = 'real'
+      THEN RAISE(ABORT, 'task_stream.tokens_out: an integer between -10^15 and 10^15')
+    WHEN NEW.cost NOT BETWEEN -1e15 AND 1e15
+      THEN RAISE(ABORT, 'task_stream.cost: a number between -10^15 and 10^15')
+    WHEN NEW.duration_sec NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.duration_sec) = 'real'
+      THEN RAISE(ABORT, 'task_stream.duration_sec: an integer between -10^15 and 10^15')
+    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.workspace: text of at most 1 MiB')
+    WHEN NEW.directive >= x'' OR length(CAST(NEW.directive AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.directive: text of at most 1 MiB')
+    WHEN NEW.directive_full >= x'' OR length(CAST(NEW.directive_full AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.directive_full: text of at most 1 MiB')
+    WHEN NEW.agent_id >= x'' OR length(CAST(NEW.agent_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.agent_id: text of at most 1 MiB')
+    WHEN NEW.source_type >= x'' OR length(CAST(NEW.source_type AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.source_type: text of at most 1 MiB')
+    WHEN NEW.call_id >= x'' OR length(CAST(NEW.call_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.call_id: text of at most 1 MiB')
+    WHEN NEW.parent_call_id >= x'' OR length(CAST(NEW.parent_call_id AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.parent_call_id: text of at most 1 MiB')
+    WHEN NEW.model >= x'' OR length(CAST(NEW.model AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'task_stream.model: text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'task_stream.created_at: Unix time in milliseconds, an integer')
   END;
   UPDATE task_stream SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-   WHERE id = NEW.id AND (NEW.created_at IS NULL);
-  INSERT INTO agents(id) SELECT NEW.agent_id WHERE NEW.agent_id NOT IN ('', 'human') AND NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.agent_id);
-  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
-   WHERE id = NEW.agent_id AND last_active_at NOT BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000 AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER);
+   WHERE id = NEW.id
+     AND (NEW.created_at IS NULL);
+  INSERT INTO active(id) VALUES(NEW.agent_id);
   INSERT INTO changes(tbl, row, op) VALUES('task_stream', NEW.id, 'insert');
 END;
 
@@ -531,14 +649,15 @@ BEGIN
 END;
 
 CREATE TRIGGER task_stream_delete BEFORE DELETE ON task_stream
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM task_stream WHERE id > OLD.id)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM task_stream WHERE id > OLD.id)
 BEGIN
   SELECT RAISE(ABORT, 'task_stream: only agenthub prune removes rows, and never the newest');
 END;
 
 -- agents
 
-CREATE TRIGGER agents_duplicate BEFORE INSERT ON agents
+CREATE TRIGGER agents_exists BEFORE INSERT ON agents
 WHEN EXISTS (SELECT 1 FROM agents WHERE n = NEW.n)
   OR EXISTS (SELECT 1 FROM agents WHERE id = NEW.id)
 BEGIN
@@ -548,20 +667,42 @@ END;
 CREATE TRIGGER agents_insert AFTER INSERT ON agents
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM agents WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'agents.n: leave it out, the file counts')
-    WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'agents.id: required, a text of at most 1 MiB')
-    WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.label: a text of at most 1 MiB')
-    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.status: a text of at most 1 MiB')
-    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.workspace: a text of at most 1 MiB')
-    WHEN NEW.pid NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.pid <> CAST(NEW.pid AS INTEGER) THEN RAISE(ABORT, 'agents.pid: an integer within 10^15')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'agents.created_at: an integer within 10^15')
-    WHEN NEW.last_active_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_active_at <> CAST(NEW.last_active_at AS INTEGER) THEN RAISE(ABORT, 'agents.last_active_at: an integer within 10^15')
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM agents WHERE n <> NEW.n), 0)
+      THEN RAISE(ABORT, 'agents.n: leave it out, the file counts')
+    WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'agents.id: required, text of at most 1 MiB')
+    WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'agents.label: text of at most 1 MiB')
+    WHEN NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'agents.status: text of at most 1 MiB')
+    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'agents.workspace: text of at most 1 MiB')
+    WHEN NEW.pid NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.pid) = 'real'
+      THEN RAISE(ABORT, 'agents.pid: an integer between -10^15 and 10^15')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'agents.created_at: Unix time in milliseconds, an integer')
+    WHEN NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
+      THEN RAISE(ABORT, 'agents.last_active_at: Unix time in milliseconds, an integer')
   END;
   UPDATE agents SET status = coalesce(status, 'idle'),
       created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
       last_active_at = coalesce(last_active_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-   WHERE n = NEW.n AND (NEW.status IS NULL OR NEW.created_at IS NULL OR NEW.last_active_at IS NULL);
+   WHERE n = NEW.n
+     AND (NEW.status IS NULL OR NEW.created_at IS NULL OR NEW.last_active_at IS NULL);
   INSERT INTO changes(tbl, row, op) VALUES('agents', NEW.n, 'insert');
+END;
+
+CREATE VIEW active AS SELECT id FROM agents;
+
+CREATE TRIGGER active_insert INSTEAD OF INSERT ON active
+WHEN NEW.id NOT IN ('', 'human') AND NOT EXISTS (
+  SELECT 1 FROM agents
+   WHERE id = NEW.id AND last_active_at BETWEEN CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER) - 1000
+                                            AND CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+BEGIN
+  INSERT INTO agents(id) SELECT NEW.id WHERE NOT EXISTS (SELECT 1 FROM agents WHERE id = NEW.id);
+  UPDATE agents SET last_active_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+   WHERE id = NEW.id;
 END;
 
 CREATE TRIGGER agents_update BEFORE UPDATE ON agents
@@ -571,24 +712,34 @@ BEGIN
       OR NEW.id IS NOT OLD.id
       OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
       THEN RAISE(ABORT, 'agents: what a row says never changes')
-    WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.label: a text of at most 1 MiB')
-    WHEN typeof(NEW.status) <> 'text' OR length(CAST(NEW.status AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.status: a text of at most 1 MiB')
-    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576 THEN RAISE(ABORT, 'agents.workspace: a text of at most 1 MiB')
-    WHEN NEW.pid NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.pid <> CAST(NEW.pid AS INTEGER) THEN RAISE(ABORT, 'agents.pid: an integer within 10^15')
-    WHEN NEW.last_active_at IS NULL OR NEW.last_active_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_active_at <> CAST(NEW.last_active_at AS INTEGER) THEN RAISE(ABORT, 'agents.last_active_at: an integer within 10^15')
+    WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'agents.label: text of at most 1 MiB')
+    WHEN NEW.status IS NULL OR NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'agents.status: text of at most 1 MiB')
+    WHEN NEW.workspace >= x'' OR length(CAST(NEW.workspace AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'agents.workspace: text of at most 1 MiB')
+    WHEN NEW.pid NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.pid) = 'real'
+      THEN RAISE(ABORT, 'agents.pid: an integer between -10^15 and 10^15')
+    WHEN NEW.last_active_at IS NULL OR NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
+      THEN RAISE(ABORT, 'agents.last_active_at: Unix time in milliseconds, an integer')
   END;
-  INSERT INTO changes(tbl, row, op) SELECT 'agents', NEW.n, 'update' WHERE NEW.label IS NOT OLD.label OR NEW.status <> OLD.status OR NEW.workspace IS NOT OLD.workspace OR NEW.pid IS NOT OLD.pid;
+  INSERT INTO changes(tbl, row, op) SELECT 'agents', NEW.n, 'update'
+    WHERE NEW.label IS NOT OLD.label
+      OR NEW.status <> OLD.status
+      OR NEW.workspace IS NOT OLD.workspace
+      OR NEW.pid IS NOT OLD.pid;
 END;
 
 CREATE TRIGGER agents_delete BEFORE DELETE ON agents
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM agents WHERE n > OLD.n)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM agents WHERE n > OLD.n)
 BEGIN
   SELECT RAISE(ABORT, 'agents: only agenthub prune removes rows, and never the newest');
 END;
 
 -- subscriptions
 
-CREATE TRIGGER subscriptions_duplicate BEFORE INSERT ON subscriptions
+CREATE TRIGGER subscriptions_exists BEFORE INSERT ON subscriptions
 WHEN EXISTS (SELECT 1 FROM subscriptions WHERE n = NEW.n)
   OR EXISTS (SELECT 1 FROM subscriptions WHERE instance_id = NEW.instance_id AND thread_id = NEW.thread_id)
 BEGIN
@@ -598,17 +749,24 @@ END;
 CREATE TRIGGER subscriptions_insert AFTER INSERT ON subscriptions
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM subscriptions WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'subscriptions.n: leave it out, the file counts')
-    WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'subscriptions.instance_id: required, a text of at most 1 MiB')
-    WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'subscriptions.thread_id: required, a text of at most 1 MiB')
-    WHEN NEW.from_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.from_seq <> CAST(NEW.from_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.from_seq: an integer within 10^15')
-    WHEN NEW.subscribed_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.subscribed_at <> CAST(NEW.subscribed_at AS INTEGER) THEN RAISE(ABORT, 'subscriptions.subscribed_at: an integer within 10^15')
-    WHEN NEW.last_ack_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_ack_seq <> CAST(NEW.last_ack_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer within 10^15')
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM subscriptions WHERE n <> NEW.n), 0)
+      THEN RAISE(ABORT, 'subscriptions.n: leave it out, the file counts')
+    WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'subscriptions.instance_id: required, text of at most 1 MiB')
+    WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'subscriptions.thread_id: required, text of at most 1 MiB')
+    WHEN NEW.from_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.from_seq) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.from_seq: an integer between -10^15 and 10^15')
+    WHEN NEW.subscribed_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.subscribed_at) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.subscribed_at: Unix time in milliseconds, an integer')
+    WHEN NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer between -10^15 and 10^15')
   END;
   UPDATE subscriptions SET from_seq = coalesce(from_seq, 0),
       subscribed_at = coalesce(subscribed_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
       last_ack_seq = coalesce(last_ack_seq, 0)
-   WHERE n = NEW.n AND (NEW.from_seq IS NULL OR NEW.subscribed_at IS NULL OR NEW.last_ack_seq IS NULL);
+   WHERE n = NEW.n
+     AND (NEW.from_seq IS NULL OR NEW.subscribed_at IS NULL OR NEW.last_ack_seq IS NULL);
 END;
 
 CREATE TRIGGER subscriptions_update BEFORE UPDATE ON subscriptions
@@ -618,21 +776,25 @@ BEGIN
       OR NEW.instance_id IS NOT OLD.instance_id
       OR NEW.thread_id IS NOT OLD.thread_id
       THEN RAISE(ABORT, 'subscriptions: what a row says never changes')
-    WHEN NEW.from_seq IS NULL OR NEW.from_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.from_seq <> CAST(NEW.from_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.from_seq: an integer within 10^15')
-    WHEN NEW.subscribed_at IS NULL OR NEW.subscribed_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.subscribed_at <> CAST(NEW.subscribed_at AS INTEGER) THEN RAISE(ABORT, 'subscriptions.subscribed_at: an integer within 10^15')
-    WHEN NEW.last_ack_seq IS NULL OR NEW.last_ack_seq NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.last_ack_seq <> CAST(NEW.last_ack_seq AS INTEGER) THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer within 10^15')
+    WHEN NEW.from_seq IS NULL OR NEW.from_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.from_seq) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.from_seq: an integer between -10^15 and 10^15')
+    WHEN NEW.subscribed_at IS NULL OR NEW.subscribed_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.subscribed_at) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.subscribed_at: Unix time in milliseconds, an integer')
+    WHEN NEW.last_ack_seq IS NULL OR NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer between -10^15 and 10^15')
   END;
 END;
 
 CREATE TRIGGER subscriptions_delete BEFORE DELETE ON subscriptions
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM subscriptions WHERE n > OLD.n)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM subscriptions WHERE n > OLD.n)
 BEGIN
   SELECT RAISE(ABORT, 'subscriptions: only agenthub prune removes rows, and never the newest');
 END;
 
 -- receipts
 
-CREATE TRIGGER receipts_duplicate BEFORE INSERT ON receipts
+CREATE TRIGGER receipts_exists BEFORE INSERT ON receipts
 WHEN EXISTS (SELECT 1 FROM receipts WHERE n = NEW.n)
   OR EXISTS (SELECT 1 FROM receipts WHERE message_id = NEW.message_id AND reader = NEW.reader AND state = NEW.state)
 BEGIN
@@ -642,15 +804,22 @@ END;
 CREATE TRIGGER receipts_insert AFTER INSERT ON receipts
 BEGIN
   SELECT CASE
-    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM receipts WHERE n <> NEW.n), 0) THEN RAISE(ABORT, 'receipts.n: leave it out, the file counts')
-    WHEN typeof(NEW.message_id) <> 'text' OR length(CAST(NEW.message_id AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'receipts.message_id: required, a text of at most 1 MiB')
-    WHEN typeof(NEW.reader) <> 'text' OR length(CAST(NEW.reader AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'receipts.reader: required, a text of at most 1 MiB')
-    WHEN typeof(NEW.state) <> 'text' OR length(CAST(NEW.state AS BLOB)) NOT BETWEEN 1 AND 1048576 THEN RAISE(ABORT, 'receipts.state: required, a text of at most 1 MiB')
-    WHEN NEW.via >= x'' OR length(CAST(NEW.via AS BLOB)) > 1048576 THEN RAISE(ABORT, 'receipts.via: a text of at most 1 MiB')
-    WHEN NEW.created_at NOT BETWEEN -1000000000000000 AND 1000000000000000 OR NEW.created_at <> CAST(NEW.created_at AS INTEGER) THEN RAISE(ABORT, 'receipts.created_at: an integer within 10^15')
+    WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM receipts WHERE n <> NEW.n), 0)
+      THEN RAISE(ABORT, 'receipts.n: leave it out, the file counts')
+    WHEN typeof(NEW.message_id) <> 'text' OR length(CAST(NEW.message_id AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'receipts.message_id: required, text of at most 1 MiB')
+    WHEN typeof(NEW.reader) <> 'text' OR length(CAST(NEW.reader AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'receipts.reader: required, text of at most 1 MiB')
+    WHEN typeof(NEW.state) <> 'text' OR length(CAST(NEW.state AS BLOB)) NOT BETWEEN 1 AND 1048576
+      THEN RAISE(ABORT, 'receipts.state: required, text of at most 1 MiB')
+    WHEN NEW.via >= x'' OR length(CAST(NEW.via AS BLOB)) > 1048576
+      THEN RAISE(ABORT, 'receipts.via: text of at most 1 MiB')
+    WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
+      THEN RAISE(ABORT, 'receipts.created_at: Unix time in milliseconds, an integer')
   END;
   UPDATE receipts SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-   WHERE n = NEW.n AND (NEW.created_at IS NULL);
+   WHERE n = NEW.n
+     AND (NEW.created_at IS NULL);
 END;
 
 CREATE TRIGGER receipts_update BEFORE UPDATE ON receipts
@@ -660,15 +829,16 @@ BEGIN
 END;
 
 CREATE TRIGGER receipts_delete BEFORE DELETE ON receipts
-WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning') OR NOT EXISTS (SELECT 1 FROM receipts WHERE n > OLD.n)
+WHEN NOT EXISTS (SELECT 1 FROM hub WHERE key = 'pruning')
+  OR NOT EXISTS (SELECT 1 FROM receipts WHERE n > OLD.n)
 BEGIN
   SELECT RAISE(ABORT, 'receipts: only agenthub prune removes rows, and never the newest');
 END;
 
 -- changes
 
-CREATE TRIGGER changes_duplicate BEFORE INSERT ON changes
-WHEN EXISTS (SELECT 1 FROM changes WHERE seq = NEW.seq)
+CREATE TRIGGER changes_exists BEFORE INSERT ON changes
+WHEN NEW.seq > 0 AND EXISTS (SELECT 1 FROM changes WHERE seq = NEW.seq)
 BEGIN
   SELECT RAISE(ABORT, 'changes: only triggers write here');
 END;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -16,17 +17,21 @@ use crate::error::Result;
 use crate::event::now_ms;
 use crate::store::Ack;
 
-/// Time between two flushes.
+/// Time in which acks are gathered before they are stored.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The highest ack of each instance and thread that is not in the file yet.
 #[derive(Debug, Default)]
-pub(super) struct Acks(Mutex<HashMap<(String, String), i64>>);
+pub(super) struct Acks {
+    pending: Mutex<HashMap<(String, String), i64>>,
+    /// There is something to store.
+    came: Notify,
+}
 
 impl Acks {
     fn pending(&self) -> MutexGuard<'_, HashMap<(String, String), i64>> {
         // Nothing panics while the lock is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what belongs to a file that is gone.
@@ -38,6 +43,7 @@ impl Acks {
         let mut pending = self.pending();
         let seq = pending.entry((ack.instance, ack.thread_id)).or_default();
         *seq = ack.seq.max(*seq);
+        self.came.notify_one();
     }
 
     fn take(&self) -> Vec<Ack> {
@@ -79,9 +85,13 @@ impl Hub {
         stored
     }
 
-    /// Flushes the acks now and then until `stop`, and once more at the end.
+    /// Stores acks a moment after they come, until `stop`, and once more at the end.
     pub async fn keep_acks(self: Arc<Self>, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        let gathered = || async {
+            self.acks.came.notified().await;
+            tokio::time::sleep(INTERVAL).await;
+        };
+        while stop.run_until_cancelled(gathered()).await.is_some() {
             // A failure was noted where it happened; the acks are kept for the next try.
             drop(self.flush_acks().await);
         }
