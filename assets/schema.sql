@@ -12,13 +12,15 @@
 -- A hub that is running shows the row at once. One that is not will show it when it starts: the file is the truth.
 --
 -- What to write where
---   messages        what is said in a thread, to everybody who follows it
---   inbox_messages  mail: from one agent to one inbox, unread until it is read ('human' is the person, 'all' is everyone)
---   telemetry       what a process has used so far: turns, tokens, money. Running totals, not differences
---   task_stream     what an agent does, step by step: text, tool calls, results
---   threads, agents rows appear here by themselves. Write to them to set a title, a label or a status
---   receipts        who was offered, has seen and has acknowledged which mail
---   subscriptions, changes, hub   the hub's own. Read them if you like; leave them alone
+--   messages         what is said in a thread, to everybody who follows it
+--   inbox_messages   mail to one inbox, unread until somebody reads it ('human' is the person, 'all' is everyone)
+--   telemetry        what a process has used so far: turns, tokens, money. Running totals, not differences
+--   task_stream      what an agent does, step by step: text, tool calls, results
+--   threads, agents  rows appear here by themselves; UPDATE them to set a title, a label or a status. An agent that
+--                    only reads makes itself known by INSERT INTO active(id) VALUES('its name')
+--   receipts         who was offered, has seen and has acknowledged which mail
+--   subscriptions, changes, hub
+--                    the hub's own. Read them if you like; leave them alone
 --
 -- How to write
 --   * Name the columns you know and leave out the rest: every column that is not called "required" below has a
@@ -37,8 +39,9 @@
 -- What you can rely on, whatever library, pragma or conflict clause another writer uses
 --   * message_seq is 1, 2, 3 … in each thread and changes.seq is 1, 2, 3 … in the file: commit order, no gap, never
 --     used twice. A message to a thread nobody has seen creates the thread; an agent's first row creates the agent.
---   * What a row says never changes. Only the columns marked "state" do, by UPDATE, and each such change is in the log.
---     There is no DELETE: messages.deleted_at and inbox_messages.expires_at hide, and `agenthub prune` clears old rows away.
+--   * What a row says never changes. Only the columns marked "state" do, by UPDATE, and changes has an entry for each
+--     such UPDATE (subscriptions aside). There is no DELETE: messages.deleted_at and inbox_messages.expires_at hide a
+--     row, and `agenthub prune` removes old ones.
 --   * INSERT with an id that exists fails. OR IGNORE and ON CONFLICT do what they say, without using up a number.
 --     OR REPLACE fails.
 --   * What cannot be stored fails aloud, with the table and the column in the message, even under OR IGNORE: a required
@@ -50,9 +53,9 @@
 -- All times are Unix time in milliseconds, as integers. All text is UTF-8.
 -- Works for writers from SQLite 3.26 (December 2018) on, with or without JSON and full-text search.
 
-
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Tables. No NOT NULL and no CHECK: under OR IGNORE they would drop a row without a word, so triggers refuse it aloud.
+-- The long DEFAULT is Unix time in milliseconds, as SQLite before 3.38 has to say it.
 -- ---------------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE threads (
@@ -66,7 +69,7 @@ CREATE TABLE threads (
   context_json    TEXT,                       -- state: {"target_agent": …, "workspace": …}
   last_seq        INTEGER DEFAULT 0,          -- the message_seq of the newest message; the file keeps it
   updated_at      INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-                                              -- when the newest message or change of state was written; the file keeps it
+                                              -- of the newest message or change of state; the file keeps it
 );
 
 CREATE TABLE messages (
@@ -98,7 +101,8 @@ CREATE TABLE inbox_messages (
   id               TEXT UNIQUE DEFAULT (lower(hex(randomblob(16)))),
   message_id       TEXT UNIQUE DEFAULT ('msg_' || lower(hex(randomblob(16)))),
   correlation_id   TEXT,                      -- the same in a question and in its answers
-  message_type     TEXT DEFAULT 'notification', -- request, response, completion, handoff, info, audit, approval_request, feedback
+  message_type     TEXT DEFAULT 'notification', -- request, response, completion, handoff, info, audit,
+                                              -- approval_request, feedback
   title            TEXT DEFAULT '',
   payload          TEXT,                      -- the message itself, free text or JSON
   priority         TEXT DEFAULT 'info',       -- info, action, urgent
@@ -134,7 +138,8 @@ CREATE INDEX telemetry_instance ON telemetry(instance_id);
 CREATE TABLE task_stream (
   id             INTEGER PRIMARY KEY,
   task_id        TEXT,                        -- required: one piece of work
-  stream_type    TEXT,                        -- required: turn_start, text, tool_use, tool_result, turn_end, error, status
+  stream_type    TEXT,                        -- required: turn_start, text, tool_use, tool_result, turn_end,
+                                              -- error, status
   thread_id      TEXT,                        -- threads.id
   turn_num       INTEGER,
   text           TEXT,
@@ -185,7 +190,7 @@ CREATE TABLE receipts (
   n          INTEGER PRIMARY KEY,
   message_id TEXT,                            -- required: inbox_messages.message_id
   reader     TEXT,                            -- required: the agent
-  state      TEXT,                            -- required: offered (put before the model), seen, acked. Each is a row of its own
+  state      TEXT,                            -- required: offered (put before the model), seen, acked; a row for each
   via        TEXT,                            -- how it was offered
   created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   UNIQUE(message_id, reader, state)
@@ -201,11 +206,30 @@ CREATE TABLE changes (
 );
 
 CREATE TABLE hub (
-  key   TEXT PRIMARY KEY,                     -- epoch: this file's own random name. pruning: see DELETE below
+  key   TEXT PRIMARY KEY,                     -- epoch: this file's own random name. pruning: see _delete below
   value
 ) WITHOUT ROWID;
 INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
 
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Triggers: the rules, for every writer. Four to a table:
+--
+--   _exists  BEFORE INSERT  When a row with this key is there. OR REPLACE would delete that row, and no trigger can see
+--                           which conflict clause it runs under. But a statement in a trigger inherits the clause: the
+--                           INSERT OR IGNORE below does nothing by itself, under OR IGNORE or in an UPSERT; under OR
+--                           REPLACE it would replace the epoch, and hub_insert (at the end) refuses that. Under OR
+--                           ABORT, FAIL and ROLLBACK it fails, as the INSERT is about to.
+--   _insert  AFTER INSERT   What cannot be stored is refused, what is NULL gets its default, and then the row has its
+--                           effects. They are in one trigger because several run in no promised order, and after the
+--                           INSERT because those of a BEFORE trigger stay when OR IGNORE drops the row. No statement
+--                           here may depend on OR IGNORE or OR REPLACE of its own: the writer's clause overrides it.
+--   _update  BEFORE UPDATE  What never changes, what state may be, and the entry in the log.
+--   _delete  BEFORE DELETE  Only `agenthub prune` deletes: in one transaction it puts 'pruning' into hub, deletes, and
+--                           takes it out again. The newest row stays, because the next one would take its number.
+--
+-- x >= x'' asks for a blob: blobs sort after every text, and texts and blobs after every number, which is why BETWEEN
+-- finds text where a number belongs. length(CAST(x AS BLOB)) is the length in bytes; length(x) stops at a NUL.
+-- ---------------------------------------------------------------------------------------------------------------------
 
 -- threads
 
@@ -240,19 +264,21 @@ BEGIN
     WHEN NEW.last_seq <> 0
       THEN RAISE(ABORT, 'threads.last_seq: leave it out, the file counts')
   END;
-  UPDATE threads SET title = coalesce(title, ''),
-      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-      created_by_type = coalesce(created_by_type, 'agent'),
-      created_by_id = coalesce(created_by_id, ''),
-      status = coalesce(status, 'active'),
-      last_seq = coalesce(last_seq, 0),
-      updated_at = coalesce(updated_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+  UPDATE threads
+     SET title = coalesce(title, ''),
+         created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+         created_by_type = coalesce(created_by_type, 'agent'),
+         created_by_id = coalesce(created_by_id, ''),
+         status = coalesce(status, 'active'),
+         last_seq = coalesce(last_seq, 0),
+         updated_at = coalesce(updated_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
    WHERE n = NEW.n
      AND (NEW.title IS NULL OR NEW.created_at IS NULL OR NEW.created_by_type IS NULL OR NEW.created_by_id IS NULL
          OR NEW.status IS NULL OR NEW.last_seq IS NULL OR NEW.updated_at IS NULL);
   INSERT INTO changes(tbl, row, op) VALUES('threads', NEW.n, 'insert');
 END;
 
+-- Every UPDATE of a thread, its counting included. (No OF: SET rowid = … would get past it.)
 CREATE TRIGGER threads_count BEFORE UPDATE ON threads
 BEGIN
   SELECT CASE
@@ -260,8 +286,9 @@ BEGIN
       THEN RAISE(ABORT, 'threads: what a row says never changes')
     WHEN NEW.last_seq IS NULL OR NEW.last_seq <> OLD.last_seq AND (NEW.last_seq <> OLD.last_seq + 1
       OR NOT EXISTS (SELECT 1 FROM messages WHERE thread_id = NEW.id AND message_seq = NEW.last_seq))
-      THEN RAISE(ABORT, 'messages.message_seq: the next number of its thread, or leave it out; threads.last_seq follows')
-    WHEN NEW.updated_at IS NULL OR NEW.updated_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.updated_at) = 'real'
+      THEN RAISE(ABORT, 'messages.message_seq: leave it out, or give the next number of its thread')
+    WHEN NEW.updated_at IS NULL
+      OR NEW.updated_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.updated_at) = 'real'
       THEN RAISE(ABORT, 'threads.updated_at: Unix time in milliseconds, an integer')
   END;
 END;
@@ -348,13 +375,14 @@ BEGIN
     WHEN NEW.deleted_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.deleted_at) = 'real'
       THEN RAISE(ABORT, 'messages.deleted_at: Unix time in milliseconds, an integer')
   END;
-  UPDATE messages SET id = coalesce(id, lower(hex(randomblob(16)))),
-      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-      from_type = coalesce(from_type, 'agent'),
-      kind = coalesce(kind, 'status'),
-      content = coalesce(content, ''),
-      delivery_state = coalesce(delivery_state, 'pending'),
-      business_state = coalesce(business_state, 'open')
+  UPDATE messages
+     SET id = coalesce(id, lower(hex(randomblob(16)))),
+         created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+         from_type = coalesce(from_type, 'agent'),
+         kind = coalesce(kind, 'status'),
+         content = coalesce(content, ''),
+         delivery_state = coalesce(delivery_state, 'pending'),
+         business_state = coalesce(business_state, 'open')
    WHERE n = NEW.n
      AND (NEW.id IS NULL OR NEW.created_at IS NULL OR NEW.from_type IS NULL OR NEW.kind IS NULL
          OR NEW.content IS NULL OR NEW.delivery_state IS NULL OR NEW.business_state IS NULL);
@@ -363,11 +391,13 @@ BEGIN
   INSERT INTO active(id) VALUES(CASE WHEN coalesce(NEW.from_type, 'agent') = 'agent' THEN NEW.from_id END);
   UPDATE messages SET message_seq = (SELECT last_seq + 1 FROM threads WHERE id = NEW.thread_id)
    WHERE n = NEW.n AND NEW.message_seq IS NULL;
-  UPDATE threads SET last_seq = last_seq + 1, updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
+  UPDATE threads SET last_seq = last_seq + 1,
+      updated_at = CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)
    WHERE id = NEW.thread_id;
   INSERT INTO changes(tbl, row, op) VALUES('messages', NEW.n, 'insert');
 END;
 
+-- Apart from messages_update, which a new message need not pass when it gets its number.
 CREATE TRIGGER messages_count BEFORE UPDATE ON messages
 WHEN NEW.n <> OLD.n OR NEW.message_seq <> OLD.message_seq OR NEW.message_seq IS NULL AND OLD.message_seq IS NOT NULL
 BEGIN
@@ -459,13 +489,14 @@ BEGIN
     WHEN NEW.claim_expires_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.claim_expires_at) = 'real'
       THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: Unix time in milliseconds, an integer')
   END;
-  UPDATE inbox_messages SET id = coalesce(id, lower(hex(randomblob(16)))),
-      message_id = coalesce(message_id, 'msg_' || lower(hex(randomblob(16)))),
-      message_type = coalesce(message_type, 'notification'),
-      title = coalesce(title, ''),
-      priority = coalesce(priority, 'info'),
-      status = coalesce(status, 'unread'),
-      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+  UPDATE inbox_messages
+     SET id = coalesce(id, lower(hex(randomblob(16)))),
+         message_id = coalesce(message_id, 'msg_' || lower(hex(randomblob(16)))),
+         message_type = coalesce(message_type, 'notification'),
+         title = coalesce(title, ''),
+         priority = coalesce(priority, 'info'),
+         status = coalesce(status, 'unread'),
+         created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
    WHERE n = NEW.n
      AND (NEW.id IS NULL OR NEW.message_id IS NULL OR NEW.message_type IS NULL OR NEW.title IS NULL
          OR NEW.priority IS NULL OR NEW.status IS NULL OR NEW.created_at IS NULL);
@@ -554,14 +585,16 @@ BEGIN
     WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
       THEN RAISE(ABORT, 'telemetry.created_at: Unix time in milliseconds, an integer')
   END;
-  UPDATE telemetry SET status = coalesce(status, 'running'),
-      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+  UPDATE telemetry
+     SET status = coalesce(status, 'running'),
+         created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
    WHERE id = NEW.id
      AND (NEW.status IS NULL OR NEW.created_at IS NULL);
   INSERT INTO active(id) VALUES(NEW.agent_id);
   INSERT INTO changes(tbl, row, op) VALUES('telemetry', NEW.id, 'insert');
 END;
 
+-- NULL only while telemetry_insert puts the defaults in.
 CREATE TRIGGER telemetry_update BEFORE UPDATE ON telemetry
 WHEN OLD.status IS NOT NULL AND OLD.created_at IS NOT NULL
 BEGIN
@@ -635,13 +668,15 @@ BEGIN
     WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
       THEN RAISE(ABORT, 'task_stream.created_at: Unix time in milliseconds, an integer')
   END;
-  UPDATE task_stream SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+  UPDATE task_stream
+     SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
    WHERE id = NEW.id
-     AND (NEW.created_at IS NULL);
+     AND NEW.created_at IS NULL;
   INSERT INTO active(id) VALUES(NEW.agent_id);
   INSERT INTO changes(tbl, row, op) VALUES('task_stream', NEW.id, 'insert');
 END;
 
+-- NULL only while task_stream_insert puts the defaults in.
 CREATE TRIGGER task_stream_update BEFORE UPDATE ON task_stream
 WHEN OLD.created_at IS NOT NULL
 BEGIN
@@ -684,14 +719,17 @@ BEGIN
     WHEN NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
       THEN RAISE(ABORT, 'agents.last_active_at: Unix time in milliseconds, an integer')
   END;
-  UPDATE agents SET status = coalesce(status, 'idle'),
-      created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-      last_active_at = coalesce(last_active_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+  UPDATE agents
+     SET status = coalesce(status, 'idle'),
+         created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+         last_active_at = coalesce(last_active_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
    WHERE n = NEW.n
      AND (NEW.status IS NULL OR NEW.created_at IS NULL OR NEW.last_active_at IS NULL);
   INSERT INTO changes(tbl, row, op) VALUES('agents', NEW.n, 'insert');
 END;
 
+-- INSERT INTO active(id) VALUES(…): this agent is at work. It becomes known, or its last_active_at moves, at most once
+-- a second. The person is no agent.
 CREATE VIEW active AS SELECT id FROM agents;
 
 CREATE TRIGGER active_insert INSTEAD OF INSERT ON active
@@ -720,7 +758,8 @@ BEGIN
       THEN RAISE(ABORT, 'agents.workspace: text of at most 1 MiB')
     WHEN NEW.pid NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.pid) = 'real'
       THEN RAISE(ABORT, 'agents.pid: an integer between -10^15 and 10^15')
-    WHEN NEW.last_active_at IS NULL OR NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
+    WHEN NEW.last_active_at IS NULL
+      OR NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
       THEN RAISE(ABORT, 'agents.last_active_at: Unix time in milliseconds, an integer')
   END;
   INSERT INTO changes(tbl, row, op) SELECT 'agents', NEW.n, 'update'
@@ -762,9 +801,10 @@ BEGIN
     WHEN NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer between -10^15 and 10^15')
   END;
-  UPDATE subscriptions SET from_seq = coalesce(from_seq, 0),
-      subscribed_at = coalesce(subscribed_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-      last_ack_seq = coalesce(last_ack_seq, 0)
+  UPDATE subscriptions
+     SET from_seq = coalesce(from_seq, 0),
+         subscribed_at = coalesce(subscribed_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+         last_ack_seq = coalesce(last_ack_seq, 0)
    WHERE n = NEW.n
      AND (NEW.from_seq IS NULL OR NEW.subscribed_at IS NULL OR NEW.last_ack_seq IS NULL);
 END;
@@ -776,11 +816,14 @@ BEGIN
       OR NEW.instance_id IS NOT OLD.instance_id
       OR NEW.thread_id IS NOT OLD.thread_id
       THEN RAISE(ABORT, 'subscriptions: what a row says never changes')
-    WHEN NEW.from_seq IS NULL OR NEW.from_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.from_seq) = 'real'
+    WHEN NEW.from_seq IS NULL
+      OR NEW.from_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.from_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.from_seq: an integer between -10^15 and 10^15')
-    WHEN NEW.subscribed_at IS NULL OR NEW.subscribed_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.subscribed_at) = 'real'
+    WHEN NEW.subscribed_at IS NULL
+      OR NEW.subscribed_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.subscribed_at) = 'real'
       THEN RAISE(ABORT, 'subscriptions.subscribed_at: Unix time in milliseconds, an integer')
-    WHEN NEW.last_ack_seq IS NULL OR NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
+    WHEN NEW.last_ack_seq IS NULL
+      OR NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer between -10^15 and 10^15')
   END;
 END;
@@ -817,11 +860,13 @@ BEGIN
     WHEN NEW.created_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.created_at) = 'real'
       THEN RAISE(ABORT, 'receipts.created_at: Unix time in milliseconds, an integer')
   END;
-  UPDATE receipts SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+  UPDATE receipts
+     SET created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
    WHERE n = NEW.n
-     AND (NEW.created_at IS NULL);
+     AND NEW.created_at IS NULL;
 END;
 
+-- NULL only while receipts_insert puts the defaults in.
 CREATE TRIGGER receipts_update BEFORE UPDATE ON receipts
 WHEN OLD.created_at IS NOT NULL
 BEGIN
@@ -862,18 +907,19 @@ END;
 
 -- hub
 
+-- The epoch stays: for its own sake, and because the _exists triggers lean on it.
 CREATE TRIGGER hub_insert AFTER INSERT ON hub WHEN NEW.key = 'epoch'
 BEGIN
-  SELECT RAISE(ABORT, 'this row exists, and OR REPLACE cannot rewrite it');
+  SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');
 END;
 
 CREATE TRIGGER hub_update BEFORE UPDATE ON hub WHEN 'epoch' IN (OLD.key, NEW.key)
 BEGIN
-  SELECT RAISE(ABORT, 'this row exists, and OR REPLACE cannot rewrite it');
+  SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');
 END;
 
 CREATE TRIGGER hub_delete BEFORE DELETE ON hub WHEN OLD.key = 'epoch'
 BEGIN
-  SELECT RAISE(ABORT, 'this row exists, and OR REPLACE cannot rewrite it');
+  SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');
 END;
 

@@ -273,6 +273,8 @@ def check_shape(f):
         f.equal([r[1] for r in f.q(f"PRAGMA table_info({table.name})")],
                 [table.key] + [c.name for c in table.columns], f"{table.name}: columns")
         f.equal([r[1] for r in f.q(f"PRAGMA table_info({table.name})") if r[5]], [table.key], f"{table.name}: key")
+        f.equal([r[1] for r in f.q(f"PRAGMA table_info({table.name})") if r[4] is not None],
+                [c.name for c in table.columns if c.default is not None], f"{table.name}: columns with a default")
     f.equal([r[1] for r in f.q("PRAGMA table_info(changes)")], "seq tbl row op tag".split(), "changes: columns")
     f.equal([r[1] for r in f.q("PRAGMA table_info(hub)")], ["key", "value"], "hub: columns")
     f.check(re.fullmatch("[0-9a-f]{32}", f.one("SELECT value FROM hub WHERE key='epoch'")), "epoch")
@@ -330,7 +332,7 @@ def check_required(f):
     for table in TABLES:
         for name in table.required:
             for clause in CLAUSES:
-                for bad in (None, "", b"blob", b"", "x" * (MIB + 1)):
+                for bad in (None, "", b"blob", b"") + (("x" * (MIB + 1),) if clause in ("", "OR IGNORE") else ()):
                     refused_insert(f, f"{name}={short(bad)}", table.name, clause, f"{table.name}.{name}:", **{name: bad})
             rest = table.row()
             del rest[name]
@@ -450,7 +452,7 @@ def check_state(f):
                 for wrong in bad + ([None] if c.default is not None else []):
                     f.refused(f"{column}={short(wrong)} {clause}",
                               f"UPDATE {clause} {table.name} SET {c.name}=? {where}", wrong, says=column + ":")
-            for value, want in ((" 12 ", 12), (13.0, 13)) if c.kind == "int" else ((12, "12"), ("x" * MIB, "x" * MIB)):
+            for value, want in ((" 12 ", 12), (13.0, 13), (10**15, 10**15), (-10**15, -10**15)) if c.kind == "int" else ((12, "12"), ("x" * MIB, "x" * MIB)):
                 f.q("SAVEPOINT good")
                 f.q(f"UPDATE {table.name} SET {c.name}=? {where}", value)
                 got = f.one(f"SELECT {c.name} FROM {table.name} {where}")
@@ -873,11 +875,14 @@ def check_attached(f):
 
 
 CHECKS = [value for name, value in list(globals().items()) if name.startswith("check_")]
+SLOW = (check_text, check_numbers)  # and about values rather than connections: two kinds of connection will do
 
 
-def run(schema, tally, connections=CONNECTIONS):
-    for pragmas in connections:
-        for check in CHECKS:
+def run(schema, tally, checks=CHECKS):
+    for pragmas in CONNECTIONS:
+        for check in checks:
+            if check in SLOW and pragmas not in (CONNECTIONS[0], CONNECTIONS[-1]):
+                continue
             where = f"{check.__name__[6:]} [{', '.join(pragmas[:2])}]"
             try:
                 f = File(schema, pragmas, tally, where)
@@ -912,8 +917,133 @@ def main(arguments):
     return 1 if tally.failures else 0
 
 
+# ---- --mutate: a suite that cannot fail proves nothing ---------------------------------------------------------------
+
+# Left out without any effect on what a writer can see; the reason beside each.
+NO_EFFECT = {
+    "NO_EFFECT_PLACEHOLDER": "",
+}
+
+
+def operands(text):
+    """(start, end) of each operand of AND and OR in `text`, with the word that joins it, at every depth."""
+    masked = re.sub(r"'[^']*'|OR IGNORE", lambda m: "_" * len(m[0]), text)
+    masked = re.sub(r"(BETWEEN [^()]*?(?:\([^()]*(?:\([^()]*\)[^()]*)*\)[^()]*?)*?)AND", r"\1___", masked)
+    joints = {}
+    depth, starts = 0, [0]
+    for token in re.finditer(r"\(|\)|\b(?:AND|OR)\b|\b(?:WHERE|WHEN|CASE|THEN|BEGIN|SET|VALUES|SELECT|FROM|ORDER)\b|[,;]", masked):
+        word, at = token[0], token.start()
+        if word == "(":
+            starts.append(token.end())
+            depth += 1
+        elif word == ")":
+            joints.setdefault((depth, starts.pop()), []).append(at)
+            depth -= 1
+        elif word in ("AND", "OR"):
+            joints.setdefault((depth, starts[-1]), []).append(at)
+        else:  # an expression ends here, and another begins
+            joints.setdefault((depth, starts[-1]), []).append(at)
+            starts[-1] = token.end()
+    for (_, start), ends in joints.items():
+        if len(ends) < 2:
+            continue
+        for index, end in enumerate(ends):
+            if index == 0:  # the first operand goes with the word after it
+                word = re.match("AND|OR", masked[end:])
+                yield start, end + len(word[0])
+            else:
+                yield ends[index - 1], end
+
+
+def mutants(schema):
+    """(name, schema) for each thing that can be taken out or bent."""
+    def cut(name, start, end, instead=""):
+        return f"{name}: {' '.join(schema[start:end].split())[:110]}" + (f" -> {instead}" if instead else ""), \
+            schema[:start] + instead + schema[end:]
+
+    for m in re.finditer(r"CREATE TRIGGER (\w+).*?\nEND;\n", schema, re.S):
+        trigger = m[1]
+        yield cut("trigger", m.start(), m.end())
+        for branch in re.finditer(r"    WHEN (?:.(?!\n    WHEN))*?\n      THEN RAISE\(.*?\)\n(?=    WHEN|  END;)", m[0], re.S):
+            yield cut(trigger, m.start() + branch.start(), m.start() + branch.end())
+        body = m.start() + m[0].index("BEGIN\n") + 6
+        for statement in re.finditer(r"  (?:INSERT|UPDATE|SELECT).*?;\n", schema[body:m.end()], re.S):
+            yield cut(trigger, body + statement.start(), body + statement.end(), "  SELECT 1;\n")
+        for start, end in operands(m[0]):
+            yield cut(trigger, m.start() + start, m.start() + end, " ")
+        for assignment in re.finditer(r"(?<=SET )(\w+ = .*?,\n)(?=      )|,\n?\s+\w+ = coalesce\(.*?(?=,\n|\n   WHERE)", m[0], re.S):
+            yield cut(trigger, m.start() + assignment.start(), m.start() + assignment.end())
+        for old, new in (("1048576", "1048577"), ("1048576", "1048575"), ("1 AND", "0 AND"), ("-1e15", "-2e15"),
+                         ("AND 1e15", "AND 2e15"), ("-1e15", "-9e14"), ("AND 1e15", "AND 9e14"), ("- 1000", "- 100000"),
+                         ("1 + coalesce", "0 + coalesce"), ("last_seq + 1", "last_seq + 2"), ("'insert'", "'update'"),
+                         ("'update'", "'insert'"), ("'human'", "'x'"), ("= 'agent'", "<> ''")):
+            for place in re.finditer(re.escape(old), m[0]):
+                line = schema.rfind("\n", 0, m.start() + place.start()) + 1
+                name, text = cut(trigger, m.start() + place.start(), m.start() + place.end(), new)
+                yield f"{name} in {schema[line:schema.index(chr(10), line)].strip()[:90]}", text
+        for place in re.finditer(r"coalesce\((OLD\.\w+), (NEW\.\w+)\)", m[0]):
+            for instead in (place[1], place[2]):
+                yield cut(trigger, m.start() + place.start(), m.start() + place.end(), instead)
+    for m in re.finditer(r"CREATE INDEX .*?;\n", schema):
+        yield cut("index", m.start(), m.end())
+    for m in re.finditer(r"CREATE TABLE (\w+) \(.*?\n\)", schema, re.S):
+        for part in re.finditer(r"\bUNIQUE\b(?! *\()|,\s+UNIQUE\([^)]*\)|\bDEFAULT ('[^']*'|\d+|\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\))",
+                                re.sub("--.*", lambda c: "-" * len(c[0]), m[0])):
+            line = schema.rfind("\n", 0, m.start() + part.start()) + 1
+            name, text = cut(m[1], m.start() + part.start(), m.start() + part.end())
+            if part[0].startswith(",") and "--" in schema[line:m.start() + part.end()]:
+                text = schema[:m.start() + part.start()] + schema[m.start() + part.end():]
+            yield f"{name} of {schema[line:].split()[0]}", text
+
+
+def loads(schema):
+    try:
+        sqlite3.connect(":memory:").executescript(schema)
+    except sqlite3.Error:
+        return False
+    return True
+
+
+# Table by table: these can be run on one table alone, the one that is hurt, where they fail soonest.
+ALONE = (check_defaults, check_required, check_text, check_numbers, check_state, check_frozen, check_duplicates,
+         check_new_under_every_clause, check_keys, check_delete)
+
+
+def run_alone(schema, tally, table):
+    every = TABLES[:]
+    TABLES[:] = [BY_NAME[table]]
+    try:
+        run(schema, tally, ALONE)
+    finally:
+        TABLES[:] = every
+
+
+def survives(mutant):
+    """The name of the mutant if no check notices it."""
+    name, schema = mutant
+    tally = Tally(stop_early=True)
+    hurt = [t.name for t in TABLES if name.removeprefix("trigger: CREATE TRIGGER ").startswith(t.name)]
+    try:
+        if hurt:
+            run_alone(schema, tally, max(hurt, key=len))
+        run(schema, tally)
+    except Stop:
+        return None
+    return name
+
+
 def mutate(schema, tally):
-    raise NotImplementedError
+    run(schema, tally)
+    for table in TABLES[:]:
+        run_alone(schema, tally, table.name)
+    every = [mutant for mutant in mutants(schema) if loads(mutant[1])]
+    with multiprocessing.Pool() as pool:
+        for done, ((name, _), survivor) in enumerate(zip(every, pool.imap(survives, every, chunksize=4))):
+            if done % 50 == 0:
+                print(f"{done} of {len(every)}", file=sys.stderr)
+            expected = name in NO_EFFECT
+            tally.note((survivor is None) != expected,
+                       f"no check notices this is gone: {name}" if survivor else f"is noticed after all: {name}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 //! The hub is the real binary; writers are this program started again (`--write`), so that
 //! they are foreign processes with connections of their own.
 
+mod crowd;
 mod latency;
 mod start;
 mod support;
@@ -25,6 +26,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("start") {
         start::run(&mut report)?;
+    }
+    if wanted("crowd") {
+        crowd::run(&mut report)?;
     }
     report.print();
     Ok(())

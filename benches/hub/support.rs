@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// Nanoseconds of a clock that all processes of this machine share.
@@ -89,6 +89,16 @@ impl Hub {
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
     }
 
+    /// Bytes of memory it has in use.
+    pub(crate) fn rss(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("odd /proc/…/status")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+    }
+
     /// A client of the seed's protocol.
     pub(crate) async fn connect(&self, query: &str) -> Result<Client> {
         let address = format!(
@@ -120,12 +130,16 @@ impl Client {
 
     /// The next event, and when it was here.
     pub(crate) async fn event(&mut self) -> Result<(serde_json::Value, i64)> {
+        let text = self.text().await?;
+        let at = clock();
+        Ok((serde_json::from_str(&text)?, at))
+    }
+
+    /// The next frame's text.
+    pub(crate) async fn text(&mut self) -> Result<Utf8Bytes> {
         loop {
             match self.socket.next().await.context("the hub hung up")?? {
-                Message::Text(text) => {
-                    let at = clock();
-                    return Ok((serde_json::from_str(&text)?, at));
-                }
+                Message::Text(text) => return Ok(text),
                 Message::Close(frame) => bail!("the hub closed: {frame:?}"),
                 _ => {}
             }

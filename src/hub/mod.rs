@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
-use crate::store::{Change, Pos, Reader, Start, Store, ThreadOpening, Writer};
+use crate::store::{Change, Pos, Reader, Start, Store, ThreadOpening, ThreadPage, Writer};
 use crate::watch::{Mode, Poke, Using, Watch};
 
 use acks::Acks;
@@ -245,6 +245,11 @@ impl Hub {
             Reach::Here(entries) => Some(entries),
             Reach::Behind => None,
         }
+    }
+
+    /// Messages of a thread after `after`, if the live tail has all of them.
+    pub fn page_in_memory(&self, thread_id: &str, after: i64, rows: usize, bytes: usize) -> Option<ThreadPage> {
+        self.log().tail.thread_page(thread_id, after, rows, bytes)
     }
 
     /// Where a client's stream begins.

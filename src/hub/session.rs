@@ -15,6 +15,9 @@
 //!    that does not read costs what is in its hands, not what it missed.
 
 mod client;
+mod log;
+#[cfg(test)]
+mod model;
 mod threads;
 
 use std::collections::{HashMap, VecDeque};
@@ -30,8 +33,8 @@ use super::subscription::Feed;
 use super::wishes::{Framing, Wishes};
 use crate::config::Limits;
 use crate::error::Code;
-use crate::event::{AckEvent, EventType, MAX_BATCH_BYTES};
-use crate::store::{MessageRow, Op, Pos, Row, Start};
+use crate::event::{AckEvent, EventType};
+use crate::store::{Pos, Start};
 
 pub use super::subscription::Subscription;
 
@@ -117,6 +120,9 @@ struct Wanted {
     thread_id: String,
     start: Start,
     from_id: Option<String>,
+    /// The highest `message_seq` met in the log meanwhile: the file may have been read
+    /// before that was written.
+    met: i64,
 }
 
 /// One client's state machine.
@@ -260,11 +266,11 @@ impl Session {
         if let Some(frame) = self.answers.pop_front() {
             return Step::Send(frame);
         }
-        if let Some(code) = self.closing {
-            return Step::Close(code);
-        }
         if let Some(ack) = self.acks.pop_front() {
             return Step::Ack(ack);
+        }
+        if let Some(code) = self.closing {
+            return Step::Close(code);
         }
         match self.wishes.framing {
             Framing::Single => self.next(now).unwrap_or_else(|| Step::Wait(self.deadline(now))),
@@ -300,11 +306,14 @@ impl Session {
         if let Some(frame) = self.out.pop_front() {
             return Some(Step::Send(frame));
         }
-        if let Some(read) = self.next_read(now) {
+        if let Some(read) = self.next_opening(now) {
             return Some(Step::Read(read));
         }
         if let Some(frame) = self.release_held(now).or_else(|| self.next_batch(now)) {
             return Some(Step::Send(frame));
+        }
+        if let Some(read) = self.next_page(now) {
+            return Some(Step::Read(read));
         }
         while let Some(entry) = self.ahead.front() {
             if self.is_streamed(entry) {
@@ -329,163 +338,6 @@ impl Session {
         let throttled = !self.ahead.is_empty() || !self.to_send.is_empty() || !self.to_read.is_empty();
         let token = throttled.then(|| self.frames.ready_at()).filter(|at| *at > now.at);
         let retry = Some(self.retry_at).filter(|at| *at > now.at);
-        [token, retry, self.telemetry.next_due(), self.states.next_due()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    // ---- the log ------------------------------------------------------------------------
-
-    /// Takes what the log has after [`Step::Feed`]'s position; nothing if it has no more.
-    pub fn feed(&mut self, entries: Vec<Arc<Entry>>) {
-        self.dry = entries.is_empty();
-        self.ahead.extend(entries);
-    }
-
-    /// What one change means to this client. Called with the position still before it.
-    fn consider(&mut self, now: Now, entry: &Arc<Entry>) {
-        let fresh = entry.pos().seq > self.resumed.seq;
-        let inserted = entry.op() == Op::Insert;
-        match entry.row() {
-            Row::Message(message, thread) if inserted => {
-                if self.wishes.streams.threads && self.states.admit(now.at, &thread.id, entry) {
-                    self.tell_state(entry);
-                }
-                if fresh {
-                    self.live_message(now, entry, message);
-                }
-            }
-            Row::Inbox(_) if fresh && self.wishes.streams.inbox => self.tell(entry),
-            Row::Task(_) if fresh && self.wishes.streams.tasks => self.tell(entry),
-            Row::Telemetry(row)
-                if self.wishes.streams.telemetry && self.telemetry.admit(now.at, &row.instance_id, entry) =>
-            {
-                self.tell(entry);
-            }
-            Row::Thread(thread) => {
-                let followed = !inserted && self.threads.contains_key(&thread.id);
-                if (self.wishes.streams.threads || followed) && self.states.admit(now.at, &thread.id, entry) {
-                    self.tell_state(entry);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A message somebody just wrote, if this client follows its thread and has everything
-    /// before it. Otherwise the file has it.
-    fn live_message(&mut self, now: Now, entry: &Arc<Entry>, message: &MessageRow) {
-        let Some(thread) = self.threads.get_mut(&message.thread_id) else {
-            return;
-        };
-        thread.last = thread.last.max(message.message_seq);
-        if message.message_seq <= thread.sent {
-            return;
-        }
-        let is_next = thread.feed == Feed::Live && message.message_seq == thread.sent + 1;
-        if is_next && !thread.paused && self.frames.take(now.at) {
-            thread.sent = message.message_seq;
-            self.tell(entry);
-            self.pause_if_lagging(now, &message.thread_id);
-        } else {
-            thread.feed = Feed::File;
-            self.schedule(&message.thread_id);
-        }
-    }
-
-    fn is_streamed(&self, entry: &Entry) -> bool {
-        self.wishes.streams.messages
-            && matches!(entry.row(), Row::Message(..))
-            && entry.op() == Op::Insert
-            && entry.pos().seq > self.resumed.seq
-    }
-
-    /// The messages at the front of the log that belong to one thread: one of them as a
-    /// `message`, several as a `batch`. Array frames carry them one by one.
-    fn stream_messages(&mut self, now: Now) {
-        let most = if self.wishes.framing == Framing::Array {
-            1
-        } else {
-            self.limits.max_batch_size
-        };
-        let mut run: Vec<Arc<Entry>> = Vec::new();
-        let mut bytes = 0;
-        while let Some(entry) = self.ahead.front().filter(|entry| self.is_streamed(entry)) {
-            bytes += entry.row().weight();
-            let other = run
-                .first()
-                .is_some_and(|first| first.row().thread_id() != entry.row().thread_id());
-            if other || run.len() == most || (bytes > MAX_BATCH_BYTES && !run.is_empty()) {
-                break;
-            }
-            run.extend(self.ahead.pop_front());
-        }
-        let Some(last) = run.last().cloned() else { return };
-        let thread_id = last.row().thread_id().unwrap_or_default();
-        if self.wishes.streams.threads && self.states.admit(now.at, thread_id, &last) {
-            self.tell_state(&last);
-        }
-        if run.len() == 1 {
-            self.tell(&last);
-        } else {
-            let data = run.iter().map(|entry| entry.data(self.wishes.form));
-            let batch = Frame::batch(now.wall_ms, &self.place_after(last.pos()), thread_id, data, false);
-            self.out.push_back(batch);
-        }
-        self.pos = last.pos();
-    }
-
-    /// Hands out a row's event.
-    fn tell(&mut self, entry: &Arc<Entry>) {
-        let frame = match self.wishes.form {
-            Form::Seed => entry.frame(Form::Seed),
-            Form::Extended if entry.pos().seq > self.resumed.seq && self.floor(entry.pos()).is_none() => {
-                entry.frame(Form::Extended)
-            }
-            Form::Extended => entry.frame_at(&self.place_after(entry.pos())),
-        };
-        self.out.push_back(frame);
-    }
-
-    /// Hands out the state of a row's thread. It stands before the row's own event, and so
-    /// under the position before it: whoever stops in between gets both again.
-    fn tell_state(&mut self, entry: &Arc<Entry>) {
-        let pos = (self.wishes.form == Form::Extended).then(|| match entry.row() {
-            Row::Message(..) => self.place(),
-            _ => self.place_after(entry.pos()),
-        });
-        self.out.extend(entry.thread_state(pos.as_deref()));
-    }
-
-    /// A state whose time has come.
-    fn release_held(&mut self, now: Now) -> Option<Frame> {
-        let entry = self.telemetry.release(now.at).or_else(|| self.states.release(now.at))?;
-        match (entry.row(), self.wishes.form) {
-            (Row::Telemetry(_), Form::Seed) => Some(entry.frame(Form::Seed)),
-            (Row::Telemetry(_), Form::Extended) => Some(entry.frame_at(&self.place())),
-            (_, Form::Seed) => entry.thread_state(None),
-            (_, Form::Extended) => entry.thread_state(Some(&self.place())),
-        }
-    }
-
-    /// The position to come back to now.
-    fn place(&self) -> String {
-        self.place_after(self.pos)
-    }
-
-    /// The position to come back to once everything up to `pos` was handed out.
-    fn place_after(&self, pos: Pos) -> String {
-        let reached = if pos.seq > self.resumed.seq { pos } else { self.resumed };
-        pos_text(&self.epoch, reached, self.floor(pos))
-    }
-
-    /// From which number on states are held back, or will be told again, after `pos`.
-    fn floor(&self, pos: Pos) -> Option<i64> {
-        let replay = (pos.seq < self.resumed.seq).then_some(pos.seq + 1);
-        [self.telemetry.floor(), self.states.floor(), replay]
-            .into_iter()
-            .flatten()
-            .min()
+        [token, retry, self.next_held()].into_iter().flatten().min()
     }
 }

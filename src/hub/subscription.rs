@@ -31,11 +31,13 @@ pub struct Subscription {
     pub(super) feed: Feed,
     /// A batch is owed even if it is empty: the answer to `subscribe`.
     pub(super) owes_answer: bool,
-    /// The last `message_seq` acknowledged on this connection; `None` until the first ack.
-    acked: Option<i64>,
+    /// Everything up to here was acknowledged on this connection, or is from before it.
+    acked: i64,
+    /// The client acknowledges: from its first ack on it may not fall too far behind.
+    acks: bool,
     /// The client is too far behind with its acks, and has been told.
     pub(super) paused: bool,
-    /// It stands in one of the session's queues.
+    /// It stands in one of the session's queues, or is being read.
     pub(super) queued: bool,
     /// Read from the file and not sent yet.
     pub(super) page: VecDeque<MessageRow>,
@@ -50,7 +52,8 @@ impl Subscription {
             last,
             feed: Feed::File,
             owes_answer: true,
-            acked: None,
+            acked: sent,
+            acks: false,
             paused: false,
             queued: false,
             page: VecDeque::new(),
@@ -76,18 +79,18 @@ impl Subscription {
 
     /// Messages that may be sent before the client has to acknowledge some.
     pub(super) fn room(&self, limit: usize) -> usize {
-        match self.acked {
-            Some(acked) if limit > 0 => {
-                let unacked = usize::try_from(self.sent - acked).unwrap_or(0);
-                limit.saturating_sub(unacked)
-            }
-            _ => usize::MAX,
+        if !self.acks || limit == 0 {
+            return usize::MAX;
         }
+        // Less than nothing if it went back in the thread and acknowledged beyond.
+        let unacked = usize::try_from(self.sent - self.acked).unwrap_or(0);
+        limit.saturating_sub(unacked)
     }
 
     /// Takes note of an ack, which never moves back. Goes on when half of `limit` is left.
     pub(super) fn acknowledge(&mut self, seq: i64, limit: usize) {
-        self.acked = Some(self.acked.unwrap_or(0).max(seq));
+        self.acks = true;
+        self.acked = self.acked.max(seq);
         if self.paused && self.room(limit) >= limit.div_ceil(2) {
             self.paused = false;
         }

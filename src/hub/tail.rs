@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use crate::store::Pos;
+use crate::store::{MessageRow, Op, Pos, Row, ThreadPage};
 
 /// Bytes kept at most, beside the bound on rows.
 const MAX_BYTES: usize = 8 << 20;
@@ -25,7 +25,7 @@ pub(super) struct Tail {
     head: Pos,
 }
 
-/// What the tail has for a client.
+/// What the tail has for a client that walks the log.
 #[derive(Debug)]
 pub(super) enum Reach {
     /// The changes after its position; none if it has everything.
@@ -70,12 +70,41 @@ impl Tail {
         let first = self.entries.partition_point(|entry| entry.pos().seq <= pos.seq);
         Reach::Here(self.entries.range(first..).take(limit).cloned().collect())
     }
+
+    /// At most `rows` messages and `bytes` bytes of a thread after `after`, if the tail has the
+    /// very next one; one larger message comes alone. Walks back from the newest change, so that a client only just behind costs little.
+    pub(super) fn thread_page(&self, thread_id: &str, after: i64, rows: usize, bytes: usize) -> Option<ThreadPage> {
+        let mut messages: VecDeque<&MessageRow> = VecDeque::new();
+        let (mut weight, mut has_more) = (0, false);
+        for entry in self.entries.iter().rev().filter(|entry| entry.op() == Op::Insert) {
+            let Row::Message(message, _) = entry.row() else {
+                continue;
+            };
+            if message.thread_id != thread_id {
+                continue;
+            }
+            if message.message_seq <= after {
+                break;
+            }
+            weight += message.weight();
+            messages.push_front(message);
+            while messages.len() > 1 && (messages.len() > rows || weight > bytes) {
+                weight -= messages.pop_back().map_or(0, MessageRow::weight);
+                has_more = true;
+            }
+        }
+        // Numbers have no gaps: if the next one is here, so is everything after it.
+        (messages.front()?.message_seq == after + 1).then(|| ThreadPage {
+            messages: messages.into_iter().cloned().collect(),
+            has_more,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Change, Op, Row};
+    use crate::store::{Change, ThreadRow};
 
     fn entry(seq: i64) -> Arc<Entry> {
         Arc::new(Entry::new(
@@ -107,5 +136,44 @@ mod tests {
         assert_eq!(seqs(tail.after(at(12), 9)), Some(vec![13, 14, 15]));
         assert_eq!(seqs(tail.after(at(13), 1)), Some(vec![14]));
         assert_eq!(seqs(tail.after(at(15), 9)), Some(vec![]));
+    }
+
+    fn message(seq: i64, thread_id: &str, message_seq: i64) -> Arc<Entry> {
+        let message = MessageRow {
+            thread_id: thread_id.into(),
+            message_seq,
+            ..MessageRow::default()
+        };
+        let row = Row::Message(message, ThreadRow::default());
+        let pos = Pos { seq, tag: 1 };
+        Arc::new(Entry::new(
+            Change {
+                pos,
+                op: Op::Insert,
+                row,
+            },
+            &"e".into(),
+        ))
+    }
+
+    #[test]
+    fn a_thread_is_read_from_memory_only_if_nothing_is_missing() {
+        let mut tail = Tail::new(Pos { seq: 0, tag: 1 }, 6);
+        for i in 1..=4 {
+            tail.push(message(2 * i - 1, "a", i));
+            tail.push(message(2 * i, "b", i));
+        }
+        let seqs = |thread, after, rows| {
+            let page = tail.thread_page(thread, after, rows, 1 << 20)?;
+            Some((
+                page.messages.iter().map(|m| m.message_seq).collect::<Vec<_>>(),
+                page.has_more,
+            ))
+        };
+        assert_eq!(seqs("a", 2, 9), Some((vec![3, 4], false)));
+        assert_eq!(seqs("a", 1, 2), Some((vec![2, 3], true)));
+        assert_eq!(seqs("a", 0, 9), None, "1 has left the tail");
+        assert_eq!(seqs("a", 4, 9), None, "whether there are more is for the file to say");
+        assert_eq!(seqs("c", 0, 9), None);
     }
 }

@@ -44,7 +44,7 @@ use crate::hub::entry::Entry;
 use crate::hub::session::{Now, Read, Session, Step};
 use crate::hub::wishes::Query;
 use crate::hub::{Hub, Signal};
-use crate::store::{Ack, ThreadOpening, ThreadPage};
+use crate::store::{Ack, Start, ThreadOpening, ThreadPage};
 
 /// Bytes gathered for one write.
 const BURST_BYTES: usize = 64 << 10;
@@ -314,7 +314,13 @@ impl Client {
                     bytes += frame.len();
                     self.burst.push_back(text(frame.bytes()));
                 }
-                Step::Read(read) => self.fetch = Some(self.fetch(read)),
+                Step::Read(Read::Page { thread_id, after, rows }) => {
+                    match self.hub().page_in_memory(&thread_id, after, rows, PAGE_BYTES) {
+                        Some(page) => session.read(self.now(), page),
+                        None => self.fetch = Some(self.fetch_page(thread_id, after, rows)),
+                    }
+                }
+                Step::Read(Read::Open { thread_id, start }) => self.fetch = Some(self.fetch_opening(thread_id, start)),
                 Step::Feed(pos) => {
                     if let Some(entries) = self.hub().changes_in_memory(pos) {
                         session.feed(entries);
@@ -342,22 +348,21 @@ impl Client {
         Ok(None)
     }
 
-    /// Begins to read what the session wants.
-    fn fetch(&self, read: Read) -> Fetch {
+    /// Begins to read what a subscription starts from.
+    fn fetch_opening(&self, thread_id: String, start: Start) -> Fetch {
         let hub = Arc::clone(self.hub());
         let instance = self.query.instance_id.clone();
-        match read {
-            Read::Open { thread_id, start } => {
-                Box::pin(async move { Fetched::Opened(hub.open_thread(instance, thread_id, start).await) })
-            }
-            Read::Page { thread_id, after, rows } => Box::pin(async move {
-                let anchor = hub.head().1;
-                Fetched::Page(
-                    hub.read(move |reader| reader.thread_page(&thread_id, after, rows, PAGE_BYTES, anchor))
-                        .await,
-                )
-            }),
-        }
+        Box::pin(async move { Fetched::Opened(hub.open_thread(instance, thread_id, start).await) })
+    }
+
+    /// Begins to read a page of a thread from the file.
+    fn fetch_page(&self, thread_id: String, after: i64, rows: usize) -> Fetch {
+        let hub = Arc::clone(self.hub());
+        Box::pin(async move {
+            let anchor = hub.head().1;
+            let page = hub.read(move |reader| reader.thread_page(&thread_id, after, rows, PAGE_BYTES, anchor));
+            Fetched::Page(page.await)
+        })
     }
 
     /// Takes a frame from the client.

@@ -68,8 +68,10 @@ impl<T> Written<T> {
 pub struct Store {
     path: PathBuf,
     network_fs: NetworkFs,
-    writer: writer::WriterThread,
+    /// Before the writer, so that they are closed before it: the last connection to close
+    /// moves the log into the database, and one that only reads cannot.
     readers: Mutex<Idle>,
+    writer: writer::WriterThread,
 }
 
 /// Readers not in use, all of the same opening of the file.

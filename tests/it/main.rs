@@ -5,4 +5,28 @@
 mod support;
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod doors;
+#[cfg(test)]
+mod file;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod library;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod replaced;
+#[cfg(test)]
+mod storm;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod wire;

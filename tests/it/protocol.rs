@@ -35,7 +35,11 @@ fn steady(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                *field = if CHANGING.contains(&name.as_str()) { Value::Null } else { steady(field.take()) };
+                *field = if CHANGING.contains(&name.as_str()) {
+                    Value::Null
+                } else {
+                    steady(field.take())
+                };
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| *item = steady(item.take())),

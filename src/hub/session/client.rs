@@ -14,7 +14,27 @@ const MAX_EXCESS: u32 = 1000;
 impl Session {
     /// Takes a text frame from the client.
     pub fn receive(&mut self, now: Now, text: &[u8]) {
-        if !self.inbound.take(now.at) {
+        if !self.is_in_rate(now) {
+            return;
+        }
+        if let Err(error) = Event::parse(text).and_then(|event| self.obey(now, &event)) {
+            self.warn(now, error.code(), error.message());
+        }
+    }
+
+    /// Takes a binary frame from the client, which no event is.
+    pub fn receive_binary(&mut self, now: Now) {
+        if self.is_in_rate(now) {
+            self.warn(now, Code::ParseError, "cannot read a binary frame; send JSON as text");
+        }
+    }
+
+    /// Whether the client may say something now. If not, it is told.
+    fn is_in_rate(&mut self, now: Now) -> bool {
+        let allowed = self.inbound.take(now.at);
+        if allowed {
+            self.excess = 0;
+        } else {
             self.excess += 1;
             let message = format!(
                 "more than {} events a second; send fewer",
@@ -25,24 +45,15 @@ impl Session {
             } else {
                 self.warn(now, Code::RateLimited, &message);
             }
-            return;
         }
-        self.excess = 0;
-        if let Err(error) = Event::parse(text).and_then(|event| self.obey(now, &event)) {
-            self.warn(now, error.code(), error.message());
-        }
-    }
-
-    /// Takes a binary frame from the client, which no event is.
-    pub fn receive_binary(&mut self, now: Now) {
-        self.warn(now, Code::ParseError, "cannot read a binary frame; send JSON as text");
+        allowed
     }
 
     fn obey(&mut self, now: Now, event: &Event) -> Result<()> {
         match &event.event_type {
             t if *t == EventType::SUBSCRIBE => self.subscribe(event.parse_subscribe()?),
             t if *t == EventType::UNSUBSCRIBE => self.unsubscribe(&event.parse_unsubscribe()?.thread_id),
-            t if *t == EventType::ACK => self.acknowledge(event.parse_ack()?),
+            t if *t == EventType::ACK => self.acknowledge(now, event.parse_ack()?),
             t if *t == EventType::PING => {
                 self.answers.push_back(Frame::bare(&EventType::PONG, now.wall_ms));
                 Ok(())
@@ -65,7 +76,8 @@ impl Session {
         if wish.thread_id.is_empty() || wish.thread_id.len() > MAX_NAME {
             return refuse("thread_id is required, with at most 255 bytes");
         }
-        if self.threads.len() + self.left.len() >= MAX_THREADS && !self.threads.contains_key(&wish.thread_id) {
+        let known = self.threads.contains_key(&wish.thread_id) || self.left.contains_key(&wish.thread_id);
+        if self.threads.len() + self.left.len() >= MAX_THREADS && !known {
             return refuse("this connection follows too many threads; open another");
         }
         let start = match wish.from_seq {
@@ -78,6 +90,7 @@ impl Session {
             thread_id: wish.thread_id,
             start,
             from_id: wish.from_id,
+            met: 0,
         });
         Ok(())
     }
@@ -93,14 +106,7 @@ impl Session {
         Ok(())
     }
 
-    /// Forgets a subscription, but not that it was there.
-    fn leave(&mut self, thread_id: &str) {
-        if let Some(thread) = self.threads.remove(thread_id) {
-            self.left.insert(thread_id.to_owned(), thread.last);
-        }
-    }
-
-    fn acknowledge(&mut self, ack: AckEvent) -> Result<()> {
+    fn acknowledge(&mut self, now: Now, ack: AckEvent) -> Result<()> {
         let last = match (self.threads.get(&ack.thread_id), self.left.get(&ack.thread_id)) {
             (Some(thread), _) => thread.last,
             (None, Some(last)) => *last,
@@ -124,8 +130,13 @@ impl Session {
         if let Some(thread) = self.threads.get_mut(&ack.thread_id) {
             thread.acknowledge(ack.ack_seq, limit);
             self.schedule(&ack.thread_id);
+            // The first ack may come when more than the limit was sent already.
+            self.pause_if_lagging(now, &ack.thread_id);
         }
-        self.acks.push_back(ack);
+        match self.acks.iter_mut().find(|queued| queued.thread_id == ack.thread_id) {
+            Some(queued) => queued.ack_seq = ack.ack_seq.max(queued.ack_seq),
+            None => self.acks.push_back(ack),
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The session's subscriptions: what is read from the file, and the batches made of it.
 
-use super::{Feed, Frame, Now, Read, Reading, Session, Subscription};
+use super::{Feed, Frame, Now, Read, Reading, Session, Subscription, Wanted};
 use crate::error::{Code, Error};
 use crate::hub::entry::Form;
 use crate::store::{ThreadOpening, ThreadPage};
@@ -28,41 +28,61 @@ impl Session {
         queue.push_back(thread_id.to_owned());
     }
 
-    /// What to read next, if anything may be read now.
-    pub(super) fn next_read(&mut self, now: Now) -> Option<Read> {
-        if self.reading.is_some() || now.at < self.retry_at {
+    /// What the next subscription starts from has to be read, if nothing else is just being read.
+    pub(super) fn next_opening(&mut self, now: Now) -> Option<Read> {
+        if !self.may_read(now) {
             return None;
         }
-        if let Some(wanted) = self.wanted.take() {
-            let read = Read::Open {
-                thread_id: wanted.thread_id.clone(),
-                start: wanted.start,
-            };
-            self.reading = Some(Reading::Open(wanted));
-            return Some(read);
+        let wanted = self.wanted.take()?;
+        let read = Read::Open {
+            thread_id: wanted.thread_id.clone(),
+            start: wanted.start,
+        };
+        self.reading = Some(Reading::Open(wanted));
+        Some(read)
+    }
+
+    /// The next page to read. What may not be sent yet is not read yet; and since batches
+    /// come first, at most one page is in hand, however many threads there are.
+    pub(super) fn next_page(&mut self, now: Now) -> Option<Read> {
+        if !self.may_read(now) || self.frames.ready_at() > now.at {
+            return None;
         }
-        // What may not be sent yet is not read yet.
-        while self.frames.ready_at() <= now.at {
-            let thread_id = self.to_read.pop_front()?;
+        while let Some(thread_id) = self.to_read.pop_front() {
             let Some(thread) = self.threads.get_mut(&thread_id) else {
                 continue;
             };
-            thread.queued = false;
-            if thread.is_hungry() {
-                let rows = PAGE_ROWS.min(thread.room(self.limits.max_lag_messages));
-                let read = Read::Page {
-                    thread_id: thread_id.clone(),
-                    after: thread.sent,
-                    rows,
-                };
-                self.reading = Some(Reading::Page {
-                    thread_id,
-                    version: thread.version,
-                });
-                return Some(read);
+            if !thread.is_hungry() {
+                thread.queued = false;
+                continue;
             }
+            // It stays `queued` until the answer is there.
+            let (after, version) = (thread.sent, thread.version);
+            let rows = PAGE_ROWS.min(thread.room(self.limits.max_lag_messages));
+            self.reading = Some(Reading::Page {
+                thread_id: thread_id.clone(),
+                version,
+            });
+            return Some(Read::Page { thread_id, after, rows });
         }
         None
+    }
+
+    /// The `subscribe` that is not answered yet.
+    pub(super) fn opening(&mut self) -> Option<&mut Wanted> {
+        match &mut self.reading {
+            Some(Reading::Open(wanted)) => Some(wanted),
+            _ => self.wanted.as_mut(),
+        }
+    }
+
+    /// Whether the client follows a thread or has asked to.
+    pub(super) fn follows(&mut self, thread_id: &str) -> bool {
+        self.threads.contains_key(thread_id) || self.opening().is_some_and(|w| w.thread_id == thread_id)
+    }
+
+    fn may_read(&self, now: Now) -> bool {
+        self.reading.is_none() && now.at >= self.retry_at
     }
 
     /// The answer to [`Read::Open`].
@@ -83,7 +103,7 @@ impl Session {
             opening.after
         };
         self.versions += 1;
-        let thread = Subscription::new(self.versions, sent, opening.last_seq);
+        let thread = Subscription::new(self.versions, sent, opening.last_seq.max(wanted.met));
         self.left.remove(&wanted.thread_id);
         self.threads.insert(wanted.thread_id.clone(), thread);
         self.schedule(&wanted.thread_id);
@@ -94,40 +114,45 @@ impl Session {
         let Some(Reading::Page { thread_id, version }) = self.reading.take() else {
             return;
         };
-        let Some(thread) = self.threads.get_mut(&thread_id).filter(|t| t.version == version) else {
+        let Some(thread) = self.read_for(&thread_id, version) else {
             return;
         };
-        match page.messages.first() {
-            Some(first) if first.message_seq == thread.sent + 1 => {
-                thread.page = page.messages.into();
-                self.schedule(&thread_id);
-            }
-            // The next message is not there any more: it was pruned.
-            Some(first) => {
-                let first_seq = first.message_seq;
-                self.lose(now, &thread_id, first_seq);
-            }
-            None => {
-                let first_seq = thread.last + 1;
-                self.lose(now, &thread_id, first_seq);
-            }
-        }
+        // What was pruned leaves a hole: up to there, and no further.
+        let next = thread.sent + 1;
+        let first_seq = page.messages.first().map_or(thread.last + 1, |m| m.message_seq);
+        let in_order = page.messages.into_iter().zip(next..);
+        let in_order = in_order.take_while(|(m, seq)| m.message_seq == *seq);
+        thread.page = in_order.map(|(m, _)| m).collect();
+        // The file may be ahead of the log as far as it was walked.
+        let Some(last) = thread.page.back().map(|m| m.message_seq) else {
+            return self.lose(now, &thread_id, first_seq);
+        };
+        thread.last = thread.last.max(last);
+        self.schedule(&thread_id);
     }
 
     /// The read under way has failed. A subscription is refused; a page is tried again.
     pub fn read_failed(&mut self, now: Now, error: &Error) {
-        self.retry_at = now.at + RETRY;
         match self.reading.take() {
             Some(Reading::Open(wanted)) => {
-                self.retry_at = now.at;
                 self.error(now, Code::SubscribeFailed, error.message(), &wanted.thread_id, None);
             }
-            Some(Reading::Page { thread_id, .. }) => {
-                self.error(now, Code::FetchFailed, error.message(), &thread_id, None);
-                self.schedule(&thread_id);
+            Some(Reading::Page { thread_id, version }) => {
+                self.retry_at = now.at + RETRY;
+                if self.read_for(&thread_id, version).is_some() {
+                    self.error(now, Code::FetchFailed, error.message(), &thread_id, None);
+                    self.schedule(&thread_id);
+                }
             }
             None => {}
         }
+    }
+
+    /// The subscription that a page was read for, if it is still there.
+    fn read_for(&mut self, thread_id: &str, version: u64) -> Option<&mut Subscription> {
+        let thread = self.threads.get_mut(thread_id).filter(|t| t.version == version)?;
+        thread.queued = false;
+        Some(thread)
     }
 
     /// The next batch of a thread whose turn it is, if a frame may go out now.
@@ -152,9 +177,7 @@ impl Session {
             thread.queued = false;
             thread.owes_answer = false;
             thread.sent = messages.last().map_or(thread.sent, |m| m.message_seq);
-            // The file may be ahead of the log as far as it was walked.
-            thread.last = thread.last.max(thread.sent);
-            let has_more = thread.sent < thread.last || !thread.page.is_empty();
+            let has_more = thread.sent < thread.last;
             if !has_more {
                 thread.feed = Feed::Live;
             }
@@ -196,9 +219,21 @@ impl Session {
         self.error(now, Code::Lagging, &message, thread_id, None);
     }
 
+    /// Forgets a subscription, but not that it was there.
+    pub(super) fn leave(&mut self, thread_id: &str) {
+        let Some(thread) = self.threads.remove(thread_id) else {
+            return;
+        };
+        if thread.queued {
+            self.to_read.retain(|queued| queued != thread_id);
+            self.to_send.retain(|queued| queued != thread_id);
+        }
+        self.left.insert(thread_id.to_owned(), thread.last);
+    }
+
     /// Gives a subscription up: what comes next is not in the file.
     fn lose(&mut self, now: Now, thread_id: &str, first_seq: i64) {
-        self.threads.remove(thread_id);
+        self.leave(thread_id);
         let message =
             format!("your position is not in the file; subscribe anew (the first message kept is {first_seq})");
         self.error(now, Code::PositionLost, &message, thread_id, Some(first_seq));

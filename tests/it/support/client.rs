@@ -2,7 +2,7 @@
 //! conversation, and many clients are many threads.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,9 @@ pub(crate) enum Heard {
     Gone,
 }
 
+/// Why there is no connection: status and body, or nothing if nobody answers.
+pub(crate) type Refusal = Option<(u16, String)>;
+
 /// One connection.
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
@@ -95,7 +98,7 @@ impl Client {
     }
 
     /// Connects, or says why not: status and body, or nothing if nobody answers.
-    pub(crate) fn try_connect(port: u16, token: &str, query: &str) -> Result<Self, Option<(u16, String)>> {
+    pub(crate) fn try_connect(port: u16, token: &str, query: &str) -> Result<Self, Refusal> {
         let bearer = format!("Bearer {token}");
         let (client, _) = Self::shake_hands(port, query, &[("Authorization", &bearer)])?;
         Ok(client)
@@ -107,7 +110,7 @@ impl Client {
         port: u16,
         query: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<(Self, Option<String>), Option<(u16, String)>> {
+    ) -> Result<(Self, Option<String>), Refusal> {
         let question = if query.is_empty() { "" } else { "?" };
         let mut request = format!("ws://127.0.0.1:{port}/ws{question}{query}")
             .into_client_request()
@@ -159,6 +162,11 @@ impl Client {
     /// Sends any frame; a connection that is gone is no failure.
     pub(crate) fn send_frame(&mut self, message: Message) {
         drop(self.socket.send(message));
+    }
+
+    /// Sends an event; a connection that is gone is no failure.
+    pub(crate) fn try_send(&mut self, kind: &str, data: &Value) {
+        self.send_frame(Message::text(json!({"type": kind, "data": data}).to_string()));
     }
 
     /// Subscribes to a thread.
@@ -258,6 +266,16 @@ impl Client {
                 other => panic!("instead of a close: {other:?}"),
             }
         }
+    }
+
+    /// What is left in the socket, as bytes, up to its end.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let stream = self.socket.get_mut();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // What came before a reset counts.
+        drop(stream.read_to_end(&mut bytes));
+        bytes
     }
 
     /// The connection lives: the next thing it says is a pong.

@@ -1,0 +1,333 @@
+//! The file: who may read it, which files are taken and which refused, and that any program
+//! with SQLite can write to it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::TestHub;
+use crate::support::writer::{python_run, sqlite3, try_sqlite3};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Without it another user of the machine could read what agents say, or the token.
+#[test]
+fn the_file_and_all_beside_it_are_private() {
+    let mut hub = TestHub::asleep(&[]);
+    let folder = hub.folder().join("some/where");
+    let db = folder.join("hub.db");
+    let path = hub.agenthub(&["path", "--db", db.to_str().unwrap()]);
+    assert!(path.status.success());
+    assert_eq!(String::from_utf8(path.stdout).unwrap().trim_end(), db.to_str().unwrap());
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.parent().unwrap().join("where")), 0o700);
+    assert_eq!(mode(&db), 0o600);
+    hub.wake();
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm", "hub.db.token", "hub.db.serve"] {
+        assert_eq!(mode(&hub.folder().join(name)), 0o600, "{name}");
+    }
+}
+
+/// Without it the documented order of precedence would be a guess.
+#[test]
+fn the_path_is_the_flags_then_the_environments_then_the_data_folders() {
+    let hub = TestHub::asleep(&[]);
+    let path = |args: &[&str], env: Option<&str>| {
+        let mut command = hub.command(args);
+        command.env_remove("AGENTHUB_DB");
+        if let Some(env) = env {
+            command.env("AGENTHUB_DB", env);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    let (a, b) = (hub.folder().join("a.db"), hub.folder().join("b.db"));
+    let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
+    assert_eq!(path(&["path", "--db", a], Some(b)), a);
+    assert_eq!(path(&["path"], Some(b)), b);
+    // A relative path is made absolute: another process may be somewhere else.
+    assert_eq!(path(&["--db", "a.db", "path"], None), a);
+    let home = path(&["path"], None);
+    assert!(
+        home.starts_with(hub.folder().to_str().unwrap()) && home.ends_with("agenthub/hub.db"),
+        "{home}"
+    );
+    assert!([a, b, &home].iter().all(|path| Path::new(path).exists()));
+}
+
+/// Without it somebody's `sqlite3 hub.db` before the first start would spoil the file.
+#[test]
+fn an_empty_file_is_adopted_and_made_private() {
+    let mut hub = TestHub::asleep(&[]);
+    fs::write(hub.db(), "").unwrap();
+    fs::set_permissions(hub.db(), Permissions::from_mode(0o644)).unwrap();
+    hub.wake();
+    assert_eq!(mode(hub.db()), 0o600);
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+    assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
+
+    // One that holds a database without tables is the same.
+    let db = hub.folder().join("vacuumed.db");
+    sqlite3(&db, "VACUUM");
+    fs::set_permissions(&db, Permissions::from_mode(0o644)).unwrap();
+    assert!(hub.agenthub(&["path", "--db", db.to_str().unwrap()]).status.success());
+    assert_eq!(sqlite3(&db, "PRAGMA application_id"), 0x4147_4842.to_string());
+}
+
+/// Every file of a folder with its content.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Without it a wrong `--db` would write into another program's database.
+#[test]
+fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
+    let newer = "PRAGMA application_id = 0x41474842; PRAGMA user_version = 99; CREATE TABLE messages(x);";
+    for (name, sql) in [
+        ("foreign tables", "CREATE TABLE t(x); INSERT INTO t VALUES(1);"),
+        ("foreign id", "PRAGMA application_id = 252006674; CREATE TABLE t(x);"),
+        (
+            "foreign id without tables",
+            "PRAGMA application_id = 252006674; VACUUM;",
+        ),
+        ("another version without tables", "PRAGMA user_version = 3; VACUUM;"),
+        ("newer", newer),
+        (
+            "newer, in a write-ahead log",
+            &format!("PRAGMA journal_mode = WAL; {newer}"),
+        ),
+        ("version zero", "PRAGMA application_id = 0x41474842; CREATE TABLE t(x);"),
+        (
+            "negative version",
+            "PRAGMA application_id = 0x41474842; PRAGMA user_version = -1; CREATE TABLE t(x);",
+        ),
+        ("no database", ""),
+        ("a short text", ""),
+    ] {
+        let hub = TestHub::asleep(&[]);
+        match name {
+            "no database" => fs::write(hub.db(), "This is a letter to my aunt. ".repeat(300)).unwrap(),
+            "a short text" => fs::write(hub.db(), "Dear aunt").unwrap(),
+            _ => drop(sqlite3(hub.db(), sql)),
+        }
+        fs::set_permissions(hub.db(), Permissions::from_mode(0o640)).unwrap();
+        let before = contents(hub.folder());
+        for args in [
+            &["serve", "--listen", "127.0.0.1:0"][..],
+            &["path"],
+            &["post", "t", "x"],
+            &["send", "human", "x"],
+            &["inbox"],
+            &["status"],
+            &["token"],
+            &["tail"],
+        ] {
+            let output = hub.agenthub(args);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(3), "{name}: {args:?}: {said}");
+            assert_eq!(output.stdout, b"", "{name}: {args:?}");
+            assert_eq!(said.lines().count(), 1, "{name}: {args:?}: {said}");
+            assert!(
+                said.contains(hub.db().to_str().unwrap()) || said.contains("--db"),
+                "{said}"
+            );
+            assert!(said.contains("untouched"), "{name}: {args:?}: {said}");
+            assert!(name != "newer" || said.contains("newer agenthub"), "{said}");
+        }
+        assert_eq!(mode(hub.db()), 0o640, "{name}");
+        // Looking into a write-ahead log makes the -shm anew; nothing else may differ.
+        let same = |files: Vec<(String, Vec<u8>)>| -> Vec<_> {
+            files
+                .into_iter()
+                .filter(|(name, bytes)| !(name.ends_with("-shm") || name.ends_with("-wal") && bytes.is_empty()))
+                .collect()
+        };
+        assert_eq!(same(contents(hub.folder())), same(before), "{name}");
+    }
+}
+
+/// Without it the promise that any program with SQLite is an agent would be words.
+#[test]
+fn the_schema_is_there_for_the_shell_and_for_python() {
+    let hub = TestHub::start();
+    assert_eq!(
+        hub.sql("PRAGMA application_id; PRAGMA user_version; PRAGMA journal_mode"),
+        format!("{}\n1\nwal", 0x4147_4842)
+    );
+    assert_eq!(
+        hub.sql(
+            "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name)"
+        ),
+        "agents changes hub inbox_messages messages receipts subscriptions task_stream telemetry threads"
+    );
+    let printed = hub.agenthub(&["schema"]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let db = hub.folder().join("by-hand.db");
+    sqlite3(&db, &printed);
+    let dump = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name";
+    assert_eq!(
+        sqlite3(&db, dump),
+        hub.sql(dump),
+        "agenthub schema prints another schema"
+    );
+
+    let program = "
+import sqlite3, sys
+conn = sqlite3.connect(sys.argv[1], timeout=5)
+with conn:
+    conn.execute('INSERT INTO messages(thread_id, from_id, content) VALUES(?, ?, ?)', ('t', 'snake', 'hello'))
+    conn.execute('INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES(?, ?, ?)', ('snake', 'human', 'hi'))
+    conn.execute('INSERT INTO telemetry(instance_id, turns, cost) VALUES(?, ?, ?)', ('run', 1, 0.5))
+    conn.execute('INSERT INTO task_stream(task_id, stream_type, text) VALUES(?, ?, ?)', ('k', 'text', 'working'))
+row = conn.execute('SELECT message_seq, kind, delivery_state FROM messages').fetchone()
+print(row, conn.execute('SELECT id, status FROM agents').fetchall(), conn.execute('SELECT count(*) FROM changes').fetchone())
+";
+    assert_eq!(
+        python_run(program, &[hub.db().to_str().unwrap()]),
+        "(1, 'status', 'pending') [('snake', 'idle')] (6,)"
+    );
+    assert_eq!(hub.get("/api/agents").items()[0]["id"], json!("snake"));
+}
+
+/// Without it the first example of the README would not work.
+#[test]
+fn the_shortest_agent_there_is_works_as_printed() {
+    let hub = TestHub::start();
+    let mut client = hub.connect("");
+    client.subscribe("build", 0);
+    client.expect("batch");
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let start = readme.find("sqlite3 -cmd").unwrap();
+    let example = &readme[start..start + readme[start..].find("```").unwrap()];
+    let bin = Path::new(crate::support::hub::AGENTHUB).parent().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", example])
+        .env("AGENTHUB_DB", hub.db())
+        .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{example}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let message = client.expect("message");
+    assert_eq!(
+        (message.text("from_id"), message.text("content")),
+        ("planner", "tests are green")
+    );
+    // The help and the schema show the same line.
+    for args in [&["--help"][..], &["schema"]] {
+        let text = String::from_utf8(hub.agenthub(args).stdout).unwrap();
+        assert!(
+            text.contains("sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\""),
+            "{text}"
+        );
+    }
+}
+
+/// Without it a writer's mistake would be stored, and every reader would have to live with it.
+#[test]
+fn what_cannot_be_stored_fails_aloud() {
+    let hub = TestHub::start();
+    for (sql, table, column) in [
+        ("INSERT INTO messages(from_id) VALUES('a')", "messages", "thread_id"),
+        (
+            "INSERT OR IGNORE INTO messages(thread_id, from_id) VALUES('', 'a')",
+            "messages",
+            "thread_id",
+        ),
+        ("INSERT INTO messages(thread_id) VALUES('t')", "messages", "from_id"),
+        (
+            "INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', printf('%.*c', 1048577, 'x'))",
+            "messages",
+            "content",
+        ),
+        (
+            "INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', x'00')",
+            "messages",
+            "content",
+        ),
+        (
+            "INSERT INTO messages(thread_id, from_id, created_at) VALUES('t', 'a', 'today')",
+            "messages",
+            "created_at",
+        ),
+        (
+            "INSERT INTO messages(thread_id, from_id, message_seq) VALUES('t', 'a', 2)",
+            "messages",
+            "message_seq",
+        ),
+        (
+            "INSERT OR IGNORE INTO inbox_messages(to_inbox) VALUES('b')",
+            "inbox_messages",
+            "from_agent",
+        ),
+        ("INSERT INTO telemetry(turns) VALUES(1)", "telemetry", "instance_id"),
+        (
+            "INSERT INTO telemetry(instance_id, turns) VALUES('i', 'many')",
+            "telemetry",
+            "turns",
+        ),
+        (
+            "INSERT INTO task_stream(task_id) VALUES('k')",
+            "task_stream",
+            "stream_type",
+        ),
+    ] {
+        let output = try_sqlite3(hub.db(), sql);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{sql}");
+        assert!(said.contains(table) && said.contains(column), "{sql}: {said}");
+    }
+    assert_eq!(hub.sql("SELECT count(*) FROM changes"), "0");
+    for (sql, allowed) in [
+        (
+            "INSERT INTO messages(id, thread_id, from_id, message_seq) VALUES('m', 't', 'a', 1)",
+            true,
+        ),
+        (
+            "INSERT INTO messages(id, thread_id, from_id) VALUES('m', 't', 'a')",
+            false,
+        ),
+        (
+            "INSERT OR IGNORE INTO messages(id, thread_id, from_id) VALUES('m', 'new', 'b')",
+            true,
+        ),
+        (
+            "INSERT OR REPLACE INTO messages(id, thread_id, from_id) VALUES('m', 't', 'a')",
+            false,
+        ),
+        ("UPDATE messages SET content = 'other'", false),
+        ("UPDATE messages SET business_state = 'done'", true),
+        ("DELETE FROM messages", false),
+        ("INSERT INTO telemetry(instance_id, turns) VALUES('i', '7')", true),
+        ("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')", true),
+    ] {
+        assert_eq!(try_sqlite3(hub.db(), sql).status.success(), allowed, "{sql}");
+    }
+    assert_eq!(
+        hub.sql("SELECT group_concat(message_seq || content) FROM messages"),
+        "1,2"
+    );
+    assert_eq!(hub.sql("SELECT group_concat(id) FROM threads"), "t");
+    assert_eq!(hub.sql("SELECT typeof(turns) FROM telemetry"), "integer");
+}

@@ -1,0 +1,155 @@
+//! The page in a real browser: what agents write is there at once, behind its lock, and
+//! still right after the hub was gone.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::TestHub;
+use crate::support::chromium::Page;
+
+const LIVE: &str = "document.getElementById('pill').dataset.state === 'live'";
+
+/// The texts of the messages shown, in order.
+const MESSAGES: &str = "[...document.querySelectorAll('.msg p.text')].map(e => e.textContent).join('|')";
+
+#[track_caller]
+fn shows_messages(page: &mut Page, expected: &str) {
+    page.wait_for(&format!("{MESSAGES} === {}", json!(expected)));
+}
+
+/// Without it the hub would work and nobody would see it.
+#[test]
+fn a_row_written_by_any_program_is_shown_at_once() {
+    let hub = TestHub::start();
+    let mut page = Page::start();
+    page.open(hub.first_line());
+    page.wait_for(LIVE);
+    // The token is taken out of the address bar and the history.
+    assert!(!page.eval("location.href").as_str().unwrap().contains("token"));
+    page.eval("location.hash = '#/threads/build'");
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')");
+    let written = Instant::now();
+    shows_messages(&mut page, "tests are green");
+    assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
+    page.eval("location.hash = '#/inbox'");
+    hub.sql(
+        "INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('planner', 'human', 'Deploy?', 'now')",
+    );
+    page.wait_for("document.querySelector('main').innerText.includes('Deploy?')");
+    page.wait_for("document.title.startsWith('(1) ')");
+    page.eval("location.hash = '#/tasks'");
+    hub.sql(
+        "INSERT INTO task_stream(task_id, stream_type, text, status) VALUES('task-1', 'text', 'thinking', 'running')",
+    );
+    page.wait_for("document.querySelector('main').innerText.includes('task-1')");
+    page.eval("location.hash = '#/now'");
+    hub.sql("INSERT INTO telemetry(instance_id, agent_id, turns, cost) VALUES('run-1', 'planner', 4, 0.5)");
+    page.wait_for("document.querySelector('main').innerText.includes('planner')");
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+/// Without it whoever opens the address could read everything, or the owner would not know
+/// how to get in.
+#[test]
+fn without_the_token_the_page_is_locked_and_says_what_to_do() {
+    let hub = TestHub::start();
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'secret')");
+    let mut page = Page::start();
+    let address = format!("http://127.0.0.1:{}/", hub.port());
+    page.open(&address);
+    page.wait_for("document.body.innerText.includes('agenthub open')");
+    assert!(
+        !page
+            .eval("document.documentElement.outerHTML")
+            .as_str()
+            .unwrap()
+            .contains("secret")
+    );
+    page.eval(&format!("location.hash = '#token={}'", hub.token()));
+    page.wait_for(LIVE);
+    // The bookmark works from then on, also by another name of this machine.
+    page.open(&format!("http://127.0.0.1:{}/#/threads/build", hub.port()));
+    shows_messages(&mut page, "secret");
+    page.open("about:blank");
+    page.open(&format!("http://localhost:{}/", hub.port()));
+    page.wait_for(LIVE);
+    assert_eq!(page.eval("location.origin"), json!(address.trim_end_matches('/')));
+}
+
+/// Without it the page would go on showing yesterday after a restart, or show rows twice.
+#[test]
+fn the_page_comes_back_and_shows_what_was_written_meanwhile() {
+    let mut hub = TestHub::start();
+    let mut page = Page::start();
+    page.open(&hub.first_line().replace("/#", "/?#"));
+    page.wait_for(LIVE);
+    page.eval("location.hash = '#/threads/t'");
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'one')");
+    shows_messages(&mut page, "one");
+    for (round, expected) in ["one|two|three", "one|two|three|two|three"].into_iter().enumerate() {
+        hub.kill();
+        page.wait_for("document.getElementById('pill').dataset.state !== 'live'");
+        hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'two'), ('t', 'a', 'three')");
+        hub.wake();
+        shows_messages(&mut page, expected);
+        page.wait_for(LIVE);
+        // And from then on live.
+        if round == 1 {
+            hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'four')");
+            shows_messages(&mut page, "one|two|three|two|three|four");
+        }
+    }
+    let exceptions: Vec<_> = page
+        .complaints
+        .iter()
+        .filter(|c| !c.contains(r#""source":"network""#))
+        .collect();
+    // A connection that breaks is the browser's own complaint.
+    let exceptions: Vec<_> = exceptions
+        .into_iter()
+        .filter(|c| !c.contains("WebSocket connection"))
+        .collect();
+    assert!(exceptions.is_empty(), "{exceptions:?}");
+}
+
+/// Without it an agent, or whoever speaks through one, could run a program in the page that
+/// holds the token.
+#[test]
+fn what_agents_write_is_text() {
+    let hub = TestHub::start();
+    let hostile = "<img src=x onerror=\"window.caught=1\"><script>window.caught=1</script>";
+    for sql in [
+        "INSERT INTO threads(id, title) VALUES('$', '$')",
+        "INSERT INTO messages(thread_id, from_id, kind, subject, content, to_id) VALUES('$', '$', '$', '$', '$', '$')",
+        "INSERT INTO inbox_messages(from_agent, to_inbox, message_type, title, payload, priority) VALUES('$', 'human', '$', '$', '$', '$')",
+        "INSERT INTO task_stream(task_id, stream_type, text, agent_id, workspace, directive) VALUES('$', 'text', '$', '$', '$', '$')",
+        "INSERT INTO telemetry(instance_id, agent_id, status, model) VALUES('$', '$', '$', '$')",
+    ] {
+        hub.sql(&sql.replace('$', hostile));
+    }
+    let mut page = Page::start();
+    page.open(hub.first_line());
+    page.wait_for(LIVE);
+    let id: String = form_urlencoded::byte_serialize(hostile.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20");
+    for view in [
+        "#/now",
+        "#/inbox",
+        "#/tasks",
+        "#/threads",
+        &format!("#/threads/{id}"),
+        &format!("#/tasks/{id}"),
+    ] {
+        page.eval(&format!("location.hash = {}", json!(view)));
+        page.wait_for("document.querySelector('main').textContent.includes('<img src=x')");
+        assert_eq!(
+            page.eval("document.querySelectorAll('main img, main script').length"),
+            json!(0),
+            "{view}"
+        );
+    }
+    assert_eq!(page.eval("window.caught === undefined"), json!(true));
+    assert_eq!(page.complaints, Vec::<String>::new());
+}

@@ -1,0 +1,223 @@
+//! The file is another one than before: replaced, restored, rolled back. Nobody's position
+//! counts then, everybody is told, and nothing is skipped in silence.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::writer::{insert_messages, sqlite3};
+use crate::support::{Client, TestHub, gate};
+
+/// The promise is a second; the rest is for a busy machine.
+const NOTICED: Duration = Duration::from_millis(1500);
+
+/// A client of the seed that follows a thread, one that follows everything, and one that
+/// takes arrays: all have everything the file has.
+#[track_caller]
+fn clients(hub: &TestHub, last: i64) -> [Client; 3] {
+    let mut seed = hub.connect("instance_id=seed");
+    seed.subscribe("t", 0);
+    let mut stream = hub.connect("streams=messages&since=0");
+    let mut array = hub.connect("streams=messages&since=0&frames=array");
+    for client in [&mut seed, &mut stream, &mut array] {
+        assert_eq!(client.messages_until(last).len(), usize::try_from(last).unwrap());
+    }
+    [seed, stream, array]
+}
+
+#[track_caller]
+fn all_hear_that_their_position_is_lost(clients: [Client; 3], since: Instant) {
+    for (mut client, name) in clients.into_iter().zip(["seed", "stream", "array"]) {
+        let error = client.expect("error");
+        assert_eq!(error.text("code"), "POSITION_LOST", "{name}: {error:?}");
+        assert_eq!(client.closed(), 4010, "{name}");
+        assert!(since.elapsed() < NOTICED, "{name}: {:?}", since.elapsed());
+    }
+}
+
+/// A copy of the file as `.backup` makes one.
+#[track_caller]
+fn backup(hub: &TestHub) -> PathBuf {
+    let copy = hub.folder().join("backup.db");
+    sqlite3(hub.db(), &format!(".backup '{}'", copy.display()));
+    copy
+}
+
+/// Puts `file` where the database is, as `mv` does, and takes away what belonged to the old.
+fn put_in_place(file: &Path, hub: &TestHub) {
+    for suffix in ["-wal", "-shm"] {
+        drop(fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))));
+    }
+    fs::rename(file, hub.db()).unwrap();
+}
+
+/// The position a client has when it has everything.
+#[track_caller]
+fn position(hub: &TestHub) -> String {
+    let mut client = hub.connect("streams=messages,inbox&since=0");
+    client.expect("hello");
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('a', 'b', 'mark')");
+    loop {
+        let event = client.next();
+        if event.kind == "inbox_message" && event.text("title") == "mark" {
+            let head: i64 = hub.sql("SELECT max(seq) FROM changes").parse().unwrap();
+            let pos = event.pos.unwrap();
+            if pos.split('.').nth(1).unwrap().parse() == Ok(head) {
+                return pos;
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn is_lost(hub: &TestHub, pos: &str) {
+    let mut client = hub.connect(&format!("streams=messages&since={pos}"));
+    client.expect("hello");
+    client.expect_error("POSITION_LOST");
+    assert_eq!(client.closed(), 4010);
+}
+
+/// Without it a hub would go on showing a file that is not there any more.
+#[test]
+fn another_file_in_its_place_is_noticed() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let other = hub.folder().join("other.db");
+    assert!(
+        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
+            .status
+            .success()
+    );
+    sqlite3(&other, &insert_messages("t", 1, 7));
+    sqlite3(&other, "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = WAL");
+    let old = position(&hub);
+    let all = clients(&hub, 5);
+    let begun = Instant::now();
+    put_in_place(&other, &hub);
+    all_hear_that_their_position_is_lost(all, begun);
+    is_lost(&hub, &old);
+    // The new file is served, and written to.
+    let mut seed = hub.connect("instance_id=seed");
+    seed.subscribe("t", -1);
+    assert_eq!(seed.expect("batch").seqs(), [1, 2, 3, 4, 5, 6, 7]);
+    hub.sql(&insert_messages("t", 8, 1));
+    assert_eq!(seed.expect("message").seqs(), [8]);
+    let posted = hub.send("POST", "/api/threads/t/messages", r#"{"content":"hello"}"#);
+    assert_eq!((posted.status, &posted.json()["message_seq"]), (201, &json!(9)));
+    assert_eq!(hub.sql("SELECT count(*) FROM messages"), "9");
+    assert_eq!(hub.status()["state"], "ok");
+}
+
+/// Without it a restore into the running hub's file would leave clients in a history that
+/// does not exist.
+#[test]
+fn a_restore_into_the_live_file_is_noticed() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let copy = backup(&hub);
+    hub.sql(&insert_messages("t", 6, 5));
+    let old = position(&hub);
+    let all = clients(&hub, 10);
+    let begun = Instant::now();
+    hub.sql(&format!(".restore '{}'", copy.display()));
+    all_hear_that_their_position_is_lost(all, begun);
+    is_lost(&hub, &old);
+    // The thread goes on where the backup ended; nothing of the lost history comes back.
+    let mut seed = hub.connect("");
+    seed.subscribe("t", 10);
+    assert_eq!(seed.expect_error("POSITION_LOST").number("first_seq"), 1);
+    hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('other', 't', 'a')");
+    seed.subscribe("t", 0);
+    let batch = seed.expect("batch");
+    assert_eq!(batch.seqs(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(batch.messages()[5]["id"], "other");
+    is_lost(&hub, &old);
+}
+
+/// Without it a restore that is followed by new rows at once would hide behind their
+/// numbers: only the tags tell the two histories apart.
+#[test]
+fn a_restore_is_noticed_even_if_the_numbers_have_caught_up() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let copy = backup(&hub);
+    hub.sql(&insert_messages("t", 6, 5));
+    let all = clients(&hub, 10);
+    // In one go: the hub may see neither the one nor the other by itself.
+    hub.sql(&format!(
+        ".restore '{}'\n{}",
+        copy.display(),
+        insert_messages("t", 6, 9)
+    ));
+    for mut client in all {
+        client.expect_error("POSITION_LOST");
+        assert_eq!(client.closed(), 4010);
+    }
+}
+
+/// Without it a copy put back while nothing ran would be believed by clients that come back.
+#[test]
+fn an_older_copy_put_back_while_everything_was_stopped_is_noticed() {
+    let mut hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let early = position(&hub);
+    assert!(hub.stop().0.success());
+    let old = fs::read(hub.db()).unwrap();
+    hub.wake();
+    hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('lost', 't', 'a')");
+    let late = position(&hub);
+    assert!(hub.stop().0.success());
+    assert!(
+        !hub.folder().join("hub.db-wal").exists(),
+        "the log was not moved into the database"
+    );
+    fs::write(hub.db(), &old).unwrap();
+    hub.wake();
+    is_lost(&hub, &late);
+    // Also when the numbers are there again.
+    hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('new', 't', 'a')");
+    let now = position(&hub);
+    assert!(now.split('.').nth(1) >= late.split('.').nth(1));
+    is_lost(&hub, &late);
+    // What both histories share is still a position, and goes on in the new one.
+    let mut client = hub.connect(&format!("streams=messages&since={early}"));
+    client.expect("hello");
+    let message = client.expect("message");
+    assert_eq!((message.text("id"), message.number("message_seq")), ("new", 6));
+    // A client of the seed that remembers the id is told as well.
+    let mut seed = hub.connect("");
+    seed.send(
+        "subscribe",
+        &json!({"thread_id": "t", "from_seq": 6, "from_id": "lost"}),
+    );
+    seed.expect_error("POSITION_LOST");
+}
+
+/// Without it acks for one file would be stored in another.
+#[test]
+fn acks_do_not_move_into_another_file() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let other = hub.folder().join("other.db");
+    assert!(
+        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
+            .status
+            .success()
+    );
+    sqlite3(&other, &insert_messages("t", 1, 5));
+    sqlite3(&other, "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = WAL");
+    let mut client = hub.connect("instance_id=worker");
+    client.subscribe("t", 0);
+    client.expect("batch");
+    put_in_place(&other, &hub);
+    client.ack("t", 4);
+    client.until("error");
+    assert_eq!(client.closed(), 4010);
+    let mut client = hub.connect("instance_id=worker");
+    client.subscribe("t", -1);
+    assert_eq!(client.expect("batch").seqs(), [1, 2, 3, 4, 5]);
+}

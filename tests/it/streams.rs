@@ -1,0 +1,646 @@
+//! What clients get that ask for more than the seed has: one cursor over everything,
+//! positions that are checked, and what happens to those who are slow.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::writer::{self, insert_messages};
+use crate::support::{Client, Event, Heard, PATIENCE, TestHub, within};
+
+/// A row that follows those a test is about, for a client that listens to the inbox.
+const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
+
+#[track_caller]
+fn greeted(hub: &TestHub, query: &str) -> (Client, Event) {
+    let mut client = hub.connect(query);
+    let hello = client.expect("hello");
+    (client, hello)
+}
+
+/// The position's number in the log, for tests that compare with the file.
+#[track_caller]
+fn seq_of(pos: &str) -> i64 {
+    pos.split('.').nth(1).unwrap().parse().unwrap()
+}
+
+fn head(hub: &TestHub) -> i64 {
+    hub.sql("SELECT coalesce(max(seq), 0) FROM changes").parse().unwrap()
+}
+
+/// Without it a client would not know where it is, which file this is, or how often it may
+/// speak.
+#[test]
+fn hello_comes_first_and_says_where_and_how() {
+    let hub = TestHub::with(&["--max-batch-size", "7", "--pong-wait", "12.5"]);
+    hub.sql(&insert_messages("t", 1, 3));
+    hub.settle();
+    for query in ["streams=tasks", "since=0", "frames=array", "streams="] {
+        let (_, hello) = greeted(&hub, &format!("{query}&instance_id=me"));
+        let mut keys: Vec<_> = hello.data.as_object().unwrap().keys().collect();
+        keys.sort();
+        assert_eq!(keys, ["epoch", "instance_id", "limits", "pos", "version"], "{query}");
+        assert_eq!(hello.text("version"), env!("CARGO_PKG_VERSION"));
+        assert_eq!(hello.text("instance_id"), "me");
+        assert_eq!(
+            hello.text("epoch"),
+            hub.sql("SELECT value FROM hub WHERE key = 'epoch'")
+        );
+        let begins = if query == "since=0" { 0 } else { head(&hub) };
+        assert_eq!(seq_of(hello.text("pos")), begins, "{query}: {hello:?}");
+    }
+    // A client written for the seed is not greeted.
+    hub.connect("instance_id=me").lives();
+}
+
+/// Without it a flag could be taken and not applied, or applied and not shown.
+#[test]
+fn the_limits_are_those_of_the_flags() {
+    let flags = [
+        ("--max-batch-size", "7", "max_batch_size", json!(7)),
+        ("--max-messages-per-second", "11", "max_messages_per_second", json!(11)),
+        ("--max-lag-messages", "13", "max_lag_messages", json!(13)),
+        ("--write-wait", "3.5", "write_wait_ms", json!(3500)),
+        ("--pong-wait", "17", "pong_wait_ms", json!(17000)),
+        ("--ping-period", "15", "ping_period_ms", json!(15000)),
+        ("--max-message-size", "4096", "max_message_size", json!(4096)),
+        ("--poll-interval", "0.25", "poll_interval_ms", json!(250)),
+        ("--max-connections", "19", "max_connections", json!(19)),
+    ];
+    let args: Vec<&str> = flags.iter().flat_map(|(flag, value, _, _)| [*flag, *value]).collect();
+    let hub = TestHub::with(&args);
+    let (_, hello) = greeted(&hub, "streams=");
+    let status = hub.status();
+    assert_eq!(hello.data["limits"], status["limits"]);
+    for (flag, _, name, expected) in &flags {
+        assert_eq!(&status["limits"][name], expected, "{flag}");
+    }
+    let defaults = TestHub::start().status()["limits"].clone();
+    for (name, expected) in [
+        ("max_batch_size", 50),
+        ("max_messages_per_second", 100),
+        ("max_lag_messages", 1000),
+        ("write_wait_ms", 10_000),
+        ("pong_wait_ms", 60_000),
+        ("ping_period_ms", 54_000),
+        ("max_message_size", 10_240),
+        ("poll_interval_ms", 500),
+        ("max_events_per_second", 100),
+        ("telemetry_per_second", 4),
+        ("thread_states_per_second", 10),
+        ("array_frames_per_second", 20),
+        ("max_connections", 1024),
+    ] {
+        assert_eq!(defaults[name], json!(expected), "{name}");
+    }
+}
+
+/// Without it a client could not choose, and would pay for what it does not show.
+#[test]
+fn streams_are_what_was_asked_for() {
+    let hub = TestHub::start();
+    let names = ["messages", "inbox", "telemetry", "tasks", "threads"];
+    let mut clients: Vec<_> = names
+        .iter()
+        .map(|name| greeted(&hub, &format!("streams={name}")).0)
+        .collect();
+    let mut none = greeted(&hub, "streams=").0;
+    let mut default = greeted(&hub, "frames=array").0;
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id) VALUES('t', 'a');
+         INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b');
+         INSERT INTO telemetry(instance_id) VALUES('i');
+         INSERT INTO task_stream(task_id, stream_type) VALUES('k', 'text');",
+    );
+    for (client, kind) in
+        clients
+            .iter_mut()
+            .zip(["message", "inbox_message", "telemetry", "task_stream", "thread_state"])
+    {
+        assert!(client.expect(kind).pos.is_some());
+    }
+    for kind in ["inbox_message", "telemetry", "task_stream"] {
+        assert!(default.expect(kind).pos.is_some());
+    }
+    // What they did not ask for has not come: the next thing they say is a pong.
+    // (A thread's state follows its creation within 100 ms: it is taken first.)
+    let last = clients[4].hear(Duration::from_secs(1));
+    assert!(
+        matches!(&last, Some(Heard::Event(e)) if e.kind == "thread_state" && e.number("last_seq") == 1),
+        "{last:?}"
+    );
+    for client in clients.iter_mut().chain([&mut none, &mut default]) {
+        client.lives();
+    }
+    // With every message coming anyway, a subscription makes no sense.
+    clients[0].subscribe("t", 0);
+    clients[0].expect_error("INVALID_SUBSCRIBE");
+    // Without, it works as ever, and its messages carry the later fields.
+    clients[1].subscribe("t", 0);
+    assert_eq!(clients[1].expect("batch").seqs(), [1]);
+}
+
+/// Without it an update would come as it was once, or rows out of order.
+#[test]
+fn everything_since_the_beginning_comes_in_the_order_of_the_log() {
+    let hub = TestHub::start();
+    hub.sql(&mixed_rows(30));
+    let (mut client, _) = greeted(&hub, "since=0&streams=messages,inbox,tasks");
+    hub.sql(LAST_ROW);
+    let events = read_log(&mut client, &hub);
+    let numbers: Vec<i64> = events.iter().map(|e| seq_of(e.pos.as_deref().unwrap())).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    assert_eq!(told(&events), written(&hub));
+}
+
+/// Rows of all kinds, mixed, `rounds` times.
+fn mixed_rows(rounds: usize) -> String {
+    let mut sql = String::from("BEGIN IMMEDIATE;");
+    for i in 0..rounds {
+        sql.push_str(&format!(
+            "INSERT INTO messages(thread_id, from_id, content) VALUES('t{}', 'a', '{i}');
+             INSERT INTO messages(thread_id, from_id, content) VALUES('t{}', 'b', 'x{i}');
+             INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('a', 'b', '{i}');
+             INSERT INTO task_stream(task_id, stream_type, text) VALUES('k', 'text', '{i}');",
+            i % 3,
+            i % 3
+        ));
+    }
+    sql.push_str("COMMIT;");
+    sql
+}
+
+/// What the file has for a client of messages, inbox and tasks, in the order of the log.
+fn written(hub: &TestHub) -> Vec<String> {
+    let rows = hub.sql(
+        "SELECT CASE tbl WHEN 'messages' THEN (SELECT thread_id || '#' || message_seq FROM messages WHERE n = row)
+                         WHEN 'inbox_messages' THEN (SELECT 'mail ' || id FROM inbox_messages WHERE n = row)
+                         ELSE 'task ' || row END
+         FROM changes WHERE op = 'insert' AND tbl IN ('messages', 'inbox_messages', 'task_stream') ORDER BY seq",
+    );
+    rows.lines().map(str::to_owned).collect()
+}
+
+/// The same of what a client heard.
+fn told(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .flat_map(|event| match event.kind.as_str() {
+            "message" | "batch" => event
+                .messages()
+                .iter()
+                .map(|m| format!("{}#{}", m["thread_id"].as_str().unwrap(), m["message_seq"]))
+                .collect(),
+            "inbox_message" => vec![format!("mail {}", event.text("id"))],
+            "task_stream" => vec![format!("task {}", event.number("id"))],
+            other => panic!("an event {other} in the log"),
+        })
+        .collect()
+}
+
+/// Reads until the last row of the log was heard.
+#[track_caller]
+fn read_log(client: &mut Client, hub: &TestHub) -> Vec<Event> {
+    let end = head(hub);
+    let mut events: Vec<Event> = Vec::new();
+    while events.last().is_none_or(|e| seq_of(e.pos.as_deref().unwrap()) < end) {
+        events.push(client.next());
+    }
+    events
+}
+
+/// Without it a client that reconnects at any moment would lose rows or show them twice.
+#[test]
+fn a_position_resumes_after_any_event_across_restarts() {
+    let mut hub = TestHub::start();
+    hub.sql(&mixed_rows(20));
+    let mut pos = "0".to_owned();
+    let mut events = Vec::new();
+    let mut round = 0;
+    // A few events a connection, the hub killed now and then, rows written meanwhile.
+    while seq_of(&format!(".{}", pos.split('.').nth(1).unwrap_or("0"))) < head(&hub) {
+        let (mut client, hello) = greeted(&hub, &format!("since={pos}&streams=messages,inbox,tasks"));
+        if pos != "0" {
+            assert_eq!(hello.text("pos"), pos);
+        }
+        for _ in 0..7 {
+            match client.hear(Duration::from_millis(300)) {
+                Some(Heard::Event(event)) => {
+                    pos = event.pos.clone().unwrap();
+                    events.push(event);
+                }
+                None => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        round += 1;
+        if round % 5 == 1 && round < 20 {
+            hub.kill();
+            hub.sql(&mixed_rows(3));
+            hub.wake();
+        }
+    }
+    assert_eq!(told(&events), written(&hub));
+}
+
+/// Without it a client whose position is not in the file would skip rows in silence.
+#[test]
+fn a_position_the_file_does_not_have_is_lost() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    hub.settle();
+    let (_, hello) = greeted(&hub, "streams=messages");
+    let pos = hello.text("pos").to_owned();
+    let parts: Vec<&str> = pos.split('.').collect();
+    let (epoch, seq, tag) = (parts[0], parts[1], parts[2]);
+    let other_tag = if tag == "1" { "2" } else { "1" };
+    for wrong in [
+        format!(
+            "{}.{seq}.{tag}",
+            epoch.replace(|c: char| c.is_ascii_digit(), "f").replace('a', "b") + "x"
+        ),
+        format!("{epoch}.{seq}.{other_tag}"),
+        format!("{epoch}.{}.{tag}", head(&hub) + 1),
+        format!("{epoch}.{}.{tag}", i64::MAX),
+        format!("{epoch}.0.{tag}"),
+        format!("{epoch}.1.{tag}"),
+    ] {
+        let (mut client, hello) = greeted(&hub, &format!("streams=messages&since={wrong}"));
+        // It learns where the file is now.
+        assert_eq!(hello.text("epoch"), epoch, "{wrong}");
+        client.expect_error("POSITION_LOST");
+        assert_eq!(client.closed(), 4010, "{wrong}");
+    }
+    greeted(&hub, &format!("streams=messages&since={pos}")).0.lives();
+}
+
+/// Without it the page would be woken for every row of a storm.
+#[test]
+fn array_frames_carry_many_events_and_come_seldom() {
+    let hub = TestHub::start();
+    let (mut client, _) = greeted(&hub, "frames=array&streams=messages,inbox,tasks");
+    let begun = Instant::now();
+    for _ in 0..10 {
+        hub.sql(&mixed_rows(40));
+    }
+    hub.sql(LAST_ROW);
+    let events = read_log(&mut client, &hub);
+    assert_eq!(told(&events), written(&hub));
+    assert!(
+        events.iter().all(|event| event.kind != "batch"),
+        "messages come one by one"
+    );
+    // 20 a second, and the first at once.
+    let most = 20.0 * begun.elapsed().as_secs_f64() + 2.0;
+    assert!(
+        (client.frames as f64) <= most,
+        "{} frames in {:?}",
+        client.frames,
+        begun.elapsed()
+    );
+    assert!(client.frames < events.len() / 10, "{} frames", client.frames);
+}
+
+/// Without it a storm of messages would be a storm of frames, or messages be dropped.
+#[test]
+fn what_exceeds_the_rate_travels_in_batches() {
+    let hub = TestHub::start();
+    let mut subscriber = hub.connect("");
+    subscriber.subscribe("t", 0);
+    subscriber.expect("batch");
+    let (mut streamer, _) = greeted(&hub, "streams=messages");
+    let begun = Instant::now();
+    // One by one: each is a commit of its own, and a frame of its own while the burst lasts.
+    let mut sql = String::new();
+    for i in 0..1500 {
+        sql.push_str(&format!(
+            "INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', '{i}');"
+        ));
+    }
+    hub.sql(&sql);
+    for (client, name) in [(&mut subscriber, "subscriber"), (&mut streamer, "streamer")] {
+        let mut seqs = Vec::new();
+        let (mut frames, mut batches) = (0, 0);
+        while seqs.last() != Some(&1500) {
+            let event = client.next();
+            assert!(event.kind != "error", "{name}: {event:?}");
+            frames += 1;
+            batches += usize::from(event.kind == "batch");
+            seqs.extend(event.seqs());
+        }
+        assert!(seqs.iter().copied().eq(1..=1500), "{name}: {seqs:?}");
+        let most = 100.0 + 100.0 * begun.elapsed().as_secs_f64() + 2.0;
+        assert!(
+            f64::from(frames) <= most,
+            "{name}: {frames} frames in {:?}",
+            begun.elapsed()
+        );
+        assert!(batches > 0, "{name}");
+    }
+}
+
+/// Without it a batch could span a gap, or a client could not resume after one.
+#[test]
+fn a_streamed_batch_is_one_threads_and_carries_the_last_position() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("a", 1, 120));
+    hub.sql(&insert_messages("b", 1, 3));
+    hub.sql(&insert_messages("a", 121, 1));
+    let (mut client, _) = greeted(&hub, "since=0&streams=messages");
+    let mut heard: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let end = head(&hub);
+    loop {
+        let event = client.next();
+        let messages = event.messages();
+        assert!(messages.len() <= 50, "{}", messages.len());
+        let last = messages.last().unwrap();
+        let thread = last["thread_id"].as_str().unwrap();
+        assert!(messages.iter().all(|m| m["thread_id"] == *thread));
+        if event.kind == "batch" {
+            assert_eq!(event.text("thread_id"), thread);
+        }
+        heard.entry(thread.to_owned()).or_default().extend(event.seqs());
+        // The position is that of the last message in it.
+        let at: i64 = hub
+            .sql(&format!(
+                "SELECT seq FROM changes c JOIN messages m ON m.n = c.row WHERE tbl = 'messages' AND m.thread_id = '{thread}' \
+                 AND m.message_seq = {}",
+                last["message_seq"]
+            ))
+            .parse()
+            .unwrap();
+        assert_eq!(seq_of(event.pos.as_deref().unwrap()), at);
+        if at == end {
+            break;
+        }
+    }
+    assert!(heard["a"].iter().copied().eq(1..=121), "{heard:?}");
+    assert_eq!(heard["b"], [1, 2, 3]);
+}
+
+/// Without it a process that reports a thousand times a second would drown the page; with
+/// too much of it the page would show old totals.
+#[test]
+fn telemetry_is_coalesced_to_the_latest_of_each_instance() {
+    let hub = TestHub::start();
+    let mut seed = hub.connect("");
+    let (mut client, _) = greeted(&hub, "streams=telemetry");
+    let begun = Instant::now();
+    for step in 0..10 {
+        let mut sql = String::from("BEGIN IMMEDIATE;");
+        for i in 1..=50 {
+            let turns = step * 50 + i;
+            sql.push_str(&format!(
+                "INSERT INTO telemetry(instance_id, turns) VALUES('one', {turns}), ('two', {});",
+                -turns
+            ));
+        }
+        hub.sql(&format!("{sql}COMMIT;"));
+    }
+    for client in [&mut seed, &mut client] {
+        let mut turns: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        while turns
+            .values()
+            .filter(|t| t.last().is_some_and(|n| n.abs() == 500))
+            .count()
+            < 2
+        {
+            let event = client.expect("telemetry");
+            turns
+                .entry(event.text("instance_id").to_owned())
+                .or_default()
+                .push(event.number("turns").abs());
+        }
+        let most = 4.0 * begun.elapsed().as_secs_f64() + 2.0;
+        for (instance, turns) in turns {
+            assert!(turns.is_sorted_by(|a, b| a < b), "{instance}: {turns:?}");
+            assert!(
+                (turns.len() as f64) <= most,
+                "{instance}: {turns:?} in {:?}",
+                begun.elapsed()
+            );
+        }
+        client.lives();
+    }
+}
+
+/// Without it every message of a storm would bring its thread's state along.
+#[test]
+fn thread_states_are_coalesced_to_the_latest() {
+    let hub = TestHub::start();
+    let (mut client, _) = greeted(&hub, "streams=threads");
+    let begun = Instant::now();
+    for step in 0..10 {
+        hub.sql(&insert_messages("t", step * 40 + 1, 40));
+    }
+    let mut last = 0;
+    let mut states = 0;
+    while last < 400 {
+        let state = client.expect("thread_state");
+        assert!(state.number("last_seq") >= last, "{state:?} after {last}");
+        last = state.number("last_seq");
+        states += 1;
+    }
+    let most = 10.0 * begun.elapsed().as_secs_f64() + 2.0;
+    assert!(f64::from(states) <= most, "{states} states in {:?}", begun.elapsed());
+    hub.sql("UPDATE threads SET title = 'new' WHERE id = 't';");
+    assert_eq!(client.expect("thread_state").text("title"), "new");
+}
+
+/// Without it a state held back when the connection ended would never be shown.
+#[test]
+fn a_state_held_back_comes_after_the_reconnect() {
+    let hub = TestHub::start();
+    let (mut client, _) = greeted(&hub, "streams=telemetry,inbox");
+    hub.sql(
+        "INSERT INTO telemetry(instance_id, turns) VALUES('i', 1);
+         INSERT INTO telemetry(instance_id, turns) VALUES('i', 2);
+         INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b');",
+    );
+    assert_eq!(client.expect("telemetry").number("turns"), 1);
+    // The second total is held back for 250 ms; mail overtakes it, and the connection ends.
+    let mail = client.expect("inbox_message");
+    drop(client);
+    let pos = mail.pos.unwrap();
+    let (mut client, _) = greeted(&hub, &format!("streams=telemetry,inbox&since={pos}"));
+    assert_eq!(client.expect("telemetry").number("turns"), 2);
+    client.lives();
+}
+
+/// Without it a client that acknowledges, and then cannot keep up, would be sent everything
+/// all the same; or be stopped for ever.
+#[test]
+fn a_client_that_does_not_acknowledge_is_paused_and_goes_on() {
+    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
+    hub.sql(&insert_messages("t", 1, 2000));
+    let mut client = hub.connect("");
+    client.subscribe("t", 0);
+    let mut seqs = client.expect("batch").seqs();
+    client.ack("t", 10);
+    let lagging = loop {
+        let event = client.next();
+        if event.kind == "error" {
+            break event;
+        }
+        seqs.extend(event.seqs());
+    };
+    assert_eq!((lagging.text("code"), lagging.text("thread_id")), ("LAGGING", "t"));
+    assert_eq!(lagging.data["temporary"], json!(true));
+    // Sent before the ack was heard may be more than 1000 beyond it; never less.
+    let sent = *seqs.last().unwrap();
+    assert!(sent >= 1010, "{sent}");
+    // Nothing more comes, and it is said once.
+    client.lives();
+    hub.sql(&insert_messages("t", 2001, 5));
+    client.ack("t", sent - 501);
+    client.lives();
+    client.ack("t", sent - 500);
+    let mut last = sent;
+    while last < sent + 500 {
+        let event = client.expect("batch");
+        seqs.extend(event.seqs());
+        last = *seqs.last().unwrap();
+    }
+    assert_eq!(last, sent + 500);
+    client.expect_error("LAGGING");
+    client.ack("t", last);
+    seqs.extend(
+        client
+            .messages_until(2005)
+            .iter()
+            .map(|m| m["message_seq"].as_i64().unwrap()),
+    );
+    assert!(seqs.iter().copied().eq(1..=2005), "{seqs:?}");
+    // Mail came through all the while, and one who never acknowledges is not asked to.
+    hub.sql(LAST_ROW);
+    let mut other = hub.connect("");
+    other.subscribe("t", 0);
+    assert_eq!(other.messages_until(2005).len(), 2005);
+}
+
+/// Without it a client gone wild would take the hub's time from everybody.
+#[test]
+fn a_client_that_says_too_much_is_limited_and_then_cut_off() {
+    let hub = TestHub::start();
+    let mut client = hub.connect("");
+    for _ in 0..400 {
+        client.send_text(r#"{"type":"ping"}"#);
+    }
+    let (mut pongs, mut refused) = (0, 0);
+    while pongs + refused < 400 {
+        let event = client.next();
+        match event.kind.as_str() {
+            "pong" => pongs += 1,
+            _ => {
+                assert_eq!(event.text("code"), "RATE_LIMITED", "{event:?}");
+                assert_eq!(event.data["temporary"], json!(true));
+                refused += 1;
+            }
+        }
+    }
+    assert!(pongs >= 200 && refused > 0, "{pongs} pongs, {refused} refusals");
+    // After a pause it is welcome again.
+    within("a pong", || {
+        client.send_text(r#"{"type":"ping"}"#);
+        (client.next().kind == "pong").then_some(())
+    });
+}
+
+/// Without it one client that does not read would cost the others their rows, or the hub
+/// its memory.
+#[test]
+fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
+    let hub = TestHub::with(&["--write-wait", "1", "--max-messages-per-second", "0"]);
+    let (mut frozen, _) = greeted(&hub, "streams=messages");
+    let (mut live, _) = greeted(&hub, "streams=messages");
+    let before = resident_kib(&hub);
+    // 60 MB: more than the system keeps for a socket.
+    for round in 0..30 {
+        hub.sql(
+            "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+             FROM k WHERE i < 4) SELECT 't', 'a', printf('%.*c', 500000, 'x') FROM k;",
+        );
+        let messages = live.messages_until((round + 1) * 4);
+        assert_eq!(messages.len(), 4);
+    }
+    let grown = resident_kib(&hub).saturating_sub(before);
+    assert!(grown < 48 * 1024, "{grown} KiB more");
+    within("the frozen client's end", || {
+        (hub.status()["clients"] == json!(1)).then_some(())
+    });
+    // It gets what was on its way, in order, and then the end.
+    let mut seqs = Vec::new();
+    while let Some(Heard::Event(event)) = frozen.hear(PATIENCE) {
+        seqs.extend(event.seqs());
+    }
+    assert!(
+        seqs.iter().copied().eq(1..=i64::try_from(seqs.len()).unwrap()),
+        "{seqs:?}"
+    );
+    assert!(seqs.len() < 120);
+    live.lives();
+}
+
+/// The memory the hub's process has in use.
+fn resident_kib(hub: &TestHub) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Without it a slow client would be sent what it cannot take, or hold up a fast one.
+#[test]
+fn a_slow_and_a_fast_client_both_have_everything() {
+    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
+    let (mut fast, mut slow) = (hub.connect("instance_id=fast"), hub.connect("instance_id=slow"));
+    for client in [&mut fast, &mut slow] {
+        client.subscribe("t", 0);
+        client.expect("batch");
+    }
+    let mut slow_seqs = Vec::new();
+    // Far more than the live tail holds, while the slow one reads one frame to the fast one's all.
+    for round in 0..10 {
+        hub.sql(&insert_messages("t", round * 500 + 1, 500));
+        let last = (round + 1) * 500;
+        let seqs: Vec<Value> = fast.messages_until(last);
+        assert_eq!(seqs.len(), 500, "round {round}");
+        slow_seqs.extend(slow.next().seqs());
+    }
+    while slow_seqs.last() != Some(&5000) {
+        slow_seqs.extend(slow.next().seqs());
+    }
+    assert!(slow_seqs.iter().copied().eq(1..=5000), "{slow_seqs:?}");
+}
+
+/// Without it a client that catches up with a thread while others write to it would never
+/// get anything, or be told that its place is lost.
+#[test]
+fn a_late_subscriber_catches_up_with_a_thread_that_goes_on() {
+    let hub = TestHub::with(&["--max-messages-per-second", "0", "--max-lag-messages", "200"]);
+    hub.sql(&insert_messages("t", 1, 20_000));
+    hub.settle();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for i in 0..250 {
+                writer::sqlite3(hub.db(), &insert_messages("t", 20_001 + i * 3, 3));
+            }
+        });
+        let mut late = 0;
+        while !writer.is_finished() {
+            late += 1;
+            let mut client = hub.connect("");
+            client.subscribe("t", 0);
+            let mut seqs = Vec::new();
+            while seqs.len() < 20_000 {
+                let event = client.next();
+                assert!(event.kind != "error", "after {:?}: {event:?}", seqs.last());
+                seqs.extend(event.seqs());
+            }
+            assert!(seqs.iter().copied().eq(1..=i64::try_from(seqs.len()).unwrap()));
+        }
+        assert!(late > 0);
+    });
+}
