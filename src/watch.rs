@@ -29,6 +29,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
+use crate::event::POLL_INTERVAL;
+use crate::store::Reader;
 
 /// How long looks follow each other without a pause after an event: the usual time between
 /// the event and the moment the commit is visible.
@@ -228,8 +230,8 @@ impl Watch {
     }
 
     /// Waits as [`Watch::wait`] does, but not beyond `until`.
-    pub fn wait_until(&mut self, until: Instant, moved: impl FnMut() -> bool) -> Wake {
-        self.next_timer = self.next_timer.min(until);
+    fn wait_until(&mut self, until: Option<Instant>, moved: impl FnMut() -> bool) -> Wake {
+        self.next_timer = until.map_or(self.next_timer, |until| self.next_timer.min(until));
         self.wait(moved)
     }
 
@@ -264,6 +266,33 @@ impl Watch {
         }
         self.pace.event(Instant::now());
         wake
+    }
+}
+
+/// Looks until `look` finds something, at the moments at which a hub would look; `None` if
+/// `patience` ends first. Without patience it never does. Looks at least once. Blocks.
+///
+/// # Errors
+/// What `look` returns.
+pub fn look_until<T>(
+    reader: &Reader,
+    patience: Option<Duration>,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let until = patience.and_then(|patience| Instant::now().checked_add(patience));
+    // Watching begins before the first look, so that nothing falls in between.
+    let (mut watch, _poke) = Watch::start(reader.path(), Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
+    let mut version = 0;
+    loop {
+        let found = look()?;
+        if found.is_some() || until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(found);
+        }
+        watch.wait_until(until, || {
+            reader
+                .data_version()
+                .map_or(true, |v| std::mem::replace(&mut version, v) != v)
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use crate::store::{EVERYBODY, NewInbox, Writer};
 const TITLE: usize = 80;
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = super::JSON_MAIL)]
 pub(super) struct Args {
     /// An agent's name, human, or all
     to: String,
@@ -41,11 +42,13 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     let writer = file.writer()?;
     let from_agent = args.speaker.name();
     let payload = text_or_stdin(args.text)?;
-    let title = args
-        .title
-        .unwrap_or_else(|| payload.lines().next().unwrap_or_default().chars().take(TITLE).collect());
+    let title = args.title.unwrap_or_else(|| title_of(&payload));
     let mut rows = Vec::new();
-    for to_inbox in recipients(&writer, &args.to, &from_agent, args.new)? {
+    let to = match recipients(&writer, &args.to, &from_agent) {
+        Err(e) if e.code() == Code::NotFound && args.new && args.to != EVERYBODY => vec![args.to],
+        known => known?,
+    };
+    for to_inbox in to {
         let new = NewInbox {
             correlation_id: args.correlation.clone(),
             message_type: args.message_type.clone(),
@@ -64,16 +67,19 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     Ok(())
 }
 
-fn recipients(writer: &Writer, to: &str, from: &str, new: bool) -> Result<Vec<String>> {
-    match writer.recipients(to, from) {
-        Ok(names) => Ok(names),
-        Err(e) if e.code() == Code::NotFound && to != EVERYBODY => {
-            if new {
-                return Ok(vec![to.to_owned()]);
-            }
-            let message = format!("{}; --new sends all the same", output::safe(e.message()));
-            Err(Error::new(Code::NotFound, message).into())
-        }
-        Err(e) => Err(e.into()),
-    }
+/// The inboxes that mail to `to` goes to. An unknown name is refused, saying how to send
+/// all the same.
+pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error::Result<Vec<String>> {
+    writer.recipients(to, from).map_err(|e| match e.code() {
+        Code::NotFound if to != EVERYBODY => Error::new(
+            e.code(),
+            format!("{} (send --new makes the inbox)", output::safe(e.message())),
+        ),
+        _ => e,
+    })
+}
+
+/// The title of mail that was given none.
+pub(super) fn title_of(payload: &str) -> String {
+    payload.lines().next().unwrap_or_default().chars().take(TITLE).collect()
 }

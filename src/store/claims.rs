@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::inbox::{EVERYBODY, InboxRow};
-use super::open::Writer;
+use super::open::{Reader, Writer};
 use super::receipts::{Reading, Receipt};
 use crate::error::{Code, Error, Result};
 
@@ -33,6 +33,24 @@ pub struct Claim<'a> {
     pub limit: usize,
 }
 
+/// What can be claimed: `?1` inbox, `?2` sender, `?3` now.
+const FREE: &str = "to_inbox = ?1 AND status = 'unread' AND (?2 IS NULL OR from_agent = ?2) \
+     AND (expires_at IS NULL OR expires_at > ?3) AND coalesce(claim_expires_at, 0) <= ?3";
+
+impl Reader {
+    /// Whether [`Writer::claim`] would find something.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn has_free_mail(&self, claim: Claim<'_>, now: i64) -> Result<bool> {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM inbox_messages WHERE {FREE})");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row(params![claim.inbox, claim.from, now], |row| row.get(0))?)
+    }
+}
+
 impl Writer {
     /// Takes the oldest unread mail nobody works on. Each piece counts as seen by the one
     /// who takes it. Oldest first; empty if there is none.
@@ -42,11 +60,8 @@ impl Writer {
     pub fn claim(&self, claim: Claim<'_>, owner: Reading<'_>) -> Result<Vec<InboxRow>> {
         let until = end_of(claim.lease, owner.now)?;
         self.atomically(|| {
-            let mut statement = self.conn.prepare_cached(
-                "SELECT n FROM inbox_messages WHERE to_inbox = ?1 AND status = 'unread' \
-                 AND (?2 IS NULL OR from_agent = ?2) AND (expires_at IS NULL OR expires_at > ?3) \
-                 AND coalesce(claim_expires_at, 0) <= ?3 ORDER BY n LIMIT ?4",
-            )?;
+            let sql = format!("SELECT n FROM inbox_messages WHERE {FREE} ORDER BY n LIMIT ?4");
+            let mut statement = self.conn.prepare_cached(&sql)?;
             let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
             let found = statement.query_map(params![claim.inbox, claim.from, owner.now, limit], |row| row.get(0))?;
             let mut taken = Vec::new();
@@ -192,7 +207,7 @@ fn end_of(lease: Duration, now: i64) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NetworkFs, NewInbox, Reader};
+    use super::super::{NetworkFs, NewInbox};
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(60);

@@ -87,6 +87,15 @@ impl InboxRow {
         mail
     }
 
+    /// What it is about, in one line: its title, or its text if it has none.
+    pub fn subject(&self) -> &str {
+        if self.title.is_empty() {
+            &self.payload
+        } else {
+            &self.title
+        }
+    }
+
     /// What binds it to its answers: its correlation, or its own id if it has none.
     pub fn correlation(&self) -> &str {
         if self.correlation_id.is_empty() {
@@ -226,6 +235,18 @@ pub struct MailboxRow {
     pub newest_at: i64,
 }
 
+/// A new `message_id`, for mail that has to be known before it is sent.
+///
+/// # Errors
+/// [`Code::Internal`] if the system has no random numbers.
+pub fn message_id() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| Error::new(Code::Internal, format!("cannot get random numbers: {e}")))?;
+    Ok(random
+        .iter()
+        .fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}")))
+}
+
 impl Reader {
     /// The mail that `filter` describes, newest first.
     ///
@@ -328,13 +349,13 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The first answer to `question` that is not from whoever asked.
+    /// The first answer to `question`: mail in its correlation to whoever asked.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn answer_to(&self, question: &InboxRow) -> Result<Option<InboxRow>> {
         let since = self.correspondence(question.correlation(), question.n)?;
-        Ok(since.into_iter().find(|mail| mail.from_agent != question.from_agent))
+        Ok(since.into_iter().find(|mail| mail.to_inbox == question.from_agent))
     }
 
     pub(super) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {

@@ -35,7 +35,7 @@ pub use beside::{Record, Token};
 pub use cells::Rejected;
 pub use changes::{Change, LogPage, Op, Pos, Row};
 pub use claims::{Claim, MAX_LEASE};
-pub use inbox::{EVERYBODY, InboxFilter, InboxRow, MailboxRow, NewInbox};
+pub use inbox::{EVERYBODY, InboxFilter, InboxRow, MailboxRow, NewInbox, message_id};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use open::{Identity, NetworkFs, Reader, Writer};
 pub use receipts::{Reading, Receipt, ReceiptRow, Trace};
