@@ -13,6 +13,7 @@ mod ask;
 mod client;
 mod completions;
 mod inbox;
+mod mcp;
 mod open;
 mod output;
 mod path;
@@ -147,6 +148,8 @@ enum Command {
     Trace(trace::Args),
     /// Follow a thread, or everything, in the terminal
     Tail(tail::Args),
+    /// Be an MCP server on stdio, for an agent's tool
+    Mcp(mcp::Args),
     /// Print a shell's completions
     Completions(completions::Args),
 }
@@ -206,6 +209,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Agents(args) => agents::run(&file, &args),
         Command::Trace(args) => trace::run(&file, &args),
         Command::Tail(args) => tail::run(&file, &args),
+        Command::Mcp(args) => mcp::run(&file, &args),
         Command::Completions(args) => completions::run(&args),
     }
 }

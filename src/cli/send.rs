@@ -43,21 +43,21 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     let from_agent = args.speaker.name();
     let payload = text_or_stdin(args.text)?;
     let title = args.title.unwrap_or_else(|| title_of(&payload));
-    let mut rows = Vec::new();
     let to = match recipients(&writer, &args.to, &from_agent) {
         Err(e) if e.code() == Code::NotFound && args.new && args.to != EVERYBODY => vec![args.to],
         known => known?,
     };
-    for to_inbox in to {
-        let new = NewInbox {
+    let mail: Vec<_> = to
+        .into_iter()
+        .map(|to_inbox| NewInbox {
             correlation_id: args.correlation.clone(),
             message_type: args.message_type.clone(),
             title: Some(title.clone()),
             priority: args.priority.clone(),
             ..NewInbox::new(from_agent.clone(), to_inbox, payload.clone())
-        };
-        rows.push(writer.send(&new)?.into_row());
-    }
+        })
+        .collect();
+    let rows = writer.send_all(&mail)?;
     if args.json {
         return output::json(&rows);
     }

@@ -207,7 +207,7 @@ pub struct InboxFilter {
     pub inbox: Option<String>,
     /// Who asks; the owner of the mailbox if absent.
     pub reader: Option<String>,
-    /// Only mail in this state. `unread` leaves out what somebody else works on, and what
+    /// Only mail in this state; if absent, all that is not deleted. `unread` leaves out what somebody else works on, and what
     /// was sent to `all` and the reader has seen.
     pub status: Option<String>,
     /// Only mail from this sender.
@@ -261,7 +261,7 @@ impl Reader {
         };
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE {mailbox} \
-             AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR from_agent = ?4) \
+             AND (CASE WHEN ?3 IS NULL THEN status <> 'deleted' ELSE status = ?3 END) AND (?4 IS NULL OR from_agent = ?4) \
              AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
              AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7) \
              AND (?3 IS NOT 'unread' OR to_inbox <> ?2 OR NOT EXISTS (SELECT 1 FROM receipts r \
@@ -409,6 +409,14 @@ impl Writer {
         self.inbox_row(self.conn.last_insert_rowid())?
             .map(Written::Created)
             .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+    }
+
+    /// Sends several, all or none.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub fn send_all(&self, mail: &[NewInbox]) -> Result<Vec<InboxRow>> {
+        self.atomically(|| mail.iter().map(|new| Ok(self.send(new)?.into_row())).collect())
     }
 
     /// Sends `answer` (see [`NewInbox::answer`]) and, if the question was the sender's to
