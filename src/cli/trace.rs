@@ -9,7 +9,7 @@ use crate::store::{InboxRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document. Of mail:\n  \
-    {type: \"mail\", mail, receipts: [{message_id, reader, state, via, created_at}], \n   \
+    {type: \"mail\", mail, receipts: [{message_id, reader, state, via, created_at}],\n   \
     answers: [mail], known, last_read_at}\n\
     Of a message in a thread:\n  \
     {type: \"message\", message, subscribers: [{instance_id, subscribed_at, last_ack_seq}]}\n\
