@@ -12,6 +12,7 @@ mod agents;
 mod ask;
 mod client;
 mod completions;
+mod demo;
 mod inbox;
 mod mcp;
 mod open;
@@ -116,6 +117,8 @@ impl Speaker {
 enum Command {
     /// Run the hub and its page on localhost
     Serve(Box<serve::Args>),
+    /// See it at work: a throw-away hub with made-up agents
+    Demo(demo::Args),
     /// Open the dashboard in the browser
     Open(open::Args),
     /// Show how hub and file are
@@ -193,6 +196,7 @@ pub fn run(cli: Cli) -> Result<()> {
     let Cli { file, command } = cli;
     match command {
         Command::Serve(args) => serve::run(&file, *args),
+        Command::Demo(args) => demo::run(&args),
         Command::Open(args) => open::run(&file, &args),
         Command::Status(args) => status::run(&file, &args),
         Command::Path(args) => path::run(&file, &args),

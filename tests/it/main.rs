@@ -9,6 +9,8 @@ mod claims;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod mcp;
 #[cfg(test)]
 mod states;
