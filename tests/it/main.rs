@@ -13,4 +13,6 @@ mod demo;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
+mod snippets;
+#[cfg(test)]
 mod states;
