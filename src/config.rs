@@ -113,17 +113,22 @@ const SESSION_VARIABLES: &[(&str, &str)] = &[
 /// Who is speaking: `given` (from `--from` or `--as`), `AGENTHUB_AGENT`, the session of the
 /// agent's tool around this process, or the human.
 pub fn identity(given: Option<&str>) -> String {
+    declared_identity(given).unwrap_or_else(|| HUMAN.to_owned())
+}
+
+/// As [`identity`], but `None` if nobody has said who is speaking.
+pub fn declared_identity(given: Option<&str>) -> Option<String> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(name) = given.map(str::to_owned).or_else(|| variable("AGENTHUB_AGENT")) {
-        return name;
+        return Some(name);
     }
     for (name, tool) in SESSION_VARIABLES {
         if let Some(session) = variable(name) {
             let short: String = session.chars().take(8).collect();
-            return format!("{tool}-{short}");
+            return Some(format!("{tool}-{short}"));
         }
     }
-    HUMAN.to_owned()
+    None
 }
 
 /// The `from_type` of somebody with this name.

@@ -5,7 +5,7 @@
 //! line. `ARCHITECTURE.md` describes one row's way through the house.
 //!
 //! The modules, each built on those before it alone:
-//! [`error`], [`event`] ← [`config`] ← [`store`] ← [`watch`] ← [`hub`] ← [`server`] ← [`cli`].
+//! [`error`], [`event`] ← [`config`] ← [`store`] ← [`watch`] ← [`hub`] ← [`server`], [`mcp`] ← [`cli`].
 //!
 //! # Names in the seed, names here
 //!
@@ -49,6 +49,7 @@ pub mod store;
 pub mod watch;
 
 pub mod hub;
+pub mod mcp;
 pub mod server;
 
 pub mod cli;

@@ -7,7 +7,7 @@
 //! 1. inotify (through `notify`) reports writes to the `-wal` in the file's folder. The
 //!    event fires before the commit is visible, so a look that follows it may come too
 //!    early: after every event the looks are repeated, at once at first and then at
-//!    doubling distances up to 20 ms (`Pace`).
+//!    doubling distances up to 20 ms, for half a second (`Pace`).
 //! 2. Where such events do not come (macOS reports nothing until a file is closed; some
 //!    containers report nothing at all) `data_version` is polled every 5 ms while anyone
 //!    listens.
@@ -29,14 +29,19 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
+use crate::event::POLL_INTERVAL;
+use crate::store::Reader;
 
 /// How long looks follow each other without a pause after an event: the usual time between
 /// the event and the moment the commit is visible.
 const SPIN: Duration = Duration::from_micros(30);
 /// The first pause between looks after that; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
-/// The last pause between looks; then the timer takes over.
+/// The longest pause between looks after an event.
 const LAST_PAUSE: Duration = Duration::from_millis(20);
+/// How long after an event looks go on: a commit that waits for a slow disk becomes visible
+/// without another event.
+const TRAIL: Duration = Duration::from_millis(500);
 /// Time between two looks at `data_version` where events do not come.
 const POLL: Duration = Duration::from_millis(5);
 /// Rows found by the timer alone, in a row, before events are no longer trusted.
@@ -123,11 +128,11 @@ impl Pace {
         if now.duration_since(event) < SPIN {
             return Some(Duration::ZERO);
         }
-        if pause > LAST_PAUSE {
+        if now.duration_since(event) > TRAIL {
             self.after = None;
             return None;
         }
-        self.after = Some((event, pause * 2));
+        self.after = Some((event, (pause * 2).min(LAST_PAUSE)));
         Some(pause)
     }
 }
@@ -228,8 +233,8 @@ impl Watch {
     }
 
     /// Waits as [`Watch::wait`] does, but not beyond `until`.
-    pub fn wait_until(&mut self, until: Instant, moved: impl FnMut() -> bool) -> Wake {
-        self.next_timer = self.next_timer.min(until);
+    fn wait_until(&mut self, until: Option<Instant>, moved: impl FnMut() -> bool) -> Wake {
+        self.next_timer = until.map_or(self.next_timer, |until| self.next_timer.min(until));
         self.wait(moved)
     }
 
@@ -264,6 +269,33 @@ impl Watch {
         }
         self.pace.event(Instant::now());
         wake
+    }
+}
+
+/// Looks until `look` finds something, at the moments at which a hub would look; `None` if
+/// `patience` ends first. Without patience it never does. Looks at least once. Blocks.
+///
+/// # Errors
+/// What `look` returns.
+pub fn look_until<T>(
+    reader: &Reader,
+    patience: Option<Duration>,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let until = patience.and_then(|patience| Instant::now().checked_add(patience));
+    // Watching begins before the first look, so that nothing falls in between.
+    let (mut watch, _poke) = Watch::start(reader.path(), Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
+    let mut version = 0;
+    loop {
+        let found = look()?;
+        if found.is_some() || until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(found);
+        }
+        watch.wait_until(until, || {
+            reader
+                .data_version()
+                .map_or(true, |v| std::mem::replace(&mut version, v) != v)
+        });
     }
 }
 
@@ -315,7 +347,7 @@ mod tests {
             now += pause;
             looks += 1;
         }
-        assert_eq!(looks, 10);
-        assert!(now - start > Duration::from_millis(15) && now - start < Duration::from_millis(50));
+        assert!((30..40).contains(&looks), "{looks}");
+        assert!(now - start > TRAIL && now - start <= TRAIL + 2 * LAST_PAUSE);
     }
 }

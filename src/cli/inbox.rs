@@ -1,24 +1,23 @@
-//! `agenthub inbox`: lists a mailbox, or waits until something is in it.
+//! `agenthub inbox`: lists a mailbox, waits until something is in it, or takes from it.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{File, output};
+use super::{File, VIA, output};
 use crate::config::{self, HUMAN};
 use crate::error::{Code, Error};
-use crate::event::{POLL_INTERVAL, now_ms};
-use crate::store::{InboxFilter, InboxRow, Reader};
-use crate::watch::{Mode, Watch};
+use crate::event::now_ms;
+use crate::store::{Claim, InboxFilter, InboxRow, Reader, Reading};
+use crate::watch;
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = super::JSON_INBOX)]
 pub(super) struct Args {
     /// Whose mail [default: whoever is speaking]
     name: Option<String>,
-    /// Speak as this agent
-    #[arg(long = "as", visible_alias = "from-me", value_name = "NAME")]
+    /// Read as this agent [default: $AGENTHUB_AGENT, the agent tool's session, or NAME]
+    #[arg(long = "as", value_name = "NAME")]
     speaker: Option<String>,
     /// Only mail nobody has read, and that nobody else works on
     #[arg(long)]
@@ -26,70 +25,105 @@ pub(super) struct Args {
     /// Only mail from this sender
     #[arg(long, value_name = "NAME")]
     from: Option<String>,
-    /// Rows at most
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    limit: u16,
+    /// Rows at most [default: 50, with --claim 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    limit: Option<u16>,
     /// Wait up to this many seconds for unread mail; exit 124 if none comes
-    #[arg(long, value_name = "SECS")]
-    wait: Option<f64>,
-    /// Print the rows: one document, or with --wait JSON Lines
+    #[arg(long, value_name = "SECS", value_parser = super::seconds)]
+    wait: Option<Duration>,
+    /// Take the oldest unread mail: nobody else gets it until the lease ends
+    #[arg(long)]
+    claim: bool,
+    /// Seconds the claim lasts
+    #[arg(long, value_name = "SECS", default_value = "300", requires = "claim", value_parser = super::seconds)]
+    lease: Duration,
+    /// Print the rows
     #[arg(long)]
     json: bool,
 }
 
+/// Rows of a listing unless more or fewer are asked for.
+const LIMIT: u16 = 50;
+
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
+    let speaker = config::declared_identity(args.speaker.as_deref());
     let name = args
         .name
         .clone()
-        .unwrap_or_else(|| config::identity(args.speaker.as_deref()));
+        .or_else(|| speaker.clone())
+        .unwrap_or_else(|| HUMAN.to_owned());
+    let me = speaker.unwrap_or_else(|| name.clone());
     let reader = file.reader()?;
-    if name != HUMAN && !reader.knows_agent(&name)? {
+    if me != HUMAN && !reader.knows_agent(&me)? {
         // Whoever reads can be written to from now on.
-        file.writer()?.meet_agent(&name)?;
+        file.writer()?.meet_agent(&me)?;
     }
-    let filter = || InboxFilter {
-        inbox: Some(name.clone()),
-        status: (args.unread || args.wait.is_some()).then(|| "unread".to_owned()),
-        from: args.from.clone(),
-        now: now_ms(),
-        limit: usize::from(args.limit),
-        ..InboxFilter::default()
-    };
-    let mail = match args.wait {
-        None => reader.inbox(&filter())?,
-        Some(seconds) => {
-            let wait = Duration::try_from_secs_f64(seconds)
-                .map_err(|_| Error::new(Code::Usage, "--wait takes a number of seconds, 0 or more"))?;
-            wait_for(&reader, wait, || Ok(reader.inbox(&filter())?))?
+    let look = |limit: usize| list(&reader, args, &name, &me, limit);
+    let mail = if args.claim {
+        take(file, args, &name, &me, &reader)?
+    } else {
+        let limit = usize::from(args.limit.unwrap_or(LIMIT));
+        match args.wait {
+            None => look(limit)?,
+            Some(_) => {
+                let found = watch::look_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
+                let mut mail = found.ok_or_else(|| in_vain(args))?;
+                mail.reverse();
+                mail
+            }
         }
     };
     print(&mail, args)
 }
 
-/// Looks until there is something, at the same moments at which a hub would look.
-fn wait_for(reader: &Reader, wait: Duration, mut list: impl FnMut() -> Result<Vec<InboxRow>>) -> Result<Vec<InboxRow>> {
-    let until = Instant::now() + wait;
-    // Watching begins before the first look, so that nothing falls in between.
-    let (mut watch, _poke) = Watch::start(reader.path(), Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
-    let mut version = 0;
-    loop {
-        let mail = list()?;
-        if !mail.is_empty() {
-            return Ok(mail);
-        }
-        if Instant::now() >= until {
-            return Err(Error::new(
-                Code::WaitedInVain,
-                format!("no mail came within {} s", wait.as_secs_f64()),
-            )
-            .into());
-        }
-        watch.wait_until(until, || {
-            reader
-                .data_version()
-                .map_or(true, |v| std::mem::replace(&mut version, v) != v)
-        });
+fn list(reader: &Reader, args: &Args, name: &str, me: &str, limit: usize) -> crate::error::Result<Vec<InboxRow>> {
+    let unread = args.unread || args.claim || args.wait.is_some();
+    reader.inbox(&InboxFilter {
+        inbox: Some(name.to_owned()),
+        reader: Some(me.to_owned()),
+        status: unread.then(|| "unread".to_owned()),
+        from: args.from.clone(),
+        now: now_ms(),
+        limit,
+        ..InboxFilter::default()
+    })
+}
+
+/// Takes mail, waiting for it if that is asked for.
+fn take(file: &File, args: &Args, name: &str, me: &str, reader: &Reader) -> Result<Vec<InboxRow>> {
+    let writer = file.writer()?;
+    let claim = Claim {
+        inbox: name,
+        from: args.from.as_deref(),
+        lease: args.lease,
+        limit: usize::from(args.limit.unwrap_or(1)),
+    };
+    let take = || {
+        let owner = Reading {
+            reader: me,
+            via: VIA,
+            now: now_ms(),
+        };
+        writer.claim(claim, owner)
+    };
+    if args.wait.is_none() {
+        return Ok(take()?);
     }
+    // Those who wait in vain do not take the lock.
+    let found = watch::look_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
+        true => Ok(some(take()?)),
+        false => Ok(None),
+    })?;
+    found.ok_or_else(|| in_vain(args).into())
+}
+
+fn some(mail: Vec<InboxRow>) -> Option<Vec<InboxRow>> {
+    Some(mail).filter(|mail| !mail.is_empty())
+}
+
+fn in_vain(args: &Args) -> Error {
+    let seconds = args.wait.unwrap_or_default().as_secs_f64();
+    Error::new(Code::WaitedInVain, format!("no mail came within {seconds} s"))
 }
 
 fn print(mail: &[InboxRow], args: &Args) -> Result<()> {
@@ -100,20 +134,21 @@ fn print(mail: &[InboxRow], args: &Args) -> Result<()> {
         return output::json(&mail);
     }
     if mail.is_empty() {
-        return output::line("no mail");
+        return output::note("no mail");
     }
+    let now = now_ms();
     let rows: Vec<_> = mail
         .iter()
         .map(|m| {
             [
-                output::short(&m.message_id, 40),
+                format!("#{}", m.n),
                 output::time(m.created_at),
                 output::short(&m.from_agent, 24),
-                output::short(&m.status, 10),
+                output::mail_state(m, now),
                 output::short(&m.priority, 8),
-                output::short(if m.title.is_empty() { &m.payload } else { &m.title }, 60),
+                output::short(m.subject(), 60),
             ]
         })
         .collect();
-    output::table(["ID", "WHEN", "FROM", "STATUS", "PRIORITY", "TITLE"], &rows)
+    output::table(["MAIL", "WHEN", "FROM", "STATUS", "PRIORITY", "TITLE"], &rows)
 }

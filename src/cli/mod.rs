@@ -7,26 +7,39 @@
 //! stdout is data, stderr is talk. `--json` prints one JSON document, or JSON Lines where
 //! rows keep coming. Exit codes are those of [`crate::error`]'s table.
 
+mod ack;
+mod agents;
+mod ask;
 mod client;
+mod completions;
+mod demo;
 mod inbox;
+mod mcp;
 mod open;
 mod output;
 mod path;
 mod post;
+mod read;
+mod reply;
 mod schema;
 mod send;
 mod serve;
 mod status;
 mod tail;
+mod threads;
 mod token;
+mod trace;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::store::{NetworkFs, Reader, Store, Writer};
+
+pub use output::wants_colour;
 
 /// The local hub for AI agents: one binary, one SQLite file, one page.
 #[derive(Debug, Parser)]
@@ -104,6 +117,8 @@ impl Speaker {
 enum Command {
     /// Run the hub and its page on localhost
     Serve(Box<serve::Args>),
+    /// See it at work: a throw-away hub with made-up agents
+    Demo(demo::Args),
     /// Open the dashboard in the browser
     Open(open::Args),
     /// Show how hub and file are
@@ -118,10 +133,59 @@ enum Command {
     Post(post::Args),
     /// Send mail to an agent, to human, or to all
     Send(send::Args),
-    /// List mail, or wait for it
+    /// List mail, wait for it, or take it to work on
     Inbox(inbox::Args),
+    /// Show mail in full and mark it read
+    Read(read::Args),
+    /// Mark mail as dealt with
+    Ack(ack::Args),
+    /// Answer mail
+    Reply(reply::Args),
+    /// Ask an agent or the human, and print the answer
+    Ask(ask::Args),
+    /// List threads
+    Threads(threads::Args),
+    /// List agents
+    Agents(agents::Args),
+    /// Show where a message is and who has seen it
+    Trace(trace::Args),
     /// Follow a thread, or everything, in the terminal
     Tail(tail::Args),
+    /// Be an MCP server on stdio, for an agent's tool
+    Mcp(mcp::Args),
+    /// Print a shell's completions
+    Completions(completions::Args),
+}
+
+/// By which way receipts written here came.
+const VIA: &str = "cli";
+
+/// What `--json` prints of mail, for the help of each command that does.
+macro_rules! mail_row {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "\n  {n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload,\n   \
+            priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at}\n\
+            n is the number that tables show. Times are Unix milliseconds, or null. Text that is not there\n\
+            is \"\"."
+        )
+    };
+}
+const JSON_MAIL: &str = mail_row!("--json prints an array of rows:");
+const JSON_MAIL_ONE: &str = mail_row!("--json prints one row:");
+const JSON_INBOX: &str = mail_row!(
+    "--json prints an array of rows, newest first; with --claim oldest first; with --wait JSON Lines,\n\
+    a row each, oldest first. A row:"
+);
+
+/// A number of seconds from 0 up to a year.
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|s: f64| Duration::try_from_secs_f64(s).ok())
+        .filter(|duration| *duration <= Duration::from_secs(366 * 86_400))
+        .ok_or_else(|| "a number of seconds, 0 or more, such as 0.5".to_owned())
 }
 
 /// Runs what was typed.
@@ -132,6 +196,7 @@ pub fn run(cli: Cli) -> Result<()> {
     let Cli { file, command } = cli;
     match command {
         Command::Serve(args) => serve::run(&file, *args),
+        Command::Demo(args) => demo::run(&args),
         Command::Open(args) => open::run(&file, &args),
         Command::Status(args) => status::run(&file, &args),
         Command::Path(args) => path::run(&file, &args),
@@ -140,7 +205,16 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Post(args) => post::run(&file, args),
         Command::Send(args) => send::run(&file, args),
         Command::Inbox(args) => inbox::run(&file, &args),
+        Command::Read(args) => read::run(&file, &args),
+        Command::Ack(args) => ack::run(&file, &args),
+        Command::Reply(args) => reply::run(&file, args),
+        Command::Ask(args) => ask::run(&file, args),
+        Command::Threads(args) => threads::run(&file, &args),
+        Command::Agents(args) => agents::run(&file, &args),
+        Command::Trace(args) => trace::run(&file, &args),
         Command::Tail(args) => tail::run(&file, &args),
+        Command::Mcp(args) => mcp::run(&file, &args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::Token;
 pub(super) struct Args {
     /// Print {"url":…} instead of opening it
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {

@@ -11,6 +11,8 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::store::InboxRow;
+
 /// Prints a line. Ends the process quietly, through the error, when nobody reads any more.
 pub(super) fn line(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
@@ -18,6 +20,34 @@ pub(super) fn line(text: &str) -> Result<()> {
     // Whoever follows along wants it now.
     out.flush()?;
     Ok(())
+}
+
+/// Says something on stderr that is no data.
+pub(super) fn note(text: &str) -> Result<()> {
+    writeln!(io::stderr(), "{text}")?;
+    Ok(())
+}
+
+/// The text in bold, where people read it and have not asked for none of that.
+pub(super) fn strong(text: &str) -> String {
+    if io::stdout().is_terminal() && wants_colour() {
+        format!("\u{1b}[1m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Whether the person has not switched colours off (`NO_COLOR`, <https://no-color.org>).
+pub fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// In one word or a few, how mail stands.
+pub(super) fn mail_state(mail: &InboxRow, now: i64) -> String {
+    match mail.holder(now) {
+        Some(holder) => format!("claimed by {}", short(holder, 24)),
+        None => short(&mail.status, 10),
+    }
 }
 
 /// Prints one JSON document: for people with line breaks, for pipes without.
@@ -58,7 +88,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
         }
         text.trim_end().to_owned()
     };
-    line(&render(headings))?;
+    line(&strong(&render(headings)))?;
     for row in rows {
         line(&render(std::array::from_fn(|i| row[i].as_str())))?;
     }

@@ -132,13 +132,14 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         .into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(file, args));
+    let outcome = runtime.block_on(serve(file, args, std::future::pending()));
     // What is left after the server's own time for shutting down is cut off.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }
 
-async fn serve(file: &File, args: Args) -> Result<()> {
+/// Serves until `end`, or until this process is told to stop.
+pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>) -> Result<()> {
     let path = file.path()?;
     if let Some(other) = client::running(&path).await {
         let token = Token::of(&path)?;
@@ -183,6 +184,7 @@ async fn serve(file: &File, args: Args) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = end => {}
         }
         tracing::info!("going down");
     };

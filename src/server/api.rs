@@ -65,7 +65,8 @@ pub(super) fn refusal(error: &Error) -> Response {
     )
 }
 
-fn ok(body: &impl Serialize) -> Response {
+/// A thing as an answer.
+pub(super) fn ok(body: &impl Serialize) -> Response {
     answer(StatusCode::OK, body)
 }
 
@@ -106,13 +107,9 @@ impl Call {
         self.get(name).filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
-    fn json<T: for<'a> Deserialize<'a>>(&self) -> Result<T> {
+    pub(super) fn json<T: for<'a> Deserialize<'a>>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|e| Error::new(Code::Invalid, format!("cannot read the body: {e}")))
     }
-}
-
-fn not_found(what: &str, id: &str) -> Error {
-    Error::new(Code::NotFound, format!("there is no {what} {id:?}"))
 }
 
 /// `GET /healthz`: the hub is alive, and which run of it. Says nothing about the file.
@@ -177,8 +174,11 @@ pub(super) async fn threads(call: Call) -> Result<Response> {
 /// `GET /api/threads/{id}`.
 pub(super) async fn thread(call: Call) -> Result<Response> {
     let id = call.id().to_owned();
-    let thread = call.server.hub().read(move |reader| reader.thread(&id)).await?;
-    Ok(ok(&thread.ok_or_else(|| not_found("thread", call.id()))?))
+    Ok(ok(&call
+        .server
+        .hub()
+        .read(move |reader| reader.demand_thread(&id))
+        .await?))
 }
 
 /// `GET /api/threads/{id}/messages?from_seq&before_seq&limit`: after `from_seq`, or the
@@ -255,6 +255,7 @@ pub(super) async fn inbox(call: Call) -> Result<Response> {
     let limit = call.limit()?;
     let filter = InboxFilter {
         inbox: call.text("inbox"),
+        reader: None,
         status: call.text("status"),
         from: call.text("from"),
         before: call.number("before")?,
@@ -306,13 +307,6 @@ pub(super) async fn send(call: Call) -> Result<Response> {
         .write(move |writer| writer.send(&new))
         .await
         .map(written)
-}
-
-/// `GET /api/inbox/{id}`: by `id` or `message_id`.
-pub(super) async fn mail(call: Call) -> Result<Response> {
-    let id = call.id().to_owned();
-    let mail = call.server.hub().read(move |reader| reader.mail(&id)).await?;
-    Ok(ok(&mail.ok_or_else(|| not_found("mail", call.id()))?))
 }
 
 /// `GET /api/agents`: the last active first.

@@ -19,6 +19,7 @@ mod dashboard;
 mod handshake;
 mod metered;
 mod routes;
+mod states;
 mod ws;
 
 use std::convert::Infallible;

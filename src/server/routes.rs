@@ -19,7 +19,7 @@ use warp::path::FullPath;
 use warp::reply::Response;
 
 use super::auth::Secrecy;
-use super::{Server, api, dashboard, handshake};
+use super::{Server, api, dashboard, handshake, states};
 use crate::error::{Code, Error, Result};
 
 /// One request on its way to a route's business.
@@ -89,12 +89,15 @@ routes! {
     GET "/api/status" Token => api::status,
     GET "/api/threads" Token => api::threads,
     GET "/api/threads/{id}" Token => api::thread,
+    PATCH "/api/threads/{id}" Token => states::thread,
     GET "/api/threads/{id}/messages" Token => api::messages,
     POST "/api/threads/{id}/messages" Token => api::post_message,
     GET "/api/inboxes" Token => api::mailboxes,
     GET "/api/inbox" Token => api::inbox,
     POST "/api/inbox" Token => api::send,
-    GET "/api/inbox/{id}" Token => api::mail,
+    GET "/api/inbox/{id}" Token => states::receipts,
+    PATCH "/api/inbox/{id}" Token => states::mail,
+    POST "/api/inbox/{id}/claim" Token => states::claim,
     GET "/api/agents" Token => api::agents,
     GET "/api/telemetry" Token => api::telemetry,
     GET "/api/tasks" Token => api::tasks,

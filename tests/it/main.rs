@@ -30,3 +30,14 @@ mod storm;
 mod streams;
 #[cfg(test)]
 mod wire;
+mod claims;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod mcp;
+#[cfg(test)]
+mod snippets;
+#[cfg(test)]
+mod states;

@@ -1,0 +1,47 @@
+//! `agenthub ack`: this mail is dealt with.
+
+use anyhow::Result;
+
+use super::{File, Speaker, VIA, output};
+use crate::event::now_ms;
+use crate::store::Reading;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::JSON_MAIL)]
+pub(super) struct Args {
+    /// Numbers or ids, as inbox shows them
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    speaker: Speaker,
+    /// Print the rows
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(file: &File, args: &Args) -> Result<()> {
+    let (reader, writer) = (args.speaker.name(), file.writer()?);
+    let mut rows = Vec::new();
+    let mut failed = None;
+    // One that cannot be acknowledged does not stand in the way of the others.
+    for id in &args.ids {
+        let reading = Reading {
+            reader: &reader,
+            via: VIA,
+            now: now_ms(),
+        };
+        match writer.ack_mail(id, reading) {
+            Ok(mail) => rows.push(mail),
+            Err(e) => failed = failed.or(Some(e)),
+        }
+    }
+    if args.json {
+        output::json(&rows)?;
+    } else {
+        for mail in &rows {
+            let title = output::short(mail.subject(), 60);
+            output::line(format!("#{} acked  {title}", mail.n).trim_end())?;
+        }
+    }
+    failed.map_or(Ok(()), |e| Err(e.into()))
+}

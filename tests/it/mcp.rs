@@ -1,0 +1,290 @@
+//! `agenthub mcp`: driven by the official clients, and by one that sends nonsense.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::support::TestHub;
+use crate::support::hub::AGENTHUB;
+use crate::support::wait::{PATIENCE, within};
+use crate::support::writer::{self, Process};
+
+/// A client's program beside this file.
+pub(crate) fn client(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/clients")
+        .join(name)
+}
+
+#[track_caller]
+fn drive(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+#[test]
+fn the_official_python_client_drives_every_tool_in_both_eras() {
+    for (mode, revision) in [("legacy", "2025-11-25"), ("auto", "2026-07-28")] {
+        let hub = TestHub::asleep(&[]);
+        let mut command = writer::python();
+        command
+            .arg(client("mcp_tools.py"))
+            .arg(AGENTHUB)
+            .arg(hub.db())
+            .arg(mode);
+        assert_eq!(drive(command), revision);
+    }
+}
+
+#[test]
+fn the_official_typescript_client_drives_every_tool() {
+    let hub = TestHub::asleep(&[]);
+    // target/npm, beside the folder cargo gives to tests.
+    let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("npm");
+    let mut command = Command::new("node");
+    command
+        .arg(client("mcp_tools.cjs"))
+        .arg(AGENTHUB)
+        .arg(hub.db())
+        .arg(modules);
+    assert_eq!(drive(command), "agenthub");
+}
+
+/// The server's end of a session, by hand.
+struct Session {
+    server: Process,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Session {
+    #[track_caller]
+    fn start(hub: &TestHub, agent: Option<&str>) -> Self {
+        let mut command = hub.command(&["mcp"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(name) = agent {
+            command.env("AGENTHUB_AGENT", name);
+        }
+        let mut server = Process::start(command);
+        let input = server.0.stdin.take();
+        let output = BufReader::new(server.0.stdout.take().unwrap());
+        Self { server, input, output }
+    }
+
+    #[track_caller]
+    fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(line.as_bytes()).unwrap();
+        input.write_all(b"\n").unwrap();
+    }
+
+    #[track_caller]
+    fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
+    }
+
+    /// The answer to the request `id`; everything on the way has to be JSON-RPC.
+    #[track_caller]
+    fn answer(&mut self, id: i64) -> Value {
+        loop {
+            let said = self.hear();
+            assert_eq!(said["jsonrpc"], "2.0", "{said}");
+            if said["id"] == id {
+                return said;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn greet(&mut self, revision: &str) -> Value {
+        let params =
+            json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        self.say(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string());
+        let answer = self.answer(0);
+        self.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        answer["result"].clone()
+    }
+
+    #[track_caller]
+    fn call(&mut self, id: i64, tool: &str, arguments: Value) {
+        let params = json!({"name": tool, "arguments": arguments});
+        self.say(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
+    }
+}
+
+#[test]
+fn older_revisions_are_spoken_as_they_are_asked_for() {
+    let hub = TestHub::asleep(&[]);
+    for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let mut session = Session::start(&hub, Some("planner"));
+        let greeting = session.greet(revision);
+        assert_eq!(greeting["protocolVersion"], revision);
+        assert_eq!(greeting["serverInfo"]["name"], "agenthub");
+    }
+    // One nobody has heard of gets the newest that begins like this.
+    let mut session = Session::start(&hub, Some("planner"));
+    assert_eq!(session.greet("1999-01-01")["protocolVersion"], "2025-11-25");
+}
+
+#[test]
+fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    for nonsense in [
+        "",
+        "nonsense",
+        "{}",
+        "[]",
+        "null",
+        r#"{"jsonrpc":"2.0"}"#,
+        r#"{"jsonrpc":"2.0","id":{},"method":5}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}"#,
+        "\u{0}\u{1}",
+    ] {
+        session.say(nonsense);
+    }
+    session.say(&format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#,
+        "x".repeat(100_000)
+    ));
+    assert_eq!(session.answer(1)["error"]["code"], -32601);
+    for (id, arguments) in [
+        (2, json!({"to": 5, "text": "x"})),
+        (3, json!({"to": "human"})),
+        (4, json!({"to": "human", "text": "x", "as": "boss"})),
+        (5, json!({"to": "human", "text": "x".repeat(1_100_000)})),
+        (6, json!({"to": "human", "text": "x", "priority": "!"})),
+        (7, json!({"thread_id": "", "text": "x"})),
+    ] {
+        session.call(id, "send_message", arguments);
+        let answer = session.answer(id);
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        assert!(!answer["result"]["content"][0]["text"].as_str().unwrap().is_empty());
+    }
+    session.call(8, "check_inbox", json!({"limit": 200, "wait_seconds": 0}));
+    assert_eq!(session.answer(8)["result"]["structuredContent"]["mail"], json!([]));
+    session.call(9, "send_message", json!({"to": "human", "text": "still here"}));
+    assert_eq!(session.answer(9)["result"]["isError"], false);
+    assert_eq!(
+        hub.sql("SELECT from_agent, payload FROM inbox_messages"),
+        "planner|still here"
+    );
+}
+
+#[test]
+fn who_speaks_is_decided_by_the_environment() {
+    let hub = TestHub::asleep(&[]);
+    let refused = hub.command(&["mcp"]).env("AGENTHUB_AGENT", "human").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(refused.stdout.is_empty());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("the person") && said.lines().count() == 1, "{said}");
+    // Without a name it is one of its own, never the person's.
+    let mut session = Session::start(&hub, None);
+    session.greet("2025-11-25");
+    session.call(1, "send_message", json!({"to": "human", "text": "hello"}));
+    session.answer(1);
+    assert_eq!(
+        hub.sql("SELECT from_agent FROM inbox_messages"),
+        format!("agent-{}", std::process::id())
+    );
+    let mut command = hub.command(&["mcp"]);
+    command
+        .env("CLAUDE_CODE_SESSION_ID", "0123456789abcdef")
+        .stdin(Stdio::piped());
+    let mut session = Process::start(command);
+    within("the agent", || {
+        hub.sql("SELECT id FROM agents")
+            .contains("claude-01234567")
+            .then_some(())
+    });
+    drop(session.0.stdin.take());
+    assert!(session.0.wait().is_ok());
+}
+
+#[test]
+fn a_client_that_goes_ends_the_server_and_its_waits() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("w1"));
+    session.greet("2025-11-25");
+    session.call(
+        1,
+        "check_inbox",
+        json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
+    );
+    // The wait has begun once a later call is answered.
+    session.call(2, "list_agents", json!({}));
+    session.answer(2);
+    let gone = Instant::now();
+    drop(session.input.take());
+    let status = within("the server's end", || session.server.0.try_wait().unwrap());
+    assert!(
+        status.success() && gone.elapsed() < PATIENCE / 4,
+        "{status} after {:?}",
+        gone.elapsed()
+    );
+    // Nothing is taken on behalf of nobody.
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'jobs', 'x')");
+    assert_eq!(hub.sql("SELECT claimed_by IS NULL FROM inbox_messages"), "1");
+}
+
+#[test]
+fn a_call_that_is_cancelled_takes_nothing() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("w1"));
+    session.greet("2025-11-25");
+    session.call(
+        1,
+        "check_inbox",
+        json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
+    );
+    session.call(2, "list_agents", json!({}));
+    session.answer(2);
+    session.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+    session.call(3, "list_agents", json!({}));
+    session.answer(3);
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'jobs', 'x')");
+    session.call(
+        4,
+        "check_inbox",
+        json!({"wait_seconds": 10, "inbox": "jobs", "claim_seconds": 60}),
+    );
+    assert_eq!(session.answer(4)["result"]["structuredContent"]["mail"][0]["text"], "x");
+}
+
+#[test]
+fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    let name = |suffix: &str| hub.folder().join(format!("hub.db{suffix}"));
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::rename(name(suffix), name(&format!(".old{suffix}"))).unwrap();
+    }
+    session.call(1, "send_message", json!({"to": "human", "text": "into the new one"}));
+    assert_eq!(session.answer(1)["result"]["isError"], false);
+    assert_eq!(hub.sql("SELECT payload FROM inbox_messages"), "into the new one");
+
+    let bad = hub.folder().join("bad.db");
+    std::fs::write(&bad, "no database, but long enough to be looked at by SQLite").unwrap();
+    let refused = hub
+        .command(&["mcp"])
+        .env("AGENTHUB_AGENT", "a")
+        .env("AGENTHUB_DB", &bad)
+        .output()
+        .unwrap();
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(3), 0));
+    assert_eq!(String::from_utf8_lossy(&refused.stderr).lines().count(), 1);
+}

@@ -1,0 +1,129 @@
+//! The snippets people copy: each is taken out of `examples/README.md` and run as it stands.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use crate::support::TestHub;
+use crate::support::hub::AGENTHUB;
+use crate::support::wait::within;
+use crate::support::writer::python;
+
+/// Heading, language and text of every block of code.
+fn blocks(markdown: &str) -> Vec<(String, String, String)> {
+    let (mut heading, mut found, mut open) = (String::new(), Vec::new(), None);
+    for line in markdown.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => open = Some((language.to_owned(), String::new())),
+            (None, None) => {
+                if let Some(title) = line.strip_prefix("## ") {
+                    title.clone_into(&mut heading);
+                }
+            }
+            (Some(_), Some(_)) => {
+                let (language, text) = open.take().unwrap();
+                found.push((heading.clone(), language, text));
+            }
+            (Some((_, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The block as a command, with `agenthub` where it looks for it.
+fn command(hub: &TestHub, language: &str, text: &str) -> Command {
+    let bin = Path::new(AGENTHUB).parent().unwrap();
+    let file = hub
+        .folder()
+        .join(if language == "js" { "snippet.mjs" } else { "snippet" });
+    std::fs::write(&file, text).unwrap();
+    let mut command = match language {
+        "sh" => Command::new("sh"),
+        "python" => python(),
+        "js" => Command::new("node"),
+        // The block repeats a file that cargo builds.
+        "rust" => {
+            let mut command = Command::new(env!("CARGO"));
+            command
+                .current_dir(root())
+                .args(["run", "--quiet", "--example", "agent", "--"]);
+            command
+        }
+        other => panic!("nobody knows how to run {other}"),
+    };
+    if language == "sh" {
+        command.arg("-eu");
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    command
+        .arg(&file)
+        .env("PATH", path)
+        .env("AGENTHUB_DB", hub.db())
+        .env("AGENTHUB_URL", format!("http://127.0.0.1:{}", hub.port()))
+        .stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+#[test]
+fn every_snippet_runs_and_is_an_agent() {
+    let markdown = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
+    let hub = TestHub::start();
+    let mut languages = Vec::new();
+    for (heading, language, text) in blocks(&markdown) {
+        languages.push(language.clone());
+        let mut command = command(&hub, &language, &text);
+        if text.contains("agenthub ask human") {
+            let asking = thread::spawn(move || command.output().unwrap());
+            let id = within("the question", || {
+                Some(hub.sql("SELECT n FROM inbox_messages WHERE to_inbox = 'human'")).filter(|n| !n.is_empty())
+            });
+            said(&hub.agenthub(&["reply", &id, "yes"]));
+            assert!(said(&asking.join().unwrap()).contains("deploying"));
+            continue;
+        }
+        if text.contains("--claim") {
+            said(&hub.agenthub(&["send", "jobs", "dig a hole", "--new", "--from", "boss"]));
+            assert!(said(&command.output().unwrap()).contains("dig a hole"));
+            assert_eq!(
+                hub.sql("SELECT payload FROM inbox_messages WHERE to_inbox = 'boss'"),
+                "done"
+            );
+            continue;
+        }
+        // Whose it is stands in it.
+        let agent = text
+            .split(|c: char| !(c.is_alphanumeric() || c == '-'))
+            .find(|w| w.ends_with("-agent"))
+            .unwrap();
+        let text = format!("a word for {agent}");
+        said(&hub.agenthub(&["send", agent, &text, "--new"]));
+        assert!(said(&command.output().unwrap()).contains(&text), "{heading}");
+        let sql = format!("SELECT content FROM messages WHERE thread_id = 'build' AND from_id = '{agent}'");
+        assert_eq!(hub.sql(&sql), "tests are green", "{heading}");
+    }
+    for language in ["sh", "python", "js", "rust"] {
+        assert!(languages.iter().any(|l| l == language), "{language}");
+    }
+    let rust = blocks(&markdown)
+        .into_iter()
+        .find(|(_, language, _)| language == "rust")
+        .unwrap();
+    assert_eq!(
+        rust.2,
+        std::fs::read_to_string(root().join("examples/agent.rs")).unwrap()
+    );
+}
