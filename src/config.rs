@@ -119,11 +119,16 @@ pub fn identity(given: Option<&str>) -> String {
     }
     for (name, tool) in SESSION_VARIABLES {
         if let Some(session) = variable(name) {
-            let short: String = session.chars().take(8).collect();
-            return format!("{tool}-{short}");
+            return session_agent(tool, &session);
         }
     }
     HUMAN.to_owned()
+}
+
+/// The name of the agent in this session of `tool`, unless it has been given one.
+pub fn session_agent(tool: &str, session: &str) -> String {
+    let short: String = session.chars().take(8).collect();
+    format!("{tool}-{short}")
 }
 
 /// The `from_type` of somebody with this name.
