@@ -255,6 +255,7 @@ pub(super) async fn inbox(call: Call) -> Result<Response> {
     let limit = call.limit()?;
     let filter = InboxFilter {
         inbox: call.text("inbox"),
+        reader: None,
         status: call.text("status"),
         from: call.text("from"),
         before: call.number("before")?,

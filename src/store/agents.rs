@@ -7,8 +7,10 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::cells::{Cells, Rejected};
+use super::inbox::EVERYBODY;
 use super::open::{Reader, Writer};
-use crate::error::Result;
+use crate::config::HUMAN;
+use crate::error::{Code, Error, Result};
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
 
@@ -51,6 +53,19 @@ impl AgentRow {
     }
 }
 
+/// What an agent says about itself. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentState {
+    /// A name for people.
+    pub label: Option<String>,
+    /// idle, running, error.
+    pub status: Option<String>,
+    /// Working directory.
+    pub workspace: Option<String>,
+    /// Its process id.
+    pub pid: Option<i64>,
+}
+
 impl Reader {
     /// Every agent, the last active first.
     ///
@@ -77,6 +92,51 @@ impl Reader {
         Ok(found.is_some())
     }
 
+    /// Whether mail to this name can be expected to be read: an agent that has been here,
+    /// an inbox that has mail, the person.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn knows(&self, name: &str) -> Result<bool> {
+        if matches!(name, HUMAN | EVERYBODY) || self.knows_agent(name)? {
+            return Ok(true);
+        }
+        Ok(self
+            .conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox_messages WHERE to_inbox = ?1)")?
+            .query_row([name], |row| row.get(0))?)
+    }
+
+    /// The inboxes that mail from `from` to `to` goes to: one, or for `all` one of each
+    /// other agent.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for a name nobody has, with the one that was probably meant; a
+    /// `Store…` code.
+    pub fn recipients(&self, to: &str, from: &str) -> Result<Vec<String>> {
+        if to != EVERYBODY && self.knows(to)? {
+            return Ok(vec![to.to_owned()]);
+        }
+        let agents = self.agents()?.into_iter().map(|agent| agent.id);
+        if to == EVERYBODY {
+            let others: Vec<_> = agents.filter(|name| name != from).collect();
+            return match others.is_empty() {
+                true => Err(Error::new(Code::NotFound, "nobody else has been here yet")),
+                false => Ok(others),
+            };
+        }
+        let names: Vec<_> = agents.chain([HUMAN.to_owned()]).collect();
+        let meant = match closest(to, names.iter().map(String::as_str)) {
+            Some(name) => format!("; did you mean {name}?"),
+            None => String::new(),
+        };
+        let to: String = to.chars().take(60).collect();
+        Err(Error::new(
+            Code::NotFound,
+            format!("no agent {to} has been here{meant}"),
+        ))
+    }
+
     pub(super) fn agent_row(&self, n: i64) -> Result<Option<Result<AgentRow, Rejected>>> {
         let sql = format!("SELECT {COLUMNS} FROM agents WHERE n = ?1");
         Ok(self
@@ -99,5 +159,62 @@ impl Writer {
                 .execute(params![id])?;
         }
         Ok(())
+    }
+
+    /// Writes what an agent says about itself, making it known if need be.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
+    pub fn set_agent(&self, id: &str, state: &AgentState) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO agents(id, label, status, workspace, pid) VALUES(?1, ?2, coalesce(?3, 'idle'), ?4, ?5) \
+                 ON CONFLICT(id) DO UPDATE SET label = coalesce(?2, label), status = coalesce(?3, status), \
+                 workspace = coalesce(?4, workspace), pid = coalesce(?5, pid), \
+                 last_active_at = max(last_active_at, excluded.last_active_at)",
+            )?
+            .execute(params![id, state.label, state.status, state.workspace, state.pid])?;
+        Ok(())
+    }
+}
+
+/// The name that is most like `typed`, if one is at all.
+fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = typed.chars().count().div_ceil(3).max(1);
+    names
+        .map(|name| (distance(typed, name), name))
+        .filter(|(d, _)| *d <= most)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many characters have to be put in, taken out or changed to make one of the other
+/// (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_meant_is_found() {
+        let names = ["planner", "reviewer", "human"];
+        assert_eq!(closest("plannr", names.into_iter()), Some("planner"));
+        assert_eq!(closest("reveiwer", names.into_iter()), Some("reviewer"));
+        assert_eq!(closest("deploy", names.into_iter()), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
     }
 }

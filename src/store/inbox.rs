@@ -1,7 +1,8 @@
-//! Inbox messages: sending one, listing a mailbox.
+//! Inbox messages: sending one, answering one, listing a mailbox.
 //!
 //! For: the `inbox_messages` table.
-//! Not for: who has seen what (`receipts`), or waiting for mail (`hub`, `cli`).
+//! Not for: who has seen what (`receipts`), who works on what (`claims`), or waiting for
+//! mail (`hub`, `cli`).
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -9,13 +10,15 @@ use serde::Serialize;
 use super::Written;
 use super::cells::Cells;
 use super::open::{Reader, Writer};
+use super::receipts::Reading;
 use crate::error::{Code, Error, Result};
 use crate::event::InboxMessageEvent;
 
 /// The name whose rows show in every mailbox.
-const EVERYBODY: &str = "all";
+pub const EVERYBODY: &str = "all";
 
-const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
+/// The columns of an [`InboxRow`], in the order it reads them.
+pub(super) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
      priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
 
 /// One row of the `inbox_messages` table, readable whatever its writer put there.
@@ -59,7 +62,7 @@ pub struct InboxRow {
 }
 
 impl InboxRow {
-    fn read(row: &rusqlite::Row<'_>) -> Self {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> Self {
         let mut cells = Cells::new(row);
         let mut mail = Self {
             n: cells.int(),
@@ -82,6 +85,15 @@ impl InboxRow {
         };
         mail.degraded = cells.problem().unwrap_or_default();
         mail
+    }
+
+    /// What binds it to its answers: its correlation, or its own id if it has none.
+    pub fn correlation(&self) -> &str {
+        if self.correlation_id.is_empty() {
+            &self.message_id
+        } else {
+            &self.correlation_id
+        }
     }
 
     /// The mail as the seed's clients know it.
@@ -151,6 +163,21 @@ impl NewInbox {
         }
     }
 
+    /// An answer to `question`: to its sender, in its correlation, under its title.
+    pub fn answer(question: &InboxRow, from_agent: impl Into<String>, payload: impl Into<String>) -> Self {
+        let title = match question.title.as_str() {
+            "" => None,
+            title if title.starts_with("Re: ") => Some(title.to_owned()),
+            title => Some(format!("Re: {title}")),
+        };
+        Self {
+            correlation_id: Some(question.correlation().to_owned()),
+            message_type: Some("response".to_owned()),
+            title,
+            ..Self::new(from_agent, question.from_agent.clone(), payload)
+        }
+    }
+
     /// Whether `row` is what this mail would have become.
     fn is(&self, row: &InboxRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
@@ -169,7 +196,10 @@ impl NewInbox {
 pub struct InboxFilter {
     /// Only this mailbox, with what was sent to `all`.
     pub inbox: Option<String>,
-    /// Only mail in this state. `unread` leaves out what somebody else has claimed.
+    /// Who asks; the owner of the mailbox if absent.
+    pub reader: Option<String>,
+    /// Only mail in this state. `unread` leaves out what somebody else works on, and what
+    /// was sent to `all` and the reader has seen.
     pub status: Option<String>,
     /// Only mail from this sender.
     pub from: Option<String>,
@@ -209,10 +239,12 @@ impl Reader {
             "(?1 IS NULL OR ?2 IS NULL OR 1)"
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM inbox_messages WHERE {mailbox} \
+            "SELECT {COLUMNS} FROM inbox_messages m WHERE {mailbox} \
              AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR from_agent = ?4) \
              AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
-             AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?1) OR coalesce(claim_expires_at, 0) <= ?7) \
+             AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7) \
+             AND (?3 IS NOT 'unread' OR to_inbox <> ?2 OR NOT EXISTS (SELECT 1 FROM receipts r \
+             WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked'))) \
              ORDER BY n DESC LIMIT ?8"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
@@ -226,6 +258,7 @@ impl Reader {
                 filter.after.unwrap_or(i64::MIN),
                 filter.now,
                 i64::try_from(filter.limit).unwrap_or(i64::MAX),
+                filter.reader.as_ref().or(filter.inbox.as_ref()),
             ],
             |row| Ok(InboxRow::read(row)),
         )?;
@@ -253,17 +286,55 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The mail with this `id` or `message_id`.
+    /// The mail with this `id`, `message_id` or number (`n`, also written `#n`).
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn mail(&self, id: &str) -> Result<Option<InboxRow>> {
         let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE id = ?1 OR message_id = ?1");
-        Ok(self
+        let found = self
             .conn
             .prepare_cached(&sql)?
             .query_row([id], |row| Ok(InboxRow::read(row)))
-            .optional()?)
+            .optional()?;
+        match (found, id.strip_prefix('#').unwrap_or(id).parse()) {
+            (None, Ok(n)) => self.inbox_row(n),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// As [`Reader::mail`], for those who cannot go on without it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none; a `Store…` code.
+    pub fn demand_mail(&self, id: &str) -> Result<InboxRow> {
+        self.mail(id)?.ok_or_else(|| {
+            let id: String = id.chars().take(80).collect();
+            Error::new(
+                Code::NotFound,
+                format!("there is no mail {id:?}; agenthub inbox lists what there is"),
+            )
+        })
+    }
+
+    /// The mail of one correlation after row `after`, oldest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn correspondence(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE correlation_id = ?1 AND n > ?2 ORDER BY n");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let found = statement.query_map(params![correlation_id, after], |row| Ok(InboxRow::read(row)))?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// The first answer to `question` that is not from whoever asked.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn answer_to(&self, question: &InboxRow) -> Result<Option<InboxRow>> {
+        let since = self.correspondence(question.correlation(), question.n)?;
+        Ok(since.into_iter().find(|mail| mail.from_agent != question.from_agent))
     }
 
     pub(super) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {
@@ -317,5 +388,22 @@ impl Writer {
         self.inbox_row(self.conn.last_insert_rowid())?
             .map(Written::Created)
             .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+    }
+
+    /// Sends `answer` (see [`NewInbox::answer`]) and, if the question was the sender's to
+    /// deal with, acknowledges that.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: Reading<'_>) -> Result<Written<InboxRow>> {
+        self.atomically(|| {
+            let written = self.send(answer)?;
+            let holder = self.demand_mail(&question.message_id)?;
+            let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
+            if holder == reading.reader || question.is_for_all() {
+                self.ack_mail(&question.message_id, reading)?;
+            }
+            Ok(written)
+        })
     }
 }

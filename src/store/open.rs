@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::schema;
 use crate::error::{Code, Error, Result};
@@ -103,6 +103,19 @@ impl Reader {
         // Nothing was written: ending the view cannot lose anything.
         drop(transaction);
         result
+    }
+}
+
+impl Writer {
+    /// Runs `f` within one transaction: a new one, or the one that is under way.
+    pub(super) fn atomically<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.conn.is_autocommit() {
+            return f();
+        }
+        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        let result = f()?;
+        transaction.commit()?;
+        Ok(result)
     }
 }
 

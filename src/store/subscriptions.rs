@@ -3,7 +3,9 @@
 //! For: the subscriptions table. Not for: live subscriptions (`hub`).
 
 use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
 
+use super::cells::Cells;
 use super::open::{Reader, Writer};
 use crate::error::Result;
 
@@ -18,7 +20,38 @@ pub struct Ack {
     pub seq: i64,
 }
 
+/// How far somebody who follows a thread has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SubscriberRow {
+    /// The client's `instance_id`.
+    pub instance_id: String,
+    /// When it last subscribed, Unix milliseconds.
+    pub subscribed_at: i64,
+    /// All messages up to this `message_seq` are done with.
+    pub last_ack_seq: i64,
+}
+
 impl Reader {
+    /// Who follows a thread, the furthest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn subscribers(&self, thread_id: &str) -> Result<Vec<SubscriberRow>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT instance_id, subscribed_at, last_ack_seq FROM subscriptions WHERE thread_id = ?1 \
+             ORDER BY last_ack_seq DESC, n",
+        )?;
+        let found = statement.query_map([thread_id], |row| {
+            let mut cells = Cells::new(row);
+            Ok(SubscriberRow {
+                instance_id: cells.text(),
+                subscribed_at: cells.int(),
+                last_ack_seq: cells.int(),
+            })
+        })?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
     /// The last number this instance has acknowledged in a thread; 0 if none.
     ///
     /// # Errors

@@ -125,6 +125,20 @@ impl Reader {
             .optional()?)
     }
 
+    /// As [`Reader::thread`], for those who cannot go on without it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none; a `Store…` code.
+    pub fn demand_thread(&self, id: &str) -> Result<ThreadRow> {
+        self.thread(id)?.ok_or_else(|| {
+            let id: String = id.chars().take(80).collect();
+            Error::new(
+                Code::NotFound,
+                format!("there is no thread {id:?}; agenthub threads lists what there is"),
+            )
+        })
+    }
+
     pub(super) fn thread_row(&self, n: i64) -> Result<Option<Result<ThreadRow, Rejected>>> {
         let sql = format!("SELECT {COLUMNS} FROM threads t WHERE t.n = ?1");
         Ok(self
@@ -177,5 +191,28 @@ impl Writer {
         self.thread(&new.id)?
             .map(Written::Created)
             .ok_or_else(|| Error::new(Code::Internal, "the thread just made is not there"))
+    }
+
+    /// Changes what can be changed about a thread; `None` leaves it as it is.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no such thread, [`Code::Invalid`] for an empty status
+    /// or what the file refuses, a `Store…` code.
+    pub fn change_thread(&self, id: &str, status: Option<&str>, title: Option<&str>) -> Result<ThreadRow> {
+        if status.is_some_and(|word| word.trim().is_empty()) {
+            return Err(Error::new(
+                Code::Invalid,
+                "the status is empty; give active, paused, resolved or archived",
+            ));
+        }
+        self.atomically(|| {
+            self.demand_thread(id)?;
+            self.conn
+                .prepare_cached(
+                    "UPDATE threads SET status = coalesce(?2, status), title = coalesce(?3, title) WHERE id = ?1",
+                )?
+                .execute(params![id, status, title])?;
+            self.demand_thread(id)
+        })
     }
 }

@@ -9,7 +9,8 @@
 //! 2. `BEGIN IMMEDIATE`; each job runs in a savepoint of its own, so that one that fails
 //!    takes nothing of the others with it.
 //! 3. `COMMIT`; then, and only then, every job's outcome is handed on.
-//! 4. When the log has grown, or things have gone quiet: checkpoint.
+//! 4. When the log has grown, or things have gone quiet: checkpoint. Claims that have run
+//!    out are freed at the same looks.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::open::Writer;
 use crate::error::{Code, Error, Result};
+use crate::event::now_ms;
 
 /// Jobs in one transaction at most: bounds how long others wait for the lock.
 const GROUP: usize = 64;
@@ -136,6 +138,7 @@ fn run(mut writer: Writer, inbox: &Receiver<Order>) {
             // A checkpoint that fails now is tried again at the next look; what is wrong
             // with the file is named by whoever reads or writes it.
             drop(keeper.look(&writer));
+            drop(writer.free_claims(now_ms()));
         }
     }
 }

@@ -1,0 +1,257 @@
+//! Receipts: what became of mail on its way to those who read it.
+//!
+//! For: the receipts table, and the states of mail that go with it: read, acknowledged.
+//! Not for: who works on what (`claims`), or how a trace is worded (`cli`).
+//!
+//! 1. offered: put before the model, by a hook for instance. It may not have looked.
+//! 2. seen: the reader asked for it and got it.
+//! 3. acked: the reader says that it is dealt with.
+//!
+//! Each is written once for each message and reader; the first time counts.
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use super::cells::Cells;
+use super::inbox::{COLUMNS, EVERYBODY, InboxRow};
+use super::messages::MessageRow;
+use super::open::{Reader, Writer};
+use super::subscriptions::SubscriberRow;
+use crate::error::{Code, Error, Result};
+
+/// How far a message has come with one reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Receipt {
+    /// Put before the model.
+    Offered,
+    /// Asked for, and shown.
+    Seen,
+    /// Dealt with.
+    Acked,
+}
+
+impl Receipt {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Seen => "seen",
+            Self::Acked => "acked",
+        }
+    }
+}
+
+/// Who reads, by which way, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading<'a> {
+    /// The reader's name.
+    pub reader: &'a str,
+    /// `cli`, `mcp`, `http`, `claude-code Stop` …
+    pub via: &'a str,
+    /// Unix milliseconds.
+    pub now: i64,
+}
+
+/// One row of the receipts table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ReceiptRow {
+    /// The mail's `message_id`.
+    pub message_id: String,
+    /// Who read.
+    pub reader: String,
+    /// offered, seen, acked.
+    pub state: String,
+    /// By which way.
+    pub via: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// Where a message is and who has seen it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Trace {
+    /// Of a message in somebody's inbox.
+    Mail {
+        /// The mail.
+        mail: InboxRow,
+        /// Its receipts, oldest first.
+        receipts: Vec<ReceiptRow>,
+        /// What was said in the same correlation since, oldest first.
+        answers: Vec<InboxRow>,
+        /// The owner of the inbox has been here: as an agent, or as the person.
+        known: bool,
+        /// When the owner of the inbox last read any mail at all, Unix milliseconds.
+        last_read_at: Option<i64>,
+    },
+    /// Of a message in a thread.
+    Message {
+        /// The message.
+        message: MessageRow,
+        /// Who follows the thread, and how far.
+        subscribers: Vec<SubscriberRow>,
+    },
+}
+
+impl Reader {
+    /// The receipts of the mail with this `message_id`, oldest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn receipts(&self, message_id: &str) -> Result<Vec<ReceiptRow>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT message_id, reader, state, via, created_at FROM receipts WHERE message_id = ?1 ORDER BY n",
+        )?;
+        let found = statement.query_map([message_id], |row| {
+            let mut cells = Cells::new(row);
+            Ok(ReceiptRow {
+                message_id: cells.text(),
+                reader: cells.text(),
+                state: cells.text(),
+                via: cells.text(),
+                created_at: cells.int(),
+            })
+        })?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// Unread mail of `reader` that was never offered to it nor seen by it, oldest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn mail_to_offer(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
+             AND from_agent <> ?1 AND (expires_at IS NULL OR expires_at > ?3) \
+             AND (coalesce(claimed_by, '') IN ('', ?1) OR coalesce(claim_expires_at, 0) <= ?3) \
+             AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1) \
+             ORDER BY n LIMIT ?4"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = statement.query_map(params![reader, EVERYBODY, now, limit], |row| Ok(InboxRow::read(row)))?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// Where the mail or thread message `id` is, or `None`. Mail goes first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn trace(&self, id: &str) -> Result<Option<Trace>> {
+        self.snapshot(|| {
+            if let Some(mail) = self.mail(id)? {
+                return Ok(Some(Trace::Mail {
+                    receipts: self.receipts(&mail.message_id)?,
+                    answers: self.correspondence(mail.correlation(), mail.n)?,
+                    known: self.knows(&mail.to_inbox)?,
+                    last_read_at: self.last_read_at(&mail.to_inbox)?,
+                    mail,
+                }));
+            }
+            let Some(message) = self.message(id)? else {
+                return Ok(None);
+            };
+            Ok(Some(Trace::Message {
+                subscribers: self.subscribers(&message.thread_id)?,
+                message,
+            }))
+        })
+    }
+
+    /// When `reader` last read any mail.
+    fn last_read_at(&self, reader: &str) -> Result<Option<i64>> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT max(created_at) FROM receipts WHERE reader = ?1")?
+            .query_row([reader], |row| row.get(0))
+            .optional()?
+            .flatten())
+    }
+}
+
+impl Writer {
+    /// Writes that the mail with this `message_id` came as far as `state` with a reader.
+    /// A second time changes nothing.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
+    pub fn receipt(&self, message_id: &str, state: Receipt, reading: Reading<'_>) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO receipts(message_id, reader, state, via, created_at) VALUES(?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT(message_id, reader, state) DO NOTHING",
+            )?
+            .execute(params![
+                message_id,
+                reading.reader,
+                state.as_str(),
+                reading.via,
+                reading.now
+            ])?;
+        Ok(())
+    }
+
+    /// As [`Writer::receipt`] for several pieces of mail, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Writer::receipt`].
+    pub fn receipts_for(&self, mail: &[InboxRow], state: Receipt, reading: Reading<'_>) -> Result<()> {
+        self.atomically(|| {
+            mail.iter()
+                .try_for_each(|mail| self.receipt(&mail.message_id, state, reading))
+        })
+    }
+
+    /// Somebody reads a message: it is seen, and read if it is the reader's own. Mail that
+    /// is being worked on, or is for all, stays as it is. Returns the row as it is now.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none with this id, number or `message_id`; a
+    /// `Store…` code.
+    pub fn read_mail(&self, id: &str, reading: Reading<'_>) -> Result<InboxRow> {
+        self.atomically(|| {
+            let mail = self.demand_mail(id)?;
+            self.receipt(&mail.message_id, Receipt::Seen, reading)?;
+            if mail.to_inbox == reading.reader && mail.holder(reading.now).is_none() {
+                self.mark_read(mail.n, reading.now)?;
+            }
+            self.demand_mail(&mail.message_id)
+        })
+    }
+
+    /// Somebody is done with a message: it is read and acknowledged, and no claim holds it
+    /// any more. Mail for all stays unread for the others. Returns the row as it is now.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
+    /// [`Code::Conflict`] while somebody else works on it; a `Store…` code.
+    pub fn ack_mail(&self, id: &str, reading: Reading<'_>) -> Result<InboxRow> {
+        self.atomically(|| {
+            let mail = self.demand_mail(id)?;
+            if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
+                return Err(Error::new(
+                    Code::Conflict,
+                    format!("{holder} works on {id} now; leave it to them, or wait until their claim runs out"),
+                ));
+            }
+            self.receipt(&mail.message_id, Receipt::Seen, reading)?;
+            self.receipt(&mail.message_id, Receipt::Acked, reading)?;
+            if mail.to_inbox != EVERYBODY || mail.claimed_by == reading.reader {
+                self.mark_read(mail.n, reading.now)?;
+            }
+            self.demand_mail(&mail.message_id)
+        })
+    }
+
+    /// Unread mail becomes read; a claim on it ends, its holder's name stays.
+    fn mark_read(&self, n: i64, now: i64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "UPDATE inbox_messages SET status = 'read', read_at = coalesce(read_at, ?2), claim_expires_at = NULL \
+                 WHERE n = ?1 AND status = 'unread'",
+            )?
+            .execute([n, now])?;
+        Ok(())
+    }
+}
