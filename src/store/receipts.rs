@@ -17,6 +17,7 @@ use super::inbox::{COLUMNS, EVERYBODY, InboxRow};
 use super::messages::MessageRow;
 use super::open::{Reader, Writer};
 use super::subscriptions::SubscriberRow;
+use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 
 /// How far a message has come with one reader.
@@ -144,7 +145,7 @@ impl Reader {
                 return Ok(Some(Trace::Mail {
                     receipts: self.receipts(&mail.message_id)?,
                     answers: self.correspondence(mail.correlation(), mail.n)?,
-                    known: self.knows(&mail.to_inbox)?,
+                    known: mail.to_inbox == HUMAN || self.knows_agent(&mail.to_inbox)?,
                     last_read_at: self.last_read_at(&mail.to_inbox)?,
                     mail,
                 }));
@@ -253,5 +254,103 @@ impl Writer {
             )?
             .execute([n, now])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{InboxFilter, NetworkFs, NewInbox, NewMessage};
+    use super::*;
+
+    fn file() -> (tempfile::TempDir, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        (folder, writer)
+    }
+
+    fn by(reader: &str, now: i64) -> Reading<'_> {
+        Reading {
+            reader,
+            via: "test",
+            now,
+        }
+    }
+
+    fn send(writer: &Writer, to: &str, text: &str) -> InboxRow {
+        writer.send(&NewInbox::new("boss", to, text)).unwrap().into_row()
+    }
+
+    #[test]
+    fn mail_is_offered_once_and_mail_to_all_to_each() {
+        let (_folder, writer) = file();
+        send(&writer, "planner", "one");
+        send(&writer, EVERYBODY, "two");
+        send(&writer, "tester", "three");
+        let offer = |reader: &str, now| {
+            let mail = writer.mail_to_offer(reader, now, 9).unwrap();
+            writer.receipts_for(&mail, Receipt::Offered, by(reader, now)).unwrap();
+            mail.into_iter().map(|m| m.payload).collect::<Vec<_>>()
+        };
+        assert_eq!(offer("planner", 1), ["one", "two"]);
+        assert!(offer("planner", 2).is_empty());
+        assert_eq!(offer("tester", 3), ["two", "three"]);
+        assert!(offer("boss", 3).is_empty(), "nobody is offered what they sent");
+
+        let unread = |name: &str| {
+            let filter = InboxFilter {
+                inbox: Some(name.to_owned()),
+                status: Some("unread".to_owned()),
+                limit: 9,
+                ..InboxFilter::default()
+            };
+            writer.inbox(&filter).unwrap().len()
+        };
+        assert_eq!(unread("planner"), 2, "what is offered is not read");
+        assert_eq!(writer.read_mail("2", by("planner", 4)).unwrap().status, "unread");
+        writer.ack_mail("2", by("planner", 4)).unwrap();
+        assert_eq!((unread("planner"), unread("tester")), (1, 2));
+    }
+
+    #[test]
+    fn a_trace_tells_who_when_and_what_was_answered() {
+        let (_folder, writer) = file();
+        let question = send(&writer, "planner", "which way?");
+        let trace = |id: &str| match writer.trace(id).unwrap() {
+            Some(Trace::Mail {
+                receipts,
+                answers,
+                known,
+                last_read_at,
+                ..
+            }) => (receipts.len(), answers.len(), known, last_read_at),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(trace("1"), (0, 0, false, None));
+        let answer = NewInbox::answer(&question, "planner", "left");
+        let answer = writer.reply(&question, &answer, by("planner", 7)).unwrap().into_row();
+        assert_eq!(trace(&question.message_id), (2, 1, true, Some(7)));
+        assert_eq!(writer.answer_to(&question).unwrap(), Some(answer.clone()));
+        assert_eq!(writer.answer_to(&answer).unwrap(), None);
+        assert_eq!((answer.to_inbox.as_str(), answer.title.as_str()), ("boss", ""));
+        assert_eq!(writer.mail(&question.id).unwrap().unwrap().status, "read");
+        // Somebody else's answer leaves the question to whom it was put.
+        let other = send(&writer, "planner", "and then?");
+        let answer = NewInbox::answer(&other, "human", "home");
+        writer.reply(&other, &answer, by("human", 8)).unwrap();
+        assert_eq!(writer.mail(&other.id).unwrap().unwrap().status, "unread");
+
+        let post = NewMessage {
+            id: Some("m1".to_owned()),
+            ..NewMessage::new("build", "planner", "green")
+        };
+        writer.post_message(&post).unwrap();
+        writer.subscribe("page", "build", 0, 9).unwrap();
+        match writer.trace("m1").unwrap() {
+            Some(Trace::Message { message, subscribers }) => {
+                assert_eq!((message.message_seq, subscribers.len()), (1, 1));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(writer.trace("nowhere").unwrap(), None);
     }
 }
