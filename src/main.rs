@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match cli::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) if reader_is_gone(&e) => ExitCode::SUCCESS,
         Err(e) => {
             // If stderr is closed there is nobody left to tell.

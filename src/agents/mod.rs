@@ -3,7 +3,7 @@
 //! For: turning a vendor's JSON stream into rows, line by line ([`Stream`]); one file per
 //! vendor, and [`task`] for what they have in common.
 //! Not for: starting the programs or reading their output (`cli::run`), or writing the rows
-//! (`record`).
+//! ([`record`]).
 //!
 //! 1. A line goes in, rows come out, at once: nothing here has a clock, a file or a process.
 //! 2. What is not JSON, or of a type nobody has heard of, is passed over: the vendors' sets
@@ -16,7 +16,7 @@ mod codex;
 mod cursor;
 mod gemini;
 pub mod lines;
-
+pub mod record;
 pub mod task;
 
 use serde_json::Value;
@@ -170,8 +170,10 @@ impl Stream {
     }
 
     /// What this session had used before the stream began: a resumed one goes on from there.
-    pub fn earlier(&mut self, used: Usage) {
+    /// To be told once, when the session is known; its totals are rows from then on.
+    pub fn earlier(&mut self, used: Usage) -> Vec<Row> {
         self.task.earlier(used);
+        self.task.take()
     }
 
     /// The rows that end the task, `seconds` after it began.

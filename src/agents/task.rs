@@ -80,6 +80,7 @@ impl Task {
 
     pub(super) fn earlier(&mut self, used: Usage) {
         self.earlier = used;
+        self.usage("running");
     }
 
     pub(super) fn earlier_usage(&self) -> Usage {
@@ -105,7 +106,6 @@ impl Task {
             workspace.clone_into(&mut self.about.workspace);
         }
         self.status("running", "");
-        self.usage("running");
     }
 
     /// What the task is, if nothing said so before.

@@ -42,12 +42,12 @@ fn kinds(tasks: &[NewTask]) -> String {
     kinds.join(" ")
 }
 
-fn of(tasks: &[NewTask], kind: Kind) -> Vec<&NewTask> {
-    tasks.iter().filter(|t| t.stream_type == kind).collect()
+fn of<'a>(tasks: &'a [NewTask], kind: &Kind) -> Vec<&'a NewTask> {
+    tasks.iter().filter(|t| t.stream_type == *kind).collect()
 }
 
 fn last_status(tasks: &[NewTask]) -> &str {
-    &of(tasks, Kind::STATUS).last().unwrap().status
+    &of(tasks, &Kind::STATUS).last().unwrap().status
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn claude_is_told_whole() {
             .all(|t| t.agent_id == "claude-0f6c1c1e" && t.source_type == "claude")
     );
     assert_eq!(tasks[1].workspace, "/home/ada/api");
-    let sub = of(&tasks, Kind::TOOL_USE)[2];
+    let sub = of(&tasks, &Kind::TOOL_USE)[2];
     assert_eq!(
         (sub.call_id.as_str(), sub.parent_call_id.as_str()),
         ("toolu_c", "toolu_b")
     );
-    let results = of(&tasks, Kind::TOOL_RESULT);
+    let results = of(&tasks, &Kind::TOOL_RESULT);
     assert_eq!(
         (results[1].tool_name.as_str(), results[1].tool_output.as_str()),
         ("Task", "Nothing\nunusual.")
@@ -80,7 +80,7 @@ fn claude_is_told_whole() {
         ("Bash", "error: 1 test failed")
     );
     // Every turn's use adds up to the whole, subagents included.
-    let ends = of(&tasks, Kind::TURN_END);
+    let ends = of(&tasks, &Kind::TURN_END);
     assert_eq!((ends[0].tokens_in, ends[0].tokens_out), (1210, 4));
     assert_eq!(ends.iter().map(|t| t.tokens_in).sum::<i64>(), 30 + 2200 + 250 + 500);
     assert_eq!(ends.iter().map(|t| t.tokens_out).sum::<i64>(), 160);
@@ -111,7 +111,7 @@ fn claudes_totals_replace_and_survive_a_clear() {
     let init = "{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"s\"}\n";
     let text = format!("{init}{}{}{}", result(100, 0.5), result(150, 0.75), result(30, 0.25));
     let (tasks, usage) = told(Vendor::Claude, text.as_bytes(), Ended::Exit(0));
-    let ends: Vec<i64> = of(&tasks, Kind::TURN_END).iter().map(|t| t.tokens_in).collect();
+    let ends: Vec<i64> = of(&tasks, &Kind::TURN_END).iter().map(|t| t.tokens_in).collect();
     assert_eq!(ends, [100, 50, 30]);
     let last = usage.last().unwrap();
     assert_eq!(
@@ -128,10 +128,10 @@ fn codex_counts_the_thread_and_rows_count_the_turn() {
         "status status turn_start tool_use tool_use tool_result status tool_result tool_use tool_result status error \
          text turn_end status status turn_start text turn_end status"
     );
-    let ends = of(&tasks, Kind::TURN_END);
+    let ends = of(&tasks, &Kind::TURN_END);
     assert_eq!((ends[0].tokens_in, ends[0].tokens_out), (24_763, 122));
     assert_eq!((ends[1].tokens_in, ends[1].tokens_out), (5_237, 28));
-    let results = of(&tasks, Kind::TOOL_RESULT);
+    let results = of(&tasks, &Kind::TOOL_RESULT);
     assert_eq!(
         (results[0].tool_name.as_str(), results[0].tool_output.as_str()),
         ("mcp__agenthub__check_inbox", "no mail")
@@ -156,15 +156,15 @@ fn codex_counts_the_thread_and_rows_count_the_turn() {
 #[test]
 fn a_resumed_codex_thread_goes_on_from_where_it_was() {
     let mut resumed = stream(Vendor::Codex);
-    resumed.earlier(Usage {
+    drop(resumed.earlier(Usage {
         turns: 3,
         tokens_in: 24_000,
         tokens_out: 100,
         tokens_cached: 20_000,
         ..Usage::default()
-    });
+    }));
     let (tasks, usage) = tell(resumed, &data("codex.jsonl"), Ended::Exit(0));
-    assert_eq!(of(&tasks, Kind::TURN_END)[0].tokens_in, 763);
+    assert_eq!(of(&tasks, &Kind::TURN_END)[0].tokens_in, 763);
     let last = usage.last().unwrap();
     assert_eq!((last.turns, last.tokens_in), (Some(5), Some(30_000)));
 }
@@ -178,17 +178,17 @@ fn gemini_is_put_together_again() {
          turn_end status"
     );
     assert_eq!(tasks[2].directive, "Count the files.");
-    let texts: Vec<&str> = of(&tasks, Kind::TEXT).iter().map(|t| t.text.as_str()).collect();
+    let texts: Vec<&str> = of(&tasks, &Kind::TEXT).iter().map(|t| t.text.as_str()).collect();
     assert_eq!(texts, ["I will list them.", "Two files."]);
-    assert_eq!(of(&tasks, Kind::TOOL_RESULT)[0].error_msg, "File not found");
+    assert_eq!(of(&tasks, &Kind::TOOL_RESULT)[0].error_msg, "File not found");
     let last = usage.last().unwrap();
     assert_eq!(
         (last.tokens_in, last.tokens_cached, last.cost),
         (Some(5000), Some(3000), None)
     );
     let (tasks, _) = told(Vendor::Gemini, &data("gemini-error.jsonl"), Ended::Exit(53));
-    assert_eq!(of(&tasks, Kind::TEXT)[0].text, "half a sen");
-    assert_eq!(of(&tasks, Kind::ERROR)[0].error_msg, "turn limit reached");
+    assert_eq!(of(&tasks, &Kind::TEXT)[0].text, "half a sen");
+    assert_eq!(of(&tasks, &Kind::ERROR)[0].error_msg, "turn limit reached");
     assert_eq!(last_status(&tasks), "failed");
 }
 
@@ -199,7 +199,7 @@ fn cursor_is_told_without_tokens() {
         kinds(&tasks),
         "status status status turn_start tool_use tool_result turn_end turn_start text turn_end status"
     );
-    assert_eq!(of(&tasks, Kind::TOOL_RESULT)[0].tool_name, "shell");
+    assert_eq!(of(&tasks, &Kind::TOOL_RESULT)[0].tool_name, "shell");
     assert_eq!(
         (usage.last().unwrap().tokens_in, usage.last().unwrap().duration_sec),
         (Some(0), Some(3))
@@ -217,7 +217,7 @@ fn what_the_vendor_calls_a_failure_is_one() {
         (Vendor::Codex, "codex-failed.jsonl", "usage limit reached"),
     ] {
         let (tasks, usage) = told(vendor, &data(name), Ended::Exit(1));
-        assert_eq!(of(&tasks, Kind::ERROR).last().unwrap().error_msg, why);
+        assert_eq!(of(&tasks, &Kind::ERROR).last().unwrap().error_msg, why);
         assert_eq!(last_status(&tasks), "failed");
         assert_eq!(usage.last().unwrap().status.as_deref(), Some("error"));
     }
@@ -236,12 +236,12 @@ fn every_way_to_end_ends_the_task() {
             (Ended::Cut, "the stream ended before its result"),
         ] {
             let (tasks, _) = told(vendor, &data(name), ended);
-            assert_eq!(of(&tasks, Kind::ERROR).last().unwrap().error_msg, why);
+            assert_eq!(of(&tasks, &Kind::ERROR).last().unwrap().error_msg, why);
             assert_eq!(last_status(&tasks), "failed");
-            assert_eq!(of(&tasks, Kind::TURN_START).len(), of(&tasks, Kind::TURN_END).len());
+            assert_eq!(of(&tasks, &Kind::TURN_START).len(), of(&tasks, &Kind::TURN_END).len());
             assert_eq!(
-                of(&tasks, Kind::TOOL_USE).len(),
-                of(&tasks, Kind::TOOL_RESULT)
+                of(&tasks, &Kind::TOOL_USE).len(),
+                of(&tasks, &Kind::TOOL_RESULT)
                     .iter()
                     .filter(|t| !t.tool_name.is_empty())
                     .count()
@@ -259,9 +259,9 @@ fn every_way_to_end_ends_the_task() {
 #[test]
 fn broken_lines_take_nothing_of_the_others_with_them() {
     let (tasks, usage) = told(Vendor::Claude, &data("claude-broken.jsonl"), Ended::Cut);
-    assert!(of(&tasks, Kind::TEXT).iter().any(|t| t.text == "Still here."));
+    assert!(of(&tasks, &Kind::TEXT).iter().any(|t| t.text == "Still here."));
     assert!(
-        of(&tasks, Kind::TOOL_RESULT)
+        of(&tasks, &Kind::TOOL_RESULT)
             .iter()
             .any(|t| t.tool_output == "a result without a call")
     );
@@ -302,7 +302,7 @@ fn a_line_of_ten_megabytes_becomes_a_row_that_fits() {
     }
     assert_eq!(found.len(), 1);
     let (tasks, _) = told(Vendor::Codex, &found[0], Ended::Cut);
-    let text = &of(&tasks, Kind::TEXT)[0].text;
+    let text = &of(&tasks, &Kind::TEXT)[0].text;
     assert!(text.len() < task::MAX_TEXT + 64 && text.ends_with("(cut: 10485760 bytes in all)"));
 }
 

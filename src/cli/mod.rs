@@ -9,10 +9,12 @@
 
 mod client;
 mod inbox;
+mod ingest;
 mod open;
 mod output;
 mod path;
 mod post;
+mod run;
 mod schema;
 mod send;
 mod serve;
@@ -21,6 +23,7 @@ mod tail;
 mod token;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -122,15 +125,22 @@ enum Command {
     Inbox(inbox::Args),
     /// Follow a thread, or everything, in the terminal
     Tail(tail::Args),
+    /// Run an agent's program and record what it does
+    Run(run::Args),
+    /// Record an agent's JSON stream from stdin
+    Ingest(ingest::Args),
 }
 
-/// Runs what was typed.
+/// Runs what was typed. What comes back is the exit code: 0, or that of the program that was
+/// run.
 ///
 /// # Errors
 /// What the command returns. An [`crate::error::Error`] within decides the exit code.
-pub fn run(cli: Cli) -> Result<()> {
+pub fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { file, command } = cli;
-    match command {
+    let done = match command {
+        Command::Run(args) => return run::run(&file, &args),
+        Command::Ingest(args) => ingest::run(&file, &args),
         Command::Serve(args) => serve::run(&file, *args),
         Command::Open(args) => open::run(&file, &args),
         Command::Status(args) => status::run(&file, &args),
@@ -141,7 +151,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Send(args) => send::run(&file, args),
         Command::Inbox(args) => inbox::run(&file, &args),
         Command::Tail(args) => tail::run(&file, &args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A text given on the command line, or all of stdin for `-`.
