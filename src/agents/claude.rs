@@ -1,6 +1,6 @@
 //! Claude Code: `claude -p --output-format stream-json --verbose`.
 //!
-//! For: its stream. A message of the model comes as several lines that share `message.id`,
+//! For: its stream and its hooks. A message of the model comes as several lines that share `message.id`,
 //! one per finished block; a new id is a new turn.
 //! Not for: thinking and partial messages, which are not stored: the whole block follows.
 //!
@@ -10,8 +10,29 @@
 
 use serde_json::Value;
 
+use super::hook::{Hook, Mail, Pace};
 use super::task::Task;
 use super::{Usage, flag, number, text};
+
+const fn hook(event: &'static str, pace: Pace, mail: Mail) -> Hook {
+    Hook { event, pace, mail }
+}
+
+/// Its hooks. Context between two calls of the model comes with `PostToolBatch`: once,
+/// where `PostToolUse` fires for every tool at the same time.
+pub(super) const HOOKS: &[Hook] = &[
+    hook("SessionStart", Pace::Waits, Mail::Again),
+    hook("UserPromptSubmit", Pace::Waits, Mail::Context),
+    hook("PreToolUse", Pace::GoesOn, Mail::No),
+    hook("PostToolUse", Pace::GoesOn, Mail::No),
+    hook("PostToolUseFailure", Pace::GoesOn, Mail::No),
+    hook("PostToolBatch", Pace::Waits, Mail::Context),
+    hook("PermissionRequest", Pace::GoesOn, Mail::No),
+    hook("Notification", Pace::GoesOn, Mail::No),
+    hook("Stop", Pace::Waits, Mail::Reason),
+    hook("StopFailure", Pace::GoesOn, Mail::No),
+    hook("SessionEnd", Pace::Waits, Mail::No),
+];
 
 /// The arguments of a stream.
 pub(super) fn flags(given: &[String]) -> Result<Vec<String>, &'static str> {

@@ -1,6 +1,6 @@
 //! Codex: `codex exec --json`.
 //!
-//! For: its stream of items. A command, a patch, a search or a tool of an MCP server is a
+//! For: its stream of items, and its hooks. A command, a patch, a search or a tool of an MCP server is a
 //! call, paired by the item's id; an agent's message is text.
 //! Not for: reasoning, which is not stored.
 //!
@@ -10,8 +10,27 @@
 
 use serde_json::{Value, json};
 
+use super::hook::{Hook, Mail, Pace};
 use super::task::Task;
 use super::{Usage, claude, flag, number, text};
+
+const fn hook(event: &'static str, mail: Mail) -> Hook {
+    Hook {
+        event,
+        pace: Pace::Waits,
+        mail,
+    }
+}
+
+/// Its hooks. Codex asks once for trust in each, and again for any that changes.
+pub(super) const HOOKS: &[Hook] = &[
+    hook("SessionStart", Mail::Again),
+    hook("UserPromptSubmit", Mail::Context),
+    hook("PreToolUse", Mail::No),
+    hook("PermissionRequest", Mail::No),
+    hook("PostToolUse", Mail::Beside),
+    hook("Stop", Mail::Reason),
+];
 
 /// The arguments of a stream.
 pub(super) fn flags(given: &[String]) -> Result<Vec<String>, &'static str> {

@@ -1,7 +1,7 @@
 //! The agents' own tools: what each vendor's program prints, asks and reads.
 //!
 //! For: turning a vendor's JSON stream into rows, line by line ([`Stream`]); one file per
-//! vendor, and [`task`] for what they have in common.
+//! vendor, and [`task`] for what they have in common; and their hooks ([`hook`], [`mail`]).
 //! Not for: starting the programs or reading their output (`cli::run`), or writing the rows
 //! ([`record`]).
 //!
@@ -15,7 +15,9 @@ mod claude;
 mod codex;
 mod cursor;
 mod gemini;
+pub mod hook;
 pub mod lines;
+pub mod mail;
 pub mod record;
 pub mod task;
 

@@ -8,6 +8,7 @@
 //! rows keep coming. Exit codes are those of [`crate::error`]'s table.
 
 mod client;
+mod hook;
 mod inbox;
 mod ingest;
 mod open;
@@ -30,6 +31,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::store::{NetworkFs, Reader, Store, Writer};
+
+pub use hook::is_meant as is_hook;
 
 /// The local hub for AI agents: one binary, one SQLite file, one page.
 #[derive(Debug, Parser)]
@@ -129,6 +132,9 @@ enum Command {
     Run(run::Args),
     /// Record an agent's JSON stream from stdin
     Ingest(ingest::Args),
+    /// What agents' tools start at their events; agenthub init puts it there
+    #[command(hide = true)]
+    Hook(hook::Args),
 }
 
 /// Runs what was typed. What comes back is the exit code: 0, or that of the program that was
@@ -141,6 +147,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let done = match command {
         Command::Run(args) => return run::run(&file, &args),
         Command::Ingest(args) => ingest::run(&file, &args),
+        Command::Hook(args) => {
+            hook::run(&file, &args);
+            Ok(())
+        }
         Command::Serve(args) => serve::run(&file, *args),
         Command::Open(args) => open::run(&file, &args),
         Command::Status(args) => status::run(&file, &args),

@@ -344,3 +344,391 @@ fn streams_are_ingested_from_stdin() {
     command.env("AGENTHUB_DB", "/proc/nowhere/hub.db");
     assert_eq!(feed(command, b"{}\n").status.code(), Some(3));
 }
+
+/// A hook's event, as its tool sends it.
+fn event(session: &str, name: &str, more: &str) -> Vec<u8> {
+    let comma = if more.is_empty() { "" } else { "," };
+    format!("{{\"session_id\":\"{session}\",\"hook_event_name\":\"{name}\",\"cwd\":\"/home/ada/api\",\"transcript_path\":\"/t\"{comma}{more}}}")
+        .into_bytes()
+}
+
+impl Bench {
+    /// Runs a hook; it succeeds and says nothing on stderr, whatever else. What it prints, as JSON.
+    #[track_caller]
+    fn hook(&self, tool: &str, input: &[u8]) -> serde_json::Value {
+        self.hook_with(tool, input, &[("AGENTHUB_AGENT", "planner")])
+    }
+
+    #[track_caller]
+    fn hook_with(&self, tool: &str, input: &[u8], variables: &[(&str, &str)]) -> serde_json::Value {
+        let mut command = self.command(&["hook", tool]);
+        command.envs(variables.iter().copied());
+        let output = feed(command, input);
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+        if output.stdout.is_empty() {
+            return serde_json::Value::Null;
+        }
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn send(&self, text: &str) {
+        self.run(&["path"]);
+        self.sql(&format!(
+            "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('reviewer', 'planner', '{text}')"
+        ));
+    }
+
+    fn receipts(&self) -> String {
+        self.sql("SELECT m.n, r.state, r.via FROM receipts r JOIN inbox_messages m USING(message_id) ORDER BY r.n")
+    }
+}
+
+#[track_caller]
+fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str {
+    assert_eq!(answer["hookSpecificOutput"]["hookEventName"], event, "{answer}");
+    assert_eq!(answer.as_object().unwrap().len(), 1);
+    assert_eq!(answer["hookSpecificOutput"].as_object().unwrap().len(), 2);
+    answer["hookSpecificOutput"]["additionalContext"].as_str().unwrap()
+}
+
+#[test]
+fn a_session_of_claude_becomes_a_task() {
+    let bench = Bench::new();
+    let tool = r#""tool_name":"Bash","tool_input":{"command":"ls"},"tool_use_id":"toolu_1""#;
+    for (name, more) in [
+        (
+            "SessionStart",
+            r#""source":"startup","model":"claude-opus-4-8""#.to_owned(),
+        ),
+        ("UserPromptSubmit", r#""prompt":"fix the ünïcode test""#.to_owned()),
+        ("PreToolUse", tool.to_owned()),
+        ("PermissionRequest", tool.to_owned()),
+        (
+            "PostToolUse",
+            format!(r#"{tool},"tool_response":{{"stdout":"a","stderr":""}},"duration_ms":2500"#),
+        ),
+        ("PreToolUse", tool.replace("toolu_1", "toolu_2")),
+        (
+            "PostToolUseFailure",
+            format!(r#"{},"error":"exit code 1""#, tool.replace("toolu_1", "toolu_2")),
+        ),
+        ("PostToolBatch", r#""tool_calls":[]"#.to_owned()),
+        (
+            "Stop",
+            r#""stop_hook_active":false,"last_assistant_message":"It is fixed.""#.to_owned(),
+        ),
+        ("UserPromptSubmit", r#""prompt":"thanks""#.to_owned()),
+        ("SessionEnd", r#""reason":"other""#.to_owned()),
+    ] {
+        let answer = bench.hook_with(
+            "claude-code",
+            &event("12345678-abcd", name, &more),
+            &[("CLAUDE_PID", "4242")],
+        );
+        assert!(answer.is_null(), "{name}: {answer}");
+    }
+    assert_eq!(
+        bench.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
+        "turn_start1 status1 tool_use1 status1 tool_result1 tool_use1 tool_result1 text1 turn_end1 status1 turn_start2 \
+         status2 error2 status2"
+    );
+    assert_eq!(
+        bench.sql("SELECT DISTINCT task_id, agent_id FROM task_stream"),
+        "claude-12345678-abcd|claude-12345678"
+    );
+    assert_eq!(
+        bench.sql("SELECT tool_output, duration_sec, error_msg FROM task_stream WHERE stream_type = 'tool_result'"),
+        "a|2|\n||exit code 1"
+    );
+    assert_eq!(
+        bench.sql("SELECT directive FROM task_stream WHERE turn_num = 1 AND directive <> ''"),
+        "fix the ünïcode test"
+    );
+    assert_eq!(
+        bench.sql("SELECT id, status, workspace, pid FROM agents"),
+        "claude-12345678|idle|/home/ada/api|4242"
+    );
+    assert_eq!(bench.sql(LAST_STATUS), "failed", "the second turn was never finished");
+}
+
+#[test]
+fn mail_is_put_before_the_model_once_at_the_documented_places() {
+    let bench = Bench::new();
+    bench.hook("claude-code", &event("s", "SessionStart", ""));
+    bench.send("one");
+    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", r#""prompt":"go""#));
+    let shown = context(&answer, "UserPromptSubmit");
+    assert!(
+        shown.contains("\n| one\n") && shown.contains("from reviewer") && shown.contains("not from the user"),
+        "{shown}"
+    );
+    assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
+
+    // Tools that run beside the model's words prove nothing; the next batch does.
+    bench.send("two");
+    assert!(bench.hook("claude-code", &event("s", "PreToolUse", "")).is_null());
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages WHERE n = 1"), "unread");
+    // A subagent is not who the mail is for.
+    assert!(
+        bench
+            .hook("claude-code", &event("s", "PostToolBatch", r#""agent_id":"sub""#))
+            .is_null()
+    );
+    let answer = bench.hook("claude-code", &event("s", "PostToolBatch", ""));
+    assert!(context(&answer, "PostToolBatch").contains("| two"));
+    assert!(!context(&answer, "PostToolBatch").contains("| one"));
+    assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|unread");
+    assert!(bench.hook("claude-code", &event("s", "PostToolBatch", "")).is_null());
+    assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|read");
+
+    // Codex: other places, the same mail.
+    bench.send("three");
+    let answer = bench.hook(
+        "codex",
+        &event("c", "PostToolUse", r#""tool_name":"shell","tool_response":"ok""#),
+    );
+    assert!(context(&answer, "PostToolUse").contains("| three"));
+    assert!(bench.hook("codex", &event("c", "PreToolUse", "")).is_null());
+    bench.send("four");
+    let answer = bench.hook("codex", &event("c", "Stop", r#""stop_hook_active":false"#));
+    assert_eq!(answer["decision"], "block");
+    assert!(answer["reason"].as_str().unwrap().contains("| four"));
+    assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
+}
+
+#[test]
+fn what_a_session_missed_is_offered_to_the_next() {
+    let bench = Bench::new();
+    bench.send("one");
+    let answer = bench.hook("claude-code", &event("s1", "UserPromptSubmit", ""));
+    assert!(context(&answer, "UserPromptSubmit").contains("| one"));
+    // That session died before the model spoke.
+    let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
+    assert!(context(&answer, "SessionStart").contains("| one"));
+    bench.hook("claude-code", &event("s2", "Stop", ""));
+    assert!(bench.hook("claude-code", &event("s3", "SessionStart", "")).is_null());
+}
+
+#[test]
+fn a_session_can_always_stop() {
+    let bench = Bench::new();
+    let stop = |more: &str| bench.hook("claude-code", &event("s", "Stop", more));
+    bench.send("one");
+    assert!(stop(r#""stop_hook_active":true"#).is_null(), "it was kept a moment ago");
+    assert_eq!(bench.sql("SELECT count(*) FROM receipts"), "0", "and the mail waits");
+    assert!(!stop("").is_null());
+    assert!(stop("").is_null(), "the same mail is no reason twice");
+    // Somebody who never stops writing does not keep anybody for ever.
+    let kept = (0..20)
+        .filter(|i| {
+            bench.send(&format!("again {i}"));
+            !stop(r#""stop_hook_active":false"#).is_null()
+        })
+        .count();
+    assert_eq!(kept, 5, "with the first, as often an hour as is allowed");
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    assert_eq!(
+        context(&answer, "UserPromptSubmit").matches("--- message").count(),
+        5,
+        "no more at once"
+    );
+}
+
+#[test]
+fn a_run_is_recorded_once() {
+    let bench = Bench::new();
+    bench.send("one");
+    let within_run = [("AGENTHUB_AGENT", "planner"), ("AGENTHUB_TASK", "run-1")];
+    let answer = bench.hook_with("claude-code", &event("s", "UserPromptSubmit", ""), &within_run);
+    assert!(context(&answer, "UserPromptSubmit").contains("| one"));
+    assert_eq!(bench.sql("SELECT count(*) FROM task_stream"), "0");
+}
+
+#[test]
+fn cursor_is_left_alone() {
+    let bench = Bench::new();
+    bench.send("one");
+    let prompt = event("s", "UserPromptSubmit", "");
+    for variables in [
+        &[("CURSOR_VERSION", "3.2")][..],
+        &[("CURSOR_VERSION", "3.2"), ("CLAUDE_CODE_SESSION_ID", "other")],
+    ] {
+        let all: Vec<_> = variables
+            .iter()
+            .copied()
+            .chain([("AGENTHUB_AGENT", "planner")])
+            .collect();
+        assert!(bench.hook_with("claude-code", &prompt, &all).is_null());
+    }
+    assert!(
+        bench
+            .hook(
+                "claude-code",
+                &event("s", "UserPromptSubmit", r#""cursor_version":"3.2""#)
+            )
+            .is_null()
+    );
+    assert_eq!(bench.sql("SELECT count(*) FROM receipts"), "0");
+    // Claude itself, in a terminal of Cursor's.
+    let own = [
+        ("CURSOR_VERSION", "3.2"),
+        ("CLAUDE_CODE_SESSION_ID", "s"),
+        ("AGENTHUB_AGENT", "planner"),
+    ];
+    assert!(!bench.hook_with("claude-code", &prompt, &own).is_null());
+}
+
+#[test]
+fn a_hook_that_fails_is_silent() {
+    let bench = Bench::new();
+    bench.send("one");
+    let good = event("s", "UserPromptSubmit", "");
+    let silent = |mut command: Command, input: &[u8]| {
+        command.env("AGENTHUB_AGENT", "planner");
+        let output = feed(command, input);
+        assert_eq!(
+            (output.status.code(), output.stdout.len(), output.stderr.len()),
+            (Some(0), 0, 0),
+            "{output:?}"
+        );
+    };
+    let hook = |tool: &str| bench.command(&["hook", tool]);
+    let long = [
+        b"{\"session_id\":\"s\",\"hook_event_name\":\"Stop\",\"x\":\"".as_slice(),
+        &vec![b'x'; 33 << 20],
+    ]
+    .concat();
+    for garbage in [
+        &b""[..],
+        b"\xff\xfe",
+        b"{",
+        b"[]",
+        b"null",
+        b"{\"session_id\":7}",
+        b"{\"session_id\":\"s\"}",
+        &long,
+    ] {
+        silent(hook("claude-code"), garbage);
+    }
+    silent(hook("claude-code"), &event("s", "AnEventOfTomorrow", ""));
+    silent(
+        hook("claude-code"),
+        &event(&"s".repeat(2 << 20), "UserPromptSubmit", ""),
+    );
+    silent(hook("gemini-of-tomorrow"), &good);
+    silent(hook("--an-option-of-tomorrow"), &good);
+    silent(bench.command(&["hook"]), &good);
+    silent(
+        bench.command(&["--db", "x", "hook", "claude-code", "more", "--help"]),
+        b"{}",
+    );
+    for (name, value) in [
+        ("AGENTHUB_DB", ""),
+        ("AGENTHUB_DB", "/proc/nowhere/hub.db"),
+        ("AGENTHUB_DB", "/dev/full"),
+        ("AGENTHUB_LOG", "trace"),
+    ] {
+        let mut command = hook("claude-code");
+        command.env(name, value);
+        if name == "AGENTHUB_LOG" {
+            command.env("AGENTHUB_DB", "/proc/nowhere/hub.db");
+        }
+        silent(command, &good);
+    }
+    let mut homeless = hook("claude-code");
+    homeless.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere");
+    silent(homeless, &good);
+    // A tool that does not read the answer.
+    let mut deaf = hook("claude-code");
+    deaf.env("AGENTHUB_AGENT", "planner");
+    deaf.stdin(Stdio::piped())
+        .stdout(fs::File::create("/dev/full").unwrap())
+        .stderr(Stdio::piped());
+    let mut child = deaf.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&good).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn a_hook_waits_for_the_lock_a_moment_and_no_longer() {
+    let bench = Bench::new();
+    bench.run(&["path"]);
+    bench.send("one");
+    let mut holder = Command::new("sqlite3");
+    holder.arg(bench.hub.db()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = super::support::writer::Process::start(holder);
+    let mut stdin = holder.0.stdin.take().unwrap();
+    stdin.write_all(b"BEGIN IMMEDIATE; SELECT 'held';\n").unwrap();
+    let mut held = [0; 4];
+    holder.0.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+    let begun = std::time::Instant::now();
+    assert!(bench.hook("claude-code", &event("s", "UserPromptSubmit", "")).is_null());
+    let took = begun.elapsed();
+    assert!((200..1500).contains(&took.as_millis()), "{took:?}");
+    stdin.write_all(b"ROLLBACK;\n.quit\n").unwrap();
+    within("the lock", || holder.0.try_wait().unwrap());
+    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    assert!(
+        context(&answer, "UserPromptSubmit").contains("| one"),
+        "nothing was lost"
+    );
+}
+
+#[test]
+fn hooks_at_the_same_time_hand_mail_over_once() {
+    let bench = Bench::new();
+    bench.send("one");
+    let answers: Vec<serde_json::Value> = std::thread::scope(|scope| {
+        let input = event("s", "PostToolUse", "");
+        let runs: Vec<_> = (0..6)
+            .map(|_| {
+                let (bench, input) = (&bench, input.clone());
+                let mut command = bench.command(&["hook", "codex"]);
+                command.env("AGENTHUB_AGENT", "planner");
+                scope.spawn(move || feed(command, &input).stdout)
+            })
+            .collect();
+        runs.into_iter()
+            .map(|run| run.join().unwrap())
+            .filter(|out| !out.is_empty())
+            .map(|out| serde_json::from_slice(&out).unwrap())
+            .collect()
+    });
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(
+        bench.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'tool_result'"),
+        "6"
+    );
+}
+
+#[test]
+fn a_full_disk_is_nobody_elses_business() {
+    let bench = Bench::new();
+    bench.send("one");
+    bench.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
+    // Files may not grow: every write beyond the first kilobyte fails.
+    let full = |args: &[&str]| {
+        let mut command = Command::new("sh");
+        let ours = bench.command(args);
+        command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
+        command.arg(ours.get_program()).args(ours.get_args()).env_clear();
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("AGENTHUB_AGENT", "planner").current_dir(bench.hub.folder());
+        command
+    };
+    let output = feed(full(&["hook", "claude-code"]), &event("s", "UserPromptSubmit", ""));
+    assert_eq!(
+        (output.status.code(), output.stdout.len(), output.stderr.len()),
+        (Some(0), 0, 0),
+        "{output:?}"
+    );
+    let output = feed(full(&["run", "--", "codex", "exec", "x"]), b"");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, fs::read(stream("codex.jsonl")).unwrap());
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    // With room again, nothing is lost that was there before.
+    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    assert!(context(&answer, "UserPromptSubmit").contains("| one"));
+}
