@@ -8,9 +8,12 @@
 //! is provisional; the result's `modelUsage` and `total_cost_usd` count everything, subagents
 //! too, from the start of the process: they replace, and the last turn takes the difference.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::hook::{Hook, Mail, Pace};
+use super::setup::{Place, What};
 use super::task::Task;
 use super::{Usage, flag, number, text};
 
@@ -49,6 +52,18 @@ pub(super) fn flags(given: &[String]) -> Result<Vec<String>, &'static str> {
         missing.push("--verbose".to_owned());
     }
     Ok(missing)
+}
+
+/// Its configuration files. A project's hooks go into the file that is not shared: the
+/// program stands somewhere else on other machines.
+pub(super) fn files(place: &Place) -> Vec<(PathBuf, What)> {
+    let folder = place.folder("CLAUDE_CONFIG_DIR", ".claude");
+    let (settings, servers) = match (&place.project, std::env::var_os("CLAUDE_CONFIG_DIR")) {
+        (Some(project), _) => ("settings.local.json", project.join(".mcp.json")),
+        (None, Some(set)) if !set.is_empty() => ("settings.json", folder.join(".claude.json")),
+        (None, _) => ("settings.json", place.home.join(".claude.json")),
+    };
+    vec![(folder.join(settings), What::Hooks), (servers, What::McpJson)]
 }
 
 #[derive(Debug, Default)]

@@ -8,9 +8,12 @@
 //! tokens are part of the input: a turn's use is a difference. Codex reports no cost, so
 //! there is none.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::hook::{Hook, Mail, Pace};
+use super::setup::{Place, What};
 use super::task::Task;
 use super::{Usage, claude, flag, number, text};
 
@@ -39,6 +42,15 @@ pub(super) fn flags(given: &[String]) -> Result<Vec<String>, &'static str> {
     }
     let has = flag(given, &["--json", "--experimental-json"]).is_some();
     Ok(if has { Vec::new() } else { vec!["--json".to_owned()] })
+}
+
+/// Its configuration files.
+pub(super) fn files(place: &Place) -> Vec<(PathBuf, What)> {
+    let folder = place.folder("CODEX_HOME", ".codex");
+    vec![
+        (folder.join("hooks.json"), What::Hooks),
+        (folder.join("config.toml"), What::McpToml),
+    ]
 }
 
 #[derive(Debug, Default)]

@@ -3,9 +3,12 @@
 //! For: its stream. It names no tokens and no cost, so there are none.
 //! Not for: Cursor's hooks: it runs Claude's, and ours stand aside there.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::claude;
+use super::setup::{Place, What};
 use super::task::Task;
 use super::{flag, number, text};
 
@@ -19,6 +22,11 @@ pub(super) fn flags(given: &[String]) -> Result<Vec<String>, &'static str> {
         Some("stream-json") => Ok(Vec::new()),
         Some(_) => Err("another --output-format than stream-json tells nothing while it runs; leave it out"),
     }
+}
+
+/// Its configuration file.
+pub(super) fn files(place: &Place) -> Vec<(PathBuf, What)> {
+    vec![(place.file(".cursor/mcp.json", ".cursor/mcp.json"), What::McpJson)]
 }
 
 #[derive(Debug, Default)]

@@ -6,8 +6,11 @@
 //!
 //! `stats.input_tokens` includes cached ones. There is no cost.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
+use super::setup::{Place, What};
 use super::task::Task;
 use super::{flag, number, text};
 
@@ -24,6 +27,14 @@ pub(super) fn flags(given: &[String]) -> Result<Vec<String>, &'static str> {
         Some("stream-json") => Ok(Vec::new()),
         Some(_) => Err("another --output-format than stream-json tells nothing while it runs; leave it out"),
     }
+}
+
+/// Its configuration file.
+pub(super) fn files(place: &Place) -> Vec<(PathBuf, What)> {
+    vec![(
+        place.file(".gemini/settings.json", ".gemini/settings.json"),
+        What::McpJson,
+    )]
 }
 
 #[derive(Debug, Default)]

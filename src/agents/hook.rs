@@ -145,7 +145,7 @@ impl Call<'_> {
         match self.event {
             "SessionStart" => self.agent_is("idle"),
             "UserPromptSubmit" => self.prompt(),
-            "PreToolUse" => self.put(NewTask {
+            "PreToolUse" => self.put(&NewTask {
                 tool_name: text(input, "tool_name").to_owned(),
                 tool_input: clip(&input["tool_input"].to_string()),
                 call_id: text(input, "tool_use_id").to_owned(),
@@ -161,7 +161,7 @@ impl Call<'_> {
             "Stop" => self.stop(),
             "StopFailure" => {
                 let details = text(input, "error_details");
-                self.put(NewTask {
+                self.put(&NewTask {
                     error_msg: clip(&format!("{} {details}", text(input, "error"))),
                     ..self.row(Kind::ERROR)?
                 })?;
@@ -175,11 +175,11 @@ impl Call<'_> {
     fn prompt(&self) -> Result<()> {
         let prompt = text(self.input, "prompt");
         let turn = self.writer.standing(&self.task)?.turn + 1;
-        self.put(NewTask {
+        self.put(&NewTask {
             turn_num: turn,
             ..self.row(Kind::TURN_START)?
         })?;
-        self.put(NewTask {
+        self.put(&NewTask {
             turn_num: turn,
             status: "running".to_owned(),
             directive: prompt.chars().take(DIRECTIVE).collect(),
@@ -191,7 +191,7 @@ impl Call<'_> {
     }
 
     fn tool_result(&self, output: &str, error: &str) -> Result<()> {
-        self.put(NewTask {
+        self.put(&NewTask {
             tool_name: text(self.input, "tool_name").to_owned(),
             tool_output: clip(output),
             error_msg: clip(error),
@@ -202,7 +202,7 @@ impl Call<'_> {
     }
 
     fn remark(&self, remark: &str) -> Result<()> {
-        self.put(NewTask {
+        self.put(&NewTask {
             status: "running".to_owned(),
             text: clip(remark),
             ..self.row(Kind::STATUS)?
@@ -212,19 +212,19 @@ impl Call<'_> {
     fn stop(&self) -> Result<()> {
         let said = text(self.input, "last_assistant_message");
         if !said.is_empty() {
-            self.put(NewTask {
+            self.put(&NewTask {
                 text: clip(said),
                 ..self.row(Kind::TEXT)?
             })?;
         }
-        self.put(self.row(Kind::TURN_END)?)?;
+        self.put(&self.row(Kind::TURN_END)?)?;
         self.settle("completed", "idle")
     }
 
     /// The session is over; a turn that was under way will not be finished.
     fn session_end(&self) -> Result<()> {
         if self.writer.standing(&self.task)?.status == "running" {
-            self.put(NewTask {
+            self.put(&NewTask {
                 error_msg: "the session ended in the middle of a turn".to_owned(),
                 ..self.row(Kind::ERROR)?
             })?;
@@ -234,7 +234,7 @@ impl Call<'_> {
     }
 
     fn settle(&self, task: &str, agent: &str) -> Result<()> {
-        self.put(NewTask {
+        self.put(&NewTask {
             status: task.to_owned(),
             ..self.row(Kind::STATUS)?
         })?;
@@ -263,8 +263,8 @@ impl Call<'_> {
         })
     }
 
-    fn put(&self, row: NewTask) -> Result<()> {
-        self.writer.stream(&row).map(drop)
+    fn put(&self, row: &NewTask) -> Result<()> {
+        self.writer.stream(row).map(drop)
     }
 
     /// Hands unread mail over, if this is a place for it: what is to be printed.

@@ -19,6 +19,7 @@ pub mod hook;
 pub mod lines;
 pub mod mail;
 pub mod record;
+pub mod setup;
 pub mod task;
 
 use serde_json::Value;

@@ -8,9 +8,11 @@
 //! rows keep coming. Exit codes are those of [`crate::error`]'s table.
 
 mod client;
+mod diff;
 mod hook;
 mod inbox;
 mod ingest;
+mod init;
 mod open;
 mod output;
 mod path;
@@ -132,6 +134,8 @@ enum Command {
     Run(run::Args),
     /// Record an agent's JSON stream from stdin
     Ingest(ingest::Args),
+    /// Connect the agents' tools on this machine: hooks and MCP
+    Init(init::Args),
     /// What agents' tools start at their events; agenthub init puts it there
     #[command(hide = true)]
     Hook(hook::Args),
@@ -147,6 +151,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let done = match command {
         Command::Run(args) => return run::run(&file, &args),
         Command::Ingest(args) => ingest::run(&file, &args),
+        Command::Init(args) => init::run(&file, &args),
         Command::Hook(args) => {
             hook::run(&file, &args);
             Ok(())

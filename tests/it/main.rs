@@ -6,4 +6,6 @@
 mod support;
 
 #[cfg(test)]
+mod init;
+#[cfg(test)]
 mod vendors;
