@@ -110,6 +110,11 @@ const SESSION_VARIABLES: &[(&str, &str)] = &[
     ("GEMINI_SESSION_ID", "gemini"),
 ];
 
+/// The variables by which agents' tools tell the processes they start whose session it is.
+pub fn session_variables() -> impl Iterator<Item = &'static str> {
+    SESSION_VARIABLES.iter().map(|(name, _)| *name)
+}
+
 /// Who is speaking: `given` (from `--from` or `--as`), `AGENTHUB_AGENT`, the session of the
 /// agent's tool around this process, or the human.
 pub fn identity(given: Option<&str>) -> String {

@@ -5,8 +5,8 @@
 //! Not for: where the lines come from (`cli::run`, `cli::ingest`).
 //!
 //! 1. Lines come through a channel that never blocks whoever reads the program's output.
-//! 2. If the file cannot be written, rows wait, up to [`MAX_WAITING`], and another attempt is
-//!    made every [`RETRY`]; whoever started this is told once.
+//! 2. If the file cannot be written, rows wait, up to 64 MiB, and another attempt is
+//!    made every second; whoever started this is told once.
 //! 3. A row that the file refuses is left out: the others must not suffer for it.
 
 use std::collections::VecDeque;

@@ -213,6 +213,10 @@ fn start(file: &File, command: &[OsString], task_id: &str, agent_id: &str) -> io
     start.args(&command[1..]).stdout(Stdio::piped());
     // Hooks within the program leave the recording to us.
     start.env("AGENTHUB_TASK", task_id);
+    // An agent that starts another one: that one is not itself.
+    for name in config::session_variables() {
+        start.env_remove(name);
+    }
     if !agent_id.is_empty() {
         start.env("AGENTHUB_AGENT", agent_id);
     }

@@ -428,3 +428,23 @@ fn another_file_and_another_place_of_the_program_are_followed() {
         assert_eq!(home.read(name), *text);
     }
 }
+
+#[test]
+fn a_full_disk_leaves_everything_as_it_was() {
+    let home = Home::with(RICH);
+    let before = home.files();
+    let ours = home.command(&["init", "--yes"]);
+    // Files may not grow: every write fails.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]);
+    command.arg(ours.get_program()).args(ours.get_args()).env_clear();
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.current_dir(home.path("")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("agenthub: cannot write ") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(home.files(), before);
+}

@@ -83,11 +83,13 @@ fn a_run_passes_everything_through_and_becomes_rows() {
     bench.program(
         "claude",
         &format!(
-            "printf '%s\\n' \"$@\" > args; echo \"$AGENTHUB_TASK\" > task; cat > stdin; cat '{}'; printf 'no line break'; exit 7",
+            "printf '%s\\n' \"$@\" > args; test -z \"$CLAUDE_CODE_SESSION_ID\" || exit 1; echo \"$AGENTHUB_TASK\" > task; cat > stdin; cat '{}'; printf 'no line break'; exit 7",
             stream("claude.jsonl").display()
         ),
     );
-    let output = bench.feed(&["run", "--", "claude", "-p", "fix the test"], b"typed\n");
+    let mut command = bench.command(&["run", "--", "claude", "-p", "fix the test"]);
+    command.env("CLAUDE_CODE_SESSION_ID", "of the agent that starts this one");
+    let output = feed(command, b"typed\n");
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(output.stdout, [&recorded[..], b"no line break"].concat());
     assert_eq!(stderr(&output), "");
