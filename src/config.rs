@@ -110,6 +110,11 @@ const SESSION_VARIABLES: &[(&str, &str)] = &[
     ("GEMINI_SESSION_ID", "gemini"),
 ];
 
+/// The variables by which agents' tools tell the processes they start whose session it is.
+pub fn session_variables() -> impl Iterator<Item = &'static str> {
+    SESSION_VARIABLES.iter().map(|(name, _)| *name)
+}
+
 /// Who is speaking: `given` (from `--from` or `--as`), `AGENTHUB_AGENT`, the session of the
 /// agent's tool around this process, or the human.
 pub fn identity(given: Option<&str>) -> String {
@@ -124,11 +129,16 @@ pub fn declared_identity(given: Option<&str>) -> Option<String> {
     }
     for (name, tool) in SESSION_VARIABLES {
         if let Some(session) = variable(name) {
-            let short: String = session.chars().take(8).collect();
-            return Some(format!("{tool}-{short}"));
+            return Some(session_agent(tool, &session));
         }
     }
     None
+}
+
+/// The name of the agent in this session of `tool`, unless it has been given one.
+pub fn session_agent(tool: &str, session: &str) -> String {
+    let short: String = session.chars().take(8).collect();
+    format!("{tool}-{short}")
 }
 
 /// The `from_type` of somebody with this name.

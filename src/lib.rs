@@ -5,7 +5,7 @@
 //! line. `ARCHITECTURE.md` describes one row's way through the house.
 //!
 //! The modules, each built on those before it alone:
-//! [`error`], [`event`] ← [`config`] ← [`store`] ← [`watch`] ← [`hub`] ← [`server`], [`mcp`] ← [`cli`].
+//! [`error`], [`event`] ← [`config`] ← [`store`] ← [`watch`] ← [`hub`] ← [`server`], [`mcp`], [`agents`] ← [`cli`].
 //!
 //! # Names in the seed, names here
 //!
@@ -51,5 +51,7 @@ pub mod watch;
 pub mod hub;
 pub mod mcp;
 pub mod server;
+
+pub mod agents;
 
 pub mod cli;

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(_) if cli::is_hook(std::env::args_os()) => return ExitCode::SUCCESS,
         Err(e) => {
             // Help and version are no errors. Nobody may be reading.
             drop(e.print());
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match cli::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) if reader_is_gone(&e) => ExitCode::SUCCESS,
         Err(e) => {
             // If stderr is closed there is nobody left to tell.

@@ -15,12 +15,17 @@ mod completions;
 mod demo;
 mod inbox;
 mod mcp;
+mod diff;
+mod hook;
+mod ingest;
+mod init;
 mod open;
 mod output;
 mod path;
 mod post;
 mod read;
 mod reply;
+mod run;
 mod schema;
 mod send;
 mod serve;
@@ -32,6 +37,7 @@ mod trace;
 
 use std::path::PathBuf;
 use std::time::Duration;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -40,6 +46,7 @@ use crate::config;
 use crate::store::{NetworkFs, Reader, Store, Writer};
 
 pub use output::wants_colour;
+pub use hook::is_meant as is_hook;
 
 /// The local hub for AI agents: one binary, one SQLite file, one page.
 #[derive(Debug, Parser)]
@@ -153,6 +160,15 @@ enum Command {
     Tail(tail::Args),
     /// Be an MCP server on stdio, for an agent's tool
     Mcp(mcp::Args),
+    /// Run an agent's program and record what it does
+    Run(run::Args),
+    /// Record an agent's JSON stream from stdin
+    Ingest(ingest::Args),
+    /// Connect the agents' tools on this machine: hooks and MCP
+    Init(init::Args),
+    /// What agents' tools start at their events; agenthub init puts it there
+    #[command(hide = true)]
+    Hook(hook::Args),
     /// Print a shell's completions
     Completions(completions::Args),
 }
@@ -188,13 +204,21 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
         .ok_or_else(|| "a number of seconds, 0 or more, such as 0.5".to_owned())
 }
 
-/// Runs what was typed.
+/// Runs what was typed. What comes back is the exit code: 0, or that of the program that was
+/// run.
 ///
 /// # Errors
 /// What the command returns. An [`crate::error::Error`] within decides the exit code.
-pub fn run(cli: Cli) -> Result<()> {
+pub fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { file, command } = cli;
-    match command {
+    let done = match command {
+        Command::Run(args) => return run::run(&file, &args),
+        Command::Ingest(args) => ingest::run(&file, &args),
+        Command::Init(args) => init::run(&file, &args),
+        Command::Hook(args) => {
+            hook::run(&file, &args);
+            Ok(())
+        }
         Command::Serve(args) => serve::run(&file, *args),
         Command::Demo(args) => demo::run(&args),
         Command::Open(args) => open::run(&file, &args),
@@ -215,7 +239,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Tail(args) => tail::run(&file, &args),
         Command::Mcp(args) => mcp::run(&file, &args),
         Command::Completions(args) => completions::run(&args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A text given on the command line, or all of stdin for `-`.

@@ -108,7 +108,10 @@ impl Reader {
 
 impl Writer {
     /// Runs `f` within one transaction: a new one, or the one that is under way.
-    pub(super) fn atomically<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    ///
+    /// # Errors
+    /// What `f` returns, and nothing is written then; a `Store…` code.
+    pub fn atomically<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.conn.is_autocommit() {
             return f();
         }
@@ -219,8 +222,8 @@ fn wait_for_lock(tries: i32) -> bool {
     true
 }
 
-/// Runs `f` with another patience than [`LOCK_WAIT`].
-pub(super) fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
+/// Runs `f` on this thread with another patience for the file's lock than five seconds.
+pub fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
     let before = PATIENCE.with(|cell| cell.replace(patience));
     let result = f();
     PATIENCE.with(|cell| cell.set(before));

@@ -5,7 +5,13 @@
 mod support;
 
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod demo;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
@@ -13,11 +19,15 @@ mod file;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod init;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod library;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod mcp;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
@@ -25,19 +35,14 @@ mod protocol;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]
+mod snippets;
+#[cfg(test)]
+mod states;
+#[cfg(test)]
 mod storm;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod vendors;
+#[cfg(test)]
 mod wire;
-mod claims;
-#[cfg(test)]
-mod command_line;
-#[cfg(test)]
-mod demo;
-#[cfg(test)]
-mod mcp;
-#[cfg(test)]
-mod snippets;
-#[cfg(test)]
-mod states;

@@ -1,0 +1,352 @@
+//! Hooks: what an agent's tool tells a process that lives for milliseconds.
+//!
+//! For: Claude Code's and Codex's hooks, which are alike: the event becomes rows, and at some
+//! events unread mail is handed to the model.
+//! Not for: which events those are (`claude`, `codex`), or how a failure is kept from the
+//! tool (`cli::hook`).
+//!
+//! 1. Everything is one transaction, and what is printed is printed after its commit: mail
+//!    is never put before a model without its receipt.
+//! 2. Offered means put before the model. A later hook of the same session, after the model
+//!    has spoken, makes it seen; mail that was shown whole is read from then on. What was
+//!    offered to a session that has ended since is offered again when one starts.
+//! 3. A session is kept from stopping only for mail it has not been offered, never twice in
+//!    a row, and [`CONTINUATIONS`] times an hour at most.
+
+use serde_json::{Value, json};
+
+use super::task::clip;
+use super::{Vendor, claude, codex, mail, number, text};
+use crate::config;
+use crate::error::Result;
+use crate::event::TaskStreamEventType as Kind;
+use crate::store::{AgentState, InboxRow, NewTask, Reading, Receipt, Writer};
+
+/// How often an hour a session is kept from stopping.
+pub const CONTINUATIONS: i64 = 6;
+/// Characters of a directive's short form.
+const DIRECTIVE: usize = 200;
+
+/// One event that a hook is installed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    /// The vendor's name for it.
+    pub event: &'static str,
+    /// What the hook does to the tool meanwhile.
+    pub pace: Pace,
+    /// Whether and how mail is handed over.
+    pub mail: Mail,
+}
+
+/// Whether the tool waits for the hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It does.
+    Waits,
+    /// It goes on.
+    GoesOn,
+}
+
+/// How mail is handed over at an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mail {
+    /// Not at all.
+    No,
+    /// As context, and what an earlier session may have missed once more.
+    Again,
+    /// As context. The model has spoken since the last time.
+    Context,
+    /// As context. The model may not have spoken since the last time.
+    Beside,
+    /// As the reason to go on instead of stopping.
+    Reason,
+}
+
+/// What the process knows beside the hook's input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// `AGENTHUB_AGENT`: the agent's name, if it has been given one.
+    pub agent: Option<String>,
+    /// `AGENTHUB_TASK`: `agenthub run` records this task, so that the hook need not.
+    pub task: Option<String>,
+    /// The tool's process.
+    pub pid: Option<i64>,
+    /// Unix milliseconds.
+    pub now: i64,
+}
+
+/// The hooks of a vendor's tool; none if it has no hooks of ours.
+pub fn hooks(vendor: Vendor) -> &'static [Hook] {
+    match vendor {
+        Vendor::Claude => claude::HOOKS,
+        Vendor::Codex => codex::HOOKS,
+        Vendor::Gemini | Vendor::Cursor => &[],
+    }
+}
+
+/// What `agenthub hook` calls a vendor's tool.
+pub fn tool(vendor: Vendor) -> &'static str {
+    match vendor {
+        Vendor::Claude => "claude-code",
+        other => other.name(),
+    }
+}
+
+/// Writes what a hook's `input` says, and returns what is to be printed for the tool, if
+/// anything. Input that is none of a hook changes nothing.
+///
+/// # Errors
+/// A `Store…` code; nothing is written then.
+pub fn answer(writer: &Writer, vendor: Vendor, input: &Value, around: &Surroundings) -> Result<Option<String>> {
+    let session = text(input, "session_id");
+    let event = text(input, "hook_event_name");
+    if session.is_empty() || event.is_empty() {
+        return Ok(None);
+    }
+    let call = Call {
+        writer,
+        vendor,
+        input,
+        around,
+        event,
+        agent: around
+            .agent
+            .clone()
+            .unwrap_or_else(|| config::session_agent(vendor.name(), session)),
+        task: format!("{}-{session}", vendor.name()),
+    };
+    writer.atomically(|| {
+        if around.task.is_none() {
+            call.record()?;
+        }
+        call.hand_over()
+    })
+}
+
+/// One call of a hook.
+struct Call<'a> {
+    writer: &'a Writer,
+    vendor: Vendor,
+    input: &'a Value,
+    around: &'a Surroundings,
+    event: &'a str,
+    agent: String,
+    task: String,
+}
+
+impl Call<'_> {
+    /// Within a subagent: its tools are recorded, its beginning and end are not the session's.
+    fn in_subagent(&self) -> bool {
+        !text(self.input, "agent_id").is_empty()
+    }
+
+    fn record(&self) -> Result<()> {
+        let input = self.input;
+        match self.event {
+            "SessionStart" => self.agent_is("idle"),
+            "UserPromptSubmit" => self.prompt(),
+            "PreToolUse" => self.put(&NewTask {
+                tool_name: text(input, "tool_name").to_owned(),
+                tool_input: clip(&input["tool_input"].to_string()),
+                call_id: text(input, "tool_use_id").to_owned(),
+                ..self.row(Kind::TOOL_USE)?
+            }),
+            "PostToolUse" => self.tool_result(&response(&input["tool_response"]), ""),
+            "PostToolUseFailure" => self.tool_result("", text(input, "error")),
+            "PermissionRequest" => self.remark(&format!("asks for permission: {}", text(input, "tool_name"))),
+            "Notification" => match text(input, "notification_type") {
+                "agent_needs_input" | "elicitation_dialog" => self.remark(text(input, "message")),
+                _ => Ok(()),
+            },
+            "Stop" => self.stop(),
+            "StopFailure" => {
+                let details = text(input, "error_details");
+                self.put(&NewTask {
+                    error_msg: clip(&format!("{} {details}", text(input, "error"))),
+                    ..self.row(Kind::ERROR)?
+                })?;
+                self.settle("failed", "error")
+            }
+            "SessionEnd" => self.session_end(),
+            _ => Ok(()),
+        }
+    }
+
+    fn prompt(&self) -> Result<()> {
+        let prompt = text(self.input, "prompt");
+        let turn = self.writer.standing(&self.task)?.turn + 1;
+        self.put(&NewTask {
+            turn_num: turn,
+            ..self.row(Kind::TURN_START)?
+        })?;
+        self.put(&NewTask {
+            turn_num: turn,
+            status: "running".to_owned(),
+            directive: prompt.chars().take(DIRECTIVE).collect(),
+            directive_full: clip(prompt),
+            workspace: text(self.input, "cwd").to_owned(),
+            ..self.row(Kind::STATUS)?
+        })?;
+        self.agent_is("running")
+    }
+
+    fn tool_result(&self, output: &str, error: &str) -> Result<()> {
+        self.put(&NewTask {
+            tool_name: text(self.input, "tool_name").to_owned(),
+            tool_output: clip(output),
+            error_msg: clip(error),
+            call_id: text(self.input, "tool_use_id").to_owned(),
+            duration_sec: number(self.input, "duration_ms") / 1000,
+            ..self.row(Kind::TOOL_RESULT)?
+        })
+    }
+
+    fn remark(&self, remark: &str) -> Result<()> {
+        self.put(&NewTask {
+            status: "running".to_owned(),
+            text: clip(remark),
+            ..self.row(Kind::STATUS)?
+        })
+    }
+
+    fn stop(&self) -> Result<()> {
+        let said = text(self.input, "last_assistant_message");
+        if !said.is_empty() {
+            self.put(&NewTask {
+                text: clip(said),
+                ..self.row(Kind::TEXT)?
+            })?;
+        }
+        self.put(&self.row(Kind::TURN_END)?)?;
+        self.settle("completed", "idle")
+    }
+
+    /// The session is over; a turn that was under way will not be finished.
+    fn session_end(&self) -> Result<()> {
+        if self.writer.standing(&self.task)?.status == "running" {
+            self.put(&NewTask {
+                error_msg: "the session ended in the middle of a turn".to_owned(),
+                ..self.row(Kind::ERROR)?
+            })?;
+            return self.settle("failed", "idle");
+        }
+        self.agent_is("idle")
+    }
+
+    fn settle(&self, task: &str, agent: &str) -> Result<()> {
+        self.put(&NewTask {
+            status: task.to_owned(),
+            ..self.row(Kind::STATUS)?
+        })?;
+        self.agent_is(agent)
+    }
+
+    fn agent_is(&self, status: &str) -> Result<()> {
+        let state = AgentState {
+            status: Some(status.to_owned()),
+            workspace: Some(text(self.input, "cwd").to_owned()).filter(|cwd| !cwd.is_empty()),
+            pid: self.around.pid,
+            ..AgentState::default()
+        };
+        self.writer.set_agent(&self.agent, &state)
+    }
+
+    fn row(&self, stream_type: Kind) -> Result<NewTask> {
+        Ok(NewTask {
+            task_id: self.task.clone(),
+            stream_type,
+            turn_num: self.writer.standing(&self.task)?.turn,
+            agent_id: self.agent.clone(),
+            source_type: self.vendor.name().to_owned(),
+            model: text(self.input, "model").to_owned(),
+            ..NewTask::default()
+        })
+    }
+
+    fn put(&self, row: &NewTask) -> Result<()> {
+        self.writer.stream(row).map(drop)
+    }
+
+    /// Hands unread mail over, if this is a place for it: what is to be printed.
+    fn hand_over(&self) -> Result<Option<String>> {
+        let way = hooks(self.vendor)
+            .iter()
+            .find(|hook| hook.event == self.event)
+            .map_or(Mail::No, |hook| hook.mail);
+        if way == Mail::No || self.in_subagent() {
+            return Ok(None);
+        }
+        let via = format!("{} {}", tool(self.vendor), self.event);
+        let reading = Reading {
+            reader: &self.agent,
+            via: &via,
+            now: self.around.now,
+        };
+        let before = self.writer.mail_offered(&self.agent, self.around.now, mail::MOST)?;
+        if matches!(way, Mail::Context | Mail::Reason) {
+            self.was_seen(&before, reading)?;
+        }
+        let mut found = if way == Mail::Again { before } else { Vec::new() };
+        found.extend(
+            self.writer
+                .mail_to_offer(&self.agent, self.around.now, mail::MOST - found.len())?,
+        );
+        if found.is_empty() || way == Mail::Reason && !self.may_go_on()? {
+            return Ok(None);
+        }
+        self.writer.receipts_for(&found, Receipt::Offered, reading)?;
+        Ok(Some(self.output(way, &mail::text(&found, &self.agent)).to_string()))
+    }
+
+    /// The model has spoken since this mail was put before it.
+    fn was_seen(&self, before: &[InboxRow], reading: Reading<'_>) -> Result<()> {
+        for row in before {
+            if mail::is_whole(row) {
+                self.writer.read_mail(&row.message_id, reading)?;
+            } else {
+                self.writer.receipt(&row.message_id, Receipt::Seen, reading)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the session may be kept from stopping. If so, its task goes on.
+    fn may_go_on(&self) -> Result<bool> {
+        if self.input["stop_hook_active"] == Value::Bool(true)
+            || !self
+                .writer
+                .count_continuation(&self.agent, self.around.now, CONTINUATIONS)?
+        {
+            return Ok(false);
+        }
+        if self.around.task.is_none() {
+            self.remark("goes on: mail has come")?;
+            self.agent_is("running")?;
+        }
+        Ok(true)
+    }
+
+    fn output(&self, way: Mail, text: &str) -> Value {
+        match way {
+            Mail::Reason => json!({"decision": "block", "reason": text}),
+            _ => json!({"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}}),
+        }
+    }
+}
+
+/// A tool's answer as text: what it printed, its blocks' texts, or its JSON.
+fn response(value: &Value) -> String {
+    let Some(object) = value.as_object() else {
+        return claude::joined(value);
+    };
+    match (
+        object.get("stdout").and_then(Value::as_str),
+        object.get("stderr").and_then(Value::as_str),
+    ) {
+        (Some(out), None | Some("")) => out.to_owned(),
+        (Some(""), Some(err)) => err.to_owned(),
+        (Some(out), Some(err)) => format!("{out}\n{err}"),
+        _ if object.get("content").is_some_and(Value::is_array) => claude::joined(&value["content"]),
+        _ => value.to_string(),
+    }
+}
