@@ -58,12 +58,13 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, name: String) -> Result
     };
     file.with(|writer| writer.set_agent(file.me(), &state))?;
     let gone = CancellationToken::new();
+    let (stdin, stdout) = rmcp::transport::stdio();
     let input = Input {
-        stdin: tokio::io::stdin(),
+        stdin,
         gone: gone.clone(),
     };
     let service = Mcp { file, gone }
-        .serve((input, tokio::io::stdout()))
+        .serve((input, stdout))
         .await
         .map_err(|e| Error::new(Code::Invalid, format!("the client did not begin as MCP does: {e}")))?;
     service

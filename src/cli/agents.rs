@@ -23,7 +23,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         return output::json(&agents);
     }
     if agents.is_empty() {
-        return output::note("no agents yet; whoever writes or reads here becomes one");
+        return output::line("no agents yet; whoever writes or reads here becomes one");
     }
     let unread: HashMap<_, _> = reader.mailboxes()?.into_iter().map(|b| (b.inbox, b.unread)).collect();
     let rows: Vec<_> = agents

@@ -13,7 +13,6 @@
 mod planner;
 
 use std::fs::DirBuilder;
-use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -79,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             }
             let cast = stage.cast()?;
             output::note("The agents play, but they are real processes. Nothing of this is kept; Ctrl-C ends it.")?;
-            if !args.no_open && std::io::stdout().is_terminal() {
+            if !args.no_open && output::is_terminal() {
                 open_page(&file);
             }
             anyhow::Ok(cast)

@@ -134,7 +134,7 @@ fn print(mail: &[InboxRow], args: &Args) -> Result<()> {
         return output::json(&mail);
     }
     if mail.is_empty() {
-        return output::note("no mail");
+        return output::line("no mail");
     }
     let now = now_ms();
     let rows: Vec<_> = mail
@@ -150,5 +150,5 @@ fn print(mail: &[InboxRow], args: &Args) -> Result<()> {
             ]
         })
         .collect();
-    output::table(["MAIL", "WHEN", "FROM", "STATUS", "PRIORITY", "TITLE"], &rows)
+    output::table(["ID", "WHEN", "FROM", "STATUS", "PRIORITY", "TITLE"], &rows)
 }

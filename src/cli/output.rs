@@ -28,9 +28,14 @@ pub(super) fn note(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a person reads along.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// The text in bold, where people read it and have not asked for none of that.
 pub(super) fn strong(text: &str) -> String {
-    if io::stdout().is_terminal() && wants_colour() {
+    if is_terminal() && wants_colour() {
         format!("\u{1b}[1m{text}\u{1b}[0m")
     } else {
         text.to_owned()
@@ -52,7 +57,7 @@ pub(super) fn mail_state(mail: &InboxRow, now: i64) -> String {
 
 /// Prints one JSON document: for people with line breaks, for pipes without.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
-    let text = if io::stdout().is_terminal() {
+    let text = if is_terminal() {
         serde_json::to_string_pretty(value)?
     } else {
         serde_json::to_string(value)?

@@ -24,7 +24,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         return output::json(&threads);
     }
     if threads.is_empty() {
-        return output::note("no threads yet; agenthub post THREAD TEXT begins one");
+        return output::line("no threads yet; agenthub post THREAD TEXT begins one");
     }
     let rows: Vec<_> = threads
         .iter()

@@ -100,7 +100,6 @@ fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then(
         assert!(begun.elapsed() < Duration::from_secs(150), "{} of {JOBS} done", done());
         thread::park_timeout(Duration::from_millis(10));
     }
-    let took = begun.elapsed();
     fs::write(&stop, "").unwrap();
 
     let mut by: HashMap<i64, Vec<String>> = HashMap::new();
@@ -122,7 +121,7 @@ fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then(
     for row in rows.lines().map(|line| line.split('|').collect::<Vec<_>>()) {
         receipts.entry(row[0].parse().unwrap()).or_default().push(row);
     }
-    let mut again = 0;
+    let mut again = false;
     for (n, rows) in receipts {
         let seen: Vec<_> = rows.iter().filter(|r| r[2] == "seen").collect();
         // Whoever handled it had claimed it, and each claim but the first came after a lease.
@@ -136,15 +135,11 @@ fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then(
         }
         assert!(rows.iter().any(|r| r[2] == "acked"), "{rows:?}");
         if seen.len() > 1 {
-            again += 1;
+            again = true;
             let trace = String::from_utf8(hub.agenthub(&["trace", &n.to_string()]).stdout).unwrap();
             let told = |r: &&Vec<&str>| trace.contains(&format!("seen by {}", r[1]));
             assert!(seen.iter().all(told), "{trace}");
         }
     }
-    assert!(!killed.is_empty() && again > 0, "nobody was killed at work");
-    println!(
-        "{JOBS} jobs in {took:?}, {} workers killed, {again} jobs given to another",
-        killed.len()
-    );
+    assert!(!killed.is_empty() && again, "nobody was killed at work");
 }

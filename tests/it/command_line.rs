@@ -223,12 +223,7 @@ fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub() {
             times.push(written.elapsed());
         }
         times.sort_unstable();
-        let (median, worst) = (times[7], times[14]);
-        println!(
-            "inbox --wait, {}: median {median:?}, worst {worst:?}",
-            if hub.log().is_empty() { "no hub" } else { "hub" }
-        );
-        assert!(median < Duration::from_millis(50), "{times:?}");
+        assert!(times[7] < Duration::from_millis(50), "{times:?}");
         hub.kill();
     }
 }

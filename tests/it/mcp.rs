@@ -117,7 +117,7 @@ impl Session {
     }
 
     #[track_caller]
-    fn call(&mut self, id: i64, tool: &str, arguments: Value) {
+    fn call(&mut self, id: i64, tool: &str, arguments: &Value) {
         let params = json!({"name": tool, "arguments": arguments});
         self.say(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
     }
@@ -168,14 +168,14 @@ fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
         (6, json!({"to": "human", "text": "x", "priority": "!"})),
         (7, json!({"thread_id": "", "text": "x"})),
     ] {
-        session.call(id, "send_message", arguments);
+        session.call(id, "send_message", &arguments);
         let answer = session.answer(id);
         assert_eq!(answer["result"]["isError"], true, "{answer}");
         assert!(!answer["result"]["content"][0]["text"].as_str().unwrap().is_empty());
     }
-    session.call(8, "check_inbox", json!({"limit": 200, "wait_seconds": 0}));
+    session.call(8, "check_inbox", &json!({"limit": 200, "wait_seconds": 0}));
     assert_eq!(session.answer(8)["result"]["structuredContent"]["mail"], json!([]));
-    session.call(9, "send_message", json!({"to": "human", "text": "still here"}));
+    session.call(9, "send_message", &json!({"to": "human", "text": "still here"}));
     assert_eq!(session.answer(9)["result"]["isError"], false);
     assert_eq!(
         hub.sql("SELECT from_agent, payload FROM inbox_messages"),
@@ -194,7 +194,7 @@ fn who_speaks_is_decided_by_the_environment() {
     // Without a name it is one of its own, never the person's.
     let mut session = Session::start(&hub, None);
     session.greet("2025-11-25");
-    session.call(1, "send_message", json!({"to": "human", "text": "hello"}));
+    session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
     session.answer(1);
     assert_eq!(
         hub.sql("SELECT from_agent FROM inbox_messages"),
@@ -222,10 +222,10 @@ fn a_client_that_goes_ends_the_server_and_its_waits() {
     session.call(
         1,
         "check_inbox",
-        json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
+        &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
     );
     // The wait has begun once a later call is answered.
-    session.call(2, "list_agents", json!({}));
+    session.call(2, "list_agents", &json!({}));
     session.answer(2);
     let gone = Instant::now();
     drop(session.input.take());
@@ -248,18 +248,18 @@ fn a_call_that_is_cancelled_takes_nothing() {
     session.call(
         1,
         "check_inbox",
-        json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
+        &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
     );
-    session.call(2, "list_agents", json!({}));
+    session.call(2, "list_agents", &json!({}));
     session.answer(2);
     session.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
-    session.call(3, "list_agents", json!({}));
+    session.call(3, "list_agents", &json!({}));
     session.answer(3);
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'jobs', 'x')");
     session.call(
         4,
         "check_inbox",
-        json!({"wait_seconds": 10, "inbox": "jobs", "claim_seconds": 60}),
+        &json!({"wait_seconds": 10, "inbox": "jobs", "claim_seconds": 60}),
     );
     assert_eq!(session.answer(4)["result"]["structuredContent"]["mail"][0]["text"], "x");
 }
@@ -273,7 +273,7 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
     for suffix in ["", "-wal", "-shm"] {
         std::fs::rename(name(suffix), name(&format!(".old{suffix}"))).unwrap();
     }
-    session.call(1, "send_message", json!({"to": "human", "text": "into the new one"}));
+    session.call(1, "send_message", &json!({"to": "human", "text": "into the new one"}));
     assert_eq!(session.answer(1)["result"]["isError"], false);
     assert_eq!(hub.sql("SELECT payload FROM inbox_messages"), "into the new one");
 
