@@ -34,6 +34,8 @@ pub(crate) struct TestHub {
     db: PathBuf,
     port: u16,
     args: Vec<String>,
+    /// Whether a file that may not grow is an error to the hub and not its end.
+    survives_limits: bool,
     run: Option<Run>,
     log: Arc<Mutex<String>>,
     _pass: Pass,
@@ -62,6 +64,16 @@ impl TestHub {
         hub
     }
 
+    /// A hub whose files may later be kept from growing: to it the disk is full then.
+    /// (The system's own answer to that is a signal that ends the process.)
+    #[track_caller]
+    pub(crate) fn on_a_small_disk() -> Self {
+        let mut hub = Self::asleep(&[]);
+        hub.survives_limits = true;
+        hub.wake();
+        hub
+    }
+
     /// A folder and a hub that is not running yet; there is no file either.
     pub(crate) fn asleep(args: &[&str]) -> Self {
         let pass = gate::shared();
@@ -76,6 +88,7 @@ impl TestHub {
             folder,
             port: free_port(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            survives_limits: false,
             run: None,
             log: Arc::default(),
             _pass: pass,
@@ -95,7 +108,15 @@ impl TestHub {
     pub(crate) fn try_wake(&mut self) -> Result<(), ExitStatus> {
         assert!(self.run.is_none(), "the hub runs already");
         let listen = format!("127.0.0.1:{}", self.port);
-        let mut command = self.command(&["serve", "--listen", &listen]);
+        let args = ["serve", "--listen", &listen];
+        let mut command = if self.survives_limits {
+            // What a shell ignores, the program it becomes ignores too.
+            let mut shell = self.program("sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", AGENTHUB]);
+            shell.args(args);
+            shell
+        } else {
+            self.command(&args)
+        };
         command.args(&self.args);
         let mut run = Run::start(command, &self.log);
         if run.first_line.is_empty() {
@@ -112,7 +133,11 @@ impl TestHub {
 
     /// `agenthub` with these arguments, for this file, in an environment without surprises.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(AGENTHUB);
+        self.program(AGENTHUB, args)
+    }
+
+    fn program(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -239,6 +264,16 @@ impl TestHub {
         let answer = self.get("/api/status");
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
+    }
+
+    /// Waits until the hub has seen everything in the file: "from now on" begins after it.
+    #[track_caller]
+    pub(crate) fn settle(&self) {
+        let head = self.sql("SELECT coalesce(max(seq), 0) FROM changes");
+        within_time(PATIENCE, "the hub to see the file", || {
+            let pos = self.status()["pos"].as_str().unwrap().to_owned();
+            (pos.split('.').nth(1) == Some(head.as_str())).then_some(())
+        });
     }
 
     /// Waits until a line of the log contains `text`.
