@@ -115,6 +115,9 @@ pub fn answer(writer: &Writer, vendor: Vendor, input: &Value, around: &Surroundi
             .unwrap_or_else(|| config::session_agent(vendor.name(), session)),
         task: format!("{}-{session}", vendor.name()),
     };
+    if call.is_idle()? {
+        return Ok(None);
+    }
     writer.atomically(|| {
         if around.task.is_none() {
             call.record()?;
@@ -138,6 +141,14 @@ impl Call<'_> {
     /// Within a subagent: its tools are recorded, its beginning and end are not the session's.
     fn in_subagent(&self) -> bool {
         !text(self.input, "agent_id").is_empty()
+    }
+
+    /// Nothing is to be written and there is no mail: no reason to queue for the lock, between
+    /// every two steps of a session.
+    fn is_idle(&self) -> Result<bool> {
+        Ok(self.event == "PostToolBatch"
+            && self.writer.mail_offered(&self.agent, self.around.now, 1)?.is_empty()
+            && self.writer.mail_to_offer(&self.agent, self.around.now, 1)?.is_empty())
     }
 
     fn record(&self) -> Result<()> {

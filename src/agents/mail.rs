@@ -14,14 +14,16 @@ use crate::store::InboxRow;
 pub const MOST: usize = 5;
 /// Characters of one text. A longer one is cut and can be fetched.
 const BODY: usize = 600;
+/// Lines of one text.
+const LINES: usize = 30;
 /// Characters of names and titles.
 const NAME: usize = 80;
 /// Characters in all, far below what any vendor takes (10,000): it costs the user tokens.
-pub const WHOLE: usize = 4_000;
+pub const WHOLE: usize = 6_000;
 
 /// Whether the model gets all of it.
 pub fn is_whole(mail: &InboxRow) -> bool {
-    mail.payload.chars().count() <= BODY && mail.title.chars().count() <= NAME
+    mail.payload.chars().count() <= BODY && mail.payload.lines().count() <= LINES && mail.title.chars().count() <= NAME
 }
 
 /// The text for `mail`, which is [`MOST`] pieces or fewer. `reader` is whose mail it is.
@@ -47,7 +49,7 @@ pub fn text(mail: &[InboxRow], reader: &str) -> String {
         if !mail.title.is_empty() && !mail.payload.starts_with(&mail.title) {
             let _ = writeln!(out, "| {}", line(&mail.title, NAME));
         }
-        for text in shown(&mail.payload).lines() {
+        for text in shown(&mail.payload).lines().take(LINES) {
             let _ = writeln!(out, "| {text}");
         }
         if !is_whole(mail) {
@@ -119,12 +121,9 @@ mod tests {
         one.message_type = "m".repeat(5000);
         assert!(!is_whole(&one));
         let shown = text(&vec![one; MOST], &"r".repeat(5000));
-        assert!(
-            shown.chars().count() <= WHOLE + 5 * 2 * 300,
-            "{}",
-            shown.chars().count()
-        );
-        assert!(shown.chars().count() < 10_000);
+        assert!(shown.chars().count() <= WHOLE, "{}", shown.chars().count());
+        let wide = text(&vec![mail(1, &"w".repeat(5000)); MOST], "planner");
+        assert!((3000..=WHOLE).contains(&wide.chars().count()));
         assert!(is_whole(&mail(1, &"x".repeat(600))));
     }
 }

@@ -81,6 +81,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     let path = config::db_path(file.db.as_deref()).ok()?;
     let text = with_patience(LOCK_WAIT, || {
         let writer = Writer::open(&path, file.network_fs())?;
+        writer.in_passing()?;
         answer(&writer, vendor, &input, &around)
     });
     let mut out = io::stdout().lock();

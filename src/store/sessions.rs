@@ -5,6 +5,7 @@
 //! may have been missed, how often a session has been kept from stopping.
 //! Not for: what is in a turn (`tasks`) or a total (`telemetry`).
 
+use rusqlite::config::DbConfig;
 use rusqlite::{OptionalExtension, params};
 
 use super::inbox::{COLUMNS, EVERYBODY, InboxRow};
@@ -14,6 +15,8 @@ use crate::error::Result;
 
 /// The key, in the table `hub`, under which a reader's continuations are counted.
 const CONTINUED: &str = "continued:";
+/// Bytes of a log that takes about a millisecond to read: some 250 frames, forty hooks' worth.
+const LONG_LOG: u64 = 1 << 20;
 /// Milliseconds for which a continuation counts.
 const HOUR: i64 = 3_600_000;
 
@@ -85,6 +88,21 @@ impl Reader {
 }
 
 impl Writer {
+    /// For a process that writes a row or two and ends while somebody waits for it: commits
+    /// survive its crash and everybody else's, though not a power cut, and a short log is left
+    /// to the next who comes. Otherwise the last to close moves all of it into the file: five
+    /// syncs of the disk where none is needed. A long one would take the next as long to read.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn in_passing(&self) -> Result<()> {
+        self.conn.pragma_update(None, "synchronous", "NORMAL")?;
+        let leave = self.file_status().wal_size < LONG_LOG;
+        self.conn
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave)?;
+        Ok(())
+    }
+
     /// Counts that `reader` is kept from stopping once more; `false`, and nothing counted, if
     /// that has happened `most` times since the first of this hour's. The count stands in the
     /// file, so that no process has to live for it, and is committed before anybody is kept.

@@ -344,7 +344,14 @@ fn nothing_is_written_that_was_not_agreed_to() {
 fn only_the_project_and_only_the_tools_named() {
     let home = Home::with(&[("work/.mcp.json", "{}")]);
     let mut command = home.command(&["init", "--yes", "--project", "--only", "claude,cursor"]);
-    assert!(command.current_dir(home.path("work")).status().unwrap().success());
+    assert!(
+        command
+            .current_dir(home.path("work"))
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let names: Vec<_> = home
         .files()
         .into_keys()
@@ -407,7 +414,7 @@ fn several_at_once_do_it_once() {
 fn another_file_and_another_place_of_the_program_are_followed() {
     let home = Home::with(RICH);
     let mut command = home.command(&["--db", "my hub.db", "init", "--yes", "--only", "claude,codex"]);
-    assert!(command.status().unwrap().success());
+    assert!(command.output().unwrap().status.success());
     let settings = home.read(".claude/settings.json");
     let path = home.path("my hub.db").display().to_string();
     assert!(
