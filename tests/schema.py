@@ -14,9 +14,11 @@ The last line is `N passed, M failed`; the exit status is 1 if M is not 0. tests
 """
 import itertools
 import multiprocessing
+import os
 import re
 import sqlite3
 import sys
+import tempfile
 import time
 
 MIB = 1 << 20
@@ -857,21 +859,31 @@ def check_returning(f):
 
 
 def check_attached(f):
-    """A writer may have the file attached to a database of its own, and may have temporary tables of the same name."""
-    other = sqlite3.connect(":memory:", isolation_level=None)
-    other.execute("CREATE TABLE messages(x)")
-    other.execute("CREATE TABLE hub(key)")
-    other.execute("CREATE TEMP TABLE changes(x)")
-    other.close()
-    f.q("CREATE TEMP TABLE changes(x)")
-    f.q("CREATE TEMP TABLE hub(key)")
-    f.q("CREATE TEMP TABLE agents(id)")
-    f.q("INSERT INTO main.messages(thread_id, from_id) VALUES('t', 'a')")
-    f.equal(f.q("SELECT tbl FROM main.changes WHERE tbl='messages'"), [("messages",)], "the file's own log")
-    for name in ("changes", "hub", "agents"):
-        f.equal(f.q(f"SELECT * FROM temp.{name}"), [], f"not the temporary {name}")
-        f.q(f"DROP TABLE temp.{name}")
-    f.sound()
+    """A writer may have the file attached to a database of its own, with tables and temporary tables of the same names."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "hub.db")
+        shared = sqlite3.connect(path)
+        f.db.backup(shared)
+        shared.close()
+        own = sqlite3.connect(":memory:", isolation_level=None)
+        for name in ("threads", "messages", "agents", "changes", "hub", "active"):
+            own.execute(f"CREATE TABLE {name}(n, id, key)")
+            own.execute(f"CREATE TEMP TABLE {name}(n, id, key)")
+        own.execute("ATTACH ? AS shared", (path,))
+        for clause in CLAUSES:
+            own.execute(f"INSERT {clause} INTO shared.messages(id, thread_id, from_id) VALUES(?, 't', 'a')", (f"id {clause}",))
+        try:
+            own.execute("REPLACE INTO shared.messages(id, thread_id, from_id) VALUES('id ', 't', 'a')")
+            f.check(False, "REPLACE: not refused")
+        except sqlite3.Error:
+            f.check(True, "REPLACE")
+        own.execute("UPDATE shared.messages SET business_state='done' WHERE message_seq=1")
+        f.equal(own.execute("SELECT op, count(*) FROM shared.changes WHERE tbl='messages' GROUP BY op").fetchall(),
+                [("insert", len(CLAUSES)), ("update", 1)], "the file's own log")
+        for name in ("threads", "messages", "agents", "changes", "hub", "active"):
+            for schema in ("main", "temp"):
+                f.equal(own.execute(f"SELECT * FROM {schema}.{name}").fetchall(), [], f"not {schema}.{name}")
+        own.close()
 
 
 CHECKS = [value for name, value in list(globals().items()) if name.startswith("check_")]

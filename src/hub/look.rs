@@ -96,7 +96,8 @@ impl Looker {
     /// Notices that the path leads to another file, and goes over to that.
     fn check_identity(&mut self) -> Result<()> {
         let now = Instant::now();
-        if now < self.next_identity {
+        // While the file is missing every wake asks: what is still open can be read all along.
+        if now < self.next_identity && self.missing_since.is_none() {
             return Ok(());
         }
         self.next_identity = now + IDENTITY_INTERVAL;

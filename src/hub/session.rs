@@ -111,7 +111,9 @@ pub struct Hello {
 #[derive(Debug)]
 enum Reading {
     Open(Wanted),
-    Page { thread_id: String, version: u64 },
+    /// For the subscription to this thread. If it is given up meanwhile there is none: the
+    /// next one to the same thread has to be read for itself, and one read follows the other.
+    Page(String),
 }
 
 /// A `subscribe` that is not answered yet.
@@ -145,7 +147,6 @@ pub struct Session {
     threads: HashMap<String, Subscription>,
     /// Threads left again, with their last number: they may still be acknowledged.
     left: HashMap<String, i64>,
-    versions: u64,
     /// A `subscribe` whose read has not begun.
     wanted: Option<Wanted>,
     /// Threads to be read from the file, in turn.
@@ -196,7 +197,6 @@ impl Session {
             out: VecDeque::new(),
             threads: HashMap::new(),
             left: HashMap::new(),
-            versions: 0,
             wanted: None,
             to_read: VecDeque::new(),
             to_send: VecDeque::new(),

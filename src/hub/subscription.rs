@@ -21,9 +21,6 @@ pub(super) enum Feed {
 /// One client's place in one thread.
 #[derive(Debug)]
 pub struct Subscription {
-    /// Tells this subscription from an earlier one to the same thread, whose read may
-    /// still be under way.
-    pub(super) version: u64,
     /// The last `message_seq` sent.
     pub(super) sent: i64,
     /// The last `message_seq` the thread is known to have.
@@ -45,9 +42,8 @@ pub struct Subscription {
 
 impl Subscription {
     /// A subscription that continues after `sent` in a thread that ends at `last`.
-    pub(super) fn new(version: u64, sent: i64, last: i64) -> Self {
+    pub(super) fn new(sent: i64, last: i64) -> Self {
         Self {
-            version,
             sent,
             last,
             feed: Feed::File,

@@ -400,4 +400,5 @@ fn a_file_that_vanishes_is_named_and_made_anew() {
     assert_eq!(client.closed(), 4010);
     hub.sql(&insert_messages("new", 1, 1));
     assert_eq!(hub.get("/api/threads").items().len(), 1);
+    assert_eq!(hub.log().matches("cannot be read").count(), 1, "{}", hub.log());
 }

@@ -74,7 +74,7 @@ impl Session {
             return;
         }
         let is_next = thread.feed == Feed::Live && message.message_seq == thread.sent + 1;
-        if is_next && !thread.paused && self.frames.take(now.at) {
+        if is_next && self.frames.take(now.at) {
             thread.sent = message.message_seq;
             self.tell(entry);
             self.pause_if_lagging(now, &message.thread_id);

@@ -57,12 +57,9 @@ impl Session {
                 continue;
             }
             // It stays `queued` until the answer is there.
-            let (after, version) = (thread.sent, thread.version);
+            let after = thread.sent;
             let rows = PAGE_ROWS.min(thread.room(self.limits.max_lag_messages));
-            self.reading = Some(Reading::Page {
-                thread_id: thread_id.clone(),
-                version,
-            });
+            self.reading = Some(Reading::Page(thread_id.clone()));
             return Some(Read::Page { thread_id, after, rows });
         }
         None
@@ -102,8 +99,7 @@ impl Session {
         } else {
             opening.after
         };
-        self.versions += 1;
-        let thread = Subscription::new(self.versions, sent, opening.last_seq.max(wanted.met));
+        let thread = Subscription::new(sent, opening.last_seq.max(wanted.met));
         self.left.remove(&wanted.thread_id);
         self.threads.insert(wanted.thread_id.clone(), thread);
         self.schedule(&wanted.thread_id);
@@ -111,12 +107,13 @@ impl Session {
 
     /// The answer to [`Read::Page`].
     pub fn read(&mut self, now: Now, page: ThreadPage) {
-        let Some(Reading::Page { thread_id, version }) = self.reading.take() else {
+        let Some(Reading::Page(thread_id)) = self.reading.take() else {
             return;
         };
-        let Some(thread) = self.read_for(&thread_id, version) else {
+        let Some(thread) = self.threads.get_mut(&thread_id) else {
             return;
         };
+        thread.queued = false;
         // What was pruned leaves a hole: up to there, and no further.
         let next = thread.sent + 1;
         let first_seq = page.messages.first().map_or(thread.last + 1, |m| m.message_seq);
@@ -137,22 +134,16 @@ impl Session {
             Some(Reading::Open(wanted)) => {
                 self.error(now, Code::SubscribeFailed, error.message(), &wanted.thread_id, None);
             }
-            Some(Reading::Page { thread_id, version }) => {
+            Some(Reading::Page(thread_id)) => {
                 self.retry_at = now.at + RETRY;
-                if self.read_for(&thread_id, version).is_some() {
+                if let Some(thread) = self.threads.get_mut(&thread_id) {
+                    thread.queued = false;
                     self.error(now, Code::FetchFailed, error.message(), &thread_id, None);
                     self.schedule(&thread_id);
                 }
             }
             None => {}
         }
-    }
-
-    /// The subscription that a page was read for, if it is still there.
-    fn read_for(&mut self, thread_id: &str, version: u64) -> Option<&mut Subscription> {
-        let thread = self.threads.get_mut(thread_id).filter(|t| t.version == version)?;
-        thread.queued = false;
-        Some(thread)
     }
 
     /// The next batch of a thread whose turn it is, if a frame may go out now.
