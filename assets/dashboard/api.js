@@ -43,10 +43,13 @@ async function call(method, path, body) {
   if (res.ok) return res.json();
   const err = (await res.json().catch(() => ({}))).error || {};
   if (res.status === 401) locked();
+  // An older hub without this route: its sentence is about paths, ours about what to do.
+  if (res.status === 405 || (res.status === 404 && /nothing at this path/.test(err.message))) err.message = 'This hub is older than its page and cannot do that. Start the newer agenthub.';
   throw new Failure(res.status, err.code, err.message || 'The hub answered ' + res.status + '.');
 }
 
-const query = q => {
+/** '?a=b', or nothing. */
+export const query = q => {
   const p = new URLSearchParams();
   for (const k in q) if (q[k] != null && q[k] !== '') p.set(k, q[k]);
   return String(p) && '?' + p;
@@ -54,4 +57,5 @@ const query = q => {
 
 export const get = (path, q) => call('GET', '/api/' + path + query(q));
 export const post = (path, body) => call('POST', '/api/' + path, body);
+export const patch = (path, body) => call('PATCH', '/api/' + path, body);
 export const enc = encodeURIComponent;

@@ -19,6 +19,7 @@ mod dashboard;
 mod handshake;
 mod metered;
 mod routes;
+mod tight;
 mod ws;
 
 use std::convert::Infallible;
