@@ -24,7 +24,7 @@ export function token() {
 }
 
 export class Failure extends Error {
-  constructor(status, code, message) { super(message); this.status = status; this.code = code; }
+  constructor(status, message) { super(message); this.status = status; }
 }
 
 let locked = () => {};
@@ -37,15 +37,15 @@ async function call(method, path, body) {
   let res;
   try {
     res = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(15000) });
-  } catch (e) {
-    throw new Failure(0, 'UNREACHABLE', e.name === 'TimeoutError' ? 'The hub did not answer in 15 s.' : 'The hub does not answer.');
+  } catch {
+    throw new Failure(0, 'The hub does not answer.');
   }
   if (res.ok) return res.json();
   const err = (await res.json().catch(() => ({}))).error || {};
   if (res.status === 401) locked();
   // An older hub without this route: its sentence is about paths, ours about what to do.
-  if (res.status === 405 || (res.status === 404 && /nothing at this path/.test(err.message))) err.message = 'This hub is older than its page and cannot do that. Start the newer agenthub.';
-  throw new Failure(res.status, err.code, err.message || 'The hub answered ' + res.status + '.');
+  if (res.status === 405 || (res.status === 404 && /nothing at this path/.test(err.message))) err.message = 'This hub is older than its page.';
+  throw new Failure(res.status, err.message || 'The hub answered ' + res.status + '.');
 }
 
 /** '?a=b', or nothing. */

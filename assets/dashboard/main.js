@@ -42,14 +42,13 @@ function route() {
 
 // ---- what the shell says ----
 
-/** One polite sentence at a time, at most every few seconds; a flood is never announced. */
-let queue = '', spokenAt = 0;
-const announce = s => { queue = s; speak(); };
+/** One polite sentence at a time, the newest, at most every few seconds. */
+let queue = '', quiet = 0;
+const announce = s => { queue = s; };
 function speak() {
-  if (!queue || Date.now() - spokenAt < 4000) return;
-  spokenAt = Date.now();
+  if (!queue || quiet-- > 0) return;
   text($('say'), queue);
-  queue = '';
+  queue = ''; quiet = 4;
 }
 
 function connection() {
@@ -77,7 +76,7 @@ function counts() {
   if (mine === mail) return;
   if (mine > mail && state.loaded) announce(many(mine, 'message') + (mine === 1 ? ' waits' : ' wait') + ' for you');
   mail = mine;
-  icon.href = mine ? 'data:image/svg+xml,' + encodeURIComponent('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0b5cad"/><circle cx="16" cy="16" r="8" fill="#f0b45a"/></svg>') : plain;
+  icon.href = mine ? "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'><circle cx='1' cy='1' r='1' fill='orange'/></svg>" : plain;
 }
 
 onPaint(dirty => {
@@ -126,7 +125,7 @@ addEventListener('keydown', e => {
     return;
   }
   if (typing || !single || state.locked) return;
-  const went = KEYS[key] && Date.now() - chord < 900, first = () => [...main.querySelectorAll('.row > a[tabindex="0"], .board a, .board summary')].find(a => a.offsetParent);
+  const went = KEYS[key] && Date.now() - chord < 900, first = () => [...main.querySelectorAll('.row > a:not([tabindex="-1"]), .board a')].find(a => a.offsetParent);
   chord = key === 'g' ? Date.now() : 0;
   const act = went ? () => { location.hash = '#/' + KEYS[key]; } : view.keys?.[key] || {
     '/': palette, '?': keymap, o: () => target.click?.(), j: () => first()?.focus(), k: () => first()?.focus(),
@@ -144,8 +143,6 @@ $('pulse').replaceWith(pulse);
 // The fragment is the route, so the skip link must not change it.
 $('skip').onclick = e => { e.preventDefault(); main.focus(); };
 addEventListener('hashchange', () => { if (takeToken()) sync.unlock(); route(); });
-// Another tab got the key: this one opens too.
-addEventListener('storage', e => { if (e.key === 'agenthub.token') sync.unlock(); });
 document.body.append(names);
 theme();
 takeToken();

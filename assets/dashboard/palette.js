@@ -79,18 +79,15 @@ export function palette() {
 
 // ---- the map of keys ----
 
-const MAP = {
-  'Anywhere': ['g n|Now', 'g t|Tasks', 'g h|Threads', 'g i|Inbox', 'g c|Costs', 'g s|Setup', '/|Go, do or find; also Ctrl K', 'Space|Pause and go on', 'j k|Down and up', 'Enter o|Open', 'Esc|Back', '?|This map'],
-  'Now and Inbox': ['r|Answer', 'a|Mark read, or unread', 'm|Write a message', 'Ctrl Enter|Send'],
-  'A task': ['[ ]|Task before, task after', 'e E|Next error, error before', 'f|Follow the newest', 'w|Waterfall', 'm|Message the agent', 'y|Copy the link'],
-};
+const MAP = ['g n|Now', 'g t|Tasks', 'g h|Threads', 'g i|Inbox', 'g c|Costs', 'g s|Setup', '/|Go, do, find; also Ctrl K', 'Space|Pause', 'j k|Down, up', 'Enter o|Open', 'Esc|Back', '?|Keys',
+  'r|Answer', 'a|Mark read', 'm|Message', 'Ctrl Enter|Send', '[ ]|Task before, after', 'e E|Error after, before', 'f|Follow', 'w|Waterfall'];
 let map;
 export function help(single, toggle) {
   if (!map) {
     const on = h('input', { type: 'checkbox', onchange: () => toggle(on.checked) });
     on.checked = single;
     map = h('dialog.map', { 'aria-label': 'Keys', onclick: e => e.target === map && map.close() }, h('h2', 'Keys'),
-      h('div.grid', ...Object.entries(MAP).map(([title, keys]) => h('section', h('h3', title), h('dl', ...keys.map(k => h('div', h('dt', ...k.split('|')[0].split(' ').map(c => h('kbd', c))), h('dd', k.split('|')[1]))))))),
+      h('dl', ...MAP.map(k => k.split('|')).map(([keys, does]) => h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does)))),
       h('p', h('label', on, ' Keys of one letter work')), h('form', { method: 'dialog' }, h('button.go', 'Close')));
     document.body.append(map);
   }

@@ -70,9 +70,9 @@ export const SNIPPETS = [
 ];
 
 const COMMANDS = {
-  demo: ['See it move, with agents that only pretend, in a file thrown away afterwards:', 'agenthub demo'],
-  run: ['Run a coding agent and watch its steps here:', 'agenthub run -- claude -p "fix the failing test"'],
-  init: ['Connect the agents on this machine; shows what it will change, and asks:', 'agenthub init'],
+  demo: ['See it move, with agents that only pretend:', 'agenthub demo'],
+  run: ['Run one and watch its steps here:', 'agenthub run -- claude -p "fix the failing test"'],
+  init: ['Connect the agents on this machine:', 'agenthub init'],
   sql: ['Any program that can open SQLite is an agent:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('build','planner','tests are green')"`],
   post: ['Say something in a thread:', "agenthub post build 'tests are green' --from planner"],
   ask: ['Ask you, and wait for the answer:', 'agenthub ask human "ship it?" --wait 600'],

@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests from outside, one module a subject.
+
+mod dashboard;

@@ -23,10 +23,10 @@ for (const [theme, feature] of [['light', 'light'], ['dark', 'dark']]) {
       if (only && only !== name) continue;
       await b.view(route);
       await b.until(`![...document.querySelectorAll('main .hint:not([hidden])')].some(e => /Loading|Adding/.test(e.textContent))`);
-      if (name === 'task') await b.ev(`(d => { d && (d.open = true); })([...document.querySelectorAll('.step details:not([hidden])')].at(-4)); localStorage.fall = ''`);
+      if (name === 'task') await b.ev(`(d => { d && (d.open = true); })([...document.querySelectorAll('.step details:not([hidden])')].at(-4))`);
       await b.drawn();
       await b.shot(`${name}-${theme}${end}`);
-      if (name === 'task' && !end) { await b.ev(`localStorage.fall = '1'`); await b.view('tasks'); await b.view(route); await b.shot(`waterfall-${theme}`); await b.ev(`localStorage.fall = ''`); }
+      if (name === 'task' && !end) { await b.key('w'); await b.drawn(); await b.shot(`waterfall-${theme}`); await b.key('w'); }
       ok(await b.ev('document.documentElement.scrollWidth <= innerWidth'), `${name} ${theme}${end}: nothing sticks out sideways`);
       if (axe && existsSync(axe)) {
         await b.ev(file(axe) + ';0');

@@ -26,11 +26,11 @@ const TALK = ['The event fires before the commit is visible, so one look is not 
 /** All of it, as one text of SQL. `messages` in the busiest thread. */
 export function scene({ messages = 240, now = Date.now() } = {}) {
   const out = [], add = (table, row) => out.push(insert(table, row));
-  for (const [id, workspace, , status] of AGENTS) add('agents', { id, workspace: SRC + workspace, status: status === 'running' ? 'running' : 'idle', last_active_at: now - 4 * M });
+  for (const [id, workspace, , status] of AGENTS) out.push(insert('agents', { id, workspace: SRC + workspace, status: status === 'running' ? 'running' : 'idle', last_active_at: now - 4 * M }).replace('INSERT', 'INSERT OR IGNORE'));
   const threads = [['build', '', 0], ['cursor', 'API redesign: opaque cursors everywhere', 9], ['flaky-tests', '', 26], ['release-0.4', 'Release 0.4', 51], ['docs', '', 80]];
   threads.reverse().forEach(([id, title, ago]) => {
     const n = id === 'build' ? messages : 9 + random(30), end = now - ago * M;
-    if (title) add('threads', { id, title });
+    if (title) out.push(insert('threads', { id, title }).replace('INSERT', 'INSERT OR IGNORE'));
     for (let i = n; i--;) add('messages', { thread_id: id, from_id: pick(AGENTS)[0], content: i === 3 && id === 'build' ? HOSTILE : pick(LINES), kind: pick(['status', 'status', 'status', 'status', 'question', 'proposal', 'result', 'directive']), to_id: pick(['', '', '', 'planner']), created_at: end - i * 23000 });
     if (id === 'cursor') add('messages', { thread_id: id, from_id: 'human', from_type: 'human', kind: 'directive', to_id: 'coder-1', content: 'Keep it opaque. Nobody may parse it.', created_at: end });
   });

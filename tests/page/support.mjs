@@ -18,7 +18,7 @@ let failed = 0, passed = 0;
 
 process.on('exit', () => {
   for (const c of children) { try { c.kill('SIGCONT'); c.kill('SIGKILL'); } catch { /* gone */ } }
-  rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+  try { rmSync(dir, { recursive: true, force: true, maxRetries: 3, retryDelay: 50 }); } catch { /* the browser is still going */ }
 });
 for (const s of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(s, () => process.exit(1));
 
@@ -35,6 +35,8 @@ export function ok(holds, what, ...more) {
 }
 export const say = (...words) => console.log('       ', ...words);
 export async function done() {
+  // The browser last writes to its profile on the way out.
+  await Promise.all([...children].map(c => { c.kill('SIGCONT'); c.kill('SIGKILL'); return c.gone; }));
   console.log(`${passed} held, ${failed} failed`);
   process.exit(failed ? 1 : 0);
 }

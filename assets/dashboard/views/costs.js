@@ -72,7 +72,7 @@ export default function costs() {
     };
     big.replaceChildren(...[['Cost', money(sum.cost)], ...limit ? [['of the budget', share(sum.cost, limit)]] : [], ['Tokens in', num(sum.tokens_in)], ['of it cached', share(sum.tokens_cached, sum.tokens_in)], ['Tokens out', num(sum.tokens_out)]].map(([k, v]) => h('div', h('dt', k), h('dd', v))));
     attr(big, 'data-tone', limit && sum.cost > limit ? 'bad' : null);
-    text(said, !groups.length ? 'No agent has reported any use in this time.' : sum.unpriced_tokens ? `${share(sum.unpriced_tokens, all(sum))} of the tokens came without a price: what they cost is not in these sums.` : 'Every token has its price.');
+    text(said, !groups.length ? 'No use was reported in this time.' : sum.unpriced_tokens ? `${share(sum.unpriced_tokens, all(sum))} of the tokens have no price: their cost is not in these sums.` : 'Every token has its price.');
     body.replaceChildren(
       ...n > 1 ? [h('div.charts', h('figure', h('figcaption', 'Cost so far' + (limit ? ` and the budget of ${money(limit)}` : '')), climb(days, limit)),
         h('figure', h('figcaption', 'Tokens a day:', ...['fresh', 'cached', 'out'].map((w, j) => h('span', { class: 'key t' + j }, w))), stacks(days)))] : [],

@@ -19,6 +19,7 @@ export default function inbox() {
   let name = 'human', source = 'human', id, show = 'all', tail = '', asked = 0, proof = null;
   const order = ordering('inbox', () => letters(source).filter(m => show !== 'unread' || m.status === 'unread')), names = ordering('inbox', () => ['human', '*', ...others().slice(0, CHIPS).map(b => b.name)]);
   const nav = Chips('Mailboxes'), chips = Chips('Show'), sum = h('p.facts'), hint = h('p.hint'), ack = button('', ackAll);
+  ack.className = 'link';
   const list = Rows('Mail, newest first', m => m.id,
     m => ['#/inbox/' + enc(name) + '/' + enc(m.id) + tail, m.from_agent, line(m.title || m.payload, 100) || '(no text)', weight(m), who(m.from_agent) + ' → ' + who(m.to_inbox) + (m.status === 'unread' ? ' · unread' : ''), m.created_at, m.status === 'unread'],
     () => olderMail(source));
@@ -34,7 +35,7 @@ export default function inbox() {
     h('div.grid', field('To', to), field('Priority', priority)), field('Text', input), h('div.bar', alert, go));
   const root = Split('inbox', [h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: '#/inbox/human/new' }, 'Write')), nav, h('div.bar', chips, ack), empty, list.root], [hint, read, form]);
 
-  const current = () => [source, name, 'human', '*'].map(n => state.boxes.get(n)?.rows?.get(id)).find(Boolean) || (proof?.id === id && proof.row);
+  const current = () => [source, name, 'human', '*'].map(n => state.boxes.get(n)?.rows?.get(id)).find(Boolean) || (id && proof?.id === id && proof.row);
   const unread = () => letters(source).filter(m => m.status === 'unread');
   async function ackAll() {
     ack.disabled = true;
@@ -53,12 +54,11 @@ export default function inbox() {
     asked = Date.now();
     try { mine.row = await letter(mine.id); mine.list = mine.row.receipts; touch('inbox'); } catch (e) { mine.missing = e.status === 404; }
   }
-  const STATES = { offered: 'Put before', seen: 'Seen by', acked: 'Acknowledged by' };
   function delivery(m) {
-    const lines = [`Written by ${who(m.from_agent)} · ${clock(m.created_at)}`, ...(proof?.list || []).map(r => `${STATES[r.state] || safe(r.state, 30)} ${who(r.reader)}${r.via ? ' through ' + safe(r.via, 60) : ''} · ${clock(r.created_at)}`)];
-    if (m.claimed_by) lines.push(`Claimed by ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
-    if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('Marked read · ' + clock(m.read_at));
-    else if (m.status === 'unread' && lines.length === 1) lines.push(m.to_inbox === 'human' ? 'Waits for you.' : `Waits in the file. ${who(m.to_inbox)} gets it when it next looks.`);
+    const lines = [`sent · ${who(m.from_agent)} · ${clock(m.created_at)}`, ...(proof?.list || []).map(r => `${safe(r.state, 30)} · ${who(r.reader)}${r.via ? ' through ' + safe(r.via, 60) : ''} · ${clock(r.created_at)}`)];
+    if (m.claimed_by) lines.push(`claimed · ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
+    if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('read · ' + clock(m.read_at));
+    else if (m.status === 'unread' && lines.length === 1) lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits in the file until its reader looks');
     if (way.was === (way.was = lines.join('\n'))) return;
     way.replaceChildren(...lines.map(l => h('li', l)));
   }

@@ -32,7 +32,7 @@ function models() {
     m.e = m.status !== 'idle' && state.doing.get(id);
     m.unread = state.boxes.get(id)?.unread;
   }
-  return [...all.values()].sort((x, y) => (x.status === 'idle' && y.status === 'idle' && y.at - x.at) || (x.a.id < y.a.id ? -1 : 1));
+  return [...all.values()].sort((x, y) => (x.a.id < y.a.id ? -1 : 1));
 }
 
 const DOES = { text: 'writes', turn_start: 'begins a turn', turn_end: 'ended a turn' };
@@ -64,7 +64,6 @@ function Card() {
 function Ask() {
   const head = Item(), body = h('p.text'), answer = Answer(), root = h('article.ask', head, body, answer.root);
   root.set = m => {
-    root.key = m.id;
     const rest = safe(m.payload, 600).replace(/\n\s*\n/g, '\n').trim();
     setItem(head, '#/inbox/human/' + enc(m.id), m.from_agent, who(m.from_agent), weight(m), line(m.title || m.payload), m.created_at);
     tell(body, line(rest, 600) === line(m.title, 600) ? '' : rest);
@@ -84,7 +83,7 @@ export default function now() {
   const needs = h('section.needs', { 'aria-label': 'Needs you' }, h('h2', 'Needs you'), asks, broken, more), quiet = h('p.hint', 'Quiet. What agents write appears here.');
   const [working, idle] = [h('ul.cards'), h('ul.lines')].map((ul, i) => { const count = h('span.facts'); return { ul, count, root: h('section', h('h2', ['Working', 'Idle'][i], count), ul) }; });
   const done = h('ul.lines'), sum = h('summary'), finished = h('details.finished', sum, done);
-  const empty = Empty('No agent has written yet', 'Agents need no set-up: one row in the file, and they stand here. Three ways to see one:', 'demo', 'run', 'init', 'sql');
+  const empty = Empty('No agent has written yet', 'They need no set-up: one row in the file, and they stand here.', 'demo', 'run', 'init', 'sql');
   const list = new List({
     label: 'Activity, newest first', height: 30, key: i => i.k,
     make: () => h('a', h('time'), Mark(), h('b'), h('span.to'), h('span.what')),
@@ -102,25 +101,19 @@ export default function now() {
   let last = 0, hand = -1e9, timer = 0, places = new Map();
   board.onpointermove = () => { hand = performance.now(); };
 
-  /** Under a hand everything keeps its place and its group. */
+  /** Under a hand every agent keeps its group, and in a group they stand by name. */
   function placed(agents) {
     const held = performance.now() - hand < 2500 || board.contains(document.activeElement);
-    if (held && places.size) {
-      const at = m => places.get(m.a.id)?.i ?? 1e9;
-      for (const m of agents) m.group = places.get(m.a.id)?.group || m.status;
-      agents.sort((x, y) => at(x) - at(y));
-    } else for (const m of agents) m.group = m.status;
-    places = new Map(agents.map((m, i) => [m.a.id, { i, group: m.group }]));
+    for (const m of agents) m.group = held && places.get(m.a.id) || m.status;
+    places = new Map(agents.map(m => [m.a.id, m.group]));
     return agents;
   }
 
   function draw() {
     const agents = placed(models()), by = s => agents.filter(m => m.group === s), wait = waiting().sort((a, b) => (URGE[b.priority] || 0) - (URGE[a.priority] || 0) || a.created_at - b.created_at);
     const bad = by('error'), work = by('working'), rest = by('idle'), today = [...state.tasks.values()].filter(k => k.status === 'completed' && k.updated_at > new Date().setHours(0, 0, 0, 0)).sort((a, b) => b.updated_at - a.updated_at);
-    // A question stays where it is while its answer is being typed.
-    const mine = asks.contains(document.activeElement) && document.activeElement.closest('.ask')?.key, typing = wait.findIndex(m => m.id === mine), place = [...asks.children].findIndex(li => li.firstChild.key === mine);
-    if (typing >= 0) wait.splice(Math.min(place, wait.length - 1), 0, ...wait.splice(typing, 1));
-    each(asks, wait.slice(0, ASKS), Ask, (c, m) => c.set(m));
+    // Questions keep their places while one is being answered.
+    if (!asks.contains(document.activeElement)) each(asks, wait.slice(0, ASKS), Ask, (c, m) => c.set(m));
     each(broken, bad.slice(0, LINES), Item, (c, m) => setItem(c, open(m), m.a.id, title(m), 'error', m.e ? said(m.e) : line(m.task?.directive), m.at));
     tell(more, wait.length > ASKS ? `${wait.length - ASKS} more in your inbox` : ''); hide(needs, !wait.length && !bad.length);
     each(working.ul, work.slice(0, CARDS), Card, (c, m) => c.set(m));

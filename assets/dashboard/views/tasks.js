@@ -5,7 +5,7 @@
 import { h, text, hide, attr, svg, List, Log } from '../dom.js';
 import { state, ordering, touch, kept, keep } from '../store.js';
 import { openTask, olderEvents, older, everyEvent, notice } from '../sync.js';
-import { Empty, Mark, setMark, Tag, setTag, setTime, who, copy, Chips, tell, save, button } from '../parts.js';
+import { Empty, Mark, setMark, Tag, setTag, setTime, who, Chips, tell, save, button } from '../parts.js';
 import { num, money, clock, line, brief, pretty, safe, dur, took, base, many } from '../format.js';
 import { words } from '../words.js';
 import { enc, query } from '../api.js';
@@ -15,15 +15,11 @@ const length = k => ((k.status === 'running' ? Date.now() : k.updated_at) - k.st
 
 // ---- the table ----
 
-/** Head, what it sorts by, what it shows. */
-const COLUMNS = [
-  ['Task', name, name], ['State', k => k.status, 0], ['Agent', k => k.agent_id, k => who(k.agent_id)], ['Workspace', k => k.workspace, k => base(k.workspace)],
-  ['Turns', k => k.turns, k => num(k.turns)], ['Tokens', tokens, k => num(tokens(k))], ['Cost', k => k.cost || 0, k => (k.cost ? money(k.cost) : '–')],
-  ['Took', length, k => dur(length(k))], ['Last', k => k.updated_at, 0],
-];
+/** What stands after name and state. */
+const CELLS = [k => who(k.agent_id), k => base(k.workspace), k => many(k.turns, 'turn'), k => num(tokens(k)) + ' tok', k => (k.cost ? money(k.cost) : '–'), k => dur(length(k))];
 const UNITS = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 
-/** status:failed agent:planner cost:>1 since:2h errors:>0, and words. */
+/** status:failed agent:planner cost:>1 since:2h errors:>0, and words; sort:cost is not for here. */
 function filter(q) {
   const tests = (q.match(/\S+/g) || []).map(token => {
     const [, key, op, value] = /^(\w+):([<>]?)(.+)$/.exec(token) || [], low = (value || token).toLowerCase();
@@ -73,34 +69,26 @@ const markdown = (k, list) => `# ${name(k)}\n\n` + list.map(e => {
 }).join('\n');
 
 export default function tasks() {
-  let id, run, q = '', sort = '', test = () => true, goal = 0, axis = [0, 1], outlined = 0, tail = '', wide = kept('fall');
-  const here = over => query({ q, sort, ...over }), go = over => location.replace('#/tasks' + here(over));
+  let id, run, q = '', by, test = () => true, goal = 0, axis = [0, 1], outlined = 0, tail = '', wide = kept('fall');
 
-  const order = ordering('tasks', () => {
-    const [key, down] = sort ? [sort.replace('-', ''), sort[0] === '-' ? -1 : 1] : [], by = COLUMNS.find(c => c[0] === key)?.[1];
-    return [...state.tasks.values()].filter(test).sort((a, b) => {
-      if (!by) return (b.status === 'running') - (a.status === 'running') || b.updated_at - a.updated_at;
-      const [x, y] = [by(a), by(b)];
-      return (x < y ? -1 : x > y ? 1 : 0) * down;
-    });
-  });
-  const search = h('input', { type: 'search', 'aria-label': 'Filter tasks', placeholder: 'status:failed agent:planner cost:>1 since:2h words', spellcheck: 'false', oninput: () => go({ q: search.value }) });
+
+  const order = ordering('tasks', () => [...state.tasks.values()].filter(test).sort((a, b) => (by ? (b[by] || 0) - (a[by] || 0) : (b.status === 'running') - (a.status === 'running')) || b.updated_at - a.updated_at));
+  const search = h('input', { type: 'search', 'aria-label': 'Filter tasks', placeholder: 'status:failed agent:planner cost:>1 since:2h sort:cost words', spellcheck: 'false', oninput: () => location.replace('#/tasks' + query({ q: search.value })) });
   const chips = Chips('State');
-  const heads = COLUMNS.map(([label]) => button(label, () => go({ sort: sort === '-' + label ? label : '-' + label })));
   const list = new List({
     label: 'Tasks', height: 40, key: k => k.task_id, end: () => older('tasks'),
-    make: () => h('a.trow', h('span', Mark(), h('b')), Tag(), ...COLUMNS.slice(2, 8).map(() => h('span')), h('time')),
+    make: () => h('a.trow', h('span', Mark(), h('b')), Tag(), ...CELLS.map(() => h('span')), h('time')),
     fill(a, k) {
       const [first, tag, ...rest] = a.children, time = rest.pop();
       attr(a, 'href', '#/tasks/' + enc(k.task_id) + tail);
       setMark(first.firstChild, k.agent_id || k.task_id); text(first.lastChild, name(k)); setTag(tag, k.status);
-      rest.forEach((e, i) => text(e, COLUMNS[i + 2][2](k)));
+      rest.forEach((e, i) => text(e, CELLS[i](k)));
       setTime(time, k.updated_at);
     },
   });
-  const empty = Empty('No task yet', 'A task is a stream of steps: turns, text, tool calls and their results. Any program can write one, a row at a time; a wrapped agent does it by itself.', 'run', 'demo'), none = h('p.hint', 'No task fits this filter.');
-  const sum = h('p.facts'), thead = h('div', { class: 'trow thead', role: 'group', 'aria-label': 'Sort' }, ...heads);
-  const table = h('section.table', h('header.head', h('h1', 'Tasks'), sum, chips, search), empty, thead, none, list.root);
+  const empty = Empty('No task yet', 'A task is a stream of steps: turns, text, tool calls and their results.', 'run', 'demo'), none = h('p.hint', 'No task fits this filter.');
+  const sum = h('p.facts');
+  const table = h('section.table', h('header.head', h('h1', 'Tasks'), sum, chips, search), empty, none, list.root);
 
   const title = h('h2'), tag = Tag(), facts = h('p.facts'), hint = h('p.hint'), back = h('a.back', '← Tasks'), ask = h('a.go', 'Message');
   const errors = button('', () => jump(1)), fall = button('Waterfall', () => { keep('fall', wide = !wide); touch('all'); }), follow = button('Follow', () => log.tail());
@@ -124,7 +112,7 @@ export default function tasks() {
       attr(lane.firstChild, 'd', `M0 2h${(100 * (t.end - t.start) / (turns.longest || 1)).toFixed(1)}`);
     },
   });
-  const root = h('div.tasks', table, h('section.detail', top, hint, h('div.run', h('section.outline', { 'aria-label': 'Turns' }, turns.root), h('div.logside', scale, log.root))));
+  const detail = h('section.detail', top, hint, h('div.run', h('section.outline', { 'aria-label': 'Turns' }, turns.root), h('div.logside', scale, log.root))), root = h('div.tasks', table, detail);
 
   function fill(el, row, prev) {
     const { e } = row, [time, d, p, lane] = el.children, type = e.stream_type, tool = type.startsWith('tool_'), at = clock(e.created_at), end = endOf(row), wrong = bad(e, end);
@@ -179,29 +167,28 @@ export default function tasks() {
     root, title: 'Tasks',
     keys: {
       f: () => log.tail(), w: () => fall.click(), e: () => id && jump(1), E: () => id && jump(-1), '[': () => step(-1), ']': () => step(1), m: () => id && ask.click(),
-      y: () => id && copy(follow, location.href),
     },
     route([task, event], params) {
       id = task; goal = +event || 0;
-      q = params.get('q') || ''; sort = params.get('sort') || ''; tail = here();
-      test = filter(q);
+      q = params.get('q') || ''; tail = query({ q });
+      by = /sort:(\w+)/.exec(q)?.[1];
+      test = filter(q.replace(/sort:\w*/, ''));
       if (search !== document.activeElement) search.value = q;
       attr(root, 'data-detail', id);
       attr(back, 'href', '#/tasks' + tail);
       const plain = q.replace(/\s*status:\S+/g, '').trim();
       chips.set(['All', 'Running', 'Failed', 'Completed'].map((w, i) => {
         const s = i ? 'status:' + w.toLowerCase() : '';
-        return [w, '#/tasks' + here({ q: (s + ' ' + plain).trim() }), s ? q.includes(s) : q === plain];
+        return [w, '#/tasks' + query({ q: (s + ' ' + plain).trim() }), s ? q.includes(s) : q === plain];
       }));
-      heads.forEach((b, i) => attr(b, 'data-sort', sort.replace('-', '') === COLUMNS[i][0] ? (sort[0] === '-' ? '↓' : '↑') : null));
     },
     paint(dirty) {
       if (dirty.has('all')) run = id && openTask(id);
       const items = order(dirty, !dirty.has('all') && list.held()), k = state.tasks.get(id), any = state.tasks.size;
-      hide(table, id);
+      hide(table, id); hide(detail, !id);
       if (!id) {
         list.paint(items);
-        hide(empty, !state.loaded || any); hide(thead, !items.length); hide(none, items.length || !any);
+        hide(empty, !state.loaded || any); hide(none, items.length || !any);
         text(sum, any ? `${items.filter(t => t.status === 'running').length} running of ${items.length}${state.older?.tasks.next ? '+' : ''}` : '');
         return;
       }
