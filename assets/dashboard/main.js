@@ -111,7 +111,7 @@ const keymap = () => help(single, on => keep('keys', single = on));
 
 offer([
   ...Object.entries(KEYS).map(([k, v]) => [v[0].toUpperCase() + v.slice(1), 'g ' + k, '#/' + v]),
-  ['Write a message', 'm', '#/inbox/human/new'], ['Failed tasks', '', '#/tasks?q=status:failed'], ['Pause or go on', 'Space', pause], ['Keys', '?', keymap],
+  ['Write a message', 'm', '#/inbox/human/new'], ['Pause or go on', 'Space', pause], ['Keys', '?', keymap],
   ...THEMES.map(t => ['Theme: ' + t, '', () => theme(t)]),
 ]);
 

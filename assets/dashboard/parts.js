@@ -60,12 +60,10 @@ export function command(about, cmd) {
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
-const INTO = "INSERT INTO messages(thread_id, from_id, content) VALUES('hello','";
-/** The same row from four worlds: name, command. Their writers are called try-… */
+/** The same row from three worlds: name, command. Their writers are called try-… */
 export const SNIPPETS = [
-  ['sqlite3', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${INTO}try-sqlite3','hi')"`],
+  ['sqlite3', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('hello','try-sqlite3','hi')"`],
   ['agenthub', 'agenthub post hello hi --from try-agenthub'],
-  ['python', `python3 -c "import sqlite3,subprocess as s; c=sqlite3.connect(s.getoutput('agenthub path'),timeout=5); c.execute('''${INTO}try-python','hi')'''); c.commit()"`],
   ['curl', `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`],
 ];
 

@@ -11,7 +11,6 @@ const BACKOFF = [250, 500, 1000, 2000, 5000, 10000];
 const QUIET = 8000;     // silence after which we ask "still there?"
 const STALE = 3000;     // an unanswered question is shown after this
 const DEAD = 45000;     // and given up after this: a laptop that slept gets its time
-const TOO_OLD = 600000; // after a longer break a fresh load is quicker than the replay
 
 let hooks, ws = null, pos = null, epoch = null, live = false, tries = 0;
 let timer = 0, heard = 0, asked = 0, opened = 0, lost = 0, stopped = true;
@@ -19,7 +18,6 @@ let timer = 0, heard = 0, asked = 0, opened = 0, lost = 0, stopped = true;
 export function start(h) {
   hooks = h;
   setInterval(beat, 1000);
-  addEventListener('online', hurry);
   document.addEventListener('visibilitychange', () => document.hidden || hurry());
 }
 
@@ -39,7 +37,6 @@ function drop() {
 
 function open() {
   clearTimeout(timer);
-  if (lost && Date.now() - lost > TOO_OLD) pos = null;
   const q = new URLSearchParams({ instance_id: 'user', streams: 'messages,inbox,telemetry,tasks,threads', frames: 'array' });
   if (pos) q.set('since', pos);
   const resumed = !!pos;

@@ -13,7 +13,7 @@ import { enc, query } from '../api.js';
 
 const CHIPS = 24, SHOWS = ['unread', 'all', 'sent'];
 const label = n => (n === '*' ? 'Every mailbox' : n === 'all' ? 'To all' : who(n));
-const others = () => [...state.boxes.values()].filter(b => !/^(human|\*|>.*)$/.test(b.name)).sort((x, y) => (y.unread > 0) - (x.unread > 0) || (x.name < y.name ? -1 : 1));
+const others = () => [...state.boxes.values()].filter(b => !/^(human|\*|>.*)$/.test(b.name)).sort((x, y) => y.unread - x.unread || (x.name < y.name ? -1 : 1));
 
 export default function inbox() {
   let name = 'human', source = 'human', id, show = 'all', tail = '', asked = 0, proof = null;
@@ -23,7 +23,7 @@ export default function inbox() {
   const list = Rows('Mail, newest first', m => m.id,
     m => ['#/inbox/' + enc(name) + '/' + enc(m.id) + tail, m.from_agent, line(m.title || m.payload, 100) || '(no text)', weight(m), who(m.from_agent) + ' → ' + who(m.to_inbox) + (m.status === 'unread' ? ' · unread' : ''), m.created_at, m.status === 'unread'],
     () => olderMail(source));
-  const empty = Empty('No mail yet', 'Mail waits in the file until its reader comes, running or not.', 'send', 'ask');
+  const empty = Empty('No mail yet', 'Mail waits in the file until its reader comes.', 'send', 'ask');
 
   const back = () => h('a.back', { href: '#/inbox' }, '← Inbox');
   const title = h('h2'), facts = h('p.facts'), mark = Mark(), tags = [Tag(), Tag(), Tag()], body = h('div.letter', { dir: 'auto' }), way = h('ol.receipts'), answer = Answer();

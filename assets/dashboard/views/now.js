@@ -80,10 +80,10 @@ const FEED = {
 
 export default function now() {
   const facts = h('p.facts'), asks = h('ul.asks'), broken = h('ul.lines'), more = h('a.more', { href: '#/inbox/human' });
-  const needs = h('section.needs', { 'aria-label': 'Needs you' }, h('h2', 'Needs you'), asks, broken, more), quiet = h('p.hint', 'Quiet. What agents write appears here.');
-  const [working, idle] = [h('ul.cards'), h('ul.lines')].map((ul, i) => { const count = h('span.facts'); return { ul, count, root: h('section', h('h2', ['Working', 'Idle'][i], count), ul) }; });
+  const needs = h('section.needs', { 'aria-label': 'Needs you' }, h('h2', 'Needs you'), asks, broken, more), quiet = h('p.hint', 'Quiet.');
+  const working = h('ul.cards'), idle = h('ul.lines'), busy = h('section', h('h2', 'Working'), working), calm = h('section', h('h2', 'Idle'), idle);
   const done = h('ul.lines'), sum = h('summary'), finished = h('details.finished', sum, done);
-  const empty = Empty('No agent has written yet', 'They need no set-up: one row in the file, and they stand here.', 'demo', 'run', 'init', 'sql');
+  const empty = Empty('No agent has written yet', 'One row in the file, and it stands here.', 'demo', 'run', 'init', 'sql');
   const list = new List({
     label: 'Activity, newest first', height: 30, key: i => i.k,
     make: () => h('a', h('time'), Mark(), h('b'), h('span.to'), h('span.what')),
@@ -96,7 +96,7 @@ export default function now() {
       attr(a, 'data-tone', tone);
     },
   });
-  const board = h('div.board', h('header.head', h('h1', 'Now'), facts), needs, working.root, idle.root, finished, empty);
+  const board = h('div.board', h('header.head', h('h1', 'Now'), facts), needs, busy, calm, finished, empty);
   const root = h('div.now', board, h('section.feed', { 'aria-label': 'Activity' }, h('h2', 'Activity'), quiet, list.root));
   let last = 0, hand = -1e9, timer = 0, places = new Map();
   board.onpointermove = () => { hand = performance.now(); };
@@ -116,11 +116,11 @@ export default function now() {
     if (!asks.contains(document.activeElement)) each(asks, wait.slice(0, ASKS), Ask, (c, m) => c.set(m));
     each(broken, bad.slice(0, LINES), Item, (c, m) => setItem(c, open(m), m.a.id, title(m), 'error', m.e ? said(m.e) : line(m.task?.directive), m.at));
     tell(more, wait.length > ASKS ? `${wait.length - ASKS} more in your inbox` : ''); hide(needs, !wait.length && !bad.length);
-    each(working.ul, work.slice(0, CARDS), Card, (c, m) => c.set(m));
-    each(idle.ul, [...work.slice(CARDS), ...rest].slice(0, LINES), Item, (c, m) => setItem(c, open(m), m.a.id, title(m), '', [base(m.a.workspace), m.s && money(m.s.cost), m.unread && m.unread + ' unread'].filter(Boolean).join(' · '), m.at));
+    each(working, work.slice(0, CARDS), Card, (c, m) => c.set(m));
+    each(idle, [...work.slice(CARDS), ...rest].slice(0, LINES), Item, (c, m) => setItem(c, open(m), m.a.id, title(m), '', [base(m.a.workspace), m.s && money(m.s.cost), m.unread && m.unread + ' unread'].filter(Boolean).join(' · '), m.at));
     each(done, finished.open ? today.slice(0, LINES) : [], Item, (c, k) => setItem(c, '#/tasks/' + enc(k.task_id), k.agent_id || k.task_id, line(k.directive) || safe(k.task_id, 80), 'completed', who(k.agent_id) + (k.cost ? ' · ' + money(k.cost) : ''), k.updated_at));
-    text(working.count, num(work.length)); text(idle.count, num(rest.length)); text(sum, `Finished today (${today.length})`);
-    hide(working.root, !work.length); hide(idle.root, !rest.length); hide(finished, !today.length);
+    text(sum, `Finished today (${today.length})`);
+    hide(busy, !work.length); hide(calm, !rest.length && work.length <= CARDS); hide(finished, !today.length);
     text(facts, agents.length ? `${work.length} of ${agents.length} working` + (state.today != null ? ` · ${money(state.today)} today` : '') : '');
     hide(empty, !state.loaded || agents.length || state.feed.length || state.threads.size);
     hide(quiet, state.feed.length);

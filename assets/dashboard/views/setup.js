@@ -15,7 +15,7 @@ export default function setup() {
   const root = h('div.setup', h('header.head', h('h1', 'Setup')), trouble,
     h('section', h('h2', 'From a row to this page'), lag, h('p.facts', 'Measured here, over the last 200 rows.')),
     h('section', h('h2', 'The hub'), facts), refused,
-    h('section', h('h2', 'Connect agents'), command('Finds the agent tools here, shows what it would change, asks once:', 'agenthub init'), command('Checks every part and says how to mend it:', 'agenthub doctor')),
+    h('section', h('h2', 'Connect agents'), command('Shows what it would change, and asks:', 'agenthub init'), command('Checks every part:', 'agenthub doctor')),
     h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'Each writes one row. The tick comes with it.'), ...tries.map(t => t.root)),
     h('section', h('h2', 'Agents seen', count), agents));
   let asked = 0, drawn = 0;
@@ -33,12 +33,12 @@ export default function setup() {
     text(count, num(list.length));
     each(agents, list.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
     if (!s) return;
-    const w = s.watcher || {}, wakes = Object.entries(w.wakes || {}).map(([k, v]) => `${k} ${num(v.hit)}`).join(', '), c = s.counts || {}, db = s.db || {};
+    const db = s.db || {};
     tell(trouble, s.trouble && `The hub is not well (${safe(s.state, 40)}): ${safe(s.trouble.message, 400)}`);
     pairs(facts, [
       ['State', s.state, s.state === 'ok' ? 'ok' : 'bad'], ['File', safe(db.path)], ['Size', size(db.size || 0)], ['Write-ahead log', size(db.wal_size || 0)], ['SQLite', safe(db.sqlite)],
-      ['Rows', ['threads', 'messages', 'inbox_messages', 'task_stream', 'telemetry', 'agents'].map(k => `${num(c[k])} ${k.replace('_', ' ')}`).join(' · ')],
-      ['Clients', num(s.clients)], ['Watching by', safe([w.using].flat().join(', ')) + (wakes ? ` (${wakes})` : '')], ['Running for', dur(s.uptime_ms / 1e3)], ['Version', safe(s.version)],
+      ['Rows', Object.entries(s.counts || {}).map(([k, n]) => num(n) + ' ' + k).join(' · ')],
+      ['Clients', num(s.clients)], ['Watching by', safe(s.watcher?.using)], ['Running for', dur(s.uptime_ms / 1e3)], ['Version', safe(s.version)],
     ]);
     const bad = s.rejected || [];
     hide(refused, !bad.length);

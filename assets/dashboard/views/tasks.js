@@ -86,7 +86,7 @@ export default function tasks() {
       setTime(time, k.updated_at);
     },
   });
-  const empty = Empty('No task yet', 'A task is a stream of steps: turns, text, tool calls and their results.', 'run', 'demo'), none = h('p.hint', 'No task fits this filter.');
+  const empty = Empty('No task yet', 'A task is a stream of steps.', 'run', 'demo'), none = h('p.hint', 'No task fits this filter.');
   const sum = h('p.facts');
   const table = h('section.table', h('header.head', h('h1', 'Tasks'), sum, chips, search), empty, none, list.root);
 
@@ -99,20 +99,19 @@ export default function tasks() {
       save(id + (make === markdown ? '.md' : '.jsonl'), make(state.tasks.get(id) || { task_id: id }, all));
     } catch (e) { notice('Not exported: ' + e.message); }
   }));
-  const top = h('header.head', back, title, tag, facts, h('p.bar', errors, fall, follow, ...saves, ask)), scale = h('div.scale', { 'aria-hidden': 'true' }, h('span'), h('span'), h('span'));
+  const top = h('header.head', back, title, tag, facts, h('p.bar', errors, fall, follow, ...saves, ask));
   const log = new Log({ label: 'Steps', live: 'off', make, fill, older: () => olderEvents(run) });
   const turns = new List({
     label: 'Turns', height: 34, key: t => t.i,
-    make: () => h('a', h('b'), h('span.tick'), svg('svg', { viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('path'))),
+    make: () => h('a', h('b'), h('span.tick')),
     fill(a, t) {
-      const [label, tick, lane] = a.children;
+      const [label, tick] = a.children;
       attr(a, 'href', '#/tasks/' + enc(id) + '/' + t.e.id + tail);
       text(label, 'Turn ' + t.n); attr(a, 'data-tone', t.errors ? 'bad' : 'run');
       text(tick, t.errors ? many(t.errors, 'error') : [took((t.end - t.start) / 1e3), t.cost && money(t.cost)].filter(Boolean).join(' · '));
-      attr(lane.firstChild, 'd', `M0 2h${(100 * (t.end - t.start) / (turns.longest || 1)).toFixed(1)}`);
     },
   });
-  const detail = h('section.detail', top, hint, h('div.run', h('section.outline', { 'aria-label': 'Turns' }, turns.root), h('div.logside', scale, log.root))), root = h('div.tasks', table, detail);
+  const detail = h('section.detail', top, hint, h('div.run', h('section.outline', { 'aria-label': 'Turns' }, turns.root), log.root)), root = h('div.tasks', table, detail);
 
   function fill(el, row, prev) {
     const { e } = row, [time, d, p, lane] = el.children, type = e.stream_type, tool = type.startsWith('tool_'), at = clock(e.created_at), end = endOf(row), wrong = bad(e, end);
@@ -144,12 +143,10 @@ export default function tasks() {
       t.end = Math.max(t.end, e.created_at, end ? end.created_at : 0); t.cost += e.cost || 0;
       if (bad(e, end)) { t.errors++; wrong++; }
     });
-    turns.longest = Math.max(1, ...found.map(t => t.end - t.start));
     const k = state.tasks.get(id);
     axis = rows.length ? [rows[0].e.created_at, k?.status === 'running' ? Date.now() : Math.max(rows.at(-1).e.created_at, k?.updated_at || 0)] : axis;
     text(errors, many(wrong, 'error')); errors.disabled = !wrong;
     if (log.was !== (log.was = wide && axis.join())) log.anew = true;
-    [0, 0.5, 1].forEach((f, i) => text(scale.children[i], dur(f * (axis[1] - axis[0]) / 1e3)));
     turns.paint(found, found.findLast?.(t => t.i <= (log.at ?? 1e9))?.i);
   }
 

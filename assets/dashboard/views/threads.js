@@ -10,25 +10,23 @@ import { line, safe, clock, full, many, num } from '../format.js';
 import { words } from '../words.js';
 import { enc } from '../api.js';
 
-const NEAR = 120000, CUT = 4000;
+const NEAR = 120000;
 const build = () => [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at);
 const name = t => line(t.title, 100) || safe(t.id, 100);
 
-const make = () => h('div.msg', h('a.gut'), Mark(), h('div.said', h('p.by', h('b'), h('span.to'), Tag(), h('time')), h('strong'), h('div.text', { dir: 'auto' }),
-  h('button.link', { type: 'button', onclick() { const { row } = this; row.whole = true; row.v += 0.5; touch('log'); } }, 'Show all of it')));
-function fill(el, row, prev) {
-  const { e } = row, [seq, mark, said] = el.children, [by, subject, body, all] = said.children, [from, to, tag, time] = by.children, p = prev?.e;
+const make = () => h('div.msg', h('a.gut'), Mark(), h('div.said', h('p.by', h('b'), h('span.to'), Tag(), h('time')), h('strong'), h('div.text', { dir: 'auto' })));
+function fill(el, { e }, prev) {
+  const [seq, mark, said] = el.children, [by, subject, body] = said.children, [from, to, tag, time] = by.children, p = prev?.e;
   // One head for a run of messages: same sender, same kind, soon after one another.
   const joined = p && p.from_id === e.from_id && p.kind === e.kind && p.to_id === e.to_id && !e.subject && e.created_at - p.created_at < NEAR;
-  const long = e.content.length > CUT && !row.whole;
   attr(el, 'data-joined', joined ? '' : null); attr(el, 'data-mine', e.from_type === 'human' ? '' : null);
-  hide(by, joined); hide(subject, !e.subject); hide(all, !long); all.row = row;
+  hide(by, joined); hide(subject, !e.subject);
   text(seq, String(e.message_seq)); attr(seq, 'href', '#/threads/' + enc(e.thread_id) + '/' + e.message_seq);
   setMark(mark, e.from_id); text(from, who(e.from_id));
   text(to, e.to_id ? '→ ' + who(e.to_id) : e.to_type === 'broadcast' ? '→ all' : '');
   setTag(tag, e.kind === 'status' ? '' : e.kind);
   text(time, clock(e.created_at)); time.title = full(e.created_at);
-  text(subject, safe(e.subject, 300)); words(body, e.deleted_at ? 'This message was removed.' : long ? e.content.slice(0, CUT) + ' …' : e.content);
+  text(subject, safe(e.subject, 300)); words(body, e.deleted_at ? 'This message was removed.' : e.content);
 }
 
 export default function threads() {
