@@ -123,7 +123,6 @@ export default function now() {
     hide(busy, !work.length); hide(calm, !rest.length && work.length <= CARDS); hide(finished, !today.length);
     text(facts, agents.length ? `${work.length} of ${agents.length} working` + (state.today != null ? ` · ${money(state.today)} today` : '') : '');
     hide(empty, !state.loaded || agents.length || state.feed.length || state.threads.size);
-    hide(quiet, state.feed.length);
   }
   finished.ontoggle = () => touch('all');
 
@@ -137,6 +136,7 @@ export default function now() {
     paint(dirty) {
       const wait = 240 - (performance.now() - last);
       if (wait < 0 || dirty.has('all')) { last = performance.now(); draw(); } else timer ||= setTimeout(() => { timer = 0; touch('tick'); }, wait);
+      hide(quiet, state.feed.length);
       list.paint(list.held() && list.root.scrollTop ? list.items : state.feed);
     },
   };
