@@ -24,7 +24,7 @@ export function token() {
 }
 
 export class Failure extends Error {
-  constructor(status, code, message) { super(message); this.status = status; this.code = code; }
+  constructor(status, message) { super(message); this.status = status; }
 }
 
 let locked = () => {};
@@ -37,16 +37,19 @@ async function call(method, path, body) {
   let res;
   try {
     res = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(15000) });
-  } catch (e) {
-    throw new Failure(0, 'UNREACHABLE', e.name === 'TimeoutError' ? 'The hub did not answer in 15 s.' : 'The hub does not answer.');
+  } catch {
+    throw new Failure(0, 'The hub does not answer.');
   }
   if (res.ok) return res.json();
   const err = (await res.json().catch(() => ({}))).error || {};
   if (res.status === 401) locked();
-  throw new Failure(res.status, err.code, err.message || 'The hub answered ' + res.status + '.');
+  // An older hub without this route: its sentence is about paths, ours about what to do.
+  if (res.status === 405 || (res.status === 404 && /nothing at this path/.test(err.message))) err.message = 'This hub is older than its page.';
+  throw new Failure(res.status, err.message || 'The hub answered ' + res.status + '.');
 }
 
-const query = q => {
+/** '?a=b', or nothing. */
+export const query = q => {
   const p = new URLSearchParams();
   for (const k in q) if (q[k] != null && q[k] !== '') p.set(k, q[k]);
   return String(p) && '?' + p;
@@ -54,4 +57,5 @@ const query = q => {
 
 export const get = (path, q) => call('GET', '/api/' + path + query(q));
 export const post = (path, body) => call('POST', '/api/' + path, body);
+export const patch = (path, body) => call('PATCH', '/api/' + path, body);
 export const enc = encodeURIComponent;

@@ -8,10 +8,19 @@ export function h(what, props, ...kids) {
   const [tag, name] = what.split('.'), e = document.createElement(tag);
   if (name) e.className = name;
   if (props instanceof Node || typeof props === 'string') e.append(props);
-  else for (const k in props) k.startsWith('on') ? e.addEventListener(k.slice(2), props[k]) : e.setAttribute(k, props[k]);
+  else for (const k in props) k.startsWith('on') ? e.addEventListener(k.slice(2), props[k]) : attr(e, k, props[k]);
   e.append(...kids);
   return e;
 }
+/** The same for SVG. */
+export function svg(tag, props, ...kids) {
+  const e = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const k in props) attr(e, k, props[k]);
+  e.append(...kids);
+  return e;
+}
+/** Bars of one path: 60 numbers, a stroke each. */
+export const bars = (list, top) => list.map((n, i) => (n ? `M${i + 0.5} 20v-${Math.max(1.5, (n / top) * 19).toFixed(1)}` : '')).join('') || 'M0 20';
 
 /** Reuses the text node: replacing it leaves thousands of dead nodes a second. */
 export function text(e, s) {
@@ -83,7 +92,7 @@ export class List {
   }
 }
 
-const WINDOW = 80, STEP = 40;
+const WINDOW = 60, STEP = 30;
 
 export class Log {
   /** rows: array with `base` (number of its first row) and `gen` (changes when it starts
@@ -92,12 +101,25 @@ export class Log {
     Object.assign(this, { make, fill, older, a: 0, b: 0, from: 0, seen: 0, follow: true });
     this.body = h('div.logbody');
     this.box = h('div.log', { role: 'log', 'aria-label': label, 'aria-live': live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
-    this.jump = h('button.jump', { type: 'button', onclick: () => this.tail() });
+    this.jump = h('button.jump', { type: 'button', hidden: '', onclick: () => this.tail() }, 'Latest ↓');
     this.root = h('div.logwrap', this.box, this.jump);
     new ResizeObserver(() => this.follow && this.down()).observe(this.box);
   }
 
   tail() { this.follow = true; this.paint(); }
+  /** Brings the row of this number into sight and marks it. */
+  show(i) {
+    const { rows, box, body } = this, max = rows.base + rows.length - 1;
+    this.at = i = Math.max(rows.base, Math.min(max, i));
+    this.follow = false;
+    this.a = i - STEP; this.b = this.a + WINDOW;
+    this.paint();
+    const e = body.children[i - this.from];
+    if (!e) return;
+    box.scrollTop = e.offsetTop - box.clientHeight / 3;
+    body.querySelector('[data-at]')?.removeAttribute('data-at');
+    attr(e, 'data-at', '');
+  }
   down() { this.box.scrollTop = this.box.scrollHeight; }
 
   scrolled() {
@@ -116,7 +138,7 @@ export class Log {
     if (!rows) return;
     const { body, box } = this, lo = rows.base, hi = this.hi = lo + rows.length;
     if (rows !== this.rows || rows.gen !== this.gen) {
-      this.rows = rows; this.gen = rows.gen; this.follow = true;
+      this.rows = rows; this.gen = rows.gen; this.follow = true; this.at = null;
       body.replaceChildren();
     }
     if (this.follow) { this.b = this.seen = hi; this.a = Math.max(lo, hi - WINDOW); } else {
@@ -133,8 +155,9 @@ export class Log {
     if (da === db) da = db = this.a;
     const draw = (e, i) => {
       const row = rows[i - lo], prev = rows[i - lo - 1];
-      if (e.row === row && e.v === row.v && e.p === prev && !row.ticking) return e;
+      if (e.row === row && e.v === row.v && e.p === prev && !row.ticking && !this.anew) return e;
       e.row = row; e.v = row.v; e.p = prev;
+      attr(e, 'data-at', this.at === i ? '' : null);
       this.fill(e, row, prev);
       return e;
     };
@@ -147,7 +170,7 @@ export class Log {
     for (const e of body.children) draw(e, i++);
     put(this.a, da, body.firstChild);
     put(db, this.b, null);
-    this.from = this.a;
+    this.from = this.a; this.anew = false;
     if (this.follow) this.down();
     else if (keep && keep.parentNode) box.scrollTop = keep.offsetTop - was;
     hide(this.jump, this.follow);

@@ -17,6 +17,10 @@ export function dur(s) {
   return (h ? h + ':' + pad(m) : m) + ':' + pad(s % 60);
 }
 
+/** How long something took: 0.8 s, 12 s, 3:05. */
+export const took = s => (s < 0.05 ? '' : s < 10 ? s.toFixed(1) + ' s' : s < 60 ? Math.round(s) + ' s' : dur(s));
+export const many = (n, one, more = one + 's') => num(n) + ' ' + (n === 1 ? one : more);
+
 export const clock = ms => new Date(ms).toTimeString().slice(0, 8);
 export const full = ms => (ms ? new Date(ms).toLocaleString() : '');
 const day = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short' });
@@ -54,6 +58,9 @@ export function pretty(s) {
   if (/^[[{]/.test(s)) try { s = JSON.stringify(JSON.parse(s), null, 2); } catch { /* as it is */ }
   return safe(s);
 }
+
+/** The last folder of a path. */
+export const base = p => line((p || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
 
 /** Two letters and one of five colours make a name easy to find again. */
 export function mark(name) {

@@ -1,96 +1,150 @@
-// Start, routing and the shell: what stands around every view. The URL's fragment is
-// the route (#/threads/build), so Back works and a link can be kept. A view is made when
-// first shown: { root, title, route?(parts), paint(dirty) }.
+// Start, routing and the shell: what stands around every view. The URL's fragment is the
+// route and holds all state (#/tasks?q=status:failed), so Back works and a link can be kept.
+// A view is made when first shown:
+//   { root, title, keys?, route?(parts, params), paint(dirty) }
 
 import { h, text, hide, attr } from './dom.js';
-import { state, onPaint, tick, rates, waiting, touch } from './store.js';
+import { state, onPaint, tick, rates, waiting, touch, kept, keep, unread } from './store.js';
 import { takeToken } from './api.js';
 import * as sync from './sync.js';
-import { num, size, dur, safe } from './format.js';
+import { num, money, dur, safe, many } from './format.js';
+import { Spark } from './parts.js';
+import { palette, help, offer } from './palette.js';
 import now from './views/now.js';
 import tasks from './views/tasks.js';
 import threads from './views/threads.js';
 import inbox from './views/inbox.js';
+import costs from './views/costs.js';
+import setup from './views/setup.js';
 import lock from './views/lock.js';
 
-const VIEWS = { now, tasks, threads, inbox, lock }, made = {}, $ = id => document.getElementById(id);
-const main = $('main'), links = [...document.querySelectorAll('[data-view]')], names = h('datalist', { id: 'agents' }), pill = $('pill'), bar = $('notice');
-let view, spoken = '', counted = 0, mail = 0;
+const VIEWS = { now, tasks, threads, inbox, costs, setup, lock }, KEYS = { n: 'now', t: 'tasks', h: 'threads', i: 'inbox', c: 'costs', s: 'setup' };
+const made = {}, $ = id => document.getElementById(id), main = $('main'), links = [...document.querySelectorAll('[data-view]')], names = h('datalist', { id: 'agents' });
+const pill = $('pill'), bar = $('notice'), pulse = Spark(), icon = document.querySelector('[rel=icon]'), plain = icon.href;
+let view, spoken = '', mail = 0, chord = 0, single = kept('keys') !== false;
+
+// ---- routes ----
 
 const part = s => { try { return decodeURIComponent(s); } catch { return s; } };
 function route() {
-  const [asked, ...parts] = location.hash.slice(2).split('/').map(part), name = state.locked ? 'lock' : asked !== 'lock' && VIEWS[asked] ? asked : 'now';
+  const [path, query] = location.hash.slice(2).split('?'), [asked, ...parts] = path.split('/').map(part), name = state.locked ? 'lock' : asked !== 'lock' && VIEWS[asked] ? asked : 'now';
   const next = made[name] ||= VIEWS[name]();
   if (next !== view) {
+    const moved = view && main.contains(document.activeElement);
     view = next;
     main.replaceChildren(view.root);
     for (const a of links) attr(a, 'aria-current', a.dataset.view === name ? 'page' : null);
+    if (moved) main.focus();
   }
-  view.route?.(parts.filter(Boolean));
+  view.route?.(parts.filter(Boolean), new URLSearchParams(query));
   touch('all');
 }
 
-/** One polite sentence at a time; a flood of events is never announced. */
-const announce = s => text($('say'), s);
+// ---- what the shell says ----
+
+/** One polite sentence at a time, the newest, at most every few seconds. */
+let queue = '', quiet = 0;
+const announce = s => { queue = s; };
+function speak() {
+  if (!queue || quiet-- > 0) return;
+  text($('say'), queue);
+  queue = ''; quiet = 4;
+}
 
 function connection() {
   const { state: s, at } = state.conn, now = Date.now(), sick = state.status && state.status.state !== 'ok' && state.status.state;
-  const shown = state.locked ? 'locked' : s !== 'live' ? s : !state.loaded ? 'connecting' : sick ? 'stale' : s;
+  const shown = state.locked ? 'locked' : s !== 'live' ? s : !state.loaded ? 'connecting' : sick ? 'stale' : state.paused ? 'paused' : s;
   text(pill, {
-    locked: 'Locked', connecting: 'Connecting', live: 'Live · ' + num(rates[58]) + ' ev/s',
+    locked: 'Locked', connecting: 'Connecting', live: 'Live · ' + num(rates[58]) + ' ev/s', paused: `Paused · ${num(state.paused - 1)} new`,
     stale: s === 'stale' ? 'No answer for ' + dur((now - at) / 1e3) : 'Hub: ' + safe(sick, 40),
     retry: at > now + 500 ? `Reconnecting in ${Math.ceil((at - now) / 1e3)} s` : 'Reconnecting',
   }[shown]);
-  attr(pill, 'data-state', shown);
-  const says = { live: 'Live', retry: 'Connection lost, reconnecting', stale: 'The hub does not answer', locked: 'Locked' }[shown];
+  attr(pill, 'data-state', shown); attr(pill, 'aria-pressed', !!state.paused);
+  const says = { live: 'Live', paused: 'Paused', retry: 'Connection lost, reconnecting', stale: 'The hub does not answer', locked: 'Locked' }[shown];
   if (says && says !== spoken) { announce(says); spoken = says; }
 }
 
-function facts() {
-  const s = state.status, dl = $('facts'), top = Math.max(8, ...rates);
-  attr($('pulse'), 'd', rates.slice(0, 59).map((n, i) => (n ? `M${i + 0.5} 20v-${Math.max(1.5, (n / top) * 19).toFixed(1)}` : '')).join('') || 'M0 20');
-  if (!s) return;
-  const bad = s.rejected?.length, rows = [['file', s.db.path.replace(/.*\//, ''), s.db.path], ['size', size(s.db.size + s.db.wal_size)], ['clients', num(s.clients)]];
-  if (bad) rows.push(['rejected', num(bad), JSON.stringify(s.rejected)]);
-  if (dl.was === (dl.was = rows.join())) return;
-  dl.replaceChildren(...rows.map(([k, v, more = '']) => h('div', { title: more, 'data-tone': k === 'rejected' ? 'warn' : '' }, h('dt', k), h('dd', safe(v)))));
-}
-
+/** Title, icon and badges: also while the page is hidden, that is what they are for. */
 function counts() {
-  if (Date.now() - counted < 250) return;
-  counted = Date.now();
-  const mine = waiting().length, running = [...state.tasks.values()].filter(k => k.status === 'running').length;
-  for (const [name, n, what] of [['tasks', running, ' running'], ['inbox', mine, ' unread for you']]) {
+  const wait = waiting(), mine = wait.length, running = [...state.tasks.values()].filter(k => k.status === 'running').length, fresh = [...state.threads.values()].filter(unread).length;
+  for (const [name, n, what, s = num(n)] of [['tasks', running, ' running'], ['threads', fresh, ' with unread messages'], ['inbox', mine, ' unread for you'], ['costs', state.today, ' today', money(state.today)]]) {
     const b = links.find(a => a.dataset.view === name).lastElementChild;
-    text(b, num(n)); hide(b, !n); b.title = n + what;
+    text(b, s); hide(b, !n); b.title = s + what;
   }
   const title = (mine ? `(${mine}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
   if (document.title !== title) document.title = title;
-  if (mine > mail) announce(mine === 1 ? 'One message waits for you' : mine + ' messages wait for you');
+  if (mine === mail) return;
+  if (mine > mail && state.loaded) announce(many(mine, 'message') + (mine === 1 ? ' waits' : ' wait') + ' for you');
   mail = mine;
+  icon.href = mine ? "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'><circle cx='1' cy='1' r='1' fill='orange'/></svg>" : plain;
 }
 
 onPaint(dirty => {
   if (state.locked !== (view === made.lock)) return route();
   if (dirty.has('notice')) { text(bar.firstElementChild, state.notice); hide(bar, !state.notice); }
-  if (dirty.has('back')) announce(`Back. ${num(state.back)} events caught up`);
+  if (dirty.has('back')) sync.notice(`Reconnected. ${many(state.back, 'event')} caught up.`);
   connection();
-  counts();
-  view.paint(dirty);
+  if (dirty.has('all')) counts();
+  // Paused: what comes in is kept, and shown when going on. What a person does is shown.
+  if (!state.paused || dirty.has('all')) view.paint(dirty);
 });
 
 setInterval(() => {
-  facts();
   tick();
+  counts();
+  speak();
+  pulse.set(rates.slice(0, 59));
   if (state.agents.size !== names.size) { names.size = state.agents.size; names.replaceChildren(...[...state.agents.keys()].slice(0, 60).map(id => h('option', { value: id }))); }
 }, 1000);
+
+// ---- what the shell does ----
+
+const THEMES = ['system', 'light', 'dark'];
+function theme(t) {
+  if (t) keep('theme', t);
+  t = kept('theme') || 'system';
+  attr(document.documentElement, 'data-theme', t);
+  text($('theme'), t[0].toUpperCase() + t.slice(1)); attr($('theme'), 'aria-label', 'Theme: ' + t);
+}
+function pause() { state.paused = state.paused ? 0 : 1; touch('all'); }
+const keymap = () => help(single, on => keep('keys', single = on));
+
+offer([
+  ...Object.entries(KEYS).map(([k, v]) => [v[0].toUpperCase() + v.slice(1), 'g ' + k, '#/' + v]),
+  ['Write a message', 'm', '#/inbox/human/new'], ['Pause or go on', 'Space', pause], ['Keys', '?', keymap],
+  ...THEMES.map(t => ['Theme: ' + t, '', () => theme(t)]),
+]);
+
+addEventListener('keydown', e => {
+  const { key, target } = e, typing = target.matches('input:not([type=checkbox]), textarea, select');
+  if (key.toLowerCase() === 'k' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); return palette(); }
+  if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]') || e.defaultPrevented) return;
+  if (key === 'Escape') {
+    const [, name, more] = location.hash.split(/[/?]/);
+    if (typing) target.blur(); else if (more) location.hash = view.root.querySelector('.back')?.getAttribute('href') || '#/' + name;
+    return;
+  }
+  if (typing || !single || state.locked) return;
+  const went = KEYS[key] && Date.now() - chord < 900, first = () => [...main.querySelectorAll('.row > a:not([tabindex="-1"]), .board a')].find(a => a.offsetParent);
+  chord = key === 'g' ? Date.now() : 0;
+  const act = went ? () => { location.hash = '#/' + KEYS[key]; } : view.keys?.[key] || {
+    '/': palette, '?': keymap, o: () => target.click?.(), j: () => first()?.focus(), k: () => first()?.focus(),
+    ' ': target.matches('a, button, summary, [type=checkbox]') ? null : pause,
+  }[key];
+  if (act) { e.preventDefault(); act(); }
+});
+
 bar.lastElementChild.onclick = () => sync.notice('');
+pill.onclick = pause;
+$('find').onclick = palette;
+$('keys').onclick = keymap;
+$('theme').onclick = () => theme(THEMES[(THEMES.indexOf(kept('theme') || 'system') + 1) % 3]);
+$('pulse').replaceWith(pulse);
 // The fragment is the route, so the skip link must not change it.
 $('skip').onclick = e => { e.preventDefault(); main.focus(); };
 addEventListener('hashchange', () => { if (takeToken()) sync.unlock(); route(); });
-// Another tab got the key: this one opens too.
-addEventListener('storage', e => { if (e.key === 'agenthub.token') sync.unlock(); });
 document.body.append(names);
+theme();
 takeToken();
 route();
 sync.start();

@@ -1,7 +1,8 @@
 // The pieces views are made of: a name's mark, a state word, a time, a command to copy,
 // a heading, the two-line list, the two panes, forms. Built once, filled again and again.
 
-import { h, text, attr, hide, List } from './dom.js';
+import { h, text, attr, hide, svg, bars, List } from './dom.js';
+import { touch } from './store.js';
 import { mark, safe, ago, full } from './format.js';
 
 export const Mark = () => h('span.mark', { 'aria-hidden': 'true' });
@@ -13,12 +14,18 @@ export function setMark(e, name) {
   e.className = 'mark ' + (you ? 'you' : 'm' + m.hue);
 }
 
+export function Spark() {
+  const path = svg('path'), root = svg('svg', { class: 'pulse', viewBox: '0 0 60 20', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, path);
+  root.set = list => attr(path, 'd', bars(list, Math.max(4, ...list)));
+  return root;
+}
+
 export const who = name => (name === 'human' ? 'You' : safe(name, 80) || 'unknown');
 
 // A state is a shape, a word and a colour; unknown words are shown as they are.
 const TONES = {};
 for (const [tone, words] of Object.entries({
-  run: 'running working', ok: 'completed resolved result response completion', bad: 'error failed urgent', accent: 'directive',
+  run: 'running working', ok: 'arrived completed resolved result response completion', bad: 'error failed urgent', accent: 'directive',
   warn: 'paused question action approval_request request', info: 'proposal feedback handoff',
 })) for (const w of words.split(' ')) TONES[w] = tone;
 
@@ -39,55 +46,97 @@ export function setTime(e, ms) {
   if (e.ms !== ms) { e.ms = ms; e.dateTime = ms ? new Date(ms).toISOString() : ''; e.title = full(ms); }
 }
 
+export const button = (label, onclick) => h('button', { type: 'button', onclick }, label);
+/** Copies, and says so on the button. */
+export async function copy(b, s) {
+  const was = b.textContent;
+  try { await navigator.clipboard.writeText(s); text(b, 'Copied'); } catch { text(b, 'Not allowed'); }
+  setTimeout(() => text(b, was), 1500);
+}
+
 export function command(about, cmd) {
-  const code = h('code', cmd), b = h('button', { type: 'button', 'aria-label': 'Copy: ' + cmd }, 'Copy');
-  b.onclick = async () => {
-    try { await navigator.clipboard.writeText(cmd); text(b, 'Copied'); } catch {
-      getSelection().selectAllChildren(code);
-      text(b, 'Selected');
-    }
-    setTimeout(() => text(b, 'Copy'), 1500);
-  };
+  const code = h('code', cmd), b = button('Copy', () => { getSelection().selectAllChildren(code); copy(b, cmd); });
+  attr(b, 'aria-label', 'Copy: ' + cmd);
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
+/** The same row from three worlds: name, command. Their writers are called try-… */
+export const SNIPPETS = [
+  ['sqlite3', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('hello','try-sqlite3','hi')"`],
+  ['agenthub', 'agenthub post hello hi --from try-agenthub'],
+  ['curl', `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`],
+];
+
 const COMMANDS = {
+  demo: ['See it move, with agents that only pretend:', 'agenthub demo'],
+  run: ['Run one and watch its steps here:', 'agenthub run -- claude -p "fix the failing test"'],
+  init: ['Connect the agents on this machine:', 'agenthub init'],
   sql: ['Any program that can open SQLite is an agent:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('build','planner','tests are green')"`],
   post: ['Say something in a thread:', "agenthub post build 'tests are green' --from planner"],
+  ask: ['Ask you, and wait for the answer:', 'agenthub ask human "ship it?" --wait 600'],
   send: ['Write to you:', "agenthub send human 'the build is red' --from planner"],
 };
 
 export const Empty = (title, about, ...keys) => h('section.empty', h('h2', title), h('p', about), ...keys.map(k => command(...COMMANDS[k])),
   h('p.waits', 'Waiting for the first row. This page will show it by itself.'));
 
-/** A list of two-line rows: draw(item) → [name for the mark, title, tag, second line, time, new?]. */
-export const Rows = (label, key, href, draw, end) => new List({
-  label, key, end, height: 58,
-  make: () => h('a.two', Mark(), h('b'), Tag(), h('span.sub'), h('time')),
+/** One line that is a link: mark, name, state, words, time. */
+export const Item = (what = 'a.item') => h(what, Mark(), h('b'), Tag(), h('span.what'), h('time'));
+export function setItem(a, href, name, head, word, line, at) {
+  const [m, title, tag, words, time] = a.children;
+  attr(a, 'href', href); setMark(m, name); text(title, head); setTag(tag, word); text(words, line); setTime(time, at);
+}
+/** A list of such, in two lines each: draw(item) → what setItem takes, and whether it is new. */
+export const Rows = (label, key, draw, end) => new List({
+  label, key, end, height: 58, make: () => Item('a.two'),
   fill(a, item) {
-    const [m, title, tag, sub, time] = a.children, [name, head, word, line, at, fresh] = draw(item);
-    attr(a, 'href', href(item));
-    attr(a, 'data-new', fresh ? '' : null);
-    setMark(m, name); text(title, head); setTag(tag, word); text(sub, line); setTime(time, at);
+    const d = draw(item);
+    setItem(a, ...d);
+    attr(a, 'data-new', d[6] ? '' : null);
   },
 });
+
+/** As many list items as things to show, made once and filled again and again. */
+export function each(ul, items, make, set) {
+  items.forEach((it, i) => set(ul.children[i]?.firstChild || ul.appendChild(h('li', make())).firstChild, it));
+  [...ul.children].forEach((li, i) => hide(li, i >= items.length));
+}
+/** A choice of links: set([[words, href, chosen?, count?]]). */
+export function Chips(label) {
+  const ul = h('ul'), nav = h('nav.chips', { 'aria-label': label }, ul);
+  nav.set = list => each(ul, list, () => h('a', h('span'), h('b.count')), (a, [words, href, on, n]) => {
+    attr(a, 'href', href); attr(a, 'aria-current', on ? 'true' : null);
+    text(a.firstChild, words); text(a.lastChild, String(n || '')); hide(a.lastChild, !n);
+  });
+  return nav;
+}
+/** Says it, or takes no room. */
+export function tell(e, s) { text(e, s); hide(e, !s); }
+
+export function save(name, body) {
+  const a = h('a', { href: URL.createObjectURL(new Blob([body])), download: name });
+  a.click();
+  setTimeout(() => URL.revokeObjectURL(a.href), 10000);
+}
 
 /** Two panes on a wide screen, one at a time on a narrow one. */
 export const Split = (name, left, right) => h('div.split', { class: 'split ' + name }, h('section.side', ...left), h('section.detail', ...right));
 
 /** A form that says what went wrong and keeps what was typed. */
 export function onSend(form, button, alert, send) {
-  form.onsubmit = async e => {
-    e.preventDefault();
+  const run = async act => {
     if (button.disabled) return;
     button.disabled = true;
     text(alert, '');
-    try { await send(); } catch (err) { text(alert, 'Not sent: ' + err.message); }
+    try { await act(); } catch (err) { text(alert, 'Not done: ' + err.message); }
     button.disabled = false;
+    touch('all');
   };
+  form.onsubmit = e => { e.preventDefault(); run(send); };
   form.onkeydown = e => {
     if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); form.requestSubmit(); }
   };
+  return run;
 }
 
 let ids = 0;

@@ -11,16 +11,13 @@ const BACKOFF = [250, 500, 1000, 2000, 5000, 10000];
 const QUIET = 8000;     // silence after which we ask "still there?"
 const STALE = 3000;     // an unanswered question is shown after this
 const DEAD = 45000;     // and given up after this: a laptop that slept gets its time
-const NO_HELLO = 800;   // a server of the plain protocol never says hello
-const TOO_OLD = 600000; // after a longer break a fresh load is quicker than the replay
 
 let hooks, ws = null, pos = null, epoch = null, live = false, tries = 0;
-let timer = 0, helloTimer = 0, heard = 0, asked = 0, opened = 0, lost = 0, stopped = true;
+let timer = 0, heard = 0, asked = 0, opened = 0, lost = 0, stopped = true;
 
 export function start(h) {
   hooks = h;
   setInterval(beat, 1000);
-  addEventListener('online', hurry);
   document.addEventListener('visibilitychange', () => document.hidden || hurry());
 }
 
@@ -32,20 +29,14 @@ export function stop() { stopped = true; clearTimeout(timer); drop(); }
 /** Everything from the start, on a new connection. */
 export function restart() { pos = epoch = null; drop(); open(); }
 
-export function send(type, data) {
-  if (ws && ws.readyState === 1) ws.send(JSON.stringify({ type, timestamp: Date.now(), data }));
-}
-
 function drop() {
   const old = ws;
   ws = null; live = false;
-  clearTimeout(helloTimer);
   if (old) old.close();
 }
 
 function open() {
   clearTimeout(timer);
-  if (lost && Date.now() - lost > TOO_OLD) pos = null;
   const q = new URLSearchParams({ instance_id: 'user', streams: 'messages,inbox,telemetry,tasks,threads', frames: 'array' });
   if (pos) q.set('since', pos);
   const resumed = !!pos;
@@ -56,18 +47,16 @@ function open() {
   } catch { return hooks.refused(); }
   hooks.state('connecting');
   opened = heard = Date.now(); asked = 0;
-  me.onopen = () => { helloTimer = setTimeout(() => me === ws && begin(false, null), NO_HELLO); };
   me.onmessage = m => me === ws && take(m.data, resumed);
   me.onclose = e => me === ws && closed(e.code);
 }
 
-function begin(resumed, hello) {
-  clearTimeout(helloTimer);
+function begin(resumed) {
   live = true; opened = Date.now();
   const gap = lost ? opened - lost : 0;
   lost = 0;
   hooks.state('live');
-  hooks.ready({ resumed, hello, gap });
+  hooks.ready(resumed, gap);
 }
 
 function take(text, resumed) {
@@ -83,7 +72,7 @@ function take(text, resumed) {
       if (resumed && d.epoch !== epoch) return replaced();
       epoch = d.epoch;
       if (!resumed) pos = d.pos;
-      begin(resumed, d);
+      begin(resumed);
     } else if (ev.type === 'error') {
       // Per-thread losses belong to subscriptions, which the full mode does not use.
       if (d.code === 'POSITION_LOST' && !d.thread_id) return replaced();
@@ -106,7 +95,6 @@ function replaced() {
 function closed(code) {
   const was = live;
   ws = null; live = false;
-  clearTimeout(helloTimer);
   if (was && !lost) lost = Date.now();
   if (code === 4010) { pos = epoch = null; hooks.lost(); }
   if (!was) hooks.probe();
@@ -131,5 +119,8 @@ function beat() {
     drop(); again(was);
   } else if (asked) {
     if (live && now - asked > STALE) hooks.state('stale', heard);
-  } else if (live && now - heard > QUIET) { asked = now; send('ping', {}); }
+  } else if (live && now - heard > QUIET) {
+    asked = now;
+    ws.send(JSON.stringify({ type: 'ping', timestamp: now, data: {} }));
+  }
 }

@@ -4,13 +4,13 @@
 // What is missing is asked for through `wants`, which sync.js fills.
 
 export const state = {
-  conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, status: null, notice: '',
+  conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, paused: 0, status: null, notice: '', settled: 1e15,
   threads: new Map(), tasks: new Map(), agents: new Map(), telemetry: new Map(),
-  boxes: new Map(), logs: new Map(), runs: new Map(), doing: new Map(), feed: [],
+  boxes: new Map(), logs: new Map(), runs: new Map(), doing: new Map(), beats: new Map(), feed: [], lags: [],
 };
 export const wants = {};
 
-const FEED = 300, LOG = 5000, MAIL = 1000, OPEN = 4, THREADS = 2000;
+const FEED = 300, LOG = 5000, MAIL = 1000, OPEN = 4, KEPT = 2000, LAGS = 200;
 
 // ---- paint: one frame, whatever came in since the last ----
 
@@ -40,11 +40,34 @@ export function ordering(topic, build) {
 
 /** Events in each of the last 60 seconds, oldest first; the last is still filling. */
 export const rates = new Array(60).fill(0);
-export function tick() { rates.shift(); rates.push(0); touch('tick'); }
+let ticks = 0, lag = 0;
+export function tick() {
+  rates.shift(); rates.push(0);
+  if (!(++ticks % 5)) for (const b of state.beats.values()) { b.shift(); b.push(0); }
+  if (seen.fresh) keep('seen', [seen.epoch, [...seen].slice(-KEPT)]);
+  seen.fresh = false;
+  touch('tick');
+}
+
+// ---- what this browser remembers: choices, and how far each thread was read ----
+
+export function kept(key) { try { return JSON.parse(localStorage.getItem('agenthub.' + key)); } catch { return null; } }
+export function keep(key, value) { try { localStorage.setItem('agenthub.' + key, JSON.stringify(value)); } catch { /* private window */ } }
+
+const seen = new Map();
+/** Another file numbers its messages anew. */
+export function remember(epoch) {
+  const [of, at] = kept('seen') || [];
+  seen.clear();
+  seen.epoch = epoch;
+  if (of === epoch) for (const [id, n] of at) seen.set(id, n);
+}
+export function read(id, seq) { if (!(seen.get(id) >= seq)) { seen.set(id, seq); seen.fresh = true; touch('threads'); } }
+export const unread = t => Math.max(0, t.last_seq - (seen.get(t.id) || 0));
 
 export function reset() {
   for (const k in state) if (state[k] instanceof Map) state[k].clear();
-  state.feed = [];
+  state.feed = []; state.lags = [];
   state.loaded = false;
   touch('all');
 }
@@ -64,6 +87,9 @@ const Rows = () => Object.assign([], { base: 0, gen: ++serial, all: false });
 export function apply(ev) {
   const d = ev.data || {}, t = d.created_at || ev.timestamp;
   rates[59]++;
+  if (state.paused) state.paused++;
+  // From a row's own time to this page; what was caught up after a break says nothing.
+  if (Date.now() > state.settled && t) state.lags[lag++ % LAGS] = Date.now() - t;
   switch (ev.type) {
     case 'message': return message(d);
     case 'batch': return d.messages.forEach(message);
@@ -79,9 +105,18 @@ function feed(type, t, row) {
   if (state.feed.length > FEED) state.feed.length = FEED;
   touch('feed');
 }
+/** What was written before the page opened, under what has come since: [type, row]. */
+export function before(list) {
+  state.feed.push(...list.map(([type, row]) => ({ k: -++serial, type, t: row.created_at, row })).sort((a, b) => b.t - a.t));
+  touch('feed');
+}
 
 function active(id, t) {
   if (!id || id === 'human') return;
+  if (state.loaded) {
+    if (!state.beats.has(id)) state.beats.set(id, new Array(60).fill(0));
+    state.beats.get(id)[59]++;
+  }
   const a = state.agents.get(id);
   if (!a) { state.agents.set(id, { id, last_active_at: t }); wants.agents(); } else if (t > a.last_active_at) a.last_active_at = t;
   touch('agents');
@@ -99,7 +134,7 @@ export function thread(d) {
   if (!t) {
     // `fed`: up to which message the activity list has been told. A row from HTTP is no news.
     threads.set(d.id, t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 });
-    if (threads.size > THREADS) threads.delete(threads.keys().next().value);
+    if (threads.size > KEPT) threads.delete(threads.keys().next().value);
   }
   // thread_state may be coalesced and come after newer messages: these two only move forward.
   const last_seq = Math.max(t.last_seq, d.last_seq || 0), at = d.updated_at || 0;
@@ -146,9 +181,12 @@ export function box(name) {
   return boxes.get(name);
 }
 
+/** '*' is every mailbox, '>name' what that name has sent. */
+const belongs = (name, m) => name === '*' || (name[0] === '>' ? m.from_agent === name.slice(1) : name === m.to_inbox || m.to_inbox === 'all');
+
 export function mail(m) {
   for (const b of state.boxes.values()) {
-    if (!b.rows || (b.name !== '*' && b.name !== m.to_inbox && m.to_inbox !== 'all')) continue;
+    if (!b.rows || !belongs(b.name, m)) continue;
     b.rows.set(m.id, { ...b.rows.get(m.id), ...m });
     if (b.rows.size > MAIL) b.rows.delete(b.rows.keys().next().value);
   }
@@ -174,6 +212,7 @@ export function telemetry(d, t) {
   const row = { ...state.telemetry.get(d.instance_id), ...d, at: t };
   state.telemetry.set(d.instance_id, row);
   if (!row.agent_id) wants.telemetry();
+  wants.costs();
   active(row.agent_id, t);
   touch('agents');
 }
@@ -181,11 +220,14 @@ export function telemetry(d, t) {
 function step(d, t) {
   const id = d.task_id, e = { ...d, created_at: t }, type = d.stream_type;
   let k = state.tasks.get(id);
-  if (!k) state.tasks.set(id, k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0 });
+  if (!k) {
+    state.tasks.set(id, k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 });
+    if (state.tasks.size > KEPT) state.tasks.delete(state.tasks.keys().next().value);
+  }
   if (!(e.id <= k.last_id)) {
     k.last_id = e.id || 0; k.updated_at = t;
     k.turns = Math.max(k.turns, e.turn_num || 0);
-    for (const f of ['agent_id', 'workspace', 'directive', 'status']) if (e[f]) k[f] = e[f];
+    for (const f of ['agent_id', 'workspace', 'directive', 'status', 'model']) if (e[f]) k[f] = e[f];
     k.status ||= 'running';
   }
   // Sums are the hub's business: it is asked again when a turn or the task ends.
@@ -196,35 +238,35 @@ function step(d, t) {
   feed('task', t, e);
   touch('tasks');
   const run = state.runs.get(id);
-  // Without an id nothing can be told apart: the row is then only a hint to read on.
-  if (run) !e.id ? wants.run(run) : run.busy || run.loading ? run.pending.push(e) : fold(run, e);
+  if (run) run.busy || run.loading ? run.pending.push(e) : fold(run, e);
 }
 
-export const newRun = id => ({ id, rows: Rows(), last: 0, first: 0, calls: new Map(), pending: [], loading: true });
+export const newRun = id => ({ id, rows: Rows(), last: 0, first: 0, calls: new Map(), depths: new Map(), pending: [], loading: true });
 
 /** One more event at the end. */
 export function fold(run, e) {
   if (e.id <= run.last) return;
   run.last = e.id;
   run.first ||= e.id;
-  pair(run.calls, run.rows, e);
+  pair(run.calls, run.depths, run.rows, e);
   trim(run.rows);
   touch('run');
 }
 /** A page of older events, ascending, before the first. */
 export function olderRun(run, items) {
-  const calls = new Map(), rows = [];
-  for (const e of items) pair(calls, rows, e);
+  const calls = new Map(), depths = new Map(), rows = [];
+  for (const e of items) pair(calls, depths, rows, e);
   if (items.length) run.first = items[0].id;
   run.rows.unshift(...rows);
   run.rows.base -= rows.length;
 }
-/** A tool's result joins the row of its call. */
-function pair(calls, rows, e) {
+/** A tool's result joins the row of its call; what a subagent does stands under its caller. */
+function pair(calls, depths, rows, e) {
   const key = e.call_id || 'tool ' + e.tool_name, call = e.stream_type === 'tool_result' && calls.get(key);
   if (call) { call.result = e; call.v = ++serial; call.ticking = false; calls.delete(key); return; }
-  const row = { e, v: ++serial };
+  const row = { e, v: ++serial, depth: e.parent_call_id ? Math.min(4, (depths.get(e.parent_call_id) || 0) + 1) : 0 };
   rows.push(row);
   if (e.stream_type === 'tool_use') calls.set(key, row);
-  if (calls.size > 500) calls.delete(calls.keys().next().value);
+  if (e.call_id) depths.set(e.call_id, row.depth);
+  for (const m of [calls, depths]) if (m.size > 500) m.delete(m.keys().next().value);
 }

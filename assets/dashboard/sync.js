@@ -6,12 +6,12 @@
 
 import * as S from './store.js';
 import { state, touch, wants } from './store.js';
-import { get, post, enc, onLocked, token } from './api.js';
+import { get, post, patch, enc, onLocked, token } from './api.js';
 import * as socket from './socket.js';
 
 const PAGE = 200, TOP = Number.MAX_SAFE_INTEGER;
 const messages = log => 'threads/' + enc(log.id) + '/messages', steps = run => 'tasks/' + enc(run.id) + '/events';
-let held = null, round = 0, plain = false, caught = 0;
+let held = null, round = 0, caught = 0;
 
 export function start() {
   onLocked(lock);
@@ -45,12 +45,12 @@ function events(list) {
   if (held) held.push(...list); else list.forEach(S.apply);
 }
 
-async function ready({ resumed, hello, gap }) {
-  plain = !hello;
+async function ready(resumed, gap) {
+  state.settled = Date.now() + 2000;
   caught = 0;
   if (resumed && state.loaded) {
     // What the socket does not carry, or carries only the latest of.
-    for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks']) wants[k]();
+    for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks', 'costs']) wants[k]();
     if (gap > 3000) setTimeout(() => { state.back = caught; touch('back'); }, 1200);
     return;
   }
@@ -64,13 +64,14 @@ async function ready({ resumed, hello, gap }) {
   }
   if (mine !== round) return;
   state.loaded = true;
+  lately().catch(() => {});
   const late = held;
   held = null;
   late.forEach(S.apply);
   touch('all');
 }
 
-const SHOWN = { threads: S.thread, agents: S.agent, telemetry: t => S.telemetry(t, t.created_at), inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }) };
+const SHOWN = { threads: S.thread, agents: S.agent, telemetry: t => S.telemetry(t, t.created_at), inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }), tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, t) };
 const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
 
 async function load() {
@@ -80,12 +81,23 @@ async function load() {
   ]);
   for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
   state.status = status;
+  S.remember(status.epoch);
   show('threads', threads); show('inboxes', inboxes); show('agents', agents); show('telemetry', telemetry);
-  state.olderThreads = { next: threads.next };
+  state.older = { threads: { next: threads.next }, tasks: { next: tasks.next } };
+  wants.costs();
   fill(S.box('human'), mine);
   for (const t of tasks.items) state.tasks.set(t.task_id, t);
   for (const log of state.logs.values()) loadLog(log);
   for (const run of state.runs.values()) loadRun(run);
+}
+
+/** The last words of the busiest threads and the latest mail: Now does not open empty. */
+async function lately() {
+  const some = [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at).slice(0, 10);
+  const [mail, ...pages] = await Promise.all([get('inbox', { limit: 20 }), ...some.map(t => get(messages(t), { before_seq: TOP, limit: 5 }))]);
+  pages.forEach((r, i) => { some[i].preview ||= r.items.at(-1); });
+  S.before([...mail.items.map(m => ['mail', m]), ...pages.flatMap(r => r.items.map(m => ['message', m]))]);
+  touch('threads');
 }
 
 // ---- asked for by the store, each at most every so often ----
@@ -107,6 +119,8 @@ wants.tasks = calm(3000, async () => {
   }
   touch('tasks');
 });
+const midnight = () => new Date().setHours(0, 0, 0, 0);
+wants.costs = calm(5000, async () => { state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0); touch('costs'); });
 wants.log = catchUp;
 wants.run = run => { run.timer ||= setTimeout(() => { run.timer = 0; readOn(run, { after: run.last }); }, 250); };
 
@@ -135,8 +149,6 @@ async function loadLog(log) {
   } catch (e) { if (e.status !== 404) log.error = e.message; log.rows.all = true; }
   log.busy = log.loading = false;
   touch('log');
-  // A plain server tells a thread's news to its subscribers alone.
-  if (plain) socket.send('subscribe', { thread_id: log.id, from_seq: Math.max(0, S.end(log)) });
   if (!log.error) catchUp(log);
 }
 
@@ -159,16 +171,17 @@ async function catchUp(log) {
 
 export function olderMessages(log) {
   const { rows } = log;
-  if (!rows.all && rows.length && !log.loading) page(rows, () => get(messages(log), { before_seq: rows.base, limit: 100 }), r => {
-    rows.all = r.items.length < 100;
+  if (!rows.all && rows.length && !log.loading) page(rows, () => get(messages(log), { before_seq: rows.base, limit: 500 }), r => {
+    rows.all = r.items.length < 500;
     S.olderLog({ rows }, r.items);
     touch('log');
   });
 }
 
-export function olderThreads() {
-  const o = state.olderThreads;
-  if (o?.next) page(o, () => get('threads', { limit: PAGE, before: o.next }), r => { show('threads', r); o.next = r.next; });
+/** The next page of a list: 'threads' or 'tasks'. */
+export function older(what) {
+  const o = state.older?.[what];
+  if (o?.next) page(o, () => get(what, { limit: PAGE, before: o.next }), r => { show(what, r); o.next = r.next; touch(what); });
 }
 
 export const say = async (id, body) => S.message(await post(messages({ id }), body));
@@ -211,7 +224,7 @@ export function olderEvents(run) {
 
 // ---- mail ----
 
-const mailbox = (name, before) => get('inbox', { inbox: name === '*' ? '' : name, limit: PAGE, before });
+const mailbox = (name, before) => get('inbox', { ...(name[0] === '>' ? { from: name.slice(1) } : name !== '*' && { inbox: name }), limit: PAGE, before });
 
 /** Newest first on the wire; the map is oldest first, so that its cap drops the oldest. */
 function fill(b, r) {
@@ -219,7 +232,6 @@ function fill(b, r) {
   b.next = r.next; b.filled = true;
   touch('inbox');
 }
-/** '*' is every mailbox. */
 export function openBox(name) {
   const b = S.box(name);
   if (b.filled || !state.loaded) return;
@@ -231,4 +243,27 @@ export function olderMail(name) {
   if (b.next) page(b, () => mailbox(name, b.next), r => fill(b, r));
 }
 
-export async function sendMail(body) { const row = await post('inbox', body); S.mail(row); return row; }
+export async function sendMail(body) {
+  const row = await post('inbox', { title: body.payload.trim().split('\n')[0].slice(0, 80), ...body });
+  S.mail(row);
+  return row;
+}
+/** Sets a letter's state: the file's own columns, seen by everybody. */
+export async function setMail(m, status) { S.mail({ ...m, ...await patch('inbox/' + enc(m.id), { status }) }); }
+/** An answer ends the question: it is read then. */
+export async function answer(m, text) {
+  await sendMail({ to_inbox: m.from_agent, payload: text, message_type: 'response', correlation_id: m.correlation_id || m.message_id });
+  if (m.status === 'unread') await setMail(m, 'read');
+}
+/** One letter with its receipts. */
+export const letter = id => get('inbox/' + enc(id));
+
+// ---- asked for when somebody looks ----
+
+export const setThread = async (id, status) => S.thread(await patch('threads/' + enc(id), { status }));
+export const search = q => get('search', { q, limit: 8 });
+export const costs = (by, since) => get('costs', { by, since });
+export async function* everyEvent(id) {
+  for (let after = 0, r; after != null; after = r.next) yield* (r = await get('tasks/' + enc(id) + '/events', { after, limit: 1000 })).items;
+}
+

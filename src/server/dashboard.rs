@@ -12,6 +12,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderVa
 use hyper::{Method, StatusCode};
 use warp::reply::Response;
 
+use super::tight::tight;
 use super::{Server, api};
 
 /// What the page may do: load its own files, talk to its own hub, and nothing else.
@@ -35,29 +36,40 @@ const ASSETS: &[Asset] = assets![
     "app.css",
     "favicon.svg",
     "main.js",
+    "answer.js",
     "api.js",
     "dom.js",
     "format.js",
+    "palette.js",
     "parts.js",
     "socket.js",
     "store.js",
     "sync.js",
+    "words.js",
+    "views/costs.js",
     "views/inbox.js",
     "views/lock.js",
     "views/now.js",
+    "views/setup.js",
     "views/tasks.js",
     "views/threads.js",
 ];
 
+/// Each file as it travels, in the order of the table.
+static SERVED: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    let served = |asset: &Asset| match std::str::from_utf8(asset.bytes) {
+        Ok(text) => tight(asset.path, text).into(),
+        Err(_) => Bytes::from_static(asset.bytes),
+    };
+    ASSETS.iter().map(served).collect()
+});
+
 /// A tag that changes with the content of any file.
 static TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
     // FNV-1a: good enough to tell two builds apart.
-    let hash = ASSETS
-        .iter()
-        .flat_map(|a| a.bytes)
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = SERVED.iter().flatten().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 });
 
@@ -66,9 +78,10 @@ pub(super) fn has(path: &str) -> bool {
     find(path).is_some()
 }
 
-fn find(path: &str) -> Option<&'static Asset> {
+/// The file at `path`, and its place in the table.
+fn find(path: &str) -> Option<(usize, &'static Asset)> {
     let path = if path == "/" { "/index.html" } else { path };
-    ASSETS.iter().find(|asset| asset.path == path)
+    ASSETS.iter().enumerate().find(|(_, asset)| asset.path == path)
 }
 
 /// The file at `path`, if the page has one.
@@ -76,7 +89,7 @@ pub(super) fn serve(server: &Server, method: &Method, path: &str, headers: &Head
     if !matches!(*method, Method::GET | Method::HEAD) {
         return None;
     }
-    let asset = find(path)?;
+    let (place, asset) = find(path)?;
     if path == "/"
         && let Some(elsewhere) = one_origin(headers)
     {
@@ -93,7 +106,7 @@ pub(super) fn serve(server: &Server, method: &Method, path: &str, headers: &Head
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Some(response);
     }
-    let mut response = Response::new(edited.unwrap_or(Bytes::from_static(asset.bytes)).into());
+    let mut response = Response::new(edited.unwrap_or_else(|| SERVED[place].clone()).into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(asset.path)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -20,6 +20,7 @@ mod handshake;
 mod metered;
 mod routes;
 mod states;
+mod tight;
 mod ws;
 
 use std::convert::Infallible;

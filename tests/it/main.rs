@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod doors;

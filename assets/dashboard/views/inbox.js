@@ -1,88 +1,106 @@
-// Inbox: every mailbox, with the person's own first; one message in full; writing and
-// answering as the human. States are shown as the file has them; nothing is marked here.
+// Inbox: every mailbox, with the person's own first; unread, all or sent; one message in
+// full with its receipts, answered in place; writing as the human. States are the file's:
+// a letter is marked when somebody marks it, not by being looked at.
 
 import { h, text, hide, attr } from '../dom.js';
-import { state, ordering, box, letters, waiting } from '../store.js';
-import { openBox, olderMail, sendMail } from '../sync.js';
-import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, weight, field, select, onSend } from '../parts.js';
-import { line, safe, full } from '../format.js';
-import { enc } from '../api.js';
+import { state, ordering, box, letters, waiting, touch } from '../store.js';
+import { openBox, olderMail, sendMail, setMail, letter, notice } from '../sync.js';
+import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, weight, field, select, onSend, Chips, tell, button } from '../parts.js';
+import { Answer } from '../answer.js';
+import { line, safe, full, clock } from '../format.js';
+import { words } from '../words.js';
+import { enc, query } from '../api.js';
 
-const CHIPS = 40;
+const CHIPS = 24, SHOWS = ['unread', 'all', 'sent'];
 const label = n => (n === '*' ? 'Every mailbox' : n === 'all' ? 'To all' : who(n));
-const others = () => [...state.boxes.values()].filter(b => b.name !== 'human' && b.name !== '*').sort((x, y) => (y.unread > 0) - (x.unread > 0) || (x.name < y.name ? -1 : 1));
+const others = () => [...state.boxes.values()].filter(b => !/^(human|\*|>.*)$/.test(b.name)).sort((x, y) => y.unread - x.unread || (x.name < y.name ? -1 : 1));
 
 export default function inbox() {
-  let name = 'human', id, answered = null;
-  const order = ordering('inbox', () => letters(name)), names = ordering('inbox', () => ['human', '*', ...others().slice(0, CHIPS).map(b => b.name)]);
-  const boxes = h('ul'), nav = h('nav.boxes', { 'aria-label': 'Mailboxes' }, boxes), sum = h('p.facts'), hint = h('p.hint');
-  const list = Rows('Mail, newest first', m => m.id, m => '#/inbox/' + enc(name) + '/' + enc(m.id),
-    m => [m.from_agent, line(m.title || m.payload, 100) || '(no text)', weight(m), who(m.from_agent) + ' → ' + who(m.to_inbox) + (m.status === 'unread' ? ' · unread' : ''), m.created_at, m.status === 'unread'],
-    () => olderMail(name));
-  const empty = Empty('No mail yet', 'Mail waits in the file until its reader comes, running or not.', 'send');
+  let name = 'human', source = 'human', id, show = 'all', tail = '', asked = 0, proof = null;
+  const order = ordering('inbox', () => letters(source).filter(m => show !== 'unread' || m.status === 'unread')), names = ordering('inbox', () => ['human', '*', ...others().slice(0, CHIPS).map(b => b.name)]);
+  const nav = Chips('Mailboxes'), chips = Chips('Show'), sum = h('p.facts'), hint = h('p.hint'), ack = button('', ackAll);
+  ack.className = 'link';
+  const list = Rows('Mail, newest first', m => m.id,
+    m => ['#/inbox/' + enc(name) + '/' + enc(m.id) + tail, m.from_agent, line(m.title || m.payload, 100) || '(no text)', weight(m), who(m.from_agent) + ' → ' + who(m.to_inbox) + (m.status === 'unread' ? ' · unread' : ''), m.created_at, m.status === 'unread'],
+    () => olderMail(source));
+  const empty = Empty('No mail yet', 'Mail waits in the file until its reader comes.', 'send', 'ask');
 
   const back = () => h('a.back', { href: '#/inbox' }, '← Inbox');
-  const title = h('h2'), facts = h('p.facts'), mark = Mark(), tags = [Tag(), Tag(), Tag()], body = h('div.letter', { dir: 'auto' });
-  const answer = h('button.go', { type: 'button', onclick: reply }, 'Answer');
-  const read = h('article.read', h('header.head', back(), mark, title, ...tags, facts), body, h('p.bar', answer));
+  const title = h('h2'), facts = h('p.facts'), mark = Mark(), tags = [Tag(), Tag(), Tag()], body = h('div.letter', { dir: 'auto' }), way = h('ol.receipts'), answer = Answer();
+  const read = h('article.read', h('header.head', back(), mark, title, ...tags, facts), body, answer.root, h('h3', 'Delivery'), way);
 
-  const to = h('input', { required: '', autocomplete: 'off', list: 'agents' }), subject = h('input', { autocomplete: 'off' });
-  const type = select('notification request response handoff feedback info'), priority = select('info action urgent'), words = h('textarea', { required: '' });
-  const about = h('h2'), alert = h('p.wrong', { role: 'alert' }), button = h('button.go', 'Send');
-  const form = h('form.letterform', h('header.head', back(), about, h('p.facts', 'From you. Agents see it marked as from the human.')),
-    h('div.grid', field('To', to), field('Title', subject), field('Type', type), field('Priority', priority)), field('Text', words), h('div.bar', alert, button));
-  const root = Split('inbox', [h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: '#/inbox/human/new' }, 'Write')), nav, empty, list.root], [hint, read, form]);
+  const to = h('input', { required: '', autocomplete: 'off', list: 'agents' }), priority = select('info action urgent'), input = h('textarea', { required: '' });
+  const alert = h('p.wrong', { role: 'alert' }), go = h('button.go', 'Send');
+  const form = h('form.letterform', h('header.head', back(), h('h2', 'Write to an agent'), h('p.facts', 'From you. Agents see it marked as from the human.')),
+    h('div.grid', field('To', to), field('Priority', priority)), field('Text', input), h('div.bar', alert, go));
+  const root = Split('inbox', [h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: '#/inbox/human/new' }, 'Write')), nav, h('div.bar', chips, ack), empty, list.root], [hint, read, form]);
 
-  const current = () => [name, 'human', '*'].map(n => state.boxes.get(n)?.rows?.get(id)).find(Boolean);
-  function reply() {
-    const m = answered = current();
-    to.value = m.from_agent; type.value = 'response';
-    subject.value = m.title && (/^re:/i.test(m.title) ? '' : 'Re: ') + m.title;
-    location.hash = '#/inbox/' + enc(name) + '/new';
+  const current = () => [source, name, 'human', '*'].map(n => state.boxes.get(n)?.rows?.get(id)).find(Boolean) || (id && proof?.id === id && proof.row);
+  const unread = () => letters(source).filter(m => m.status === 'unread');
+  async function ackAll() {
+    ack.disabled = true;
+    try { for (const m of unread()) await setMail(m, 'read'); } catch (e) { notice('Not marked: ' + e.message); }
+    ack.disabled = false;
   }
-  onSend(form, button, alert, async () => {
-    const row = await sendMail({
-      to_inbox: to.value.trim(), payload: words.value, title: subject.value.trim() || words.value.trim().split('\n')[0].slice(0, 80),
-      priority: priority.value, message_type: type.value, correlation_id: answered?.correlation_id || answered?.message_id,
-    });
-    words.value = subject.value = '';
+  onSend(form, go, alert, async () => {
+    const row = await sendMail({ to_inbox: to.value.trim(), payload: input.value, priority: priority.value });
+    input.value = '';
     location.hash = '#/inbox/' + enc(row.to_inbox) + '/' + enc(row.id);
   });
 
+  /** What the file knows of a letter's way: asked again while it is open and not yet read. */
+  async function follow() {
+    const mine = proof?.id === id ? proof : proof = { id };
+    asked = Date.now();
+    try { mine.row = await letter(mine.id); mine.list = mine.row.receipts; touch('inbox'); } catch (e) { mine.missing = e.status === 404; }
+  }
+  function delivery(m) {
+    const lines = [`sent · ${who(m.from_agent)} · ${clock(m.created_at)}`, ...(proof?.list || []).map(r => `${safe(r.state, 30)} · ${who(r.reader)}${r.via ? ' through ' + safe(r.via, 60) : ''} · ${clock(r.created_at)}`)];
+    if (m.claimed_by) lines.push(`claimed · ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
+    if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('read · ' + clock(m.read_at));
+    else if (m.status === 'unread' && lines.length === 1) lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits in the file until its reader looks');
+    if (way.was === (way.was = lines.join('\n'))) return;
+    way.replaceChildren(...lines.map(l => h('li', l)));
+  }
+
   return {
     root, title: 'Inbox',
-    route([where = 'human', which]) {
+    keys: {
+      a() { const row = document.activeElement.closest?.('.row'), m = row && list.items[row.at]; if (m) setMail(m, m.status === 'unread' ? 'read' : 'unread').catch(e => notice('Not marked: ' + e.message)); else if (!read.hidden) answer.done.click(); },
+      r: () => read.hidden || answer.input.focus(),
+      m() { location.hash = '#/inbox/human/new'; },
+    },
+    route([where = 'human', which], params) {
       name = where; id = which;
-      if (id === 'new') requestAnimationFrame(() => (to.value ? words : to).focus());
-      else if (answered) { answered = null; to.value = subject.value = ''; type.value = 'notification'; }
+      show = SHOWS.includes(params.get('show')) ? params.get('show') : 'all';
+      source = show === 'sent' ? '>' + name : name;
+      tail = query({ show: show === 'all' ? '' : show });
+      if (id === 'new') { to.value = params.get('to') || to.value; requestAnimationFrame(() => (to.value ? input : to).focus()); }
       text(alert, '');
       attr(root, 'data-detail', id);
     },
     paint(dirty) {
-      if (dirty.has('all')) openBox(name);
-      const chips = names(dirty, nav.matches(':hover')), b = box(name), m = id !== 'new' && current();
-      chips.forEach((n, i) => {
-        const a = boxes.children[i]?.firstChild || boxes.appendChild(h('li', h('a', h('span'), h('b.count')))).firstChild, [text1, count] = a.children;
-        const un = n === 'human' ? waiting().length : state.boxes.get(n)?.unread;
-        attr(a, 'href', '#/inbox/' + enc(n)); attr(a, 'aria-current', n === name ? 'true' : null);
-        text(text1, label(n)); text(count, String(un || '')); hide(count, !un);
-      });
-      [...boxes.children].forEach((li, i) => hide(li, i >= chips.length));
-      const items = order(dirty, list.held() && list.name === name);
-      list.name = name;
+      if (dirty.has('all')) openBox(source);
+      const shown = names(dirty, nav.matches(':hover')), b = box(source), m = id !== 'new' && current();
+      nav.set(shown.map(n => [label(n), '#/inbox/' + enc(n) + tail, n === name, n === 'human' ? waiting().length : state.boxes.get(n)?.unread]));
+      chips.set(SHOWS.map(w => [w[0].toUpperCase() + w.slice(1), '#/inbox/' + enc(name) + query({ show: w === 'all' ? '' : w }), w === show]));
+      const key = source + show, items = order(dirty, list.held() && list.name === key), fresh = show === 'sent' ? 0 : unread().length;
+      list.name = key;
       list.paint(items, id);
-      hide(empty, !state.loaded || items.length || name !== 'human');
+      text(ack, `Mark ${fresh} read`); hide(ack, !fresh);
+      hide(empty, !state.loaded || items.length || name !== 'human' || show !== 'all');
       text(sum, label(name) + (items.length ? ` · ${items.length}${b.next ? '+' : ''}` : ''));
       hide(read, !m); hide(form, id !== 'new');
-      text(hint, id ? (m || id === 'new' ? '' : b.filled ? 'This message is not in this mailbox’s latest mail.' : 'Loading…') : items.length ? 'Choose a message to read it.' : b.filled ? (name === 'human' ? '' : 'No mail in this box.') : 'Loading…');
-      hide(hint, !hint.textContent);
-      text(about, answered ? 'Answer ' + who(answered.from_agent) : 'Write to an agent');
+      tell(hint, id ? (m || id === 'new' ? '' : proof?.missing ? 'There is no such message in this file.' : 'Loading…') : items.length ? 'Choose a message to read it.' : b.filled ? (!empty.hidden ? '' : show === 'unread' ? 'Nothing unread.' : 'No mail here.') : 'Loading…');
+      // Asked again while it waits: receipts are no event of the stream.
+      if (id && id !== 'new' && state.loaded && (proof?.id !== id || (m && proof.status !== m.status) || (Date.now() - asked > 3000 && m?.status === 'unread'))) { follow(); proof.status = m?.status; }
       if (!m) return;
       setMark(mark, m.from_agent); text(title, safe(m.title, 300) || '(no title)');
       [m.message_type, m.priority === 'info' ? '' : m.priority, m.status].forEach((w, i) => setTag(tags[i], w));
-      text(facts, `${who(m.from_agent)} → ${who(m.to_inbox)} · ${full(m.created_at)}${m.claimed_by ? ' · claimed by ' + safe(m.claimed_by, 60) : ''}`);
-      text(body, safe(m.payload, 200000));
-      hide(answer, m.from_agent === 'human');
+      text(facts, `${who(m.from_agent)} → ${who(m.to_inbox)} · ${full(m.created_at)}`);
+      words(body, m.payload);
+      hide(answer.root, m.from_agent === 'human'); answer.set(m);
+      delivery(m);
     },
   };
 }
