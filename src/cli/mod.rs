@@ -7,13 +7,16 @@
 //! stdout is data, stderr is talk. `--json` prints one JSON document, or JSON Lines where
 //! rows keep coming. Exit codes are those of [`crate::error`]'s table.
 
+mod backup;
 mod client;
 mod inbox;
 mod open;
 mod output;
 mod path;
 mod post;
+mod prune;
 mod schema;
+mod search;
 mod send;
 mod serve;
 mod status;
@@ -122,6 +125,12 @@ enum Command {
     Inbox(inbox::Args),
     /// Follow a thread, or everything, in the terminal
     Tail(tail::Args),
+    /// Find messages, mail and tasks by their words
+    Search(search::Args),
+    /// Copy the database while it is in use
+    Backup(backup::Args),
+    /// Remove old rows
+    Prune(prune::Args),
 }
 
 /// Runs what was typed.
@@ -141,6 +150,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Send(args) => send::run(&file, args),
         Command::Inbox(args) => inbox::run(&file, &args),
         Command::Tail(args) => tail::run(&file, &args),
+        Command::Search(args) => search::run(&file, &args),
+        Command::Backup(args) => backup::run(&file, &args),
+        Command::Prune(args) => prune::run(&file, &args),
     }
 }
 

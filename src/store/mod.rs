@@ -9,13 +9,17 @@
 //! Nothing here knows of tokio: every call blocks, and callers on a runtime say so.
 
 mod agents;
+mod backup;
 mod beside;
 mod cells;
 mod changes;
+mod costs;
 mod inbox;
 mod messages;
 mod open;
+mod prune;
 mod schema;
+mod search;
 mod status;
 mod subscriptions;
 mod tasks;
@@ -29,13 +33,17 @@ use std::sync::Mutex;
 use crate::error::{Code, Error, Result};
 
 pub use agents::AgentRow;
+pub use backup::{BackupDone, Existing};
 pub use beside::{Record, Token};
 pub use cells::Rejected;
 pub use changes::{Change, LogPage, Op, Pos, Row};
+pub use costs::{Costs, CostsBy};
 pub use inbox::{InboxFilter, InboxRow, MailboxRow, NewInbox};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use open::{Identity, NetworkFs, Reader, Writer};
+pub use prune::{Pruned, Retention, Unread};
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
+pub use search::Hit;
 pub use status::{Checkpoint, Counts, FileStatus};
 pub use subscriptions::Ack;
 pub use tasks::{NewTask, TaskRow, TaskSummary};
