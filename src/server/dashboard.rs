@@ -66,6 +66,11 @@ pub(super) fn has(path: &str) -> bool {
     find(path).is_some()
 }
 
+/// Every path of the page.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    std::iter::once("/").chain(ASSETS.iter().map(|asset| asset.path))
+}
+
 fn find(path: &str) -> Option<&'static Asset> {
     let path = if path == "/" { "/index.html" } else { path };
     ASSETS.iter().find(|asset| asset.path == path)

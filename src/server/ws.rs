@@ -188,6 +188,10 @@ impl Client {
             Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
             Err(end) => end,
         };
+        self.server.disconnects.add(match &end {
+            End::Close(code, _) => code.to_string(),
+            End::Answer | End::Gone => "client".to_owned(),
+        });
         match end {
             End::Close(code, reason) => self.close(code, reason).await,
             End::Answer => {

@@ -15,6 +15,8 @@ mod cells;
 mod changes;
 mod costs;
 mod inbox;
+mod keeper;
+mod locks;
 mod messages;
 mod open;
 mod prune;
@@ -39,16 +41,23 @@ pub use cells::Rejected;
 pub use changes::{Change, LogPage, Op, Pos, Row};
 pub use costs::{Costs, CostsBy};
 pub use inbox::{InboxFilter, InboxRow, MailboxRow, NewInbox};
+pub use keeper::{Blocker, KeeperStatus};
+pub use locks::{Hold, Holder, holders};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use open::{Identity, NetworkFs, Reader, Writer};
 pub use prune::{Pruned, Retention, Unread};
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::Hit;
-pub use status::{Checkpoint, Counts, FileStatus};
+pub use status::{Counts, FileStatus};
 pub use subscriptions::Ack;
 pub use tasks::{NewTask, TaskRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
+
+/// The SQLite library in this program.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// Readers kept open when idle. More may be open at a time; the rest close after use.
 const IDLE_READERS: usize = 4;
@@ -77,6 +86,7 @@ pub struct Store {
     path: PathBuf,
     network_fs: NetworkFs,
     writer: writer::WriterThread,
+    keeper: keeper::KeeperThread,
     readers: Mutex<Idle>,
 }
 
@@ -99,6 +109,7 @@ impl Store {
             path: path.to_owned(),
             network_fs,
             writer: writer::WriterThread::start(writer)?,
+            keeper: keeper::KeeperThread::start(Writer::open(path, network_fs)?)?,
             readers: Mutex::default(),
         })
     }
@@ -160,6 +171,11 @@ impl Store {
             .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
     }
 
+    /// What the keeper has done and seen.
+    pub fn keeper(&self) -> KeeperStatus {
+        self.keeper.status()
+    }
+
     /// Lets go of the file that was opened and opens the one now at the path, making it
     /// if there is none.
     ///
@@ -168,6 +184,7 @@ impl Store {
     pub fn reopen(&self) -> Result<()> {
         let (path, network_fs) = (self.path.clone(), self.network_fs);
         self.writer.reopen(move || Writer::open(&path, network_fs))?;
+        self.keeper.reopen(Writer::open(&self.path, self.network_fs)?);
         let mut idle = self.idle();
         idle.opening += 1;
         idle.readers.clear();

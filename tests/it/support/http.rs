@@ -1,0 +1,103 @@
+//! HTTP by hand: one request, one connection, every byte of the head as the test wants it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::wait::PATIENCE;
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of a header; its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The `code` of an error.
+    #[track_caller]
+    pub(crate) fn code(&self) -> String {
+        let json = self.json();
+        assert!(
+            json["error"]["message"].as_str().is_some_and(|m| !m.is_empty()),
+            "{self:?}"
+        );
+        json["error"]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// The `items` of a list.
+    #[track_caller]
+    pub(crate) fn items(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["items"].as_array().unwrap().clone()
+    }
+}
+
+/// Sends a request with exactly these headers (and a length, if there is a body).
+#[track_caller]
+pub(crate) fn request(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &[(impl AsRef<str>, impl AsRef<str>)],
+    body: &str,
+) -> Answer {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{}: {}\r\n", name.as_ref(), value.as_ref()));
+    }
+    if !body.is_empty() || method == "POST" {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    raw(port, format!("{head}\r\n{body}").as_bytes())
+}
+
+/// Sends these bytes and reads the answer to the end of the connection.
+#[track_caller]
+pub(crate) fn raw(port: u16, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    // A refusal may come, and the connection end, before a large body is out.
+    drop(stream.write_all(bytes));
+    let mut answer = Vec::new();
+    // What came before a reset counts.
+    drop(stream.read_to_end(&mut answer));
+    parse(&answer)
+}
+
+#[track_caller]
+fn parse(answer: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer, but {text:?}"));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers: Vec<_> = lines
+        .map(|line| line.split_once(':').unwrap())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    Answer {
+        status,
+        headers,
+        body: body.to_owned(),
+    }
+}

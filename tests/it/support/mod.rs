@@ -1,0 +1,15 @@
+//! What the tests stand on: a hub as a child process, clients, foreign writers, waiting.
+//!
+//! For: saying in a line what a test is about.
+//! Not for: assertions about the hub; those stand in the tests.
+
+pub(crate) mod client;
+pub(crate) mod gate;
+pub(crate) mod http;
+pub(crate) mod hub;
+pub(crate) mod wait;
+pub(crate) mod writer;
+
+pub(crate) use client::{Client, Event, Heard};
+pub(crate) use hub::TestHub;
+pub(crate) use wait::{PATIENCE, within};

@@ -1,0 +1,29 @@
+"""One agent that writes messages at a steady rate and prints the id of each row that is in the file.
+
+usage: writer.py DB NAME THREADS SECONDS RATE [synchronous]
+
+THREADS is a comma list; each row goes to one of them at random. A row whose id was printed must never be lost.
+"""
+
+import random
+import sqlite3
+import sys
+import time
+
+db, name, threads, seconds, rate = sys.argv[1], sys.argv[2], sys.argv[3].split(","), float(sys.argv[4]), float(sys.argv[5])
+conn = sqlite3.connect(db, timeout=30, isolation_level=None)
+conn.execute("PRAGMA synchronous=" + (sys.argv[6] if len(sys.argv) > 6 else "NORMAL"))
+
+begun = time.monotonic()
+sent = 0
+while (now := time.monotonic() - begun) < seconds:
+    # What is due by now; a busy machine makes up for its pauses.
+    while sent < now * rate:
+        sent += 1
+        row = f"{name}-{sent}"
+        conn.execute(
+            "INSERT INTO messages(id, thread_id, from_id, content) VALUES(?, ?, ?, ?)",
+            (row, random.choice(threads), name, f"row {sent} of {name}"),
+        )
+        print(row, flush=True)
+    time.sleep(0.002)

@@ -1,0 +1,84 @@
+//! Foreign writers: other programs, in other processes, with their own SQLite.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// Runs SQL in the `sqlite3` shell and returns what it printed. Fails if it fails.
+#[track_caller]
+pub(crate) fn sqlite3(db: &Path, sql: &str) -> String {
+    let output = try_sqlite3(db, sql);
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// As [`sqlite3`], whatever comes of it. The SQL goes through stdin: it may be long.
+#[track_caller]
+pub(crate) fn try_sqlite3(db: &Path, sql: &str) -> Output {
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(script.path(), sql).unwrap();
+    Command::new("sqlite3")
+        .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
+        .arg(db)
+        .stdin(script.reopen().unwrap())
+        .output()
+        .unwrap()
+}
+
+/// Python, as the test run set it up.
+pub(crate) fn python() -> Command {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let program = std::env::var_os("AGENTHUB_TEST_PYTHON")
+        .map(PathBuf::from)
+        .or_else(|| ours.exists().then_some(ours))
+        .unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(program);
+    command.env_remove("PYTHONPATH").stdin(Stdio::null());
+    command
+}
+
+/// A script beside this file.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/support")
+        .join(name)
+}
+
+/// Runs a Python program given as text.
+#[track_caller]
+pub(crate) fn python_run(program: &str, args: &[&str]) -> String {
+    let output = python().arg("-c").arg(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// A child process that is killed and waited for when the test ends.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    #[track_caller]
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// SQL for `count` messages to a thread in one transaction, with texts `text 1` and so on
+/// from the number `first` on.
+pub(crate) fn insert_messages(thread: &str, first: i64, count: i64) -> String {
+    format!(
+        "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS \
+         (SELECT {first} UNION ALL SELECT i + 1 FROM k WHERE i + 1 < {first} + {count}) \
+         SELECT '{thread}', 'writer', 'text ' || i FROM k WHERE {count} > 0;"
+    )
+}
