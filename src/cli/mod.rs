@@ -9,6 +9,7 @@
 
 mod backup;
 mod client;
+mod doctor;
 mod inbox;
 mod open;
 mod output;
@@ -35,12 +36,15 @@ use crate::store::{NetworkFs, Reader, Store, Writer};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
-    after_help = "The shortest agent there is:\n  sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\" \
+    after_help = "Environment: AGENTHUB_LOG=debug shows more of the log.\n\nThe shortest agent there is:\n  sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\" \
     \"INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')\""
 )]
 pub struct Cli {
     #[command(flatten)]
     file: File,
+    /// How the log on stderr looks
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,6 +58,22 @@ struct File {
     /// Use a file on NFS, SMB, 9p or FUSE although rows may be lost there
     #[arg(long, global = true)]
     allow_network_fs: bool,
+}
+
+/// How the log on stderr looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// JSON Lines for programs
+    Json,
+}
+
+impl Cli {
+    /// How the log is to look.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
 }
 
 impl File {
@@ -127,6 +147,8 @@ enum Command {
     Tail(tail::Args),
     /// Find messages, mail and tasks by their words
     Search(search::Args),
+    /// Check that all is well, and say what to do if not
+    Doctor(doctor::Args),
     /// Copy the database while it is in use
     Backup(backup::Args),
     /// Remove old rows
@@ -138,7 +160,7 @@ enum Command {
 /// # Errors
 /// What the command returns. An [`crate::error::Error`] within decides the exit code.
 pub fn run(cli: Cli) -> Result<()> {
-    let Cli { file, command } = cli;
+    let Cli { file, command, .. } = cli;
     match command {
         Command::Serve(args) => serve::run(&file, *args),
         Command::Open(args) => open::run(&file, &args),
@@ -151,6 +173,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Inbox(args) => inbox::run(&file, &args),
         Command::Tail(args) => tail::run(&file, &args),
         Command::Search(args) => search::run(&file, &args),
+        Command::Doctor(args) => doctor::run(&file, &args),
         Command::Backup(args) => backup::run(&file, &args),
         Command::Prune(args) => prune::run(&file, &args),
     }
