@@ -118,6 +118,15 @@ const CHANGES: Table = Table {
     goes: "1",
 };
 
+/// What one step did.
+struct Step {
+    /// The last row it came to.
+    last: Option<i64>,
+    removed: i64,
+    /// How long it had the write lock.
+    held: Duration,
+}
+
 impl Pruned {
     fn of(&mut self, table: &Table) -> &mut i64 {
         match table.name {
@@ -244,12 +253,12 @@ impl Writer {
             let rows = self.next_rows(table, after, end, retention)?;
             let Some(last) = rows.last() else { return Ok(()) };
             let started = Instant::now();
-            let (done, removed) = self.step(table, &rows, end, retention)?;
+            let step = self.step(table, &rows, end, retention)?;
             let took = started.elapsed();
-            *pruned.of(table) += removed;
-            let held = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+            *pruned.of(table) += step.removed;
+            let held = i64::try_from(step.held.as_millis()).unwrap_or(i64::MAX);
             pruned.longest_step_ms = pruned.longest_step_ms.max(held);
-            after = done.unwrap_or(*last);
+            after = step.last.unwrap_or(*last);
             #[expect(
                 clippy::disallowed_methods,
                 reason = "others write meanwhile; no runtime's thread prunes"
@@ -269,11 +278,10 @@ impl Writer {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Deletes of `rows` what it can in one step. Returns the last one it came to, and
-    /// how many went.
-    fn step(&self, table: &Table, rows: &[i64], end: i64, retention: &Retention) -> Result<(Option<i64>, i64)> {
+    /// Deletes of `rows` what it can in one step.
+    fn step(&self, table: &Table, rows: &[i64], end: i64, retention: &Retention) -> Result<Step> {
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
-        let deadline = Instant::now() + STEP;
+        let locked = Instant::now();
         let (mut last, mut removed) = (None, 0);
         mark(&transaction)?;
         {
@@ -286,14 +294,18 @@ impl Writer {
                 let gone = delete.execute(params![retention.now, retention.unread == Unread::Remove, end, row])?;
                 removed += i64::from(gone > 0);
                 last = Some(*row);
-                if Instant::now() >= deadline {
+                if locked.elapsed() >= STEP {
                     break;
                 }
             }
         }
         transaction.execute("DELETE FROM hub WHERE key = 'pruning'", [])?;
         transaction.commit()?;
-        Ok((last, removed))
+        Ok(Step {
+            last,
+            removed,
+            held: locked.elapsed(),
+        })
     }
 
     /// Notes where the log stands, for prunes to come, and forgets notes that have served.

@@ -1,3 +1,10 @@
-//! The tests that look from outside: the real binary, a real file, real clients.
+//! The tests from outside: the real binary, a real file, real writers in other processes.
+//! A file per subject; `support` has the hub, the clients and the writers.
 
-fn main() {}
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod siege;
+#[cfg(test)]
+mod upkeep;

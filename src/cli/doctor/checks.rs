@@ -243,9 +243,15 @@ fn watcher(path: &Path, network_fs: NetworkFs) -> Result<Finding> {
     let reader = Reader::open(path, network_fs)?;
     let mut before = reader.data_version()?;
     let (mut watch, _poke) = Watch::start(path, Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
+    // Opening the file has made events of its own: what counts comes after a silence.
+    while watch.wait_until(Instant::now() + NOTICE, || true) == Wake::Event {}
+    before = before.max(reader.data_version()?);
     writer.probe(now_ms())?;
     let committed = Instant::now();
     loop {
+        if watch.wait_until(committed + NOTICE, || true) == Wake::Stop {
+            return Err(Error::new(Code::Internal, "the watcher ended"));
+        }
         let mut moved = || {
             reader
                 .data_version()
@@ -256,7 +262,7 @@ fn watcher(path: &Path, network_fs: NetworkFs) -> Result<Finding> {
         if seen && took <= NOTICE {
             return Ok(Finding::ok(
                 "watcher",
-                format!("a write is noticed after {:.1} ms", took.as_secs_f64() * 1000.0),
+                format!("a write is noticed after {:.2} ms", took.as_secs_f64() * 1000.0),
             ));
         }
         if seen || took > Duration::from_secs(2) {
@@ -265,9 +271,6 @@ fn watcher(path: &Path, network_fs: NetworkFs) -> Result<Finding> {
                 format!("a write is noticed after {} ms only", took.as_millis()),
                 "file system events do not come here (a container over a VM?); agenthub serve --watch poll does not need them",
             ));
-        }
-        if watch.wait_until(committed + NOTICE, || true) == Wake::Stop {
-            return Err(Error::new(Code::Internal, "the watcher ended"));
         }
     }
 }

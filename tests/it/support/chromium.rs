@@ -1,0 +1,155 @@
+//! A headless Chromium, driven through its own debugging protocol.
+//!
+//! 1. The browser starts with a profile of its own and says on stderr where it listens.
+//! 2. One page, one WebSocket to it: commands with numbers, answers with the same numbers,
+//!    events in between. What the page complains about is kept.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::client::client;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
+
+use super::http;
+use super::wait::{PATIENCE, within};
+use super::writer::Process;
+
+const FLAGS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--remote-debugging-port=0",
+    "about:blank",
+];
+
+/// A browser with one page.
+pub(crate) struct Page {
+    socket: WebSocket<TcpStream>,
+    next: u64,
+    /// Exceptions, and errors in the console, with their source.
+    pub(crate) complaints: Vec<String>,
+    _process: Process,
+    _stderr: JoinHandle<()>,
+    _profile: TempDir,
+}
+
+impl Page {
+    /// Starts a browser.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        let program = std::env::var_os("AGENTHUB_TEST_CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
+        let profile = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        command
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = Process::start(command);
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next().expect("the browser says where it listens").unwrap();
+            if let Some(address) = line.strip_prefix("DevTools listening on ws://127.0.0.1:") {
+                break address.split('/').next().unwrap().parse::<u16>().unwrap();
+            }
+        };
+        let stderr = std::thread::spawn(move || lines.for_each(drop));
+        let url = within("the browser's page", || {
+            let host = format!("127.0.0.1:{port}");
+            let pages = http::request(port, "GET", "/json/list", &[("Host", &host)], "").json();
+            let page = pages.as_array()?.iter().find(|page| page["type"] == "page")?.clone();
+            Some(page["webSocketDebuggerUrl"].as_str()?.to_owned())
+        });
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = client(url, stream).unwrap();
+        let mut page = Self {
+            socket,
+            next: 0,
+            complaints: Vec::new(),
+            _process: process,
+            _stderr: stderr,
+            _profile: profile,
+        };
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            page.call(domain, &json!({}));
+        }
+        page
+    }
+
+    /// Goes to an address.
+    #[track_caller]
+    pub(crate) fn open(&mut self, url: &str) {
+        let answer = self.call("Page.navigate", &json!({"url": url}));
+        assert!(answer.get("errorText").is_none(), "{url}: {answer}");
+    }
+
+    /// The value of an expression in the page.
+    #[track_caller]
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        let answer = self.call(
+            "Runtime.evaluate",
+            &json!({"expression": expression, "returnByValue": true, "awaitPromise": true}),
+        );
+        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true in the page.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, expression: &str) {
+        let mut shown = String::new();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while self.eval(expression) != json!(true) {
+            if std::time::Instant::now() >= deadline {
+                shown = self.eval("document.body.innerText").to_string();
+                break;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        assert!(
+            shown.is_empty(),
+            "not within {PATIENCE:?}: {expression}; the page shows {shown}"
+        );
+    }
+
+    #[track_caller]
+    fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.next += 1;
+        let id = self.next;
+        let text = json!({"id": id, "method": method, "params": params}).to_string();
+        self.socket.send(Message::text(text)).unwrap();
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap() else {
+                continue;
+            };
+            let heard: Value = serde_json::from_str(&text).unwrap();
+            if heard["id"] == id {
+                assert!(heard.get("error").is_none(), "{method}: {heard}");
+                return heard["result"].clone();
+            }
+            match heard["method"].as_str() {
+                Some("Runtime.exceptionThrown") => {
+                    self.complaints.push(heard["params"]["exceptionDetails"].to_string());
+                }
+                Some("Log.entryAdded") if heard["params"]["entry"]["level"] == "error" => {
+                    self.complaints.push(heard["params"]["entry"].to_string());
+                }
+                _ => {}
+            }
+        }
+    }
+}
