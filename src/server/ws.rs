@@ -31,7 +31,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -485,6 +485,7 @@ fn broken(error: &WsError) -> End {
             End::Close(CloseCode::Size.into(), format!("a message is over {max_size} bytes"))
         }
         WsError::Utf8(_) => End::Close(CloseCode::Invalid.into(), "a text is not UTF-8".into()),
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
         WsError::Protocol(e) => End::Close(CloseCode::Protocol.into(), e.to_string()),
         _ => End::Gone,
     }

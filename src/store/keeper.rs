@@ -42,6 +42,9 @@ const DUE_BYTES: u64 = 512 * 4096;
 const RESTART_FRAMES: i64 = 2048;
 /// Bytes of the log on disk from which it is cut down when it starts anew.
 const TRUNCATE_BYTES: u64 = 24 << 20;
+/// How long somebody has to be out of the list to be out of the way: the system's list of
+/// locks, read while it changes, leaves one out now and then.
+const GONE: Duration = Duration::from_secs(3);
 /// How long somebody has to be in the way to be named.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -122,7 +125,8 @@ impl Drop for KeeperThread {
 /// A lock that was seen, and since when.
 struct Seen {
     since: Instant,
-    /// `changes.seq` then.
+    last: Instant,
+    /// `changes.seq` at the beginning.
     head: i64,
     named: bool,
 }
@@ -246,7 +250,7 @@ impl Keeper {
         let (now, head) = (Instant::now(), self.head);
         let held = holders(self.writer.path());
         self.seen.retain(|holder, seen| {
-            let there = held.contains(holder);
+            let there = held.contains(holder) || now.duration_since(seen.last) < GONE;
             if !there && seen.named {
                 tracing::info!("process {} ({}) is out of the way again", holder.pid, holder.name);
             }
@@ -255,9 +259,11 @@ impl Keeper {
         for holder in held {
             let seen = self.seen.entry(holder.clone()).or_insert(Seen {
                 since: now,
+                last: now,
                 head,
                 named: false,
             });
+            seen.last = now;
             // A lock seen twice may be two: who lets others write, or the log be moved,
             // in between is not in the way.
             let let_go = match holder.hold {

@@ -5,6 +5,8 @@
 mod support;
 
 #[cfg(test)]
+mod misuse;
+#[cfg(test)]
 mod siege;
 #[cfg(test)]
 mod upkeep;

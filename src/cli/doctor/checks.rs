@@ -1,6 +1,7 @@
 //! What the doctor looks at, from the outside in: the folder, who holds locks, the file,
 //! how fast a write is noticed, and the hub.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ const WAL_BOUND: u64 = 32 << 20;
 const ROOM: u64 = 256 << 20;
 /// Looks at who holds locks, and the time between them: what is there each time is not
 /// just passing by.
-const LOOKS: (usize, Duration) = (6, Duration::from_millis(200));
+const LOOKS: usize = 6;
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long after a commit it may take to be noticed.
 const NOTICE: Duration = Duration::from_millis(50);
 /// Time a row may claim to be from the future, in milliseconds.
@@ -156,16 +158,23 @@ fn version_of(text: &str) -> [u32; 2] {
 fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
     let head = || reader.and_then(|reader| reader.head().ok()).map(|pos| pos.seq);
     let before = head();
-    let mut held = holders(path);
-    for _ in 1..LOOKS.0 {
-        if held.is_empty() {
+    let mut seen: BTreeMap<Holder, usize> = BTreeMap::new();
+    for look in 0..LOOKS {
+        for holder in holders(path) {
+            *seen.entry(holder).or_default() += 1;
+        }
+        if seen.is_empty() || look + 1 == LOOKS {
             break;
         }
         #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
-        std::thread::sleep(LOOKS.1);
-        let now = holders(path);
-        held.retain(|holder| now.contains(holder));
+        std::thread::sleep(LOOK_INTERVAL);
     }
+    // The system's list, read while it changes, leaves one out now and then.
+    let mut held: Vec<Holder> = seen
+        .into_iter()
+        .filter(|(_, times)| times + 1 >= LOOKS)
+        .map(|(holder, _)| holder)
+        .collect();
     // Whoever lets others write in between is not in the way.
     let moves = before != head();
     held.retain(|holder| match holder.hold {
@@ -176,7 +185,7 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         return Finding::ok("locks", "nobody holds one for long");
     }
     let complaints: Vec<String> = held.iter().map(|holder| holder.complaint(path)).collect();
-    let pids: Vec<String> = held.iter().map(|holder: &Holder| holder.pid.to_string()).collect();
+    let pids: Vec<String> = held.iter().map(|holder| holder.pid.to_string()).collect();
     Finding::bad(
         "locks",
         complaints.join("\n"),
