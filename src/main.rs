@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use agenthub::cli::{self, Cli};
+use agenthub::cli::{self, Cli, LogFormat};
 use agenthub::error::{Code, Error};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -18,13 +18,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { Code::Usage.exit() } else { 0 });
         }
     };
-    let filter = EnvFilter::try_from_env("AGENTHUB_LOG").unwrap_or_else(|_| EnvFilter::new("agenthub=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && cli::wants_colour())
-        .with_target(false)
-        .init();
+    start_log(cli.log_format());
     match cli::run(cli) {
         Ok(code) => code,
         Err(e) if reader_is_gone(&e) => ExitCode::SUCCESS,
@@ -33,6 +27,18 @@ fn main() -> ExitCode {
             drop(writeln!(io::stderr(), "agenthub: {e:#}"));
             ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
         }
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("AGENTHUB_LOG").unwrap_or_else(|_| EnvFilter::new("agenthub=info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && cli::wants_colour()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 

@@ -232,8 +232,8 @@ impl Watch {
         }
     }
 
-    /// Waits as [`Watch::wait`] does, but not beyond `until`.
-    fn wait_until(&mut self, until: Option<Instant>, moved: impl FnMut() -> bool) -> Wake {
+    /// Waits as [`Watch::wait`] does, but not beyond `until`, if that is given.
+    pub fn wait_until(&mut self, until: Option<Instant>, moved: impl FnMut() -> bool) -> Wake {
         self.next_timer = until.map_or(self.next_timer, |until| self.next_timer.min(until));
         self.wait(moved)
     }

@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let stage = Stage::set(args.seed)?;
     let db = stage.db().display().to_string();
     let given = ["agenthub", "--db", &db, "serve", "--listen", &args.listen];
-    let Cli { file, command } = Cli::try_parse_from(given).map_err(|e| Error::new(Code::Usage, e.to_string()))?;
+    let Cli { file, command, .. } = Cli::try_parse_from(given).map_err(|e| Error::new(Code::Usage, e.to_string()))?;
     let super::Command::Serve(hub) = command else {
         // It is what was given.
         return Ok(());

@@ -10,23 +10,27 @@
 mod ack;
 mod agents;
 mod ask;
+mod backup;
 mod client;
 mod completions;
 mod demo;
-mod inbox;
-mod mcp;
 mod diff;
+mod doctor;
 mod hook;
+mod inbox;
 mod ingest;
 mod init;
+mod mcp;
 mod open;
 mod output;
 mod path;
 mod post;
+mod prune;
 mod read;
 mod reply;
 mod run;
 mod schema;
+mod search;
 mod send;
 mod serve;
 mod status;
@@ -36,8 +40,8 @@ mod token;
 mod trace;
 
 use std::path::PathBuf;
-use std::time::Duration;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -45,19 +49,22 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::store::{NetworkFs, Reader, Store, Writer};
 
-pub use output::wants_colour;
 pub use hook::is_meant as is_hook;
+pub use output::wants_colour;
 
 /// The local hub for AI agents: one binary, one SQLite file, one page.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
-    after_help = "The shortest agent there is:\n  sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\" \
+    after_help = "Environment: AGENTHUB_LOG=debug shows more of the log.\n\nThe shortest agent there is:\n  sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\" \
     \"INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')\""
 )]
 pub struct Cli {
     #[command(flatten)]
     file: File,
+    /// How the log on stderr looks
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -71,6 +78,22 @@ struct File {
     /// Use a file on NFS, SMB, 9p or FUSE although rows may be lost there
     #[arg(long, global = true)]
     allow_network_fs: bool,
+}
+
+/// How the log on stderr looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// JSON Lines for programs
+    Json,
+}
+
+impl Cli {
+    /// How the log is to look.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
 }
 
 impl File {
@@ -171,6 +194,14 @@ enum Command {
     Hook(hook::Args),
     /// Print a shell's completions
     Completions(completions::Args),
+    /// Find messages, mail and tasks by their words
+    Search(search::Args),
+    /// Check that all is well, and say what to do if not
+    Doctor(doctor::Args),
+    /// Copy the database while it is in use
+    Backup(backup::Args),
+    /// Remove old rows
+    Prune(prune::Args),
 }
 
 /// By which way receipts written here came.
@@ -210,7 +241,7 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
 /// # Errors
 /// What the command returns. An [`crate::error::Error`] within decides the exit code.
 pub fn run(cli: Cli) -> Result<ExitCode> {
-    let Cli { file, command } = cli;
+    let Cli { file, command, .. } = cli;
     let done = match command {
         Command::Run(args) => return run::run(&file, &args),
         Command::Ingest(args) => ingest::run(&file, &args),
@@ -239,6 +270,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Tail(args) => tail::run(&file, &args),
         Command::Mcp(args) => mcp::run(&file, &args),
         Command::Completions(args) => completions::run(&args),
+        Command::Search(args) => search::run(&file, &args),
+        Command::Doctor(args) => doctor::run(&file, &args),
+        Command::Backup(args) => backup::run(&file, &args),
+        Command::Prune(args) => prune::run(&file, &args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -15,6 +15,9 @@ use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
 use crate::store::{Record, Token};
 use crate::watch::Mode;
 
+/// File handles for everything but connections: the database, the log, files of the page.
+const SPARE_HANDLES: u64 = 512;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where to listen; port 0 takes a free one
@@ -131,11 +134,33 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         )
         .into());
     }
+    allow_handles(args.limits.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(file, args, std::future::pending()));
     // What is left after the server's own time for shutting down is cut off.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
+}
+
+/// Asks for as many file handles as the connections may need: the usual allowance of 1,024
+/// is as many as there are connections alone.
+fn allow_handles(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(SPARE_HANDLES);
+    let allowed = limit.maximum.map_or(wanted, |most| wanted.min(most));
+    if limit.current.is_some_and(|current| current < allowed) {
+        // Where it is refused, connections are turned away earlier, and the log says so.
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(allowed),
+                maximum: limit.maximum,
+            },
+        );
+    }
 }
 
 /// Serves until `end`, or until this process is told to stop.

@@ -145,6 +145,18 @@ impl Entry {
         self.change.op
     }
 
+    /// When a new row was written, Unix milliseconds.
+    pub(super) fn written_at(&self) -> Option<i64> {
+        match &self.change.row {
+            _ if self.change.op == Op::Update => None,
+            Row::Message(row, _) => Some(row.created_at),
+            Row::Inbox(row) => Some(row.created_at),
+            Row::Telemetry(row) => Some(row.created_at),
+            Row::Task(row) => Some(row.created_at),
+            _ => None,
+        }
+    }
+
     /// Roughly the bytes it holds in memory: the row, and its JSON.
     pub fn weight(&self) -> usize {
         2 * self.change.row.weight()

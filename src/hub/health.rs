@@ -54,6 +54,7 @@ pub(super) struct Health {
     /// Whether there is trouble, for the many who only ask that.
     troubled: AtomicBool,
     degraded: AtomicU64,
+    recoveries: AtomicU64,
     rejected: Mutex<Rejections>,
 }
 
@@ -121,6 +122,11 @@ impl Hub {
         self.health.degraded.load(Ordering::Relaxed)
     }
 
+    /// Times the file could be used again.
+    pub fn recoveries(&self) -> u64 {
+        self.health.recoveries.load(Ordering::Relaxed)
+    }
+
     /// Rows not shown: how many by table, and the last of them.
     pub fn rejected(&self) -> (BTreeMap<&'static str, u64>, Vec<RejectedRow>) {
         let rejections = lock(&self.health.rejected);
@@ -179,6 +185,7 @@ impl Hub {
             return;
         }
         tracing::info!("the file can be {verb} again");
+        self.health.recoveries.fetch_add(1, Ordering::Relaxed);
         let troubled = lock(&self.health.reading).is_some() || lock(&self.health.writing).is_some();
         self.health.troubled.store(troubled, Ordering::Release);
     }

@@ -10,6 +10,7 @@
 //! and is then seen like anybody else's.
 
 mod acks;
+mod ages;
 mod coalesce;
 pub mod entry;
 mod health;
@@ -33,11 +34,13 @@ use crate::store::{Change, Pos, Reader, Start, Store, ThreadOpening, ThreadPage,
 use crate::watch::{Mode, Poke, Using, Watch};
 
 use acks::Acks;
+use ages::Ages;
 use entry::{Entry, Since};
 use health::Health;
 use look::{Looker, Stats};
 use tail::{Reach, Tail};
 
+pub use ages::AgesNow;
 pub use health::{RejectedRow, Trouble};
 
 /// Reads of the file under way at a time; the others wait without a thread.
@@ -90,6 +93,7 @@ pub struct Hub {
     acks: Acks,
     health: Health,
     stats: Stats,
+    ages: Ages,
 }
 
 /// The hub's looker thread. [`LookerHandle::stop`] ends it.
@@ -136,6 +140,7 @@ impl Hub {
             acks: Acks::default(),
             health: Health::default(),
             stats: Stats::default(),
+            ages: Ages::default(),
         });
         let looker = Looker::new(Arc::clone(&hub), reader, watch, head);
         let thread = std::thread::Builder::new()
@@ -190,6 +195,11 @@ impl Hub {
         self.stats.wakes().collect()
     }
 
+    /// How old new rows were when clients took them from memory.
+    pub fn ages(&self) -> AgesNow {
+        self.ages.now()
+    }
+
     /// The file's epoch and the position after the newest change seen.
     pub fn head(&self) -> (Arc<str>, Pos) {
         let log = self.log();
@@ -242,7 +252,12 @@ impl Hub {
     /// What the live tail has after `pos`; `None` if it does not reach back that far.
     pub fn changes_in_memory(&self, pos: Pos) -> Option<Vec<Arc<Entry>>> {
         match self.log().tail.after(pos, FEED_ROWS) {
-            Reach::Here(entries) => Some(entries),
+            Reach::Here(entries) => {
+                let now = now_ms();
+                let times = entries.iter().filter_map(|entry| entry.written_at());
+                times.for_each(|created_at| self.ages.note(created_at, now));
+                Some(entries)
+            }
             Reach::Behind => None,
         }
     }

@@ -40,7 +40,7 @@ const SAFETY: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// An answer in JSON.
-fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(bytes.into());
     *response.status_mut() = status;
@@ -77,12 +77,12 @@ struct List<'a, T, C> {
     next: Option<C>,
 }
 
-fn list<T: Serialize, C: Serialize>(items: &[T], next: Option<C>) -> Response {
+pub(super) fn list<T: Serialize, C: Serialize>(items: &[T], next: Option<C>) -> Response {
     ok(&List { items, next })
 }
 
 /// The answer to a POST: 201 for what is new, 200 for what was there already.
-fn written<T: Serialize>(outcome: Written<T>) -> Response {
+pub(super) fn written<T: Serialize>(outcome: Written<T>) -> Response {
     match outcome {
         Written::Created(row) => answer(StatusCode::CREATED, &row),
         Written::Existed(row) => ok(&row),
@@ -90,7 +90,7 @@ fn written<T: Serialize>(outcome: Written<T>) -> Response {
 }
 
 impl Call {
-    fn limit(&self) -> Result<usize> {
+    pub(super) fn limit(&self) -> Result<usize> {
         match self.number("limit")? {
             None => Ok(LIMIT),
             Some(limit) => match usize::try_from(limit) {
@@ -152,7 +152,8 @@ pub(super) async fn status(call: Call) -> Result<Response> {
         "degraded": hub.degraded(),
         "rejected": rejected,
         "rejected_counts": rejected_counts,
-        "refused": call.server.refused.load(std::sync::atomic::Ordering::Relaxed),
+        "refused": call.server.refused.total(),
+        "keeper": hub.store().keeper(),
         "limits": hub.limits(),
     })))
 }

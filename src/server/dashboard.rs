@@ -78,6 +78,11 @@ pub(super) fn has(path: &str) -> bool {
     find(path).is_some()
 }
 
+/// Every path of the page.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    std::iter::once("/").chain(ASSETS.iter().map(|asset| asset.path))
+}
+
 /// The file at `path`, and its place in the table.
 fn find(path: &str) -> Option<(usize, &'static Asset)> {
     let path = if path == "/" { "/index.html" } else { path };

@@ -18,20 +18,24 @@ mod auth;
 mod dashboard;
 mod handshake;
 mod metered;
+mod metrics;
+mod reports;
 mod routes;
+mod search;
 mod states;
 mod tight;
 mod ws;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper::{Request, header};
@@ -56,6 +60,8 @@ use crate::watch::Mode;
 
 pub use auth::Guard;
 use auth::Policy;
+use metrics::{Tally, refuse};
+pub use routes::routes;
 
 /// The port unless another is asked for.
 pub const DEFAULT_PORT: u16 = 4820;
@@ -105,8 +111,12 @@ pub struct Server {
     guard: Mutex<Guard>,
     /// WebSocket connections open now.
     clients: AtomicUsize,
-    /// Requests not let in.
-    refused: AtomicU64,
+    /// Requests and connections not let in, by reason.
+    refused: Tally,
+    /// WebSocket connections ended, by close code.
+    disconnects: Tally,
+    /// There are as many connections as there may be.
+    crowded: AtomicBool,
     started: Instant,
     /// Told by `/healthz`, so that another process knows which run this is.
     run: Mutex<String>,
@@ -136,7 +146,9 @@ impl Server {
             settings,
             guard: Mutex::new(guard),
             clients: AtomicUsize::new(0),
-            refused: AtomicU64::new(0),
+            refused: Tally::default(),
+            disconnects: Tally::default(),
+            crowded: AtomicBool::new(false),
             started: Instant::now(),
             run: Mutex::default(),
             stop: CancellationToken::new(),
@@ -349,12 +361,25 @@ impl Gate {
         drop(stream.set_nodelay(true));
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => {
+                // A few have to go before it is worth a line in the log.
+                if self.permits.available_permits() * 10 > self.server.settings.limits.max_connections
+                    && self.server.crowded.swap(false, Ordering::Relaxed)
+                {
+                    tracing::info!("there is room for connections again");
+                }
                 let gate = self.clone();
                 self.server.tasks.spawn(async move {
                     gate.serve(stream, permit).await;
                 });
             }
             Err(_) => {
+                self.server.refused.add("TOO_MANY_CONNECTIONS");
+                if !self.server.crowded.swap(true, Ordering::Relaxed) {
+                    let most = self.server.settings.limits.max_connections;
+                    tracing::warn!(
+                        "{most} connections are open: more are turned away; close some, or raise --max-connections"
+                    );
+                }
                 self.server.tasks.spawn(turn_away(stream));
             }
         }
@@ -364,7 +389,9 @@ impl Gate {
         let stop = self.server.stop.clone();
         // A WebSocket takes the permit along when its request ends.
         let permit = Arc::new(permit);
-        let service = hyper::service::service_fn(move |request| {
+        let (server, spoke) = (Arc::clone(&self.server), AtomicBool::new(false));
+        let service = hyper::service::service_fn(|request| {
+            spoke.store(true, Ordering::Relaxed);
             let gate = self.clone();
             let permit = Arc::clone(&permit);
             async move { Ok::<_, Infallible>(gate.answer(request, permit).await) }
@@ -375,13 +402,26 @@ impl Gate {
             .max_buf_size(MAX_HEAD);
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
-        // What goes wrong on a connection is the client's affair: it is closed.
-        tokio::select! {
-            _ = connection.as_mut() => {}
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
+                connection.await
             }
+        };
+        // A client that has gone is its own affair, and so is one that has nothing more to say.
+        match outcome {
+            Err(e) if e.is_parse() => refuse(
+                &server,
+                "BAD_REQUEST",
+                "a connection",
+                format_args!("it does not speak HTTP/1.1 ({e})"),
+            ),
+            Err(e) if e.is_timeout() && !spoke.load(Ordering::Relaxed) => {
+                let why = format_args!("no request came within {} s", HEADER_WAIT.as_secs());
+                refuse(&server, "NO_REQUEST", "a connection", why);
+            }
+            _ => {}
         }
     }
 
@@ -391,10 +431,7 @@ impl Gate {
         let guard = lock(&self.server.guard).clone();
         let secrecy = routes::secrecy(&parts.method, parts.uri.path());
         if let Err(refusal) = self.policy.admit(&parts, secrecy, &guard) {
-            self.server.refused.fetch_add(1, Ordering::Relaxed);
-            // The path without its query: that may hold a token.
-            tracing::warn!("refused {} {:?}: {refusal}", parts.method, parts.uri.path());
-            return api::refusal(&refusal);
+            return self.refuse(&parts, &refusal);
         }
         let length = parts
             .headers
@@ -405,7 +442,7 @@ impl Gate {
             _ => read_body(body).await,
         };
         match body {
-            Err(error) => api::refusal(&error),
+            Err(error) => self.refuse(&parts, &error),
             Ok(body) => {
                 let mut request = Request::from_parts(parts, Full::new(body));
                 request.extensions_mut().insert(permit);
@@ -413,6 +450,13 @@ impl Gate {
                 service.call(request).await.unwrap_or_else(|never| match never {})
             }
         }
+    }
+
+    fn refuse(&self, parts: &Parts, error: &Error) -> Response {
+        // The path without its query: that may hold a token.
+        let what = format_args!("{} {:?}", parts.method, parts.uri.path());
+        refuse(&self.server, error.code().name(), what, error);
+        api::refusal(error)
     }
 }
 

@@ -19,7 +19,7 @@ use warp::path::FullPath;
 use warp::reply::Response;
 
 use super::auth::Secrecy;
-use super::{Server, api, dashboard, handshake, states};
+use super::{Server, api, dashboard, handshake, metrics, reports, search, states};
 use crate::error::{Code, Error, Result};
 
 /// One request on its way to a route's business.
@@ -85,9 +85,12 @@ macro_rules! routes {
 
 routes! {
     GET "/healthz" Open => api::healthz,
+    GET "/readyz" Token => metrics::readyz,
+    GET "/metrics" Token => metrics::metrics,
     GET "/ws" Token => handshake::upgrade,
     GET "/api/status" Token => api::status,
     GET "/api/threads" Token => api::threads,
+    POST "/api/threads" Token => reports::create_thread,
     GET "/api/threads/{id}" Token => api::thread,
     PATCH "/api/threads/{id}" Token => states::thread,
     GET "/api/threads/{id}/messages" Token => api::messages,
@@ -100,8 +103,18 @@ routes! {
     POST "/api/inbox/{id}/claim" Token => states::claim,
     GET "/api/agents" Token => api::agents,
     GET "/api/telemetry" Token => api::telemetry,
+    POST "/api/telemetry" Token => reports::report,
     GET "/api/tasks" Token => api::tasks,
     GET "/api/tasks/{id}/events" Token => api::task_events,
+    POST "/api/tasks/{id}/events" Token => reports::task_event,
+    GET "/api/search" Token => search::search,
+    GET "/api/costs" Token => search::costs,
+}
+
+/// Every route by method and path, for whoever wants to try all of them.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let page = dashboard::paths().map(|path| ("GET", path));
+    page.chain(ROUTES.iter().map(|route| (route.method.as_str(), route.path)))
 }
 
 /// Whether a request may be answered without a token. Whatever is not in the table or

@@ -31,7 +31,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -188,6 +188,10 @@ impl Client {
             Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
             Err(end) => end,
         };
+        self.server.disconnects.add(match &end {
+            End::Close(code, _) => code.to_string(),
+            End::Answer | End::Gone => "client".to_owned(),
+        });
         match end {
             End::Close(code, reason) => self.close(code, reason).await,
             End::Answer => {
@@ -486,6 +490,7 @@ fn broken(error: &WsError) -> End {
             End::Close(CloseCode::Size.into(), format!("a message is over {max_size} bytes"))
         }
         WsError::Utf8(_) => End::Close(CloseCode::Invalid.into(), "a text is not UTF-8".into()),
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
         WsError::Protocol(e) => End::Close(CloseCode::Protocol.into(), e.to_string()),
         _ => End::Gone,
     }

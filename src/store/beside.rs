@@ -141,7 +141,8 @@ fn random_hex<const N: usize>() -> Result<String> {
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-fn beside(db: &Path, suffix: &str) -> PathBuf {
+/// The path with `suffix` behind its name.
+pub(super) fn beside(db: &Path, suffix: &str) -> PathBuf {
     let mut name = db.as_os_str().to_owned();
     name.push(suffix);
     name.into()

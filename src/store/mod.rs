@@ -9,13 +9,19 @@
 //! Nothing here knows of tokio: every call blocks, and callers on a runtime say so.
 
 mod agents;
+mod backup;
 mod beside;
 mod cells;
 mod changes;
+mod checkup;
 mod claims;
+mod costs;
 mod inbox;
+mod keeper;
+mod locks;
 mod messages;
 mod open;
+mod prune;
 mod receipts;
 mod schema;
 mod search;
@@ -33,22 +39,33 @@ use std::sync::Mutex;
 use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
+pub use backup::{BackupDone, Existing};
 pub use beside::{Record, Token};
 pub use cells::Rejected;
 pub use changes::{Change, LogPage, Op, Pos, Row};
+pub use checkup::{FileMode, room};
 pub use claims::{Claim, MAX_LEASE};
+pub use costs::{Costs, CostsBy};
 pub use inbox::{EVERYBODY, InboxFilter, InboxRow, MailboxRow, NewInbox, message_id};
+pub use keeper::{Blocker, KeeperStatus};
+pub use locks::{Hold, Holder, holders};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use open::{Identity, NetworkFs, Reader, Writer, with_patience};
+pub use prune::{Pruned, Retention, Unread};
 pub use receipts::{Reading, Receipt, ReceiptRow, Trace};
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::Hit;
 pub use sessions::Standing;
-pub use status::{Checkpoint, Counts, FileStatus};
+pub use status::{Counts, FileStatus};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use tasks::{NewTask, TaskRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
+
+/// The SQLite library in this program.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// Readers kept open when idle. More may be open at a time; the rest close after use.
 const IDLE_READERS: usize = 4;
@@ -79,6 +96,7 @@ pub struct Store {
     /// Before the writer, so that they are closed before it: the last connection to close
     /// moves the log into the database, and one that only reads cannot.
     readers: Mutex<Idle>,
+    keeper: keeper::KeeperThread,
     writer: writer::WriterThread,
 }
 
@@ -101,6 +119,7 @@ impl Store {
             path: path.to_owned(),
             network_fs,
             writer: writer::WriterThread::start(writer)?,
+            keeper: keeper::KeeperThread::start(Writer::open(path, network_fs)?)?,
             readers: Mutex::default(),
         })
     }
@@ -162,6 +181,11 @@ impl Store {
             .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
     }
 
+    /// What the keeper has done and seen.
+    pub fn keeper(&self) -> KeeperStatus {
+        self.keeper.status()
+    }
+
     /// Lets go of the file that was opened and opens the one now at the path, making it
     /// if there is none.
     ///
@@ -170,6 +194,7 @@ impl Store {
     pub fn reopen(&self) -> Result<()> {
         let (path, network_fs) = (self.path.clone(), self.network_fs);
         self.writer.reopen(move || Writer::open(&path, network_fs))?;
+        self.keeper.reopen(Writer::open(&self.path, self.network_fs)?);
         let mut idle = self.idle();
         idle.opening += 1;
         idle.readers.clear();

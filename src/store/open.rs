@@ -171,7 +171,7 @@ impl Writer {
     }
 }
 
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     // SQLITE_OPEN_NO_MUTEX: a connection never leaves the thread that uses it.
     #[expect(clippy::disallowed_methods, reason = "the one place where a connection is made")]
     let mut conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|e| {

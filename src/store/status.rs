@@ -1,6 +1,6 @@
 //! The file's own health: how large, how full, checkpoints.
 //!
-//! For: `/api/status`, `agenthub status`, and the hub's checkpointing.
+//! For: `/api/status`, `agenthub status`, and the keeper's checkpoints.
 //! Not for: the rows.
 
 use std::fs;
@@ -44,13 +44,37 @@ pub struct FileStatus {
     pub sqlite: String,
 }
 
+/// How far a checkpoint goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Moves what it can from the write-ahead log into the database. Nobody waits.
+    Passive,
+    /// Also waits up to 20 ms for those who read, so that the next write starts the log
+    /// from its beginning. Writers wait meanwhile.
+    Restart,
+    /// Also cuts the log down.
+    Truncate,
+}
+
+impl Mode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Passive => "passive",
+            Self::Restart => "restart",
+            Self::Truncate => "truncate",
+        }
+    }
+}
+
 /// What a checkpoint found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checkpoint {
+pub(super) struct Checkpoint {
+    /// Somebody did not let go in time.
+    pub(super) busy: bool,
     /// Frames in the write-ahead log.
-    pub frames: i64,
+    pub(super) frames: i64,
     /// Those of them that are in the database now.
-    pub moved: i64,
+    pub(super) moved: i64,
 }
 
 impl Reader {
@@ -101,31 +125,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves what it can from the write-ahead log into the database, without making
-    /// anybody wait.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        self.wal_checkpoint("PASSIVE")
-    }
-
-    /// As [`Writer::checkpoint`], and waits up to 20 ms for readers, so that the
-    /// next write starts the log from its beginning. Writers wait meanwhile.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn restart_wal(&self) -> Result<Checkpoint> {
-        with_patience(RESTART_WAIT, || self.wal_checkpoint("RESTART"))
-    }
-
-    fn wal_checkpoint(&self, mode: &str) -> Result<Checkpoint> {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        Ok(self.conn.query_row(&sql, [], |row| {
-            Ok(Checkpoint {
-                frames: row.get(1)?,
-                moved: row.get(2)?,
+    /// Moves frames from the write-ahead log into the database.
+    pub(super) fn checkpoint(&self, mode: Mode) -> Result<Checkpoint> {
+        let sql = format!("PRAGMA wal_checkpoint({})", mode.name());
+        let checkpoint = || {
+            self.conn.query_row(&sql, [], |row| {
+                Ok(Checkpoint {
+                    busy: row.get::<_, i64>(0)? != 0,
+                    frames: row.get(1)?,
+                    moved: row.get(2)?,
+                })
             })
-        })?)
+        };
+        Ok(with_patience(RESTART_WAIT, checkpoint)?)
     }
 }

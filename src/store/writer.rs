@@ -1,36 +1,22 @@
 //! The writer thread: all of a hub's writes, one connection, one commit for many.
 //!
 //! For: taking the write lock once for everything that is waiting (group commit), and
-//! telling each caller the outcome only when it is durable; and for checkpointing, since
-//! a hub that is always there can do it before any agent has to.
-//! Not for: what is written.
+//! telling each caller the outcome only when it is durable.
+//! Not for: what is written, or checkpoints (`keeper`).
 //!
 //! 1. Wait for a job; take whatever else has come meanwhile, up to [`GROUP`].
 //! 2. `BEGIN IMMEDIATE`; each job runs in a savepoint of its own, so that one that fails
 //!    takes nothing of the others with it.
 //! 3. `COMMIT`; then, and only then, every job's outcome is handed on.
-//! 4. When the log has grown, or things have gone quiet: checkpoint. Claims that have run
-//!    out are freed at the same looks.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use super::open::Writer;
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
 
 /// Jobs in one transaction at most: bounds how long others wait for the lock.
 const GROUP: usize = 64;
-/// Time between looks at the length of the log.
-const KEEPER_INTERVAL: Duration = Duration::from_millis(250);
-/// A checkpoint is due from this many changes or bytes on: about 512 pages, half of
-/// SQLite's default for everybody else, so that agents rarely meet one in their own commits.
-const CHECKPOINT_CHANGES: i64 = 128;
-const CHECKPOINT_BYTES: u64 = 512 * 4096;
-/// Frames from which those who read are waited for, briefly, so that the log can start anew.
-const RESTART_FRAMES: i64 = 2048;
-
 /// Runs within the transaction, or is told why there is none; returns what to do with the
 /// commit's outcome.
 type Job = Box<dyn FnOnce(std::result::Result<&Writer, &Error>) -> Answer + Send>;
@@ -102,13 +88,11 @@ impl Drop for WriterThread {
 }
 
 fn run(mut writer: Writer, inbox: &Receiver<Order>) {
-    let mut keeper = Keeper::default();
-    let mut next_look = Instant::now() + KEEPER_INTERVAL;
-    loop {
+    while let Ok(order) = inbox.recv() {
         let mut jobs = Vec::new();
         let mut reopen = None;
-        match inbox.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
-            Ok(Order::Run(job)) => {
+        match order {
+            Order::Run(job) => {
                 jobs.push(job);
                 while jobs.len() < GROUP {
                     match inbox.try_recv() {
@@ -121,9 +105,7 @@ fn run(mut writer: Writer, inbox: &Receiver<Order>) {
                     }
                 }
             }
-            Ok(Order::Reopen(open, done)) => reopen = Some((open, done)),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Order::Reopen(open, done) => reopen = Some((open, done)),
         }
         if !jobs.is_empty() {
             group(&writer, jobs);
@@ -132,13 +114,6 @@ fn run(mut writer: Writer, inbox: &Receiver<Order>) {
             let outcome = open().map(|opened| writer = opened);
             // Whoever asked may have given up waiting.
             drop(done.send(outcome));
-        }
-        if Instant::now() >= next_look {
-            next_look = Instant::now() + KEEPER_INTERVAL;
-            // A checkpoint that fails now is tried again at the next look; what is wrong
-            // with the file is named by whoever reads or writes it.
-            drop(keeper.look(&writer));
-            drop(writer.free_claims(now_ms()));
         }
     }
 }
@@ -189,40 +164,4 @@ fn in_savepoint<T>(writer: &Writer, f: impl FnOnce(&Writer) -> Result<T>) -> Res
         writer.conn.execute_batch(end)?;
     }
     outcome
-}
-
-/// Decides when to checkpoint.
-///
-/// The length of the log cannot be asked for without checkpointing, so it is estimated
-/// from the number of changes, and from the file where rows are large.
-#[derive(Debug, Default)]
-struct Keeper {
-    /// `changes.seq` when everything was last moved.
-    moved: i64,
-    /// `changes.seq` at the last look.
-    seen: i64,
-    /// Bytes of the log at the last checkpoint.
-    bytes: u64,
-}
-
-impl Keeper {
-    fn look(&mut self, writer: &Writer) -> Result<()> {
-        let head = writer.head()?.seq;
-        let quiet = head == self.seen;
-        self.seen = head;
-        let bytes = writer.file_status().wal_size;
-        let grown = head - self.moved >= CHECKPOINT_CHANGES || bytes >= self.bytes + CHECKPOINT_BYTES;
-        if head == self.moved || !(grown || quiet) {
-            return Ok(());
-        }
-        let mut done = writer.checkpoint()?;
-        if done.frames > RESTART_FRAMES {
-            done = writer.restart_wal()?;
-        }
-        self.bytes = bytes;
-        if done.moved >= done.frames {
-            self.moved = head;
-        }
-        Ok(())
-    }
 }

@@ -31,11 +31,15 @@ mod lifecycle;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
+mod misuse;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod replaced;
+#[cfg(test)]
+mod siege;
 #[cfg(test)]
 mod snippets;
 #[cfg(test)]
@@ -44,6 +48,8 @@ mod states;
 mod storm;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod upkeep;
 #[cfg(test)]
 mod vendors;
 #[cfg(test)]

@@ -1,0 +1,38 @@
+//! `agenthub backup`: a copy of the file, while everybody goes on writing.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{File, output};
+use crate::store::Existing;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the copy goes
+    file: PathBuf,
+    /// Replace a file of that name
+    #[arg(long)]
+    force: bool,
+    /// Print {"path":…,"size":…,"changes":…}
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(file: &File, args: &Args) -> Result<()> {
+    let existing = if args.force {
+        Existing::Replace
+    } else {
+        Existing::Refuse
+    };
+    let done = file.reader()?.backup(&args.file, existing)?;
+    if args.json {
+        return output::json(&done);
+    }
+    output::line(&format!(
+        "{} ({}, {} changes)",
+        done.path,
+        output::bytes(done.size),
+        done.changes
+    ))
+}

@@ -1,0 +1,40 @@
+//! Asking across tables: full text and costs.
+//!
+//! For: `GET /api/search` and `GET /api/costs`.
+//! Not for: lists of one table (`api`).
+
+use serde_json::json;
+use warp::reply::Response;
+
+use super::api::{list, ok};
+use super::routes::Call;
+use crate::error::{Code, Error, Result};
+use crate::event::now_ms;
+use crate::store::CostsBy;
+
+/// `GET /api/search?q&limit`: messages, mail and task events that have all words of `q`,
+/// the best first.
+pub(super) async fn search(call: Call) -> Result<Response> {
+    let (query, limit) = (call.get("q").unwrap_or_default().to_owned(), call.limit()?);
+    let hits = call
+        .server
+        .hub()
+        .read(move |reader| reader.search(&query, limit, now_ms()))
+        .await?;
+    Ok(list(&hits, None::<()>))
+}
+
+/// `GET /api/costs?by=agent|model|workspace|day&since`: what was used since a time in Unix
+/// milliseconds (0 unless given), and the sum of all groups as `total`.
+pub(super) async fn costs(call: Call) -> Result<Response> {
+    let by = match call.get("by").unwrap_or("agent") {
+        "agent" => CostsBy::Agent,
+        "model" => CostsBy::Model,
+        "workspace" => CostsBy::Workspace,
+        "day" => CostsBy::Day,
+        _ => return Err(Error::new(Code::Invalid, "by is agent, model, workspace or day")),
+    };
+    let since = call.number("since")?.unwrap_or(0);
+    let (items, total) = call.server.hub().read(move |reader| reader.costs(by, since)).await?;
+    Ok(ok(&json!({"items": items, "next": null, "total": total})))
+}

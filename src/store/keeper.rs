@@ -1,0 +1,318 @@
+//! The keeper: a thread that keeps the write-ahead log short, and knows who is in the way.
+//!
+//! For: checkpointing for everybody. A hub is always there, so it can do it before any
+//! agent has to in the middle of its own commit; and its SQLite has no checkpoint bug,
+//! which that of many agents has.
+//! Not for: writing rows (`writer`): a checkpoint waits for the disk, a row should not.
+//!
+//! 1. Every [`INTERVAL`], more often while much is written: if the log has grown, move
+//!    what can be moved into the database (PASSIVE: nobody waits).
+//! 2. While rows keep coming that alone never lets the log start anew. From
+//!    [`RESTART_FRAMES`] on writers and readers are held up for a moment (RESTART); a
+//!    log that has become large on the disk is cut down as well (TRUNCATE).
+//! 3. Whoever stands in the way for [`LONG`] is named, once; and once more when it is over.
+//! 4. In quiet moments the index for full text, if there is one, is brought up to date.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::locks::{Hold, Holder, holders};
+use super::open::Writer;
+use super::status::{Checkpoint, Mode};
+use crate::error::{Code, Error, Result};
+use crate::event::now_ms;
+
+/// Time between looks at the log.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// The same while much is written.
+const BUSY_INTERVAL: Duration = Duration::from_millis(50);
+/// Time between looks at who holds locks.
+const LOCKS_INTERVAL: Duration = Duration::from_secs(1);
+/// A checkpoint is due from this many changes or bytes on: about 512 pages, half of
+/// SQLite's default for everybody else, so that agents rarely meet one in their own commits.
+const DUE_CHANGES: i64 = 128;
+const DUE_BYTES: u64 = 512 * 4096;
+/// Frames (of a page each) from which the log is made to start anew.
+const RESTART_FRAMES: i64 = 2048;
+/// Bytes of the log on disk from which it is cut down when it starts anew.
+const TRUNCATE_BYTES: u64 = 24 << 20;
+/// How long somebody has to be out of the list to be out of the way: the system's list of
+/// locks, read while it changes, leaves one out now and then.
+const GONE: Duration = Duration::from_secs(3);
+/// How long somebody has to be in the way to be named.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Somebody who has been in the way for long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blocker {
+    /// Who, and what for.
+    #[serde(flatten)]
+    pub holder: Holder,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+}
+
+/// What the keeper has done and seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KeeperStatus {
+    /// Checkpoints by mode and by how they ended: complete, partial (a reader needs the
+    /// rest), busy (somebody did not let go in time), failed.
+    #[serde(skip)]
+    pub checkpoints: BTreeMap<(&'static str, &'static str), u64>,
+    /// Frames in the log at the last checkpoint.
+    pub wal_frames: i64,
+    /// Those of them that a reader keeps from moving into the database.
+    pub wal_pinned_frames: i64,
+    /// The longest that a checkpoint kept others from writing, in milliseconds.
+    pub longest_hold_ms: u64,
+    /// Who is in the way.
+    pub blockers: Vec<Blocker>,
+}
+
+/// The handle to the thread. The thread ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct KeeperThread {
+    files: Option<Sender<Writer>>,
+    thread: Option<thread::JoinHandle<()>>,
+    status: Arc<Mutex<KeeperStatus>>,
+}
+
+impl KeeperThread {
+    pub(super) fn start(writer: Writer) -> Result<Self> {
+        let (files, inbox) = channel();
+        let status = Arc::new(Mutex::default());
+        let keeper = Keeper::new(writer, Arc::clone(&status));
+        let thread = thread::Builder::new()
+            .name("agenthub-keeper".into())
+            .spawn(move || keeper.run(&inbox))
+            .map_err(|e| Error::new(Code::Internal, format!("cannot start the keeper thread: {e}")))?;
+        Ok(Self {
+            files: Some(files),
+            thread: Some(thread),
+            status,
+        })
+    }
+
+    /// Keeps another file from now on.
+    pub(super) fn reopen(&self, writer: Writer) {
+        if let Some(files) = &self.files {
+            // The thread lives as long as this handle.
+            drop(files.send(writer));
+        }
+    }
+
+    pub(super) fn status(&self) -> KeeperStatus {
+        lock(&self.status).clone()
+    }
+}
+
+impl Drop for KeeperThread {
+    fn drop(&mut self) {
+        self.files = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was printed when it happened.
+            drop(thread.join());
+        }
+    }
+}
+
+/// A lock that was seen, and since when.
+struct Seen {
+    since: Instant,
+    last: Instant,
+    /// `changes.seq` at the beginning.
+    head: i64,
+    named: bool,
+}
+
+struct Keeper {
+    writer: Writer,
+    status: Arc<Mutex<KeeperStatus>>,
+    /// `changes.seq` when everything was last moved, and at the last look.
+    moved: i64,
+    head: i64,
+    /// Bytes of the log at the last checkpoint.
+    bytes: u64,
+    /// Frames in the log then.
+    frames: i64,
+    /// When everything in the log was last in the database.
+    complete: Instant,
+    seen: BTreeMap<Holder, Seen>,
+    next_locks: Instant,
+    search_behind: bool,
+}
+
+impl Keeper {
+    fn new(writer: Writer, status: Arc<Mutex<KeeperStatus>>) -> Self {
+        Self {
+            writer,
+            status,
+            moved: 0,
+            head: 0,
+            bytes: 0,
+            frames: 0,
+            complete: Instant::now(),
+            seen: BTreeMap::new(),
+            next_locks: Instant::now() + LOCKS_INTERVAL,
+            search_behind: true,
+        }
+    }
+
+    fn run(mut self, files: &Receiver<Writer>) {
+        loop {
+            let busy = self.frames > RESTART_FRAMES / 2;
+            match files.recv_timeout(if busy { BUSY_INTERVAL } else { INTERVAL }) {
+                Ok(writer) => self = Self::new(writer, self.status),
+                // What is wrong with the file is named by whoever reads or writes it; the
+                // next look tries again.
+                Err(RecvTimeoutError::Timeout) => drop(self.look()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    drop(self.checkpoint(Mode::Passive));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<()> {
+        if Instant::now() >= self.next_locks {
+            self.next_locks = Instant::now() + LOCKS_INTERVAL;
+            self.look_at_locks();
+        }
+        self.writer.free_claims(now_ms())?;
+        let head = self.writer.head()?.seq;
+        let quiet = head == self.head;
+        self.search_behind |= !quiet;
+        self.head = head;
+        let bytes = self.writer.file_status().wal_size;
+        let grown = head - self.moved >= DUE_CHANGES || bytes >= self.bytes + DUE_BYTES;
+        if head != self.moved && (grown || quiet) {
+            self.keep_short()?;
+        } else if quiet && self.search_behind {
+            self.search_behind = self.writer.refresh_search()?;
+        }
+        Ok(())
+    }
+
+    /// Moves what it can; makes the log start anew if it is long.
+    fn keep_short(&mut self) -> Result<()> {
+        let done = self.checkpoint(Mode::Passive)?;
+        // With a reader in the way writers would be held up for nothing.
+        if done.frames > RESTART_FRAMES && done.moved == done.frames {
+            self.checkpoint(if self.bytes > TRUNCATE_BYTES {
+                Mode::Truncate
+            } else {
+                Mode::Restart
+            })?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, mode: Mode) -> Result<Checkpoint> {
+        let started = Instant::now();
+        let outcome = self.writer.checkpoint(mode);
+        let result = match &outcome {
+            Ok(done) if done.busy => "busy",
+            Ok(done) if done.moved < done.frames => "partial",
+            Ok(_) => "complete",
+            Err(_) => "failed",
+        };
+        let mut status = lock(&self.status);
+        *status.checkpoints.entry((mode.name(), result)).or_default() += 1;
+        if mode != Mode::Passive {
+            let held = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            status.longest_hold_ms = status.longest_hold_ms.max(held);
+        }
+        let done = outcome?;
+        status.wal_frames = done.frames;
+        status.wal_pinned_frames = done.frames - done.moved;
+        drop(status);
+        self.frames = if result == "complete" && mode != Mode::Passive {
+            0
+        } else {
+            done.frames
+        };
+        self.bytes = self.writer.file_status().wal_size;
+        if done.moved == done.frames {
+            self.moved = self.head;
+            self.complete = Instant::now();
+        }
+        Ok(done)
+    }
+
+    /// Names those who have been in the way for long, and tells when they are not any more.
+    fn look_at_locks(&mut self) {
+        let (now, head) = (Instant::now(), self.head);
+        let held = holders(self.writer.path());
+        self.seen.retain(|holder, seen| {
+            let there = held.contains(holder) || now.duration_since(seen.last) < GONE;
+            if !there && seen.named {
+                tracing::info!("process {} ({}) is out of the way again", holder.pid, holder.name);
+            }
+            there
+        });
+        for holder in held {
+            let seen = self.seen.entry(holder.clone()).or_insert(Seen {
+                since: now,
+                last: now,
+                head,
+                named: false,
+            });
+            seen.last = now;
+            // A lock seen twice may be two: who lets others write, or the log be moved,
+            // in between is not in the way.
+            let let_go = match holder.hold {
+                Hold::Read => self.complete > seen.since,
+                Hold::Write | Hold::Exclusive => head != seen.head,
+            };
+            if let_go && !seen.named {
+                (seen.since, seen.head) = (now, head);
+            }
+            if !seen.named && now.duration_since(seen.since) >= LONG {
+                seen.named = true;
+                tracing::warn!("{}", holder.complaint(self.writer.path()));
+            }
+        }
+        let since = |seen: &Seen| now_ms() - i64::try_from(seen.since.elapsed().as_millis()).unwrap_or(0);
+        let named = self.seen.iter().filter(|(_, seen)| seen.named);
+        lock(&self.status).blockers = named
+            .map(|(holder, seen)| Blocker {
+                holder: holder.clone(),
+                since: since(seen),
+            })
+            .collect();
+    }
+}
+
+impl Holder {
+    /// What it does to others, and what to do about it.
+    pub fn complaint(&self, db: &Path) -> String {
+        let (pid, name) = (self.pid, &self.name);
+        match self.hold {
+            Hold::Exclusive => format!(
+                "process {pid} ({name}) has {} for itself (locking_mode=EXCLUSIVE): nobody else can read or write; end it, \
+                 or have it open the file after the hub",
+                db.display()
+            ),
+            Hold::Write => format!(
+                "process {pid} ({name}) has a transaction open and holds the write lock: nobody else can write; \
+                 it has to commit, or be ended"
+            ),
+            Hold::Read => format!(
+                "process {pid} ({name}) has a read open: the write-ahead log cannot start anew and grows; it has to read \
+                 its SELECT to the end, end its transaction, or be ended"
+            ),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while the lock is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

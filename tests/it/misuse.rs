@@ -1,0 +1,243 @@
+//! What agents do to the file without meaning harm: each is survived, and the doctor says
+//! who it is and what to do.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::wait::within_time;
+use crate::support::writer::{self, Process, insert_messages};
+use crate::support::{TestHub, within};
+
+/// Longer than somebody has to be in the way to be named.
+const LONG: Duration = Duration::from_secs(40);
+
+/// A Python agent that does something to the file, says so, and stays as it is until it is
+/// told to go on.
+struct Agent {
+    process: Process,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Agent {
+    /// `program` knows `db`, a connection in autocommit, and calls `pause()`.
+    #[track_caller]
+    fn start(hub: &TestHub, program: &str) -> Self {
+        let head = "import sqlite3, sys\n\
+                    def pause():\n    print('so', flush=True)\n    sys.stdin.readline()\n\
+                    db = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)\n";
+        let mut command = writer::python();
+        command.args(["-c", &format!("{head}{program}")]).arg(hub.db());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(command);
+        let lines = BufReader::new(process.0.stdout.take().unwrap());
+        let mut agent = Self { process, lines };
+        assert_eq!(agent.line(), "so");
+        agent
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn go_on(&mut self) {
+        writeln!(self.process.0.stdin.as_mut().unwrap()).unwrap();
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+}
+
+/// The doctor's findings by check that are not well.
+fn ill(hub: &TestHub) -> Vec<Value> {
+    let output = hub.agenthub(&["doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().clone();
+    findings.into_iter().filter(|f| f["state"] != "ok").collect()
+}
+
+/// Whether the doctor names this process, with advice.
+#[track_caller]
+fn doctor_names(hub: &TestHub, pid: u32) {
+    let findings = ill(hub);
+    let found = findings.iter().find(|f| f["check"] == "locks");
+    let found = found.unwrap_or_else(|| panic!("no word of locks: {findings:?}"));
+    assert!(
+        found["message"].as_str().unwrap().contains(&format!("process {pid} ")),
+        "{found}"
+    );
+    assert!(found["advice"].as_str().unwrap().contains(&pid.to_string()), "{found}");
+}
+
+/// Without it all agents would hang, and nobody would know which one to blame.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_transaction_left_open_is_named_by_its_process() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 1));
+    let mut agent = Agent::start(
+        &hub,
+        "db.execute('BEGIN IMMEDIATE')\n\
+         db.execute(\"INSERT INTO messages(thread_id, from_id) VALUES('t', 'agent')\")\n\
+         pause()\ndb.execute('COMMIT')\npause()\n",
+    );
+    let mut client = hub.connect("");
+    client.subscribe("t", 0);
+    assert_eq!(client.expect("batch").seqs(), [1], "reading goes on");
+    doctor_names(&hub, agent.pid());
+    let named = format!("process {} (", agent.pid());
+    within_time(LONG, "the process in the log", || {
+        hub.log().contains(&named).then_some(())
+    });
+    let ready = hub.get("/readyz");
+    assert_eq!(
+        (ready.status, &ready.json()["reasons"][0]["code"]),
+        (503, &json!("STORE_LOCKED"))
+    );
+    assert!(ready.body.contains(&named), "{}", ready.body);
+    assert_eq!(hub.status()["keeper"]["blockers"][0]["pid"], agent.pid());
+    assert!(hub.get("/metrics").body.contains("agenthub_blockers{hold=\"write\"} 1"));
+    agent.go_on();
+    assert_eq!(agent.line(), "so");
+    assert_eq!(client.until("message").number("message_seq"), 2);
+    within("the hub to be ready again", || {
+        (hub.get("/readyz").status == 200).then_some(())
+    });
+    assert_eq!(
+        hub.log().matches(&named).count(),
+        2,
+        "once when it began, once when it was over"
+    );
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// Without it the log would grow until the disk is full.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_read_left_open_is_named_and_the_log_is_short_again_after_it() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 100));
+    let mut agent = Agent::start(
+        &hub,
+        "rows = db.execute('SELECT * FROM messages')\nrows.fetchone()\npause()\nrows.close()\npause()\n",
+    );
+    let named = format!("process {} (", agent.pid());
+    let begun = Instant::now();
+    let mut first = 101;
+    while !hub.log().contains(&named) {
+        assert!(begun.elapsed() < LONG, "not named: {}", hub.log());
+        hub.sql(&insert_messages("t", first, 100));
+        first += 100;
+    }
+    assert!(
+        begun.elapsed() > Duration::from_secs(8),
+        "named after {:?}",
+        begun.elapsed()
+    );
+    doctor_names(&hub, agent.pid());
+    assert_eq!(hub.get("/readyz").status, 200, "others can write");
+    agent.go_on();
+    assert_eq!(agent.line(), "so");
+    hub.sql(&insert_messages("t", first, 1));
+    within("everything in the database", || {
+        (hub.status()["keeper"]["wal_pinned_frames"] == 0 && hub.log().matches(&named).count() == 2).then_some(())
+    });
+}
+
+/// Without it one agent's pragma would make readers and writers wait for each other for ever.
+#[test]
+fn journal_mode_is_put_back() {
+    let mut hub = TestHub::start();
+    let mode = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=0.2)\n\
+                try: print(db.execute('PRAGMA journal_mode=DELETE').fetchone()[0])\n\
+                except sqlite3.OperationalError as e: print(e)";
+    let db = hub.db().to_str().unwrap().to_owned();
+    assert_eq!(
+        writer::python_run(mode, &[&db]),
+        "database is locked",
+        "the hub has it open"
+    );
+    hub.stop();
+    assert_eq!(writer::python_run(mode, &[&db]), "delete");
+    assert_eq!(ill(&hub)[0]["check"], "log");
+    hub.wake();
+    assert_eq!(hub.sql("PRAGMA journal_mode"), "wal");
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// Without it a value of 300 MB would be read into memory again and again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_value_of_300_mb_is_refused_aloud() {
+    let hub = TestHub::start();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap()
+            .to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    };
+    let before = memory();
+    for (table, columns) in [
+        ("messages", "thread_id, from_id, content"),
+        ("inbox_messages", "from_agent, to_inbox, payload"),
+        ("task_stream", "task_id, stream_type, tool_output"),
+    ] {
+        let sql = format!("INSERT OR IGNORE INTO {table}({columns}) VALUES('a', 'b', printf('%.*c', 300000000, 'x'))");
+        let output = writer::try_sqlite3(hub.db(), &sql);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let column = columns.rsplit(' ').next().unwrap();
+        assert!(
+            said.contains(&format!("{table}.{column}")) && said.contains("1 MiB"),
+            "{said}"
+        );
+    }
+    let body = json!({"content": "x".repeat((1 << 20) + 1)}).to_string();
+    assert_eq!(hub.send("POST", "/api/threads/t/messages", &body).status, 400);
+    hub.sql(&insert_messages("t", 1, 1));
+    assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
+    assert!(
+        memory() < before + (16 << 20),
+        "{before} bytes before, {} after",
+        memory()
+    );
+}
+
+/// Without it an agent that does not wait would take others down with it.
+#[test]
+fn agents_that_do_not_wait_harm_only_themselves() {
+    let hub = TestHub::start();
+    let impatient = "import sqlite3, sys\n\
+        db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n\
+        acked = failed = 0\n\
+        while acked < 300:\n    \
+            try: db.execute(\"INSERT INTO messages(thread_id, from_id) VALUES('t', ?)\", (sys.argv[2],)); acked += 1\n    \
+            except sqlite3.OperationalError as e:\n        \
+                assert 'locked' in str(e), e\n        failed += 1\n\
+        print(acked, failed)";
+    let db = hub.db().to_str().unwrap();
+    let mut client = hub.connect("");
+    client.subscribe("t", 0);
+    std::thread::scope(|scope| {
+        let agents: Vec<_> = ["a", "b", "c"]
+            .map(|name| scope.spawn(move || writer::python_run(impatient, &[db, name])))
+            .into();
+        for agent in agents {
+            assert!(agent.join().unwrap().starts_with("300 "));
+        }
+    });
+    let seqs: Vec<i64> = client
+        .messages_until(900)
+        .iter()
+        .map(|m| m["message_seq"].as_i64().unwrap())
+        .collect();
+    assert_eq!(seqs, (1..=900).collect::<Vec<_>>());
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}

@@ -1,0 +1,381 @@
+//! Everything at once against every route there is: the table of routes itself says which,
+//! so a new one cannot be forgotten. Nothing gets through, each refusal is one line in the
+//! log without a secret, and afterwards the hub is as it was.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::http::{self, Answer};
+use crate::support::{PATIENCE, TestHub, within};
+
+type Headers = Vec<(String, String)>;
+
+/// Every route, with something in the place of each `{…}`.
+fn routes() -> Vec<(&'static str, String)> {
+    let routes: Vec<_> = agenthub::server::routes()
+        .map(|(method, path)| (method, path.replace("{id}", "x")))
+        .collect();
+    assert!(routes.len() > 30 && routes.contains(&("POST", "/api/inbox".into())));
+    routes
+}
+
+/// Whether anybody may ask: the page's files and the pulse.
+fn is_open(path: &str) -> bool {
+    path == "/" || path == "/healthz" || std::path::Path::new(path).extension().is_some()
+}
+
+fn header(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+fn refusals(hub: &TestHub) -> usize {
+    hub.log().matches("refused ").count()
+}
+
+/// Sends a request that must be refused with one of these statuses.
+#[track_caller]
+fn refused(hub: &TestHub, (method, path): (&str, &str), headers: &Headers, statuses: &[u16]) {
+    let mut headers = headers.clone();
+    if method != "GET" && !headers.iter().any(|(name, _)| name == "Content-Type") {
+        headers.push(header("Content-Type", "application/json"));
+    }
+    let answer = http::request(hub.port(), method, path, &headers, "");
+    assert!(
+        statuses.contains(&answer.status),
+        "{method} {path} with {headers:?}: {answer:?}"
+    );
+    advises(&answer);
+}
+
+/// A refusal is JSON, says what to do, and shows nothing to another origin.
+#[track_caller]
+fn advises(answer: &Answer) {
+    assert!(!answer.code().is_empty());
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("set-cookie"), None);
+}
+
+/// Without it a page on the internet, or another program on this machine, would be let in by
+/// the one route nobody thought of.
+#[test]
+fn nothing_gets_through_on_any_route() {
+    let hub = TestHub::start();
+    let (port, token) = (hub.port(), hub.token().to_owned());
+    let (host, bearer) = (
+        header("Host", format!("127.0.0.1:{port}")),
+        header("Authorization", format!("Bearer {token}")),
+    );
+    let hosts = [
+        "".to_owned(),
+        "127.0.0.1".to_owned(),
+        "localhost".to_owned(),
+        format!("127.0.0.1:{}", port - 1),
+        format!("127.0.0.1:0{port}"),
+        format!("127.0.0.2:{port}"),
+        format!("127.1:{port}"),
+        format!("2130706433:{port}"),
+        format!("0.0.0.0:{port}"),
+        format!("[::]:{port}"),
+        format!("[::ffff:127.0.0.1]:{port}"),
+        format!("127.0.0.1.nip.io:{port}"),
+        format!("localhost.:{port}"),
+        format!("localhost.evil.test:{port}"),
+        format!("evil.test#127.0.0.1:{port}"),
+        format!("user@127.0.0.1:{port}"),
+    ];
+    let origins = [
+        "".to_owned(),
+        "null".to_owned(),
+        "file://".to_owned(),
+        "http://evil.test".to_owned(),
+        "http://localhost".to_owned(),
+        format!("https://localhost:{port}"),
+        format!("http://localhost:{}", port - 1),
+        format!("http://127.0.0.1.nip.io:{port}"),
+        format!("http://localhost:{port}.evil.test"),
+        format!("http://evil.test:{port}"),
+        format!("http://localhost:{port}@evil.test"),
+        format!("http://127.0.0.1:{port}/"),
+        format!("HTTP://127.0.0.1:{port}"),
+        "chrome-extension://abcdefgh".to_owned(),
+        "http://192.168.1.7:8000".to_owned(),
+    ];
+    let half = &token[..32];
+    let mut turned = token.clone();
+    turned.replace_range(63.., if token.ends_with('0') { "1" } else { "0" });
+    let strangers: Vec<(String, Headers)> = vec![
+        (String::new(), vec![]),
+        (String::new(), vec![header("Authorization", "Bearer ")]),
+        (String::new(), vec![header("Authorization", format!("Bearer {half}"))]),
+        (String::new(), vec![header("Authorization", format!("Bearer {turned}"))]),
+        (
+            String::new(),
+            vec![header("Authorization", format!("Bearer {token}{token}"))],
+        ),
+        (String::new(), vec![header("Authorization", token.as_str())]),
+        (String::new(), vec![header("Authorization", format!("Basic {token}"))]),
+        (String::new(), vec![header("Cookie", format!("token={token}"))]),
+        (String::new(), vec![header("X-Token", token.as_str())]),
+        (format!("?token={token}"), vec![]),
+        (format!("?access_token={token}"), vec![]),
+    ];
+    let mut sent = 0;
+    for (method, path) in routes() {
+        let route = (method, path.as_str());
+        for wrong in &hosts {
+            refused(&hub, route, &vec![header("Host", wrong), bearer.clone()], &[403]);
+        }
+        refused(
+            &hub,
+            route,
+            &vec![host.clone(), host.clone(), bearer.clone()],
+            &[400, 403],
+        );
+        for wrong in &origins {
+            refused(
+                &hub,
+                route,
+                &vec![host.clone(), bearer.clone(), header("Origin", wrong)],
+                &[403],
+            );
+        }
+        let ours = header("Origin", format!("http://127.0.0.1:{port}"));
+        refused(
+            &hub,
+            route,
+            &vec![host.clone(), bearer.clone(), ours.clone(), ours],
+            &[403],
+        );
+        for site in ["cross-site", "same-site", "none, same-origin", ""] {
+            refused(
+                &hub,
+                route,
+                &vec![host.clone(), bearer.clone(), header("Sec-Fetch-Site", site)],
+                &[403],
+            );
+        }
+        sent += hosts.len() + origins.len() + 6;
+        for (query, given) in strangers.iter().filter(|_| !is_open(&path)) {
+            if path == "/ws" && query.starts_with("?token=") {
+                continue; // The seed's clients send it there.
+            }
+            let target = format!("{path}{query}");
+            let headers = [vec![host.clone()], given.clone()].concat();
+            refused(&hub, (method, &target), &headers, &[401]);
+            sent += 1;
+        }
+        for kind in [
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "application/jsonp",
+        ] {
+            if method != "GET" {
+                refused(
+                    &hub,
+                    route,
+                    &vec![host.clone(), bearer.clone(), header("Content-Type", kind)],
+                    &[415],
+                );
+                sent += 1;
+            }
+        }
+    }
+    within("a line for each refusal", || (refusals(&hub) >= sent).then_some(()));
+    assert_eq!(refusals(&hub), sent, "one line each, no more");
+    assert!(!hub.log().contains(half), "a secret in the log");
+    assert_eq!(hub.status()["counts"]["messages"], 0);
+    assert_eq!(hub.status()["refused"], sent);
+}
+
+/// Without it whoever reaches the port could read the owner's files.
+#[test]
+fn no_path_leads_out_of_the_page() {
+    let hub = TestHub::start();
+    for path in [
+        "/../../../etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/views/../../hub.db",
+        "/views/..%5c..%5chub.db",
+        "/./hub.db.token",
+        "/hub.db.token",
+        "//etc/passwd",
+        "/index.html%00.txt",
+        "/api/threads/..%2f..%2fetc%2fpasswd",
+        "/api/inbox/%2e%2e%2f",
+    ] {
+        let answer = hub.get(path);
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+        assert!(!answer.body.contains("root:") && !answer.body.contains(hub.token()));
+    }
+}
+
+/// Without it a request could fill the memory, or hold a connection for ever.
+#[test]
+fn bodies_have_an_end() {
+    let hub = TestHub::start();
+    let before = refusals(&hub);
+    let head = format!(
+        "POST /api/inbox HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
+        hub.port(),
+        hub.token()
+    );
+    let large = format!("{head}Content-Length: {}\r\n\r\n{}", 5 << 20, "x".repeat(5 << 20));
+    assert_eq!(http::raw(hub.port(), large.as_bytes()).status, 413);
+    // Without end: it is cut off while it is being sent.
+    let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n").unwrap();
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let mut taken = 0;
+    while taken < 64 << 20 && stream.write_all(chunk.as_bytes()).is_ok() {
+        taken += 0x10000;
+    }
+    assert!(taken < 16 << 20, "{taken} bytes were taken");
+    within("both refusals in the log", || {
+        (refusals(&hub) == before + 2).then_some(())
+    });
+    // A length that is none, two that differ, and a head smuggled behind a body.
+    for lengths in [
+        "Content-Length: -1\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let answer = http::raw(
+            hub.port(),
+            format!("{head}{lengths}Connection: close\r\n\r\n0\r\n\r\n").as_bytes(),
+        );
+        assert!(answer.status >= 400, "{lengths:?}: {answer:?}");
+    }
+    assert_eq!(hub.status()["counts"]["inbox_messages"], 0);
+}
+
+/// What the process holds: bytes of memory, and file handles.
+#[cfg(target_os = "linux")]
+fn holds(hub: &TestHub) -> (u64, usize) {
+    let pid = hub.pid().as_raw_nonzero();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    (kib << 10, handles)
+}
+
+/// Without it one program that opens sockets would shut everybody else out, for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn five_thousand_connections_leave_the_hub_as_it_was() {
+    const CROWD: usize = 5000;
+    let most = getrlimit(Resource::Nofile);
+    if most.maximum.is_some_and(|most| most < CROWD as u64 + 200) {
+        panic!(
+            "this machine allows {:?} open files; the test needs {CROWD}",
+            most.maximum
+        );
+    }
+    let limits = Rlimit {
+        current: most.maximum,
+        maximum: most.maximum,
+    };
+    setrlimit(Resource::Nofile, limits).unwrap();
+    let hub = TestHub::start();
+    let mut friend = hub.connect("");
+    friend.lives();
+    hub.status();
+    let (memory, handles) = holds(&hub);
+    let crowd: Vec<TcpStream> = (0..CROWD)
+        .map(|i| {
+            let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
+            // Some say nothing, some dribble, some speak another language.
+            let words: &[u8] = [
+                &b""[..],
+                b"GET /",
+                b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
+                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            ][i % 4];
+            drop(stream.write_all(words));
+            stream
+        })
+        .collect();
+    // Whoever was there before goes on, while the crowd is there.
+    friend.subscribe("t", 0);
+    friend.expect("batch");
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'x')");
+    friend.until("message");
+    // Those who say nothing are sent away by themselves.
+    let begun = Instant::now();
+    within("room for others", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).ok()?;
+        let request = format!(
+            "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+            hub.port()
+        );
+        stream.write_all(request.as_bytes()).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.contains("200 OK").then_some(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    drop(crowd);
+    within("the handles to be given back", || {
+        (holds(&hub).1 <= handles + 4).then_some(())
+    });
+    let now = holds(&hub).0;
+    assert!(now < memory + (24 << 20), "{memory} bytes before, {now} after");
+    let told = hub.log().matches("connections are open").count();
+    assert!((1..=20).contains(&told), "told {told} times");
+    friend.lives();
+}
+
+/// Without it a file of another user on the same machine would show everything.
+#[test]
+fn another_user_of_this_machine_sees_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let hub = TestHub::start();
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'secret')");
+    assert_eq!(hub.get("/api/search?q=secret").items().len(), 1);
+    let mut seen = 0;
+    for entry in std::fs::read_dir(hub.folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("hub.db") {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "database, log, index, token and record: {seen}");
+}
+
+/// What an agent may write to move the cursor, lie about a link, ring the bell, or turn the
+/// text around.
+const ESCAPES: &str = "char(27) || '[2J' || char(27) || ']8;;http://evil.test' || char(7) || char(155) || '31m' || char(8238) || 'x' || char(13) || 'y'";
+
+/// Without it an agent's text could rewrite what the owner sees in the terminal.
+#[test]
+fn no_text_moves_the_terminal() {
+    let hub = TestHub::start();
+    hub.sql(&format!(
+        "INSERT INTO messages(thread_id, from_id, subject, content) VALUES('t', 'a' || {ESCAPES}, {ESCAPES}, 'needle ' || {ESCAPES});
+         INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('a' || {ESCAPES}, 'human', {ESCAPES}, 'needle ' || {ESCAPES});
+         INSERT INTO task_stream(task_id, stream_type, text, agent_id) VALUES('k' || {ESCAPES}, 'text', 'needle ' || {ESCAPES}, 'a');"
+    ));
+    for args in [&["inbox"][..], &["search", "needle"], &["status"], &["doctor"]] {
+        let output = hub.agenthub(args);
+        for bytes in [output.stdout, output.stderr] {
+            let text = String::from_utf8(bytes).unwrap();
+            let hostile = text
+                .chars()
+                .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+            assert_eq!(hostile, None, "{args:?}: {text:?}");
+        }
+    }
+    let found = String::from_utf8(hub.agenthub(&["search", "needle"]).stdout).unwrap();
+    assert!(found.contains("\\u{1b}[2J") && found.contains("\\u{202e}"), "{found}");
+}
