@@ -34,7 +34,7 @@ use crate::hub::wishes::Streams;
 use world::World;
 
 /// Lives lived by an ordinary test run.
-const LIVES: u32 = 600;
+const LIVES: u32 = 800;
 
 /// The circumstances of one life.
 #[derive(Debug, Clone)]
@@ -170,7 +170,7 @@ fn setups() -> impl Strategy<Value = Setup> {
     let limits = (
         select(vec![1, 2, 3, 50]),
         select(vec![0, 1, 3, 20, 100]),
-        select(vec![1, 2, 5, 1000]),
+        select(vec![1, 2, 5, 9, 1000]),
         select(vec![1, 4, 100]),
         select(vec![2, 10]),
         select(vec![2, 20]),

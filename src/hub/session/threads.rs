@@ -114,6 +114,10 @@ impl Session {
             return;
         };
         thread.queued = false;
+        if thread.paused {
+            // It is read again when the client has caught up.
+            return;
+        }
         // What was pruned leaves a hole: up to there, and no further.
         let next = thread.sent + 1;
         let first_seq = page.messages.first().map_or(thread.last + 1, |m| m.message_seq);

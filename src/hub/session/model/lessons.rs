@@ -267,3 +267,31 @@ fn a_hole_in_a_page_is_a_lost_position() {
     sends(session.step(now), "POSITION_LOST");
     assert_eq!(session.step(now), Step::Wait(None));
 }
+
+/// Not a bug that was: a thread that is paused while it waits for its turn to be read, and
+/// goes on afterwards.
+#[test]
+fn a_thread_may_be_paused_while_it_waits_for_its_turn() {
+    let limits = Limits {
+        max_messages_per_second: 3,
+        max_lag_messages: 2,
+        ..Limits::default()
+    };
+    let setup = Setup {
+        page: 1,
+        ..limited(limits)
+    };
+    let some = [Turn, Answer].repeat(3);
+    let rest = [
+        Turn,
+        Ack(0, Number::Have(1)),
+        Pass(1000),
+        Turn,
+        Ack(0, Number::Have(0)),
+        Turn,
+    ];
+    live(
+        setup,
+        &[vec![post(0, 9), FOLLOW, Turn, Answer], some, rest.to_vec()].concat(),
+    );
+}

@@ -55,6 +55,8 @@ pub(super) struct World {
     /// at once.
     log: Option<(Pos, Option<LogPage>)>,
     log_retry: Duration,
+    /// Before this a page may not be read again.
+    read_retry: Duration,
     /// What the client is about to say.
     said: VecDeque<Deed>,
     /// Acks not yet in the file.
@@ -93,6 +95,7 @@ impl World {
             reading: None,
             log: None,
             log_retry: Duration::ZERO,
+            read_retry: Duration::ZERO,
             said: VecDeque::new(),
             acks: Vec::new(),
             judge: Judge::new(setup.wishes.clone(), setup.limits.clone()),
@@ -215,6 +218,7 @@ impl World {
         self.session = None;
         self.reading = None;
         self.log = None;
+        self.read_retry = Duration::ZERO;
         self.said.clear();
     }
 

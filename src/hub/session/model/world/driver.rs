@@ -30,10 +30,7 @@ pub(super) struct Reading {
 /// Whether the page under way is for a subscription that is still there.
 fn reads_for_somebody(session: &Session) -> bool {
     match &session.reading {
-        Some(Under::Page { thread_id, version }) => session
-            .threads
-            .get(thread_id)
-            .is_some_and(|thread| thread.version == *version),
+        Some(Under::Page(thread_id)) => session.threads.contains_key(thread_id),
         _ => false,
     }
 }
@@ -89,6 +86,7 @@ impl World {
             Read::Open { thread_id, start } => self.judge.following().begins_to_open(thread_id, *start),
             Read::Page { thread_id, after, rows } => {
                 assert!(*rows > 0, "a read of nothing");
+                assert!(self.read_retry <= self.now, "a read right after a failure");
                 let rows = self.setup.page.min(*rows);
                 if let Some(page) = self.tail.thread_page(thread_id, *after, rows, usize::MAX) {
                     return self.take_page(thread_id, page);
@@ -160,6 +158,9 @@ impl World {
         };
         let wanted = reads_for_somebody(session);
         session.read_failed(now, &Error::new(Code::StoreLocked, "locked"));
+        if matches!(read, Read::Page { .. }) {
+            self.read_retry = now.at + Duration::from_secs(1);
+        }
         match read {
             // Whoever has left does not want to know.
             Read::Page { thread_id, .. } if wanted => self.judge.will_hear("FETCH_FAILED", &thread_id),
@@ -251,10 +252,9 @@ impl World {
         assert!(session.out.len() <= 2, "out");
         let warnings = self.judge.warnings();
         assert!(session.answers.len() <= MAX_ANSWERS + 8 + warnings, "answers");
-        let pages = session
-            .threads
-            .values()
-            .filter(|thread| !thread.page.is_empty())
+        let in_hand = session.threads.values().filter(|thread| !thread.page.is_empty());
+        let pages = in_hand
+            .inspect(|thread| assert!(thread.queued, "a page for nothing"))
             .count();
         assert!(pages <= 1, "{pages} pages");
         let queued = session.to_read.len() + session.to_send.len();
