@@ -12,6 +12,12 @@ use serde_json::{Value, json};
 use crate::support::writer::{self, Process, insert_messages};
 use crate::support::{TestHub, gate, within};
 
+/// Says something for whoever reads the run's output.
+#[expect(clippy::print_stderr, reason = "figures of a test")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {
     let output = hub.agenthub(args);
@@ -224,7 +230,7 @@ fn passes_promtool(page: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut checker) = checker else {
-        eprintln!("promtool is not installed: its check is left out");
+        say("promtool is not installed: its check is left out");
         return;
     };
     std::io::Write::write_all(&mut checker.stdin.take().unwrap(), page.as_bytes()).unwrap();
@@ -338,11 +344,11 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
     // A busy machine may take the processor away from some step; what is wrong with the steps
     // themselves shows in every prune.
     let (best, worst) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
-    println!(
+    say(&format!(
         "{rows} rows, {removed} of them pruned, {copies} copies; log at most {} KiB; longest hold: checkpoint {hold} s, \
          prune {best} to {worst} ms; longest wait of a writer {waited:.3} s",
         longest_log >> 10
-    );
+    ));
     assert!(longest_log <= WAL_BOUND, "the log grew to {longest_log} bytes");
     assert!(hold <= STALL, "a checkpoint kept others from writing for {hold} s");
     assert!(*best <= 50, "the longest step of every prune was over 50 ms: {steps:?}");
