@@ -12,7 +12,7 @@ use crate::event::MAX_BATCH_BYTES;
 use crate::store::{MessageRow, Op, Pos, Row};
 
 impl Session {
-    /// Takes what the log has after [`Step::Feed`]'s position; nothing if it has no more.
+    /// Takes what the log has after [`Feed`](super::Step::Feed)'s position; nothing if it has no more.
     pub fn feed(&mut self, entries: Vec<Arc<Entry>>) {
         self.dry = entries.is_empty();
         self.ahead.extend(entries);
