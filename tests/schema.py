@@ -613,10 +613,11 @@ def check_keys(f):
 
 def check_delete(f):
     """There is no DELETE."""
+    f.insert("messages")
     for table in TABLES:
         f.insert(table.name)
         f.insert(table.name)
-        for where in ("", f"WHERE {table.key}=1", f"WHERE {table.key}=2", "WHERE rowid<2"):
+        for where in ("", f"WHERE {table.key}=1", f"WHERE {table.key}=2", "WHERE rowid<3"):
             f.refused(f"DELETE FROM {table.name} {where}", f"DELETE FROM {table.name} {where}", says=f"{table.name}:")
     for sql in ("DELETE FROM changes", "DELETE FROM changes WHERE seq=1", "DELETE FROM hub", "DELETE FROM hub WHERE key='epoch'"):
         f.refused(sql, sql)
@@ -805,7 +806,9 @@ def check_prune(f):
         f.q("ROLLBACK")
     f.q("BEGIN IMMEDIATE")
     f.q("INSERT INTO hub VALUES('pruning', 1)")
+    f.q("INSERT INTO threads(id) VALUES('never used'), ('nor this')")
     f.refused("a thread that has had messages", "DELETE FROM threads WHERE id='t'", says="threads:")
+    f.refused("the newest thread", "DELETE FROM threads WHERE id='nor this'", says="threads:")
     f.refused("UPDATE inside prune", "UPDATE messages SET content='x'")
     f.refused("REPLACE inside prune", "REPLACE INTO messages(n, thread_id, from_id) VALUES(1, 't', 'a')")
     f.refused("REPLACE of a log entry inside prune", "REPLACE INTO changes(seq, tbl) VALUES(1, 'x')")
@@ -931,10 +934,12 @@ def main(arguments):
 
 # ---- --mutate: a suite that cannot fail proves nothing ---------------------------------------------------------------
 
-# Left out without any effect on what a writer can see; the reason beside each.
-NO_EFFECT = {
-    "NO_EFFECT_PLACEHOLDER": "",
-}
+# What may be taken out without a writer seeing it, and why it is there all the same.
+UNSEEN = (
+    r"_insert: n = NEW\.n AND",  # the UPDATE that fills in defaults would look at every row: only slower
+    r"_insert: AND \(NEW\.\w+ IS NULL",  # and would run for every INSERT: only slower
+    r"changes_exists: ",  # half of it spares a lookup; without the other half it refuses more than it has to
+)
 
 
 def operands(text):
@@ -1048,14 +1053,13 @@ def mutate(schema, tally):
     run(schema, tally)
     for table in TABLES[:]:
         run_alone(schema, tally, table.name)
-    every = [mutant for mutant in mutants(schema) if loads(mutant[1])]
+    every = [mutant for mutant in mutants(schema)
+             if not any(re.search(pattern, mutant[0]) for pattern in UNSEEN) and loads(mutant[1])]
     with multiprocessing.Pool() as pool:
         for done, ((name, _), survivor) in enumerate(zip(every, pool.imap(survives, every, chunksize=4))):
             if done % 50 == 0:
                 print(f"{done} of {len(every)}", file=sys.stderr)
-            expected = name in NO_EFFECT
-            tally.note((survivor is None) != expected,
-                       f"no check notices this is gone: {name}" if survivor else f"is noticed after all: {name}")
+            tally.note(survivor is None, f"no check notices that this is gone: {name}")
 
 
 if __name__ == "__main__":

@@ -31,13 +31,13 @@ impl Session {
                     self.live_message(now, entry, message);
                 }
             }
-            Row::Inbox(_) if fresh && self.wishes.streams.inbox => self.tell(entry),
-            Row::Task(_) if fresh && self.wishes.streams.tasks => self.tell(entry),
+            Row::Inbox(_) if fresh && self.wishes.streams.inbox => self.tell(entry, None),
+            Row::Task(_) if fresh && self.wishes.streams.tasks => self.tell(entry, None),
             Row::Telemetry(row) if self.wishes.streams.telemetry => {
                 if !fresh {
                     self.telemetry.hold(now.at, &row.instance_id, entry);
                 } else if self.telemetry.admit(now.at, &row.instance_id, entry) {
-                    self.tell(entry);
+                    self.tell(entry, None);
                 }
             }
             Row::Thread(thread) => {
@@ -76,7 +76,7 @@ impl Session {
         let is_next = thread.feed == Feed::Live && message.message_seq == thread.sent + 1;
         if is_next && self.frames.take(now.at) {
             thread.sent = message.message_seq;
-            self.tell(entry);
+            self.tell(entry, None);
             self.pause_if_lagging(now, &message.thread_id);
         } else {
             thread.feed = Feed::File;
@@ -113,38 +113,36 @@ impl Session {
         }
         let Some(last) = run.last().cloned() else { return };
         let thread_id = last.row().thread_id().unwrap_or_default();
-        if self.wishes.streams.threads && self.admits_state(now, thread_id, &last) {
-            self.tell_state(&last);
-        }
+        let tells = self.wishes.streams.threads && self.admits_state(now, thread_id, &last);
+        // Whoever stops between the messages and the state still has to look for that.
+        let owed = tells.then_some(last.pos().seq);
         if run.len() == 1 {
-            self.tell(&last);
+            self.tell(&last, owed);
         } else {
             let data = run.iter().map(|entry| entry.data(self.wishes.form));
-            let batch = Frame::batch(now.wall_ms, &self.place_after(last.pos()), thread_id, data, false);
+            let batch = Frame::batch(now.wall_ms, &self.place_after(last.pos(), owed), thread_id, data, false);
             self.out.push_back(batch);
+        }
+        if tells {
+            self.tell_state(&last);
         }
         self.pos = last.pos();
     }
 
-    /// Hands out a row's event.
-    fn tell(&mut self, entry: &Arc<Entry>) {
+    /// Hands out a row's event, after which the state of the change `owed` is still to come.
+    fn tell(&mut self, entry: &Arc<Entry>, owed: Option<i64>) {
+        let settled = entry.pos().seq > self.resumed.seq && self.floor(entry.pos(), owed).is_none();
         let frame = match self.wishes.form {
             Form::Seed => entry.frame(Form::Seed),
-            Form::Extended if entry.pos().seq > self.resumed.seq && self.floor(entry.pos()).is_none() => {
-                entry.frame(Form::Extended)
-            }
-            Form::Extended => entry.frame_at(&self.place_after(entry.pos())),
+            Form::Extended if settled => entry.frame(Form::Extended),
+            Form::Extended => entry.frame_at(&self.place_after(entry.pos(), owed)),
         };
         self.out.push_back(frame);
     }
 
-    /// Hands out the state of a row's thread. It stands before the row's own event, and so
-    /// under the position before it: whoever stops in between gets both again.
+    /// Hands out the state of a row's thread.
     fn tell_state(&mut self, entry: &Arc<Entry>) {
-        let pos = (self.wishes.form == Form::Extended).then(|| match entry.row() {
-            Row::Message(..) => self.place(),
-            _ => self.place_after(entry.pos()),
-        });
+        let pos = (self.wishes.form == Form::Extended).then(|| self.place_after(entry.pos(), None));
         self.out.extend(entry.thread_state(pos.as_deref()));
     }
 
@@ -178,19 +176,20 @@ impl Session {
 
     /// The position to come back to now.
     pub(super) fn place(&self) -> String {
-        self.place_after(self.pos)
+        self.place_after(self.pos, None)
     }
 
-    /// The position to come back to once everything up to `pos` was handed out.
-    fn place_after(&self, pos: Pos) -> String {
+    /// The position to come back to once everything up to `pos` was handed out, but for the
+    /// state of the change `owed`. Nothing beyond it was told: not even a state.
+    fn place_after(&self, pos: Pos, owed: Option<i64>) -> String {
         let reached = if pos.seq > self.resumed.seq { pos } else { self.resumed };
-        pos_text(&self.epoch, reached, self.floor(pos))
+        pos_text(&self.epoch, reached, self.floor(pos, owed))
     }
 
-    /// From which number on states are held back, or will be told again, after `pos`.
-    fn floor(&self, pos: Pos) -> Option<i64> {
+    /// From which number on states are owed, held back, or will be told again, after `pos`.
+    fn floor(&self, pos: Pos, owed: Option<i64>) -> Option<i64> {
         let replay = (pos.seq < self.resumed.seq).then_some(pos.seq + 1);
-        [self.telemetry.floor(), self.states.floor(), replay]
+        [self.telemetry.floor(), self.states.floor(), replay, owed]
             .into_iter()
             .flatten()
             .min()

@@ -105,8 +105,7 @@ impl Judge {
             started,
             greeted: wishes.form == Form::Seed,
             pos: 0,
-            // One more may be made behind its thread's state, and be handed out later.
-            frames: Rate::new(rate, rate + u32::from(wishes.streams.threads)),
+            frames: Rate::new(rate, rate),
             arrays: Rate::new(limits.array_frames_per_second, 1),
             inbound: Rate::new(limits.max_events_per_second, 2 * limits.max_events_per_second),
             keyed: BTreeMap::new(),
@@ -373,7 +372,12 @@ impl Judge {
                 self.next_row(&task.task_id, event.pos.as_deref(), file);
                 true
             }
-            "telemetry" => self.telemetry(&data(event), now, file),
+            "telemetry" => {
+                let telemetry: TelemetryEvent = data(event);
+                let place = event.pos.as_deref().map(|pos| Since::parse(pos).unwrap().pos.seq);
+                assert!(place.is_none_or(|seq| telemetry.turns <= seq), "{event:?} is beyond its position");
+                self.telemetry(&telemetry, now, file)
+            }
             "thread_state" => self.thread_state(&data(event), now, file),
             other => panic!("an event of type {other}"),
         };

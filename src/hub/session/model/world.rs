@@ -50,6 +50,8 @@ pub(super) struct World {
     tail: Tail,
     now: Duration,
     session: Option<Session>,
+    /// Over what the session was closed by the hub, if it was.
+    closed: Option<Code>,
     reading: Option<Reading>,
     /// What is being read of the log: after which position, and what it gave if it was read
     /// at once.
@@ -92,6 +94,7 @@ impl World {
             tail: Tail::new(Pos::START, setup.tail),
             now: Duration::ZERO,
             session: None,
+            closed: None,
             reading: None,
             log: None,
             log_retry: Duration::ZERO,
@@ -206,6 +209,7 @@ impl World {
         let mut session = self.session_at(self.tail.head());
         session.greet(self.clock(), "0", "me");
         session.close(self.clock(), Code::PositionLost, "lost");
+        self.closed = Some(Code::PositionLost);
         self.session = Some(session);
         self.judge.is_lost(self.now);
         self.steps(usize::MAX);
@@ -216,6 +220,7 @@ impl World {
     /// The connection is gone, with all that was under way.
     fn leave(&mut self) {
         self.session = None;
+        self.closed = None;
         self.reading = None;
         self.log = None;
         self.read_retry = Duration::ZERO;
@@ -308,6 +313,7 @@ impl World {
         let now = self.clock();
         if let Some(session) = self.session.as_mut().filter(|session| !session.is_closing()) {
             session.close(now, Code::PositionLost, "replaced");
+            self.closed = Some(Code::PositionLost);
             self.judge.will_hear("POSITION_LOST", "");
         }
     }
@@ -355,6 +361,7 @@ impl World {
         if let Some(session) = self.session.as_mut().filter(|_| graceful) {
             if !session.is_closing() {
                 session.close(now, Code::ShuttingDown, "going down");
+                self.closed = Some(Code::ShuttingDown);
                 self.judge.will_hear("SHUTTING_DOWN", "");
             }
             self.steps(usize::MAX);

@@ -69,8 +69,8 @@ impl World {
                     assert!(until.is_none_or(|until| until > self.now), "a wait for what is past");
                     return Some(until);
                 }
-                Step::Close(_) => {
-                    assert!(session.is_closing());
+                Step::Close(code) => {
+                    assert_eq!(Some(code), self.closed);
                     self.leave();
                     return None;
                 }
@@ -182,6 +182,7 @@ impl World {
             None if session.is_closing() => {}
             None => {
                 session.close(now, Code::PositionLost, "lost");
+                self.closed = Some(Code::PositionLost);
                 self.judge.will_hear("POSITION_LOST", "");
             }
         }
