@@ -152,14 +152,12 @@ fn allow_handles(connections: usize) {
         .saturating_add(SPARE_HANDLES);
     let allowed = limit.maximum.map_or(wanted, |most| wanted.min(most));
     if limit.current.is_some_and(|current| current < allowed) {
+        let more = Rlimit {
+            current: Some(allowed),
+            maximum: limit.maximum,
+        };
         // Where it is refused, connections are turned away earlier, and the log says so.
-        drop(setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(allowed),
-                maximum: limit.maximum,
-            },
-        ));
+        let _ = setrlimit(Resource::Nofile, more);
     }
 }
 
