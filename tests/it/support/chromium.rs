@@ -40,7 +40,7 @@ pub(crate) struct Page {
     next: u64,
     /// Exceptions, and errors in the console, with their source.
     pub(crate) complaints: Vec<String>,
-    _process: Process,
+    process: Process,
     _stderr: JoinHandle<()>,
     _profile: TempDir,
 }
@@ -80,7 +80,7 @@ impl Page {
             socket,
             next: 0,
             complaints: Vec::new(),
-            _process: process,
+            process,
             _stderr: stderr,
             _profile: profile,
         };
@@ -113,7 +113,9 @@ impl Page {
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let mut shown = String::new();
         let deadline = std::time::Instant::now() + PATIENCE;
-        while self.eval(expression) != json!(true) {
+        // While a page loads there may be nothing to ask yet.
+        let careful = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
+        while self.eval(&careful) != json!(true) {
             if std::time::Instant::now() >= deadline {
                 shown = self.eval("document.body.innerText").to_string();
                 break;
@@ -150,6 +152,18 @@ impl Page {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+impl Drop for Page {
+    /// Asks the browser to close, so that none of its many processes stays behind.
+    fn drop(&mut self) {
+        let close = json!({"id": 0, "method": "Browser.close"}).to_string();
+        drop(self.socket.send(Message::text(close)));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while std::time::Instant::now() < deadline && matches!(self.process.0.try_wait(), Ok(None)) {
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
 }

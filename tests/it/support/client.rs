@@ -78,6 +78,9 @@ pub(crate) enum Heard {
     Gone,
 }
 
+/// Why there is no connection: status and body, or nothing if nobody answers.
+pub(crate) type Refusal = Option<(u16, String)>;
+
 /// One connection.
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
@@ -95,7 +98,7 @@ impl Client {
     }
 
     /// Connects, or says why not: status and body, or nothing if nobody answers.
-    pub(crate) fn try_connect(port: u16, token: &str, query: &str) -> Result<Self, Option<(u16, String)>> {
+    pub(crate) fn try_connect(port: u16, token: &str, query: &str) -> Result<Self, Refusal> {
         let bearer = format!("Bearer {token}");
         let (client, _) = Self::shake_hands(port, query, &[("Authorization", &bearer)])?;
         Ok(client)
@@ -107,7 +110,7 @@ impl Client {
         port: u16,
         query: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<(Self, Option<String>), Option<(u16, String)>> {
+    ) -> Result<(Self, Option<String>), Refusal> {
         let question = if query.is_empty() { "" } else { "?" };
         let mut request = format!("ws://127.0.0.1:{port}/ws{question}{query}")
             .into_client_request()

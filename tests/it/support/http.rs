@@ -77,10 +77,29 @@ pub(crate) fn raw(port: u16, bytes: &[u8]) -> Answer {
     stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
     // A refusal may come, and the connection end, before a large body is out.
     drop(stream.write_all(bytes));
-    let mut answer = Vec::new();
-    // What came before a reset counts.
-    drop(stream.read_to_end(&mut answer));
+    let (mut answer, mut buffer) = (Vec::new(), [0; 16 << 10]);
+    // What came before a reset counts; and some servers keep the connection open.
+    while !is_whole(&answer) {
+        match stream.read(&mut buffer) {
+            Ok(n @ 1..) => answer.extend_from_slice(&buffer[..n]),
+            _ => break,
+        }
+    }
     parse(&answer)
+}
+
+/// Whether an answer that says how long it is has come to its end.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, _)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() >= head.len() + 4 + length)
 }
 
 #[track_caller]

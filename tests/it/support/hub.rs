@@ -266,6 +266,16 @@ impl TestHub {
         answer.json()
     }
 
+    /// Waits until the hub has seen everything in the file: "from now on" begins after it.
+    #[track_caller]
+    pub(crate) fn settle(&self) {
+        let head = self.sql("SELECT coalesce(max(seq), 0) FROM changes");
+        within_time(PATIENCE, "the hub to see the file", || {
+            let pos = self.status()["pos"].as_str().unwrap().to_owned();
+            (pos.split('.').nth(1) == Some(head.as_str())).then_some(())
+        });
+    }
+
     /// Waits until a line of the log contains `text`.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
