@@ -136,7 +136,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     }
     allow_handles(args.limits.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(file, args, std::future::pending()));
+    let outcome = runtime.block_on(serve(file, args));
     // What is left after the server's own time for shutting down is cut off.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
@@ -152,19 +152,16 @@ fn allow_handles(connections: usize) {
         .saturating_add(SPARE_HANDLES);
     let allowed = limit.maximum.map_or(wanted, |most| wanted.min(most));
     if limit.current.is_some_and(|current| current < allowed) {
+        let more = Rlimit {
+            current: Some(allowed),
+            maximum: limit.maximum,
+        };
         // Where it is refused, connections are turned away earlier, and the log says so.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(allowed),
-                maximum: limit.maximum,
-            },
-        );
+        let _ = setrlimit(Resource::Nofile, more);
     }
 }
 
-/// Serves until `end`, or until this process is told to stop.
-pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>) -> Result<()> {
+async fn serve(file: &File, args: Args) -> Result<()> {
     let path = file.path()?;
     if let Some(other) = client::running(&path).await {
         let token = Token::of(&path)?;
@@ -209,7 +206,6 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = end => {}
         }
         tracing::info!("going down");
     };

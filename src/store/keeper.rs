@@ -218,7 +218,7 @@ impl Keeper {
         let started = Instant::now();
         let outcome = self.writer.checkpoint(mode);
         let result = match &outcome {
-            Ok(done) if done.busy => "busy",
+            Ok(done) if done.busy || done.frames < 0 => "busy",
             Ok(done) if done.moved < done.frames => "partial",
             Ok(_) => "complete",
             Err(_) => "failed",
@@ -230,6 +230,9 @@ impl Keeper {
             status.longest_hold_ms = status.longest_hold_ms.max(held);
         }
         let done = outcome?;
+        if done.frames < 0 {
+            return Ok(done);
+        }
         status.wal_frames = done.frames;
         status.wal_pinned_frames = done.frames - done.moved;
         drop(status);

@@ -43,7 +43,7 @@ const WAL_READ: (u64, u64) = (123, 127);
 const RESERVED: u64 = 0x4000_0001;
 const SHARED: (u64, u64) = (0x4000_0002, 0x4000_01ff);
 
-/// Everybody who holds a lock on the database at `db` now, this process left out.
+/// Everybody who holds a lock on the database at `db` now, each once, this process left out.
 pub fn holders(db: &Path) -> Vec<Holder> {
     // There is none on other systems.
     let Ok(list) = fs::read_to_string("/proc/locks") else {
@@ -71,8 +71,9 @@ pub fn holders(db: &Path) -> Vec<Holder> {
             hold,
         })
         .collect();
+    // Who writes also reads: the gravest counts, which sorts first.
     found.sort();
-    found.dedup();
+    found.dedup_by_key(|holder| holder.pid);
     found
 }
 

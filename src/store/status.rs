@@ -71,7 +71,8 @@ impl Mode {
 pub(super) struct Checkpoint {
     /// Somebody did not let go in time.
     pub(super) busy: bool,
-    /// Frames in the write-ahead log.
+    /// Frames in the write-ahead log; -1 if another process is at a checkpoint and this one
+    /// did nothing.
     pub(super) frames: i64,
     /// Those of them that are in the database now.
     pub(super) moved: i64,

@@ -21,6 +21,7 @@ mod follow;
 mod judge;
 mod lessons;
 mod rate;
+mod said;
 mod world;
 
 use proptest::collection::vec;
@@ -258,7 +259,7 @@ fn deeds() -> impl Strategy<Value = Deed> {
         20 => (threads(), numbers()).prop_map(|(thread, number)| Deed::Ack(thread, number)),
         2 => Just(Deed::Ping),
         1 => Just(Deed::Binary),
-        2 => (0..world::GARBAGE.len()).prop_map(Deed::Garbage),
+        2 => (0..said::GARBAGE.len()).prop_map(Deed::Garbage),
     ];
     prop_oneof![10 => agents, 1 => owner, 12 => driver, 6 => client]
 }

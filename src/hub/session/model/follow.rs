@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::file::{File, Thread, What};
-use super::judge::Request;
+use super::said::Request;
 use crate::config::Limits;
 use crate::event::{BatchEvent, MessageEvent};
 use crate::hub::session::Session;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::file::{File, What, version};
 use super::follow::Following;
 use super::rate::Rate;
+use super::said::Said;
 use crate::config::Limits;
 use crate::event::{BatchEvent, ErrorEvent, Event, EventType, InboxMessageEvent, MessageEvent};
 use crate::event::{TaskStreamEvent, TelemetryEvent, ThreadStateEvent};
@@ -20,25 +21,6 @@ use crate::hub::entry::{Form, Frame, Since};
 use crate::hub::session::{ARRAY_EVENTS, Session};
 use crate::hub::wishes::{Framing, Wishes};
 use crate::store::{Op, Pos, ThreadOpening};
-
-/// What a client sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
-    Subscribe(Request),
-    Unsubscribe(String),
-    Ack(String, i64),
-    Ping,
-    Binary,
-    /// Some text, and the error it deserves.
-    Garbage(&'static str, &'static str),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) thread_id: String,
-    pub(super) from_seq: i64,
-    pub(super) from_id: Option<String>,
-}
 
 /// What stays when a connection ends.
 #[derive(Debug, Default)]
@@ -375,7 +357,10 @@ impl Judge {
             "telemetry" => {
                 let telemetry: TelemetryEvent = data(event);
                 let place = event.pos.as_deref().map(|pos| Since::parse(pos).unwrap().pos.seq);
-                assert!(place.is_none_or(|seq| telemetry.turns <= seq), "{event:?} is beyond its position");
+                assert!(
+                    place.is_none_or(|seq| telemetry.turns <= seq),
+                    "{event:?} is beyond its position"
+                );
                 self.telemetry(&telemetry, now, file)
             }
             "thread_state" => self.thread_state(&data(event), now, file),

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{File, LogPage, What};
-use super::judge::{Judge, Request, Said};
+use super::judge::Judge;
+use super::said::{GARBAGE, Request, Said};
 use super::{Deed, From, Number, Setup};
 use crate::error::Code;
 use crate::event::AckEvent;
@@ -20,28 +21,6 @@ use crate::hub::session::{Now, Session};
 use crate::hub::tail::Tail;
 use crate::store::Pos;
 use driver::Reading;
-
-/// Frames that are no good, with the error each deserves.
-pub(super) const GARBAGE: &[(&str, &str)] = &[
-    ("", "PARSE_ERROR"),
-    ("[]", "PARSE_ERROR"),
-    ("{\"type\":7}", "PARSE_ERROR"),
-    ("{\"type\":\"hello\"}", "UNKNOWN_EVENT"),
-    ("{\"type\":\"subscribe\"}", "INVALID_SUBSCRIBE"),
-    (
-        "{\"type\":\"subscribe\",\"data\":{\"thread_id\":\"\"}}",
-        "INVALID_SUBSCRIBE",
-    ),
-    (
-        "{\"type\":\"unsubscribe\",\"data\":{\"thread_id\":\"\"}}",
-        "INVALID_SUBSCRIBE",
-    ),
-    ("{\"type\":\"ack\",\"data\":{\"thread_id\":\"a\"}}", "INVALID_ACK"),
-    (
-        "{\"type\":\"ack\",\"data\":{\"thread_id\":\"x\",\"ack_seq\":1}}",
-        "NOT_SUBSCRIBED",
-    ),
-];
 
 pub(super) struct World {
     setup: Setup,
@@ -64,22 +43,6 @@ pub(super) struct World {
     /// Acks not yet in the file.
     acks: Vec<AckEvent>,
     judge: Judge,
-}
-
-/// The frame with these words; `None` if it is a binary one.
-fn text_of(said: &Said) -> Option<String> {
-    let (kind, data) = match said {
-        Said::Binary => return None,
-        Said::Garbage(text, _) => return Some((*text).to_owned()),
-        Said::Ping => return Some(r#"{"type":"ping"}"#.to_owned()),
-        Said::Unsubscribe(id) => ("unsubscribe", serde_json::json!({ "thread_id": id })),
-        Said::Ack(id, seq) => ("ack", serde_json::json!({ "thread_id": id, "ack_seq": seq })),
-        Said::Subscribe(r) => (
-            "subscribe",
-            serde_json::json!({ "thread_id": r.thread_id, "from_seq": r.from_seq, "from_id": r.from_id }),
-        ),
-    };
-    Some(serde_json::json!({ "type": kind, "data": data }).to_string())
 }
 
 fn thread(n: u8) -> String {
@@ -272,7 +235,7 @@ impl World {
         while self.session.as_ref().is_some_and(Session::listens) {
             let Some(deed) = self.said.pop_front() else { return };
             let said = self.words(&deed);
-            let text = text_of(&said);
+            let text = said.text();
             let Some(session) = &mut self.session else { return };
             match text {
                 Some(text) => session.receive(now, text.as_bytes()),
