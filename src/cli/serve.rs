@@ -18,6 +18,9 @@ use crate::watch::Mode;
 /// File handles for everything but connections: the database, the log, files of the page.
 const SPARE_HANDLES: u64 = 512;
 
+/// Sent to a process whose file would grow over its limit; the same on Linux and macOS.
+const SIGXFSZ: i32 = 25;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where to listen; port 0 takes a free one
@@ -136,7 +139,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     }
     allow_handles(args.limits.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(file, args));
+    let outcome = runtime.block_on(serve(file, args, std::future::pending()));
     // What is left after the server's own time for shutting down is cut off.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
@@ -152,16 +155,19 @@ fn allow_handles(connections: usize) {
         .saturating_add(SPARE_HANDLES);
     let allowed = limit.maximum.map_or(wanted, |most| wanted.min(most));
     if limit.current.is_some_and(|current| current < allowed) {
-        let more = Rlimit {
-            current: Some(allowed),
-            maximum: limit.maximum,
-        };
         // Where it is refused, connections are turned away earlier, and the log says so.
-        let _ = setrlimit(Resource::Nofile, more);
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(allowed),
+                maximum: limit.maximum,
+            },
+        );
     }
 }
 
-async fn serve(file: &File, args: Args) -> Result<()> {
+/// Serves until `end`, or until this process is told to stop.
+pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>) -> Result<()> {
     let path = file.path()?;
     if let Some(other) = client::running(&path).await {
         let token = Token::of(&path)?;
@@ -201,11 +207,14 @@ async fn serve(file: &File, args: Args) -> Result<()> {
         );
     }
     tracing::info!("serving {} at {url}", path.display());
+    // A limit on file sizes is an error like a full disk, not the end of the process.
+    let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = end => {}
         }
         tracing::info!("going down");
     };

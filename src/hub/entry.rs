@@ -130,6 +130,15 @@ impl Entry {
         }
     }
 
+    /// The same change with the row as it is by now.
+    pub(super) fn with_row(&self, row: Row) -> Self {
+        let change = Change { row, ..self.change };
+        Self {
+            timestamp: self.timestamp,
+            ..Self::new(change, &self.epoch)
+        }
+    }
+
     /// The position after it.
     pub fn pos(&self) -> Pos {
         self.change.pos

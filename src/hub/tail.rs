@@ -52,6 +52,9 @@ impl Tail {
     }
 
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
+        if entry.op() == Op::Update {
+            self.amend(entry.row());
+        }
         self.head = entry.pos();
         self.bytes += entry.weight();
         self.entries.push_back(entry);
@@ -59,6 +62,18 @@ impl Tail {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.weight();
             self.base = oldest.pos();
+        }
+    }
+
+    /// A message is shown as it is now: what was deleted is not told again.
+    fn amend(&mut self, row: &Row) {
+        let Row::Message(changed, _) = row else { return };
+        for entry in &mut self.entries {
+            if matches!(entry.row(), Row::Message(message, _) if message.n == changed.n) {
+                self.bytes -= entry.weight();
+                *entry = Arc::new(entry.with_row(row.clone()));
+                self.bytes += entry.weight();
+            }
         }
     }
 

@@ -1,4 +1,8 @@
-//! A socket that counts what it took, to tell a slow client from one that does not read.
+//! A client's socket, and how much it took: what tells a slow client from one that does
+//! not read.
+//!
+//! For: the connections of our own accept loop, which are given back as plain TCP, and those
+//! of a server somebody else runs, which stay behind its own layers.
 
 use std::io;
 use std::pin::Pin;
@@ -6,35 +10,71 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// The socket and its count.
 pub(super) struct Metered {
-    pub(super) socket: TcpStream,
-    /// Bytes the socket has taken.
-    pub(super) written: Arc<AtomicU64>,
+    socket: Wire,
+    written: Arc<AtomicU64>,
+}
+
+enum Wire {
+    /// Without hyper around it: nothing of the request is kept.
+    Plain(TcpStream),
+    Layered(Box<TokioIo<Upgraded>>),
+}
+
+impl Metered {
+    /// The socket of an upgraded connection, and what was read of it already.
+    pub(super) fn new(upgraded: Upgraded) -> (Self, Vec<u8>) {
+        let (socket, read) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => (Wire::Plain(parts.io.into_inner()), parts.read_buf.to_vec()),
+            Err(upgraded) => (Wire::Layered(Box::new(TokioIo::new(upgraded))), Vec::new()),
+        };
+        let written = Arc::default();
+        (Self { socket, written }, read)
+    }
+
+    /// Bytes the socket has taken, as they grow.
+    pub(super) fn written(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.written)
+    }
 }
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        match &mut self.socket {
+            Wire::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Wire::Layered(socket) => Pin::new(socket).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let taken = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
+        let taken = ready!(match &mut self.socket {
+            Wire::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Wire::Layered(socket) => Pin::new(socket).poll_write(cx, buf),
+        })?;
         self.written
             .fetch_add(u64::try_from(taken).unwrap_or(0), Ordering::Relaxed);
         Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        match &mut self.socket {
+            Wire::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Wire::Layered(socket) => Pin::new(socket).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        match &mut self.socket {
+            Wire::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Wire::Layered(socket) => Pin::new(socket).poll_shutdown(cx),
+        }
     }
 }

@@ -27,8 +27,6 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
@@ -91,9 +89,6 @@ pub(super) async fn serve(
 ) {
     // A client that is gone before its upgrade is done is none.
     let Ok(upgraded) = upgrade.await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        return;
-    };
     let presence = Presence::new(Arc::clone(&server));
     let limits = server.hub.limits();
     let config = WebSocketConfig::default()
@@ -101,13 +96,9 @@ pub(super) async fn serve(
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(limits.max_message_size))
         .max_frame_size(Some(limits.max_message_size));
-    let written = Arc::new(AtomicU64::new(0));
-    let socket = Metered {
-        socket: parts.io.into_inner(),
-        written: Arc::clone(&written),
-    };
-    let socket =
-        WebSocketStream::from_partially_read(socket, parts.read_buf.to_vec(), Role::Server, Some(config)).await;
+    let (socket, read) = Metered::new(upgraded);
+    let written = socket.written();
+    let socket = WebSocketStream::from_partially_read(socket, read, Role::Server, Some(config)).await;
     // Boxed, so that the connection's first, larger part is not kept for its whole life.
     Box::pin(Client::new(server, query, socket, written).run()).await;
     drop((presence, permit));

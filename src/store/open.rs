@@ -180,7 +180,6 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
             error.code(),
             format!("cannot open {}: {}", path.display(), error.message()),
         )
-        .because(error)
     })?;
     conn.busy_handler(Some(wait_for_lock))?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)?;

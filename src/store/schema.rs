@@ -57,7 +57,6 @@ fn state(conn: &Connection, path: &Path) -> Result<State> {
             error.code(),
             format!("cannot open {}: {}", path.display(), error.message()),
         )
-        .because(error)
     };
     let number = |pragma: &str| {
         conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))

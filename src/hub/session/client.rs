@@ -8,7 +8,7 @@ use crate::event::{AckEvent, ErrorEvent, Event, EventType, SubscribeEvent};
 const MAX_THREADS: usize = 10_000;
 /// Bytes of a thread's name at most: what the file accepts.
 const MAX_NAME: usize = 255;
-/// Events over the rate, in a row, after which the client is disconnected.
+/// Events over the rate, less those within it, after which the client is disconnected.
 const MAX_EXCESS: u32 = 1000;
 
 impl Session {
@@ -33,7 +33,7 @@ impl Session {
     fn is_in_rate(&mut self, now: Now) -> bool {
         let allowed = self.inbound.take(now.at);
         if allowed {
-            self.excess = 0;
+            self.excess = self.excess.saturating_sub(1);
         } else {
             self.excess += 1;
             let message = format!(

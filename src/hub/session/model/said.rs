@@ -6,20 +6,14 @@ use serde_json::json;
 pub(super) const GARBAGE: &[(&str, &str)] = &[
     ("", "PARSE_ERROR"),
     ("[]", "PARSE_ERROR"),
-    ("{\"type\":7}", "PARSE_ERROR"),
-    ("{\"type\":\"hello\"}", "UNKNOWN_EVENT"),
-    ("{\"type\":\"subscribe\"}", "INVALID_SUBSCRIBE"),
+    (r#"{"type":7}"#, "PARSE_ERROR"),
+    (r#"{"type":"hello"}"#, "UNKNOWN_EVENT"),
+    (r#"{"type":"subscribe"}"#, "INVALID_SUBSCRIBE"),
+    (r#"{"type":"subscribe","data":{"thread_id":""}}"#, "INVALID_SUBSCRIBE"),
+    (r#"{"type":"unsubscribe","data":{"thread_id":""}}"#, "INVALID_SUBSCRIBE"),
+    (r#"{"type":"ack","data":{"thread_id":"a"}}"#, "INVALID_ACK"),
     (
-        "{\"type\":\"subscribe\",\"data\":{\"thread_id\":\"\"}}",
-        "INVALID_SUBSCRIBE",
-    ),
-    (
-        "{\"type\":\"unsubscribe\",\"data\":{\"thread_id\":\"\"}}",
-        "INVALID_SUBSCRIBE",
-    ),
-    ("{\"type\":\"ack\",\"data\":{\"thread_id\":\"a\"}}", "INVALID_ACK"),
-    (
-        "{\"type\":\"ack\",\"data\":{\"thread_id\":\"x\",\"ack_seq\":1}}",
+        r#"{"type":"ack","data":{"thread_id":"x","ack_seq":1}}"#,
         "NOT_SUBSCRIBED",
     ),
 ];
@@ -47,12 +41,12 @@ impl Said {
     /// The frame; `None` if it is a binary one.
     pub(super) fn text(&self) -> Option<String> {
         let (kind, data) = match self {
-            Said::Binary => return None,
-            Said::Garbage(text, _) => return Some((*text).to_owned()),
-            Said::Ping => return Some(r#"{"type":"ping"}"#.to_owned()),
-            Said::Unsubscribe(id) => ("unsubscribe", json!({ "thread_id": id })),
-            Said::Ack(id, seq) => ("ack", json!({ "thread_id": id, "ack_seq": seq })),
-            Said::Subscribe(r) => (
+            Self::Binary => return None,
+            Self::Garbage(text, _) => return Some((*text).to_owned()),
+            Self::Ping => return Some(r#"{"type":"ping"}"#.to_owned()),
+            Self::Unsubscribe(id) => ("unsubscribe", json!({ "thread_id": id })),
+            Self::Ack(id, seq) => ("ack", json!({ "thread_id": id, "ack_seq": seq })),
+            Self::Subscribe(r) => (
                 "subscribe",
                 json!({ "thread_id": r.thread_id, "from_seq": r.from_seq, "from_id": r.from_id }),
             ),
