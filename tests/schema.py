@@ -587,6 +587,12 @@ def check_new_under_every_clause(f):
             f.accepted(f"{table.name} {clause} UPSERT", *flat(insertion(
                 table.name, "", "ON CONFLICT DO NOTHING")))
             f.equal(f.one(f"SELECT count(*) FROM {table.name}"), before + 2, f"{table.name} UPSERT: stored")
+            for unique in table.unique:  # nearly the same key is another key
+                same = {name: f"{clause} same {name}" for name in unique}
+                f.insert(table.name, **same)
+                for name in unique:
+                    f.accepted(f"{table.name} {clause}: another {name}",
+                               *flat(insertion(table.name, clause, **{**same, name: f"{clause} other {name}"})))
     f.sound()
 
 

@@ -69,7 +69,8 @@ impl Tail {
     fn amend(&mut self, row: &Row) {
         let Row::Message(changed, _) = row else { return };
         for entry in &mut self.entries {
-            if matches!(entry.row(), Row::Message(message, _) if message.n == changed.n) {
+            let same = |m: &MessageRow| m.message_seq == changed.message_seq && m.thread_id == changed.thread_id;
+            if matches!(entry.row(), Row::Message(message, _) if same(message)) {
                 self.bytes -= entry.weight();
                 *entry = Arc::new(entry.with_row(row.clone()));
                 self.bytes += entry.weight();

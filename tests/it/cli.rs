@@ -310,7 +310,7 @@ fn inbox_lists_without_marking() {
     let table = run(&hub, &["inbox"]);
     assert_eq!(table.lines().count(), 4, "{table}");
     assert!(
-        table.starts_with("ID") && table.contains("letter 2") && table.contains("msg_"),
+        table.starts_with("ID") && table.contains("letter 2") && table.contains("#2"),
         "{table}"
     );
     // Whoever looks into an inbox can be written to from then on.

@@ -443,7 +443,13 @@ impl Judge {
         };
         let key = (of_thread, key.to_owned());
         let started = self.conn.started;
-        let rate = self.conn.keyed.entry(key).or_insert_with(|| Rate::since(rate, started));
+        // A state is made with its message, and may be handed out later.
+        let burst = 1 + u32::from(of_thread && self.wishes.streams.messages);
+        let rate = self
+            .conn
+            .keyed
+            .entry(key)
+            .or_insert_with(|| Rate::since(rate, burst, started));
         let allowed = if self.wishes.framing == Framing::Array {
             rate.allows_in_sum(now)
         } else {

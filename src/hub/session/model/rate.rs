@@ -33,10 +33,10 @@ impl Rate {
         }
     }
 
-    pub(super) fn since(rate: u32, since: Duration) -> Self {
+    pub(super) fn since(rate: u32, burst: u32, since: Duration) -> Self {
         Self {
             since: nanos(since),
-            ..Self::new(rate, 1)
+            ..Self::new(rate, burst)
         }
     }
 
