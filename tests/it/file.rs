@@ -331,3 +331,29 @@ fn what_cannot_be_stored_fails_aloud() {
     assert_eq!(hub.sql("SELECT group_concat(id) FROM threads"), "t");
     assert_eq!(hub.sql("SELECT typeof(turns) FROM telemetry"), "integer");
 }
+
+/// A file of the first schema, as an agent's laptop may still have it in years. Without this
+/// a change of the schema could lock people out of what they have.
+#[test]
+fn a_file_of_the_first_schema_opens_for_ever() {
+    const FIRST: &[u8] = include_bytes!("../data/v1.db");
+    let mut hub = TestHub::asleep(&[]);
+    std::fs::write(hub.db(), FIRST).unwrap();
+    hub.wake();
+    let mut client = hub.connect("streams=messages,inbox,telemetry,tasks,threads&since=0");
+    client.expect("hello");
+    let mut ids = Vec::new();
+    while ids.len() < 3 {
+        ids.extend(client.next().messages());
+    }
+    let said: Vec<_> = ids.iter().map(|m| m["content"].as_str().unwrap()).collect();
+    assert_eq!(said, ["the first message", "the second, with ünïcode", "a person speaks"]);
+    // What was acknowledged then counts now, and writing goes on where it stopped.
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'years later')");
+    let mut page = hub.connect("instance_id=page");
+    page.subscribe("build", -1);
+    assert_eq!(page.expect("batch").seqs(), [2, 3]);
+    assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
+    let mail = hub.get("/api/inbox?inbox=reviewer&status=unread").json();
+    assert_eq!(mail["items"][0]["title"], "please look");
+}
