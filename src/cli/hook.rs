@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::File;
+use super::{File, output};
 use crate::agents::Vendor;
 use crate::agents::hook::{Surroundings, answer};
 use crate::config;
@@ -84,9 +84,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
         writer.in_passing()?;
         answer(&writer, vendor, &input, &around)
     });
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", text.ok()??).ok()?;
-    out.flush().ok()
+    output::line(&text.ok()??).ok()
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -347,7 +347,10 @@ fn a_file_of_the_first_schema_opens_for_ever() {
         ids.extend(client.next().messages());
     }
     let said: Vec<_> = ids.iter().map(|m| m["content"].as_str().unwrap()).collect();
-    assert_eq!(said, ["the first message", "the second, with ünïcode", "a person speaks"]);
+    assert_eq!(
+        said,
+        ["the first message", "the second, with ünïcode", "a person speaks"]
+    );
     // What was acknowledged then counts now, and writing goes on where it stopped.
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'years later')");
     let mut page = hub.connect("instance_id=page");

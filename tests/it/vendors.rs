@@ -297,15 +297,22 @@ fn a_reader_that_goes_away_ends_the_program_as_a_pipe_would() {
 #[test]
 fn a_child_that_outlives_the_program_holds_nobody_up() {
     let bench = Bench::new();
+    let told = bench.hub.folder().join("outlives");
     bench.program(
         "codex",
-        &format!("cat '{}'; sleep 30 &", stream("codex.jsonl").display()),
+        &format!(
+            "cat '{}'; sleep 30 & echo $! >'{}'",
+            stream("codex.jsonl").display(),
+            told.display()
+        ),
     );
     let begun = std::time::Instant::now();
     let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
     assert!(begun.elapsed().as_secs() < 20);
     assert_eq!(bench.sql(LAST_STATUS), "completed");
+    let pid = fs::read_to_string(told).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]

@@ -18,7 +18,7 @@ const name = d => [d.getFullYear(), d.getMonth() + 1, d.getDate()].map(n => Stri
 
 const table = (caption, head, rows) => h('div.scroll', { tabindex: 0, role: 'group', 'aria-label': caption }, h('table', h('caption', caption), h('thead', h('tr', ...head.map(c => h('th', { scope: 'col' }, c)))),
   h('tbody', ...rows.map(([first, ...rest]) => h('tr', h('th', { scope: 'row' }, first), ...rest.map(c => h('td', c)))))));
-const chart = (label, high, ...paths) => svg('svg', { class: high > 9 ? 'chart' : 'stack', viewBox: '0 0 100 ' + high, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, ...paths.map(([c, d]) => svg('path', { class: c, d })));
+const chart = (label, high, ...paths) => svg('svg', { class: high > 9 ? 'chart' : 'stack', viewBox: '0 0 100 ' + high, preserveAspectRatio: 'none', ...(label ? { role: 'img', 'aria-label': label } : { 'aria-hidden': 'true' }) }, ...paths.map(([c, d]) => svg('path', { class: c, d })));
 
 /** Fresh, cached and written tokens of each day on top of one another. */
 function stacks(days) {
