@@ -43,7 +43,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// without another event.
 const TRAIL: Duration = Duration::from_millis(500);
 /// Time between two looks at `data_version` where events do not come.
-const POLL: Duration = Duration::from_millis(5);
+pub const POLL: Duration = Duration::from_millis(5);
 /// Rows found by the timer alone, in a row, before events are no longer trusted.
 const MISSES: u32 = 3;
 
@@ -55,8 +55,8 @@ pub enum Mode {
     Auto,
     /// Events, or fail.
     Notify,
-    /// The poll.
-    Poll,
+    /// The poll, this often while anyone listens: [`POLL`], unless one wants to compare.
+    Poll(Duration),
 }
 
 /// Why it is time to look.
@@ -145,6 +145,7 @@ pub struct Watch {
     events: Option<RecommendedWatcher>,
     mode: Mode,
     using: Using,
+    poll: Duration,
     pace: Pace,
     interval: Duration,
     next_timer: Instant,
@@ -161,8 +162,12 @@ impl Watch {
     /// [`Code::StoreUnavailable`] with [`Mode::Notify`], if the system gives no events.
     pub fn start(db: &Path, mode: Mode, interval: Duration, listeners: Arc<AtomicUsize>) -> Result<(Self, Poke)> {
         let (tx, hints) = channel();
+        let poll = match mode {
+            Mode::Poll(every) => every,
+            Mode::Auto | Mode::Notify => POLL,
+        };
         let events = match mode {
-            Mode::Poll => None,
+            Mode::Poll(_) => None,
             // FSEvents is silent until the -wal is closed, which is never.
             Mode::Auto if cfg!(target_os = "macos") => None,
             Mode::Auto | Mode::Notify => match watch_folder(db, tx.clone()) {
@@ -190,6 +195,7 @@ impl Watch {
             events,
             mode,
             using,
+            poll,
             pace: Pace::default(),
             interval,
             next_timer,
@@ -214,7 +220,7 @@ impl Watch {
             let polling = self.using == Using::Poll && self.listeners.load(Ordering::Relaxed) > 0;
             let (pause, wake) = match pace {
                 Some(pause) if pause <= timer => (pause, Wake::Again),
-                _ if polling && POLL < timer => (POLL, Wake::Poll),
+                _ if polling && self.poll < timer => (self.poll, Wake::Poll),
                 _ => (timer, Wake::Timer),
             };
             match self.hints.recv_timeout(pause) {

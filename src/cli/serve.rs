@@ -13,7 +13,7 @@ use crate::error::{Code, Error};
 use crate::event;
 use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
 use crate::store::{Record, Token};
-use crate::watch::Mode;
+use crate::watch::{Mode, POLL};
 
 /// File handles for everything but connections: the database, the log, files of the page.
 const SPARE_HANDLES: u64 = 512;
@@ -184,7 +184,7 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
         watch: match args.watch {
             WatchMode::Auto => Mode::Auto,
             WatchMode::Notify => Mode::Notify,
-            WatchMode::Poll => Mode::Poll,
+            WatchMode::Poll => Mode::Poll(POLL),
         },
         allowed_hosts: args.allow_host.clone(),
         assets: args.assets.clone(),

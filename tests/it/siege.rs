@@ -303,12 +303,12 @@ fn five_thousand_connections_leave_the_hub_as_it_was() {
         (holds(&hub).1 <= handles + 4).then_some(())
     });
     let twice = holds(&hub).0;
-    eprintln!(
-        "{} KiB at rest, {} after a crowd, {} after two",
-        at_rest >> 10,
-        once >> 10,
-        twice >> 10
-    );
+    let [rest, one, two] = [at_rest, once, twice].map(|bytes| bytes >> 10);
+    writeln!(
+        std::io::stderr(),
+        "KiB at rest, after a crowd, after two: {rest}, {one}, {two}"
+    )
+    .unwrap();
     assert!(once < at_rest + (32 << 20), "{at_rest} bytes before, {once} after");
     assert!(
         twice < once + (4 << 20),
