@@ -1,0 +1,132 @@
+//! What an agent waits for: its mail, and its tool's hook.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use agenthub::store::{NetworkFs, NewInbox, NewTask, Reader, Writer};
+use anyhow::{Context, Result, ensure};
+
+use super::hub::AGENTHUB;
+use super::report::{Goal, Report, Sample};
+
+/// Runs of each hook.
+const RUNS: usize = 200;
+/// Rows of a long session, which is there before the hooks run.
+const ROWS: i64 = 5_000;
+
+pub(crate) fn run(report: &mut Report) -> Result<()> {
+    wait(report)?;
+    hooks(report)
+}
+
+/// The time from the commit of a row to the end of a process that waited for it.
+fn wait(report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("hub.db");
+    let writer = Writer::open(&db, NetworkFs::Refuse)?;
+    let reader = Reader::open(&db, NetworkFs::Refuse)?;
+    let mut times = Vec::new();
+    for i in 0..100 {
+        let name = format!("w{i}");
+        let mut waiting = Command::new(AGENTHUB)
+            .arg("--db")
+            .arg(&db)
+            .args(["inbox", &name, "--wait", "20"])
+            .stdout(Stdio::null())
+            .spawn()?;
+        while !reader.knows_agent(&name)? {
+            std::thread::yield_now();
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+        writer.send(&NewInbox::new("bench", name, "x"))?;
+        let written = Instant::now();
+        ensure!(waiting.wait()?.success(), "agenthub inbox failed");
+        times.push(written.elapsed().as_secs_f64() * 1000.0);
+    }
+    let times = Sample::new(times);
+    report.note(
+        "`inbox --wait`: commit → the process has ended, ms p50 / p90 / p99 / max",
+        times.spread(),
+    );
+    report.judge("the same, p99 ms", times.at(0.99), Goal::AtMost(50.0));
+    Ok(())
+}
+
+fn hooks(report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("hub.db");
+    let writer = Writer::open(&db, NetworkFs::Refuse)?;
+    writer.atomically(|| {
+        for turn in 1..=ROWS {
+            writer.stream(&NewTask {
+                task_id: "claude-s".into(),
+                stream_type: "text".to_owned().into(),
+                turn_num: turn,
+                text: "some words of the model".into(),
+                ..NewTask::default()
+            })?;
+        }
+        Ok(())
+    })?;
+    let mut slowest = 0.0_f64;
+    for (name, event, mail) in [
+        (
+            "UserPromptSubmit, no mail",
+            r#""hook_event_name":"UserPromptSubmit","prompt":"go""#,
+            false,
+        ),
+        ("PostToolBatch, no mail", r#""hook_event_name":"PostToolBatch""#, false),
+        ("PostToolBatch, one mail", r#""hook_event_name":"PostToolBatch""#, true),
+        (
+            "PostToolUse",
+            r#""hook_event_name":"PostToolUse","tool_name":"Bash","tool_response":{"stdout":"x"}"#,
+            false,
+        ),
+        (
+            "Stop",
+            r#""hook_event_name":"Stop","last_assistant_message":"done""#,
+            false,
+        ),
+    ] {
+        let input = format!("{{\"session_id\":\"s\",\"cwd\":\"/x\",{event}}}");
+        let times = (0..RUNS)
+            .map(|_| {
+                if mail {
+                    writer.send(&NewInbox::new("reviewer", "planner", "tests are green"))?;
+                }
+                hook(&db, &input, mail)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let times = Sample::new(times);
+        slowest = slowest.max(times.at(0.95));
+        let [p50, p95, max] = [0.5, 0.95, 1.0].map(|q| super::report::short(times.at(q)));
+        report.note(
+            format!("hook, {name}, {RUNS} runs, ms p50 / p95 / max"),
+            format!("{p50} / {p95} / {max}"),
+        );
+    }
+    report.judge("the slowest hook's p95 ms", slowest, Goal::AtMost(15.0));
+    Ok(())
+}
+
+/// Milliseconds one run takes, the start of the process included.
+fn hook(db: &Path, input: &str, mail: bool) -> Result<f64> {
+    let begun = Instant::now();
+    let mut child = Command::new(AGENTHUB)
+        .args(["hook", "claude-code"])
+        .env("AGENTHUB_DB", db)
+        .env("AGENTHUB_AGENT", "planner")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("no stdin")?.write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let took = begun.elapsed();
+    ensure!(
+        output.status.success() && output.stdout.is_empty() != mail,
+        "the hook failed"
+    );
+    Ok(took.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,206 @@
+//! Many clients: one row to each of them, a burst to each of them, what one costs while
+//! nothing happens, and what changes for the others when one stops reading.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+
+use super::client::{Client, Counter, runtime};
+use super::hub::Hub;
+use super::report::{Goal, Report, Sample, short};
+use super::writer::{self, clock};
+
+/// One row, this often.
+const ROUNDS: u64 = 11;
+
+pub(crate) fn run(report: &mut Report) -> Result<()> {
+    for clients in [1, 10, 100, 1000] {
+        one_row(report, clients)?;
+    }
+    for clients in [1, 10, 100, 1000] {
+        burst(report, clients)?;
+    }
+    frozen(report)
+}
+
+/// One row to all of them, and the memory of each.
+fn one_row(report: &mut Report, clients: u32) -> Result<()> {
+    let hub = Hub::start(&["--max-connections", "2000"])?;
+    let at_rest = hub.rss()?;
+    let (idle, last) = runtime()?.block_on(async {
+        let mut connected = Vec::new();
+        for _ in 0..clients {
+            connected.push(Client::connect(&hub).await?);
+        }
+        for client in &mut connected {
+            client.send(&serde_json::json!({"type": "ping"})).await?;
+            client.event().await?;
+        }
+        let idle = (hub.rss()? - at_rest) / f64::from(clients);
+        for client in &mut connected {
+            client.follow("bench").await?;
+        }
+        let mut last = Vec::new();
+        for round in 1..=ROUNDS {
+            let child = writer::start(&hub.db, "bench", 1000, 1)?;
+            let mut latest = 0;
+            for client in &mut connected {
+                let (event, at) = client.event().await?;
+                anyhow::ensure!(event["data"]["message_seq"] == round, "{event}");
+                latest = latest.max(at);
+            }
+            last.push(millis(latest - writer::numbers(child)?[0]));
+        }
+        anyhow::Ok((idle, Sample::new(last).median()))
+    })?;
+    let figure = format!("one row to {clients} clients: commit → the last has it, ms, median of {ROUNDS}");
+    if clients == 1000 {
+        report.judge(figure, last, Goal::AtMost(25.0));
+        report.judge(
+            "memory of an idle connection, one of 1,000, KiB",
+            idle,
+            Goal::AtMost(10.0),
+        );
+    } else {
+        report.note(figure, short(last));
+    }
+    Ok(())
+}
+
+/// Rows of one transaction to all of them, as fast as it goes. The clients share one process
+/// and two cores with the hub: what they cost is in the figure.
+fn burst(report: &mut Report, clients: u32) -> Result<()> {
+    // As many deliveries each time, as far as the live tail reaches.
+    let rows = (2_000_000 / clients).min(20_000);
+    let hub = Hub::start(&["--max-connections", "2000", "--max-messages-per-second", "0"])?;
+    let (seconds, frames, cpu) = runtime()?.block_on(async {
+        let mut followers = JoinSet::new();
+        let mut counters = Vec::new();
+        for _ in 0..clients {
+            counters.push(Counter::follow(&hub, "bench").await?);
+        }
+        let child = writer::start(&hub.db, "bench", 1000, 1)?;
+        for counter in &mut counters {
+            counter.until(1).await?;
+        }
+        writer::numbers(child)?;
+        let before = hub.cpu()?;
+        let child = writer::start(&hub.db, "bench", 0, rows)?;
+        for mut counter in counters {
+            followers.spawn(async move {
+                counter.until(u64::from(rows) + 1).await?;
+                anyhow::Ok((clock(), counter.frames - 1))
+            });
+        }
+        let (mut last, mut frames) = (0, 0);
+        while let Some(done) = followers.join_next().await {
+            let (at, count) = done??;
+            last = last.max(at);
+            frames += count;
+        }
+        let seconds = millis(last - writer::numbers(child)?[0]) / 1000.0;
+        anyhow::Ok((seconds, frames, hub.cpu()? - before))
+    })?;
+    let deliveries = f64::from(rows) * f64::from(clients);
+    report.note(
+        format!(
+            "a burst of {rows} rows to {clients} clients: messages/s delivered; frames; hub's µs of processor for each"
+        ),
+        format!(
+            "{}; {frames}; {}",
+            short(deliveries / seconds),
+            short(cpu * 1e6 / deliveries)
+        ),
+    );
+    if clients == 100 {
+        report.judge(
+            "a burst to 100 clients, messages/s delivered",
+            deliveries / seconds,
+            Goal::AtLeast(1e6),
+        );
+    }
+    Ok(())
+}
+
+/// 100 clients at 2,000 rows/s: what changes for 99 of them, and for the hub's memory, when
+/// the hundredth stops reading.
+fn frozen(report: &mut Report) -> Result<()> {
+    let seconds = if report.soak { 60 } else { 15 };
+    let (alone, _) = crowd(seconds, 0)?;
+    let (beside, growth) = crowd(seconds, 1)?;
+    report.note(
+        format!("99 clients, 2,000 rows/s for {seconds} s: p99 ms"),
+        short(alone),
+    );
+    report.note(
+        "the same beside a client that has stopped reading: p99 ms",
+        short(beside),
+    );
+    report.judge(
+        "a client that has stopped reading: p99 of the others ÷ without it",
+        beside / alone,
+        Goal::AtMost(1.5),
+    );
+    report.judge(
+        "… and the hub's memory grew by, MiB",
+        growth / 1024.0,
+        Goal::AtMost(16.0),
+    );
+    Ok(())
+}
+
+fn crowd(seconds: u32, stopped: u32) -> Result<(f64, f64)> {
+    const RATE: u32 = 2000;
+    let hub = Hub::start(&[])?;
+    let rows = RATE * seconds;
+    runtime()?.block_on(async {
+        let mut asleep = Vec::new();
+        for _ in 0..stopped {
+            asleep.push(Counter::follow(&hub, "bench").await?);
+        }
+        let mut live = JoinSet::new();
+        for _ in 0..99 {
+            let mut client = Client::connect(&hub).await?;
+            client.follow("bench").await?;
+            live.spawn(async move { receive(&mut client, rows as usize).await });
+        }
+        let before = hub.rss()?;
+        let (begun, child) = (Instant::now(), writer::start(&hub.db, "bench", RATE, rows)?);
+        let (mut all, mut most) = (Vec::new(), before);
+        while let Some(times) = live.join_next().await {
+            all.push(times??);
+            most = most.max(hub.rss()?);
+        }
+        let written = writer::numbers(child)?;
+        anyhow::ensure!(
+            begun.elapsed().as_secs() < u64::from(seconds) * 2,
+            "the machine is too slow for {RATE} rows/s to 99 clients"
+        );
+        let latencies = all
+            .iter()
+            .flat_map(|times| times.iter().zip(&written).map(|(at, commit)| millis(at - commit)));
+        Ok((Sample::new(latencies.collect()).at(0.99), most - before))
+    })
+}
+
+/// When each of `rows` messages came, which must be all of them, in order.
+async fn receive(client: &mut Client, rows: usize) -> Result<Vec<i64>> {
+    let mut times = Vec::with_capacity(rows);
+    while times.len() < rows {
+        let text = client.text().await?;
+        let at = clock();
+        // Parsing millions of messages would measure the parser: only the numbers are read.
+        for part in text.split("\"message_seq\":").skip(1) {
+            let seq: usize = part.split(',').next().unwrap_or_default().parse()?;
+            anyhow::ensure!(seq == times.len() + 1, "after {} came {seq}", times.len());
+            times.push(at);
+        }
+    }
+    Ok(times)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn millis(nanos: i64) -> f64 {
+    nanos as f64 / 1e6
+}

@@ -1,0 +1,147 @@
+//! A hub as a child process: the real binary, or the same server with another way of
+//! noticing commits.
+
+use std::future;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use agenthub::config::Limits;
+use agenthub::server::{Guard, Server, Settings, bind};
+use agenthub::store::{NetworkFs, Store, Token};
+use agenthub::watch::Mode;
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+pub(crate) const AGENTHUB: &str = env!("CARGO_BIN_EXE_agenthub");
+
+/// How a hub notices commits.
+#[derive(Clone, Copy)]
+pub(crate) enum Noticing {
+    /// As shipped, by events.
+    Notify,
+    /// As shipped, where there are no events.
+    Deaf,
+    /// The same server, looking at `data_version` this often.
+    Every(Duration),
+}
+
+/// The hub, running on a file.
+pub(crate) struct Hub {
+    child: Child,
+    pub(crate) address: String,
+    pub(crate) token: String,
+    pub(crate) db: PathBuf,
+    _folder: Option<TempDir>,
+}
+
+impl Hub {
+    /// The binary, on a file of its own.
+    pub(crate) fn start(flags: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut hub = Self::start_on(&folder.path().join("hub.db"), flags)?;
+        hub._folder = Some(folder);
+        Ok(hub)
+    }
+
+    /// The binary, on this file.
+    pub(crate) fn start_on(db: &Path, flags: &[&str]) -> Result<Self> {
+        let mut command = Command::new(AGENTHUB);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--db"])
+            .arg(db)
+            .args(flags);
+        Self::spawn(command, db)
+    }
+
+    /// On this file, without a limit on frames, noticing in this way.
+    pub(crate) fn noticing(db: &Path, noticing: Noticing) -> Result<Self> {
+        let watch = match noticing {
+            Noticing::Notify => "notify",
+            Noticing::Deaf => "poll",
+            Noticing::Every(pause) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("--serve").arg(db).arg(pause.as_micros().to_string());
+                return Self::spawn(command, db);
+            }
+        };
+        Self::start_on(db, &["--watch", watch, "--max-messages-per-second", "0"])
+    }
+
+    fn spawn(mut command: Command, db: &Path) -> Result<Self> {
+        let mut child = command
+            .env("AGENTHUB_LOG", "agenthub=error")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("the hub has no stdout")?).read_line(&mut line)?;
+        let Some((url, token)) = line.trim().split_once("/#token=") else {
+            bail!("the hub did not start: {line:?}")
+        };
+        Ok(Self {
+            child,
+            address: url.trim_start_matches("http://").to_owned(),
+            token: token.to_owned(),
+            db: db.to_owned(),
+            _folder: None,
+        })
+    }
+
+    /// Seconds of processor time it has used.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .context("odd /proc/…/stat")?
+            .1
+            .split_whitespace()
+            .collect();
+        // Hundredths of a second, on every Linux.
+        Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
+    }
+
+    /// KiB of memory it has in use.
+    pub(crate) fn rss(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("odd /proc/…/status")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The child's side of [`Noticing::Every`]: serves the file `args[0]`, looking every
+/// `args[1]` microseconds, until it is killed.
+pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
+    let (db, pause) = (Path::new(&args[0]), Duration::from_micros(args[1].parse()?));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let token = Token::of(db)?;
+        let settings = Settings {
+            limits: Limits {
+                max_messages_per_second: 0,
+                ..Limits::default()
+            },
+            watch: Mode::Poll(pause),
+            ..Settings::default()
+        };
+        let server = Server::with(
+            Store::open(db, NetworkFs::Refuse)?,
+            settings,
+            Guard::Token(token.clone()),
+        )?;
+        let listeners = bind(([127, 0, 0, 1], 0).into()).await?;
+        let address = listeners[0].local_addr()?;
+        writeln!(std::io::stdout(), "http://{address}/#token={}", token.secret())?;
+        Ok(server.run(listeners, future::pending()).await?)
+    })
+}

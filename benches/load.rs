@@ -1,0 +1,60 @@
+//! What the hub itself uses: processor and memory, at rest and at work.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::client::{Client, runtime};
+use super::hub::Hub;
+use super::report::{Goal, Report, short};
+use super::writer;
+
+/// Seconds each state is watched.
+const SECONDS: u32 = 20;
+
+pub(crate) fn run(report: &mut Report) -> Result<()> {
+    for (clients, watch, most) in [(0, "notify", 0.1), (3, "notify", 0.1), (3, "poll", 3.0)] {
+        let (share, rss) = watched(clients, watch, 0)?;
+        report.judge(
+            format!("idle, {clients} clients, {watch}: % of a core"),
+            share,
+            Goal::AtMost(most),
+        );
+        if clients == 0 {
+            report.judge("idle: MiB in use", rss, Goal::AtMost(15.0));
+        }
+    }
+    for rate in [100, 1000] {
+        let (share, rss) = watched(3, "notify", rate)?;
+        report.note(
+            format!("{rate} rows/s, 3 clients: % of a core; MiB in use"),
+            format!("{}; {}", short(share), short(rss)),
+        );
+    }
+    Ok(())
+}
+
+/// Percent of a core and MiB of a hub with so many clients while `rate` rows a second come.
+fn watched(clients: usize, watch: &str, rate: u32) -> Result<(f64, f64)> {
+    let hub = Hub::start(&["--watch", watch])?;
+    runtime()?.block_on(async {
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..clients {
+            let mut client = Client::connect(&hub).await?;
+            client.follow("bench").await?;
+            readers.spawn(async move { while client.text().await.is_ok() {} });
+        }
+        let writing = (rate > 0)
+            .then(|| writer::start(&hub.db, "bench", rate, rate * (SECONDS + 2)))
+            .transpose()?;
+        // What a start costs is another figure.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = hub.cpu()?;
+        tokio::time::sleep(Duration::from_secs(SECONDS.into())).await;
+        let used = (hub.cpu()? - before, hub.rss()?);
+        if let Some(child) = writing {
+            writer::numbers(child)?;
+        }
+        Ok((used.0 * 100.0 / f64::from(SECONDS), used.1 / 1024.0))
+    })
+}
