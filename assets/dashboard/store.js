@@ -247,9 +247,9 @@ export const newRun = id => ({ id, rows: Rows(), last: 0, first: 0, calls: new M
 export function fold(run, e) {
   if (e.id <= run.last) return;
   run.last = e.id;
-  run.first ||= e.id;
   pair(run.calls, run.depths, run.rows, e);
   trim(run.rows);
+  run.first = run.rows[0].e.id;
   touch('run');
 }
 /** A page of older events, ascending, before the first. */

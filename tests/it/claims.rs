@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::mcp::client;
 use crate::support::TestHub;
+use crate::support::follower::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::wait::within;
 use crate::support::writer::{Process, python};

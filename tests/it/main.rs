@@ -23,6 +23,8 @@ mod http;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod library;
@@ -39,6 +41,8 @@ mod protocol;
 #[cfg(test)]
 mod replaced;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod siege;
 #[cfg(test)]
 mod snippets;
@@ -48,6 +52,8 @@ mod states;
 mod storm;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod system_calls;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

@@ -1,23 +1,17 @@
 //! `agenthub mcp`: driven by the official clients, and by one that sends nonsense.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
+use crate::support::follower::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::wait::{PATIENCE, within};
 use crate::support::writer::{self, Process};
-
-/// A client's program beside this file.
-pub(crate) fn client(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/it/clients")
-        .join(name)
-}
 
 #[track_caller]
 fn drive(mut command: Command) -> String {

@@ -10,13 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{self, Process, insert_messages};
-use crate::support::{TestHub, gate, within};
-
-/// Says something for whoever reads the run's output.
-#[expect(clippy::print_stderr, reason = "figures of a test")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
+use crate::support::{TestHub, gate, say, within};
 
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {

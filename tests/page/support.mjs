@@ -80,7 +80,9 @@ export const transaction = rows => 'BEGIN IMMEDIATE;\n' + rows.join('') + 'COMMI
 
 /** A `sqlite3` shell that stays: what is written to it becomes rows at a steady rate. */
 export function writer() {
-  const c = child('sqlite3', ['-cmd', '.timeout 10000', env.AGENTHUB_DB], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const c = child('sqlite3', ['-cmd', '.timeout 10000', env.AGENTHUB_DB], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let told = () => {};
+  c.stdout.on('data', () => told());
   return {
     async flood(rate, seconds, make) {
       const start = Date.now(), total = rate * seconds;
@@ -90,6 +92,8 @@ export function writer() {
         if (rows.length && !c.stdin.write(transaction(rows))) await new Promise(r => c.stdin.once('drain', r));
         await new Promise(r => setTimeout(r, 50));
       }
+      // What was written to the shell is not in the file before the shell says so.
+      await new Promise(r => { told = r; c.stdin.write('.print all\n'); });
       return (Date.now() - start) / 1000;
     },
     async end() { c.stdin.end(); await c.gone; },

@@ -5,6 +5,8 @@
 
 pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod dice;
+pub(crate) mod follower;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
@@ -14,3 +16,9 @@ pub(crate) mod writer;
 pub(crate) use client::{Client, Event, Heard};
 pub(crate) use hub::TestHub;
 pub(crate) use wait::{PATIENCE, within};
+
+/// Says something for whoever reads the run's output.
+#[expect(clippy::print_stderr, reason = "figures and seeds of a test")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}

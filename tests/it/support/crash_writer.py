@@ -1,0 +1,15 @@
+"""A writer for the sweep over crash points: a few rows, each printed once it is stored, with a checkpoint every other row.
+
+usage: crash_writer.py DB NAME ROWS synchronous
+"""
+
+import sqlite3
+import sys
+
+db, name, rows, synchronous = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+conn = sqlite3.connect(db, timeout=5, isolation_level=None)
+conn.execute(f"PRAGMA synchronous={synchronous}")
+conn.execute("PRAGMA wal_autocheckpoint=8")
+for i in range(rows):
+    conn.execute("INSERT INTO messages(id, thread_id, from_id) VALUES(?, 't', ?)", (f"{name}-{i}", name))
+    print(i, flush=True)
