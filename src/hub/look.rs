@@ -4,13 +4,14 @@
 //! the file is another one or cannot be read.
 //! Not for: telling clients; they are woken and help themselves.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Hub;
 use crate::error::{Code, Error, Result};
-use crate::store::{Identity, Pos, Reader};
+use crate::store::{Footprint, Pos, Reader};
 use crate::watch::{Wake, Watch};
 
 /// Changes drawn from the file before those who wait are woken.
@@ -30,15 +31,17 @@ pub(super) struct Looker {
     watch: Watch,
     cursor: Pos,
     version: i64,
-    identity: Option<Identity>,
+    footprint: Option<Footprint>,
     next_identity: Instant,
     missing_since: Option<Instant>,
+    /// The file could not be read when it was last asked whether it is still the same.
+    broken: bool,
 }
 
 impl Looker {
     /// A looker that starts at `cursor`.
     pub(super) fn new(hub: Arc<Hub>, reader: Reader, watch: Watch, cursor: Pos) -> Self {
-        let identity = Identity::of(reader.path());
+        let footprint = Footprint::of(reader.path());
         hub.stats.set_using(watch.using());
         Self {
             hub,
@@ -46,9 +49,10 @@ impl Looker {
             watch,
             cursor,
             version: 0,
-            identity,
+            footprint,
             next_identity: Instant::now(),
             missing_since: None,
+            broken: false,
         }
     }
 
@@ -93,7 +97,7 @@ impl Looker {
         }
     }
 
-    /// Notices that the path leads to another file, and goes over to that.
+    /// Notices that the path leads to another file or to other content, and goes over to that.
     fn check_identity(&mut self) -> Result<()> {
         let now = Instant::now();
         // While the file is missing every wake asks: what is still open can be read all along.
@@ -101,26 +105,70 @@ impl Looker {
             return Ok(());
         }
         self.next_identity = now + IDENTITY_INTERVAL;
-        let found = Identity::of(self.reader.path());
-        if found == self.identity {
+        let found = Footprint::of(self.reader.path());
+        let known = self.footprint;
+        if let Some((found, known)) = found.zip(known)
+            && found.identity == known.identity
+        {
             self.missing_since = None;
+            if found.is_empty() {
+                self.broken = true;
+                return Err(emptied(self.reader.path()));
+            }
+            if self.broken || found.is_rewritten_since(&known) {
+                self.confirm()?;
+            }
+            self.footprint = Some(found);
             return Ok(());
         }
-        let path = self.reader.path().display().to_string();
         if found.is_none() && now.duration_since(*self.missing_since.get_or_insert(now)) < MISSING_WAIT {
             return Err(Error::new(
                 Code::StoreReplaced,
                 format!(
-                    "{path} is gone; put it back, or a new one is made in {} s",
+                    "{} is gone; put it back, or a new one is made in {} s",
+                    self.reader.path().display(),
                     MISSING_WAIT.as_secs()
                 ),
             ));
         }
+        self.go_over()?;
+        self.start_over("it is another file now");
+        Ok(())
+    }
+
+    /// Asks the file whether it still has what was read from it. Checkpoints come by here;
+    /// so does a file that was copied over or cut short by other means than SQLite, which
+    /// nobody would notice who goes on with the pages in his memory.
+    fn confirm(&mut self) -> Result<()> {
+        let epoch = self.hub.head().0;
+        let confirmed = if self.broken {
+            // What this thread has open may never work again, though the file does.
+            self.hub.store.reader()?.confirms(&epoch, self.cursor)
+        } else {
+            self.reader.confirms(&epoch, self.cursor)
+        };
+        match confirmed {
+            Ok(true) if !self.broken => Ok(()),
+            Ok(same) => {
+                self.go_over()?;
+                if !same {
+                    self.start_over("its content is another one now");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.broken = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets go of what is open and opens what is at the path.
+    fn go_over(&mut self) -> Result<()> {
         self.hub.store.reopen()?;
         self.reader = self.hub.store.reader()?;
-        self.identity = Identity::of(self.reader.path());
-        self.missing_since = None;
-        self.start_over("it is another file now");
+        self.footprint = Footprint::of(self.reader.path());
+        (self.missing_since, self.broken) = (None, false);
         Ok(())
     }
 
@@ -135,6 +183,17 @@ impl Looker {
             Err(error) => self.hub.reading_fails(&error),
         }
     }
+}
+
+/// Nobody can make the schema anew in a file that others still have open.
+fn emptied(path: &Path) -> Error {
+    Error::new(
+        Code::StoreCorrupt,
+        format!(
+            "{} was emptied by other means than SQLite; copy a backup there, or end the agents and remove it",
+            path.display()
+        ),
+    )
 }
 
 /// Counts of wakes, by why and by whether they brought anything.

@@ -180,6 +180,16 @@ impl Reader {
         Ok(at(&self.conn, seq)?)
     }
 
+    /// Whether the file has this epoch and `pos`: the file itself, not what this connection
+    /// remembers of it.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn confirms(&self, epoch: &str, pos: Pos) -> Result<bool> {
+        self.conn.execute_batch("PRAGMA shrink_memory")?;
+        self.snapshot(|| Ok(self.epoch()? == epoch && (pos == Pos::START || self.pos_at(pos.seq)? == Some(pos))))
+    }
+
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
         let found = match table {
             "messages" => {

@@ -50,7 +50,7 @@ pub use inbox::{EVERYBODY, InboxFilter, InboxRow, MailboxRow, NewInbox, message_
 pub use keeper::{Blocker, KeeperStatus};
 pub use locks::{Hold, Holder, holders};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
-pub use open::{Identity, NetworkFs, Reader, Writer, with_patience};
+pub use open::{Footprint, Identity, NetworkFs, Reader, Writer, with_patience};
 pub use prune::{Pruned, Retention, Unread};
 pub use receipts::{Reading, Receipt, ReceiptRow, Trace};
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};

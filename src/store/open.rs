@@ -55,6 +55,46 @@ impl Identity {
     }
 }
 
+/// What `stat` tells of the database and its write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Which file it is.
+    pub identity: Identity,
+    bytes: u64,
+    modified: (i64, i64),
+    wal_bytes: u64,
+}
+
+impl Footprint {
+    /// Of the database at `path`, if there is one. Touches no lock.
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        let wal_bytes = fs::metadata(wal).map_or(0, |wal| wal.len());
+        Some(Self {
+            identity: Identity {
+                device: meta.dev(),
+                inode: meta.ino(),
+            },
+            bytes: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            wal_bytes,
+        })
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0 && self.wal_bytes == 0
+    }
+
+    /// Whether the database was written since `earlier`, or its log cut short. A checkpoint
+    /// does that, and so does whoever copies another file over it.
+    pub fn is_rewritten_since(&self, earlier: &Self) -> bool {
+        (self.bytes, self.modified) != (earlier.bytes, earlier.modified) || self.wal_bytes < earlier.wal_bytes
+    }
+}
+
 /// A connection that reads.
 #[derive(Debug)]
 pub struct Reader {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::writer::{insert_messages, sqlite3};
-use crate::support::{Client, TestHub, gate};
+use crate::support::{Client, TestHub, gate, within};
 
 /// The promise is a second; the rest is for a busy machine.
 const NOTICED: Duration = Duration::from_millis(1500);
@@ -195,6 +195,77 @@ fn an_older_copy_put_back_while_everything_was_stopped_is_noticed() {
         &json!({"thread_id": "t", "from_seq": 6, "from_id": "lost"}),
     );
     seed.expect_error("POSITION_LOST");
+}
+
+/// Everything in the database and nothing in its log, so that a copy is whole.
+fn rest(hub: &TestHub) {
+    within("everything in the database", || {
+        sqlite3(hub.db(), "PRAGMA wal_checkpoint(TRUNCATE)")
+            .starts_with("0|")
+            .then_some(())
+    });
+}
+
+/// Without it a file copied over the other, which stays the same file to the system, would
+/// be believed to be the one whose pages are still in memory.
+#[test]
+fn a_copy_over_the_live_file_is_noticed() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let other = hub.folder().join("other.db");
+    assert!(
+        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
+            .status
+            .success()
+    );
+    sqlite3(&other, &insert_messages("t", 1, 5));
+    sqlite3(&other, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let all = clients(&hub, 5);
+    rest(&hub);
+    let begun = Instant::now();
+    fs::write(hub.db(), fs::read(&other).unwrap()).unwrap();
+    all_hear_that_their_position_is_lost(all, begun);
+    hub.sql(&insert_messages("t", 6, 1));
+    let mut seed = hub.connect("");
+    seed.subscribe("t", 0);
+    assert_eq!(seed.expect("batch").seqs(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
+}
+
+/// Without it a file that was cut short would look well to the hub until somebody writes,
+/// which nobody can.
+#[test]
+fn a_file_cut_short_is_named_and_goes_on_when_it_is_whole_again() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let mut client = hub.connect("streams=messages&since=0");
+    assert_eq!(client.messages_until(5).len(), 5);
+    let mut last = 5;
+    for bytes in [0, 3 * 4096] {
+        rest(&hub);
+        let whole = fs::read(hub.db()).unwrap();
+        let begun = Instant::now();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(hub.db())
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+        client.expect_error("STORE_UNAVAILABLE");
+        assert!(begun.elapsed() < NOTICED, "{bytes} bytes: {:?}", begun.elapsed());
+        assert_eq!(hub.status()["state"], "STORE_CORRUPT");
+        fs::write(hub.db(), &whole).unwrap();
+        within("the file to be well again", || {
+            (hub.status()["state"] == "ok").then_some(())
+        });
+        // It is the same file as before: every position stands.
+        last += 1;
+        hub.sql(&insert_messages("t", last, 1));
+        assert_eq!(client.expect("message").seqs(), [last]);
+    }
+    assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }
 
 /// Without it acks for one file would be stored in another.
