@@ -121,7 +121,7 @@ mod tests {
         let change = Change {
             pos: Pos { seq, tag: 1 },
             op: Op::Insert,
-            row: Row::Gone,
+            row: Row::Unknown,
         };
         Arc::new(Entry::new(change, &"e".into()))
     }

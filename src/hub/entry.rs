@@ -219,7 +219,9 @@ impl Entry {
             Row::Inbox(_) => EventType::INBOX_MESSAGE,
             Row::Telemetry(_) => EventType::TELEMETRY,
             Row::Task(_) => EventType::TASK_STREAM,
-            Row::Thread(_) | Row::Agent(_) | Row::Rejected(_) | Row::Gone => EventType::THREAD_STATE,
+            Row::Thread(_) | Row::Agent(_) | Row::Rejected(_) | Row::Pruned(_) | Row::Unknown => {
+                EventType::THREAD_STATE
+            }
         }
     }
 
@@ -240,7 +242,7 @@ impl Entry {
                 (Row::Task(row), Form::Seed) => encode(&kind, self.timestamp, &pos, &row.event()),
                 (Row::Task(row), Form::Extended) => encode(&kind, self.timestamp, &pos, &row.extended()),
                 (Row::Thread(row), _) => encode(&kind, self.timestamp, &pos, &row.event()),
-                (Row::Agent(_) | Row::Rejected(_) | Row::Gone, _) => Encoded {
+                (Row::Agent(_) | Row::Rejected(_) | Row::Pruned(_) | Row::Unknown, _) => Encoded {
                     text: Bytes::new(),
                     data: 0..0,
                 },

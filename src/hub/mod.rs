@@ -66,6 +66,8 @@ pub struct Signal {
 struct Log {
     tail: Tail,
     epoch: Arc<str>,
+    /// As in [`Signal`].
+    generation: u64,
 }
 
 /// What a client's stream starts from.
@@ -77,6 +79,8 @@ pub struct Beginning {
     pub pos: Pos,
     /// Up to where the client has everything but states held back.
     pub resumed: Pos,
+    /// Up to where rows may be pruned without the client's losing anything.
+    pub kept: Pos,
 }
 
 /// The hub.
@@ -127,6 +131,7 @@ impl Hub {
             log: RwLock::new(Log {
                 tail: Tail::new(head, limits.max_lag_messages),
                 epoch: epoch.into(),
+                generation: 0,
             }),
             signal: watch::Sender::new(Signal {
                 head: head.seq,
@@ -251,7 +256,7 @@ impl Hub {
 
     /// What the live tail has after `pos`; `None` if it does not reach back that far.
     pub fn changes_in_memory(&self, pos: Pos) -> Option<Vec<Arc<Entry>>> {
-        match self.log().tail.after(pos, FEED_ROWS) {
+        match self.log().tail.after(pos, FEED_ROWS, FEED_BYTES) {
             Reach::Here(entries) => {
                 let now = now_ms();
                 let times = entries.iter().filter_map(|entry| entry.written_at());
@@ -262,9 +267,25 @@ impl Hub {
         }
     }
 
-    /// Messages of a thread after `after`, if the live tail has all of them.
-    pub fn page_in_memory(&self, thread_id: &str, after: i64, rows: usize, bytes: usize) -> Option<ThreadPage> {
-        self.log().tail.thread_page(thread_id, after, rows, bytes)
+    /// Messages of a thread after `after`, if the live tail has all of them, and if the log
+    /// is still that of this `generation`: numbers of another one mean nothing.
+    pub fn page_in_memory(
+        &self,
+        generation: u64,
+        thread_id: &str,
+        after: i64,
+        rows: usize,
+        bytes: usize,
+    ) -> Option<ThreadPage> {
+        let log = self.log();
+        (log.generation == generation)
+            .then(|| log.tail.thread_page(thread_id, after, rows, bytes))
+            .flatten()
+    }
+
+    /// Counts the files, as [`Signal::generation`] does, but is never behind the log.
+    pub fn generation(&self) -> u64 {
+        self.log().generation
     }
 
     /// Where a client's stream begins.
@@ -279,6 +300,7 @@ impl Hub {
                     epoch,
                     pos: head,
                     resumed: head,
+                    kept: head,
                 });
             }
             wishes::From::Start => {
@@ -286,6 +308,7 @@ impl Hub {
                     epoch,
                     pos: Pos::START,
                     resumed: Pos::START,
+                    kept: head,
                 });
             }
             wishes::From::Since(since) => since,
@@ -306,15 +329,18 @@ impl Hub {
                 if reader.pos_at(resumed.seq)? != Some(resumed) {
                     return Err(position_lost());
                 }
-                // States older than the position may still be owed; if the log no longer
-                // reaches back to them, newer ones have long taken their place.
-                let before = floor
-                    .and_then(|floor| reader.pos_at(floor - 1).transpose())
-                    .transpose()?;
-                Ok(before.unwrap_or(resumed))
+                // States older than the position may still be owed. If the log no longer
+                // reaches back that far, they are among those it begins with.
+                let Some(floor) = floor else { return Ok(resumed) };
+                Ok(reader.pos_at(floor - 1)?.unwrap_or(Pos::START))
             })
             .await?;
-        Ok(Beginning { epoch, pos, resumed })
+        Ok(Beginning {
+            epoch,
+            pos,
+            resumed,
+            kept: resumed,
+        })
     }
 
     /// What a subscription starts from; and the file remembers that there is one.
@@ -402,6 +428,7 @@ impl Hub {
             *log = Log {
                 tail: Tail::new(head, self.limits.max_lag_messages),
                 epoch: epoch.into(),
+                generation: log.generation + 1,
             };
         }
         self.acks.forget();

@@ -138,6 +138,9 @@ pub struct Session {
     /// The client's own position when it came back: up to here it has everything but the
     /// states that were being held back.
     resumed: Pos,
+    /// Rows up to here may be pruned without the client's losing anything: it asked for
+    /// what is kept.
+    kept: Pos,
     /// Changes handed over and not considered yet.
     ahead: VecDeque<Arc<Entry>>,
     /// The log had nothing more when it was last asked.
@@ -192,6 +195,7 @@ impl Session {
             epoch,
             pos,
             resumed: pos,
+            kept: pos,
             ahead: VecDeque::new(),
             dry: false,
             out: VecDeque::new(),
@@ -212,10 +216,11 @@ impl Session {
         }
     }
 
-    /// The client has been here before and has everything up to `pos`, but for the states
-    /// that were held back: those from the session's own position on are told again.
-    pub fn resume(&mut self, pos: Pos) {
-        self.resumed = pos;
+    /// The client has been here before and has everything up to `resumed`, but for the
+    /// states that were held back: those from the session's own position on are told again.
+    /// Up to `kept` it is content with the rows that were not pruned.
+    pub fn resume(&mut self, resumed: Pos, kept: Pos) {
+        (self.resumed, self.kept) = (resumed, kept);
     }
 
     /// Greets a client that asked for more than the seed has.
@@ -272,9 +277,14 @@ impl Session {
         if let Some(code) = self.closing {
             return Step::Close(code);
         }
-        match self.wishes.framing {
+        let step = match self.wishes.framing {
             Framing::Single => self.next(now).unwrap_or_else(|| Step::Wait(self.deadline(now))),
             Framing::Array => self.step_array(now),
+        };
+        match step {
+            // The walk through the log came upon a loss: say so at once.
+            Step::Wait(_) if self.closing.is_some() => self.step(now),
+            step => step,
         }
     }
 
@@ -324,6 +334,9 @@ impl Session {
                 self.stream_messages(now);
             } else if let Some(entry) = self.ahead.pop_front() {
                 self.consider(now, &entry);
+                if self.closing.is_some() {
+                    return None;
+                }
                 self.pos = entry.pos();
             }
             if let Some(frame) = self.out.pop_front() {

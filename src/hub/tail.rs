@@ -78,13 +78,33 @@ impl Tail {
         }
     }
 
-    /// At most `limit` changes after `pos`.
-    pub(super) fn after(&self, pos: Pos, limit: usize) -> Reach {
-        if pos.seq < self.base.seq {
-            return Reach::Behind;
+    /// At most `limit` changes and about `bytes` bytes of rows after `pos`; one larger row
+    /// comes alone.
+    pub(super) fn after(&self, pos: Pos, limit: usize, bytes: usize) -> Reach {
+        if pos.seq > self.head.seq {
+            // It has read on in the file, and has everything there is here.
+            return Reach::Here(Vec::new());
         }
         let first = self.entries.partition_point(|entry| entry.pos().seq <= pos.seq);
-        Reach::Here(self.entries.range(first..).take(limit).cloned().collect())
+        let before = first.checked_sub(1).map_or(self.base, |i| self.entries[i].pos());
+        if before != pos {
+            // Older than the tail, or of another history: that is for the file to say.
+            return Reach::Behind;
+        }
+        let mut weight = 0;
+        let fits = |entry: &&Arc<Entry>| {
+            let is_first = weight == 0;
+            weight += entry.row().weight();
+            is_first || weight <= bytes
+        };
+        Reach::Here(
+            self.entries
+                .range(first..)
+                .take(limit)
+                .take_while(fits)
+                .cloned()
+                .collect(),
+        )
     }
 
     /// At most `rows` messages and `bytes` bytes of a thread after `after`, if the tail has the
@@ -122,12 +142,14 @@ mod tests {
     use super::*;
     use crate::store::{Change, ThreadRow};
 
+    const ALL: usize = usize::MAX;
+
     fn entry(seq: i64) -> Arc<Entry> {
         Arc::new(Entry::new(
             Change {
                 pos: Pos { seq, tag: 1 },
                 op: Op::Insert,
-                row: Row::Gone,
+                row: Row::Unknown,
             },
             &"e".into(),
         ))
@@ -144,14 +166,20 @@ mod tests {
     fn it_keeps_the_last_rows_and_says_who_is_behind() {
         let mut tail = Tail::new(Pos { seq: 10, tag: 1 }, 3);
         let at = |seq| Pos { seq, tag: 1 };
-        assert_eq!(seqs(tail.after(at(10), 9)), Some(vec![]));
-        assert_eq!(seqs(tail.after(at(9), 9)), None);
+        assert_eq!(seqs(tail.after(at(10), 9, ALL)), Some(vec![]));
+        assert_eq!(seqs(tail.after(at(9), 9, ALL)), None);
         (11..=15).for_each(|seq| tail.push(entry(seq)));
         assert_eq!(tail.head(), at(15));
-        assert_eq!(seqs(tail.after(at(11), 9)), None);
-        assert_eq!(seqs(tail.after(at(12), 9)), Some(vec![13, 14, 15]));
-        assert_eq!(seqs(tail.after(at(13), 1)), Some(vec![14]));
-        assert_eq!(seqs(tail.after(at(15), 9)), Some(vec![]));
+        assert_eq!(seqs(tail.after(at(11), 9, ALL)), None);
+        assert_eq!(seqs(tail.after(at(12), 9, ALL)), Some(vec![13, 14, 15]));
+        assert_eq!(seqs(tail.after(at(13), 1, ALL)), Some(vec![14]));
+        assert_eq!(seqs(tail.after(at(12), 9, 450)), Some(vec![13, 14]));
+        assert_eq!(seqs(tail.after(at(12), 9, 1)), Some(vec![13]), "one comes in any case");
+        assert_eq!(seqs(tail.after(at(15), 9, ALL)), Some(vec![]));
+        assert_eq!(seqs(tail.after(at(16), 9, ALL)), Some(vec![]), "read on in the file");
+        for other in [13, 12, 15].map(|seq| Pos { seq, tag: 2 }) {
+            assert_eq!(seqs(tail.after(other, 9, ALL)), None, "{other:?} is of another history");
+        }
     }
 
     fn message(seq: i64, thread_id: &str, message_seq: i64) -> Arc<Entry> {

@@ -19,6 +19,7 @@ mod dashboard;
 mod handshake;
 mod metered;
 mod metrics;
+mod pulse;
 mod reports;
 mod routes;
 mod search;
@@ -74,7 +75,7 @@ const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head at most.
 const MAX_HEAD: usize = 32 << 10;
 /// Time everything has to end after the signal to stop.
-const SHUTDOWN_WAIT: Duration = Duration::from_millis(1800);
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(1500);
 /// Pauses after a failed accept: the first, and the longest it doubles to.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 

@@ -1,8 +1,8 @@
 //! The WebSocket: frames in, frames out.
 //!
 //! For: one task per client that does what its session says: sends,
-//! reads, waits. Deadlines of the wire live here: WriteWait, PongWait, PingPeriod.
-//! Not for: what a client gets (`hub::session`).
+//! reads, waits.
+//! Not for: what a client gets (`hub::session`), or how long it may be silent (`pulse`).
 //!
 //! The handshake and the socket's set-up are our own around tungstenite's frames: warp's
 //! WebSocket keeps 134 KB per idle connection, nearly all of it a read buffer that it does
@@ -36,6 +36,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Server;
 use super::metered::Metered;
+use super::pulse::Pulse;
 use crate::error::{Code, Result};
 use crate::event::now_ms;
 use crate::hub::entry::Entry;
@@ -54,13 +55,13 @@ const WRITE_BUFFER: usize = 16 << 10;
 const PAGE_BYTES: usize = 512 << 10;
 /// Time a client has to answer our close.
 const CLOSE_WAIT: Duration = Duration::from_millis(1000);
+/// Time it has to take its last events when the hub is going down.
+const FAREWELL_WAIT: Duration = Duration::from_millis(400);
 /// Time before the log is asked again after it could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// No pong for too long.
-const CLOSE_NO_PONG: u16 = 4012;
-/// The client does not read.
-const CLOSE_SLOW: u16 = 4008;
+/// What a client is told whose file is not the one it has read.
+const REPLACED: &str = "the file was replaced; connect anew without since, or with since=0";
 
 /// Counts a client for as long as it is there.
 struct Presence(Arc<Server>);
@@ -139,42 +140,38 @@ struct Client {
     stream: SplitStream<Socket>,
     /// Frames on their way into the socket.
     burst: VecDeque<Message>,
-    /// Since when a write is under way, and the bytes written when that was last noted.
-    writing: Option<(Instant, u64)>,
-    written: Arc<AtomicU64>,
+    pulse: Pulse,
     /// What is being read for the session, and from the log.
     fetch: Option<Fetch>,
     log: Option<Fetch>,
     log_retry: Option<Instant>,
     started: Instant,
-    heard: Instant,
-    pinged: Instant,
+    /// Which file its positions belong to.
+    generation: u64,
 }
 
 impl Client {
     fn new(server: Arc<Server>, query: Query, socket: Socket, written: Arc<AtomicU64>) -> Self {
         let (sink, stream) = socket.split();
-        let now = Instant::now();
         Self {
             server,
             query,
             sink,
             stream,
             burst: VecDeque::new(),
-            writing: None,
-            written,
+            pulse: Pulse::new(written),
             fetch: None,
             log: None,
             log_retry: None,
-            started: now,
-            heard: now,
-            pinged: now,
+            started: Instant::now(),
+            generation: 0,
         }
     }
 
     async fn run(mut self) {
         let mut signal = self.hub().signal();
         let seen = *signal.borrow_and_update();
+        self.generation = seen.generation;
         let end = match self.begin(seen).await {
             Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
             Err(end) => end,
@@ -215,7 +212,7 @@ impl Client {
         match self.hub().beginning(from).await {
             Ok(beginning) => {
                 let mut session = Session::new(self.query.wishes.clone(), limits, beginning.epoch, beginning.pos);
-                session.resume(beginning.resumed);
+                session.resume(beginning.resumed, beginning.kept);
                 if self.query.greets {
                     greeting(&mut session, self.now());
                 }
@@ -242,35 +239,29 @@ impl Client {
         let stop = self.server.stop.clone();
         loop {
             let mut wake_at = None;
-            if self.writing.is_none() {
+            if !self.pulse.is_writing() {
                 match self.take_steps(session) {
                     Ok(at) => wake_at = at.map(|at| self.started + at),
                     Err(end) if self.burst.is_empty() => return end,
                     // Tell the client why before closing.
                     Err(end) => {
-                        let limit = self.hub().limits().write_wait;
-                        let _ =
-                            tokio::time::timeout(limit, poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx)))
-                                .await;
+                        self.say_farewell().await;
                         return end;
                     }
                 }
             }
-            let deadline = match self.check_deadlines(session.listens()) {
+            let deadline = match self.check_pulse(session) {
                 Ok(deadline) => wake_at.map_or(deadline, |at| at.min(deadline)),
                 Err(end) => return end,
             };
-            if !self.burst.is_empty() && self.writing.is_none() {
-                self.writing = Some((Instant::now(), self.written.load(Ordering::Relaxed)));
-            }
             let now = self.now();
             tokio::select! {
-                done = poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx)), if self.writing.is_some() => match done {
-                    Ok(()) => self.writing = None,
+                done = poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx)), if self.pulse.is_writing() => match done {
+                    Ok(()) => self.pulse.end_write(),
                     Err(_) => return End::Gone,
                 },
                 message = self.stream.next(), if session.listens() => {
-                    self.heard = Instant::now();
+                    self.pulse.hear();
                     match message {
                         Some(Ok(message)) => if let Some(end) = self.receive(session, now, &message) { return end },
                         Some(Err(error)) => return broken(&error),
@@ -285,11 +276,11 @@ impl Client {
                 }
                 answer = answered(&mut self.fetch), if self.fetch.is_some() => {
                     self.fetch = None;
-                    take_answer(session, now, answer);
+                    self.take_answer(session, now, answer);
                 }
                 answer = answered(&mut self.log), if self.log.is_some() => {
                     self.log = None;
-                    if take_answer(session, now, answer) { self.log_retry = Some(Instant::now() + RETRY) }
+                    self.take_answer(session, now, answer);
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {}
                 () = stop.cancelled(), if !stop.is_cancelled() || !session.is_closing() => {
@@ -310,7 +301,10 @@ impl Client {
                     self.burst.push_back(text(frame.bytes()));
                 }
                 Step::Read(Read::Page { thread_id, after, rows }) => {
-                    match self.hub().page_in_memory(&thread_id, after, rows, PAGE_BYTES) {
+                    match self
+                        .hub()
+                        .page_in_memory(self.generation, &thread_id, after, rows, PAGE_BYTES)
+                    {
                         Some(page) => session.read(self.now(), page),
                         None => self.fetch = Some(self.fetch_page(thread_id, after, rows)),
                     }
@@ -376,8 +370,7 @@ impl Client {
     fn hear(&self, session: &mut Session, now: Now, signal: Signal, seen: Signal) {
         session.wake();
         if signal.generation != seen.generation {
-            let why = "the file was replaced; connect anew without since, or with since=0";
-            session.close(now, Code::PositionLost, why);
+            session.close(now, Code::PositionLost, REPLACED);
         }
         if signal.troubles != seen.troubles
             && let Some(trouble) = self.hub().trouble()
@@ -386,35 +379,52 @@ impl Client {
         }
     }
 
-    /// Pings when it is time to, and gives up on a client that does not answer or does not
-    /// read. Returns when to check again.
-    fn check_deadlines(&mut self, listening: bool) -> std::result::Result<Instant, End> {
-        let (now, limits) = (Instant::now(), self.server.hub.limits());
-        if let Some((since, written)) = &mut self.writing {
-            let total = self.written.load(Ordering::Relaxed);
-            if total != *written {
-                (*since, *written) = (now, total);
+    /// Hands an answer to the session.
+    fn take_answer(&mut self, session: &mut Session, now: Now, answer: Fetched) {
+        if self.hub().generation() != self.generation {
+            // It may be from another file than the question.
+            session.close(now, Code::PositionLost, REPLACED);
+        }
+        match answer {
+            Fetched::Opened(Ok(opening)) => session.opened(now, &opening),
+            Fetched::Page(Ok(page)) => session.read(now, page),
+            Fetched::Opened(Err(error)) | Fetched::Page(Err(error)) => session.read_failed(now, &error),
+            Fetched::Log(Ok(entries)) => session.feed(entries),
+            Fetched::Log(Err(error)) if error.code() == Code::PositionLost => {
+                session.close(now, Code::PositionLost, error.message());
             }
-            if now >= *since + limits.write_wait {
-                return Err(End::Close(CLOSE_SLOW, "you do not read".into()));
-            }
+            // What is wrong with the file was noted by the looker, which reads it too.
+            Fetched::Log(Err(_)) => self.log_retry = Some(Instant::now() + RETRY),
         }
-        if !listening {
-            // Whoever is not listened to cannot be blamed for being silent.
-            self.heard = now;
-        }
-        if now >= self.heard + limits.pong_wait {
-            return Err(End::Close(CLOSE_NO_PONG, "no answer to a ping".into()));
-        }
-        if now >= self.pinged + limits.ping_period {
-            self.pinged = now;
+    }
+
+    /// Pings when it is time to, begins to write what there is, and gives up on a client that
+    /// does not answer or does not read. Returns when to check again.
+    fn check_pulse(&mut self, session: &Session) -> std::result::Result<Instant, End> {
+        let limits = self.server.hub.limits();
+        if self.pulse.is_ping_due(limits) {
             self.burst.push_back(Message::Ping(Bytes::new()));
         }
-        let mut next = (self.heard + limits.pong_wait).min(self.pinged + limits.ping_period);
-        if let Some((since, _)) = self.writing {
-            next = next.min(since + limits.write_wait);
+        if !self.burst.is_empty() {
+            self.pulse.begin_write();
         }
-        Ok(next)
+        if !session.listens() {
+            self.pulse.hear();
+        }
+        self.pulse
+            .check(limits)
+            .map_err(|(code, reason)| End::Close(code, reason.to_owned()))
+    }
+
+    /// Writes what is left, as long as the client may take; less if the hub is going down.
+    async fn say_farewell(&mut self) {
+        let limit = if self.server.stop.is_cancelled() {
+            FAREWELL_WAIT
+        } else {
+            self.hub().limits().write_wait
+        };
+        let rest = poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx));
+        let _ = tokio::time::timeout(limit, rest).await;
     }
 
     /// Sends our close and waits a moment for the client's.
@@ -456,22 +466,6 @@ async fn answered(fetch: &mut Option<Fetch>) -> Fetched {
         Some(fetch) => fetch.await,
         None => std::future::pending().await,
     }
-}
-
-/// Hands an answer to the session. Returns whether the log has to be asked again later.
-fn take_answer(session: &mut Session, now: Now, answer: Fetched) -> bool {
-    match answer {
-        Fetched::Opened(Ok(opening)) => session.opened(now, &opening),
-        Fetched::Page(Ok(page)) => session.read(now, page),
-        Fetched::Opened(Err(error)) | Fetched::Page(Err(error)) => session.read_failed(now, &error),
-        Fetched::Log(Ok(entries)) => session.feed(entries),
-        Fetched::Log(Err(error)) if error.code() == Code::PositionLost => {
-            session.close(now, Code::PositionLost, error.message())
-        }
-        // What is wrong with the file was noted by the looker, which reads it too.
-        Fetched::Log(Err(_)) => return true,
-    }
-    false
 }
 
 /// How to end after the socket gave an error instead of a message.

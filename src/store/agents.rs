@@ -51,6 +51,12 @@ impl AgentRow {
         };
         cells.accept("agents", agent.n, agent)
     }
+
+    /// Roughly the bytes it takes in memory and on the wire.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.id, &self.label, &self.status, &self.workspace];
+        100 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
 }
 
 /// What an agent says about itself. What is `None` stays as it is.

@@ -59,8 +59,41 @@ pub enum Row {
     Agent(AgentRow),
     /// It cannot be read, and is not of a table that is delivered at any price.
     Rejected(Rejected),
-    /// It was pruned, or is of a table this program does not know.
-    Gone,
+    /// It was pruned.
+    Pruned(Table),
+    /// It is of a table this program does not know.
+    Unknown,
+}
+
+/// The tables whose rows are in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `threads`
+    Threads,
+    /// `messages`
+    Messages,
+    /// `inbox_messages`
+    Inbox,
+    /// `telemetry`
+    Telemetry,
+    /// `task_stream`
+    Tasks,
+    /// `agents`
+    Agents,
+}
+
+impl Table {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "threads" => Self::Threads,
+            "messages" => Self::Messages,
+            "inbox_messages" => Self::Inbox,
+            "telemetry" => Self::Telemetry,
+            "task_stream" => Self::Tasks,
+            "agents" => Self::Agents,
+            _ => return None,
+        })
+    }
 }
 
 /// One line of the log.
@@ -191,8 +224,11 @@ impl Reader {
     }
 
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
+        let Some(table) = Table::named(table) else {
+            return Ok(Row::Unknown);
+        };
         let found = match table {
-            "messages" => {
+            Table::Messages => {
                 let sql = format!(
                     "SELECT {}, {} FROM messages m LEFT JOIN threads t ON t.id = m.thread_id WHERE m.n = ?1",
                     messages::COLUMNS,
@@ -207,16 +243,15 @@ impl Reader {
                     })
                     .optional()?
             }
-            "inbox_messages" => self.inbox_row(n)?.map(Row::Inbox),
-            "telemetry" => self
+            Table::Inbox => self.inbox_row(n)?.map(Row::Inbox),
+            Table::Telemetry => self
                 .telemetry_row(n)?
                 .map(|r| r.map_or_else(Row::Rejected, Row::Telemetry)),
-            "task_stream" => self.task_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Task)),
-            "threads" => self.thread_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Thread)),
-            "agents" => self.agent_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Agent)),
-            _ => None,
+            Table::Tasks => self.task_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Task)),
+            Table::Threads => self.thread_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Thread)),
+            Table::Agents => self.agent_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Agent)),
         };
-        Ok(found.unwrap_or(Row::Gone))
+        Ok(found.unwrap_or(Row::Pruned(table)))
     }
 }
 
@@ -230,13 +265,17 @@ impl Row {
         }
     }
 
-    /// Roughly the bytes it takes on the wire.
+    /// Roughly the bytes it takes in memory and on the wire: its texts, whichever columns
+    /// they are in, and something for the rest.
     pub fn weight(&self) -> usize {
         match self {
-            Self::Message(message, _) => message.weight(),
-            Self::Inbox(row) => 300 + row.payload.len() + row.title.len(),
+            Self::Message(message, thread) => message.weight() + thread.weight(),
+            Self::Inbox(row) => row.weight(),
             Self::Task(row) => row.weight(),
-            Self::Telemetry(_) | Self::Thread(_) | Self::Agent(_) | Self::Rejected(_) | Self::Gone => 200,
+            Self::Telemetry(row) => row.weight(),
+            Self::Thread(row) => row.weight(),
+            Self::Agent(row) => row.weight(),
+            Self::Rejected(_) | Self::Pruned(_) | Self::Unknown => 200,
         }
     }
 }

@@ -87,6 +87,24 @@ impl InboxRow {
         mail
     }
 
+    /// Roughly the bytes it takes in memory and on the wire.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            &self.id,
+            &self.message_id,
+            &self.correlation_id,
+            &self.from_agent,
+            &self.to_inbox,
+            &self.message_type,
+            &self.title,
+            &self.payload,
+            &self.priority,
+            &self.status,
+            &self.claimed_by,
+        ];
+        200 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+
     /// What it is about, in one line: its title, or its text if it has none.
     pub fn subject(&self) -> &str {
         if self.title.is_empty() {

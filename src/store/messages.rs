@@ -123,9 +123,24 @@ impl MessageRow {
         }
     }
 
-    /// Roughly the bytes it takes on the wire.
+    /// Roughly the bytes it takes in memory and on the wire.
     pub fn weight(&self) -> usize {
-        200 + self.content.len() + self.metadata_json.len() + self.subject.len()
+        let texts = [
+            &self.id,
+            &self.thread_id,
+            &self.from_type,
+            &self.from_id,
+            &self.to_type,
+            &self.to_id,
+            &self.kind,
+            &self.subject,
+            &self.content,
+            &self.metadata_json,
+            &self.reply_to,
+            &self.delivery_state,
+            &self.business_state,
+        ];
+        200 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
 

@@ -42,7 +42,7 @@ pub use agents::{AgentRow, AgentState};
 pub use backup::{BackupDone, Existing};
 pub use beside::{Record, Token};
 pub use cells::Rejected;
-pub use changes::{Change, LogPage, Op, Pos, Row};
+pub use changes::{Change, LogPage, Op, Pos, Row, Table};
 pub use checkup::{FileMode, room};
 pub use claims::{Claim, MAX_LEASE};
 pub use costs::{Costs, CostsBy};

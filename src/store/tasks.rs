@@ -138,13 +138,28 @@ impl TaskRow {
         }
     }
 
-    /// Roughly the bytes it takes on the wire.
+    /// Roughly the bytes it takes in memory and on the wire.
     pub fn weight(&self) -> usize {
-        300 + self.text.len()
-            + self.tool_input.len()
-            + self.tool_output.len()
-            + self.error_msg.len()
-            + self.directive_full.len()
+        let texts = [
+            &self.task_id,
+            &self.stream_type,
+            &self.thread_id,
+            &self.text,
+            &self.tool_name,
+            &self.tool_input,
+            &self.tool_output,
+            &self.error_msg,
+            &self.status,
+            &self.workspace,
+            &self.directive,
+            &self.directive_full,
+            &self.agent_id,
+            &self.source_type,
+            &self.call_id,
+            &self.parent_call_id,
+            &self.model,
+        ];
+        300 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
 

@@ -69,6 +69,18 @@ impl TelemetryRow {
         cells.accept("telemetry", telemetry.id, telemetry)
     }
 
+    /// Roughly the bytes it takes in memory and on the wire.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            &self.instance_id,
+            &self.status,
+            &self.agent_id,
+            &self.model,
+            &self.cost_source,
+        ];
+        300 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+
     /// The totals as the seed's clients know them.
     pub fn event(&self) -> TelemetryEvent {
         TelemetryEvent {

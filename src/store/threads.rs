@@ -60,6 +60,19 @@ impl ThreadRow {
         cells.accept("threads", thread.n, thread)
     }
 
+    /// Roughly the bytes it takes in memory and on the wire.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            &self.id,
+            &self.title,
+            &self.created_by_type,
+            &self.created_by_id,
+            &self.status,
+            &self.context_json,
+        ];
+        100 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+
     /// The state as it goes on the wire.
     pub fn event(&self) -> ThreadStateEvent {
         ThreadStateEvent {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Entry, Feed, Form, Frame, Framing, Now, Session, pos_text};
+use crate::error::Code;
 use crate::event::MAX_BATCH_BYTES;
-use crate::store::{MessageRow, Op, Pos, Row};
+use crate::store::{MessageRow, Op, Pos, Row, Table};
 
 impl Session {
     /// Takes what the log has after [`Feed`](super::Step::Feed)'s position; nothing if it has no more.
@@ -40,6 +41,10 @@ impl Session {
                     self.tell(entry, None);
                 }
             }
+            Row::Pruned(table) if inserted && self.misses(entry, *table) => {
+                let why = "what comes next for you was pruned; start anew with since=0 or without";
+                self.close(now, Code::PositionLost, why);
+            }
             Row::Thread(thread) => {
                 let followed = !inserted && self.follows(&thread.id);
                 if (self.wishes.streams.threads || followed) && self.admits_state(now, &thread.id, entry) {
@@ -47,6 +52,19 @@ impl Session {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether this client can never be told something now that a row was pruned: each
+    /// message, mail and task event is its due, and of each thread the latest state.
+    fn misses(&self, entry: &Entry, table: Table) -> bool {
+        let (streams, seq) = (self.wishes.streams, entry.pos().seq);
+        let due = seq > self.resumed.seq && seq > self.kept.seq;
+        match table {
+            Table::Messages => (streams.messages && due) || (streams.threads && (due || seq <= self.resumed.seq)),
+            Table::Inbox => streams.inbox && due,
+            Table::Tasks => streams.tasks && due,
+            Table::Threads | Table::Telemetry | Table::Agents => false,
         }
     }
 

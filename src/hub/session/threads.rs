@@ -89,7 +89,7 @@ impl Session {
         };
         let lost = opening.after > opening.last_seq
             || (opening.after > 0 && opening.after < opening.first_seq - 1)
-            || (opening.after > 0 && wanted.from_id.is_some() && wanted.from_id != opening.id_at);
+            || (wanted.from_id.is_some() && wanted.from_id != opening.id_at);
         if lost {
             self.lose(now, &wanted.thread_id, opening.first_seq);
             return;
@@ -195,8 +195,20 @@ impl Session {
             // A message is strings and numbers: it always has a JSON form.
             .filter_map(std::result::Result::ok)
             .collect();
-        // What a subscription reads from the file has no place in the log of its own.
-        Frame::batch(now.wall_ms, "", thread_id, encoded.iter().map(Vec::as_slice), has_more)
+        // What a subscription reads from the file has no place of its own in the log: the
+        // position is that of the stream around it.
+        let pos = if self.wishes.form == Form::Extended {
+            self.place()
+        } else {
+            String::new()
+        };
+        Frame::batch(
+            now.wall_ms,
+            &pos,
+            thread_id,
+            encoded.iter().map(Vec::as_slice),
+            has_more,
+        )
     }
 
     /// Stops sending to a subscription whose client does not keep up with its acks.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::hub::entry::Entry;
 use crate::store::{
-    AgentRow, Change, InboxRow, MessageRow, Op, Pos, Rejected, Row, Start, TaskRow, TelemetryRow, ThreadOpening,
+    AgentRow, Change, InboxRow, MessageRow, Op, Pos, Rejected, Row, Start, Table, TaskRow, TelemetryRow, ThreadOpening,
     ThreadPage, ThreadRow,
 };
 
@@ -351,7 +351,14 @@ impl File {
 
     fn row(&self, line: &Line) -> Row {
         if self.is_gone(line) {
-            Row::Gone
+            Row::Pruned(match line.what {
+                What::Message(..) => Table::Messages,
+                What::Mail(_) => Table::Inbox,
+                What::Telemetry(_) => Table::Telemetry,
+                What::Task(_) => Table::Tasks,
+                What::Thread(_) => Table::Threads,
+                What::Agent | What::Rejected => Table::Agents,
+            })
         } else if self.as_read {
             self.now(&line.what)
         } else {

@@ -110,7 +110,7 @@ impl Following {
             request.from_seq
         };
         let wrong_id = request.from_id.is_some() && request.from_id != opening.id_at;
-        if start > opening.last_seq || start > 0 && (start < opening.first_seq - 1 || wrong_id) {
+        if wrong_id || start > opening.last_seq || (start > 0 && start < opening.first_seq - 1) {
             return Some(request.thread_id);
         }
         let next = if start == 0 { opening.first_seq } else { start + 1 };

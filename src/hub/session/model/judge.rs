@@ -41,6 +41,8 @@ struct Conn {
     started: Duration,
     greeted: bool,
     pos: i64,
+    /// Up to here rows may be pruned without the client's losing anything.
+    kept: i64,
     frames: Rate,
     arrays: Rate,
     inbound: Rate,
@@ -87,6 +89,7 @@ impl Judge {
             started,
             greeted: wishes.form == Form::Seed,
             pos: 0,
+            kept: 0,
             frames: Rate::new(rate, rate),
             arrays: Rate::new(limits.array_frames_per_second, 1),
             inbound: Rate::new(limits.max_events_per_second, 2 * limits.max_events_per_second),
@@ -128,14 +131,32 @@ impl Judge {
         self.conn = Self::connection(&self.wishes, &self.limits, now);
     }
 
-    /// A connection that begins after `start`.
-    pub(super) fn begins(&mut self, start: Pos, now: Duration) {
+    /// A connection that begins after `start`, and is content with what is kept up to `kept`.
+    pub(super) fn begins(&mut self, start: Pos, kept: Pos, now: Duration) {
         self.life = Life {
             start: start.seq,
             done: start.seq,
             ..Life::default()
         };
         self.resumes(now);
+        self.conn.kept = kept.seq;
+    }
+
+    /// Something was pruned that was the client's due: it must be told. Panics if nothing was.
+    pub(super) fn has_lost(&mut self, file: &File) {
+        let row = |line: &super::file::Line| {
+            self.expects(line) && line.pos.seq > self.life.done && !self.is_content_without(line)
+        };
+        let state = |line: &super::file::Line| {
+            let tells = self.wishes.streams.threads && matches!(line.what, What::Message(..));
+            tells && line.op == Op::Insert && (line.pos.seq > self.conn.kept || self.life.start < line.pos.seq)
+        };
+        let mut gone = file.lines_after(0).filter(|line| file.is_gone(line));
+        assert!(
+            gone.any(|line| row(line) || state(line)),
+            "a position that was not lost"
+        );
+        self.conn.news.push(("POSITION_LOST", String::new()));
     }
 
     /// A connection that will be told that its position is not in the file.
@@ -274,8 +295,12 @@ impl Judge {
         let due = |(code, thread): &(&str, String)| *code == error.code && *thread == error.thread_id;
         if let Some(at) = self.conn.news.iter().position(due) {
             self.conn.news.swap_remove(at);
-            let lost = error.code == "POSITION_LOST" && !error.thread_id.is_empty();
-            assert_eq!(error.first_seq.is_some(), lost);
+            let lost = error.code == "POSITION_LOST";
+            assert_eq!(error.first_seq.is_some(), lost && !error.thread_id.is_empty());
+            if lost && error.thread_id.is_empty() {
+                // It starts anew.
+                self.life.position = None;
+            }
             return;
         }
         assert_eq!(self.conn.answers.pop_front(), Some(error.code.as_str()), "{error:?}");
@@ -302,14 +327,20 @@ impl Judge {
 
     /// The first line whose row must be delivered next, whatever else may be.
     fn first_due(&self, file: &File) -> Option<(i64, What)> {
-        let due = |line: &&super::file::Line| self.expects(line) && !file.is_gone(line) && !self.may_skip(line, file);
+        let due = |line: &&super::file::Line| self.expects(line) && !self.may_skip(line, file);
         let line = file.lines_after(self.life.done).find(due)?;
         Some((line.pos.seq, line.what.clone()))
     }
 
     /// Whoever starts with everything kept starts with what is kept by then.
     fn may_skip(&self, line: &super::file::Line, file: &File) -> bool {
-        self.conn.pos == 0 && self.life.start == 0 && line.pos.seq < file.kept
+        let before_the_log = self.conn.pos == 0 && self.life.start == 0 && line.pos.seq < file.kept;
+        before_the_log || (file.is_gone(line) && self.is_content_without(line))
+    }
+
+    /// Whether the client does not miss a line's row that was pruned.
+    fn is_content_without(&self, line: &super::file::Line) -> bool {
+        line.op == Op::Update || line.pos.seq <= self.conn.kept
     }
 
     fn expects(&self, line: &super::file::Line) -> bool {
@@ -366,6 +397,8 @@ impl Judge {
             "thread_state" => self.thread_state(&data(event), now, file),
             other => panic!("an event of type {other}"),
         };
+        // A batch of a subscription has the stream's own position.
+        let placed = placed || event.event_type == EventType::BATCH;
         assert_eq!(
             event.pos.is_some(),
             placed && self.wishes.form == Form::Extended,
@@ -403,8 +436,7 @@ impl Judge {
                 self.life.done = line.pos.seq;
                 return File::mail_then(line);
             }
-            let skipped = file.is_gone(line) || self.may_skip(line, file);
-            assert!(skipped, "{id} came at {pos:?}, but {line:?} is next");
+            assert!(self.may_skip(line, file), "{id} came at {pos:?}, but {line:?} is next");
         }
         panic!("{id} is not due (again)");
     }

@@ -133,7 +133,8 @@ impl World {
 
     fn connect(&mut self, from: From) {
         self.leave();
-        let (pos, resumed) = match (from, self.judge.position()) {
+        let head = self.tail.head();
+        let (pos, resumed, kept) = match (from, self.judge.position()) {
             (From::Since, Some(since)) => {
                 let known = since.epoch == *self.file.epoch && self.file.has(since.pos);
                 if !known {
@@ -143,19 +144,19 @@ impl World {
                 let floor = since
                     .floor
                     .map(|floor| self.file.line(floor - 1).map_or(Pos::START, |line| line.pos));
-                (floor.unwrap_or(since.pos), since.pos)
+                (floor.unwrap_or(since.pos), since.pos, since.pos)
             }
             (From::Start, _) if self.setup.wishes != super::Wishes::SEED => {
-                self.judge.begins(Pos::START, self.now);
-                (Pos::START, Pos::START)
+                self.judge.begins(Pos::START, head, self.now);
+                (Pos::START, Pos::START, head)
             }
             _ => {
-                self.judge.begins(self.tail.head(), self.now);
-                (self.tail.head(), self.tail.head())
+                self.judge.begins(head, head, self.now);
+                (head, head, head)
             }
         };
         let mut session = self.session_at(pos);
-        session.resume(resumed);
+        session.resume(resumed, kept);
         if self.setup.wishes != super::Wishes::SEED {
             session.greet(self.clock(), "0", "me");
         }

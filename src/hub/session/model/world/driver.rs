@@ -48,10 +48,14 @@ impl World {
             if !matches!(step, Step::Send(_)) {
                 self.judge.learns_pauses(session);
             }
+            if session.is_closing() && self.closed.is_none() {
+                self.closed = Some(Code::PositionLost);
+                self.judge.has_lost(&self.file);
+            }
             match step {
                 Step::Send(frame) => self.judge.hears(&frame, now.at, &self.file, session),
                 Step::Read(read) => self.read(read),
-                Step::Feed(pos) => match self.tail.after(pos, self.setup.feed) {
+                Step::Feed(pos) => match self.tail.after(pos, self.setup.feed, usize::MAX) {
                     Reach::Here(entries) => session.feed(entries),
                     Reach::Behind => {
                         if self.log.is_none() && self.log_retry <= self.now {
