@@ -49,10 +49,10 @@ struct StatusBody {
 pub(super) async fn mail(call: Call) -> Result<Response> {
     let (id, body): (_, StatusBody) = (call.id().to_owned(), call.json()?);
     let change = move |writer: &crate::store::Writer| {
-        let now = now_ms();
-        let mail = writer.set_mail_status(&id, &body.status, now)?;
+        let person = reading(HUMAN, now_ms());
+        let mail = writer.set_mail_status(&id, &body.status, person)?;
         if mail.to_inbox == HUMAN && mail.status == "read" {
-            writer.read_mail(&mail.message_id, reading(HUMAN, now))?;
+            writer.read_mail(&mail.message_id, person)?;
         }
         Ok(mail)
     };
@@ -71,7 +71,7 @@ struct ClaimBody {
 /// gives it back. Answers with the mail, or 409 if somebody else holds it.
 pub(super) async fn claim(call: Call) -> Result<Response> {
     let (id, body): (_, ClaimBody) = (call.id().to_owned(), call.json()?);
-    if body.owner.is_empty() {
+    if body.owner.trim().is_empty() {
         return Err(Error::new(
             Code::Invalid,
             "the owner is empty; give the name of who works on it",

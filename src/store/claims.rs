@@ -20,6 +20,9 @@ use crate::error::{Code, Error, Result};
 /// The longest lease: what is not done within a week is not being worked on.
 pub const MAX_LEASE: Duration = Duration::from_secs(7 * 86_400);
 
+/// What each reader says for himself of mail to everybody.
+const PERSONAL: [&str; 3] = ["unread", "read", "archived"];
+
 /// What to take from an inbox, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim<'a> {
@@ -75,18 +78,15 @@ impl Writer {
     /// Takes one piece of mail, or takes it for longer. It counts as seen.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is no such mail; [`Code::Conflict`] if it is not unread
-    /// or somebody else holds it; [`Code::Invalid`] for a lease out of range; a `Store…`
+    /// [`Code::NotFound`] if there is no such mail; [`Code::Conflict`] if it is not unread,
+    /// is for everybody, has expired, or somebody else holds it; [`Code::Invalid`] for a lease out of range; a `Store…`
     /// code.
     pub fn claim_mail(&self, id: &str, lease: Duration, owner: Reading<'_>) -> Result<InboxRow> {
         let until = end_of(lease, owner.now)?;
         self.atomically(|| {
             let mail = self.demand_mail(id)?;
-            if mail.status != "unread" {
-                return Err(Error::new(
-                    Code::Conflict,
-                    format!("{id} is {}; only unread mail can be claimed", mail.status),
-                ));
+            if let Some(why) = why_not_claimed(&mail, owner.now) {
+                return Err(Error::new(Code::Conflict, format!("{id} {why}")));
             }
             held_by_another(&mail, id, owner)?;
             self.take(mail.n, until, owner)
@@ -134,12 +134,13 @@ impl Writer {
     }
 
     /// Sets the status of a piece of mail: unread, read, archived, deleted, or another word.
-    /// It is read from the first time on that it is not unread, and a claim on it ends.
+    /// It is read from the first time on that it is not unread, and a claim on it ends. Mail
+    /// to everybody is read or archived for `by` alone: the others still have it before them.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is no such mail, [`Code::Invalid`] for an empty word, a
-    /// `Store…` code.
-    pub fn set_mail_status(&self, id: &str, status: &str, now: i64) -> Result<InboxRow> {
+    /// [`Code::NotFound`] if there is no such mail, [`Code::Invalid`] for an empty word,
+    /// [`Code::Conflict`] for mail to everybody that is to be unread again, a `Store…` code.
+    pub fn set_mail_status(&self, id: &str, status: &str, by: Reading<'_>) -> Result<InboxRow> {
         if status.trim().is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -148,14 +149,45 @@ impl Writer {
         }
         self.atomically(|| {
             let mail = self.demand_mail(id)?;
+            if mail.is_for_all() && mail.status == "unread" && PERSONAL.contains(&status) {
+                return self.set_standing(mail, status, by);
+            }
             self.conn
                 .prepare_cached(
                     "UPDATE inbox_messages SET status = ?2, claim_expires_at = NULL, \
                      read_at = CASE ?2 WHEN 'unread' THEN NULL ELSE coalesce(read_at, ?3) END, \
                      claimed_by = CASE ?2 WHEN 'unread' THEN NULL ELSE claimed_by END WHERE n = ?1 AND status <> ?2",
                 )?
-                .execute(params![mail.n, status, now])?;
+                .execute(params![mail.n, status, by.now])?;
             self.demand_mail(&mail.message_id)
+        })
+    }
+
+    /// The status of mail to everybody for one reader, by receipts; these are never taken back.
+    fn set_standing(&self, mail: InboxRow, status: &str, by: Reading<'_>) -> Result<InboxRow> {
+        match status {
+            "read" => self.receipt(&mail.message_id, Receipt::Seen, by)?,
+            "archived" => self.receipt(&mail.message_id, Receipt::Archived, by)?,
+            _ => {}
+        }
+        let receipts = self.receipts(&mail.message_id)?;
+        let has = |state: &str| receipts.iter().any(|r| r.reader == by.reader && r.state == state);
+        let standing = if has("archived") {
+            "archived"
+        } else if has("seen") || has("acked") {
+            "read"
+        } else {
+            "unread"
+        };
+        if status == "unread" && standing != status {
+            return Err(Error::new(
+                Code::Conflict,
+                "mail to all that was read stays read: its receipt is kept; send it again to one inbox",
+            ));
+        }
+        Ok(InboxRow {
+            status: standing.to_owned(),
+            ..mail
         })
     }
 
@@ -182,6 +214,19 @@ impl InboxRow {
     pub fn is_for_all(&self) -> bool {
         self.to_inbox == EVERYBODY
     }
+}
+
+/// Why nobody can take this piece of mail for himself, and what to do instead.
+fn why_not_claimed(mail: &InboxRow, now: i64) -> Option<String> {
+    if mail.is_for_all() {
+        // A claim would hide it from everybody else.
+        return Some("is for everybody; read it, or have it sent to one inbox that several claim from".to_owned());
+    }
+    if mail.status != "unread" {
+        return Some(format!("is {}; claim unread mail only", mail.status));
+    }
+    let expired = mail.expires_at.is_some_and(|end| end <= now);
+    expired.then(|| "has expired; have it sent again".to_owned())
 }
 
 fn held_by_another(mail: &InboxRow, id: &str, owner: Reading<'_>) -> Result<()> {
@@ -358,9 +403,13 @@ mod tests {
             writer.ack_mail("nowhere", by("planner", 4)).unwrap_err().code(),
             Code::NotFound
         );
-        assert_eq!(writer.set_mail_status(&id, "archived", 5).unwrap().read_at, Some(2));
-        let back = writer.set_mail_status(&id, "unread", 6).unwrap();
+        assert_eq!(
+            writer.set_mail_status(&id, "archived", by("human", 5)).unwrap().read_at,
+            Some(2)
+        );
+        let back = writer.set_mail_status(&id, "unread", by("human", 6)).unwrap();
         assert_eq!((back.status.as_str(), back.read_at), ("unread", None));
-        assert_eq!(writer.set_mail_status(&id, " ", 7).unwrap_err().code(), Code::Invalid);
+        let refused = writer.set_mail_status(&id, " ", by("human", 7));
+        assert_eq!(refused.unwrap_err().code(), Code::Invalid);
     }
 }

@@ -21,6 +21,13 @@ pub const EVERYBODY: &str = "all";
 pub(super) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
      priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
 
+/// The status as one reader has it: `?2` is [`EVERYBODY`], `?9` the reader. What was sent to
+/// everybody is unread until each has dealt with it, which only their receipts tell.
+const STANDING: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' AND ?9 IS NOT NULL THEN coalesce(\
+     (SELECT CASE r.state WHEN 'archived' THEN 'archived' ELSE 'read' END FROM receipts r \
+     WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
+     ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
+
 /// One row of the `inbox_messages` table, readable whatever its writer put there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct InboxRow {
@@ -225,8 +232,8 @@ pub struct InboxFilter {
     pub inbox: Option<String>,
     /// Who asks; the owner of the mailbox if absent.
     pub reader: Option<String>,
-    /// Only mail in this state; if absent, all that is not deleted. `unread` leaves out what somebody else works on, and what
-    /// was sent to `all` and the reader has seen.
+    /// Only mail in this state, as the reader has it; if absent, all that is not deleted. `unread` leaves out what somebody
+    /// else works on.
     pub status: Option<String>,
     /// Only mail from this sender.
     pub from: Option<String>,
@@ -266,7 +273,8 @@ pub fn message_id() -> Result<String> {
 }
 
 impl Reader {
-    /// The mail that `filter` describes, newest first.
+    /// The mail that `filter` describes, newest first. The status of mail to everybody is the
+    /// one it has for the reader.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -277,13 +285,12 @@ impl Reader {
         } else {
             "(?1 IS NULL OR ?2 IS NULL OR 1)"
         };
+        let columns = COLUMNS.replace("status", &format!("{STANDING} AS status"));
         let sql = format!(
-            "SELECT {COLUMNS} FROM inbox_messages m WHERE {mailbox} \
-             AND (CASE WHEN ?3 IS NULL THEN status <> 'deleted' ELSE status = ?3 END) AND (?4 IS NULL OR from_agent = ?4) \
+            "SELECT {columns} FROM inbox_messages m WHERE {mailbox} \
+             AND (CASE WHEN ?3 IS NULL THEN m.status <> 'deleted' ELSE {STANDING} = ?3 END) AND (?4 IS NULL OR from_agent = ?4) \
              AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
              AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7) \
-             AND (?3 IS NOT 'unread' OR to_inbox <> ?2 OR NOT EXISTS (SELECT 1 FROM receipts r \
-             WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked'))) \
              ORDER BY n DESC LIMIT ?8"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;

@@ -7,6 +7,8 @@
 //! 2. seen: the reader asked for it and got it.
 //! 3. acked: the reader says that it is dealt with.
 //!
+//! Of mail to everybody a reader may also say that it is put away: archived.
+//!
 //! Each is written once for each message and reader; the first time counts.
 
 use rusqlite::{OptionalExtension, params};
@@ -30,6 +32,8 @@ pub enum Receipt {
     Seen,
     /// Dealt with.
     Acked,
+    /// Put away: only of mail to everybody, whose row stays as it is.
+    Archived,
 }
 
 impl Receipt {
@@ -39,6 +43,7 @@ impl Receipt {
             Self::Offered => "offered",
             Self::Seen => "seen",
             Self::Acked => "acked",
+            Self::Archived => "archived",
         }
     }
 }
@@ -61,7 +66,7 @@ pub struct ReceiptRow {
     pub message_id: String,
     /// Who read.
     pub reader: String,
-    /// offered, seen, acked.
+    /// offered, seen, acked; archived of mail to everybody.
     pub state: String,
     /// By which way.
     pub via: String,

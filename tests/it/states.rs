@@ -132,3 +132,70 @@ fn a_claim_holds_is_given_back_and_runs_out() {
         404
     );
 }
+
+/// The status of each piece of mail in an inbox's listing, by text.
+fn standing(hub: &TestHub, query: &str) -> Vec<String> {
+    let mail = hub.get(&format!("/api/inbox?{query}")).items();
+    let text = |m: &Value, name: &str| m[name].as_str().unwrap().to_owned();
+    mail.iter()
+        .map(|m| format!("{} {}", text(m, "payload"), text(m, "status")))
+        .collect()
+}
+
+/// Without it the person's glance at a broadcast would take it away from every agent that has
+/// not looked yet.
+#[test]
+fn mail_to_all_is_read_by_each_for_himself() {
+    let hub = TestHub::start();
+    let [read, archived] = ["one", "two"].map(|text| send(&hub, "all", text));
+    let patch = |id: &str, status: &str| {
+        let body = format!(r#"{{"status":"{status}"}}"#);
+        hub.send("PATCH", &format!("/api/inbox/{id}"), &body)
+    };
+    for (id, status) in [(&read, "unread"), (&read, "read"), (&archived, "archived")] {
+        let answer = patch(id, status);
+        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some(status)));
+    }
+    assert_eq!(standing(&hub, "inbox=human"), ["two archived", "one read"]);
+    assert_eq!(standing(&hub, "inbox=human&status=read"), ["one read"]);
+    assert_eq!(standing(&hub, "inbox=human&status=archived"), ["two archived"]);
+    assert!(standing(&hub, "inbox=human&status=unread").is_empty());
+    assert_eq!(
+        standing(&hub, "inbox=planner&status=unread"),
+        ["two unread", "one unread"]
+    );
+    assert_eq!(hub.sql("SELECT DISTINCT status FROM inbox_messages"), "unread");
+    let planner = hub.agenthub(&["inbox", "planner", "--unread"]);
+    assert!(String::from_utf8_lossy(&planner.stdout).contains("one"), "{planner:?}");
+    assert_eq!(
+        receipts(&hub.get(&format!("/api/inbox/{read}")).json()),
+        ["human seen http"]
+    );
+    // What has a receipt cannot be made unseen; what is deleted is so for everybody.
+    assert_eq!(
+        (patch(&read, "unread").status, patch(&read, "deleted").status),
+        (409, 200)
+    );
+    assert_eq!(standing(&hub, "inbox=planner"), ["two unread"]);
+    let claim = hub.send(
+        "POST",
+        &format!("/api/inbox/{archived}/claim"),
+        r#"{"owner":"w1","lease_sec":60}"#,
+    );
+    assert_eq!((claim.status, claim.code()), (409, "CONFLICT".into()), "{claim:?}");
+    assert_eq!(standing(&hub, "inbox=planner&status=unread"), ["two unread"]);
+}
+
+/// Without it work would be given out that nobody lists any more, to nobody.
+#[test]
+fn expired_mail_and_nameless_owners_make_no_claim() {
+    let hub = TestHub::start();
+    let id = send(&hub, "jobs", "work");
+    hub.sql("UPDATE inbox_messages SET expires_at = 1000");
+    let claim = |owner: &str| {
+        let body = format!(r#"{{"owner":"{owner}","lease_sec":60}}"#);
+        hub.send("POST", &format!("/api/inbox/{id}/claim"), &body)
+    };
+    assert_eq!((claim("w1").status, claim("  ").status), (409, 400));
+    assert_eq!(hub.sql("SELECT claimed_by IS NULL FROM inbox_messages"), "1");
+}
