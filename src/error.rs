@@ -59,6 +59,8 @@ pub enum Code {
     UnsupportedMedia,
     /// The method does not fit the route.
     MethodNotAllowed,
+    /// The request is not in HTTP/1.1.
+    HttpVersion,
     /// The command line makes no sense.
     Usage,
     /// The wait ended without the thing waited for.
@@ -142,6 +144,7 @@ const FACES: &[Face] = &[
     face(Code::TooLarge, "TOO_LARGE", 413, 1009, 1),
     face(Code::UnsupportedMedia, "UNSUPPORTED_MEDIA_TYPE", 415, 1003, 1),
     face(Code::MethodNotAllowed, "METHOD_NOT_ALLOWED", 405, 1008, 1),
+    face(Code::HttpVersion, "HTTP_VERSION", 505, 1008, 1),
     face(Code::Usage, "USAGE", 400, 1008, 2),
     face(Code::WaitedInVain, "TIMEOUT", 504, 1008, 124),
     face(Code::AddressInUse, "ADDRESS_IN_USE", 500, 1011, 1),

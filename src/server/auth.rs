@@ -12,8 +12,10 @@
 
 use std::net::SocketAddr;
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use hyper::{Method, Uri, http::request::Parts};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
+};
+use hyper::{Method, Uri, Version, http::request::Parts};
 use subtle::ConstantTimeEq;
 
 use crate::error::{Code, Error, Result};
@@ -23,6 +25,10 @@ use crate::store::Token;
 pub(super) const SUBPROTOCOL: &str = "agenthub";
 /// The entry of `Sec-WebSocket-Protocol` that carries a token.
 const BEARER_PROTOCOL: &str = "bearer.";
+/// Characters of a stranger's word in a log line.
+const SHOWN: usize = 80;
+/// Hex digits in a row that may be part of a token.
+const SECRET_DIGITS: usize = 16;
 /// The path that also takes the token from the query, as the seed's clients send it.
 const WEBSOCKET_PATH: &str = "/ws";
 
@@ -90,10 +96,11 @@ impl Policy {
 
     /// Lets a request in, or says why not.
     pub(super) fn admit(&self, request: &Parts, secrecy: Secrecy, guard: &Guard) -> Result<()> {
+        check_version(request)?;
         self.check_host(&request.headers, &request.uri)?;
         self.check_origin(&request.headers)?;
         check_fetch_site(request)?;
-        check_content_type(request)?;
+        check_body(request)?;
         match (guard, secrecy) {
             (Guard::Nobody, _) | (_, Secrecy::Open) => Ok(()),
             (Guard::Token(token), Secrecy::Token) => check_token(request, token),
@@ -117,7 +124,7 @@ impl Policy {
             None => Ok(()),
             Some(origin) if self.origins.iter().any(|o| o == origin) => Ok(()),
             Some(origin) => Err(forbidden(format!(
-                "the request comes from a page of {}; only the hub's own page may talk to it",
+                "the request comes from a page of {}, and only the hub's own may talk to it; open it with agenthub open",
                 quoted(origin)
             ))),
         }
@@ -138,16 +145,35 @@ fn check_fetch_site(request: &Parts) -> Result<()> {
                 return Ok(());
             }
             Err(forbidden(format!(
-                "the request is {}, not from the hub's own page",
+                "the request is {}, not from the hub's own page; open it with agenthub open",
                 quoted(site)
             )))
         }
     }
 }
 
-fn check_content_type(request: &Parts) -> Result<()> {
-    if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+fn check_version(request: &Parts) -> Result<()> {
+    if request.version == Version::HTTP_11 {
         return Ok(());
+    }
+    Err(Error::new(
+        Code::HttpVersion,
+        format!("{:?} is not spoken here; send HTTP/1.1", request.version),
+    ))
+}
+
+/// A body is asked for and said to be JSON. One that nobody asked for is not even read: it
+/// would fill the memory for whoever has no token.
+fn check_body(request: &Parts) -> Result<()> {
+    if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        let length = one(&request.headers, CONTENT_LENGTH.as_str())?;
+        if length.is_none_or(|length| length == "0") && !request.headers.contains_key(TRANSFER_ENCODING) {
+            return Ok(());
+        }
+        return Err(Error::new(
+            Code::Invalid,
+            format!("a {} has no body here; leave it out", request.method),
+        ));
     }
     let given = one(&request.headers, CONTENT_TYPE.as_str())?;
     let is_json = given.is_some_and(|value| {
@@ -205,13 +231,13 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(forbidden(format!("the header {name} is there twice")));
+        return Err(forbidden(format!("the header {name} is there twice; send it once")));
     }
     first
         .map(|value| {
             value
                 .to_str()
-                .map_err(|_| forbidden(format!("the header {name} is not plain text")))
+                .map_err(|_| forbidden(format!("the header {name} is not plain text; send ASCII")))
         })
         .transpose()
 }
@@ -220,10 +246,33 @@ fn forbidden(why: String) -> Error {
     Error::new(Code::Forbidden, why)
 }
 
-/// A stranger's word, safe and short enough for a log line.
-fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(80).collect();
+/// A stranger's word, safe and short enough for a log line, without what may be a token: mail
+/// and shells make a path of `/#token=…`.
+pub(super) fn quoted(text: &str) -> String {
+    let mut shown = String::new();
+    let mut digits = 0;
+    for c in without_token(text).chars() {
+        digits = if c.is_ascii_hexdigit() { digits + 1 } else { 0 };
+        shown.push(c);
+        if digits == SECRET_DIGITS {
+            shown.truncate(shown.len() - digits);
+            shown.push('…');
+            // The rest of a long run is left out with its beginning.
+            break;
+        }
+    }
+    let short: String = shown.chars().take(SHOWN).collect();
     format!("{short:?}")
+}
+
+/// The text up to what is said to be a token.
+fn without_token(text: &str) -> &str {
+    let end = |name: &str| text.to_ascii_lowercase().find(name).map(|at| at + name.len());
+    let end = [end("token="), end("token%3d"), end("bearer")]
+        .into_iter()
+        .flatten()
+        .min();
+    &text[..end.unwrap_or(text.len())]
 }
 
 #[cfg(test)]
@@ -403,5 +452,38 @@ mod tests {
         ] {
             assert_eq!(post(kind), Some(Code::UnsupportedMedia), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn no_log_line_shows_a_token() {
+        for hostile in [
+            format!("/%23token={SECRET}"),
+            format!("/token={SECRET}"),
+            format!("/TOKEN%3D{SECRET}"),
+            format!("/{SECRET}"),
+            format!("/x{SECRET}{SECRET}"),
+            format!("/ws/{}", &SECRET[..32]),
+            format!("127.0.0.1:4820/#token={SECRET}"),
+        ] {
+            assert!(!quoted(&hostile).contains(&SECRET[..16]), "{hostile}");
+        }
+        assert_eq!(quoted("/api/threads/cafe"), "\"/api/threads/cafe\"");
+        assert_eq!(quoted(&"x".repeat(99)).chars().count(), 82);
+    }
+
+    #[test]
+    fn a_get_brings_no_body_and_every_request_is_http_1_1() {
+        let host = ("host", "localhost:4820");
+        assert_eq!(code(judge("GET", "/", &[host, ("content-length", "0")])), None);
+        for body in [
+            ("content-length", "9"),
+            ("content-length", "x"),
+            ("transfer-encoding", "chunked"),
+        ] {
+            assert_eq!(code(judge("GET", "/", &[host, body])), Some(Code::Invalid), "{body:?}");
+        }
+        let request = hyper::Request::builder().version(Version::HTTP_10).body(());
+        let (parts, ()) = request.unwrap().into_parts();
+        assert_eq!(code(check_version(&parts)), Some(Code::HttpVersion));
     }
 }

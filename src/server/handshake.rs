@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::{Method, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::reply::Response;
 
@@ -21,12 +21,14 @@ use crate::hub::wishes::Query;
 
 /// `GET /ws`: answers the upgrade and leaves a task with the client.
 pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
-    let key = handshake(&call.headers)?;
+    let key = handshake(&call.method, &call.headers)?;
     let query = Query::parse(call.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-    let upgrade = call
-        .upgrade
-        .take()
-        .ok_or_else(|| Error::new(Code::Invalid, "this connection cannot be upgraded to a WebSocket"))?;
+    let upgrade = call.upgrade.take().ok_or_else(|| {
+        Error::new(
+            Code::Invalid,
+            "this connection cannot be upgraded to a WebSocket; ask the hub itself, without a proxy",
+        )
+    })?;
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -43,7 +45,7 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
 }
 
 /// Checks the request's side of RFC 6455, section 4.2.1, and computes our answer to its key.
-fn handshake(headers: &HeaderMap) -> Result<HeaderValue> {
+fn handshake(method: &Method, headers: &HeaderMap) -> Result<HeaderValue> {
     let has = |name: HeaderName, token: &str| {
         headers
             .get_all(name)
@@ -54,18 +56,31 @@ fn handshake(headers: &HeaderMap) -> Result<HeaderValue> {
     let refuse = |why: &str| {
         Err(Error::new(
             Code::Invalid,
-            format!("this is no WebSocket handshake: {why}"),
+            format!("this is no WebSocket handshake: {why}; use a client of RFC 6455"),
         ))
     };
+    if *method != Method::GET {
+        return refuse("its method is not GET");
+    }
     if !has(CONNECTION, "upgrade") || !has(UPGRADE, "websocket") {
         return refuse("it does not ask for an upgrade to websocket");
     }
     if !has(SEC_WEBSOCKET_VERSION, "13") {
         return refuse("Sec-WebSocket-Version is not 13");
     }
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
-        return refuse("Sec-WebSocket-Key is missing");
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return refuse("Sec-WebSocket-Key is not there once");
     };
+    if !is_sixteen_bytes(key.as_bytes()) {
+        return refuse("Sec-WebSocket-Key is not 16 bytes in base64");
+    }
     HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|e| Error::new(Code::Internal, "cannot answer the handshake").because(e))
+}
+
+/// Whether this is the base64 of 16 bytes.
+fn is_sixteen_bytes(key: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key[..22].iter().all(digit) && &key[22..] == b"=="
 }

@@ -15,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::patient::Patient;
+
 /// The socket and its count.
 pub(super) struct Metered {
     socket: Wire,
@@ -30,8 +32,8 @@ enum Wire {
 impl Metered {
     /// The socket of an upgraded connection, and what was read of it already.
     pub(super) fn new(upgraded: Upgraded) -> (Self, Vec<u8>) {
-        let (socket, read) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Wire::Plain(parts.io.into_inner()), parts.read_buf.to_vec()),
+        let (socket, read) = match upgraded.downcast::<TokioIo<Patient>>() {
+            Ok(parts) => (Wire::Plain(parts.io.into_inner().into_inner()), parts.read_buf.to_vec()),
             Err(upgraded) => (Wire::Layered(Box::new(TokioIo::new(upgraded))), Vec::new()),
         };
         let written = Arc::default();

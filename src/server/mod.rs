@@ -19,6 +19,7 @@ mod dashboard;
 mod handshake;
 mod metered;
 mod metrics;
+mod patient;
 mod pulse;
 mod reports;
 mod routes;
@@ -62,6 +63,7 @@ use crate::watch::Mode;
 pub use auth::Guard;
 use auth::Policy;
 use metrics::{Tally, refuse};
+use patient::Patient;
 pub use routes::routes;
 
 /// The port unless another is asked for.
@@ -401,7 +403,9 @@ impl Gate {
         http.timer(TokioTimer::new())
             .header_read_timeout(HEADER_WAIT)
             .max_buf_size(MAX_HEAD);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let wait = self.server.settings.limits.write_wait;
+        let socket = TokioIo::new(Patient::new(stream, wait));
+        let connection = http.serve_connection(socket, service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
@@ -421,6 +425,10 @@ impl Gate {
             Err(e) if e.is_timeout() && !spoke.load(Ordering::Relaxed) => {
                 let why = format_args!("no request came within {} s", HEADER_WAIT.as_secs());
                 refuse(&server, "NO_REQUEST", "a connection", why);
+            }
+            Err(e) if is_unread(&e) => {
+                let why = format_args!("it read nothing of its answers for {} s", wait.as_secs());
+                refuse(&server, "NOT_READING", "a connection", why);
             }
             _ => {}
         }
@@ -454,21 +462,28 @@ impl Gate {
     }
 
     fn refuse(&self, parts: &Parts, error: &Error) -> Response {
-        // The path without its query: that may hold a token.
-        let what = format_args!("{} {:?}", parts.method, parts.uri.path());
+        // The path goes without its query, which may hold a token.
+        let what = format_args!("{} {}", parts.method, auth::quoted(parts.uri.path()));
         refuse(&self.server, error.code().name(), what, error);
         api::refusal(error)
     }
+}
+
+/// Whether a connection ended because its peer took none of what it had asked for.
+fn is_unread(e: &hyper::Error) -> bool {
+    std::error::Error::source(e)
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes> {
     match tokio::time::timeout(BODY_WAIT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(e)) if e.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(e)) => Err(Error::new(Code::Invalid, "the body broke off").because(e)),
+        Ok(Err(e)) => Err(Error::new(Code::Invalid, "the body broke off; send it whole").because(e)),
         Err(_) => Err(Error::new(
             Code::Invalid,
-            format!("the body took longer than {} s", BODY_WAIT.as_secs()),
+            format!("the body took longer than {} s; send it at once", BODY_WAIT.as_secs()),
         )),
     }
 }

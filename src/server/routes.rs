@@ -25,6 +25,7 @@ use crate::error::{Code, Error, Result};
 /// One request on its way to a route's business.
 pub(super) struct Call {
     pub(super) server: Arc<Server>,
+    pub(super) method: Method,
     /// The values of the path's `{…}`, decoded.
     pub(super) params: Vec<String>,
     pub(super) query: Vec<(String, String)>,
@@ -178,12 +179,12 @@ fn nothing_at(path: &str) -> Error {
     if methods.is_empty() {
         return Error::new(
             Code::NotFound,
-            "there is nothing at this path; the README lists what there is",
+            "there is nothing at this path; see the README for what there is",
         );
     }
     Error::new(
         Code::MethodNotAllowed,
-        format!("this path takes {}", methods.join(" and ")),
+        format!("this path does not take that; send {}", methods.join(" or ")),
     )
 }
 
@@ -201,25 +202,28 @@ fn matches(pattern: &str, path: &str) -> bool {
 
 /// One route as a filter.
 fn filter(route: &'static Route, server: Arc<Server>) -> BoxedFilter<(Response,)> {
-    let mut path = warp::any().map(Vec::new).boxed();
+    let mut path = warp::any().map(|| Some(Vec::new())).boxed();
     for segment in route.path.split('/').filter(|s| !s.is_empty()) {
         path = if segment.starts_with('{') {
             path.and(warp::path::param::<String>())
-                .map(|mut params: Vec<String>, param: String| {
-                    params.push(percent_decode_str(&param).decode_utf8_lossy().into_owned());
-                    params
+                .map(|params: Option<Vec<String>>, param: String| {
+                    // Made readable, different names would become one.
+                    let param = percent_decode_str(&param).decode_utf8().ok()?.into_owned();
+                    params.map(|params| [params, vec![param]].concat())
                 })
                 .boxed()
         } else {
             path.and(warp::path(segment)).boxed()
         };
     }
-    let method = warp::method()
-        .and_then(move |method: Method| async move {
-            let fits = method == route.method || (method == Method::HEAD && route.method == Method::GET);
-            if fits { Ok(()) } else { Err(warp::reject::not_found()) }
-        })
-        .untuple_one();
+    let method = warp::method().and_then(move |method: Method| async move {
+        let fits = method == route.method || (method == Method::HEAD && route.method == Method::GET);
+        if fits {
+            Ok(method)
+        } else {
+            Err(warp::reject::not_found())
+        }
+    });
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     path.and(warp::path::end())
         .and(method)
@@ -228,19 +232,28 @@ fn filter(route: &'static Route, server: Arc<Server>) -> BoxedFilter<(Response,)
         .and(warp::body::bytes())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::ext::optional::<Arc<OwnedSemaphorePermit>>())
-        .then(move |params, query: String, headers, body, upgrade, permit| {
-            let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-            let call = Call {
-                server: Arc::clone(&server),
-                params,
-                query,
-                headers,
-                body,
-                upgrade,
-                permit,
-            };
-            async move { (route.run)(call).await.unwrap_or_else(|error| api::refusal(&error)) }
-        })
+        .then(
+            move |params: Option<_>, method, query: String, headers, body, upgrade, permit| {
+                let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                let call = params.map(|params| Call {
+                    server: Arc::clone(&server),
+                    method,
+                    params,
+                    query,
+                    headers,
+                    body,
+                    upgrade,
+                    permit,
+                });
+                async move {
+                    let outcome = match call {
+                        Some(call) => (route.run)(call).await,
+                        None => Err(Error::new(Code::Invalid, "the path is not UTF-8; encode its names so")),
+                    };
+                    outcome.unwrap_or_else(|error| api::refusal(&error))
+                }
+            },
+        )
         .boxed()
 }
 

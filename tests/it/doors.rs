@@ -360,6 +360,58 @@ fn a_head_that_does_not_end_is_given_up() {
     assert!(hub.get("/api/status").status == 200);
 }
 
+/// Without it a client of another language would be half understood, or two names in a path
+/// would become one.
+#[test]
+fn a_request_is_whole_or_refused() {
+    let hub = TestHub::start();
+    let door = Door(&hub);
+    for version in ["1.0", "1.0\r\nConnection: keep-alive"] {
+        let head = format!(
+            "GET /api/status HTTP/{version}\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\n\r\n",
+            hub.port(),
+            hub.token()
+        );
+        let answer = http::raw(hub.port(), head.as_bytes());
+        assert_eq!(
+            (answer.status, answer.code()),
+            (505, "HTTP_VERSION".into()),
+            "{answer:?}"
+        );
+    }
+    for id in ["%FF", "a%C3", "%ED%A0%80"] {
+        let path = format!("/api/threads/{id}/messages");
+        let answer = hub.send("POST", &path, r#"{"content":"x"}"#);
+        assert_eq!((answer.status, answer.code()), (400, "INVALID".into()), "{id}");
+        assert_eq!(hub.get(&path).status, 400);
+    }
+    assert_eq!(hub.status()["counts"]["messages"], 0);
+    let handshake = |method: &str, keys: &[&str]| {
+        let mut headers = vec![
+            door.host(),
+            door.token(),
+            header("Connection", "Upgrade"),
+            header("Upgrade", "websocket"),
+            header("Sec-WebSocket-Version", "13"),
+        ];
+        // The last word counts: an upgrade must not be asked to close.
+        headers.extend(keys.iter().map(|key| header("Sec-WebSocket-Key", key)));
+        door.knock(method, "/ws", &headers).status
+    };
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    assert_eq!(handshake("GET", &[key]), 101);
+    for (method, keys) in [
+        ("HEAD", &[key][..]),
+        ("GET", &[]),
+        ("GET", &[key, key]),
+        ("GET", &["x"]),
+        ("GET", &["dGhlIHNhbXBsZSBub25jZQ=="[..20].as_ref()]),
+        ("GET", &["!!!!!!!!!!!!!!!!!!!!!!=="]),
+    ] {
+        assert_eq!(handshake(method, keys), 400, "{method} {keys:?}");
+    }
+}
+
 /// Without it open connections would use up the process's file handles.
 #[test]
 fn connections_over_the_limit_are_told_so() {

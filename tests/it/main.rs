@@ -19,6 +19,8 @@ mod doors;
 #[cfg(test)]
 mod file;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod init;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::http::{self, Answer};
+#[cfg(target_os = "linux")]
+use crate::support::weight::holds;
 use crate::support::{Client, PATIENCE, TestHub, within};
 
 type Headers = Vec<(String, String)>;
@@ -54,6 +56,14 @@ fn refused(hub: &TestHub, (method, path): (&str, &str), headers: &Headers, statu
 #[track_caller]
 fn advises(answer: &Answer) {
     assert!(!answer.code().is_empty());
+    let json = answer.json();
+    let message = json["error"]["message"].as_str().unwrap();
+    let advice = message.rsplit_once("; ").map_or("", |(_, advice)| advice);
+    let verb = advice.split(' ').next().unwrap();
+    assert!(
+        ["allow", "leave", "open", "send"].contains(&verb),
+        "what is the owner to do? {message:?}"
+    );
     assert_eq!(answer.header("access-control-allow-origin"), None);
     assert_eq!(answer.header("set-cookie"), None);
 }
@@ -254,17 +264,6 @@ fn bodies_have_an_end() {
         assert!(answer.status >= 400, "{lengths:?}: {answer:?}");
     }
     assert_eq!(hub.status()["counts"]["inbox_messages"], 0);
-}
-
-/// What the process holds: bytes of memory, and file handles.
-#[cfg(target_os = "linux")]
-fn holds(hub: &TestHub) -> (u64, usize) {
-    let pid = hub.pid().as_raw_nonzero();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    let handles = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    (kib << 10, handles)
 }
 
 /// Without it one program that opens sockets would shut everybody else out, for ever.

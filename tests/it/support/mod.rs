@@ -11,6 +11,8 @@ pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod wait;
+#[cfg(target_os = "linux")]
+pub(crate) mod weight;
 pub(crate) mod writer;
 
 pub(crate) use client::{Client, Event, Heard};
