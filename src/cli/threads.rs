@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
-    let threads = file.reader()?.threads(None, usize::from(args.limit))?;
+    let threads = file.reader()?.threads(None, usize::from(args.limit))?.items;
     if args.json {
         return output::json(&threads);
     }

@@ -16,7 +16,7 @@ use super::routes::Call;
 use crate::config::{HUMAN, from_type};
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
-use crate::store::{InboxFilter, NewInbox, NewMessage, Written};
+use crate::store::{InboxFilter, MailboxRow, NewInbox, NewMessage, Written};
 
 /// Items in a list unless fewer or more are asked for.
 const LIMIT: usize = 100;
@@ -103,6 +103,42 @@ impl Call {
         }
     }
 
+    /// As [`Call::limit`], for lists that are short as a rule: as long as may be unless asked
+    /// otherwise.
+    fn long_limit(&self) -> Result<usize> {
+        if self.get("limit").is_none() {
+            return Ok(MAX_LIMIT);
+        }
+        self.limit()
+    }
+
+    /// A cursor of two numbers.
+    fn pair(&self, name: &str) -> Result<Option<(i64, i64)>> {
+        let read = |text: &str| {
+            let (a, b) = text.split_once('.')?;
+            Some((a.parse().ok()?, b.parse().ok()?))
+        };
+        self.get(name)
+            .map(|text| read(text).ok_or_else(|| no_cursor(name)))
+            .transpose()
+    }
+
+    /// A cursor in the list of mailboxes: has it unread mail, when its newest came, its name.
+    fn mailbox(&self, name: &str) -> Result<Option<MailboxRow>> {
+        let read = |text: &str| {
+            let mut parts = text.splitn(3, '.');
+            Some(MailboxRow {
+                unread: parts.next()?.parse().ok()?,
+                newest_at: parts.next()?.parse().ok()?,
+                inbox: parts.next()?.to_owned(),
+                ..MailboxRow::default()
+            })
+        };
+        self.get(name)
+            .map(|text| read(text).ok_or_else(|| no_cursor(name)))
+            .transpose()
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         self.get(name).filter(|value| !value.is_empty()).map(str::to_owned)
     }
@@ -110,6 +146,13 @@ impl Call {
     pub(super) fn json<T: for<'a> Deserialize<'a>>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|e| Error::new(Code::Invalid, format!("cannot read the body: {e}")))
     }
+}
+
+fn no_cursor(name: &str) -> Error {
+    Error::new(
+        Code::Invalid,
+        format!("{name} is no cursor of this list; give back the next of its last page"),
+    )
 }
 
 /// `GET /healthz`: the hub is alive, and which run of it. Says nothing about the file.
@@ -161,15 +204,12 @@ pub(super) async fn status(call: Call) -> Result<Response> {
 /// `GET /api/threads?limit&before`: by activity; `before` is a thread's id.
 pub(super) async fn threads(call: Call) -> Result<Response> {
     let (limit, before) = (call.limit()?, call.text("before"));
-    let mut threads = call
+    let page = call
         .server
         .hub()
-        .read(move |reader| reader.threads(before.as_deref(), limit + 1))
+        .read(move |reader| reader.threads(before.as_deref(), limit))
         .await?;
-    let more = threads.len() > limit;
-    threads.truncate(limit);
-    let next = threads.last().filter(|_| more).map(|thread| thread.id.clone());
-    Ok(list(&threads, next))
+    Ok(list(&page.items, page.next(|thread| thread.id.clone())))
 }
 
 /// `GET /api/threads/{id}`.
@@ -245,15 +285,20 @@ pub(super) async fn post_message(call: Call) -> Result<Response> {
         .map(written)
 }
 
-/// `GET /api/inboxes`: every mailbox that has mail.
+/// `GET /api/inboxes?limit&before`: the mailboxes that have mail, those with unread mail first.
 pub(super) async fn mailboxes(call: Call) -> Result<Response> {
-    let mailboxes = call.server.hub().read(crate::store::Reader::mailboxes).await?;
-    Ok(list(&mailboxes, None::<()>))
+    let (limit, before) = (call.long_limit()?, call.mailbox("before")?);
+    let page = call
+        .server
+        .hub()
+        .read(move |reader| reader.mailboxes_page(before.as_ref(), limit))
+        .await?;
+    let next = page.next(|last| format!("{}.{}.{}", u8::from(last.unread > 0), last.newest_at, last.inbox));
+    Ok(list(&page.items, next))
 }
 
 /// `GET /api/inbox?inbox&status&from&limit&before`: newest first; `before` is the cursor.
 pub(super) async fn inbox(call: Call) -> Result<Response> {
-    let limit = call.limit()?;
     let filter = InboxFilter {
         inbox: call.text("inbox"),
         reader: None,
@@ -262,13 +307,10 @@ pub(super) async fn inbox(call: Call) -> Result<Response> {
         before: call.number("before")?,
         after: None,
         now: now_ms(),
-        limit: limit + 1,
+        limit: call.limit()?,
     };
-    let mut mail = call.server.hub().read(move |reader| reader.inbox(&filter)).await?;
-    let more = mail.len() > limit;
-    mail.truncate(limit);
-    let next = mail.last().filter(|_| more).map(|row| row.n);
-    Ok(list(&mail, next))
+    let page = call.server.hub().read(move |reader| reader.inbox_page(&filter)).await?;
+    Ok(list(&page.items, page.next(|mail| mail.n)))
 }
 
 /// The body of `POST /api/inbox`.
@@ -310,31 +352,38 @@ pub(super) async fn send(call: Call) -> Result<Response> {
         .map(written)
 }
 
-/// `GET /api/agents`: the last active first.
+/// `GET /api/agents?limit&before`: the last active first.
 pub(super) async fn agents(call: Call) -> Result<Response> {
-    let agents = call.server.hub().read(crate::store::Reader::agents).await?;
-    Ok(list(&agents, None::<()>))
+    let (limit, before) = (call.long_limit()?, call.pair("before")?);
+    let page = call
+        .server
+        .hub()
+        .read(move |reader| reader.agents_page(before, limit))
+        .await?;
+    let next = page.next(|agent| format!("{}.{}", agent.last_active_at, agent.n));
+    Ok(list(&page.items, next))
 }
 
-/// `GET /api/telemetry?limit`: the newest totals of each instance.
+/// `GET /api/telemetry?limit&before`: the newest totals of each instance.
 pub(super) async fn telemetry(call: Call) -> Result<Response> {
-    let limit = call.limit()?;
-    let telemetry = call.server.hub().read(move |reader| reader.telemetry(limit)).await?;
-    Ok(list(&telemetry, None::<()>))
+    let (limit, before) = (call.limit()?, call.number("before")?);
+    let page = call
+        .server
+        .hub()
+        .read(move |reader| reader.telemetry(before, limit))
+        .await?;
+    Ok(list(&page.items, page.next(|totals| totals.id)))
 }
 
 /// `GET /api/tasks?limit&before`: one line a task, the last active first.
 pub(super) async fn tasks(call: Call) -> Result<Response> {
     let (limit, before) = (call.limit()?, call.number("before")?);
-    let mut tasks = call
+    let page = call
         .server
         .hub()
-        .read(move |reader| reader.tasks(before, limit + 1))
+        .read(move |reader| reader.tasks(before, limit))
         .await?;
-    let more = tasks.len() > limit;
-    tasks.truncate(limit);
-    let next = tasks.last().filter(|_| more).map(|task| task.last_id);
-    Ok(list(&tasks, next))
+    Ok(list(&page.items, page.next(|task| task.last_id)))
 }
 
 /// `GET /api/tasks/{id}/events?after&before&limit`: after an event, or the last ones
@@ -342,26 +391,20 @@ pub(super) async fn tasks(call: Call) -> Result<Response> {
 pub(super) async fn task_events(call: Call) -> Result<Response> {
     let (id, limit) = (call.id().to_owned(), call.limit()?);
     if let Some(before) = call.number("before")? {
-        let mut events = call
+        let mut page = call
             .server
             .hub()
-            .read(move |reader| reader.task_events_before(&id, before, limit + 1))
+            .read(move |reader| reader.task_events_before(&id, before, limit))
             .await?;
-        let more = events.len() > limit;
-        if more {
-            events.remove(0);
-        }
-        let next = events.first().filter(|_| more).map(|event| event.id);
-        return Ok(list(&events, next));
+        let next = page.next(|event| event.id);
+        page.items.reverse();
+        return Ok(list(&page.items, next));
     }
     let after = call.number("after")?.unwrap_or(0);
-    let mut events = call
+    let page = call
         .server
         .hub()
-        .read(move |reader| reader.task_events_after(&id, after, limit + 1))
+        .read(move |reader| reader.task_events_after(&id, after, limit))
         .await?;
-    let more = events.len() > limit;
-    events.truncate(limit);
-    let next = events.last().filter(|_| more).map(|event| event.id);
-    Ok(list(&events, next))
+    Ok(list(&page.items, page.next(|event| event.id)))
 }

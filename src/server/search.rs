@@ -3,6 +3,8 @@
 //! For: `GET /api/search` and `GET /api/costs`.
 //! Not for: lists of one table (`api`).
 
+use std::sync::Arc;
+
 use serde_json::json;
 use warp::reply::Response;
 
@@ -12,16 +14,25 @@ use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
 use crate::store::CostsBy;
 
-/// `GET /api/search?q&limit`: messages, mail and task events that have all words of `q`,
-/// the best first.
+/// `GET /api/search?q&limit&after`: messages, mail and task events that have all words of
+/// `q`, the best first. One at a time: the first may have to read the whole file, and must
+/// not take the readers of all others.
 pub(super) async fn search(call: Call) -> Result<Response> {
     let (query, limit) = (call.get("q").unwrap_or_default().to_owned(), call.limit()?);
-    let hits = call
+    let skip = usize::try_from(call.number("after")?.unwrap_or(0))
+        .map_err(|_| Error::new(Code::Invalid, "after is the next of the last page; give that"))?;
+    // It is never closed.
+    let turn = Arc::clone(&call.server.searches).acquire_owned().await.ok();
+    let (hits, next) = call
         .server
         .hub()
-        .read(move |reader| reader.search(&query, limit, now_ms()))
+        .read(move |reader| {
+            // Also of those who do not wait for their answer.
+            let _turn = turn;
+            reader.search_from(&query, skip, limit, now_ms())
+        })
         .await?;
-    Ok(list(&hits, None::<()>))
+    Ok(list(&hits, next))
 }
 
 /// `GET /api/costs?by=agent|model|workspace|day&since`: what was used since a time in Unix

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cells::{Cells, Rejected};
 use super::inbox::EVERYBODY;
 use super::open::{Reader, Writer};
+use super::pages::{PAGE_BYTES, Page};
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 
@@ -83,6 +84,27 @@ impl Reader {
         let found = statement.query_map([], |row| Ok(AgentRow::read(row)))?;
         let rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
         Ok(rows.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// At most `limit` agents and about 8 MiB of them, the last active first, after the one
+    /// that was last active then and has this number.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn agents_page(&self, after: Option<(i64, i64)>, limit: usize) -> Result<Page<AgentRow>> {
+        let (last_active_at, n) = after.unwrap_or((i64::MAX, i64::MAX));
+        let sql = format!(
+            "SELECT {COLUMNS} FROM agents WHERE (last_active_at, n) < (?1, ?2) ORDER BY last_active_at DESC, n DESC"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let found = statement.query([last_active_at, n])?;
+        Page::draw(
+            found,
+            limit,
+            PAGE_BYTES,
+            |row| AgentRow::read(row).ok(),
+            AgentRow::weight,
+        )
     }
 
     /// Whether an agent of this name has ever been here.

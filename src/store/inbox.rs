@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Written;
 use super::cells::Cells;
 use super::open::{Reader, Writer};
+use super::pages::{PAGE_BYTES, Page};
 use super::receipts::Reading;
 use crate::error::{Code, Error, Result};
 use crate::event::InboxMessageEvent;
@@ -279,6 +280,18 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn inbox(&self, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
+        Ok(self.inbox_within(filter, usize::MAX)?.items)
+    }
+
+    /// As [`Reader::inbox`], about 8 MiB of it.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn inbox_page(&self, filter: &InboxFilter) -> Result<Page<InboxRow>> {
+        self.inbox_within(filter, PAGE_BYTES)
+    }
+
+    fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxRow>> {
         // Every condition is switched off by a NULL; the mailbox decides which index serves.
         let mailbox = if filter.inbox.is_some() {
             "to_inbox IN (?1, ?2)"
@@ -294,21 +307,19 @@ impl Reader {
              ORDER BY n DESC LIMIT ?8"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query_map(
-            params![
-                filter.inbox,
-                EVERYBODY,
-                filter.status,
-                filter.from,
-                filter.before.unwrap_or(i64::MAX),
-                filter.after.unwrap_or(i64::MIN),
-                filter.now,
-                i64::try_from(filter.limit).unwrap_or(i64::MAX),
-                filter.reader.as_ref().or(filter.inbox.as_ref()),
-            ],
-            |row| Ok(InboxRow::read(row)),
-        )?;
-        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+        let found = statement.query(params![
+            filter.inbox,
+            EVERYBODY,
+            filter.status,
+            filter.from,
+            filter.before.unwrap_or(i64::MAX),
+            filter.after.unwrap_or(i64::MIN),
+            filter.now,
+            i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1),
+            filter.reader.as_ref().or(filter.inbox.as_ref()),
+        ])?;
+        let read = |row: &rusqlite::Row<'_>| Some(InboxRow::read(row));
+        Page::draw(found, filter.limit, bytes, read, InboxRow::weight)
     }
 
     /// Every mailbox that has mail, those with unread mail first.
@@ -316,20 +327,41 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
+        Ok(self.mailboxes_within(None, (usize::MAX, usize::MAX))?.items)
+    }
+
+    /// As [`Reader::mailboxes`], at most `limit` after the mailbox `after` as it was listed,
+    /// and about 8 MiB of them.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn mailboxes_page(&self, after: Option<&MailboxRow>, limit: usize) -> Result<Page<MailboxRow>> {
+        self.mailboxes_within(after, (limit, PAGE_BYTES))
+    }
+
+    fn mailboxes_within(&self, after: Option<&MailboxRow>, most: (usize, usize)) -> Result<Page<MailboxRow>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT to_inbox, count(*), coalesce(sum(status = 'unread'), 0), coalesce(max(created_at), 0) \
-             FROM inbox_messages WHERE status <> 'deleted' GROUP BY to_inbox ORDER BY 3 > 0 DESC, 4 DESC",
+            "SELECT to_inbox, total, unread, newest FROM (SELECT to_inbox, count(*) AS total, \
+             coalesce(sum(status = 'unread'), 0) AS unread, coalesce(max(created_at), 0) AS newest \
+             FROM inbox_messages WHERE status <> 'deleted' GROUP BY to_inbox) \
+             WHERE ?3 IS NULL OR (unread > 0, newest, to_inbox) < (?1, ?2, ?3) \
+             ORDER BY unread > 0 DESC, newest DESC, to_inbox DESC",
         )?;
-        let found = statement.query_map([], |row| {
+        let found = statement.query(params![
+            after.map(|mailbox| mailbox.unread > 0),
+            after.map(|mailbox| mailbox.newest_at),
+            after.map(|mailbox| mailbox.inbox.as_str()),
+        ])?;
+        let read = |row: &rusqlite::Row<'_>| {
             let mut cells = Cells::new(row);
-            Ok(MailboxRow {
+            Some(MailboxRow {
                 inbox: cells.text(),
                 total: cells.int(),
                 unread: cells.int(),
                 newest_at: cells.int(),
             })
-        })?;
-        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+        };
+        Page::draw(found, most.0, most.1, read, |mailbox| 100 + mailbox.inbox.len())
     }
 
     /// The mail with this `id`, `message_id` or number (`n`, also written `#n`).

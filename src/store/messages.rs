@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cells::Cells;
 use super::changes::Pos;
 use super::open::{Reader, Writer};
+use super::pages::{PAGE_BYTES, Page};
 use super::{Written, changes};
 use crate::error::{Code, Error, Result};
 use crate::event::MessageEvent;
@@ -216,6 +217,15 @@ pub struct ThreadPage {
     pub has_more: bool,
 }
 
+impl From<Page<MessageRow>> for ThreadPage {
+    fn from(page: Page<MessageRow>) -> Self {
+        Self {
+            messages: page.items,
+            has_more: page.has_more,
+        }
+    }
+}
+
 /// What a subscription starts from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ThreadOpening {
@@ -249,15 +259,15 @@ impl Reader {
         })
     }
 
-    /// As [`Reader::thread_page`], for readers that keep no position.
+    /// As [`Reader::thread_page`], for readers that keep no position; about 8 MiB at most.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn messages_after(&self, thread_id: &str, after: i64, rows: usize) -> Result<ThreadPage> {
-        self.page(thread_id, after, rows, usize::MAX)
+        self.page(thread_id, after, rows, PAGE_BYTES)
     }
 
-    /// The last `rows` messages of a thread before `before`, in order.
+    /// The last `rows` messages of a thread before `before`, in order; about 8 MiB at most.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -268,12 +278,11 @@ impl Reader {
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(1);
-        let found = statement.query_map(params![thread_id, before, limit], |row| Ok(MessageRow::read(row)))?;
-        let mut messages = found.collect::<rusqlite::Result<Vec<_>>>()?;
-        let has_more = messages.len() > rows;
-        messages.truncate(rows);
-        messages.reverse();
-        Ok(ThreadPage { messages, has_more })
+        let found = statement.query(params![thread_id, before, limit])?;
+        let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row));
+        let mut page = Page::draw(found, rows, PAGE_BYTES, read, MessageRow::weight)?;
+        page.items.reverse();
+        Ok(page.into())
     }
 
     /// What a subscription of `instance` to a thread starts from.
@@ -331,19 +340,9 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         // One more than asked for tells whether there are more.
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(1);
-        let mut found = statement.query(params![thread_id, after, limit])?;
-        let mut page = ThreadPage::default();
-        let mut weight = 0;
-        while let Some(row) = found.next()? {
-            let message = MessageRow::read(row);
-            weight += message.weight();
-            if page.messages.len() == rows || (weight > bytes && !page.messages.is_empty()) {
-                page.has_more = true;
-                break;
-            }
-            page.messages.push(message);
-        }
-        Ok(page)
+        let found = statement.query(params![thread_id, after, limit])?;
+        let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row));
+        Ok(Page::draw(found, rows, bytes, read, MessageRow::weight)?.into())
     }
 }
 

@@ -12,6 +12,8 @@
 //! 3. It holds words, not texts: what a search finds is read from the file, which decides
 //!    what is still there and may be shown.
 
+mod query;
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -22,14 +24,12 @@ use serde::Serialize;
 use super::beside::beside;
 use super::cells::Cells;
 use super::open::{Reader, connect};
+use super::pages::PAGE_BYTES;
 use crate::error::{Code, Error, Result};
+use query::Query;
 
 /// Rows added in one transaction.
 const STEP_ROWS: i64 = 1000;
-/// Words of a search at most.
-const MAX_WORDS: usize = 32;
-/// Characters of a snippet, and of them those before the word found.
-const SNIPPET: (usize, usize) = (160, 48);
 /// Raised when the index is to be made anew by a newer program.
 const VERSION: i64 = 1;
 
@@ -102,6 +102,20 @@ pub struct Hit {
     pub created_at: i64,
 }
 
+impl Hit {
+    fn weight(&self) -> usize {
+        let texts = [
+            &self.id,
+            &self.thread_id,
+            &self.to_inbox,
+            &self.task_id,
+            &self.from,
+            &self.title,
+        ];
+        300 + self.snippet.len() + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}
+
 impl Reader {
     /// At most `limit` rows that have all words of `query`, the best first. Quotes hold a
     /// phrase together, `word*` stands for its beginnings, `-word` for its absence.
@@ -110,12 +124,22 @@ impl Reader {
     /// # Errors
     /// [`Code::Invalid`] if there is no word in `query`; a `Store…` code.
     pub fn search(&self, query: &str, limit: usize, now: i64) -> Result<Vec<Hit>> {
+        Ok(self.search_from(query, 0, limit, now)?.0)
+    }
+
+    /// As [`Reader::search`], without the first `skip` of all that have the words; and how
+    /// many to leave out next, if there are more.
+    ///
+    /// # Errors
+    /// As [`Reader::search`].
+    pub fn search_from(&self, query: &str, skip: usize, limit: usize, now: i64) -> Result<(Vec<Hit>, Option<usize>)> {
         let query = Query::parse(query)?;
-        match self.search_index(&query, limit, now) {
+        let from = (skip, limit);
+        match self.search_index(&query, from, now) {
             // Whatever broke it, it is quickly made anew.
             Err(e) if matches!(e.code(), Code::StoreCorrupt | Code::StoreForeign | Code::Internal) => {
                 Index::remove(self.path());
-                self.search_index(&query, limit, now)
+                self.search_index(&query, from, now)
             }
             outcome => outcome,
         }
@@ -132,20 +156,28 @@ impl Reader {
         Index::open(self.path())?.add_from(self)
     }
 
-    fn search_index(&self, query: &Query, limit: usize, now: i64) -> Result<Vec<Hit>> {
+    fn search_index(&self, query: &Query, from: (usize, usize), now: i64) -> Result<(Vec<Hit>, Option<usize>)> {
+        let (skip, limit) = from;
         let index = Index::open(self.path())?;
         while index.add_from(self)? {}
         let mut statement = index
             .conn
             .prepare("SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY bm25(words, 4.0, 1.0)")?;
         let mut found = statement.query([&query.expression])?;
-        let mut hits = Vec::new();
-        while hits.len() < limit
-            && let Some(row) = found.next()?
-        {
-            hits.extend(self.hit(row.get(0)?, query, now)?);
+        let (mut hits, mut looked_at, mut weight) = (Vec::new(), 0, 0);
+        while let Some(row) = found.next()? {
+            if hits.len() == limit || weight > PAGE_BYTES {
+                return Ok((hits, Some(looked_at)));
+            }
+            looked_at += 1;
+            if looked_at > skip
+                && let Some(hit) = self.hit(row.get(0)?, query, now)?
+            {
+                weight += hit.weight();
+                hits.push(hit);
+            }
         }
-        Ok(hits)
+        Ok((hits, None))
     }
 
     fn hit(&self, row: i64, query: &Query, now: i64) -> Result<Option<Hit>> {
@@ -320,121 +352,10 @@ impl Index {
     }
 }
 
-/// What was asked for, in FTS5's words and in our own.
-#[derive(Debug, PartialEq, Eq)]
-struct Query {
-    expression: String,
-    /// What to look for when showing where it was found, lower case.
-    words: Vec<Vec<char>>,
-}
-
-impl Query {
-    /// Reads what a person typed. Every word goes to FTS5 in quotes, where nothing has a
-    /// meaning but the quote itself.
-    fn parse(text: &str) -> Result<Self> {
-        let (mut wanted, mut unwanted, mut words) = (Vec::new(), Vec::new(), Vec::new());
-        for (word, is_phrase) in split(text).into_iter().take(MAX_WORDS) {
-            let absent = !is_phrase && word.starts_with('-');
-            let starts = !is_phrase && word.ends_with('*');
-            if !word.chars().any(char::is_alphanumeric) {
-                continue;
-            }
-            let bare = word.trim_start_matches('-').trim_end_matches('*');
-            let quoted = format!("\"{}\"{}", bare.replace('"', "\"\""), if starts { "*" } else { "" });
-            if absent {
-                unwanted.push(quoted);
-            } else {
-                words.push(bare.chars().map(lower).collect());
-                wanted.push(quoted);
-            }
-        }
-        if wanted.is_empty() {
-            return Err(Error::new(
-                Code::Invalid,
-                "there is no word to search for; give at least one",
-            ));
-        }
-        let mut expression = wanted.join(" AND ");
-        if !unwanted.is_empty() {
-            expression = format!("({expression}) NOT ({})", unwanted.join(" OR "));
-        }
-        Ok(Self { expression, words })
-    }
-
-    /// The part of `text` around the first word found, in one line.
-    fn snippet(&self, text: &str) -> String {
-        let (length, before) = SNIPPET;
-        let shown: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
-        let lowered: Vec<char> = shown.iter().copied().map(lower).collect();
-        let found = self
-            .words
-            .iter()
-            .filter_map(|word| {
-                lowered
-                    .windows(word.len().max(1))
-                    .position(|window| window == word.as_slice())
-            })
-            .min()
-            .unwrap_or(0);
-        let start = if shown.len() <= length {
-            0
-        } else {
-            found.saturating_sub(before)
-        };
-        let end = shown.len().min(start + length);
-        let mut snippet = String::new();
-        snippet.extend((start > 0).then_some('…'));
-        snippet.extend(&shown[start..end]);
-        snippet.extend((end < shown.len()).then_some('…'));
-        snippet
-    }
-}
-
-/// One character for one: positions stay what they are.
-fn lower(c: char) -> char {
-    c.to_lowercase().next().unwrap_or(c)
-}
-
-/// Words, and phrases in quotes, with whether they are phrases.
-fn split(text: &str) -> Vec<(String, bool)> {
-    let text = text.replace('\0', " ");
-    let mut parts = Vec::new();
-    for (i, piece) in text.split('"').enumerate() {
-        // Every second piece stands between quotes; an open quote reaches to the end.
-        if i % 2 == 1 {
-            parts.push((piece.trim().to_owned(), true));
-        } else {
-            parts.extend(piece.split_whitespace().map(|word| (word.to_owned(), false)));
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{NetworkFs, NewInbox, NewMessage, Writer};
     use super::*;
-
-    fn expression(text: &str) -> Option<String> {
-        Query::parse(text).ok().map(|q| q.expression)
-    }
-
-    #[test]
-    fn nothing_typed_has_a_meaning_to_fts5_but_words() {
-        for (typed, asked) in [
-            ("tests green", Some("\"tests\" AND \"green\"")),
-            ("\"tests are\" gre*", Some("\"tests are\" AND \"gre\"*")),
-            ("tests -red", Some("(\"tests\") NOT (\"red\")")),
-            ("a OR b) NEAR(", Some("\"a\" AND \"OR\" AND \"b)\" AND \"NEAR(\"")),
-            ("title:x ^y {z}", Some("\"title:x\" AND \"^y\" AND \"{z}\"")),
-            ("open \"quote", Some("\"open\" AND \"quote\"")),
-            ("\0", None),
-            (" \"\" * - ", None),
-            ("-only", None),
-        ] {
-            assert_eq!(expression(typed).as_deref(), asked, "{typed:?}");
-        }
-    }
 
     #[test]
     fn what_is_found_is_what_is_there_and_may_be_shown() {
@@ -482,16 +403,5 @@ mod tests {
         )
         .unwrap();
         assert_eq!(b.search("banana", 9, 0).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_snippet_shows_the_word() {
-        let text = format!("{} needle {}", "hay ".repeat(100), "straw ".repeat(100));
-        let snippet = Query::parse("NEEDLE").unwrap().snippet(&text);
-        assert!(
-            snippet.contains("needle") && snippet.chars().count() <= 162,
-            "{snippet}"
-        );
-        assert!(snippet.starts_with('…') && snippet.ends_with('…'));
     }
 }

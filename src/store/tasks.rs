@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::cells::{Cells, Rejected};
 use super::open::{Reader, Writer};
+use super::pages::{PAGE_BYTES, Page};
 use crate::error::{Code, Error, Result};
 use crate::event::TaskStreamEvent;
 
@@ -203,86 +204,112 @@ pub struct TaskSummary {
     pub last_id: i64,
 }
 
-impl Reader {
-    /// At most `limit` tasks, those with the newest events first, whose newest event is
-    /// before `before`.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn tasks(&self, before: Option<i64>, limit: usize) -> Result<Vec<TaskSummary>> {
-        // A loose scan hops from task to task on the index (task_id, id); only the tasks
-        // of this page are then read row by row.
-        let mut statement = self.conn.prepare_cached(
-            "WITH RECURSIVE task(task_id) AS ( \
-               SELECT min(task_id) FROM task_stream \
-               UNION ALL \
-               SELECT (SELECT min(task_id) FROM task_stream WHERE task_id > task.task_id) FROM task WHERE task.task_id IS NOT NULL \
-             ), page(task_id, last_id) AS ( \
-               SELECT task_id, (SELECT max(id) FROM task_stream s WHERE s.task_id = task.task_id) AS last_id \
-               FROM task WHERE task_id IS NOT NULL AND last_id < ?1 ORDER BY last_id DESC LIMIT ?2 \
-             ) \
-             SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif(s.workspace, '')), max(nullif(s.directive, '')), \
-               (SELECT status FROM task_stream x WHERE x.task_id = p.task_id AND x.stream_type = 'status' AND x.status <> '' ORDER BY x.id DESC LIMIT 1), \
-               max(nullif(s.model, '')), coalesce(max(s.turn_num), 0), \
-               coalesce(sum(s.tokens_in), 0), coalesce(sum(s.tokens_out), 0), coalesce(sum(s.cost), 0.0), \
-               min(s.created_at), max(s.created_at), \
-               (SELECT stream_type FROM task_stream x WHERE x.id = p.last_id), \
-               count(*), sum(s.stream_type = 'error'), p.last_id \
-             FROM page p JOIN task_stream s ON s.task_id = p.task_id GROUP BY p.task_id ORDER BY p.last_id DESC",
-        )?;
-        let found = statement.query_map(
-            params![before.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX)],
-            |row| {
-                let mut cells = Cells::new(row);
-                Ok(TaskSummary {
-                    task_id: cells.text(),
-                    agent_id: cells.text(),
-                    workspace: cells.text(),
-                    directive: cells.text(),
-                    status: cells.text(),
-                    model: cells.text(),
-                    turns: cells.int(),
-                    tokens_in: cells.int(),
-                    tokens_out: cells.int(),
-                    cost: cells.maybe_real().unwrap_or(0.0),
-                    started_at: cells.int(),
-                    updated_at: cells.int(),
-                    last_type: cells.text(),
-                    events: cells.int(),
-                    errors: cells.int(),
-                    last_id: cells.int(),
-                })
-            },
-        )?;
-        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+impl TaskSummary {
+    fn read(row: &rusqlite::Row<'_>) -> Self {
+        let mut cells = Cells::new(row);
+        Self {
+            task_id: cells.text(),
+            agent_id: cells.text(),
+            workspace: cells.text(),
+            directive: cells.text(),
+            status: cells.text(),
+            model: cells.text(),
+            turns: cells.int(),
+            tokens_in: cells.int(),
+            tokens_out: cells.int(),
+            cost: cells.maybe_real().unwrap_or(0.0),
+            started_at: cells.int(),
+            updated_at: cells.int(),
+            last_type: cells.text(),
+            events: cells.int(),
+            errors: cells.int(),
+            last_id: cells.int(),
+        }
     }
 
-    /// At most `limit` events of a task after the event `after`, in order.
+    fn weight(&self) -> usize {
+        let texts = [
+            &self.task_id,
+            &self.agent_id,
+            &self.workspace,
+            &self.directive,
+            &self.status,
+            &self.model,
+            &self.last_type,
+        ];
+        300 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}
+
+/// The tasks whose newest event is before `?1`, newest first, by the number of that event.
+/// A loose scan hops from task to task on the index (task_id, id).
+const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
+       SELECT min(task_id) FROM task_stream \
+       UNION ALL \
+       SELECT (SELECT min(task_id) FROM task_stream WHERE task_id > task.task_id) FROM task WHERE task.task_id IS NOT NULL \
+     ) \
+     SELECT (SELECT max(id) FROM task_stream s WHERE s.task_id = task.task_id) AS last_id \
+     FROM task WHERE task_id IS NOT NULL AND last_id < ?1 ORDER BY last_id DESC LIMIT ?2";
+
+/// One task in one line: the one whose newest event is `?1`.
+const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif(s.workspace, '')), max(nullif(s.directive, '')), \
+       (SELECT status FROM task_stream x WHERE x.task_id = p.task_id AND x.stream_type = 'status' AND x.status <> '' ORDER BY x.id DESC LIMIT 1), \
+       max(nullif(s.model, '')), coalesce(max(s.turn_num), 0), \
+       coalesce(sum(s.tokens_in), 0), coalesce(sum(s.tokens_out), 0), coalesce(sum(s.cost), 0.0), \
+       min(s.created_at), max(s.created_at), p.stream_type, \
+       count(*), sum(s.stream_type = 'error'), p.id \
+     FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";
+
+impl Reader {
+    /// At most `limit` tasks and about 8 MiB of them, those with the newest events first,
+    /// whose newest event is before `before`.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn task_events_after(&self, task_id: &str, after: i64, limit: usize) -> Result<Vec<TaskRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+    pub fn tasks(&self, before: Option<i64>, limit: usize) -> Result<Page<TaskSummary>> {
+        self.snapshot(|| {
+            let mut statement = self.conn.prepare_cached(TASKS)?;
+            let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+            let last = statement.query_map(params![before.unwrap_or(i64::MAX), rows], |row| row.get(0))?;
+            // Only the tasks of this page are read row by row.
+            let mut summary = self.conn.prepare_cached(SUMMARY)?;
+            let (mut page, mut weight) = (Page::new(), 0);
+            for id in last.collect::<rusqlite::Result<Vec<i64>>>()? {
+                if page.items.len() == limit || weight > PAGE_BYTES {
+                    page.has_more = true;
+                    break;
+                }
+                let task = summary.query_row([id], |row| Ok(TaskSummary::read(row)))?;
+                weight += task.weight();
+                page.items.push(task);
+            }
+            Ok(page)
+        })
+    }
+
+    /// At most `limit` events of a task after the event `after`, in order; about 8 MiB at most.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn task_events_after(&self, task_id: &str, after: i64, limit: usize) -> Result<Page<TaskRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id > ?2 ORDER BY id");
         self.task_events(&sql, task_id, after, limit)
     }
 
-    /// The last `limit` events of a task before the event `before`, in order.
+    /// The last `limit` events of a task before the event `before`, the newest first; about
+    /// 8 MiB at most.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn task_events_before(&self, task_id: &str, before: i64, limit: usize) -> Result<Vec<TaskRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3");
-        let mut events = self.task_events(&sql, task_id, before, limit)?;
-        events.reverse();
-        Ok(events)
+    pub fn task_events_before(&self, task_id: &str, before: i64, limit: usize) -> Result<Page<TaskRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC");
+        self.task_events(&sql, task_id, before, limit)
     }
 
-    fn task_events(&self, sql: &str, task_id: &str, from: i64, limit: usize) -> Result<Vec<TaskRow>> {
+    fn task_events(&self, sql: &str, task_id: &str, from: i64, limit: usize) -> Result<Page<TaskRow>> {
         let mut statement = self.conn.prepare_cached(sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![task_id, from, limit], |row| Ok(TaskRow::read(row)))?;
-        let rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(rows.into_iter().filter_map(Result::ok).collect())
+        let found = statement.query(params![task_id, from])?;
+        Page::draw(found, limit, PAGE_BYTES, |row| TaskRow::read(row).ok(), TaskRow::weight)
     }
 
     pub(super) fn task_row(&self, id: i64) -> Result<Option<Result<TaskRow, Rejected>>> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::cells::{Cells, Rejected};
 use super::open::{Reader, Writer};
+use super::pages::{PAGE_BYTES, Page};
 use crate::error::{Code, Error, Result};
 use crate::event::TelemetryEvent;
 
@@ -140,21 +141,25 @@ pub struct NewTelemetry {
 }
 
 impl Reader {
-    /// The newest row of each instance, newest first.
+    /// The newest row of each instance before the row `before`, newest first: at most `limit`,
+    /// and about 8 MiB of them.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn telemetry(&self, limit: usize) -> Result<Vec<TelemetryRow>> {
+    pub fn telemetry(&self, before: Option<i64>, limit: usize) -> Result<Page<TelemetryRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM telemetry WHERE id IN (SELECT max(id) FROM telemetry GROUP BY instance_id) \
-             ORDER BY id DESC LIMIT ?1"
+             AND id < ?1 ORDER BY id DESC"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok(TelemetryRow::read(row))
-        })?;
-        let rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(rows.into_iter().filter_map(Result::ok).collect())
+        let found = statement.query([before.unwrap_or(i64::MAX)])?;
+        Page::draw(
+            found,
+            limit,
+            PAGE_BYTES,
+            |row| TelemetryRow::read(row).ok(),
+            TelemetryRow::weight,
+        )
     }
 
     pub(super) fn telemetry_row(&self, id: i64) -> Result<Option<Result<TelemetryRow, Rejected>>> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Written;
 use super::cells::{Cells, Rejected};
 use super::open::{Reader, Writer};
+use super::pages::{PAGE_BYTES, Page};
 use crate::error::{Code, Error, Result};
 use crate::event::ThreadStateEvent;
 
@@ -100,19 +101,31 @@ pub struct NewThread {
     pub context_json: Option<String>,
 }
 
+impl NewThread {
+    /// Whether `row` is what became of this thread. Title and context are states, which may
+    /// have been changed since; but a title is not dropped without a word.
+    fn is(&self, row: &ThreadRow) -> bool {
+        let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
+        let titled = self.title.as_ref().is_some_and(|title| !title.is_empty());
+        same(&self.created_by_type, &row.created_by_type)
+            && same(&self.created_by_id, &row.created_by_id)
+            && !(titled && row.title.is_empty())
+    }
+}
+
 impl Reader {
-    /// At most `limit` threads, those with the newest messages first, after the thread
+    /// At most `limit` threads and about 8 MiB of them, those with the newest messages first, after the thread
     /// `after` in that order.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is no thread `after`; a `Store…` code.
-    pub fn threads(&self, after: Option<&str>, limit: usize) -> Result<Vec<ThreadRow>> {
+    pub fn threads(&self, after: Option<&str>, limit: usize) -> Result<Page<ThreadRow>> {
         let (updated_at, n) = match after {
             None => (i64::MAX, i64::MAX),
             Some(id) => {
-                let thread = self
-                    .thread(id)?
-                    .ok_or_else(|| Error::new(Code::NotFound, format!("there is no thread {id}")))?;
+                let thread = self.thread(id)?.ok_or_else(|| {
+                    Error::new(Code::NotFound, format!("there is no thread {id}; begin the list anew"))
+                })?;
                 (thread.updated_at, thread.n)
             }
         };
@@ -120,9 +133,10 @@ impl Reader {
             "SELECT {COLUMNS} FROM threads t WHERE (t.updated_at, t.n) < (?1, ?2) ORDER BY t.updated_at DESC, t.n DESC LIMIT ?3"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![updated_at, n, limit], |row| Ok(Self::shown(row)))?;
-        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let found = statement.query(params![updated_at, n, rows])?;
+        let read = |row: &rusqlite::Row<'_>| Some(Self::shown(row));
+        Page::draw(found, limit, PAGE_BYTES, read, ThreadRow::weight)
     }
 
     /// The thread with this name.
@@ -176,16 +190,19 @@ impl Writer {
     /// Makes a thread. One that is there already is no error if it is the same.
     ///
     /// # Errors
-    /// [`Code::Conflict`] if it exists with another title, [`Code::Invalid`] for what the
-    /// file refuses, a `Store…` code.
+    /// [`Code::Conflict`] if it exists and is another, [`Code::Invalid`] for what the file
+    /// refuses, a `Store…` code.
     pub fn create_thread(&self, new: &NewThread) -> Result<Written<ThreadRow>> {
         if let Some(thread) = self.thread(&new.id)? {
-            return if new.title.as_ref().is_none_or(|title| *title == thread.title) {
+            return if new.is(&thread) {
                 Ok(Written::Existed(thread))
             } else {
                 Err(Error::new(
                     Code::Conflict,
-                    format!("the thread {} exists with another title", new.id),
+                    format!(
+                        "the thread {} exists, made by another or without this title; PATCH it to change its title, or give a new id",
+                        new.id
+                    ),
                 ))
             };
         }

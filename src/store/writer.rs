@@ -18,8 +18,8 @@ use crate::error::{Code, Error, Result};
 /// Jobs in one transaction at most: bounds how long others wait for the lock.
 const GROUP: usize = 64;
 /// Runs within the transaction, or is told why there is none; returns what to do with the
-/// commit's outcome.
-type Job = Box<dyn FnOnce(std::result::Result<&Writer, &Error>) -> Answer + Send>;
+/// commit's outcome, and what went wrong with it.
+type Job = Box<dyn FnOnce(std::result::Result<&Writer, &Error>) -> (Answer, Option<Error>) + Send>;
 type Answer = Box<dyn FnOnce(Option<&Error>) + Send>;
 
 enum Order {
@@ -57,7 +57,9 @@ impl WriterThread {
     ) {
         self.order(Order::Run(Box::new(move |writer| {
             let outcome = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
-            Box::new(move |failed: Option<&Error>| done(failed.map_or(outcome, |e| Err(e.again()))))
+            let failure = outcome.as_ref().err().map(Error::again);
+            let answer: Answer = Box::new(move |failed| done(failed.map_or(outcome, |e| Err(e.again()))));
+            (answer, failure)
         })));
     }
 
@@ -126,20 +128,16 @@ fn group(writer: &Writer, jobs: Vec<Job>) {
     match begun {
         Err(e) => {
             let error = Error::from(e);
-            answers.extend(jobs.into_iter().map(|job| job(Err(&error))));
+            answers.extend(jobs.into_iter().map(|job| job(Err(&error)).0));
         }
         Ok(transaction) => {
             for job in jobs {
-                answers.push(match &failed {
-                    None => job(Ok(writer)),
-                    Some(error) => job(Err(error)),
-                });
+                let (answer, failure) = job(failed.as_ref().map_or(Ok(writer), Err));
+                answers.push(answer);
                 if failed.is_none() && writer.conn.is_autocommit() {
-                    // A full disk ends a transaction by itself, and all that was in it.
-                    failed = Some(Error::new(
-                        Code::StoreFull,
-                        "cannot write: the disk is full; free some room",
-                    ));
+                    // A full disk, a damaged file and the like end a transaction by themselves,
+                    // with all that was in it: everybody's failure is the one that did it.
+                    failed = Some(failure.unwrap_or_else(ended));
                 }
             }
             if failed.is_none() {
@@ -150,6 +148,14 @@ fn group(writer: &Writer, jobs: Vec<Job>) {
     for answer in answers {
         answer(failed.as_ref());
     }
+}
+
+/// For a job that kept its failure to itself.
+fn ended() -> Error {
+    Error::new(
+        Code::StoreUnavailable,
+        "cannot write: the transaction ended before its time; try again",
+    )
 }
 
 fn in_savepoint<T>(writer: &Writer, f: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
@@ -164,4 +170,46 @@ fn in_savepoint<T>(writer: &Writer, f: impl FnOnce(&Writer) -> Result<T>) -> Res
         writer.conn.execute_batch(end)?;
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NetworkFs, NewMessage};
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_ends_by_itself_is_everybodys_failure_by_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let (tx, rx) = channel();
+        let job = |f: Box<dyn FnOnce(&Writer) -> Result<()> + Send>| -> Job {
+            let tx = tx.clone();
+            Box::new(move |writer| {
+                let outcome = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
+                let failure = outcome.as_ref().err().map(Error::again);
+                let answer: Answer = Box::new(move |failed| {
+                    let outcome = failed.map_or(outcome, |e| Err(e.again()));
+                    tx.send(outcome.map_err(|e| e.code())).unwrap();
+                });
+                (answer, failure)
+            })
+        };
+        let write = || {
+            job(Box::new(|writer| {
+                writer.post_message(&NewMessage::new("t", "a", "x")).map(drop)
+            }))
+        };
+        let broken = job(Box::new(|writer| {
+            // What SQLite does when the disk fails under it.
+            writer.conn.execute_batch("ROLLBACK")?;
+            Err(Error::new(
+                Code::StoreCorrupt,
+                "the database is damaged; restore a backup",
+            ))
+        }));
+        group(&writer, vec![write(), broken, write()]);
+        let outcomes: Vec<_> = rx.try_iter().collect();
+        assert_eq!(outcomes, [Err(Code::StoreCorrupt); 3]);
+        assert_eq!(writer.counts().unwrap().messages, 0);
+    }
 }

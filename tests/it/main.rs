@@ -39,6 +39,8 @@ mod misuse;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod replaced;
