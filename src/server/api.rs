@@ -167,7 +167,9 @@ pub(super) async fn healthz(call: Call) -> Result<Response> {
 pub(super) async fn status(call: Call) -> Result<Response> {
     let hub = call.server.hub();
     let (epoch, _) = hub.head();
-    let trouble = hub.trouble();
+    let keeper = hub.store().keeper();
+    let trouble = hub.trouble().map(|trouble| json!(trouble));
+    let trouble = trouble.or_else(|| keeper.trouble.as_ref().map(|trouble| json!(trouble)));
     let (rejected_counts, rejected) = hub.rejected();
     let read = hub.read(|reader| Ok((reader.file_status(), reader.counts()?))).await;
     let (db, counts) = match read {
@@ -182,7 +184,7 @@ pub(super) async fn status(call: Call) -> Result<Response> {
         .collect();
     Ok(ok(&json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "state": trouble.as_ref().map_or("ok", |t| t.code),
+        "state": trouble.as_ref().map_or(json!("ok"), |trouble| trouble["code"].clone()),
         "trouble": trouble,
         "epoch": *epoch,
         "pos": hub.head_text(),
@@ -196,7 +198,7 @@ pub(super) async fn status(call: Call) -> Result<Response> {
         "rejected": rejected,
         "rejected_counts": rejected_counts,
         "refused": call.server.refused.total(),
-        "keeper": hub.store().keeper(),
+        "keeper": keeper,
         "limits": hub.limits(),
     })))
 }

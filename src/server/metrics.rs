@@ -42,6 +42,10 @@ pub(super) async fn readyz(call: Call) -> Result<Response> {
     let hub = call.server.hub();
     let mut reasons: Vec<Value> = hub.trouble().iter().map(|trouble| json!(trouble)).collect();
     let keeper = hub.store().keeper();
+    let told = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
+    let kept = keeper.trouble.iter().filter(|trouble| !told(trouble.code));
+    let kept: Vec<Value> = kept.map(|trouble| json!(trouble)).collect();
+    reasons.extend(kept);
     let writers = keeper.blockers.iter().filter(|b| b.holder.hold != Hold::Read);
     reasons.extend(writers.map(|blocker| {
         json!({
@@ -106,7 +110,7 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
         "WebSocket connections open.",
         server.connection_count(),
     );
-    let ready = hub.trouble().is_none();
+    let ready = hub.trouble().is_none() && hub.store().keeper().trouble.is_none();
     page.one(
         "store_ready",
         "gauge",

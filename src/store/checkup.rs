@@ -17,6 +17,8 @@ use crate::error::Result;
 
 /// Problems of one kind told at most.
 const TOLD: i64 = 10;
+/// Rows of each table whose times are looked at.
+const LAST_ROWS: u32 = 1000;
 /// What belongs to a database, beside itself.
 const COMPANIONS: [&str; 8] = [
     "-wal",
@@ -131,17 +133,26 @@ impl Reader {
         Ok(self.conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?)
     }
 
-    /// The time of the newest message, mail, telemetry and task event, whichever is
-    /// latest, Unix milliseconds.
+    /// The latest time among the last thousand messages, pieces of mail, telemetry rows and
+    /// task events, Unix milliseconds: the newest row alone would hide that the clock was set
+    /// back before it came.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn newest_at(&self) -> Result<Option<i64>> {
-        let sql = "SELECT max(at) FROM (SELECT (SELECT created_at FROM messages ORDER BY n DESC LIMIT 1) AS at \
-                   UNION ALL SELECT (SELECT created_at FROM inbox_messages ORDER BY n DESC LIMIT 1) \
-                   UNION ALL SELECT (SELECT created_at FROM telemetry ORDER BY id DESC LIMIT 1) \
-                   UNION ALL SELECT (SELECT created_at FROM task_stream ORDER BY id DESC LIMIT 1))";
-        Ok(self.conn.query_row(sql, [], |row| row.get(0))?)
+        let last = |(table, key): (&str, &str)| {
+            format!(
+                "SELECT max(created_at) AS at FROM (SELECT created_at FROM {table} ORDER BY {key} DESC LIMIT {LAST_ROWS})"
+            )
+        };
+        let tables = [
+            ("messages", "n"),
+            ("inbox_messages", "n"),
+            ("telemetry", "id"),
+            ("task_stream", "id"),
+        ];
+        let sql = format!("SELECT max(at) FROM ({})", tables.map(last).join(" UNION ALL "));
+        Ok(self.conn.query_row(&sql, [], |row| row.get(0))?)
     }
 }
 

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::locks::{Hold, Holder, holders};
 use super::open::Writer;
-use super::status::{Checkpoint, Mode};
+use super::status::{Checkpoint, Mode, demand_room};
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
 
@@ -58,6 +58,17 @@ pub struct Blocker {
     pub since: i64,
 }
 
+/// What keeps the keeper from its work: as a rule also agents from theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeeperTrouble {
+    /// Its name, from [`crate::error`]'s table.
+    pub code: &'static str,
+    /// What it is and what to do about it.
+    pub message: String,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+}
+
 /// What the keeper has done and seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KeeperStatus {
@@ -73,6 +84,8 @@ pub struct KeeperStatus {
     pub longest_hold_ms: u64,
     /// Who is in the way.
     pub blockers: Vec<Blocker>,
+    /// What is wrong, if the log cannot be moved into the database or the disk is full.
+    pub trouble: Option<KeeperTrouble>,
 }
 
 /// The handle to the thread. The thread ends when this is dropped.
@@ -184,6 +197,10 @@ impl Keeper {
         if Instant::now() >= self.next_locks {
             self.next_locks = Instant::now() + LOCKS_INTERVAL;
             self.look_at_locks();
+            let room = demand_room(self.writer.path());
+            if room.is_err() || self.is_full() {
+                self.note(room);
+            }
         }
         self.writer.free_claims(now_ms())?;
         let head = self.writer.head()?.seq;
@@ -229,10 +246,16 @@ impl Keeper {
             let held = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             status.longest_hold_ms = status.longest_hold_ms.max(held);
         }
-        let done = outcome?;
-        if done.frames < 0 {
-            return Ok(done);
+        drop(status);
+        let done = match outcome {
+            Err(error) => return self.fails(error),
+            Ok(done) if done.frames < 0 => return Ok(done),
+            Ok(done) => done,
+        };
+        if !self.is_full() {
+            self.note(Ok(()));
         }
+        let mut status = lock(&self.status);
         status.wal_frames = done.frames;
         status.wal_pinned_frames = done.frames - done.moved;
         drop(status);
@@ -247,6 +270,45 @@ impl Keeper {
             self.complete = Instant::now();
         }
         Ok(done)
+    }
+
+    fn fails(&self, error: Error) -> Result<Checkpoint> {
+        // Whoever holds the lock is named as such.
+        if error.code().is_store() && error.code() != Code::StoreLocked {
+            self.note(Err(error.again()));
+        }
+        Err(error)
+    }
+
+    /// Whether the trouble is a full disk: it is over when there is room, not when some
+    /// checkpoint needed none.
+    fn is_full(&self) -> bool {
+        let status = lock(&self.status);
+        status
+            .trouble
+            .as_ref()
+            .is_some_and(|t| t.code == Code::StoreFull.name())
+    }
+
+    /// Tells trouble when it begins, and when it is over.
+    fn note(&self, outcome: Result<()>) {
+        let mut status = lock(&self.status);
+        match (outcome, &status.trouble) {
+            (Err(error), known) if known.as_ref().is_none_or(|t| t.code != error.code().name()) => {
+                let code = error.code().name();
+                tracing::error!("the file cannot be kept: {code}: {error}");
+                status.trouble = Some(KeeperTrouble {
+                    code,
+                    message: error.message().to_owned(),
+                    since: now_ms(),
+                });
+            }
+            (Ok(()), Some(_)) => {
+                tracing::info!("the file can be kept again");
+                status.trouble = None;
+            }
+            _ => {}
+        }
     }
 
     /// Names those who have been in the way for long, and tells when they are not any more.

@@ -77,6 +77,26 @@ pub fn holders(db: &Path) -> Vec<Holder> {
     found
 }
 
+/// Processes of this user that have a file open which was at `db` and is not any more: what
+/// they write is lost.
+pub fn strays(db: &Path) -> Vec<(u32, String)> {
+    // There is none on other systems.
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let gone = format!("{} (deleted)", db.display());
+    let has_it_open = |pid: &u32| {
+        let handles = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        handles
+            .filter_map(|handle| fs::read_link(handle.path()).ok())
+            .any(|target| target.as_os_str() == gone.as_str())
+    };
+    let pids = processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(has_it_open).map(|pid| (pid, name_of(pid))).collect()
+}
+
 fn name_of(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }

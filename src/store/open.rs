@@ -16,8 +16,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use super::beside::beside;
 use super::schema;
 use crate::error::{Code, Error, Result};
+use crate::event::now_ms;
 
 /// How long a write waits for the lock. The contract's advice to every writer.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -186,6 +188,7 @@ impl Writer {
                 })?;
         }
         refuse_network_fs(path, network_fs)?;
+        set_aside_leftovers(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             // New, or left empty by somebody's sqlite3: ours from here on, and private
@@ -208,6 +211,30 @@ impl Writer {
                 path: path.to_owned(),
             },
         })
+    }
+}
+
+/// Before a file is made anew: what is left of one that is gone belongs to those who still
+/// have it open. Shared with them, log and index would damage both files.
+fn set_aside_leftovers(path: &Path) {
+    for suffix in ["-wal", "-shm"] {
+        let left = beside(path, suffix);
+        // Looked at first: what was there while the file was not cannot be a new one's.
+        let Some(inode) = fs::metadata(&left).ok().map(|meta| meta.ino()) else {
+            continue;
+        };
+        if path.exists() || fs::metadata(&left).ok().map(|meta| meta.ino()) != Some(inode) {
+            return;
+        }
+        let aside = beside(path, &format!("{suffix}.lost-{}", now_ms()));
+        // If it cannot be moved, opening the file will say why.
+        if fs::rename(&left, &aside).is_ok() && suffix == "-wal" {
+            tracing::warn!(
+                "{} is gone and is made anew; what was in its log is kept as {}; agents that have it open must open it again",
+                path.display(),
+                aside.display()
+            );
+        }
     }
 }
 

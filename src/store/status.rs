@@ -4,12 +4,14 @@
 //! Not for: the rows.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::checkup::room;
 use super::open::{Reader, Writer, with_patience};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// How long writers may be held up so that the log can start anew.
 const RESTART_WAIT: Duration = Duration::from_millis(20);
@@ -78,6 +80,24 @@ pub(super) struct Checkpoint {
     pub(super) moved: i64,
 }
 
+/// Bytes a disk must have left to be called one that can be written: a row of the largest kind.
+const ROOM: u64 = 1 << 20;
+
+/// Whether there is room for a row.
+pub(super) fn demand_room(db: &Path) -> Result<()> {
+    match room(db) {
+        Some(bytes) if bytes < ROOM => Err(Error::new(
+            Code::StoreFull,
+            format!(
+                "the disk has {} KiB left: agents cannot write; free some room on it",
+                bytes >> 10
+            ),
+        )),
+        // Where it is not known, writing itself will tell.
+        _ => Ok(()),
+    }
+}
+
 impl Reader {
     /// How many rows each table has. Reads an index of each table whole.
     ///
@@ -115,11 +135,13 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes something nobody reads, to learn whether writing works.
+    /// Writes something nobody reads, to learn whether writing works. So little always finds
+    /// room in a log that has some left: the disk is asked for more than that.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn probe(&self, now: i64) -> Result<()> {
+        demand_room(self.path())?;
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO hub(key, value) VALUES('probed_at', ?1)")?
             .execute([now])?;

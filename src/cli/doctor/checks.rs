@@ -14,13 +14,17 @@ use super::super::{client, output};
 use super::{Finding, State};
 use crate::error::{Code, Error, Result};
 use crate::event::{POLL_INTERVAL, now_ms};
-use crate::store::{FileMode, Hold, Holder, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version};
+use crate::store::{
+    FileMode, Hold, Holder, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
+};
 use crate::watch::{Mode, Wake, Watch};
 
 /// Bytes the write-ahead log stays under while writers follow the advice.
 const WAL_BOUND: u64 = 32 << 20;
 /// Bytes of room below which it is time to think of more.
 const ROOM: u64 = 256 << 20;
+/// Bytes of room without which not even what makes room can run: it goes through the log.
+const NO_ROOM: u64 = 32 << 20;
 /// Looks at who holds locks, and the time between them: what is there each time is not
 /// just passing by.
 const LOOKS: usize = 6;
@@ -107,6 +111,11 @@ fn space(path: &Path) -> Finding {
     match room(path) {
         None => Finding::ok("disk", "its room is not known"),
         Some(bytes) if bytes >= ROOM => Finding::ok("disk", format!("{} free", output::bytes(bytes))),
+        Some(bytes) if bytes < NO_ROOM => Finding::bad(
+            "disk",
+            format!("{} free: agents cannot write", output::bytes(bytes)),
+            "free some room on the disk first: agenthub prune needs some, too",
+        ),
         Some(bytes) => Finding::bad(
             "disk",
             format!("{} free: agents cannot write when it is full", output::bytes(bytes)),
@@ -181,11 +190,22 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         Hold::Read => Some(holder.pid) != hub,
         Hold::Write | Hold::Exclusive => !moves,
     });
-    if held.is_empty() {
+    let lost = strays(path);
+    if held.is_empty() && lost.is_empty() {
         return Finding::ok("locks", "nobody holds one for long");
     }
-    let complaints: Vec<String> = held.iter().map(|holder| holder.complaint(path)).collect();
-    let pids: Vec<String> = held.iter().map(|holder| holder.pid.to_string()).collect();
+    let mut complaints: Vec<String> = held.iter().map(|holder| holder.complaint(path)).collect();
+    complaints.extend(lost.iter().map(|(pid, name)| {
+        format!(
+            "process {pid} ({name}) writes to a file that was removed from {}: its rows are lost; it has to open the file again",
+            path.display()
+        )
+    }));
+    let pids = held
+        .iter()
+        .map(|holder| holder.pid)
+        .chain(lost.iter().map(|(pid, _)| *pid));
+    let pids: Vec<String> = pids.map(|pid| pid.to_string()).collect();
     Finding::bad(
         "locks",
         complaints.join("\n"),
@@ -232,8 +252,9 @@ fn inside(reader: &Reader, findings: &mut Vec<Finding>) -> Result<()> {
     } else {
         Finding::bad(
             "clock",
-            format!("the newest row is {} s from the future", ahead / 1000),
-            "check this machine's clock; an agent that gives created_at itself may give seconds or microseconds",
+            format!("one of the newest rows is {} s from the future", ahead / 1000),
+            "check this machine's clock (claims made while it was ahead run until then: their owners can give them back); an agent \
+             that gives created_at itself may give seconds or microseconds",
         )
     });
     Ok(())
