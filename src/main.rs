@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("AGENTHUB_LOG").unwrap_or_else(|_| EnvFilter::new("agenthub=info"));
+    let (filter, wrong) = filter(std::env::var("AGENTHUB_LOG").ok().as_deref());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -39,6 +39,29 @@ fn start_log(format: LogFormat) {
     match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && cli::wants_colour()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    if let Some(wrong) = wrong {
+        tracing::warn!("AGENTHUB_LOG is not used: {wrong}; give debug, or agenthub=debug");
+    }
+}
+
+/// What is logged, and what is wrong with what was asked for.
+fn filter(asked: Option<&str>) -> (EnvFilter, Option<String>) {
+    let usual = || EnvFilter::new("agenthub=info");
+    let Some(asked) = asked.filter(|text| !text.is_empty()) else {
+        return (usual(), None);
+    };
+    let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    // A word that is no level is the name of a target, and everything else would be silent.
+    if !asked.contains("agenthub") && !asked.split(',').any(is_level) {
+        return (
+            usual(),
+            Some(format!("{asked:?} names no level and nothing of agenthub")),
+        );
+    }
+    match EnvFilter::try_new(asked) {
+        Ok(filter) => (filter, None),
+        Err(e) => (usual(), Some(format!("cannot read {asked:?}: {e}"))),
     }
 }
 

@@ -57,17 +57,33 @@ pub(super) fn mail_state(mail: &InboxRow, now: i64) -> String {
 
 /// Prints one JSON document: for people with line breaks, for pipes without.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
-    let text = if is_terminal() {
-        serde_json::to_string_pretty(value)?
+    if is_terminal() {
+        line(&seen(&serde_json::to_string_pretty(value)?))
     } else {
-        serde_json::to_string(value)?
-    };
-    line(&text)
+        line(&serde_json::to_string(value)?)
+    }
 }
 
 /// Prints one line of JSON Lines.
 pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
-    line(&serde_json::to_string(value)?)
+    let text = serde_json::to_string(value)?;
+    line(&if is_terminal() { seen(&text) } else { text })
+}
+
+/// The same JSON with its treacherous characters written as escapes: JSON itself demands that
+/// of the controls below the space alone.
+fn seen(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_treacherous(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Prints rows under headings, in columns as wide as they need to be; the last one takes
@@ -182,6 +198,14 @@ mod tests {
         ] {
             assert_eq!(safe(hostile), shown);
         }
+    }
+
+    #[test]
+    fn json_on_a_terminal_says_the_same_and_moves_nothing() {
+        let text = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{e0041}\n漢";
+        let shown = seen(&serde_json::to_string_pretty(&[text]).unwrap());
+        assert!(!shown.chars().any(|c| c != '\n' && is_treacherous(c)), "{shown}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [text]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::store::Token;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Make a new token; a running hub goes on with the old one until it is restarted
+    /// Make a new token; within a second a running hub takes that alone, and ends what came with the old one
     #[arg(long)]
     rotate: bool,
     /// Print {"token":…}

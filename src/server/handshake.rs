@@ -14,8 +14,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::reply::Response;
 
 use super::auth::{SUBPROTOCOL, protocols};
+use super::renewal::while_valid;
 use super::routes::Call;
-use super::{api, ws};
+use super::{api, lock, ws};
 use crate::error::{Code, Error, Result};
 use crate::hub::wishes::Query;
 
@@ -40,7 +41,9 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
     }
     api::harden(headers);
     let server = Arc::clone(&call.server);
-    server.tasks.spawn(ws::serve(call.server, upgrade, query, call.permit));
+    let sessions = lock(&server.sessions).clone();
+    let session = ws::serve(call.server, upgrade, query, call.permit);
+    server.tasks.spawn(while_valid(session, sessions));
     Ok(response)
 }
 

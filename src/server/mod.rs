@@ -22,6 +22,7 @@ mod metered;
 mod metrics;
 mod patient;
 mod pulse;
+mod renewal;
 mod reports;
 mod routes;
 mod search;
@@ -92,6 +93,10 @@ pub struct Server {
     looker: Mutex<Option<crate::hub::LookerHandle>>,
     settings: Settings,
     guard: Mutex<Guard>,
+    /// The token in the database's file of it, if that is the one that was given.
+    file_token: Option<Token>,
+    /// Cancelled, and made anew, when the token changes: ends the clients' sessions.
+    sessions: Mutex<CancellationToken>,
     /// WebSocket connections open now.
     clients: AtomicUsize,
     /// Requests and connections not let in, by reason.
@@ -124,12 +129,15 @@ impl Server {
     /// # Errors
     /// As [`Server::new`].
     pub fn with(store: Store, settings: Settings, guard: Guard) -> Result<Arc<Self>> {
+        let file_token = Token::at(store.path()).filter(|t| matches!(&guard, Guard::Token(given) if given == t));
         let (hub, looker) = Hub::start(store, settings.limits.clone(), settings.watch)?;
         Ok(Arc::new(Self {
             hub,
             looker: Mutex::new(Some(looker)),
             settings,
+            file_token,
             guard: Mutex::new(guard),
+            sessions: Mutex::default(),
             clients: AtomicUsize::new(0),
             refused: Tally::default(),
             disconnects: Tally::default(),
@@ -270,6 +278,7 @@ impl Server {
         }
         self.tasks.spawn(Arc::clone(&self.hub).keep_acks(self.stop.clone()));
         self.tasks.spawn(Arc::clone(&self.hub).probe_writing(self.stop.clone()));
+        self.tasks.spawn(renewal::follow(Arc::clone(&self)));
         shutdown.await;
         self.stop.cancel();
         self.tasks.close();

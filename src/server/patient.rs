@@ -2,8 +2,8 @@
 //!
 //! For: everything before a WebSocket: whoever sends requests and reads no answers would
 //! otherwise keep a place among the connections for ever, without any token.
-//! Not for: WebSockets (`ws` has its own deadlines), or peers that say nothing (the time
-//! limit on heads).
+//! Not for: a client after its handshake (`ws` has its own deadlines), or peers that say
+//! nothing (the time limit on heads).
 //!
 //! 1. A write the socket does not take begins a time of waiting.
 //! 2. It begins anew with every [`PROGRESS`] bytes, and ends when a write is taken whole.

@@ -55,6 +55,11 @@ impl Token {
         }
     }
 
+    /// The token beside the database at `db`, if there is one that can be read.
+    pub fn at(db: &Path) -> Option<Self> {
+        Self::read(&beside(db, ".token")).ok().flatten()
+    }
+
     /// Replaces the token of the database at `db` by a new one.
     ///
     /// # Errors

@@ -242,7 +242,7 @@ impl TaskSummary {
 }
 
 /// The tasks whose newest event is before `?1`, newest first, by the number of that event.
-/// A loose scan hops from task to task on the index (task_id, id).
+/// A loose scan hops from task to task on the index `(task_id, id)`.
 const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
        SELECT min(task_id) FROM task_stream \
        UNION ALL \

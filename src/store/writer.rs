@@ -182,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         let (tx, rx) = channel();
-        let job = |f: Box<dyn FnOnce(&Writer) -> Result<()> + Send>| -> Job {
+        let job = |f: fn(&Writer) -> Result<()>| -> Job {
             let tx = tx.clone();
             Box::new(move |writer| {
                 let outcome = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
@@ -194,19 +194,15 @@ mod tests {
                 (answer, failure)
             })
         };
-        let write = || {
-            job(Box::new(|writer| {
-                writer.post_message(&NewMessage::new("t", "a", "x")).map(drop)
-            }))
-        };
-        let broken = job(Box::new(|writer| {
+        let write = || job(|writer| writer.post_message(&NewMessage::new("t", "a", "x")).map(drop));
+        let broken = job(|writer| {
             // What SQLite does when the disk fails under it.
             writer.conn.execute_batch("ROLLBACK")?;
             Err(Error::new(
                 Code::StoreCorrupt,
                 "the database is damaged; restore a backup",
             ))
-        }));
+        });
         group(&writer, vec![write(), broken, write()]);
         let outcomes: Vec<_> = rx.try_iter().collect();
         assert_eq!(outcomes, [Err(Code::StoreCorrupt); 3]);

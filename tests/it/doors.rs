@@ -412,6 +412,37 @@ fn a_request_is_whole_or_refused() {
     }
 }
 
+/// Without it the command made for a token that has leaked would leave the thief inside.
+#[test]
+fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
+    let hub = TestHub::start();
+    let (door, old) = (Door(&hub), hub.token().to_owned());
+    let mut client = hub.connect("");
+    client.lives();
+    let output = hub.agenthub(&["token", "--rotate"]);
+    let new = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let with = |token: &str| {
+        let bearer = header("Authorization", &format!("Bearer {token}"));
+        door.knock("GET", "/api/status", &[door.host(), bearer]).status
+    };
+    let begun = std::time::Instant::now();
+    crate::support::within("the old token to be shut out", || (with(&old) == 401).then_some(()));
+    assert!(begun.elapsed().as_millis() < 2000, "{:?}", begun.elapsed());
+    assert_eq!(with(&new), 200);
+    // Whoever is in with the old one is out.
+    client.rest();
+    assert!(Client::try_connect(hub.port(), &old, "").is_err());
+    Client::connect(hub.port(), &new, "").lives();
+    let log = hub.log();
+    assert!(!log.contains(&old) && !log.contains(&new), "a token in the log");
+    // A file that is gone or half written shuts nobody out.
+    std::fs::write(hub.folder().join("hub.db.token"), "short").unwrap();
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_millis() < 1200 {
+        assert_eq!(with(&new), 200);
+    }
+}
+
 /// Without it open connections would use up the process's file handles.
 #[test]
 fn connections_over_the_limit_are_told_so() {

@@ -33,7 +33,11 @@ mod library;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod mcp;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod misuse;
 #[cfg(test)]

@@ -199,3 +199,30 @@ fn expired_mail_and_nameless_owners_make_no_claim() {
     assert_eq!((claim("w1").status, claim("  ").status), (409, 400));
     assert_eq!(hub.sql("SELECT claimed_by IS NULL FROM inbox_messages"), "1");
 }
+
+/// Without it an agent that asks for its thread again after a person named it would be told
+/// that there is another one.
+#[test]
+fn a_thread_is_the_same_whatever_its_title_became() {
+    let hub = TestHub::start();
+    let make = |body: &str| hub.send("POST", "/api/threads", body).status;
+    let build = r#"{"id":"build","title":"Build","created_by_id":"planner"}"#;
+    assert_eq!((make(build), make(build)), (201, 200));
+    hub.send("PATCH", "/api/threads/build", r#"{"title":"The build"}"#);
+    assert_eq!(
+        (make(build), make(r#"{"id":"build","created_by_id":"planner"}"#)),
+        (200, 200)
+    );
+    assert_eq!(hub.get("/api/threads/build").json()["title"], "The build");
+    // Somebody else's is another one; and a title is not dropped without a word.
+    assert_eq!(make(r#"{"id":"build","title":"Build","created_by_id":"other"}"#), 409);
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('implicit', 'planner')");
+    assert_eq!(make(r#"{"id":"implicit","created_by_id":"planner"}"#), 200);
+    let answer = hub.send(
+        "POST",
+        "/api/threads",
+        r#"{"id":"implicit","title":"T","created_by_id":"planner"}"#,
+    );
+    assert_eq!(answer.status, 409);
+    assert!(answer.body.contains("PATCH"), "{answer:?}");
+}

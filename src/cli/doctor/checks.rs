@@ -324,7 +324,7 @@ fn serving(hub: Option<(Record, Value)>) -> Finding {
         return Finding::bad(
             "hub",
             format!("{at} does not take this file's token"),
-            "restart it: the token has changed",
+            "ask again in a second; if it stays so, restart the hub",
         );
     }
     let mut wrong = Vec::new();

@@ -1,0 +1,52 @@
+//! The token in force is the one in its file.
+//!
+//! For: `agenthub token --rotate` under a running hub: the old token has leaked, and lets
+//! nobody in any more, nor keeps anybody in.
+//! Not for: a token the program around the library has set by itself, or `--no-auth`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Guard, Server, lock};
+use crate::store::Token;
+
+/// Time between looks at the file.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Looks at the token's file now and then, until the server stops.
+pub(super) async fn follow(server: Arc<Server>) {
+    let Some(mut known) = server.file_token.clone() else {
+        return;
+    };
+    let pause = || tokio::time::sleep(INTERVAL);
+    while server.stop.run_until_cancelled(pause()).await.is_some() {
+        let db = server.hub.store().path().to_owned();
+        let found = tokio::task::spawn_blocking(move || Token::at(&db)).await;
+        // A file that is missing or half written is none yet: the old token stays.
+        if let Ok(Some(found)) = found
+            && found != known
+        {
+            renew(&server, &known, &found);
+            known = found;
+        }
+    }
+}
+
+fn renew(server: &Server, old: &Token, new: &Token) {
+    let mut guard = lock(&server.guard);
+    if !matches!(&*guard, Guard::Token(token) if token == old) {
+        return;
+    }
+    *guard = Guard::Token(new.clone());
+    drop(guard);
+    // Whoever came in with the old one comes again with the new one, or not at all.
+    std::mem::take(&mut *lock(&server.sessions)).cancel();
+    tracing::info!("the token is another one now; agenthub open opens the page with it");
+}
+
+/// Runs a client's session until it ends, or the token it came in with is no longer good.
+pub(super) async fn while_valid(session: impl Future<Output = ()>, sessions: CancellationToken) {
+    sessions.run_until_cancelled(session).await;
+}

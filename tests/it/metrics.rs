@@ -1,0 +1,105 @@
+//! Every number of `/metrics` moves with what it counts.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::support::writer::{self, insert_messages};
+use crate::support::{TestHub, within};
+
+/// All samples by name and labels.
+fn samples(hub: &TestHub) -> BTreeMap<String, f64> {
+    let page = hub.get("/metrics").body;
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let name = name.strip_prefix("agenthub_").unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// Waits until a number is what it should be.
+#[track_caller]
+fn shows(hub: &TestHub, name: &str, is: impl Fn(f64) -> bool) {
+    within(name, || {
+        is(samples(hub).get(name).copied().unwrap_or(0.0)).then_some(())
+    });
+}
+
+/// Without it a graph would be a flat line while everything burns.
+#[test]
+fn every_number_moves_with_what_it_counts() {
+    let hub = TestHub::start();
+    let before = samples(&hub);
+    let grown = |name: &str| {
+        let before = before.get(name).copied().unwrap_or(0.0);
+        shows(&hub, name, |now| now > before);
+    };
+    let mut client = hub.connect("streams=messages");
+    client.expect("hello");
+    for i in 0..20 {
+        hub.sql(&insert_messages("t", 1 + i * 20, 20));
+    }
+    client.messages_until(400);
+    for name in ["file_bytes", "wal_bytes", "commit_to_send_seconds_count", "wal_frames"] {
+        grown(name);
+    }
+    grown("wakes_total{source=\"event\",result=\"hit\"}");
+    within(
+        "a wake by the hub's own write, before or after the file's event",
+        || {
+            hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+            let now = samples(&hub);
+            let own = |result: &str| now[&format!("wakes_total{{source=\"own\",result=\"{result}\"}}")];
+            (own("hit") + own("empty") > 0.0).then_some(())
+        },
+    );
+    grown("wakes_total{source=\"timer\",result=\"empty\"}");
+    // What cannot be read.
+    hub.sql(
+        "INSERT INTO telemetry(instance_id, model) VALUES('i', CAST(x'ff' AS TEXT));
+         INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', CAST(x'ff' AS TEXT));",
+    );
+    grown("rows_rejected_total{table=\"telemetry\"}");
+    grown("rows_degraded_total");
+    // Who is not let in, by reason.
+    crate::support::http::request(hub.port(), "GET", "/", &[("Host", "evil.test")], "");
+    crate::support::http::request(
+        hub.port(),
+        "GET",
+        "/api/status",
+        &[("Host", format!("127.0.0.1:{}", hub.port()))],
+        "",
+    );
+    grown("refused_total{reason=\"FORBIDDEN\"}");
+    grown("refused_total{reason=\"UNAUTHORIZED\"}");
+    // Why clients go.
+    let mut large = hub.connect("");
+    large.send("subscribe", &json!({"thread_id": "x".repeat(20_000)}));
+    assert_eq!(large.closed(), 1009);
+    grown("disconnects_total{code=\"1009\"}");
+    // A lock that is held while the hub wants to write; and the end of it.
+    let hold = "import sqlite3, sys, time\n\
+        db = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)\n\
+        db.execute('BEGIN IMMEDIATE')\ntime.sleep(6)\ndb.execute('COMMIT')";
+    std::thread::scope(|scope| {
+        let db = hub.db().to_str().unwrap();
+        scope.spawn(move || writer::python_run(hold, &[db]));
+        within("a write that fails", || {
+            let answer = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+            (answer.status == 503).then_some(())
+        });
+        assert_eq!(samples(&hub)["store_ready"].to_bits(), 0.0_f64.to_bits());
+    });
+    grown("recoveries_total");
+    shows(&hub, "store_ready", |ready| ready > 0.5);
+    // Another file in its place.
+    let copy = hub.folder().join("copy.db");
+    assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
+    std::fs::rename(&copy, hub.db()).unwrap();
+    grown("replacements_total");
+    assert_eq!(client.closed(), 4010);
+    grown("disconnects_total{code=\"4010\"}");
+}
