@@ -189,6 +189,12 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
 }
 
 fn keeper(server: &Server, page: &mut Page) {
+    page.one(
+        "write_longest_hold_seconds",
+        "gauge",
+        "The longest a write of the hub's own kept others from writing.",
+        seconds(server.hub().store().longest_write_ms()),
+    );
     let keeper = server.hub().store().keeper();
     page.one(
         "wal_frames",

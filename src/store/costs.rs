@@ -10,8 +10,11 @@
 //! 3. Tokens are unpriced until a row of their instance says what everything up to it
 //!    cost. What never gets a price is told as such: the sum is then a lower bound.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::cells::Cells;
@@ -120,18 +123,44 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn costs(&self, by: CostsBy, since: i64) -> Result<(Vec<Costs>, Costs)> {
+        self.snapshot(|| {
+            let first = self
+                .conn
+                .prepare_cached("SELECT id FROM telemetry WHERE created_at >= ?1 ORDER BY id LIMIT 1")?
+                .query_row([since], |row| row.get(0))
+                .optional()?;
+            match first {
+                None => Ok((Vec::new(), Costs::default())),
+                Some(first) => self.costs_from(by, since, first),
+            }
+        })
+    }
+
+    /// As [`Reader::costs`], where no row before the row `first` counts: of those only the last
+    /// totals of the instances that go on are looked up.
+    fn costs_from(&self, by: CostsBy, since: i64, first: i64) -> Result<(Vec<Costs>, Costs)> {
         let sql = format!(
             "SELECT t.instance_id, {}, t.created_at, t.turns, t.tokens_in, t.tokens_cached, t.tokens_out, t.cost, \
-             t.cost_source FROM telemetry t ORDER BY t.id",
+             t.cost_source FROM telemetry t WHERE t.id >= ?1 ORDER BY t.id",
             by.group()
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query([first])?;
         let mut instances: HashMap<String, Instance> = HashMap::new();
         let mut groups: BTreeMap<String, Costs> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let mut cells = Cells::new(row);
-            let instance = instances.entry(cells.text()).or_default();
+            let name = cells.text();
+            let instance = match instances.entry(name) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let last = self.totals_before(row.get_ref(0)?, first)?;
+                    new.insert(Instance {
+                        last,
+                        ..Instance::default()
+                    })
+                }
+            };
             let key = cells.text();
             let counts = cells.int() >= since;
             let (used, priced) = instance.take(&mut cells);
@@ -167,6 +196,39 @@ impl Reader {
             listed.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(b.tokens_in.cmp(&a.tokens_in)));
         }
         Ok((listed, total))
+    }
+}
+
+impl Reader {
+    /// What an instance's rows before the row `first` said last, each column by itself.
+    fn totals_before(&self, instance: ValueRef<'_>, first: i64) -> Result<Totals> {
+        let last = |column: &str, said: &str| {
+            format!(
+                "coalesce((SELECT {column} FROM telemetry WHERE instance_id IS ?1 AND id < ?2 AND {said} \
+                 ORDER BY id DESC LIMIT 1), 0)"
+            )
+        };
+        let sql = format!(
+            "SELECT {}, {}, {}, {}, {}",
+            last("turns", "turns IS NOT NULL"),
+            last("tokens_in", "tokens_in IS NOT NULL"),
+            last("tokens_cached", "tokens_cached IS NOT NULL"),
+            last("tokens_out", "tokens_out IS NOT NULL"),
+            last("cost", "cost IS NOT NULL AND cost_source IS NOT 'unknown'"),
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        Ok(
+            statement.query_row(params![ToSqlOutput::Borrowed(instance), first], |row| {
+                let mut cells = Cells::new(row);
+                Ok(Totals {
+                    turns: cells.int(),
+                    tokens_in: cells.int(),
+                    tokens_cached: cells.int(),
+                    tokens_out: cells.int(),
+                    cost: cells.maybe_real().unwrap_or(0.0),
+                })
+            })?,
+        )
     }
 }
 
@@ -230,6 +292,43 @@ mod tests {
         );
         let (days, _) = writer.costs(CostsBy::Day, 0).unwrap();
         assert_eq!(days.len(), 1);
+    }
+
+    #[test]
+    fn what_came_before_changes_nothing_but_the_first_difference() {
+        let mut rows = Vec::new();
+        // Totals that rise, fall, are missing, come late and have no price, of three instances.
+        for i in 1_i64..120 {
+            let number = |n: i64| {
+                if n % 5 == 0 {
+                    "NULL".to_owned()
+                } else {
+                    (n % 37 * 3).to_string()
+                }
+            };
+            rows.push(format!(
+                "'i{}', 'a{}', 'm', {}, {}, {}, {}",
+                i % 3,
+                i % 2,
+                number(i * 7),
+                number(i * 11),
+                number(i * 13),
+                i + (i * 17) % 23
+            ));
+        }
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let (_folder, writer) = file(&rows);
+        for since in [0, 1, 30, 60, 90, 119, 500] {
+            let whole = writer.costs_from(CostsBy::Agent, since, 0).unwrap();
+            let (groups, total) = writer.costs(CostsBy::Agent, since).unwrap();
+            let keys = |groups: &[Costs]| groups.iter().map(|g| (g.key.clone(), g.tokens_in)).collect::<Vec<_>>();
+            assert_eq!(keys(&groups), keys(&whole.0), "{since}");
+            assert!((total.cost - whole.1.cost).abs() < 1e-9, "{since}");
+            assert_eq!(
+                (total.tokens_in, total.tokens_out, total.instances),
+                (whole.1.tokens_in, whole.1.tokens_out, whole.1.instances)
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::beside::beside;
+use super::open::Identity;
 
 /// What a lock keeps others from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,6 +66,7 @@ pub fn holders(db: &Path) -> Vec<Holder> {
             };
             Some((lock.pid, hold?))
         })
+        .filter(|(pid, _)| may_have_open(*pid, db))
         .map(|(pid, hold)| Holder {
             pid,
             name: name_of(pid),
@@ -75,6 +77,17 @@ pub fn holders(db: &Path) -> Vec<Holder> {
     found.sort();
     found.dedup_by_key(|holder| holder.pid);
     found
+}
+
+/// Whether a process has the database open, as far as its handles may be looked at: the numbers
+/// in the list of locks may be those of a file on another device.
+fn may_have_open(pid: u32, db: &Path) -> bool {
+    let (Some(file), Ok(handles)) = (Identity::of(db), fs::read_dir(format!("/proc/{pid}/fd"))) else {
+        return true;
+    };
+    handles
+        .flatten()
+        .any(|handle| Identity::of(&handle.path()) == Some(file))
 }
 
 /// Processes of this user that have a file open which was at `db` and is not any more: what

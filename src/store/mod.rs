@@ -188,6 +188,11 @@ impl Store {
         self.keeper.status()
     }
 
+    /// The longest that one of this hub's own writes kept others from writing, in milliseconds.
+    pub fn longest_write_ms(&self) -> u64 {
+        self.writer.longest_hold_ms()
+    }
+
     /// Lets go of the file that was opened and opens the one now at the path, making it
     /// if there is none.
     ///

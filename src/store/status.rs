@@ -148,6 +148,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Moves the write-ahead log into the database as far as readers allow, and says whether
+    /// that was all of it. Nobody waits for it.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn moves_its_log(&self) -> Result<bool> {
+        let done = self.checkpoint(Mode::Passive)?;
+        Ok(done.frames >= 0 && done.moved == done.frames)
+    }
+
     /// Moves frames from the write-ahead log into the database.
     pub(super) fn checkpoint(&self, mode: Mode) -> Result<Checkpoint> {
         let sql = format!("PRAGMA wal_checkpoint({})", mode.name());

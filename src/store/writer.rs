@@ -9,8 +9,11 @@
 //!    takes nothing of the others with it.
 //! 3. `COMMIT`; then, and only then, every job's outcome is handed on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use super::open::Writer;
 use crate::error::{Code, Error, Result};
@@ -34,20 +37,29 @@ enum Order {
 #[derive(Debug)]
 pub(super) struct WriterThread {
     orders: Option<Sender<Order>>,
+    longest: Arc<AtomicU64>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl WriterThread {
     pub(super) fn start(writer: Writer) -> Result<Self> {
         let (orders, inbox) = channel();
+        let longest = Arc::new(AtomicU64::new(0));
+        let held = Arc::clone(&longest);
         let thread = thread::Builder::new()
             .name("agenthub-writer".into())
-            .spawn(move || run(writer, &inbox))
+            .spawn(move || run(writer, &inbox, &held))
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the writer thread: {e}")))?;
         Ok(Self {
             orders: Some(orders),
+            longest,
             thread: Some(thread),
         })
+    }
+
+    /// The longest that one of its transactions kept others from writing, in milliseconds.
+    pub(super) fn longest_hold_ms(&self) -> u64 {
+        self.longest.load(Ordering::Relaxed)
     }
 
     pub(super) fn submit<T: Send + 'static>(
@@ -89,7 +101,7 @@ impl Drop for WriterThread {
     }
 }
 
-fn run(mut writer: Writer, inbox: &Receiver<Order>) {
+fn run(mut writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
     while let Ok(order) = inbox.recv() {
         let mut jobs = Vec::new();
         let mut reopen = None;
@@ -110,7 +122,7 @@ fn run(mut writer: Writer, inbox: &Receiver<Order>) {
             Order::Reopen(open, done) => reopen = Some((open, done)),
         }
         if !jobs.is_empty() {
-            group(&writer, jobs);
+            group(&writer, jobs, longest);
         }
         if let Some((open, done)) = reopen {
             let outcome = open().map(|opened| writer = opened);
@@ -121,7 +133,7 @@ fn run(mut writer: Writer, inbox: &Receiver<Order>) {
 }
 
 /// One transaction for all `jobs`, then their answers.
-fn group(writer: &Writer, jobs: Vec<Job>) {
+fn group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
     let begun = rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate);
     let mut failed = None;
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
@@ -131,6 +143,7 @@ fn group(writer: &Writer, jobs: Vec<Job>) {
             answers.extend(jobs.into_iter().map(|job| job(Err(&error)).0));
         }
         Ok(transaction) => {
+            let begun = Instant::now();
             for job in jobs {
                 let (answer, failure) = job(failed.as_ref().map_or(Ok(writer), Err));
                 answers.push(answer);
@@ -143,6 +156,8 @@ fn group(writer: &Writer, jobs: Vec<Job>) {
             if failed.is_none() {
                 failed = transaction.commit().err().map(Error::from);
             }
+            let held = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            longest.fetch_max(held, Ordering::Relaxed);
         }
     }
     for answer in answers {
@@ -203,7 +218,7 @@ mod tests {
                 "the database is damaged; restore a backup",
             ))
         });
-        group(&writer, vec![write(), broken, write()]);
+        group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));
         let outcomes: Vec<_> = rx.try_iter().collect();
         assert_eq!(outcomes, [Err(Code::StoreCorrupt); 3]);
         assert_eq!(writer.counts().unwrap().messages, 0);

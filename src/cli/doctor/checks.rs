@@ -16,6 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::{POLL_INTERVAL, now_ms};
 use crate::store::{
     FileMode, Hold, Holder, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
+    with_patience,
 };
 use crate::watch::{Mode, Wake, Watch};
 
@@ -48,7 +49,7 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
     }
     let hub = ask_hub(path);
     let hub_pid = hub.as_ref().map(|(record, _)| record.pid);
-    let mut findings = vec![modes(path), space(path), libraries()];
+    let mut findings = vec![modes(path), space(room(path)), libraries()];
     let reader = Reader::open(path, network_fs);
     // If the file cannot even be opened, who holds it is the most likely reason.
     findings.push(locks(path, reader.as_ref().ok(), hub_pid));
@@ -107,8 +108,8 @@ fn modes(path: &Path) -> Finding {
     Finding::bad("modes", wrong.join("\n"), mend.join("; "))
 }
 
-fn space(path: &Path) -> Finding {
-    match room(path) {
+fn space(room: Option<u64>) -> Finding {
+    match room {
         None => Finding::ok("disk", "its room is not known"),
         Some(bytes) if bytes >= ROOM => Finding::ok("disk", format!("{} free", output::bytes(bytes))),
         Some(bytes) if bytes < NO_ROOM => Finding::bad(
@@ -128,12 +129,16 @@ fn space(path: &Path) -> Finding {
 fn libraries() -> Finding {
     let shell = says("sqlite3", &["--version"]);
     let python = says("python3", &["-c", "import sqlite3; print(sqlite3.sqlite_version)"]);
-    let others: Vec<(&str, String)> = [("sqlite3", shell), ("python3", python)]
+    let others: Vec<(&'static str, String)> = [("sqlite3", shell), ("python3", python)]
         .into_iter()
         .filter_map(|(name, said)| Some((name, said?.split_whitespace().next()?.to_owned())))
         .collect();
+    judge_libraries(&others)
+}
+
+fn judge_libraries(others: &[(&'static str, String)]) -> Finding {
     let mut message = format!("SQLite {} here", sqlite_version());
-    for (name, version) in &others {
+    for (name, version) in others {
         message.push_str(&format!(", {version} in {name}"));
     }
     let old: Vec<&str> = others
@@ -190,6 +195,10 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         Hold::Read => Some(holder.pid) != hub,
         Hold::Write | Hold::Exclusive => !moves,
     });
+    // Whoever reads again and again is not, either: each time he sees what is new.
+    if held.iter().any(|holder| holder.hold == Hold::Read) && is_log_free(path) {
+        held.retain(|holder| holder.hold != Hold::Read);
+    }
     let lost = strays(path);
     if held.is_empty() && lost.is_empty() {
         return Finding::ok("locks", "nobody holds one for long");
@@ -211,6 +220,23 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         complaints.join("\n"),
         format!("ps -p {} shows what it is; kill ends it", pids.join(",")),
     )
+}
+
+/// Whether all that is in the log, and one row more, can be moved into the database: nobody
+/// reads what was there before.
+fn is_log_free(path: &Path) -> bool {
+    let Ok(writer) = Writer::open(path, NetworkFs::Allow) else {
+        return false;
+    };
+    if with_patience(LOOK_INTERVAL, || writer.probe(now_ms())).is_err() {
+        return false;
+    }
+    let moved = || {
+        #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
+        std::thread::sleep(LOOK_INTERVAL);
+        writer.moves_its_log().unwrap_or(false)
+    };
+    (0..LOOKS).any(|_| moved())
 }
 
 /// What is in the file.
@@ -363,4 +389,59 @@ fn serving(hub: Option<(Record, Value)>) -> Finding {
         );
     }
     Finding::bad("hub", wrong.join("\n"), advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn bad(finding: &Finding, words: &[&str]) {
+        let said = format!("{}; {}", finding.message, finding.advice);
+        assert!(finding.state == State::Bad && !finding.advice.is_empty(), "{finding:?}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+
+    #[test]
+    fn room_is_judged_by_what_can_still_be_done() {
+        assert_eq!(space(Some(ROOM)).state, State::Ok);
+        assert_eq!(space(None).state, State::Ok);
+        bad(&space(Some(ROOM - 1)), &["256.0 MiB free", "prune"]);
+        bad(&space(Some(0)), &["0 B free", "free some room on the disk first"]);
+    }
+
+    #[test]
+    fn libraries_too_old_to_write_are_named() {
+        let of = |version: &str| judge_libraries(&[("sqlite3", version.to_owned()), ("python3", "3.45.1".to_owned())]);
+        assert_eq!(of("3.26.0").state, State::Ok);
+        bad(&of("3.25.3"), &["3.25.3 in sqlite3", "sqlite3 cannot write here"]);
+        bad(&of("2.8.17"), &["SQLite 3.26 or later"]);
+    }
+
+    #[test]
+    fn what_the_hub_says_of_itself_is_passed_on() {
+        let record = Record::new("http://127.0.0.1:4820".to_owned()).unwrap();
+        let said = |status: Value| serving(Some((record.clone(), status)));
+        let well = json!({"version": env!("CARGO_PKG_VERSION"), "clients": 3, "watcher": {"using": "notify"}});
+        assert_eq!(said(well.clone()).state, State::Ok);
+        let with = |name: &str, value: Value| {
+            let mut status = well.clone();
+            status[name] = value;
+            said(status)
+        };
+        bad(&said(Value::Null), &["does not take this file's token", "restart"]);
+        bad(
+            &with("trouble", json!({"message": "the disk is full"})),
+            &["the disk is full"],
+        );
+        bad(&with("version", json!("0.0.1")), &["version 0.0.1", "restart the hub"]);
+        let blocker = json!({"blockers": [{"pid": 7, "name": "vim", "hold": "write", "since": now_ms() - 20_000}]});
+        bad(&with("keeper", blocker), &["process 7 (vim)", "20 s", "be ended"]);
+        bad(
+            &with("rejected_counts", json!({"agents": 2})),
+            &["2 rows of agents", "/api/status"],
+        );
+    }
 }
