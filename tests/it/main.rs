@@ -15,6 +15,8 @@ mod dashboard;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod doors;
 #[cfg(test)]
 mod file;
@@ -62,6 +64,8 @@ mod storm;
 mod streams;
 #[cfg(test)]
 mod system_calls;
+#[cfg(test)]
+mod terminal;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

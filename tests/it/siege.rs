@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::support::http::{self, Answer};
 #[cfg(target_os = "linux")]
 use crate::support::weight::holds;
-use crate::support::{Client, PATIENCE, TestHub, within};
+use crate::support::{Client, PATIENCE, TestHub, say, within};
 
 type Headers = Vec<(String, String)>;
 
@@ -363,41 +363,40 @@ fn another_user_of_this_machine_sees_nothing() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'secret')");
     assert_eq!(hub.get("/api/search?q=secret").items().len(), 1);
+    // A folder of agenthub's own making is closed; this one is opened, so that the files have
+    // to keep their secrets by themselves.
+    let deep = hub.folder().join("deep/hub.db");
+    assert!(hub.agenthub(&["--db", deep.to_str().unwrap(), "path"]).status.success());
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(deep.parent().unwrap()), 0o700);
+    std::fs::set_permissions(hub.folder(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let stranger = |program: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(program).output()
+    };
+    let may_be_another = stranger(&["true"]).is_ok_and(|output| output.status.success());
     let mut seen = 0;
     for entry in std::fs::read_dir(hub.folder()).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_str().unwrap().starts_with("hub.db") {
-            let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode, 0o600, "{}", path.display());
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            if may_be_another {
+                let output = stranger(&["cat", path.to_str().unwrap()]).unwrap();
+                assert!(
+                    !output.status.success() && output.stdout.is_empty(),
+                    "{}",
+                    path.display()
+                );
+            }
             seen += 1;
         }
     }
     assert!(seen >= 6, "database, log, index, token and record: {seen}");
-}
-
-/// What an agent may write to move the cursor, lie about a link, ring the bell, or turn the
-/// text around.
-const ESCAPES: &str = "char(27) || '[2J' || char(27) || ']8;;http://evil.test' || char(7) || char(155) || '31m' || char(8238) || 'x' || char(13) || 'y'";
-
-/// Without it an agent's text could rewrite what the owner sees in the terminal.
-#[test]
-fn no_text_moves_the_terminal() {
-    let hub = TestHub::start();
-    hub.sql(&format!(
-        "INSERT INTO messages(thread_id, from_id, subject, content) VALUES('t', 'a' || {ESCAPES}, {ESCAPES}, 'needle ' || {ESCAPES});
-         INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('a' || {ESCAPES}, 'human', {ESCAPES}, 'needle ' || {ESCAPES});
-         INSERT INTO task_stream(task_id, stream_type, text, agent_id) VALUES('k' || {ESCAPES}, 'text', 'needle ' || {ESCAPES}, 'a');"
-    ));
-    for args in [&["inbox"][..], &["search", "needle"], &["status"], &["doctor"]] {
-        let output = hub.agenthub(args);
-        for bytes in [output.stdout, output.stderr] {
-            let text = String::from_utf8(bytes).unwrap();
-            let hostile = text
-                .chars()
-                .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
-            assert_eq!(hostile, None, "{args:?}: {text:?}");
-        }
+    if !may_be_another {
+        say("only root may be another user: what that one sees is left out");
+        return;
     }
-    let found = String::from_utf8(hub.agenthub(&["search", "needle"]).stdout).unwrap();
-    assert!(found.contains("\\u{1b}[2J") && found.contains("\\u{202e}"), "{found}");
+    let output = stranger(&["sqlite3", hub.db().to_str().unwrap(), "SELECT * FROM messages"]).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
 }

@@ -3,6 +3,7 @@
 //! For: saying in a line what a test is about.
 //! Not for: assertions about the hub; those stand in the tests.
 
+pub(crate) mod agent;
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod dice;

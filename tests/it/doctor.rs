@@ -1,0 +1,86 @@
+//! What the doctor finds beside the file's own damage, and whom it leaves alone.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use serde_json::Value;
+
+use crate::support::agent::{Agent, ill};
+use crate::support::{TestHub, say};
+
+/// The finding of one check, as words; fails if all is well with it.
+#[track_caller]
+fn finding(findings: &[Value], check: &str) -> String {
+    let found = findings.iter().find(|f| f["check"] == check);
+    let found = found.unwrap_or_else(|| panic!("nothing about {check}: {findings:?}"));
+    assert!(!found["advice"].as_str().unwrap().is_empty(), "{found}");
+    found["message"].as_str().unwrap().to_owned()
+}
+
+/// Without it an agent that polls the file would be called in the way, and be ended for nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn whoever_reads_again_and_again_is_not_in_the_way() {
+    let hub = TestHub::start();
+    let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 3000)";
+    hub.sql(&format!(
+        "INSERT INTO task_stream(task_id, stream_type, text) {many} SELECT 'k', 'text', printf('%.*c', 2000, 'x') FROM k"
+    ));
+    let _agent = Agent::start(
+        &hub,
+        "print('so', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
+    );
+    let findings = ill(&hub);
+    assert!(!findings.iter().any(|f| f["check"] == "locks"), "{findings:?}");
+}
+
+/// Without it nobody would know why the disk fills although little is written.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_has_grown_is_told_with_who_keeps_it() {
+    let mut hub = TestHub::start();
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+    let agent = Agent::start(
+        &hub,
+        "rows = db.execute('BEGIN')\ndb.execute('SELECT * FROM messages').fetchall()\npause()\n",
+    );
+    hub.kill();
+    let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 40)";
+    hub.sql(&format!(
+        "INSERT INTO messages(thread_id, from_id, content) {many} SELECT 't', 'a', printf('%.*c', 1000000, 'x') FROM k"
+    ));
+    let findings = ill(&hub);
+    assert!(finding(&findings, "log").contains("has grown to"), "{findings:?}");
+    let named = format!("process {} ", agent.pid());
+    assert!(finding(&findings, "locks").contains(&named), "{findings:?}");
+}
+
+/// Without it agents with an old library, or files of another user, would fail for reasons
+/// nobody sees.
+#[test]
+fn old_libraries_and_foreign_files_are_told() {
+    let hub = TestHub::start();
+    let bin = hub.folder().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let old = bin.join("sqlite3");
+    std::fs::write(&old, "#!/bin/sh\necho 3.22.0 2018-01-22\n").unwrap();
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = hub.command(&["doctor", "--json"]);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let output = command.env("PATH", path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bad: Vec<Value> = report["findings"].as_array().unwrap().clone();
+    let bad: Vec<Value> = bad.into_iter().filter(|f| f["state"] != "ok").collect();
+    assert!(finding(&bad, "sqlite").contains("3.22.0 in sqlite3"), "{bad:?}");
+    if !rustix::process::geteuid().is_root() {
+        say("only root may give a file away: a file of another user is left out");
+        return;
+    }
+    chown(hub.db(), Some(65534), None).unwrap();
+    assert!(finding(&ill(&hub), "modes").contains("belongs to another user (uid 65534)"));
+    // SQLite gives its companions to whom the file belongs.
+    for suffix in ["", "-wal", "-shm"] {
+        chown(hub.folder().join(format!("hub.db{suffix}")), Some(0), None).unwrap();
+    }
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
