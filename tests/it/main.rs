@@ -72,3 +72,5 @@ mod upkeep;
 mod vendors;
 #[cfg(test)]
 mod wire;
+#[cfg(test)]
+mod xss;

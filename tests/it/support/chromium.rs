@@ -90,6 +90,12 @@ impl Page {
         page
     }
 
+    /// Has a script run in every page from now on, before anything of the page's own.
+    #[track_caller]
+    pub(crate) fn before_all(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": script}));
+    }
+
     /// Goes to an address.
     #[track_caller]
     pub(crate) fn open(&mut self, url: &str) {
