@@ -2,8 +2,10 @@
 //! of that under load.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -280,17 +282,82 @@ const WAL_BOUND: u64 = 32 << 20;
 /// The longest the hub or a prune may keep writers from writing.
 const STALL: f64 = 0.3;
 
+/// How long, how often the file is kept, and from which age on rows go.
+struct Course {
+    length: Duration,
+    interval: Duration,
+    older_than: &'static str,
+    /// Of ten steps' worth of prunes, the one that has to be short: the processor is taken away
+    /// from some step on a busy machine, but not from most.
+    judged: usize,
+}
+
+impl Course {
+    /// Half an hour if asked for, in which the file grows as files do; otherwise a minute.
+    fn chosen() -> Self {
+        if std::env::var_os("AGENTHUB_SOAK").is_some() {
+            Self {
+                length: Duration::from_secs(1800),
+                interval: Duration::from_secs(60),
+                older_than: "10m",
+                judged: 9,
+            }
+        } else {
+            Self {
+                length: Duration::from_secs(60),
+                interval: Duration::from_secs(10),
+                older_than: "0m",
+                judged: 5,
+            }
+        }
+    }
+}
+
+/// The largest that a file is while this lives, seen from a thread of its own: whoever waits
+/// for a backup does not see what that does to the log.
+struct Gauge {
+    largest: Arc<AtomicU64>,
+    done: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Gauge {
+    fn on(path: PathBuf) -> Self {
+        let (largest, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (seen, over) = (Arc::clone(&largest), Arc::clone(&done));
+        let thread = thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                seen.fetch_max(size(&path), Ordering::Relaxed);
+                thread::park_timeout(Duration::from_millis(5));
+            }
+        });
+        Self {
+            largest,
+            done,
+            thread: Some(thread),
+        }
+    }
+
+    fn end(mut self) -> u64 {
+        self.done.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        self.largest.load(Ordering::Relaxed)
+    }
+}
+
 /// Without it the log would grow until the disk is full, or keeping it short would stop those
 /// who write. 30 minutes with `AGENTHUB_SOAK=1`, otherwise one.
 #[test]
 fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
     let _alone = gate::alone();
-    let (length, interval) = if std::env::var_os("AGENTHUB_SOAK").is_some() {
-        (Duration::from_secs(1800), Duration::from_secs(60))
-    } else {
-        (Duration::from_secs(60), Duration::from_secs(10))
-    };
+    let Course {
+        length,
+        interval,
+        older_than,
+        judged,
+    } = Course::chosen();
     let hub = TestHub::start();
+    let log = Gauge::on(hub.db().with_file_name("hub.db-wal"));
     let db = hub.db().to_str().unwrap().to_owned();
     let writers: Vec<Process> = (0..WRITERS)
         .map(|i| {
@@ -309,10 +376,13 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
         })
         .collect();
     let (begun, mut next) = (Instant::now(), interval);
-    let (mut longest_log, mut removed, mut copies) = (0, 0, 0);
+    let (mut removed, mut copies, mut own) = (0, 0, 0);
     let mut steps = Vec::new();
     while begun.elapsed() < length {
-        longest_log = longest_log.max(size(&hub.db().with_file_name("hub.db-wal")));
+        // The hub writes, too.
+        let posted = hub.send("POST", "/api/threads/own/messages", r#"{"content":"x"}"#);
+        assert_eq!(posted.status, 201, "{posted:?}");
+        own += 1;
         if begun.elapsed() >= next {
             next += interval;
             let copy = hub.folder().join(format!("copy-{copies}.db"));
@@ -320,7 +390,7 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
             assert_eq!(writer::sqlite3(&copy, "PRAGMA integrity_check"), "ok");
             std::fs::remove_file(&copy).unwrap();
             copies += 1;
-            let pruned = &json_of(&hub, &["prune", "--older-than", "0m", "--json"])["pruned"];
+            let pruned = &json_of(&hub, &["prune", "--older-than", older_than, "--json"])["pruned"];
             steps.push(pruned["longest_step_ms"].as_i64().unwrap());
             removed += pruned["messages"].as_i64().unwrap();
         }
@@ -335,20 +405,28 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
         waited = waited.max(worst.parse().unwrap());
     }
     let hold = metric(&hub, "agenthub_checkpoint_longest_hold_seconds");
-    // A busy machine may take the processor away from some step; what is wrong with the steps
-    // themselves shows in every prune.
-    let (best, worst) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
+    let written = metric(&hub, "agenthub_write_longest_hold_seconds");
+    let longest_log = log.end();
+    steps.sort_unstable();
+    let (judged, worst) = (steps[(steps.len() - 1) * judged / 10], steps[steps.len() - 1]);
     say(&format!(
         "{rows} rows, {removed} of them pruned, {copies} copies; log at most {} KiB; longest hold: checkpoint {hold} s, \
-         prune {best} to {worst} ms; longest wait of a writer {waited:.3} s",
+         own write {written} s, prune {judged} to {worst} ms; longest wait of a writer {waited:.3} s",
         longest_log >> 10
     ));
     assert!(longest_log <= WAL_BOUND, "the log grew to {longest_log} bytes");
     assert!(hold <= STALL, "a checkpoint kept others from writing for {hold} s");
-    assert!(*best <= 50, "the longest step of every prune was over 50 ms: {steps:?}");
+    assert!(
+        written <= STALL,
+        "a write of the hub's own kept others from writing for {written} s"
+    );
+    assert!(
+        judged <= 50,
+        "the longest steps of too many prunes were over 50 ms: {steps:?}"
+    );
     assert!(copies >= 3 && removed > 0);
     let last = hub.sql("SELECT sum(last_seq) FROM threads").parse::<i64>().unwrap();
-    assert_eq!(last, rows, "every row that was written has its number");
+    assert_eq!(last, rows + own, "every row that was written has its number");
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
     assert_eq!(ill(&hub), (vec![], 0));
 }
