@@ -8,6 +8,10 @@ use super::{File, output};
 use crate::store::Existing;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Nobody waits for it. Until the copy is done the write-ahead log keeps what is written meanwhile:\n\
+    about 5 MiB a second at 500 rows a second, and over its usual 32 MiB for files of a gigabyte and more."
+)]
 pub(super) struct Args {
     /// Where the copy goes
     file: PathBuf,
