@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
 use crate::event::POLL_INTERVAL;
-use crate::store::Reader;
+use crate::store::{Identity, Reader};
 
 /// How long looks follow each other without a pause after an event: the usual time between
 /// the event and the moment the commit is visible.
@@ -282,7 +282,7 @@ impl Watch {
 /// `patience` ends first. Without patience it never does. Looks at least once. Blocks.
 ///
 /// # Errors
-/// What `look` returns.
+/// What `look` returns; [`Code::StoreReplaced`] if the path leads to another file meanwhile.
 pub fn look_until<T>(
     reader: &Reader,
     patience: Option<Duration>,
@@ -291,8 +291,15 @@ pub fn look_until<T>(
     let until = patience.and_then(|patience| Instant::now().checked_add(patience));
     // Watching begins before the first look, so that nothing falls in between.
     let (mut watch, _poke) = Watch::start(reader.path(), Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
-    let mut version = 0;
+    let (mut version, identity) = (0, Identity::of(reader.path()));
     loop {
+        if Identity::of(reader.path()) != identity {
+            let path = reader.path().display();
+            return Err(Error::new(
+                Code::StoreReplaced,
+                format!("{path} was moved or replaced while waiting; run this again"),
+            ));
+        }
         let found = look()?;
         if found.is_some() || until.is_some_and(|until| Instant::now() >= until) {
             return Ok(found);

@@ -83,6 +83,18 @@ struct LimitArgs {
     /// Seconds between the looks that happen whatever else does
     #[arg(long, value_name = "SECS", default_value = "0.5", value_parser = seconds)]
     poll_interval: Duration,
+    /// Events a second from one client, twice as many at once; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_events_per_second)]
+    max_events_per_second: u32,
+    /// Telemetry events a second and instance
+    #[arg(long, value_name = "N", default_value_t = Limits::default().telemetry_per_second, value_parser = at_least_one_each)]
+    telemetry_per_second: u32,
+    /// States a second and thread
+    #[arg(long, value_name = "N", default_value_t = Limits::default().thread_states_per_second, value_parser = at_least_one_each)]
+    thread_states_per_second: u32,
+    /// Array frames a second and connection
+    #[arg(long, value_name = "N", default_value_t = Limits::default().array_frames_per_second, value_parser = at_least_one_each)]
+    array_frames_per_second: u32,
     /// Connections at a time
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = at_least_one)]
     max_connections: usize,
@@ -109,6 +121,11 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
         .ok_or_else(|| "a whole number above 0".to_owned())
 }
 
+/// A rate of which there has to be some: what is held back has to come out.
+fn at_least_one_each(text: &str) -> std::result::Result<u32, String> {
+    at_least_one(text).and_then(|n| u32::try_from(n).map_err(|_| "a smaller number".to_owned()))
+}
+
 impl LimitArgs {
     fn limits(&self) -> Limits {
         Limits {
@@ -120,8 +137,11 @@ impl LimitArgs {
             ping_period: self.ping_period,
             max_message_size: self.max_message_size,
             poll_interval: self.poll_interval,
+            max_events_per_second: self.max_events_per_second,
+            telemetry_per_second: self.telemetry_per_second,
+            thread_states_per_second: self.thread_states_per_second,
+            array_frames_per_second: self.array_frames_per_second,
             max_connections: self.max_connections,
-            ..Limits::default()
         }
     }
 }

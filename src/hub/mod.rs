@@ -288,12 +288,12 @@ impl Hub {
         self.log().generation
     }
 
-    /// Where a client's stream begins.
+    /// Where a client's stream begins that came when epoch and head were `arrived`.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the position it gave is not in this file; a `Store…` code.
-    pub async fn beginning(self: &Arc<Self>, from: wishes::From) -> Result<Beginning> {
-        let (epoch, head) = self.head();
+    pub async fn beginning(self: &Arc<Self>, from: wishes::From, arrived: (Arc<str>, Pos)) -> Result<Beginning> {
+        let (epoch, head) = arrived;
         let since = match from {
             wishes::From::Now => {
                 return Ok(Beginning {

@@ -27,6 +27,9 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
         .upgrade
         .take()
         .ok_or_else(|| Error::new(Code::Invalid, "this connection cannot be upgraded to a WebSocket"))?;
+    // "From now on" begins before the client knows that it is connected: whatever it causes
+    // to be written then comes to it.
+    let arrived = call.server.hub.head();
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -38,7 +41,9 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
     }
     api::harden(headers);
     let server = Arc::clone(&call.server);
-    server.tasks.spawn(ws::serve(call.server, upgrade, query, call.permit));
+    server
+        .tasks
+        .spawn(ws::serve(call.server, upgrade, query, arrived, call.permit));
     Ok(response)
 }
 

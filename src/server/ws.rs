@@ -43,7 +43,7 @@ use crate::hub::entry::Entry;
 use crate::hub::session::{Now, Read, Session, Step};
 use crate::hub::wishes::Query;
 use crate::hub::{Hub, Signal};
-use crate::store::{Ack, Start, ThreadOpening, ThreadPage};
+use crate::store::{Ack, Pos, Start, ThreadOpening, ThreadPage};
 
 /// Bytes gathered for one write.
 const BURST_BYTES: usize = 64 << 10;
@@ -86,6 +86,7 @@ pub(super) async fn serve(
     server: Arc<Server>,
     upgrade: OnUpgrade,
     query: Query,
+    arrived: (Arc<str>, Pos),
     permit: Option<Arc<OwnedSemaphorePermit>>,
 ) {
     // A client that is gone before its upgrade is done is none.
@@ -101,7 +102,7 @@ pub(super) async fn serve(
     let written = socket.written();
     let socket = WebSocketStream::from_partially_read(socket, read, Role::Server, Some(config)).await;
     // Boxed, so that the connection's first, larger part is not kept for its whole life.
-    Box::pin(Client::new(server, query, socket, written).run()).await;
+    Box::pin(Client::new(server, query, socket, written).run(arrived)).await;
     drop((presence, permit));
 }
 
@@ -168,11 +169,11 @@ impl Client {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, arrived: (Arc<str>, Pos)) {
         let mut signal = self.hub().signal();
         let seen = *signal.borrow_and_update();
         self.generation = seen.generation;
-        let end = match self.begin(seen).await {
+        let end = match self.begin(seen, arrived).await {
             Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
             Err(end) => end,
         };
@@ -204,12 +205,12 @@ impl Client {
     }
 
     /// Finds the client's place and makes its session.
-    async fn begin(&mut self, seen: Signal) -> std::result::Result<Session, End> {
+    async fn begin(&mut self, seen: Signal, arrived: (Arc<str>, Pos)) -> std::result::Result<Session, End> {
         let limits = self.hub().limits().clone();
         let greeting =
             |session: &mut Session, now| session.greet(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);
         let from = self.query.since.clone();
-        match self.hub().beginning(from).await {
+        match self.hub().beginning(from, arrived).await {
             Ok(beginning) => {
                 let mut session = Session::new(self.query.wishes.clone(), limits, beginning.epoch, beginning.pos);
                 session.resume(beginning.resumed, beginning.kept);

@@ -35,6 +35,8 @@ mod mcp;
 #[cfg(test)]
 mod misuse;
 #[cfg(test)]
+mod odd;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod protocol;
@@ -44,6 +46,8 @@ mod replaced;
 mod resume;
 #[cfg(test)]
 mod siege;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod snippets;
 #[cfg(test)]
@@ -58,5 +62,7 @@ mod system_calls;
 mod upkeep;
 #[cfg(test)]
 mod vendors;
+#[cfg(test)]
+mod watching;
 #[cfg(test)]
 mod wire;
