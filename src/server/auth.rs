@@ -124,6 +124,16 @@ impl Policy {
     }
 }
 
+/// Lets the head of a request in that needs the token, or says why not: for a server of one's
+/// own around [`Server::websocket`](super::Server::websocket). It listens at `address` and
+/// answers to `allowed` (`host` or `host:port`) beside this machine's own names.
+///
+/// # Errors
+/// [`Code::Forbidden`], [`Code::UnsupportedMedia`] or [`Code::Unauthorized`].
+pub fn admit(address: SocketAddr, allowed: &[String], request: &Parts, guard: &Guard) -> Result<()> {
+    Policy::new(address, allowed).admit(request, Secrecy::Token, guard)
+}
+
 fn check_fetch_site(request: &Parts) -> Result<()> {
     let header = |name: &str| one(&request.headers, name);
     match header("sec-fetch-site")? {

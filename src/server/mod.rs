@@ -59,8 +59,8 @@ use crate::store::{
 };
 use crate::watch::Mode;
 
-pub use auth::Guard;
 use auth::Policy;
+pub use auth::{Guard, admit};
 use metrics::{Tally, refuse};
 pub use routes::routes;
 
