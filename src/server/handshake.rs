@@ -40,6 +40,12 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     api::harden(headers);
+    #[cfg(feature = "echo")]
+    if call.get("echo").is_some() {
+        let server = Arc::clone(&call.server);
+        server.tasks.spawn(super::echo::serve(call.server, upgrade));
+        return Ok(response);
+    }
     let server = Arc::clone(&call.server);
     server
         .tasks

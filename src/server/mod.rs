@@ -16,6 +16,8 @@
 mod api;
 mod auth;
 mod dashboard;
+#[cfg(feature = "echo")]
+mod echo;
 mod handshake;
 mod metered;
 mod metrics;

@@ -28,14 +28,13 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Server;
-use super::metered::Metered;
+use super::metered::{Socket, websocket};
 use super::pulse::Pulse;
 use crate::error::{Code, Result};
 use crate::event::now_ms;
@@ -47,10 +46,6 @@ use crate::store::{Ack, Pos, Start, ThreadOpening, ThreadPage};
 
 /// Bytes gathered for one write.
 const BURST_BYTES: usize = 64 << 10;
-/// Bytes read from a socket at a time. Clients say little; an idle one should cost little.
-const READ_BUFFER: usize = 2 << 10;
-/// Bytes gathered by tungstenite before it writes.
-const WRITE_BUFFER: usize = 16 << 10;
 /// Bytes of messages from the file in one page for one client.
 const PAGE_BYTES: usize = 512 << 10;
 /// Time a client has to answer our close.
@@ -92,21 +87,11 @@ pub(super) async fn serve(
     // A client that is gone before its upgrade is done is none.
     let Ok(upgraded) = upgrade.await else { return };
     let presence = Presence::new(Arc::clone(&server));
-    let limits = server.hub.limits();
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(limits.max_message_size))
-        .max_frame_size(Some(limits.max_message_size));
-    let (socket, read) = Metered::new(upgraded);
-    let written = socket.written();
-    let socket = WebSocketStream::from_partially_read(socket, read, Role::Server, Some(config)).await;
+    let (socket, written) = websocket(upgraded, server.hub.limits()).await;
     // Boxed, so that the connection's first, larger part is not kept for its whole life.
     Box::pin(Client::new(server, query, socket, written).run(arrived)).await;
     drop((presence, permit));
 }
-
-type Socket = WebSocketStream<Metered>;
 
 /// An answer from the file.
 enum Fetched {
@@ -118,7 +103,7 @@ enum Fetched {
 type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
 /// Why a client's task ends.
-enum End {
+pub(super) enum End {
     /// We close, with this code and reason.
     Close(u16, String),
     /// The client closes: tungstenite answers as the socket is read on.
@@ -470,7 +455,7 @@ async fn answered(fetch: &mut Option<Fetch>) -> Fetched {
 }
 
 /// How to end after the socket gave an error instead of a message.
-fn broken(error: &WsError) -> End {
+pub(super) fn broken(error: &WsError) -> End {
     match error {
         WsError::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
             End::Close(CloseCode::Size.into(), format!("a message is over {max_size} bytes"))
