@@ -151,6 +151,8 @@ pub struct Watch {
     next_timer: Instant,
     /// How many are interested in being fast.
     listeners: Arc<AtomicUsize>,
+    /// An event has come since the timer last rang.
+    heard: bool,
     misses: u32,
 }
 
@@ -200,6 +202,7 @@ impl Watch {
             interval,
             next_timer,
             listeners,
+            heard: false,
             misses: 0,
         };
         Ok((watch, Poke(tx)))
@@ -244,22 +247,24 @@ impl Watch {
         self.wait(moved)
     }
 
-    /// Learns what a look brought: rows that only the timer found speak against the events.
+    /// Learns what a look brought: rows that the timer found, and of which no event had told,
+    /// speak against the events. (One that came too early for a slow disk has told.)
     pub fn learn(&mut self, wake: Wake, found: bool) {
-        match wake {
-            Wake::Event if found => self.misses = 0,
-            Wake::Timer if found && self.using == Using::Notify && self.mode == Mode::Auto => {
-                self.misses += 1;
-                if self.misses == MISSES {
-                    tracing::warn!(
-                        "file system events do not come; polling every {} ms instead",
-                        POLL.as_millis()
-                    );
-                    self.using = Using::Poll;
-                    self.events = None;
-                }
-            }
-            _ => {}
+        if wake != Wake::Timer || self.using != Using::Notify || self.mode != Mode::Auto {
+            return;
+        }
+        if std::mem::replace(&mut self.heard, false) {
+            self.misses = 0;
+        } else if found {
+            self.misses += 1;
+        }
+        if self.misses == MISSES {
+            tracing::warn!(
+                "file system events do not come; polling every {} ms instead",
+                POLL.as_millis()
+            );
+            self.using = Using::Poll;
+            self.events = None;
         }
     }
 
@@ -268,7 +273,10 @@ impl Watch {
         let mut wake = Wake::Own;
         for hint in std::iter::once(hint).chain(self.hints.try_iter()) {
             match hint {
-                Hint::Event => wake = Wake::Event,
+                Hint::Event => {
+                    wake = Wake::Event;
+                    self.heard = true;
+                }
                 Hint::Own => {}
                 Hint::Stop => return Wake::Stop,
             }
@@ -346,6 +354,27 @@ fn watch_folder(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A commit that waits for a slow disk is found by the timer now and then, long after its
+    /// event; that was taken for a missing one.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_rows_that_no_event_has_told_of_speak_against_the_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("hub.db");
+        let (mut watch, _poke) = Watch::start(&db, Mode::Auto, POLL_INTERVAL, Arc::default()).unwrap();
+        for _ in 0..10 {
+            watch.heard = true;
+            watch.learn(Wake::Event, false);
+            watch.learn(Wake::Timer, true);
+        }
+        assert_eq!(watch.using(), Using::Notify);
+        for _ in 0..MISSES {
+            assert_eq!(watch.using(), Using::Notify);
+            watch.learn(Wake::Timer, true);
+        }
+        assert_eq!(watch.using(), Using::Poll);
+    }
 
     #[test]
     fn after_an_event_the_looks_are_dense_and_then_sparse_and_then_end() {

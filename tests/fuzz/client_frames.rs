@@ -12,7 +12,7 @@ use agenthub::config::Limits;
 use agenthub::event::Event;
 use agenthub::hub::session::{Now, Read, Session, Step};
 use agenthub::hub::wishes::Query;
-use agenthub::store::{Pos, ThreadOpening, ThreadPage};
+use agenthub::store::{MessageRow, Pos, Start, ThreadOpening, ThreadPage};
 use libfuzzer_sys::fuzz_target;
 
 const QUERIES: [&[(&str, &str)]; 4] = [
@@ -21,6 +21,36 @@ const QUERIES: [&[(&str, &str)]; 4] = [
     &[("frames", "array")],
     &[("since", "0"), ("streams", "inbox")],
 ];
+
+/// Messages every thread has.
+const MESSAGES: i64 = 1500;
+
+fn opening(start: Start) -> ThreadOpening {
+    let after = match start {
+        Start::After(seq) => seq,
+        Start::LastAck => 3,
+    };
+    ThreadOpening {
+        after,
+        first_seq: 1,
+        last_seq: MESSAGES,
+        id_at: (1..=MESSAGES).contains(&after).then(|| format!("m{after}")),
+    }
+}
+
+fn page(thread_id: &str, after: i64, rows: usize) -> ThreadPage {
+    let numbers = (after + 1..=MESSAGES).take(rows.min(256));
+    let messages: Vec<_> = numbers
+        .map(|message_seq| MessageRow {
+            id: format!("m{message_seq}"),
+            thread_id: thread_id.to_owned(),
+            message_seq,
+            ..MessageRow::default()
+        })
+        .collect();
+    let has_more = messages.last().is_some_and(|last| last.message_seq < MESSAGES);
+    ThreadPage { messages, has_more }
+}
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, frames)) = data.split_first() else {
@@ -49,10 +79,10 @@ fuzz_target!(|data: &[u8]| {
                     serde_json::from_slice::<Vec<Event>>(frame.bytes()).unwrap();
                 }
                 Step::Send(frame) => drop(Event::parse(frame.bytes()).unwrap()),
-                Step::Read(Read::Open { .. }) => session.opened(now, &ThreadOpening::default()),
-                Step::Read(Read::Page { .. }) => session.read(now, ThreadPage::default()),
+                Step::Read(Read::Open { start, .. }) => session.opened(now, &opening(start)),
+                Step::Read(Read::Page { thread_id, after, rows }) => session.read(now, page(&thread_id, after, rows)),
                 Step::Feed(_) => session.feed(Vec::new()),
-                Step::Ack(ack) => assert!(ack.ack_seq >= 0),
+                Step::Ack(ack) => assert!((0..=MESSAGES).contains(&ack.ack_seq)),
                 Step::Wait(_) | Step::Close(_) => break,
             }
         }

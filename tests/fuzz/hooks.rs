@@ -16,17 +16,40 @@ use serde_json::Value;
 /// What Claude Code takes of a hook's output (characters); Codex takes more.
 const CAP: usize = 10_000;
 
-thread_local! {
-    static WRITER: RefCell<(Writer, tempfile::TempDir)> = RefCell::new({
+/// Inputs that share a file: an input that fails must fail alone as well.
+const INPUTS: u32 = 100;
+
+/// A file, and for how many inputs more.
+struct Bench {
+    left: u32,
+    writer: Writer,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        (Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap(), folder)
-    });
+        Self {
+            left: INPUTS,
+            writer: Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap(),
+            _folder: folder,
+        }
+    }
+}
+
+thread_local! {
+    static BENCH: RefCell<Bench> = RefCell::new(Bench::new());
 }
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, text)) = data.split_first() else { return };
     let vendor = [Vendor::Claude, Vendor::Codex][usize::from(kind % 2)];
-    WRITER.with_borrow(|(writer, _)| {
+    BENCH.with_borrow_mut(|bench| {
+        bench.left -= 1;
+        if bench.left == 0 {
+            *bench = Bench::new();
+        }
+        let writer = &bench.writer;
         writer
             .send(&NewInbox::new("reviewer", "planner", "tests are green"))
             .unwrap();
@@ -39,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
             let Ok(input) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };
-            if let Ok(Some(printed)) = answer(writer, vendor, &input, &around) {
+            if let Some(printed) = answer(writer, vendor, &input, &around).unwrap() {
                 assert!(printed.chars().count() <= CAP, "{} characters", printed.len());
                 serde_json::from_str::<Value>(&printed).unwrap();
             }

@@ -76,8 +76,12 @@ const TABLES: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-/// One file for all inputs.
+/// Inputs that share a file: an input that fails must fail alone as well.
+const INPUTS: u32 = 100;
+
+/// One file for some inputs.
 struct Bench {
+    left: u32,
     agent: Connection,
     reader: Reader,
     epoch: std::sync::Arc<str>,
@@ -94,6 +98,7 @@ impl Bench {
         agent.execute_batch("PRAGMA synchronous=OFF").unwrap();
         let reader = Reader::open(&path, NetworkFs::Refuse).unwrap();
         Self {
+            left: INPUTS,
             epoch: reader.epoch().unwrap().into(),
             pos: reader.head().unwrap(),
             agent,
@@ -139,6 +144,10 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     let sql = format!("INSERT INTO {table}({}) VALUES({})", columns.join(","), marks.join(","));
     BENCH.with_borrow_mut(|bench| {
+        bench.left -= 1;
+        if bench.left == 0 {
+            *bench = Bench::new();
+        }
         if bench.agent.execute(&sql, params_from_iter(&values)).is_err() {
             return;
         }
