@@ -147,6 +147,8 @@ pub struct Watch {
     using: Using,
     poll: Duration,
     pace: Pace,
+    /// The last look left something.
+    more: bool,
     interval: Duration,
     next_timer: Instant,
     /// How many are interested in being fast.
@@ -199,6 +201,7 @@ impl Watch {
             using,
             poll,
             pace: Pace::default(),
+            more: false,
             interval,
             next_timer,
             listeners,
@@ -222,6 +225,7 @@ impl Watch {
             let pace = self.pace.next(now);
             let polling = self.using == Using::Poll && self.listeners.load(Ordering::Relaxed) > 0;
             let (pause, wake) = match pace {
+                _ if std::mem::take(&mut self.more) => (Duration::ZERO, Wake::Again),
                 Some(pause) if pause <= timer => (pause, Wake::Again),
                 _ if polling && self.poll < timer => (self.poll, Wake::Poll),
                 _ => (timer, Wake::Timer),
@@ -239,6 +243,11 @@ impl Watch {
                 },
             }
         }
+    }
+
+    /// The look has left something: the next wait is none.
+    pub fn more(&mut self) {
+        self.more = true;
     }
 
     /// Waits as [`Watch::wait`] does, but not beyond `until`, if that is given.

@@ -386,7 +386,10 @@ impl Hub {
         self.store.write_then(f, move |outcome| {
             match &outcome {
                 Ok(_) => hub.writing_works(),
-                Err(error) if error.code().is_store() => hub.writing_fails(error),
+                // (That it was replaced is the looker's to find out.)
+                Err(error) if error.code().is_store() && error.code() != Code::StoreReplaced => {
+                    hub.writing_fails(error);
+                }
                 Err(_) => {}
             }
             // Whoever asked may have gone.

@@ -12,7 +12,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
-use super::open::Writer;
+use super::open::{Log, Writer};
 use crate::error::{Code, Error, Result};
 
 /// Jobs in one transaction at most: bounds how long others wait for the lock.
@@ -28,6 +28,7 @@ enum Order {
         Box<dyn FnOnce() -> Result<Writer> + Send>,
         std::sync::mpsc::SyncSender<Result<()>>,
     ),
+    Abandon(std::sync::mpsc::SyncSender<()>),
 }
 
 /// The handle to the thread. The thread ends, after its last job, when this is dropped.
@@ -68,6 +69,15 @@ impl WriterThread {
             .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
     }
 
+    /// Closes the connection and leaves the log alone. Until [`WriterThread::reopen`] every job
+    /// fails.
+    pub(super) fn abandon(&self) {
+        let (tx, rx) = sync_channel(1);
+        self.order(Order::Abandon(tx));
+        // Without a thread there is no connection either.
+        let _ = rx.recv();
+    }
+
     fn order(&self, order: Order) {
         if let Some(orders) = &self.orders {
             // The thread lives as long as this handle. Were it gone, the order's own
@@ -87,39 +97,60 @@ impl Drop for WriterThread {
     }
 }
 
-fn run(mut writer: Writer, inbox: &Receiver<Order>) {
-    while let Ok(order) = inbox.recv() {
-        let mut jobs = Vec::new();
-        let mut reopen = None;
+fn run(writer: Writer, inbox: &Receiver<Order>) {
+    let mut log = Log::of(writer.path());
+    let mut writer = Some(writer);
+    let mut next = None;
+    while let Some(order) = next.take().or_else(|| inbox.recv().ok()) {
         match order {
             Order::Run(job) => {
-                jobs.push(job);
-                while jobs.len() < GROUP {
+                let mut jobs = vec![job];
+                while jobs.len() < GROUP && next.is_none() {
                     match inbox.try_recv() {
                         Ok(Order::Run(job)) => jobs.push(job),
-                        Ok(Order::Reopen(open, done)) => {
-                            reopen = Some((open, done));
-                            break;
-                        }
+                        Ok(other) => next = Some(other),
                         Err(_) => break,
                     }
                 }
+                match &writer {
+                    Some(writer) => group(writer, log, jobs),
+                    None => refuse(jobs, &abandoned()),
+                }
             }
-            Order::Reopen(open, done) => reopen = Some((open, done)),
-        }
-        if !jobs.is_empty() {
-            group(&writer, jobs);
-        }
-        if let Some((open, done)) = reopen {
-            let outcome = open().map(|opened| writer = opened);
-            // Whoever asked may have given up waiting.
-            drop(done.send(outcome));
+            Order::Reopen(open, done) => {
+                let outcome = open().map(|opened| {
+                    log = Log::of(opened.path());
+                    writer = Some(opened);
+                });
+                // Whoever asked may have given up waiting.
+                drop(done.send(outcome));
+            }
+            Order::Abandon(done) => {
+                if let Some(writer) = writer.take() {
+                    writer.abandon();
+                }
+                let _ = done.send(());
+            }
         }
     }
 }
 
-/// One transaction for all `jobs`, then their answers.
-fn group(writer: &Writer, jobs: Vec<Job>) {
+fn abandoned() -> Error {
+    Error::new(
+        Code::StoreReplaced,
+        "cannot write: the write-ahead log was removed by other means than SQLite; the file is opened anew, try again",
+    )
+}
+
+fn refuse(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        job(Err(error))(Some(error));
+    }
+}
+
+/// One transaction for all `jobs`, then their answers. `log` is the one that the connection
+/// writes to: if it is not beside the database any more, nobody will find what went into it.
+fn group(writer: &Writer, log: Log, jobs: Vec<Job>) {
     let begun = rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate);
     let mut failed = None;
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
@@ -144,6 +175,9 @@ fn group(writer: &Writer, jobs: Vec<Job>) {
             }
             if failed.is_none() {
                 failed = transaction.commit().err().map(Error::from);
+            }
+            if failed.is_none() && Log::of(writer.path()) != log {
+                failed = Some(abandoned());
             }
         }
     }

@@ -268,6 +268,89 @@ fn a_file_cut_short_is_named_and_goes_on_when_it_is_whole_again() {
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }
 
+/// Without it a hub whose write-ahead log was removed would go on in one that nobody else sees:
+/// what it acknowledges would be lost, and what it moves into the database would damage it.
+#[test]
+fn a_log_that_is_taken_away_is_noticed_and_left() {
+    let _alone = gate::alone();
+    for taken in [&["-wal", "-shm"][..], &["-wal"], &["-shm"]] {
+        let hub = TestHub::start();
+        hub.sql(&insert_messages("t", 1, 5));
+        let all = clients(&hub, 5);
+        rest(&hub);
+        let begun = Instant::now();
+        for suffix in taken {
+            fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))).unwrap();
+        }
+        all_hear_that_their_position_is_lost(all, begun);
+        within("the file to be well again", || {
+            (hub.status()["state"] == "ok").then_some(())
+        });
+        hub.sql(&insert_messages("t", 6, 300));
+        let posted = hub.send("POST", "/api/threads/t/messages", r#"{"content":"hello"}"#);
+        assert_eq!(
+            (posted.status, &posted.json()["message_seq"]),
+            (201, &json!(306)),
+            "{taken:?}"
+        );
+        assert_eq!(hub.sql("SELECT max(message_seq) FROM messages"), "306", "{taken:?}");
+        assert_eq!(hub.sql("PRAGMA integrity_check"), "ok", "{taken:?}");
+    }
+}
+
+/// Without it the restore that people make by hand would be undone by the hub.
+#[test]
+fn a_restore_by_hand_is_noticed_and_stays() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let copy = backup(&hub);
+    hub.sql(&insert_messages("t", 6, 5));
+    let all = clients(&hub, 10);
+    let begun = Instant::now();
+    fs::write(hub.db(), fs::read(&copy).unwrap()).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))).unwrap();
+    }
+    all_hear_that_their_position_is_lost(all, begun);
+    let mut seed = hub.connect("");
+    seed.subscribe("t", 0);
+    assert_eq!(seed.expect("batch").seqs(), [1, 2, 3, 4, 5]);
+    hub.sql(&insert_messages("t", 6, 1));
+    assert_eq!(seed.expect("message").seqs(), [6]);
+    assert_eq!(
+        hub.sql("SELECT count(*) FROM messages; PRAGMA integrity_check"),
+        "6\nok"
+    );
+}
+
+/// Without it a file that was away for a moment would cost every client its position.
+#[test]
+fn a_file_that_comes_back_is_the_same_file() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let [mut seed, mut stream, mut array] = clients(&hub, 5);
+    let moved = |from: &str, to: &str| {
+        for suffix in ["", "-wal", "-shm"] {
+            let file = |name: &str| hub.folder().join(format!("{name}{suffix}"));
+            fs::rename(file(from), file(to)).unwrap();
+        }
+    };
+    moved("hub.db", "away.db");
+    for client in [&mut seed, &mut stream, &mut array] {
+        client.expect_error("STORE_UNAVAILABLE");
+    }
+    moved("away.db", "hub.db");
+    within("the file to be well again", || {
+        (hub.status()["state"] == "ok").then_some(())
+    });
+    hub.sql(&insert_messages("t", 6, 1));
+    for client in [&mut seed, &mut stream, &mut array] {
+        assert_eq!(client.expect("message").seqs(), [6]);
+    }
+}
+
 /// Without it a client that was away for longer than rows are kept would go on as if nothing
 /// had been between.
 #[test]
