@@ -141,6 +141,8 @@ impl Pace {
 #[derive(Debug)]
 pub struct Watch {
     hints: Receiver<Hint>,
+    /// For events from another folder.
+    sender: Sender<Hint>,
     /// Kept alive: dropping it ends the events.
     events: Option<RecommendedWatcher>,
     mode: Mode,
@@ -196,6 +198,7 @@ impl Watch {
         let next_timer = Instant::now();
         let watch = Self {
             hints,
+            sender: tx.clone(),
             events,
             mode,
             using,
@@ -242,6 +245,14 @@ impl Watch {
                     wake => return wake,
                 },
             }
+        }
+    }
+
+    /// The path leads to another file now, perhaps in another folder of that name.
+    pub fn renew(&mut self, db: &Path) {
+        if self.events.is_some() {
+            // Without events the timer finds out, and the poll takes over.
+            self.events = watch_folder(db, self.sender.clone()).ok().or(self.events.take());
         }
     }
 

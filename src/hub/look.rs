@@ -200,6 +200,7 @@ impl Looker {
         self.hub.store.reopen()?;
         self.reader = Some(self.hub.store.reader()?);
         self.footprint = Footprint::of(&self.path);
+        self.watch.renew(&self.path);
         (self.missing_since, self.broken, self.log_missing) = (None, false, false);
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Policy {
             .iter()
             .map(|host| format!("{host}:{port}"))
             .collect();
-        if !address.ip().is_loopback() && !address.ip().is_unspecified() {
+        if !address.ip().is_unspecified() {
             hosts.push(address.to_string());
         }
         for host in allowed {

@@ -27,6 +27,7 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
         .upgrade
         .take()
         .ok_or_else(|| Error::new(Code::Invalid, "this connection cannot be upgraded to a WebSocket"))?;
+    call.server.keep();
     // "From now on" begins before the client knows that it is connected: whatever it causes
     // to be written then comes to it.
     let arrived = call.server.hub.head();

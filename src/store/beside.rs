@@ -44,8 +44,7 @@ impl Token {
             return Ok(token);
         }
         let token = Self::random()?;
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made.and_then(|mut file| writeln!(file, "{}", token.0)) {
+        match write_new(&path, format!("{}\n", token.0).as_bytes()) {
             Ok(()) => Ok(token),
             // Another process was faster: its token is the token.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
@@ -133,6 +132,31 @@ impl Record {
     }
 }
 
+/// The right to serve a database. Ends with this process, however that ends.
+#[derive(Debug)]
+pub struct ServeLock {
+    /// Closing it gives the lock back.
+    _file: fs::File,
+}
+
+impl ServeLock {
+    /// Takes the right to serve the database at `db`, whose token must be there; `None` if
+    /// another process has it.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] if the token's file, which carries the lock, cannot be opened.
+    pub fn take(db: &Path) -> Result<Option<Self>> {
+        let path = beside(db, ".token");
+        let file = fs::File::open(&path).map_err(|e| cannot("open", &path, &e))?;
+        let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        match locked {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(cannot("lock", &path, &e.into())),
+        }
+    }
+}
+
 /// `N` random bytes as hex digits.
 fn random_hex<const N: usize>() -> Result<String> {
     let mut bytes = [0; N];
@@ -148,20 +172,35 @@ pub(super) fn beside(db: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, whole or not at all, in the place of another.
 fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    write_beside(path, content)
+        .and_then(|temporary| fs::rename(&temporary, path))
+        .map_err(|e| cannot("write", path, &e))
+}
+
+/// The same, where there is none yet: whoever comes at the same time sees all of it or nothing.
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let temporary = write_beside(path, content)?;
+    let made = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    made
+}
+
+/// Writes the content to a file of this process beside `path`.
+fn write_beside(path: &Path, content: &[u8]) -> std::io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = PathBuf::from(name);
-    let written = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| cannot("write", path, &e))
+        .open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(temporary)
 }
 
 fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {

@@ -41,7 +41,7 @@ use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
 pub use backup::{BackupDone, Existing};
-pub use beside::{Record, Token};
+pub use beside::{Record, ServeLock, Token};
 pub use cells::Rejected;
 pub use changes::{Change, LogPage, Op, Pos, Row, Table};
 pub use checkup::{FileMode, room};

@@ -244,7 +244,18 @@ impl Writer {
                 })?;
         }
         refuse_network_fs(path, network_fs)?;
+        if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+            return Err(Error::new(
+                Code::StoreForeign,
+                format!(
+                    "cannot open {}: it is no regular file; give another path with --db",
+                    path.display()
+                ),
+            ));
+        }
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        // A file that is refused below is left as it is, its write-ahead log included.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             // New, or left empty by somebody's sqlite3: ours from here on, and private
             // before the -wal and -shm copy its mode.
@@ -260,6 +271,7 @@ impl Writer {
             })?;
         }
         schema::create_or_check(&conn, path)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(Self {
             reader: Reader {
                 conn,

@@ -17,6 +17,8 @@ mod demo;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod http;

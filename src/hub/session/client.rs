@@ -82,11 +82,10 @@ impl Session {
             _ => return refuse("from_seq is a message_seq, 0 for the first, or -1 for your last ack"),
         };
         if !self.threads.contains_key(&wish.thread_id) && !self.left.contains_key(&wish.thread_id) {
-            let names = self.names + wish.thread_id.len();
-            if self.threads.len() + self.left.len() >= MAX_THREADS || names > MAX_NAMES {
+            let full = self.threads.len() + self.left.len() >= MAX_THREADS;
+            if full || self.names + wish.thread_id.len() > MAX_NAMES {
                 return refuse("this connection follows too many threads; open another");
             }
-            self.names = names;
         }
         self.leave(&wish.thread_id);
         self.wanted = Some(Wanted {
