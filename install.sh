@@ -171,8 +171,9 @@ have_c() {
         return 1
     fi
     printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' >"$tmp/try.c"
+    cc -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1 || return 1
     # shellcheck disable=SC2086 # CC may be two words, such as "ccache gcc"
-    ${CC:-cc} -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1
+    [ -z "${CC:-}" ] || ${CC} -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1
 }
 
 explain_c() {

@@ -95,8 +95,10 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
                 )
             })?,
     };
-    std::path::absolute(&path)
-        .map_err(|e| Error::new(Code::Usage, format!("cannot make {} absolute: {e}", path.display())).because(e))
+    let path = std::path::absolute(&path)
+        .map_err(|e| Error::new(Code::Usage, format!("cannot make {} absolute: {e}", path.display())).because(e))?;
+    // One file has one name: what lies beside it (its log, its token, who serves it) is found by that.
+    Ok(std::fs::canonicalize(&path).unwrap_or(path))
 }
 
 /// The inbox of the person in front of the screen.

@@ -145,7 +145,7 @@ pub struct Event {
     #[serde(rename = "type")]
     pub event_type: EventType,
     /// Unix milliseconds. Optional from clients.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_zero")]
     pub timestamp: i64,
     /// Where the row behind this event stands in the log: opaque, given back as `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,7 +262,7 @@ impl Event {
     /// # Errors
     /// [`Code::ParseError`] if `data` is not an envelope in JSON.
     pub fn parse(data: &[u8]) -> Result<Self> {
-        serde_json::from_slice(data).map_err(|e| {
+        object(data).map_err(|e| {
             Error::new(
                 Code::ParseError,
                 format!("cannot read the frame: {e}; send one JSON object with \"type\" and \"data\""),
@@ -310,13 +310,65 @@ impl Event {
     }
 
     fn payload<'a, T: Deserialize<'a>>(&'a self) -> std::result::Result<T, serde_json::Error> {
-        serde_json::from_str(self.data.as_ref().map_or("null", |raw| raw.get()))
+        object(self.data.as_ref().map_or("null", |raw| raw.get()).as_bytes())
     }
+}
+
+/// Reads a JSON object. (serde would take an array of the fields' values as well.)
+fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> std::result::Result<T, serde_json::Error> {
+    if text.trim_ascii_start().first() == Some(&b'{') {
+        return serde_json::from_slice(text);
+    }
+    serde_json::from_slice::<&RawValue>(text)?;
+    Err(serde::de::Error::custom("it is no object"))
+}
+
+/// As the seed's decoder has it: null is as good as nothing.
+fn null_is_zero<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The seed's, to the letter and the millisecond.
+    #[test]
+    fn the_constants_are_the_seeds() {
+        assert_eq!(
+            (MAX_BATCH_SIZE, MAX_MESSAGES_PER_SECOND, MAX_LAG_MESSAGES),
+            (50, 100, 1000)
+        );
+        let waits = [WRITE_WAIT, PONG_WAIT, PING_PERIOD, POLL_INTERVAL].map(|wait| wait.as_millis());
+        assert_eq!(waits, [10_000, 60_000, 54_000, 500]);
+        assert_eq!(MAX_MESSAGE_SIZE, 10 * 1024);
+        let events = [
+            EventType::SUBSCRIBE,
+            EventType::ACK,
+            EventType::MESSAGE,
+            EventType::BATCH,
+            EventType::ERROR,
+            EventType::PING,
+            EventType::PONG,
+            EventType::THREAD_STATE,
+            EventType::TELEMETRY,
+            EventType::INBOX_MESSAGE,
+            EventType::TASK_STREAM,
+        ];
+        let names = "subscribe ack message batch error ping pong thread_state telemetry inbox_message task_stream";
+        assert!(events.iter().map(EventType::as_str).eq(names.split(' ')));
+        let steps = [
+            TaskStreamEventType::TURN_START,
+            TaskStreamEventType::TEXT,
+            TaskStreamEventType::TOOL_USE,
+            TaskStreamEventType::TOOL_RESULT,
+            TaskStreamEventType::TURN_END,
+            TaskStreamEventType::ERROR,
+            TaskStreamEventType::STATUS,
+        ];
+        let names = "turn_start text tool_use tool_result turn_end error status";
+        assert!(steps.iter().map(TaskStreamEventType::as_str).eq(names.split(' ')));
+    }
 
     fn json(event: &Event) -> String {
         serde_json::to_string(event).unwrap()

@@ -35,6 +35,8 @@ fn start_log(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // It would say so on stderr, and panic if that is what cannot be written.
+        .log_internal_errors(false)
         .with_target(false);
     match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && cli::wants_colour()).init(),

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
 use crate::event::POLL_INTERVAL;
-use crate::store::Reader;
+use crate::store::{Identity, Reader};
 
 /// How long looks follow each other without a pause after an event: the usual time between
 /// the event and the moment the commit is visible.
@@ -141,16 +141,22 @@ impl Pace {
 #[derive(Debug)]
 pub struct Watch {
     hints: Receiver<Hint>,
+    /// For events from another folder.
+    sender: Sender<Hint>,
     /// Kept alive: dropping it ends the events.
     events: Option<RecommendedWatcher>,
     mode: Mode,
     using: Using,
     poll: Duration,
     pace: Pace,
+    /// The last look left something.
+    more: bool,
     interval: Duration,
     next_timer: Instant,
     /// How many are interested in being fast.
     listeners: Arc<AtomicUsize>,
+    /// An event has come since the timer last rang.
+    heard: bool,
     misses: u32,
 }
 
@@ -192,14 +198,17 @@ impl Watch {
         let next_timer = Instant::now();
         let watch = Self {
             hints,
+            sender: tx.clone(),
             events,
             mode,
             using,
             poll,
             pace: Pace::default(),
+            more: false,
             interval,
             next_timer,
             listeners,
+            heard: false,
             misses: 0,
         };
         Ok((watch, Poke(tx)))
@@ -219,6 +228,7 @@ impl Watch {
             let pace = self.pace.next(now);
             let polling = self.using == Using::Poll && self.listeners.load(Ordering::Relaxed) > 0;
             let (pause, wake) = match pace {
+                _ if std::mem::take(&mut self.more) => (Duration::ZERO, Wake::Again),
                 Some(pause) if pause <= timer => (pause, Wake::Again),
                 _ if polling && self.poll < timer => (self.poll, Wake::Poll),
                 _ => (timer, Wake::Timer),
@@ -238,28 +248,43 @@ impl Watch {
         }
     }
 
+    /// The path leads to another file now, perhaps in another folder of that name.
+    pub fn renew(&mut self, db: &Path) {
+        if self.events.is_some() {
+            // Without events the timer finds out, and the poll takes over.
+            self.events = watch_folder(db, self.sender.clone()).ok().or(self.events.take());
+        }
+    }
+
+    /// The look has left something: the next wait is none.
+    pub fn more(&mut self) {
+        self.more = true;
+    }
+
     /// Waits as [`Watch::wait`] does, but not beyond `until`, if that is given.
     pub fn wait_until(&mut self, until: Option<Instant>, moved: impl FnMut() -> bool) -> Wake {
         self.next_timer = until.map_or(self.next_timer, |until| self.next_timer.min(until));
         self.wait(moved)
     }
 
-    /// Learns what a look brought: rows that only the timer found speak against the events.
+    /// Learns what a look brought: rows that the timer found, and of which no event had told,
+    /// speak against the events. (One that came too early for a slow disk has told.)
     pub fn learn(&mut self, wake: Wake, found: bool) {
-        match wake {
-            Wake::Event if found => self.misses = 0,
-            Wake::Timer if found && self.using == Using::Notify && self.mode == Mode::Auto => {
-                self.misses += 1;
-                if self.misses == MISSES {
-                    tracing::warn!(
-                        "file system events do not come; polling every {} ms instead",
-                        POLL.as_millis()
-                    );
-                    self.using = Using::Poll;
-                    self.events = None;
-                }
-            }
-            _ => {}
+        if wake != Wake::Timer || self.using != Using::Notify || self.mode != Mode::Auto {
+            return;
+        }
+        if std::mem::replace(&mut self.heard, false) {
+            self.misses = 0;
+        } else if found {
+            self.misses += 1;
+        }
+        if self.misses == MISSES {
+            tracing::warn!(
+                "file system events do not come; polling every {} ms instead",
+                POLL.as_millis()
+            );
+            self.using = Using::Poll;
+            self.events = None;
         }
     }
 
@@ -268,7 +293,10 @@ impl Watch {
         let mut wake = Wake::Own;
         for hint in std::iter::once(hint).chain(self.hints.try_iter()) {
             match hint {
-                Hint::Event => wake = Wake::Event,
+                Hint::Event => {
+                    wake = Wake::Event;
+                    self.heard = true;
+                }
                 Hint::Own => {}
                 Hint::Stop => return Wake::Stop,
             }
@@ -282,7 +310,7 @@ impl Watch {
 /// `patience` ends first. Without patience it never does. Looks at least once. Blocks.
 ///
 /// # Errors
-/// What `look` returns.
+/// What `look` returns; [`Code::StoreReplaced`] if the path leads to another file meanwhile.
 pub fn look_until<T>(
     reader: &Reader,
     patience: Option<Duration>,
@@ -291,8 +319,15 @@ pub fn look_until<T>(
     let until = patience.and_then(|patience| Instant::now().checked_add(patience));
     // Watching begins before the first look, so that nothing falls in between.
     let (mut watch, _poke) = Watch::start(reader.path(), Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
-    let mut version = 0;
+    let (mut version, identity) = (0, Identity::of(reader.path()));
     loop {
+        if Identity::of(reader.path()) != identity {
+            let path = reader.path().display();
+            return Err(Error::new(
+                Code::StoreReplaced,
+                format!("{path} was moved or replaced while waiting; run this again"),
+            ));
+        }
         let found = look()?;
         if found.is_some() || until.is_some_and(|until| Instant::now() >= until) {
             return Ok(found);
@@ -339,6 +374,27 @@ fn watch_folder(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A commit that waits for a slow disk is found by the timer now and then, long after its
+    /// event; that was taken for a missing one.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_rows_that_no_event_has_told_of_speak_against_the_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("hub.db");
+        let (mut watch, _poke) = Watch::start(&db, Mode::Auto, POLL_INTERVAL, Arc::default()).unwrap();
+        for _ in 0..10 {
+            watch.heard = true;
+            watch.learn(Wake::Event, false);
+            watch.learn(Wake::Timer, true);
+        }
+        assert_eq!(watch.using(), Using::Notify);
+        for _ in 0..MISSES {
+            assert_eq!(watch.using(), Using::Notify);
+            watch.learn(Wake::Timer, true);
+        }
+        assert_eq!(watch.using(), Using::Poll);
+    }
 
     #[test]
     fn after_an_event_the_looks_are_dense_and_then_sparse_and_then_end() {

@@ -1,7 +1,7 @@
 //! `agenthub serve`: the hub.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,11 +12,14 @@ use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::event;
 use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
-use crate::store::{Record, Token};
+use crate::store::{Record, ServeLock, Token};
 use crate::watch::{Mode, POLL};
 
 /// File handles for everything but connections: the database, the log, files of the page.
 const SPARE_HANDLES: u64 = 512;
+
+/// How long another hub on the same file may take to begin.
+const START_WAIT: Duration = Duration::from_secs(5);
 
 /// Sent to a process whose file would grow over its limit; the same on Linux and macOS.
 const SIGXFSZ: i32 = 25;
@@ -83,6 +86,18 @@ struct LimitArgs {
     /// Seconds between the looks that happen whatever else does
     #[arg(long, value_name = "SECS", default_value = "0.5", value_parser = seconds)]
     poll_interval: Duration,
+    /// Events a second from one client, twice as many at once; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_events_per_second)]
+    max_events_per_second: u32,
+    /// Telemetry events a second and instance
+    #[arg(long, value_name = "N", default_value_t = Limits::default().telemetry_per_second, value_parser = at_least_one_each)]
+    telemetry_per_second: u32,
+    /// States a second and thread
+    #[arg(long, value_name = "N", default_value_t = Limits::default().thread_states_per_second, value_parser = at_least_one_each)]
+    thread_states_per_second: u32,
+    /// Array frames a second and connection
+    #[arg(long, value_name = "N", default_value_t = Limits::default().array_frames_per_second, value_parser = at_least_one_each)]
+    array_frames_per_second: u32,
     /// Connections at a time
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = at_least_one)]
     max_connections: usize,
@@ -109,6 +124,11 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
         .ok_or_else(|| "a whole number above 0".to_owned())
 }
 
+/// A rate of which there has to be some: what is held back has to come out.
+fn at_least_one_each(text: &str) -> std::result::Result<u32, String> {
+    at_least_one(text).and_then(|n| u32::try_from(n).map_err(|_| "a smaller number".to_owned()))
+}
+
 impl LimitArgs {
     fn limits(&self) -> Limits {
         Limits {
@@ -120,8 +140,11 @@ impl LimitArgs {
             ping_period: self.ping_period,
             max_message_size: self.max_message_size,
             poll_interval: self.poll_interval,
+            max_events_per_second: self.max_events_per_second,
+            telemetry_per_second: self.telemetry_per_second,
+            thread_states_per_second: self.thread_states_per_second,
+            array_frames_per_second: self.array_frames_per_second,
             max_connections: self.max_connections,
-            ..Limits::default()
         }
     }
 }
@@ -170,15 +193,17 @@ fn allow_handles(connections: usize) {
 pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>) -> Result<()> {
     let path = file.path()?;
     if let Some(other) = client::running(&path).await {
-        let token = Token::of(&path)?;
-        tracing::info!("{} is served already, by process {}", path.display(), other.pid);
-        return announce(&args, &client::dashboard_url(&other.url, Some(&token)), &path);
+        return point_to(&other, &args, &path);
     }
     let store = file.store()?;
     let token = Token::of(&path)?;
+    let Some(_lock) = ServeLock::take(&path)? else {
+        let other = starting(&path).await?;
+        return point_to(&other, &args, &path);
+    };
     let listeners = bind(args.listen).await?;
     let address = listeners[0].local_addr()?;
-    let url = format!("http://{address}");
+    let url = format!("http://{}", reachable(address));
     let settings = Settings {
         limits: args.limits.limits(),
         watch: match args.watch {
@@ -228,8 +253,46 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
     Ok(outcome?)
 }
 
+/// Somebody serves the file already: says where.
+fn point_to(other: &Record, args: &Args, path: &Path) -> Result<()> {
+    let token = Token::of(path)?;
+    tracing::info!("{} is served already, by process {}", path.display(), other.pid);
+    announce(args, &client::dashboard_url(&other.url, Some(&token)), path)
+}
+
+/// The hub that is about to serve the file, once it does.
+async fn starting(path: &Path) -> Result<Record> {
+    let patience = async {
+        loop {
+            if let Some(other) = client::running(path).await {
+                return other;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(START_WAIT, patience).await;
+    Ok(found.map_err(|_| {
+        Error::new(
+            Code::Conflict,
+            format!(
+                "another agenthub serve has {} and does not answer; end it (agenthub status names it) and try again",
+                path.display()
+            ),
+        )
+    })?)
+}
+
+/// An address that leads to this one from here: nobody can go to 0.0.0.0.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
+
 /// The first line of stdout: where the dashboard is.
-fn announce(args: &Args, url: &str, path: &std::path::Path) -> Result<()> {
+fn announce(args: &Args, url: &str, path: &Path) -> Result<()> {
     if args.json {
         return output::json_line(&serde_json::json!({"url": url, "db": path.display().to_string()}));
     }

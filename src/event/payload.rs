@@ -14,7 +14,7 @@ pub struct SubscribeEvent {
     pub thread_id: String,
     /// The last `message_seq` the client has: 0 = from the first kept, -1 = from this
     /// instance's last ack.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_zero")]
     pub from_seq: i64,
     /// The id of the message at `from_seq`; checked if given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -46,15 +46,31 @@ impl Acks {
         self.came.notify_one();
     }
 
-    fn take(&self) -> Vec<Ack> {
-        self.pending()
-            .drain()
-            .map(|((instance, thread_id), seq)| Ack {
-                instance,
-                thread_id,
-                seq,
-            })
-            .collect()
+    /// The highest that this instance has acknowledged and that is not in the file yet.
+    pub(super) fn of(&self, instance: &str, thread_id: &str) -> i64 {
+        let key = (instance.to_owned(), thread_id.to_owned());
+        self.pending().get(&key).copied().unwrap_or(0)
+    }
+
+    fn all(&self) -> Vec<Ack> {
+        let pending = self.pending();
+        let acks = pending.iter().map(|((instance, thread_id), seq)| Ack {
+            instance: instance.clone(),
+            thread_id: thread_id.clone(),
+            seq: *seq,
+        });
+        acks.collect()
+    }
+
+    /// These are in the file. What has come since stays.
+    fn stored(&self, acks: Vec<Ack>) {
+        let mut pending = self.pending();
+        for ack in acks {
+            let key = (ack.instance, ack.thread_id);
+            if pending.get(&key).is_some_and(|seq| *seq <= ack.seq) {
+                pending.remove(&key);
+            }
+        }
     }
 }
 
@@ -69,20 +85,21 @@ impl Hub {
     /// # Errors
     /// A `Store…` code; the acks are kept for the next try.
     pub async fn flush_acks(self: &Arc<Self>) -> Result<()> {
-        let acks = self.acks.take();
+        let acks = self.acks.all();
         if acks.is_empty() {
             return Ok(());
         }
-        let generation = self.signal.borrow().generation;
-        let stored = {
-            let acks = acks.clone();
-            self.write(move |writer| acks.iter().try_for_each(|ack| writer.acknowledge(ack, now_ms())))
-                .await
-        };
-        if stored.is_err() && generation == self.signal.borrow().generation {
-            acks.into_iter().for_each(|ack| self.acks.note(ack));
+        let for_file = acks.clone();
+        let write = self.write(move |writer| for_file.iter().try_for_each(|ack| writer.acknowledge(ack, now_ms())));
+        match write.await {
+            Ok(()) => self.acks.stored(acks),
+            // They wait for the next ack, or for the next time around.
+            Err(error) => {
+                self.acks.came.notify_one();
+                return Err(error);
+            }
         }
-        stored
+        Ok(())
     }
 
     /// Stores acks a moment after they come, until `stop`, and once more at the end.

@@ -4,14 +4,14 @@
 //! the file is another one or cannot be read.
 //! Not for: telling clients; they are woken and help themselves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Hub;
 use crate::error::{Code, Error, Result};
-use crate::store::{Footprint, Pos, Reader};
+use crate::store::{Footprint, LogNow, Pos, Reader};
 use crate::watch::{Wake, Watch};
 
 /// Changes drawn from the file before those who wait are woken.
@@ -27,7 +27,9 @@ const MISSING_WAIT: Duration = Duration::from_secs(2);
 /// The thread's state.
 pub(super) struct Looker {
     hub: Arc<Hub>,
-    reader: Reader,
+    path: PathBuf,
+    /// None while the file was let go and could not be opened again.
+    reader: Option<Reader>,
     watch: Watch,
     cursor: Pos,
     version: i64,
@@ -36,16 +38,20 @@ pub(super) struct Looker {
     missing_since: Option<Instant>,
     /// The file could not be read when it was last asked whether it is still the same.
     broken: bool,
+    /// The write-ahead log was not there at the last look.
+    log_missing: bool,
 }
 
 impl Looker {
     /// A looker that starts at `cursor`.
     pub(super) fn new(hub: Arc<Hub>, reader: Reader, watch: Watch, cursor: Pos) -> Self {
-        let footprint = Footprint::of(reader.path());
+        let path = reader.path().to_owned();
+        let footprint = Footprint::of(&path);
         hub.stats.set_using(watch.using());
         Self {
             hub,
-            reader,
+            path,
+            reader: Some(reader),
             watch,
             cursor,
             version: 0,
@@ -53,6 +59,7 @@ impl Looker {
             next_identity: Instant::now(),
             missing_since: None,
             broken: false,
+            log_missing: false,
         }
     }
 
@@ -61,9 +68,8 @@ impl Looker {
         loop {
             let (reader, version) = (&self.reader, &mut self.version);
             let wake = self.watch.wait(|| {
-                reader
-                    .data_version()
-                    .map_or(true, |v| std::mem::replace(version, v) != v)
+                let now = reader.as_ref().and_then(|reader| reader.data_version().ok());
+                now.is_none_or(|now| std::mem::replace(version, now) != now)
             });
             if wake == Wake::Stop {
                 return;
@@ -81,20 +87,20 @@ impl Looker {
         }
     }
 
-    /// Draws everything new, page by page. Returns how many changes there were.
+    /// Draws a page of what is new. Returns how many changes there were.
     fn draw(&mut self) -> Result<usize> {
-        let mut found = 0;
-        loop {
-            let page = self.reader.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES)?;
-            found += page.changes.len();
-            if let Some(last) = page.changes.last() {
-                self.cursor = last.pos;
-                self.hub.publish(page.changes);
-            }
-            if !page.has_more {
-                return Ok(found);
-            }
+        let page = self.reader()?.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES)?;
+        let found = page.changes.len();
+        if let Some(last) = page.changes.last() {
+            self.cursor = last.pos;
+            self.hub.publish(page.changes);
         }
+        if page.has_more {
+            // In a turn of its own: whoever stops the hub, or replaces the file in the middle
+            // of a storm, does not wait for its end.
+            self.watch.more();
+        }
+        Ok(found)
     }
 
     /// Notices that the path leads to another file or to other content, and goes over to that.
@@ -105,7 +111,7 @@ impl Looker {
             return Ok(());
         }
         self.next_identity = now + IDENTITY_INTERVAL;
-        let found = Footprint::of(self.reader.path());
+        let found = Footprint::of(&self.path);
         let known = self.footprint;
         if let Some((found, known)) = found.zip(known)
             && found.identity == known.identity
@@ -113,7 +119,13 @@ impl Looker {
             self.missing_since = None;
             if found.is_empty() {
                 self.broken = true;
-                return Err(emptied(self.reader.path()));
+                return Err(emptied(&self.path));
+            }
+            match found.log_since(&known) {
+                LogNow::Same => self.log_missing = false,
+                // Somebody may be moving it along with the database: asked once more.
+                LogNow::Missing if !std::mem::replace(&mut self.log_missing, true) => return Ok(()),
+                LogNow::Missing | LogNow::Other => return self.leave_dead_log(),
             }
             if self.broken || found.is_rewritten_since(&known) {
                 self.confirm()?;
@@ -126,7 +138,7 @@ impl Looker {
                 Code::StoreReplaced,
                 format!(
                     "{} is gone; put it back, or a new one is made in {} s",
-                    self.reader.path().display(),
+                    self.path.display(),
                     MISSING_WAIT.as_secs()
                 ),
             ));
@@ -145,7 +157,7 @@ impl Looker {
             // What this thread has open may never work again, though the file does.
             self.hub.store.reader()?.confirms(&epoch, self.cursor)
         } else {
-            self.reader.confirms(&epoch, self.cursor)
+            self.reader()?.confirms(&epoch, self.cursor)
         };
         match confirmed {
             Ok(true) if !self.broken => Ok(()),
@@ -163,20 +175,42 @@ impl Looker {
         }
     }
 
+    /// What is open goes on in a write-ahead log that nobody else sees. It is closed as it
+    /// is: what came into that log and was not in the database yet is lost with it, and to
+    /// move it there now would undo a restore.
+    fn leave_dead_log(&mut self) -> Result<()> {
+        self.reader = None;
+        self.hub.store.abandon();
+        self.go_over()?;
+        self.start_over("its write-ahead log was removed by other means than SQLite");
+        Ok(())
+    }
+
+    fn reader(&self) -> Result<&Reader> {
+        self.reader.as_ref().ok_or_else(|| {
+            Error::new(
+                Code::StoreUnavailable,
+                format!("{} could not be opened again; trying further", self.path.display()),
+            )
+        })
+    }
+
     /// Lets go of what is open and opens what is at the path.
     fn go_over(&mut self) -> Result<()> {
         self.hub.store.reopen()?;
-        self.reader = self.hub.store.reader()?;
-        self.footprint = Footprint::of(self.reader.path());
-        (self.missing_since, self.broken) = (None, false);
+        self.reader = Some(self.hub.store.reader()?);
+        self.footprint = Footprint::of(&self.path);
+        self.watch.renew(&self.path);
+        (self.missing_since, self.broken, self.log_missing) = (None, false, false);
         Ok(())
     }
 
     /// Begins at the end of whatever log there is now; every client's position is lost.
     fn start_over(&mut self, why: &str) {
-        match self.reader.head().and_then(|head| Ok((head, self.reader.epoch()?))) {
+        let found = self.reader().and_then(|reader| Ok((reader.head()?, reader.epoch()?)));
+        match found {
             Ok((head, epoch)) => {
-                tracing::warn!("{}: {why}; clients have to start anew", self.reader.path().display());
+                tracing::warn!("{}: {why}; clients have to start anew", self.path.display());
                 self.cursor = head;
                 self.hub.replaced(head, &epoch);
             }

@@ -100,6 +100,18 @@ pub struct Hub {
     ages: Ages,
 }
 
+/// Says so if the looker breaks off: a hub that shows nothing new must not say that all is well.
+struct Alarm(Arc<Hub>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the thread that looks at the file broke off; restart the hub, and report this";
+            self.0.reading_fails(&Error::new(Code::Internal, why));
+        }
+    }
+}
+
 /// The hub's looker thread. [`LookerHandle::stop`] ends it.
 #[derive(Debug)]
 pub struct LookerHandle {
@@ -150,7 +162,13 @@ impl Hub {
         let looker = Looker::new(Arc::clone(&hub), reader, watch, head);
         let thread = std::thread::Builder::new()
             .name("agenthub-looker".into())
-            .spawn(move || looker.run())
+            .spawn({
+                let alarm = Alarm(Arc::clone(&hub));
+                move || {
+                    looker.run();
+                    drop(alarm);
+                }
+            })
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the looker thread: {e}")))?;
         Ok((hub, LookerHandle { thread, poke }))
     }
@@ -288,12 +306,12 @@ impl Hub {
         self.log().generation
     }
 
-    /// Where a client's stream begins.
+    /// Where a client's stream begins that came when epoch and head were `arrived`.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the position it gave is not in this file; a `Store…` code.
-    pub async fn beginning(self: &Arc<Self>, from: wishes::From) -> Result<Beginning> {
-        let (epoch, head) = self.head();
+    pub async fn beginning(self: &Arc<Self>, from: wishes::From, arrived: (Arc<str>, Pos)) -> Result<Beginning> {
+        let (epoch, head) = arrived;
         let since = match from {
             wishes::From::Now => {
                 return Ok(Beginning {
@@ -353,14 +371,21 @@ impl Hub {
         thread_id: String,
         start: Start,
     ) -> Result<ThreadOpening> {
-        if start == Start::LastAck {
-            // What was acknowledged a moment ago counts.
-            self.flush_acks().await?;
-        }
         let anchor = self.head().1;
         let (name, thread) = (instance.clone(), thread_id.clone());
+        let hub = Arc::clone(self);
         let opening = self
-            .read(move |reader| reader.open_thread(&name, &thread, start, anchor))
+            .read(move |reader| {
+                let start = match start {
+                    // What was acknowledged a moment ago counts, and need not be in the file for that.
+                    Start::LastAck => {
+                        let pending = hub.acks.of(&name, &thread);
+                        Start::After(reader.last_ack(&name, &thread)?.max(pending))
+                    }
+                    start => start,
+                };
+                reader.open_thread(&name, &thread, start, anchor)
+            })
             .await?;
         // For whoever looks at the table; nothing waits for it.
         let from_seq = opening.after;
@@ -386,15 +411,20 @@ impl Hub {
         self.store.write_then(f, move |outcome| {
             match &outcome {
                 Ok(_) => hub.writing_works(),
-                Err(error) if error.code().is_store() => hub.writing_fails(error),
+                // (That it was replaced is the looker's to find out.)
+                Err(error) if error.code().is_store() && error.code() != Code::StoreReplaced => {
+                    hub.writing_fails(error);
+                }
                 Err(_) => {}
             }
             // Whoever asked may have gone.
             drop(tx.send(outcome));
         });
-        let outcome = rx
-            .await
-            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")));
+        let outcome = rx.await.unwrap_or_else(|_| {
+            let error = Error::new(Code::Internal, "the writer thread is gone; restart the hub");
+            self.writing_fails(&error);
+            Err(error)
+        });
         if outcome.is_ok() {
             self.poke.wrote();
         }

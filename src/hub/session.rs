@@ -150,6 +150,8 @@ pub struct Session {
     threads: HashMap<String, Subscription>,
     /// Threads left again, with their last number: they may still be acknowledged.
     left: HashMap<String, i64>,
+    /// Bytes of the names of all of these.
+    names: usize,
     /// A `subscribe` whose read has not begun.
     wanted: Option<Wanted>,
     /// Threads to be read from the file, in turn.
@@ -201,6 +203,7 @@ impl Session {
             out: VecDeque::new(),
             threads: HashMap::new(),
             left: HashMap::new(),
+            names: 0,
             wanted: None,
             to_read: VecDeque::new(),
             to_send: VecDeque::new(),

@@ -68,7 +68,7 @@ impl Policy {
             .iter()
             .map(|host| format!("{host}:{port}"))
             .collect();
-        if !address.ip().is_loopback() && !address.ip().is_unspecified() {
+        if !address.ip().is_unspecified() {
             hosts.push(address.to_string());
         }
         for host in allowed {
@@ -129,6 +129,16 @@ impl Policy {
             ))),
         }
     }
+}
+
+/// Lets the head of a request in that needs the token, or says why not: for a server of one's
+/// own around [`Server::websocket`](super::Server::websocket). It listens at `address` and
+/// answers to `allowed` (`host` or `host:port`) beside this machine's own names.
+///
+/// # Errors
+/// [`Code::Forbidden`], [`Code::UnsupportedMedia`] or [`Code::Unauthorized`].
+pub fn admit(address: SocketAddr, allowed: &[String], request: &Parts, guard: &Guard) -> Result<()> {
+    Policy::new(address, allowed).admit(request, Secrecy::Token, guard)
 }
 
 fn check_fetch_site(request: &Parts) -> Result<()> {

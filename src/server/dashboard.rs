@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
@@ -96,6 +97,7 @@ pub(super) fn serve(server: &Server, method: &Method, path: &str, headers: &Head
     }
     let (place, asset) = find(path)?;
     if path == "/"
+        && server.at_home.load(Ordering::Relaxed)
         && let Some(elsewhere) = one_origin(headers)
     {
         return Some(elsewhere);

@@ -30,6 +30,10 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
             "this connection cannot be upgraded to a WebSocket; ask the hub itself, without a proxy",
         )
     })?;
+    call.server.keep();
+    // "From now on" begins before the client knows that it is connected: whatever it causes
+    // to be written then comes to it.
+    let arrived = call.server.hub.head();
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -40,9 +44,15 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     api::harden(headers);
+    #[cfg(feature = "echo")]
+    if call.get("echo").is_some() {
+        let server = Arc::clone(&call.server);
+        server.tasks.spawn(super::echo::serve(call.server, upgrade));
+        return Ok(response);
+    }
     let server = Arc::clone(&call.server);
     let sessions = lock(&server.sessions).clone();
-    let session = ws::serve(call.server, upgrade, query, call.permit);
+    let session = ws::serve(call.server, upgrade, query, arrived, call.permit);
     server.tasks.spawn(while_valid(session, sessions));
     Ok(response)
 }

@@ -2,7 +2,8 @@
 //! not read.
 //!
 //! For: the connections of our own accept loop, which are given back as plain TCP, and those
-//! of a server somebody else runs, which stay behind its own layers.
+//! of a server somebody else runs, which stay behind its own layers; and tungstenite's frames
+//! on top of them.
 
 use std::io;
 use std::pin::Pin;
@@ -14,6 +15,10 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::config::Limits;
 
 use super::patient::Patient;
 
@@ -31,7 +36,7 @@ enum Wire {
 
 impl Metered {
     /// The socket of an upgraded connection, and what was read of it already.
-    pub(super) fn new(upgraded: Upgraded) -> (Self, Vec<u8>) {
+    fn new(upgraded: Upgraded) -> (Self, Vec<u8>) {
         let (socket, read) = match upgraded.downcast::<TokioIo<Patient>>() {
             Ok(parts) => (Wire::Plain(parts.io.into_inner().into_inner()), parts.read_buf.to_vec()),
             Err(upgraded) => (Wire::Layered(Box::new(TokioIo::new(upgraded))), Vec::new()),
@@ -41,9 +46,30 @@ impl Metered {
     }
 
     /// Bytes the socket has taken, as they grow.
-    pub(super) fn written(&self) -> Arc<AtomicU64> {
+    fn written(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.written)
     }
+}
+
+/// A client's WebSocket.
+pub(super) type Socket = WebSocketStream<Metered>;
+
+/// Bytes read from a socket at a time. Clients say little; an idle one should cost little.
+const READ_BUFFER: usize = 2 << 10;
+/// Bytes gathered by tungstenite before it writes.
+const WRITE_BUFFER: usize = 16 << 10;
+
+/// The WebSocket on an upgraded connection, and the count of what its client takes.
+pub(super) async fn websocket(upgraded: Upgraded, limits: &Limits) -> (Socket, Arc<AtomicU64>) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(Some(limits.max_message_size))
+        .max_frame_size(Some(limits.max_message_size));
+    let (socket, read) = Metered::new(upgraded);
+    let written = socket.written();
+    let socket = WebSocketStream::from_partially_read(socket, read, Role::Server, Some(config)).await;
+    (socket, written)
 }
 
 impl AsyncRead for Metered {

@@ -15,7 +15,10 @@
 
 mod api;
 mod auth;
+mod broadcast;
 mod dashboard;
+#[cfg(feature = "echo")]
+mod echo;
 mod gate;
 mod handshake;
 mod metered;
@@ -32,7 +35,7 @@ mod ws;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -44,15 +47,12 @@ use warp::reply::Response;
 
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
-use crate::event::{InboxMessageEvent, MessageEvent, TaskStreamEvent, TelemetryEvent};
 use crate::hub::Hub;
-use crate::store::{
-    InboxRow, MessageRow, NewInbox, NewMessage, NewTelemetry, Record, Store, TaskRow, TelemetryRow, Token,
-};
+use crate::store::{Record, Store, Token};
 use crate::watch::Mode;
 
-pub use auth::Guard;
 use auth::Policy;
+pub use auth::{Guard, admit};
 use gate::Gate;
 use metrics::Tally;
 pub use routes::routes;
@@ -110,8 +110,22 @@ pub struct Server {
     started: Instant,
     /// Told by `/healthz`, so that another process knows which run this is.
     run: Mutex<String>,
+    /// 127.0.0.1 leads here: the one origin of the page.
+    at_home: AtomicBool,
+    /// What goes on beside the clients was started.
+    kept: Once,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that never ran, or broke off, leaves nothing behind.
+        self.stop.cancel();
+        if let Some(looker) = lock(&self.looker).take() {
+            looker.stop();
+        }
+    }
 }
 
 impl Server {
@@ -145,6 +159,8 @@ impl Server {
             crowded: AtomicBool::new(false),
             started: Instant::now(),
             run: Mutex::default(),
+            at_home: AtomicBool::new(false),
+            kept: Once::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -176,82 +192,15 @@ impl Server {
         routes::websocket(self)
     }
 
-    /// Writes a message of a thread; subscribers get it as they get any other (the seed's
-    /// `BroadcastMessage`).
-    ///
-    /// # Errors
-    /// What the file refuses, or a `Store…` code.
-    pub async fn broadcast_message(&self, message: &MessageEvent) -> Result<MessageRow> {
-        let text = |value: &str| Some(value.to_owned()).filter(|v| !v.is_empty());
-        let new = NewMessage {
-            id: text(&message.id),
-            thread_id: message.thread_id.clone(),
-            from_type: text(&message.from_type),
-            from_id: message.from_id.clone(),
-            to_type: text(&message.to_type),
-            to_id: text(&message.to_id),
-            kind: text(&message.kind),
-            subject: text(&message.subject),
-            content: message.content.clone(),
-            metadata_json: text(&message.metadata_json),
-            reply_to: text(&message.reply_to),
-        };
-        self.hub
-            .write(move |writer| Ok(writer.post_message(&new)?.into_row()))
-            .await
-    }
-
-    /// Writes an inbox message; every client gets it (the seed's `BroadcastInboxMessage`).
-    ///
-    /// # Errors
-    /// What the file refuses, or a `Store…` code.
-    pub async fn broadcast_inbox_message(&self, message: &InboxMessageEvent) -> Result<InboxRow> {
-        let text = |value: &str| Some(value.to_owned()).filter(|v| !v.is_empty());
-        let new = NewInbox {
-            id: text(&message.id),
-            message_id: text(&message.message_id),
-            correlation_id: text(&message.correlation_id),
-            from_agent: message.from_agent.clone(),
-            to_inbox: message.to_inbox.clone(),
-            message_type: text(&message.message_type),
-            title: text(&message.title),
-            payload: message.payload.clone(),
-            priority: text(&message.priority),
-            expires_at: Some(message.expires_at).filter(|at| *at > 0),
-        };
-        self.hub.write(move |writer| Ok(writer.send(&new)?.into_row())).await
-    }
-
-    /// Writes an event of a task; every client gets it (the seed's `BroadcastTaskEvent`).
-    ///
-    /// # Errors
-    /// What the file refuses, or a `Store…` code.
-    pub async fn broadcast_task_event(&self, stream: &TaskStreamEvent) -> Result<TaskRow> {
-        let new = stream.clone();
-        self.hub.write(move |writer| writer.stream(&new)).await
-    }
-
-    /// Writes telemetry; every client gets it (the seed's `BroadcastTelemetry`).
-    ///
-    /// # Errors
-    /// What the file refuses, or a `Store…` code.
-    pub async fn broadcast_telemetry(&self, telemetry: &TelemetryEvent) -> Result<TelemetryRow> {
-        let text = |value: &str| Some(value.to_owned()).filter(|v| !v.is_empty());
-        let new = NewTelemetry {
-            instance_id: telemetry.instance_id.clone(),
-            pid: Some(telemetry.pid),
-            turns: Some(telemetry.turns),
-            tokens_in: Some(telemetry.tokens_in),
-            tokens_out: Some(telemetry.tokens_out),
-            cost: Some(telemetry.cost),
-            status: text(&telemetry.status),
-            duration_sec: Some(telemetry.duration_sec),
-            agent_id: text(&telemetry.agent_id),
-            model: text(&telemetry.model),
-            tokens_cached: Some(telemetry.tokens_cached).filter(|n| *n > 0),
-            cost_source: text(&telemetry.cost_source),
-        };
-        self.hub.write(move |writer| writer.report(&new)).await
+    /// Starts what goes on beside the clients, once: acks on their way to the file, the tries
+    /// while it cannot be written, and a look at its token now and then.
+    fn keep(self: &Arc<Self>) {
+        self.kept.call_once(|| {
+            self.tasks.spawn(Arc::clone(&self.hub).keep_acks(self.stop.clone()));
+            self.tasks.spawn(Arc::clone(&self.hub).probe_writing(self.stop.clone()));
+            self.tasks
+                .spawn(renewal::follow(Arc::downgrade(self), self.stop.clone()));
+        });
     }
 
     /// Serves on `listeners`, which are bound already, until `shutdown` (the seed's `Run`).
@@ -264,6 +213,8 @@ impl Server {
             .ok_or_else(|| Error::new(Code::Internal, "there is nothing to listen on"))?
             .local_addr()
             .map_err(|e| Error::new(Code::Internal, "the listener has no address").because(e))?;
+        let home = [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].map(IpAddr::V4);
+        self.at_home.store(home.contains(&address.ip()), Ordering::Relaxed);
         let permits = Arc::new(Semaphore::new(self.settings.limits.max_connections));
         let routes = routes::all(&self);
         let policy = Arc::new(Policy::new(address, &self.settings.allowed_hosts));
@@ -276,9 +227,7 @@ impl Server {
             };
             self.tasks.spawn(gate.accept(listener));
         }
-        self.tasks.spawn(Arc::clone(&self.hub).keep_acks(self.stop.clone()));
-        self.tasks.spawn(Arc::clone(&self.hub).probe_writing(self.stop.clone()));
-        self.tasks.spawn(renewal::follow(Arc::clone(&self)));
+        self.keep();
         shutdown.await;
         self.stop.cancel();
         self.tasks.close();

@@ -4,7 +4,7 @@
 //! nobody in any more, nor keeps anybody in.
 //! Not for: a token the program around the library has set by itself, or `--no-auth`.
 
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -16,12 +16,17 @@ use crate::store::Token;
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Looks at the token's file now and then, until the server stops.
-pub(super) async fn follow(server: Arc<Server>) {
-    let Some(mut known) = server.file_token.clone() else {
+pub(super) async fn follow(server: Weak<Server>, stop: CancellationToken) {
+    let known = server.upgrade().and_then(|server| server.file_token.clone());
+    let Some(mut known) = known else {
         return;
     };
     let pause = || tokio::time::sleep(INTERVAL);
-    while server.stop.run_until_cancelled(pause()).await.is_some() {
+    while stop.run_until_cancelled(pause()).await.is_some() {
+        // Whoever has let go of the server is not kept waiting for this.
+        let Some(server) = server.upgrade() else {
+            return;
+        };
         let db = server.hub.store().path().to_owned();
         let found = tokio::task::spawn_blocking(move || Token::at(&db)).await;
         // A file that is missing or half written is none yet: the old token stays.

@@ -28,14 +28,13 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Server;
-use super::metered::Metered;
+use super::metered::{Socket, websocket};
 use super::pulse::Pulse;
 use crate::error::{Code, Result};
 use crate::event::now_ms;
@@ -43,14 +42,10 @@ use crate::hub::entry::Entry;
 use crate::hub::session::{Now, Read, Session, Step};
 use crate::hub::wishes::Query;
 use crate::hub::{Hub, Signal};
-use crate::store::{Ack, Start, ThreadOpening, ThreadPage};
+use crate::store::{Ack, Pos, Start, ThreadOpening, ThreadPage};
 
 /// Bytes gathered for one write.
 const BURST_BYTES: usize = 64 << 10;
-/// Bytes read from a socket at a time. Clients say little; an idle one should cost little.
-const READ_BUFFER: usize = 2 << 10;
-/// Bytes gathered by tungstenite before it writes.
-const WRITE_BUFFER: usize = 16 << 10;
 /// Bytes of messages from the file in one page for one client.
 const PAGE_BYTES: usize = 512 << 10;
 /// Time a client has to answer our close.
@@ -86,26 +81,17 @@ pub(super) async fn serve(
     server: Arc<Server>,
     upgrade: OnUpgrade,
     query: Query,
+    arrived: (Arc<str>, Pos),
     permit: Option<Arc<OwnedSemaphorePermit>>,
 ) {
     // A client that is gone before its upgrade is done is none.
     let Ok(upgraded) = upgrade.await else { return };
     let presence = Presence::new(Arc::clone(&server));
-    let limits = server.hub.limits();
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(limits.max_message_size))
-        .max_frame_size(Some(limits.max_message_size));
-    let (socket, read) = Metered::new(upgraded);
-    let written = socket.written();
-    let socket = WebSocketStream::from_partially_read(socket, read, Role::Server, Some(config)).await;
+    let (socket, written) = websocket(upgraded, server.hub.limits()).await;
     // Boxed, so that the connection's first, larger part is not kept for its whole life.
-    Box::pin(Client::new(server, query, socket, written).run()).await;
+    Box::pin(Client::new(server, query, socket, written).run(arrived)).await;
     drop((presence, permit));
 }
-
-type Socket = WebSocketStream<Metered>;
 
 /// An answer from the file.
 enum Fetched {
@@ -117,7 +103,7 @@ enum Fetched {
 type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
 /// Why a client's task ends.
-enum End {
+pub(super) enum End {
     /// We close, with this code and reason.
     Close(u16, String),
     /// The client closes: tungstenite answers as the socket is read on.
@@ -168,11 +154,11 @@ impl Client {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, arrived: (Arc<str>, Pos)) {
         let mut signal = self.hub().signal();
         let seen = *signal.borrow_and_update();
         self.generation = seen.generation;
-        let end = match self.begin(seen).await {
+        let end = match self.begin(seen, arrived).await {
             Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
             Err(end) => end,
         };
@@ -204,12 +190,12 @@ impl Client {
     }
 
     /// Finds the client's place and makes its session.
-    async fn begin(&mut self, seen: Signal) -> std::result::Result<Session, End> {
+    async fn begin(&mut self, seen: Signal, arrived: (Arc<str>, Pos)) -> std::result::Result<Session, End> {
         let limits = self.hub().limits().clone();
         let greeting =
             |session: &mut Session, now| session.greet(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);
         let from = self.query.since.clone();
-        match self.hub().beginning(from).await {
+        match self.hub().beginning(from, arrived).await {
             Ok(beginning) => {
                 let mut session = Session::new(self.query.wishes.clone(), limits, beginning.epoch, beginning.pos);
                 session.resume(beginning.resumed, beginning.kept);
@@ -469,7 +455,7 @@ async fn answered(fetch: &mut Option<Fetch>) -> Fetched {
 }
 
 /// How to end after the socket gave an error instead of a message.
-fn broken(error: &WsError) -> End {
+pub(super) fn broken(error: &WsError) -> End {
     match error {
         WsError::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
             End::Close(CloseCode::Size.into(), format!("a message is over {max_size} bytes"))

@@ -4,9 +4,9 @@
 //! itself is opened by SQLite alone.
 //! Not for: checking a token (`server::auth`).
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,7 @@ impl Token {
             return Ok(token);
         }
         let token = Self::random()?;
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made.and_then(|mut file| writeln!(file, "{}", token.0)) {
+        match write_new(&path, format!("{}\n", token.0).as_bytes()) {
             Ok(()) => Ok(token),
             // Another process was faster: its token is the token.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
@@ -66,7 +65,20 @@ impl Token {
     /// [`Code::StoreUnavailable`] if it cannot be written.
     pub fn rotate(db: &Path) -> Result<Self> {
         let token = Self::random()?;
-        write_private(&beside(db, ".token"), format!("{}\n", token.0).as_bytes())?;
+        let path = beside(db, ".token");
+        let text = format!("{}\n", token.0);
+        if path.exists() {
+            // In place: a hub that serves holds its lock on this very file.
+            let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                file.write_all(text.as_bytes())?;
+                file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
+                file.sync_all()
+            });
+            written.map_err(|e| cannot("write", &path, &e))?;
+        } else {
+            write_private(&path, text.as_bytes())?;
+        }
         Ok(token)
     }
 
@@ -138,6 +150,31 @@ impl Record {
     }
 }
 
+/// The right to serve a database. Ends with this process, however that ends.
+#[derive(Debug)]
+pub struct ServeLock {
+    /// Closing it gives the lock back.
+    _file: fs::File,
+}
+
+impl ServeLock {
+    /// Takes the right to serve the database at `db`, whose token must be there; `None` if
+    /// another process has it.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] if the token's file, which carries the lock, cannot be opened.
+    pub fn take(db: &Path) -> Result<Option<Self>> {
+        let path = beside(db, ".token");
+        let file = fs::File::open(&path).map_err(|e| cannot("open", &path, &e))?;
+        let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        match locked {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(cannot("lock", &path, &e.into())),
+        }
+    }
+}
+
 /// `N` random bytes as hex digits.
 fn random_hex<const N: usize>() -> Result<String> {
     let mut bytes = [0; N];
@@ -153,20 +190,35 @@ pub(super) fn beside(db: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, whole or not at all, in the place of another.
 fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    write_beside(path, content)
+        .and_then(|temporary| fs::rename(&temporary, path))
+        .map_err(|e| cannot("write", path, &e))
+}
+
+/// The same, where there is none yet: whoever comes at the same time sees all of it or nothing.
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let temporary = write_beside(path, content)?;
+    let made = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    made
+}
+
+/// Writes the content to a file of this process beside `path`.
+fn write_beside(path: &Path, content: &[u8]) -> std::io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = PathBuf::from(name);
-    let written = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| cannot("write", path, &e))
+        .open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(temporary)
 }
 
 fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {

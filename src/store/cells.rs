@@ -82,6 +82,19 @@ impl<'r> Cells<'r> {
         }
     }
 
+    /// The next cell as a name by which rows are told apart. Names that are not UTF-8 would
+    /// look the same once they are mended: a number of their bytes (FNV-1a) keeps them apart.
+    pub(super) fn name(&mut self) -> String {
+        let bytes = match self.row.get_ref(self.next) {
+            Ok(ValueRef::Text(bytes)) if std::str::from_utf8(bytes).is_err() => bytes,
+            _ => return self.text(),
+        };
+        let number = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        format!("{} ({number:016x})", self.text())
+    }
+
     /// The next cell as an integer; NULL is 0.
     pub(super) fn int(&mut self) -> i64 {
         self.maybe_int().unwrap_or(0)

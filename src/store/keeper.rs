@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::locks::{Hold, Holder, holders};
-use super::open::Writer;
+use super::open::{Log, Writer};
 use super::status::{Checkpoint, Mode, demand_room};
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
@@ -88,25 +88,33 @@ pub struct KeeperStatus {
     pub trouble: Option<KeeperTrouble>,
 }
 
+/// What the thread is told.
+enum Order {
+    /// Keep this file from now on.
+    Keep(Writer),
+    /// Close the connection, leave the log alone, and say so.
+    Abandon(SyncSender<()>),
+}
+
 /// The handle to the thread. The thread ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct KeeperThread {
-    files: Option<Sender<Writer>>,
+    orders: Option<Sender<Order>>,
     thread: Option<thread::JoinHandle<()>>,
     status: Arc<Mutex<KeeperStatus>>,
 }
 
 impl KeeperThread {
     pub(super) fn start(writer: Writer) -> Result<Self> {
-        let (files, inbox) = channel();
+        let (orders, inbox) = channel();
         let status = Arc::new(Mutex::default());
         let keeper = Keeper::new(writer, Arc::clone(&status));
         let thread = thread::Builder::new()
             .name("agenthub-keeper".into())
-            .spawn(move || keeper.run(&inbox))
+            .spawn(move || run(keeper, &inbox))
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the keeper thread: {e}")))?;
         Ok(Self {
-            files: Some(files),
+            orders: Some(orders),
             thread: Some(thread),
             status,
         })
@@ -114,9 +122,21 @@ impl KeeperThread {
 
     /// Keeps another file from now on.
     pub(super) fn reopen(&self, writer: Writer) {
-        if let Some(files) = &self.files {
+        self.order(Order::Keep(writer));
+    }
+
+    /// Closes its connection, leaves the log alone, and keeps nothing.
+    pub(super) fn abandon(&self) {
+        let (tx, rx) = sync_channel(1);
+        self.order(Order::Abandon(tx));
+        // Without a thread there is no connection either.
+        let _ = rx.recv();
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
             // The thread lives as long as this handle.
-            drop(files.send(writer));
+            drop(orders.send(order));
         }
     }
 
@@ -127,7 +147,7 @@ impl KeeperThread {
 
 impl Drop for KeeperThread {
     fn drop(&mut self) {
-        self.files = None;
+        self.orders = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was printed when it happened.
             drop(thread.join());
@@ -146,6 +166,8 @@ struct Seen {
 
 struct Keeper {
     writer: Writer,
+    /// The log that the connection reads and writes.
+    log: Log,
     status: Arc<Mutex<KeeperStatus>>,
     /// `changes.seq` when everything was last moved, and at the last look.
     moved: i64,
@@ -161,9 +183,36 @@ struct Keeper {
     search_behind: bool,
 }
 
+/// The thread: keeps one file after the other, or none.
+fn run(keeper: Keeper, orders: &Receiver<Order>) {
+    let status = Arc::clone(&keeper.status);
+    let mut keeper = Some(keeper);
+    loop {
+        let busy = keeper.as_ref().is_some_and(|keeper| keeper.frames > RESTART_FRAMES / 2);
+        match orders.recv_timeout(if busy { BUSY_INTERVAL } else { INTERVAL }) {
+            Ok(Order::Keep(writer)) => keeper = Some(Keeper::new(writer, Arc::clone(&status))),
+            Ok(Order::Abandon(done)) => {
+                if let Some(keeper) = keeper.take() {
+                    keeper.writer.abandon();
+                }
+                // Whoever asked may have given up waiting.
+                let _ = done.send(());
+            }
+            // What is wrong with the file is named by whoever reads or writes it; the next
+            // look tries again.
+            Err(RecvTimeoutError::Timeout) => drop(keeper.as_mut().map(Keeper::look)),
+            Err(RecvTimeoutError::Disconnected) => {
+                drop(keeper.map(|mut keeper| keeper.checkpoint(Mode::Passive)));
+                return;
+            }
+        }
+    }
+}
+
 impl Keeper {
     fn new(writer: Writer, status: Arc<Mutex<KeeperStatus>>) -> Self {
         Self {
+            log: Log::of(writer.path()),
             writer,
             status,
             moved: 0,
@@ -174,22 +223,6 @@ impl Keeper {
             seen: BTreeMap::new(),
             next_locks: Instant::now() + LOCKS_INTERVAL,
             search_behind: true,
-        }
-    }
-
-    fn run(mut self, files: &Receiver<Writer>) {
-        loop {
-            let busy = self.frames > RESTART_FRAMES / 2;
-            match files.recv_timeout(if busy { BUSY_INTERVAL } else { INTERVAL }) {
-                Ok(writer) => self = Self::new(writer, self.status),
-                // What is wrong with the file is named by whoever reads or writes it; the
-                // next look tries again.
-                Err(RecvTimeoutError::Timeout) => drop(self.look()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    drop(self.checkpoint(Mode::Passive));
-                    return;
-                }
-            }
         }
     }
 
@@ -232,6 +265,12 @@ impl Keeper {
     }
 
     fn checkpoint(&mut self, mode: Mode) -> Result<Checkpoint> {
+        if Log::of(self.writer.path()) != self.log {
+            return Err(Error::new(
+                Code::StoreReplaced,
+                "the write-ahead log is not the database's any more; what it has belongs to nobody",
+            ));
+        }
         let started = Instant::now();
         let outcome = self.writer.checkpoint(mode);
         let result = match &outcome {

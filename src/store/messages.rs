@@ -70,7 +70,7 @@ impl MessageRow {
         let mut message = Self {
             n: cells.int(),
             id: cells.text(),
-            thread_id: cells.text(),
+            thread_id: cells.name(),
             message_seq: cells.int(),
             created_at: cells.int(),
             from_type: cells.text(),

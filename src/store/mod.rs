@@ -35,13 +35,14 @@ mod threads;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
 pub use backup::{BackupDone, Existing};
-pub use beside::{Record, Token};
+pub use beside::{Record, ServeLock, Token};
 pub use cells::Rejected;
 pub use changes::{Change, LogPage, Op, Pos, Row, Table};
 pub use checkup::{FileMode, room};
@@ -51,7 +52,7 @@ pub use inbox::{EVERYBODY, InboxFilter, InboxRow, MailboxRow, NewInbox, message_
 pub use keeper::{Blocker, KeeperStatus, KeeperTrouble};
 pub use locks::{Hold, Holder, holders, strays};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
-pub use open::{Footprint, Identity, NetworkFs, Reader, Writer, with_patience};
+pub use open::{Footprint, Identity, LogNow, NetworkFs, Reader, Writer, with_patience};
 pub use pages::Page;
 pub use prune::{Pruned, Retention, Unread};
 pub use receipts::{Reading, Receipt, ReceiptRow, Trace};
@@ -69,6 +70,8 @@ pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
+/// How long those who read are waited for when the file is let go.
+const ABANDON_WAIT: Duration = Duration::from_secs(1);
 /// Readers kept open when idle. More may be open at a time; the rest close after use.
 const IDLE_READERS: usize = 4;
 
@@ -98,6 +101,8 @@ pub struct Store {
     /// Before the writer, so that they are closed before it: the last connection to close
     /// moves the log into the database, and one that only reads cannot.
     readers: Mutex<Idle>,
+    /// Nobody reads any more.
+    quiet: Condvar,
     keeper: keeper::KeeperThread,
     writer: writer::WriterThread,
 }
@@ -108,6 +113,8 @@ struct Idle {
     /// Counts the openings, so that a reader of a replaced file is not kept.
     opening: u64,
     readers: Vec<Reader>,
+    /// Readers in use.
+    busy: usize,
 }
 
 impl Store {
@@ -123,6 +130,7 @@ impl Store {
             writer: writer::WriterThread::start(writer)?,
             keeper: keeper::KeeperThread::start(Writer::open(path, network_fs)?)?,
             readers: Mutex::default(),
+            quiet: Condvar::new(),
         })
     }
 
@@ -146,17 +154,20 @@ impl Store {
     pub fn read<T>(&self, f: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
         let (opening, idle) = {
             let mut idle = self.idle();
+            idle.busy += 1;
             (idle.opening, idle.readers.pop())
         };
-        let reader = match idle {
-            Some(reader) => reader,
-            None => self.reader()?,
-        };
-        let result = f(&reader);
+        let reader = idle.map_or_else(|| self.reader(), Ok);
+        let result = reader.as_ref().map_err(Error::again).and_then(f);
         let mut idle = self.idle();
-        if idle.opening == opening && idle.readers.len() < IDLE_READERS {
+        if let Ok(reader) = reader
+            && idle.opening == opening
+            && idle.readers.len() < IDLE_READERS
+        {
             idle.readers.push(reader);
         }
+        idle.busy -= 1;
+        self.quiet.notify_all();
         result
     }
 
@@ -208,9 +219,27 @@ impl Store {
         Ok(())
     }
 
+    /// Closes everything that is open and moves nothing: the write-ahead log was taken away,
+    /// and what is left of it belongs to nobody. As long as one connection of this process is
+    /// open, all others would share the dead log's index with it; so whoever calls this has
+    /// closed its own readers, and goes on with [`Store::reopen`].
+    pub fn abandon(&self) {
+        self.writer.abandon();
+        self.keeper.abandon();
+        let mut idle = self.idle();
+        idle.opening += 1;
+        idle.readers.clear();
+        // A read that takes longer keeps the dead log open; opening anew is tried again then.
+        drop(
+            self.quiet
+                .wait_timeout_while(idle, ABANDON_WAIT, |idle| idle.busy > 0)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         // Nothing panics while the lock is held; a poisoned list of readers is still a list.
-        self.readers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

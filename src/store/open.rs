@@ -65,15 +65,44 @@ pub struct Footprint {
     bytes: u64,
     modified: (i64, i64),
     wal_bytes: u64,
+    log: Log,
+}
+
+/// What has become of a database's write-ahead log. Whoever has it open goes on in the old
+/// one, which nobody else sees if it is not [`LogNow::Same`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogNow {
+    /// It is as it was.
+    Same,
+    /// It or its index is not there: taken away, or on its way from one place to another.
+    Missing,
+    /// There is another one.
+    Other,
+}
+
+/// Which files the write-ahead log and its index are. As long as anybody has the database
+/// open they stay the same: SQLite takes them away with the last one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Log {
+    wal: Option<Identity>,
+    shm: Option<Identity>,
+}
+
+impl Log {
+    /// Beside the database at `path`. Touches no lock.
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
+            wal: Identity::of(&beside(path, "-wal")),
+            shm: Identity::of(&beside(path, "-shm")),
+        }
+    }
 }
 
 impl Footprint {
     /// Of the database at `path`, if there is one. Touches no lock.
     pub fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
-        let mut wal = path.as_os_str().to_owned();
-        wal.push("-wal");
-        let wal_bytes = fs::metadata(wal).map_or(0, |wal| wal.len());
+        let wal_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len());
         Some(Self {
             identity: Identity {
                 device: meta.dev(),
@@ -82,7 +111,19 @@ impl Footprint {
             bytes: meta.len(),
             modified: (meta.mtime(), meta.mtime_nsec()),
             wal_bytes,
+            log: Log::of(path),
         })
+    }
+
+    /// What has become of the write-ahead log and its index since `earlier`.
+    pub fn log_since(&self, earlier: &Self) -> LogNow {
+        if self.log == earlier.log {
+            LogNow::Same
+        } else if self.log.wal.is_none() || self.log.shm.is_none() {
+            LogNow::Missing
+        } else {
+            LogNow::Other
+        }
     }
 
     /// Whether there is nothing in it.
@@ -149,6 +190,16 @@ impl Reader {
 }
 
 impl Writer {
+    /// Closes the connection and leaves the write-ahead log alone: it is not the database's any
+    /// more.
+    pub(super) fn abandon(self) {
+        // Should it fail, closing does what it always does.
+        drop(
+            self.conn
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        );
+    }
+
     /// Runs `f` within one transaction: a new one, or the one that is under way.
     ///
     /// # Errors
@@ -188,8 +239,19 @@ impl Writer {
                 })?;
         }
         refuse_network_fs(path, network_fs)?;
+        if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+            return Err(Error::new(
+                Code::StoreForeign,
+                format!(
+                    "cannot open {}: it is no regular file; give another path with --db",
+                    path.display()
+                ),
+            ));
+        }
         set_aside_leftovers(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        // A file that is refused below is left as it is, its write-ahead log included.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             // New, or left empty by somebody's sqlite3: ours from here on, and private
             // before the -wal and -shm copy its mode.
@@ -205,6 +267,7 @@ impl Writer {
             })?;
         }
         schema::create_or_check(&conn, path)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(Self {
             reader: Reader {
                 conn,

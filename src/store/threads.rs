@@ -45,10 +45,16 @@ pub struct ThreadRow {
 impl ThreadRow {
     /// Reads the row whose columns begin at `offset`.
     pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, Rejected> {
+        let (thread, cells) = Self::mended_at(row, offset);
+        cells.accept("threads", thread.n, thread)
+    }
+
+    /// Reads it as far as it can be read.
+    fn mended_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, Cells<'r>) {
         let mut cells = Cells::starting_at(row, offset);
         let thread = Self {
             n: cells.int(),
-            id: cells.text(),
+            id: cells.name(),
             title: cells.text(),
             created_at: cells.int(),
             created_by_type: cells.text(),
@@ -58,7 +64,7 @@ impl ThreadRow {
             last_seq: cells.int(),
             updated_at: cells.int(),
         };
-        cells.accept("threads", thread.n, thread)
+        (thread, cells)
     }
 
     /// Roughly the bytes it takes in memory and on the wire.
@@ -177,12 +183,7 @@ impl Reader {
 
     /// A listed thread is shown as far as it can be read.
     fn shown(row: &rusqlite::Row<'_>) -> ThreadRow {
-        ThreadRow::read_at(row, 0).unwrap_or_else(|rejected| ThreadRow {
-            n: rejected.row,
-            id: Cells::starting_at(row, 1).text(),
-            title: format!("(unreadable: {})", rejected.reason),
-            ..ThreadRow::default()
-        })
+        ThreadRow::mended_at(row, 0).0
     }
 }
 

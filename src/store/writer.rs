@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use super::open::Writer;
+use super::open::{Log, Writer};
 use crate::error::{Code, Error, Result};
 
 /// Jobs in one transaction at most: bounds how long others wait for the lock.
@@ -31,6 +31,7 @@ enum Order {
         Box<dyn FnOnce() -> Result<Writer> + Send>,
         std::sync::mpsc::SyncSender<Result<()>>,
     ),
+    Abandon(std::sync::mpsc::SyncSender<()>),
 }
 
 /// The handle to the thread. The thread ends, after its last job, when this is dropped.
@@ -82,6 +83,15 @@ impl WriterThread {
             .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
     }
 
+    /// Closes the connection and leaves the log alone. Until [`WriterThread::reopen`] every job
+    /// fails.
+    pub(super) fn abandon(&self) {
+        let (tx, rx) = sync_channel(1);
+        self.order(Order::Abandon(tx));
+        // Without a thread there is no connection either.
+        let _ = rx.recv();
+    }
+
     fn order(&self, order: Order) {
         if let Some(orders) = &self.orders {
             // The thread lives as long as this handle. Were it gone, the order's own
@@ -101,39 +111,60 @@ impl Drop for WriterThread {
     }
 }
 
-fn run(mut writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
-    while let Ok(order) = inbox.recv() {
-        let mut jobs = Vec::new();
-        let mut reopen = None;
+fn run(writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
+    let mut log = Log::of(writer.path());
+    let mut writer = Some(writer);
+    let mut next = None;
+    while let Some(order) = next.take().or_else(|| inbox.recv().ok()) {
         match order {
             Order::Run(job) => {
-                jobs.push(job);
-                while jobs.len() < GROUP {
+                let mut jobs = vec![job];
+                while jobs.len() < GROUP && next.is_none() {
                     match inbox.try_recv() {
                         Ok(Order::Run(job)) => jobs.push(job),
-                        Ok(Order::Reopen(open, done)) => {
-                            reopen = Some((open, done));
-                            break;
-                        }
+                        Ok(other) => next = Some(other),
                         Err(_) => break,
                     }
                 }
+                match &writer {
+                    Some(writer) => group(writer, log, jobs, longest),
+                    None => refuse(jobs, &abandoned()),
+                }
             }
-            Order::Reopen(open, done) => reopen = Some((open, done)),
-        }
-        if !jobs.is_empty() {
-            group(&writer, jobs, longest);
-        }
-        if let Some((open, done)) = reopen {
-            let outcome = open().map(|opened| writer = opened);
-            // Whoever asked may have given up waiting.
-            drop(done.send(outcome));
+            Order::Reopen(open, done) => {
+                let outcome = open().map(|opened| {
+                    log = Log::of(opened.path());
+                    writer = Some(opened);
+                });
+                // Whoever asked may have given up waiting.
+                drop(done.send(outcome));
+            }
+            Order::Abandon(done) => {
+                if let Some(writer) = writer.take() {
+                    writer.abandon();
+                }
+                let _ = done.send(());
+            }
         }
     }
 }
 
-/// One transaction for all `jobs`, then their answers.
-fn group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
+fn abandoned() -> Error {
+    Error::new(
+        Code::StoreReplaced,
+        "cannot write: the write-ahead log was removed by other means than SQLite; the file is opened anew, try again",
+    )
+}
+
+fn refuse(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        (job(Err(error)).0)(Some(error));
+    }
+}
+
+/// One transaction for all `jobs`, then their answers. `log` is the one that the connection
+/// writes to: if it is not beside the database any more, nobody will find what went into it.
+fn group(writer: &Writer, log: Log, jobs: Vec<Job>, longest: &AtomicU64) {
     let begun = rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate);
     let mut failed = None;
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
@@ -158,6 +189,9 @@ fn group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
             }
             let held = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             longest.fetch_max(held, Ordering::Relaxed);
+            if failed.is_none() && Log::of(writer.path()) != log {
+                failed = Some(abandoned());
+            }
         }
     }
     for answer in answers {
@@ -218,7 +252,8 @@ mod tests {
                 "the database is damaged; restore a backup",
             ))
         });
-        group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));
+        let log = Log::of(writer.path());
+        group(&writer, log, vec![write(), broken, write()], &AtomicU64::new(0));
         let outcomes: Vec<_> = rx.try_iter().collect();
         assert_eq!(outcomes, [Err(Code::StoreCorrupt); 3]);
         assert_eq!(writer.counts().unwrap().messages, 0);

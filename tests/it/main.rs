@@ -19,6 +19,8 @@ mod doctor;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod flood;
@@ -43,6 +45,8 @@ mod metrics;
 #[cfg(test)]
 mod misuse;
 #[cfg(test)]
+mod odd;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod pages;
@@ -54,6 +58,8 @@ mod replaced;
 mod resume;
 #[cfg(test)]
 mod siege;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod snippets;
 #[cfg(test)]
@@ -70,6 +76,8 @@ mod terminal;
 mod upkeep;
 #[cfg(test)]
 mod vendors;
+#[cfg(test)]
+mod watching;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

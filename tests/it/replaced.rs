@@ -37,11 +37,11 @@ fn all_hear_that_their_position_is_lost(clients: [Client; 3], since: Instant) {
     }
 }
 
-/// A copy of the file as `.backup` makes one.
+/// A copy of the file as our own command makes one.
 #[track_caller]
 fn backup(hub: &TestHub) -> PathBuf {
     let copy = hub.folder().join("backup.db");
-    sqlite3(hub.db(), &format!(".backup '{}'", copy.display()));
+    assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
     copy
 }
 
@@ -266,6 +266,168 @@ fn a_file_cut_short_is_named_and_goes_on_when_it_is_whole_again() {
         assert_eq!(client.expect("message").seqs(), [last]);
     }
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
+}
+
+/// Without it a hub whose write-ahead log was removed would go on in one that nobody else sees:
+/// what it acknowledges would be lost, and what it moves into the database would damage it.
+#[test]
+fn a_log_that_is_taken_away_is_noticed_and_left() {
+    let _alone = gate::alone();
+    for taken in [&["-wal", "-shm"][..], &["-wal"], &["-shm"]] {
+        let hub = TestHub::start();
+        hub.sql(&insert_messages("t", 1, 5));
+        let all = clients(&hub, 5);
+        rest(&hub);
+        let begun = Instant::now();
+        for suffix in taken {
+            fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))).unwrap();
+        }
+        all_hear_that_their_position_is_lost(all, begun);
+        within("the file to be well again", || {
+            (hub.status()["state"] == "ok").then_some(())
+        });
+        hub.sql(&insert_messages("t", 6, 300));
+        let posted = hub.send("POST", "/api/threads/t/messages", r#"{"content":"hello"}"#);
+        assert_eq!(
+            (posted.status, &posted.json()["message_seq"]),
+            (201, &json!(306)),
+            "{taken:?}"
+        );
+        assert_eq!(hub.sql("SELECT max(message_seq) FROM messages"), "306", "{taken:?}");
+        assert_eq!(hub.sql("PRAGMA integrity_check"), "ok", "{taken:?}");
+    }
+}
+
+/// Without it the restore that people make by hand would be undone by the hub.
+#[test]
+fn a_restore_by_hand_is_noticed_and_stays() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let copy = backup(&hub);
+    hub.sql(&insert_messages("t", 6, 5));
+    let all = clients(&hub, 10);
+    let begun = Instant::now();
+    fs::write(hub.db(), fs::read(&copy).unwrap()).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))).unwrap();
+    }
+    all_hear_that_their_position_is_lost(all, begun);
+    let mut seed = hub.connect("");
+    seed.subscribe("t", 0);
+    assert_eq!(seed.expect("batch").seqs(), [1, 2, 3, 4, 5]);
+    hub.sql(&insert_messages("t", 6, 1));
+    assert_eq!(seed.expect("message").seqs(), [6]);
+    assert_eq!(
+        hub.sql("SELECT count(*) FROM messages; PRAGMA integrity_check"),
+        "6\nok"
+    );
+}
+
+/// Without it a file that was away for a moment would cost every client its position.
+#[test]
+fn a_file_that_comes_back_is_the_same_file() {
+    let _alone = gate::alone();
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    let [mut seed, mut stream, mut array] = clients(&hub, 5);
+    let moved = |from: &str, to: &str| {
+        for suffix in ["", "-wal", "-shm"] {
+            let file = |name: &str| hub.folder().join(format!("{name}{suffix}"));
+            fs::rename(file(from), file(to)).unwrap();
+        }
+    };
+    moved("hub.db", "away.db");
+    for client in [&mut seed, &mut stream, &mut array] {
+        client.expect_error("STORE_UNAVAILABLE");
+    }
+    moved("away.db", "hub.db");
+    within("the file to be well again", || {
+        (hub.status()["state"] == "ok").then_some(())
+    });
+    hub.sql(&insert_messages("t", 6, 1));
+    for client in [&mut seed, &mut stream, &mut array] {
+        assert_eq!(client.expect("message").seqs(), [6]);
+    }
+}
+
+/// Without it a client that was away for longer than rows are kept would go on as if nothing
+/// had been between.
+#[test]
+fn what_was_pruned_before_a_client_had_it_is_a_lost_position() {
+    let rows = [
+        (
+            "messages",
+            "INSERT INTO messages(thread_id, from_id, created_at) VALUES('t', 'a', 1000)",
+        ),
+        (
+            "inbox",
+            "INSERT INTO inbox_messages(from_agent, to_inbox, status, created_at) VALUES('a', 'b', 'read', 1000)",
+        ),
+        (
+            "tasks",
+            "INSERT INTO task_stream(task_id, stream_type, created_at) VALUES('k', 'text', 1000)",
+        ),
+    ];
+    for (stream, old) in rows {
+        let mut hub = TestHub::start();
+        let query = format!("streams={stream}");
+        let old = format!("{old};");
+        hub.sql(&old);
+        let pos = position_after(&hub, stream, 1);
+        hub.stop();
+        hub.sql(&old.repeat(3));
+        hub.sql(&insert_messages("new", 1, 1));
+        hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b')");
+        hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('new', 'text')");
+        assert!(hub.agenthub(&["prune", "--older-than", "1d"]).status.success());
+        hub.wake();
+        let mut client = hub.connect(&format!("{query}&since={pos}"));
+        client.expect("hello");
+        client.expect_error("POSITION_LOST");
+        assert_eq!(client.closed(), 4010, "{stream}");
+        // Everything kept is another matter: whoever asks for that is content with it.
+        let mut client = hub.connect(&format!("{query}&since=0"));
+        client.expect("hello");
+        let kind = client.next().kind;
+        assert!(
+            ["message", "inbox_message", "task_stream"].contains(&kind.as_str()),
+            "{kind}"
+        );
+        client.lives();
+    }
+}
+
+/// The position of a client of this stream after so many events.
+#[track_caller]
+fn position_after(hub: &TestHub, stream: &str, events: usize) -> String {
+    let mut client = hub.connect(&format!("streams={stream}&since=0"));
+    client.expect("hello");
+    (0..events).map(|_| client.next()).last().unwrap().pos.unwrap()
+}
+
+/// Without it whoever waits for mail would wait in a file that nobody writes to any more.
+#[test]
+fn a_wait_ends_when_the_file_is_another_one() {
+    let hub = TestHub::asleep(&[]);
+    assert!(hub.agenthub(&["path"]).status.success());
+    let other = hub.folder().join("other.db");
+    assert!(
+        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
+            .status
+            .success()
+    );
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| hub.agenthub(&["inbox", "planner", "--wait", "15"]));
+        within("the one who waits", || {
+            (hub.sql("SELECT count(*) FROM agents WHERE id = 'planner'") == "1").then_some(())
+        });
+        put_in_place(&other, &hub);
+        let output = waiting.join().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("replaced while waiting"), "{said}");
+    });
 }
 
 /// Without it acks for one file would be stored in another.

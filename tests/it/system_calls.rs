@@ -19,7 +19,7 @@ use crate::support::writer::{Process, insert_messages, python, script, sqlite3};
 use crate::support::{TestHub, gate, say, within};
 
 /// The calls that change a file. SQLite uses no others.
-const CALLS: [&str; 4] = ["pwrite64", "fdatasync", "ftruncate", "unlink"];
+const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
 /// Rows a writer writes before it ends by itself.
 const ROWS: usize = 6;
 
@@ -45,9 +45,14 @@ fn dies_at(call: &str, n: usize, command: &Command) -> (bool, String) {
 }
 
 /// Kills a writer at every call in turn. `writer` makes one with a name, `acked` reads what
-/// it printed. Returns how many points there were.
-fn sweep(db: &Path, writer: impl Fn(&str) -> Command, acked: impl Fn(&str) -> usize, rows: usize) -> usize {
-    let mut points = 0;
+/// it printed. Returns how many points there were of each call.
+fn sweep(
+    db: &Path,
+    writer: impl Fn(&str) -> Command,
+    acked: impl Fn(&str) -> usize,
+    rows: usize,
+) -> BTreeMap<&'static str, usize> {
+    let mut points = BTreeMap::new();
     for call in CALLS {
         for n in 1.. {
             let name = format!("{call}.{n}");
@@ -64,7 +69,7 @@ fn sweep(db: &Path, writer: impl Fn(&str) -> Command, acked: impl Fn(&str) -> us
                 assert_eq!(stored, rows);
                 break;
             }
-            points += 1;
+            *points.entry(call).or_default() += 1;
         }
     }
     assert_eq!(sqlite3(db, "PRAGMA integrity_check"), "ok");
@@ -125,7 +130,13 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
     });
     let found = found.into_inner().unwrap();
     say(&format!("crash points: {found:?}"));
-    assert!(found.values().all(|points| *points > 5), "{found:?}");
+    for (writer, points) in found {
+        let syncs = ["fsync", "fdatasync"]
+            .iter()
+            .filter_map(|call| points.get(call))
+            .sum::<usize>();
+        assert!(points["pwrite64"] > 5 && syncs > 0, "{writer}: {points:?}");
+    }
 }
 
 /// Makes the file.

@@ -4,10 +4,10 @@ use super::{Frame, Now, Session, Start, Wanted};
 use crate::error::{Code, Error, Result};
 use crate::event::{AckEvent, ErrorEvent, Event, EventType, SubscribeEvent};
 
-/// Threads one connection may follow or have left.
+/// Threads one connection may follow or have left, and bytes of their names together. (How
+/// long one name may be is up to the size of a frame.)
 const MAX_THREADS: usize = 10_000;
-/// Bytes of a thread's name at most: what the file accepts.
-const MAX_NAME: usize = 255;
+const MAX_NAMES: usize = 1 << 20;
 /// Events over the rate, less those within it, after which the client is disconnected.
 const MAX_EXCESS: u32 = 1000;
 
@@ -73,18 +73,20 @@ impl Session {
         if self.wishes.streams.messages {
             return refuse("this connection gets every message already (streams=messages)");
         }
-        if wish.thread_id.is_empty() || wish.thread_id.len() > MAX_NAME {
-            return refuse("thread_id is required, with at most 255 bytes");
-        }
-        let known = self.threads.contains_key(&wish.thread_id) || self.left.contains_key(&wish.thread_id);
-        if self.threads.len() + self.left.len() >= MAX_THREADS && !known {
-            return refuse("this connection follows too many threads; open another");
+        if wish.thread_id.is_empty() {
+            return refuse("thread_id is required");
         }
         let start = match wish.from_seq {
             -1 => Start::LastAck,
             0.. => Start::After(wish.from_seq),
             _ => return refuse("from_seq is a message_seq, 0 for the first, or -1 for your last ack"),
         };
+        if !self.threads.contains_key(&wish.thread_id) && !self.left.contains_key(&wish.thread_id) {
+            let full = self.threads.len() + self.left.len() >= MAX_THREADS;
+            if full || self.names + wish.thread_id.len() > MAX_NAMES {
+                return refuse("this connection follows too many threads; open another");
+            }
+        }
         self.leave(&wish.thread_id);
         self.wanted = Some(Wanted {
             thread_id: wish.thread_id,

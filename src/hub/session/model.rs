@@ -14,7 +14,7 @@
 //!
 //! A life that fails is made as small as it can be, printed and kept under
 //! `proptest-regressions`; what it taught belongs into `lessons`, with a name.
-//! `AGENTHUB_SOAK=100000` lives that many.
+//! With `AGENTHUB_SOAK` there are more of them, with `AGENTHUB_TEST_LIVES` as many as it says.
 
 mod file;
 mod follow;
@@ -34,8 +34,9 @@ use crate::hub::entry::Form;
 use crate::hub::wishes::Streams;
 use world::World;
 
-/// Lives lived by an ordinary test run.
+/// Lives lived by an ordinary test run, and by a long one.
 const LIVES: u32 = 800;
+const SOAK_LIVES: u32 = 20_000;
 
 /// The circumstances of one life.
 #[derive(Debug, Clone)]
@@ -275,10 +276,15 @@ fn live(setup: Setup, deeds: &[Deed]) {
 
 #[test]
 fn a_client_of_any_kind_gets_what_is_its_due() {
-    let lives = std::env::var("AGENTHUB_SOAK").ok().and_then(|n| n.parse().ok());
+    let asked = std::env::var("AGENTHUB_TEST_LIVES").ok().and_then(|n| n.parse().ok());
+    let usual = if std::env::var_os("AGENTHUB_SOAK").is_some() {
+        SOAK_LIVES
+    } else {
+        LIVES
+    };
     let config = ProptestConfig {
         max_shrink_iters: 20_000,
-        ..ProptestConfig::with_cases(lives.unwrap_or(LIVES))
+        ..ProptestConfig::with_cases(asked.unwrap_or(usual))
     };
     proptest!(config, |(setup in setups(), deeds in vec(deeds(), 1..150))| live(setup, &deeds));
 }

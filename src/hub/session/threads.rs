@@ -100,7 +100,9 @@ impl Session {
             opening.after
         };
         let thread = Subscription::new(sent, opening.last_seq.max(wanted.met));
-        self.left.remove(&wanted.thread_id);
+        if self.left.remove(&wanted.thread_id).is_none() {
+            self.names += wanted.thread_id.len();
+        }
         self.threads.insert(wanted.thread_id.clone(), thread);
         self.schedule(&wanted.thread_id);
     }

@@ -3,6 +3,7 @@
 usage: crash_writer.py DB NAME ROWS synchronous
 """
 
+import os
 import sqlite3
 import sys
 
@@ -12,4 +13,4 @@ conn.execute(f"PRAGMA synchronous={synchronous}")
 conn.execute("PRAGMA wal_autocheckpoint=8")
 for i in range(rows):
     conn.execute("INSERT INTO messages(id, thread_id, from_id) VALUES(?, 't', ?)", (f"{name}-{i}", name))
-    print(i, flush=True)
+    os.write(1, f"{i}\n".encode())

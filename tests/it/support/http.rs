@@ -59,6 +59,19 @@ pub(crate) fn request(
     headers: &[(impl AsRef<str>, impl AsRef<str>)],
     body: &str,
 ) -> Answer {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    request_on(stream, method, target, headers, body)
+}
+
+/// As [`request`], on a connection of one's own.
+#[track_caller]
+pub(crate) fn request_on(
+    stream: TcpStream,
+    method: &str,
+    target: &str,
+    headers: &[(impl AsRef<str>, impl AsRef<str>)],
+    body: &str,
+) -> Answer {
     let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{}: {}\r\n", name.as_ref(), value.as_ref()));
@@ -66,13 +79,17 @@ pub(crate) fn request(
     if !body.is_empty() || method == "POST" {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    raw(port, format!("{head}\r\n{body}").as_bytes())
+    raw_on(stream, format!("{head}\r\n{body}").as_bytes())
 }
 
 /// Sends these bytes and reads the answer to the end of the connection.
 #[track_caller]
 pub(crate) fn raw(port: u16, bytes: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    raw_on(TcpStream::connect(("127.0.0.1", port)).unwrap(), bytes)
+}
+
+#[track_caller]
+fn raw_on(mut stream: TcpStream, bytes: &[u8]) -> Answer {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
     // A refusal may come, and the connection end, before a large body is out.

@@ -34,8 +34,8 @@ pub(crate) struct TestHub {
     db: PathBuf,
     port: u16,
     args: Vec<String>,
-    /// Whether a file that may not grow is an error to the hub and not its end.
-    survives_limits: bool,
+    /// A program that starts the hub, with its arguments; the process is the hub's in the end.
+    wrapper: Vec<String>,
     run: Option<Run>,
     log: Arc<Mutex<String>>,
     _pass: Pass,
@@ -68,10 +68,22 @@ impl TestHub {
     /// (The system's own answer to that is a signal that ends the process.)
     #[track_caller]
     pub(crate) fn on_a_small_disk() -> Self {
+        // What a shell ignores, the program it becomes ignores too.
+        Self::under(&["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+    }
+
+    /// A hub started by another program, which becomes the hub or leaves it its place.
+    #[track_caller]
+    pub(crate) fn under(wrapper: &[&str]) -> Self {
         let mut hub = Self::asleep(&[]);
-        hub.survives_limits = true;
+        hub.wrap(wrapper);
         hub.wake();
         hub
+    }
+
+    /// Has another program start it from now on.
+    pub(crate) fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// A folder and a hub that is not running yet; there is no file either.
@@ -88,7 +100,7 @@ impl TestHub {
             folder,
             port: free_port(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            survives_limits: false,
+            wrapper: Vec::new(),
             run: None,
             log: Arc::default(),
             _pass: pass,
@@ -109,13 +121,12 @@ impl TestHub {
         assert!(self.run.is_none(), "the hub runs already");
         let listen = format!("127.0.0.1:{}", self.port);
         let args = ["serve", "--listen", &listen];
-        let mut command = if self.survives_limits {
-            // What a shell ignores, the program it becomes ignores too.
-            let mut shell = self.program("sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", AGENTHUB]);
-            shell.args(args);
-            shell
-        } else {
-            self.command(&args)
+        let mut command = match self.wrapper.split_first() {
+            Some((program, words)) => {
+                let words: Vec<&str> = words.iter().map(String::as_str).chain([AGENTHUB]).chain(args).collect();
+                self.program(program, &words)
+            }
+            None => self.command(&args),
         };
         command.args(&self.args);
         let mut run = Run::start(command, &self.log);

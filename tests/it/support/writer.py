@@ -2,9 +2,11 @@
 
 usage: writer.py DB NAME THREADS SECONDS RATE [synchronous]
 
-THREADS is a comma list; each row goes to one of them at random. A row whose id was printed must never be lost.
+THREADS is a comma list; each row goes to one of them at random (the name is the seed). A row whose id was printed must
+never be lost. The first line is "SQLite" and the version of the library.
 """
 
+import os
 import random
 import sqlite3
 import sys
@@ -14,6 +16,8 @@ db, name, threads, seconds, rate = sys.argv[1], sys.argv[2], sys.argv[3].split("
 conn = sqlite3.connect(db, timeout=30, isolation_level=None)
 conn.execute("PRAGMA synchronous=" + (sys.argv[6] if len(sys.argv) > 6 else "NORMAL"))
 
+os.write(1, f"SQLite {sqlite3.sqlite_version}\n".encode())
+random.seed(name)
 begun = time.monotonic()
 sent = 0
 while (now := time.monotonic() - begun) < seconds:
@@ -25,5 +29,6 @@ while (now := time.monotonic() - begun) < seconds:
             "INSERT INTO messages(id, thread_id, from_id, content) VALUES(?, ?, ?, ?)",
             (row, random.choice(threads), name, f"row {sent} of {name}"),
         )
-        print(row, flush=True)
+        # One write, so that a kill leaves the whole line or nothing of it.
+        os.write(1, f"{row}\n".encode())
     time.sleep(0.002)

@@ -1,0 +1,58 @@
+//! Heads of requests: whatever stands in them, none gets in that does not carry the token
+//! and name this machine; and the query of `/ws` is read or refused.
+//!
+//! The input: method, target, and headers, one a line, as on the wire.
+
+#![no_main]
+
+use agenthub::hub::entry::Since;
+use agenthub::hub::wishes::Query;
+use agenthub::server::{Guard, admit};
+use agenthub::store::Token;
+use hyper::Request;
+use libfuzzer_sys::fuzz_target;
+
+/// Short, so that a mutation can find it: what is looked for is a way around it.
+const SECRET: &str = "sesame";
+
+fuzz_target!(|data: &[u8]| {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let (Some(method), Some(target)) = (lines.next(), lines.next()) else {
+        return;
+    };
+    let Ok(target) = std::str::from_utf8(target) else {
+        return;
+    };
+    let mut request = Request::builder().method(method).uri(target);
+    let (mut hosts, mut has_secret) = (Vec::new(), false);
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"host") {
+            hosts.push(value);
+        }
+        has_secret |= String::from_utf8_lossy(value).contains(SECRET);
+        request = request.header(name, value);
+    }
+    let Ok((parts, ())) = request.body(()).map(Request::into_parts) else {
+        return;
+    };
+    let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let query: Vec<_> = query.into_owned().collect();
+    drop(Query::parse(
+        query.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+    ));
+    query.iter().for_each(|(_, value)| drop(Since::parse(value)));
+    has_secret |= parts.uri.path() == "/ws" && query.iter().any(|(name, value)| name == "token" && value == SECRET);
+    let guard = Guard::Token(Token::new(SECRET));
+    if admit(([127, 0, 0, 1], 4820).into(), &[], &parts, &guard).is_ok() {
+        assert!(has_secret, "let in without the token: {parts:?}");
+        let ours = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
+        let named = hosts
+            .iter()
+            .all(|host| ours.iter().any(|our| our.as_bytes().eq_ignore_ascii_case(host)));
+        assert!(hosts.len() == 1 && named, "let in for {hosts:?}");
+    }
+});
