@@ -136,7 +136,8 @@ impl Policy {
 /// answers to `allowed` (`host` or `host:port`) beside this machine's own names.
 ///
 /// # Errors
-/// [`Code::Forbidden`], [`Code::UnsupportedMedia`] or [`Code::Unauthorized`].
+/// [`Code::HttpVersion`], [`Code::Forbidden`], [`Code::Invalid`], [`Code::UnsupportedMedia`] or
+/// [`Code::Unauthorized`].
 pub fn admit(address: SocketAddr, allowed: &[String], request: &Parts, guard: &Guard) -> Result<()> {
     Policy::new(address, allowed).admit(request, Secrecy::Token, guard)
 }

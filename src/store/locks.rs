@@ -188,4 +188,32 @@ mod tests {
         let exclusive = Lock::parse("3: POSIX  ADVISORY  WRITE 1 fe:00:9 1073741826 1073742335").unwrap();
         assert_eq!(exclusive.on_file(), Some(Hold::Exclusive));
     }
+
+    #[test]
+    fn whoever_has_another_file_open_is_not_accused_and_whoever_has_a_removed_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
+        let with_open = |path: &Path| {
+            fs::write(path, "x").unwrap();
+            let file = fs::File::open(path).unwrap();
+            std::process::Command::new("sleep")
+                .arg("60")
+                .stdin(file)
+                .spawn()
+                .unwrap()
+        };
+        let mut processes = [with_open(&db), with_open(&other)];
+        let [with_it, with_another] = [processes[0].id(), processes[1].id()];
+        if cfg!(target_os = "linux") {
+            assert!(may_have_open(with_it, &db));
+            assert!(!may_have_open(with_another, &db));
+            assert_eq!(strays(&db), []);
+            fs::remove_file(&db).unwrap();
+            assert_eq!(strays(&db), [(with_it, "sleep".to_owned())]);
+        }
+        for process in &mut processes {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
 }

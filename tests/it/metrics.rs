@@ -46,16 +46,20 @@ fn every_number_moves_with_what_it_counts() {
     for name in ["file_bytes", "wal_bytes", "commit_to_send_seconds_count", "wal_frames"] {
         grown(name);
     }
-    grown("wakes_total{source=\"event\",result=\"hit\"}");
-    within(
-        "a wake by the hub's own write, before or after the file's event",
-        || {
-            hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
-            let now = samples(&hub);
-            let own = |result: &str| now[&format!("wakes_total{{source=\"own\",result=\"{result}\"}}")];
-            (own("hit") + own("empty") > 0.0).then_some(())
-        },
-    );
+    // Which of the looks after a commit finds it is a matter of luck: on a busy machine hardly
+    // ever the first.
+    let wakes = |part: &str| -> f64 {
+        let now = samples(&hub);
+        let such = now
+            .iter()
+            .filter(|(name, _)| name.starts_with("wakes_total{") && name.contains(part));
+        such.map(|(_, count)| count).sum()
+    };
+    assert!(wakes("result=\"hit\"") >= 1.0 && wakes("source=\"event\"") >= 1.0);
+    within("a wake by the hub's own write", || {
+        hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+        (wakes("source=\"own\"") >= 1.0).then_some(())
+    });
     grown("wakes_total{source=\"timer\",result=\"empty\"}");
     // What cannot be read.
     hub.sql(
