@@ -108,16 +108,35 @@ impl Report {
             |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
         );
         format!(
-            "{} cores of {cpu}, {} {}; load before: {}; agenthub {}, SQLite {}, {rustc}; {} s in all. Nothing in it is random: there are no seeds.",
+            "{} cores of {cpu}, {} of memory, {} {}, files on {}; load before: {}; agenthub {} ({}), SQLite {}, {rustc}; {} s in all. Nothing in it is random: there are no seeds.",
             std::thread::available_parallelism().map_or(0, usize::from),
+            memory(),
             std::env::consts::OS,
             first_line("/proc/sys/kernel/osrelease"),
+            said("df", &["--output=fstype", &std::env::temp_dir().to_string_lossy()]),
             self.load,
             env!("CARGO_PKG_VERSION"),
+            said("git", &["describe", "--always", "--dirty"]),
             agenthub::store::sqlite_version(),
             self.started.elapsed().as_secs()
         )
     }
+}
+
+/// The last line a program prints.
+fn said(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let text = output.map_or_else(
+        |_| String::new(),
+        |out| String::from_utf8_lossy(&out.stdout).into_owned(),
+    );
+    text.lines().last().unwrap_or("unknown").trim().to_owned()
+}
+
+fn memory() -> String {
+    let line = first_line("/proc/meminfo");
+    let kib: Option<u64> = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok());
+    kib.map_or("unknown".to_owned(), |kib| format!("{} GiB", kib >> 20))
 }
 
 fn first_line(path: &str) -> String {

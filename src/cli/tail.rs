@@ -2,6 +2,8 @@
 //!
 //! Looks and thinks with the hub's own code, in this process: no hub has to be running.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio::sync::watch;
 
@@ -17,6 +19,11 @@ use crate::hub::session::{Now, Read, Session, Step};
 use crate::hub::wishes::{Framing, Streams, Wishes};
 use crate::hub::{Hub, Signal};
 use crate::watch::Mode;
+
+/// Bytes of messages read from the file at a time.
+const PAGE_BYTES: usize = 1 << 20;
+/// Time before the file is asked again after it could not be read.
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -96,19 +103,24 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
             Step::Send(frame) => show(&frame, args)?,
             Step::Read(Read::Open { thread_id, start }) => {
                 let anchor = hub.head().1;
-                let opening = hub
-                    .read(move |reader| reader.open_thread("", &thread_id, start, anchor))
-                    .await?;
-                session.opened(now(), &opening);
+                let opening = hub.read(move |reader| reader.open_thread("", &thread_id, start, anchor));
+                // There is nothing to follow then.
+                session.opened(now(), &opening.await?);
             }
             Step::Read(Read::Page { thread_id, after, rows }) => {
                 let anchor = hub.head().1;
-                let page = hub
-                    .read(move |reader| reader.thread_page(&thread_id, after, rows, usize::MAX, anchor))
-                    .await?;
-                session.read(now(), page);
+                let page = hub.read(move |reader| reader.thread_page(&thread_id, after, rows, PAGE_BYTES, anchor));
+                match page.await {
+                    Ok(page) => session.read(now(), page),
+                    Err(error) => session.read_failed(now(), &error),
+                }
             }
-            Step::Feed(pos) => session.feed(hub.changes_after(pos).await?),
+            Step::Feed(pos) => match hub.changes_after(pos).await {
+                Ok(entries) => session.feed(entries),
+                // What is wrong with the file may pass; the looker says what it is.
+                Err(error) if error.code().is_store() => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(error.into()),
+            },
             Step::Ack(_) => {}
             Step::Wait(at) => {
                 wait(&mut signal, at.map(|at| started + at)).await?;
@@ -191,6 +203,11 @@ fn show(frame: &Frame, args: &Args) -> Result<()> {
         }
         "error" => {
             let error: ErrorEvent = serde_json::from_str(data)?;
+            if error.code == Code::FetchFailed.name() {
+                // The session tries again.
+                tracing::warn!("{}", error.message);
+                return Ok(());
+            }
             let code = if error.code == Code::PositionLost.name() {
                 Code::PositionLost
             } else {

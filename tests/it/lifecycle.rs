@@ -21,6 +21,10 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
     let _alone = gate::alone();
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+         FROM k WHERE i < 40) SELECT 'large', 'a', printf('%.*c', 500000, 'x') FROM k;",
+    );
     hub.settle();
     let mut clients = [
         hub.connect("instance_id=worker"),
@@ -31,9 +35,10 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
     clients[0].expect("batch");
     clients[1].expect("hello");
     clients[2].expect("hello");
-    // A client that has stopped reading, a connection that says nothing, half a request:
-    // nobody may hold up the end.
-    let mut frozen = hub.connect("streams=messages&since=0");
+    // Clients whose sockets are full, one that has stopped reading, a connection that says
+    // nothing, half a request: nobody may hold up the end.
+    let full: Vec<_> = (0..5).map(|_| hub.connect("streams=messages&since=0")).collect();
+    let mut frozen = hub.connect("streams=inbox&since=0");
     let silent = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     let mut half = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     half.write_all(b"GET /api/status HTTP/1.1\r\nHost: ").unwrap();
@@ -62,7 +67,7 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
         "the log was not moved into the database"
     );
     assert!(!hub.folder().join("hub.db.serve").exists());
-    drop((silent, half));
+    drop((silent, half, full));
 
     hub.wake();
     let mut client = hub.connect("instance_id=worker");

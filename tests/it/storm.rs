@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::follower::{Follower, Library};
 use crate::support::wait::within_time;
 use crate::support::writer::{self, Process, insert_messages, python, script};
 use crate::support::{Client, Heard, TestHub, gate};
@@ -20,11 +22,15 @@ const WRITERS: usize = 8;
 const RATE: usize = 1000;
 /// How long they write.
 const SECONDS: u64 = 21;
-/// When the hub is killed.
-const KILLS: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(17)];
-/// When one client stops reading, and for how long: between the two, and well over a second.
-const STOPS: Duration = Duration::from_secs(6);
-const STOPPED_FOR: Duration = Duration::from_secs(10);
+/// What happens meanwhile, and when: the hub is killed twice, and a client's process is stopped
+/// for ten seconds in between.
+const TURNS: [(u64, Turn); 4] = [(4, Turn::Kill), (6, Turn::Stop), (16, Turn::Continue), (17, Turn::Kill)];
+
+enum Turn {
+    Kill,
+    Stop,
+    Continue,
+}
 
 /// What the clients and the test tell each other.
 struct Stage {
@@ -39,9 +45,8 @@ struct Stage {
 type Log = Vec<(i64, String)>;
 
 /// Follows one thread to the end, whatever happens to the hub.
-fn follow(stage: &Stage, name: &str, thread: &str, acks: bool, stops: bool, wanted: impl Fn() -> usize) -> Log {
+fn follow(stage: &Stage, name: &str, thread: &str, acks: bool, wanted: impl Fn() -> usize) -> Log {
     let mut log: Log = Vec::new();
-    let mut stops = stops;
     loop {
         let Ok(mut client) = Client::try_connect(stage.port, &stage.token, &format!("instance_id={name}")) else {
             // The hub is down. It comes back.
@@ -50,14 +55,6 @@ fn follow(stage: &Stage, name: &str, thread: &str, acks: bool, stops: bool, want
         };
         client.try_send("subscribe", &json!({"thread_id": thread, "from_seq": log.len()}));
         loop {
-            if stops && stage.begun.elapsed() > STOPS {
-                stops = false;
-                // Nobody reads this socket now. There is no condition to wait for.
-                let until = Instant::now() + STOPPED_FOR;
-                while Instant::now() < until {
-                    thread::park_timeout(STOPPED_FOR);
-                }
-            }
             match client.hear(Duration::from_millis(100)) {
                 Some(Heard::Event(event)) if matches!(event.kind.as_str(), "message" | "batch") => {
                     for message in event.messages() {
@@ -137,6 +134,7 @@ fn every_client_has_exactly_the_files_rows_across_two_kills() {
         begun: Instant::now(),
         over: AtomicBool::new(false),
     };
+    let stopped = Follower::start(&hub, Library::Python, "stopped.log");
     let count = |sql: &str| writer::sqlite3(&db, sql).parse().unwrap();
 
     thread::scope(|scope| {
@@ -144,16 +142,21 @@ fn every_client_has_exactly_the_files_rows_across_two_kills() {
             .map(|i| {
                 let (stage, thread, count) = (&stage, &threads[i % THREADS], &count);
                 let wanted = move || count(&format!("SELECT last_seq FROM threads WHERE id = '{thread}'"));
-                scope.spawn(move || follow(stage, &format!("client-{i}"), thread, i % 3 == 0, i == 7, wanted))
+                scope.spawn(move || follow(stage, &format!("client-{i}"), thread, i % 3 == 0, wanted))
             })
             .collect();
         let streamer = scope.spawn(|| stream(&stage, || count("SELECT count(*) FROM messages")));
 
-        for at in KILLS {
-            within_time(Duration::from_secs(60), "the time of the kill", || {
+        for (second, turn) in TURNS {
+            let at = Duration::from_secs(second);
+            within_time(Duration::from_secs(60), "the time of the turn", || {
                 (stage.begun.elapsed() >= at).then_some(())
             });
-            hub.crash_and_restart();
+            match turn {
+                Turn::Kill => hub.crash_and_restart(),
+                Turn::Stop => stopped.signal(Signal::STOP),
+                Turn::Continue => stopped.signal(Signal::CONT),
+            }
         }
         for writer in &mut writers {
             let status = within_time(Duration::from_secs(60), "the writer's end", || {
@@ -187,6 +190,16 @@ fn every_client_has_exactly_the_files_rows_across_two_kills() {
         assert!(
             streamer.join().unwrap().iter().map(String::as_str).eq(in_order.lines()),
             "the streamer has other rows than the file"
+        );
+        let rows: Vec<String> = in_order.lines().map(str::to_owned).collect();
+        within_time(
+            Duration::from_secs(60),
+            "the client that was stopped to have everything",
+            || (stopped.lives()[0].len() >= rows.len()).then_some(()),
+        );
+        assert!(
+            stopped.lives() == [rows],
+            "the client that was stopped has other rows than the file"
         );
 
         // What was acknowledged to a writer is in the file, once.

@@ -1,4 +1,4 @@
-"""A client of the whole stream, on the library `websockets`. It may be killed at any moment: started again, it goes on
+"""A client of the whole stream, in arrays, on the library `websockets`. It may be killed at any moment: started again, it goes on
 where its log ends.
 
 usage: stream.py ADDRESS TOKEN LOG
@@ -36,19 +36,23 @@ def note(lines):
 
 def hear(socket):
     for text in socket:
-        event = json.loads(text)
-        data = event.get("data", {})
-        if event["type"] == "message":
-            note([f"{event['pos']} {data['id']}"])
-        elif event["type"] == "batch":
-            ids = [message["id"] for message in data["messages"]]
-            note([f"- {one}" for one in ids[:-1]] + [f"{event['pos']} {ids[-1]}"])
-        elif event["type"] == "error" and data["code"] == "POSITION_LOST":
-            note(["LOST"])
+        frame = json.loads(text)
+        lines = []
+        for event in frame if isinstance(frame, list) else [frame]:
+            data = event.get("data", {})
+            if event["type"] == "message":
+                lines.append(f"{event['pos']} {data['id']}")
+            elif event["type"] == "batch":
+                ids = [message["id"] for message in data["messages"]]
+                lines += [f"- {one}" for one in ids[:-1]] + [f"{event['pos']} {ids[-1]}"]
+            elif event["type"] == "error" and data["code"] == "POSITION_LOST":
+                lines.append("LOST")
+        if lines:
+            note(lines)
 
 
 while True:
-    url = f"ws://{address}/ws?streams=messages&since={last_position()}"
+    url = f"ws://{address}/ws?streams=messages&frames=array&since={last_position()}"
     try:
         with connect(url, additional_headers={"Authorization": f"Bearer {token}"}, max_size=None) as socket:
             hear(socket)

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::hub::TestHub;
 use super::writer::{Process, python};
 
@@ -46,6 +48,11 @@ impl Follower {
         drop(self.process.0.kill());
         drop(self.process.0.wait());
         self.process = Process::start(command(self.library, &self.address, &self.token, &self.log));
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.0), signal).unwrap();
     }
 
     /// What it has: the ids of the messages, in order, of each time it began anew.
