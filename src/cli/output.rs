@@ -67,7 +67,12 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
 /// Prints one line of JSON Lines.
 pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(value)?;
-    line(&if is_terminal() { seen(&text) } else { text })
+    json_text(&text)
+}
+
+/// Prints a line of JSON as it is, unless a person looks at it.
+pub(super) fn json_text(text: &str) -> Result<()> {
+    if is_terminal() { line(&seen(text)) } else { line(text) }
 }
 
 /// The same JSON with its treacherous characters written as escapes: JSON itself demands that

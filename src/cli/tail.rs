@@ -148,7 +148,7 @@ async fn wait(signal: &mut watch::Receiver<Signal>, until: Option<std::time::Ins
 fn show(frame: &Frame, args: &Args) -> Result<()> {
     if args.json {
         // A frame is one line of JSON already.
-        return output::line(&String::from_utf8_lossy(frame.bytes()));
+        return output::json_text(&String::from_utf8_lossy(frame.bytes()));
     }
     let event = Event::parse(frame.bytes())?;
     let data = event.data.as_ref().map_or("null", |raw| raw.get());

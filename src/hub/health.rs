@@ -107,14 +107,18 @@ impl Health {
 }
 
 impl Hub {
-    /// What is wrong with the file now: reading first.
+    /// The worst that is wrong with the file now.
     pub fn trouble(&self) -> Option<Trouble> {
+        self.troubles().into_iter().next()
+    }
+
+    /// What is wrong with the file now: reading first, then writing.
+    pub fn troubles(&self) -> Vec<Trouble> {
         if !self.health.troubled.load(Ordering::Acquire) {
-            return None;
+            return Vec::new();
         }
-        lock(&self.health.reading)
-            .clone()
-            .or_else(|| lock(&self.health.writing).clone())
+        let both = [&self.health.reading, &self.health.writing];
+        both.into_iter().filter_map(|which| lock(which).clone()).collect()
     }
 
     /// Messages and mail delivered although something in them could not be read.

@@ -40,7 +40,7 @@ impl Tally {
 /// `GET /readyz`: whether the hub can read and write its file; if not, why.
 pub(super) async fn readyz(call: Call) -> Result<Response> {
     let hub = call.server.hub();
-    let mut reasons: Vec<Value> = hub.trouble().iter().map(|trouble| json!(trouble)).collect();
+    let mut reasons: Vec<Value> = hub.troubles().iter().map(|trouble| json!(trouble)).collect();
     let keeper = hub.store().keeper();
     let told = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
     let kept = keeper.trouble.iter().filter(|trouble| !told(trouble.code));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::wait::within_time;
 use crate::support::writer::{Process, insert_messages, python, sqlite3};
-use crate::support::{PATIENCE, TestHub, gate, within};
+use crate::support::{PATIENCE, TestHub, gate, say, within};
 
 /// Without it clients would not know why they were cut off, acks would be lost, or a
 /// service manager would have to use force.
@@ -374,6 +374,7 @@ fn read_only_by_attribute() {
     let said = String::from_utf8(output.stderr).unwrap();
     if said.contains("mount:") || said.contains("unshare") {
         // This container may not mount. Where it may, the rest runs.
+        say("this machine may not mount: a file system that is read-only is left out");
         return;
     }
     assert_eq!(output.status.code(), Some(3), "{said}");
