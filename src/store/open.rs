@@ -353,6 +353,18 @@ fn wait_for_lock(tries: i32) -> bool {
     true
 }
 
+/// Runs `f` until it is not told any more that somebody else holds a lock, as long as this
+/// thread has patience: there are locks for which SQLite does not ask the busy handler.
+pub(super) fn patiently<T>(mut f: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    for tries in 0.. {
+        match f() {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && wait_for_lock(tries) => {}
+            outcome => return outcome,
+        }
+    }
+    f()
+}
+
 /// Runs `f` on this thread with another patience for the file's lock than five seconds.
 pub fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
     let before = PATIENCE.with(|cell| cell.replace(patience));

@@ -17,7 +17,7 @@ use crate::support::{PATIENCE, TestHub, gate, http, within};
 #[track_caller]
 fn serve(mut command: Command) -> (Process, String) {
     let mut process = Process::start({
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdout(Stdio::piped());
         command
     });
     let mut line = String::new();
