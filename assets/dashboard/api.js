@@ -8,7 +8,7 @@ let held = null;
 export function takeToken() {
   const m = /[#&]token=([^&]+)/.exec(location.hash);
   if (m) {
-    keepToken(decodeURIComponent(m[1]));
+    try { keepToken(decodeURIComponent(m[1])); } catch { keepToken(m[1]); }
     history.replaceState(null, '', location.pathname + '#/now');
   }
   return !!m;

@@ -1,7 +1,10 @@
 // Small helpers over the DOM, and the two lists everything is shown in:
 //   List  rows of one height, recycled: thousands of items, a screenful of nodes
-//   Log   rows of any height, a moving window over an array that grows at both ends
+//   Log   rows of any height, a moving window over an array that grows at both ends; if the
+//         array itself is a window (`apart`), the rest is asked for
 // Text goes in through text nodes only. No state of the application in here.
+
+import { day, other } from './format.js';
 
 /** h('p.facts', {title}, kids…); attributes may be left out, `on…` are listeners. */
 export function h(what, props, ...kids) {
@@ -97,8 +100,8 @@ const WINDOW = 60, STEP = 30;
 export class Log {
   /** rows: array with `base` (number of its first row) and `gen` (changes when it starts
    *  anew); a row's `v` changes when it must be drawn again. */
-  constructor({ label, live, make, fill, older }) {
-    Object.assign(this, { make, fill, older, a: 0, b: 0, from: 0, seen: 0, follow: true });
+  constructor({ label, live, make, fill, older, newer, latest }) {
+    Object.assign(this, { make, fill, older, newer, latest, a: 0, b: 0, from: 0, seen: 0, follow: true });
     this.body = h('div.logbody');
     this.box = h('div.log', { role: 'log', 'aria-label': label, 'aria-live': live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
     this.jump = h('button.jump', { type: 'button', hidden: '', onclick: () => this.tail() }, 'Latest ↓');
@@ -106,7 +109,11 @@ export class Log {
     new ResizeObserver(() => this.follow && this.down()).observe(this.box);
   }
 
-  tail() { this.follow = true; this.paint(); }
+  tail() {
+    if (this.rows?.apart) return this.latest();
+    this.follow = true;
+    this.paint();
+  }
   /** Brings the row of this number into sight and marks it. */
   show(i) {
     const { rows, box, body } = this, max = rows.base + rows.length - 1;
@@ -127,10 +134,12 @@ export class Log {
     if (!rows) return;
     const hi = rows.base + rows.length, below = box.scrollHeight - box.scrollTop - box.clientHeight;
     // Against what is drawn, not what is there: rows come in between a frame and its scroll event.
-    this.follow = below < 30 && this.b >= this.hi;
+    this.follow = below < 30 && this.b >= this.hi && !rows.apart;
     if (box.scrollTop < 500) {
       if (this.a > rows.base) { this.a -= STEP; this.b = this.a + WINDOW; } else this.older();
-    } else if (below < 500 && this.b < hi) { this.b += STEP; this.a = this.b - WINDOW; }
+    } else if (below < 500) {
+      if (this.b < hi) { this.b += STEP; this.a = this.b - WINDOW; } else if (rows.apart) this.newer();
+    }
     this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.paint(); });
   }
 
@@ -145,6 +154,7 @@ export class Log {
       this.a = Math.max(lo, Math.min(this.a, hi));
       this.b = Math.min(hi, this.a + WINDOW);
     }
+    rows.keep = this.follow ? 1e15 : this.a;
     // What is being read stays where it is: remember one row, put it back after the change.
     const n = body.children.length, keep = !this.follow && body.children[Math.min(n - 1, Math.max(0, this.a - this.from))];
     const was = keep && keep.offsetTop - box.scrollTop, pool = [];
@@ -158,6 +168,8 @@ export class Log {
       if (e.row === row && e.v === row.v && e.p === prev && !row.ticking && !this.anew) return e;
       e.row = row; e.v = row.v; e.p = prev;
       attr(e, 'data-at', this.at === i ? '' : null);
+      const on = day(row.e.created_at);
+      attr(e, 'data-day', (prev ? on !== day(prev.e.created_at) : other(row.e.created_at)) ? on : null);
       this.fill(e, row, prev);
       return e;
     };

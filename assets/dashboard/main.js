@@ -4,7 +4,7 @@
 //   { root, title, keys?, route?(parts, params), paint(dirty) }
 
 import { h, text, hide, attr } from './dom.js';
-import { state, onPaint, tick, rates, waiting, touch, kept, keep, unread } from './store.js';
+import { state, onPaint, tick, rates, needs, waiting, touch, kept, keep, unread } from './store.js';
 import { takeToken } from './api.js';
 import * as sync from './sync.js';
 import { num, money, dur, safe, many } from './format.js';
@@ -26,18 +26,22 @@ let view, spoken = '', mail = 0, chord = 0, single = kept('keys') !== false;
 // ---- routes ----
 
 const part = s => { try { return decodeURIComponent(s); } catch { return s; } };
+/** What had the focus may be gone with its view or pane: the heading, or the row one came from. */
+function focus() {
+  const e = document.activeElement;
+  if (e === document.body || !e.offsetParent) ([...main.querySelectorAll('.detail [tabindex="-1"], .row > a[tabindex="0"]')].find(e => e.offsetParent) || main).focus();
+}
 function route() {
   const [path, query] = location.hash.slice(2).split('?'), [asked, ...parts] = path.split('/').map(part), name = state.locked ? 'lock' : asked !== 'lock' && VIEWS[asked] ? asked : 'now';
-  const next = made[name] ||= VIEWS[name]();
+  const next = made[name] ||= VIEWS[name](), moved = view && main.contains(document.activeElement);
   if (next !== view) {
-    const moved = view && main.contains(document.activeElement);
     view = next;
     main.replaceChildren(view.root);
     for (const a of links) attr(a, 'aria-current', a.dataset.view === name ? 'page' : null);
-    if (moved) main.focus();
   }
   view.route?.(parts.filter(Boolean), new URLSearchParams(query));
   touch('all');
+  if (moved) requestAnimationFrame(focus);
 }
 
 // ---- what the shell says ----
@@ -66,15 +70,15 @@ function connection() {
 
 /** Title, icon and badges: also while the page is hidden, that is what they are for. */
 function counts() {
-  const wait = waiting(), mine = wait.length, running = [...state.tasks.values()].filter(k => k.status === 'running').length, fresh = [...state.threads.values()].filter(unread).length;
-  for (const [name, n, what, s = num(n)] of [['tasks', running, ' running'], ['threads', fresh, ' with unread messages'], ['inbox', mine, ' unread for you'], ['costs', state.today, ' today', money(state.today)]]) {
+  const need = needs(), mine = need.n, letters = waiting().length, running = [...state.tasks.values()].filter(k => k.status === 'running').length, fresh = [...state.threads.values()].filter(unread).length;
+  for (const [name, n, what, s = num(n)] of [['tasks', running, ' running'], ['threads', fresh, ' with unread messages'], ['inbox', letters, ' unread for you', num(letters) + (need.more ? '+' : '')], ['costs', state.today, ' today', money(state.today)]]) {
     const b = links.find(a => a.dataset.view === name).lastElementChild;
     text(b, s); hide(b, !n); b.title = s + what;
   }
-  const title = (mine ? `(${mine}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
+  const title = (mine ? `(${mine}${need.more ? '+' : ''}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
   if (document.title !== title) document.title = title;
   if (mine === mail) return;
-  if (mine > mail && state.loaded) announce(many(mine, 'message') + (mine === 1 ? ' waits' : ' wait') + ' for you');
+  if (mine > mail && state.loaded) announce(mine + (mine === 1 ? ' waits' : ' wait') + ' for you');
   mail = mine;
   icon.href = mine ? "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'><circle cx='1' cy='1' r='1' fill='orange'/></svg>" : plain;
 }

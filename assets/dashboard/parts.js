@@ -26,7 +26,7 @@ export const who = name => (name === 'human' ? 'You' : safe(name, 80) || 'unknow
 const TONES = {};
 for (const [tone, words] of Object.entries({
   run: 'running working', ok: 'arrived completed resolved result response completion', bad: 'error failed urgent', accent: 'directive',
-  warn: 'paused question action approval_request request', info: 'proposal feedback handoff',
+  warn: 'paused waiting question action approval_request request', info: 'proposal feedback handoff',
 })) for (const w of words.split(' ')) TONES[w] = tone;
 
 export const Tag = () => h('span.tag');
@@ -60,18 +60,21 @@ export function command(about, cmd) {
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
-/** The same row from three worlds: name, command. Their writers are called try-… */
+const row = (thread, from, words) => `INSERT INTO messages(thread_id, from_id, content) VALUES('${thread}','${from}','${words}')`;
+/** The same row from many worlds: name, command. Their writers are called try-… */
 export const SNIPPETS = [
-  ['sqlite3', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('hello','try-sqlite3','hi')"`],
-  ['agenthub', 'agenthub post hello hi --from try-agenthub'],
-  ['curl', `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`],
-];
+  ['sqlite3', q => `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${q}"`],
+  ['agenthub', () => 'agenthub post hello hi --from try-agenthub'],
+  ['curl', () => `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`],
+  ['python', q => `python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' "$(agenthub path)" "${q}"`],
+  ['node', q => `node -e 'new (require("node:sqlite").DatabaseSync)(process.argv[1]).exec(process.argv[2])' "$(agenthub path)" "${q}"`],
+].map(([name, cmd]) => [name, cmd(row('hello', 'try-' + name, 'hi'))]);
 
 const COMMANDS = {
   demo: ['See it move, with agents that only pretend:', 'agenthub demo'],
   run: ['Run one and watch its steps here:', 'agenthub run -- claude -p "fix the failing test"'],
   init: ['Connect the agents on this machine:', 'agenthub init'],
-  sql: ['Any program that can open SQLite is an agent:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('build','planner','tests are green')"`],
+  sql: ['Any program that can open SQLite is an agent:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${row('build', 'planner', 'tests are green')}"`],
   post: ['Say something in a thread:', "agenthub post build 'tests are green' --from planner"],
   ask: ['Ask you, and wait for the answer:', 'agenthub ask human "ship it?" --wait 600'],
   send: ['Write to you:', "agenthub send human 'the build is red' --from planner"],

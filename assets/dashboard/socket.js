@@ -75,7 +75,7 @@ function take(text, resumed) {
       begin(resumed);
     } else if (ev.type === 'error') {
       // Per-thread losses belong to subscriptions, which the full mode does not use.
-      if (d.code === 'POSITION_LOST' && !d.thread_id) return replaced();
+      if (d.code === 'POSITION_LOST' && !d.thread_id) return replaced(d.message);
       if (d.code !== 'UNKNOWN_EVENT') hooks.error(d);
     } else if (ev.type !== 'pong') {
       if (ev.pos) pos = ev.pos;
@@ -85,10 +85,10 @@ function take(text, resumed) {
   if (events.length) hooks.events(events);
 }
 
-function replaced() {
+function replaced(why) {
   pos = epoch = null;
   drop();
-  hooks.lost();
+  hooks.lost(why);
   again();
 }
 

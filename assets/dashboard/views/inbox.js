@@ -3,47 +3,50 @@
 // a letter is marked when somebody marks it, not by being looked at.
 
 import { h, text, hide, attr } from '../dom.js';
-import { state, ordering, box, letters, waiting, touch } from '../store.js';
-import { openBox, olderMail, sendMail, setMail, letter, notice } from '../sync.js';
+import { state, ordering, box, letters, fresh, waiting, touch } from '../store.js';
+import { openBox, olderMail, sendMail, setMail, readAll, known, letter, notice } from '../sync.js';
 import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, weight, field, select, onSend, Chips, tell, button } from '../parts.js';
 import { Answer } from '../answer.js';
 import { line, safe, full, clock } from '../format.js';
 import { words } from '../words.js';
 import { enc, query } from '../api.js';
 
-const CHIPS = 24, SHOWS = ['unread', 'all', 'sent'];
+const CHIPS = 12, SHOWS = ['unread', 'all', 'sent'];
 const label = n => (n === '*' ? 'Every mailbox' : n === 'all' ? 'To all' : who(n));
 const others = () => [...state.boxes.values()].filter(b => !/^(human|\*|>.*)$/.test(b.name)).sort((x, y) => y.unread - x.unread || (x.name < y.name ? -1 : 1));
 
 export default function inbox() {
-  let name = 'human', source = 'human', id, show = 'all', tail = '', asked = 0, proof = null;
-  const order = ordering('inbox', () => letters(source).filter(m => show !== 'unread' || m.status === 'unread')), names = ordering('inbox', () => ['human', '*', ...others().slice(0, CHIPS).map(b => b.name)]);
-  const nav = Chips('Mailboxes'), chips = Chips('Show'), sum = h('p.facts'), hint = h('p.hint'), ack = button('', ackAll);
-  ack.className = 'link';
+  let name = 'human', source = 'human', id, show = 'all', tail = '', asked = 0, proof = null, every = false;
+  const order = ordering('inbox', () => letters(source).filter(m => show !== 'unread' || fresh(m))), names = ordering('inbox', () => ['human', '*', ...others().slice(0, every ? 1e9 : CHIPS).map(b => b.name)]);
+  const nav = Chips('Mailboxes'), chips = Chips('Show'), sum = h('p.facts'), hint = h('p.hint'), ack = button('', ackAll), rest = button('', () => { every = !every; touch('inbox'); });
+  ack.className = rest.className = 'link';
   const list = Rows('Mail, newest first', m => m.id,
-    m => ['#/inbox/' + enc(name) + '/' + enc(m.id) + tail, m.from_agent, line(m.title || m.payload, 100) || '(no text)', weight(m), who(m.from_agent) + ' → ' + who(m.to_inbox) + (m.status === 'unread' ? ' · unread' : ''), m.created_at, m.status === 'unread'],
+    m => ['#/inbox/' + enc(name) + '/' + enc(m.id) + tail, m.from_agent, line(m.title || m.payload, 100) || '(no text)', weight(m), who(m.from_agent) + ' → ' + who(m.to_inbox) + (fresh(m) ? ' · unread' : ''), m.created_at, fresh(m)],
     () => olderMail(source));
   const empty = Empty('No mail yet', 'Mail waits in the file until its reader comes.', 'send', 'ask');
 
   const back = () => h('a.back', { href: '#/inbox' }, '← Inbox');
-  const title = h('h2'), facts = h('p.facts'), mark = Mark(), tags = [Tag(), Tag(), Tag()], body = h('div.letter', { dir: 'auto' }), way = h('ol.receipts'), answer = Answer();
+  const title = h('h2', { tabindex: -1 }), facts = h('p.facts'), mark = Mark(), tags = [Tag(), Tag(), Tag()], body = h('div.letter', { dir: 'auto' }), way = h('ol.receipts'), answer = Answer();
   const read = h('article.read', h('header.head', back(), mark, title, ...tags, facts), body, answer.root, h('h3', 'Delivery'), way);
 
   const to = h('input', { required: '', autocomplete: 'off', list: 'agents' }), priority = select('info action urgent'), input = h('textarea', { required: '' });
   const alert = h('p.wrong', { role: 'alert' }), go = h('button.go', 'Send');
   const form = h('form.letterform', h('header.head', back(), h('h2', 'Write to an agent'), h('p.facts', 'From you. Agents see it marked as from the human.')),
     h('div.grid', field('To', to), field('Priority', priority)), field('Text', input), h('div.bar', alert, go));
-  const root = Split('inbox', [h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: '#/inbox/human/new' }, 'Write')), nav, h('div.bar', chips, ack), empty, list.root], [hint, read, form]);
+  const root = Split('inbox', [h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: '#/inbox/human/new' }, 'Write')), nav, h('div.bar', chips, rest, ack), empty, list.root], [hint, read, form]);
 
   const current = () => [source, name, 'human', '*'].map(n => state.boxes.get(n)?.rows?.get(id)).find(Boolean) || (id && proof?.id === id && proof.row);
-  const unread = () => letters(source).filter(m => m.status === 'unread');
+  const unread = () => letters(source).filter(fresh);
   async function ackAll() {
     ack.disabled = true;
-    try { for (const m of unread()) await setMail(m, 'read'); } catch (e) { notice('Not marked: ' + e.message); }
+    try { await readAll(source); } catch (e) { notice('Not marked: ' + e.message); }
     ack.disabled = false;
+    touch('all');
   }
   onSend(form, go, alert, async () => {
-    const row = await sendMail({ to_inbox: to.value.trim(), payload: input.value, priority: priority.value });
+    const name = to.value.trim();
+    known(name);
+    const row = await sendMail({ to_inbox: name, payload: input.value, priority: priority.value });
     input.value = '';
     location.hash = '#/inbox/' + enc(row.to_inbox) + '/' + enc(row.id);
   });
@@ -84,10 +87,12 @@ export default function inbox() {
       const shown = names(dirty, nav.matches(':hover')), b = box(source), m = id !== 'new' && current();
       nav.set(shown.map(n => [label(n), '#/inbox/' + enc(n) + tail, n === name, n === 'human' ? waiting().length : state.boxes.get(n)?.unread]));
       chips.set(SHOWS.map(w => [w[0].toUpperCase() + w.slice(1), '#/inbox/' + enc(name) + query({ show: w === 'all' ? '' : w }), w === show]));
-      const key = source + show, items = order(dirty, list.held() && list.name === key), fresh = show === 'sent' ? 0 : unread().length;
+      const key = source + show, items = order(dirty, list.held() && list.name === key), count = show === 'sent' ? 0 : unread().length;
       list.name = key;
-      list.paint(items, id);
-      text(ack, `Mark ${fresh} read`); hide(ack, !fresh);
+      list.paint(items, id ?? null);
+      const much = others().length - CHIPS;
+      tell(rest, much > 0 ? (every ? 'Fewer mailboxes' : much + ' more mailboxes') : '');
+      tell(ack, count && `Mark ${count}${b.more ? '+' : ''} read`);
       hide(empty, !state.loaded || items.length || name !== 'human' || show !== 'all');
       text(sum, label(name) + (items.length ? ` · ${items.length}${b.next ? '+' : ''}` : ''));
       hide(read, !m); hide(form, id !== 'new');

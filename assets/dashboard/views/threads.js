@@ -3,10 +3,10 @@
 // missing; each is the link to its message.
 
 import { h, text, hide, attr, Log } from '../dom.js';
-import { state, ordering, unread, read, touch } from '../store.js';
-import { openThread, olderMessages, older, say, setThread, notice } from '../sync.js';
+import { state, ordering, unread, read, end, touch } from '../store.js';
+import { openThread, loadLog, olderMessages, newerMessages, older, say, setThread, known, notice } from '../sync.js';
 import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, field, select, onSend, tell } from '../parts.js';
-import { line, safe, clock, full, many, num } from '../format.js';
+import { line, safe, hms, full, many, num } from '../format.js';
 import { words } from '../words.js';
 import { enc } from '../api.js';
 
@@ -25,7 +25,7 @@ function fill(el, { e }, prev) {
   setMark(mark, e.from_id); text(from, who(e.from_id));
   text(to, e.to_id ? '→ ' + who(e.to_id) : e.to_type === 'broadcast' ? '→ all' : '');
   setTag(tag, e.kind === 'status' ? '' : e.kind);
-  text(time, clock(e.created_at)); time.title = full(e.created_at);
+  text(time, hms(e.created_at)); time.title = full(e.created_at);
   text(subject, safe(e.subject, 300)); words(body, e.deleted_at ? 'This message was removed.' : e.content);
 }
 
@@ -37,9 +37,9 @@ export default function threads() {
     return ['#/threads/' + enc(t.id), p ? p.from_id : t.id, name(t), t.status === 'active' ? '' : t.status, (n ? num(n) + ' new · ' : '') + (p ? who(p.from_id) + ': ' + line(p.subject || p.content) : many(t.last_seq, 'message')), t.updated_at, n];
   }, () => older('threads'));
   const empty = Empty('No thread yet', 'A message to a thread that does not exist creates it.', 'sql', 'post');
-  const sum = h('p.facts'), title = h('h2'), tag = Tag(), facts = h('p.facts'), hint = h('p.hint'), status = select('active paused resolved archived');
+  const sum = h('p.facts'), title = h('h2', { tabindex: -1 }), tag = Tag(), facts = h('p.facts'), hint = h('p.hint'), status = select('active paused resolved archived');
   const top = h('header.head', h('a.back', { href: '#/threads' }, '← Threads'), title, tag, facts, field('State', status));
-  const view = new Log({ label: 'Messages', live: 'polite', make, fill, older: () => olderMessages(log) });
+  const view = new Log({ label: 'Messages', live: 'polite', make, fill, older: () => olderMessages(log), newer: () => newerMessages(log), latest: () => loadLog(log) });
   const input = h('textarea', { required: '', placeholder: 'Write as the human. Ctrl + Enter sends.', 'aria-label': 'Message' });
   const kind = select('directive question proposal status result'), to = h('input', { placeholder: 'everyone', autocomplete: 'off', list: 'agents' });
   const alert = h('p.wrong', { role: 'alert' }), button = h('button.go', 'Send');
@@ -47,27 +47,29 @@ export default function threads() {
   const root = Split('threads', [h('header.head', h('h1', 'Threads'), sum), empty, list.root], [top, hint, view.root, form]);
 
   onSend(form, button, alert, async () => {
-    const there = id;
-    await say(there, { content: input.value, kind: kind.value, to_id: to.value.trim() || undefined });
+    const there = id, name = to.value.trim();
+    known(name);
+    await say(there, { content: input.value, kind: kind.value, to_id: name || undefined });
     drafts.delete(there);
     if (there === id) { input.value = ''; view.tail(); }
   });
   status.onchange = () => setThread(id, status.value).catch(e => { notice('The state was not changed: ' + e.message); touch('all'); });
 
   return {
-    root, title: 'Threads',
+    root, get title() { return id ? name(state.threads.get(id) || { id }) : 'Threads'; },
     keys: { r: () => id && input.focus(), f: () => view.tail() },
     route([thread, seq]) {
       drafts.set(id, input.value);
       id = thread; goal = +seq || 0;
       input.value = drafts.get(id) || '';
       text(alert, '');
+      if (!goal && state.logs.get(id)?.rows.apart) loadLog(state.logs.get(id));
       attr(root, 'data-detail', id);
     },
     paint(dirty) {
       if (dirty.has('all')) log = id && openThread(id);
       const items = order(dirty, list.held()), t = state.threads.get(id);
-      list.paint(items, id);
+      list.paint(items, id ?? null);
       hide(empty, !state.loaded || items.length);
       hide(list.root, !items.length);
       text(sum, items.length ? items.length + (state.older?.threads.next ? '+' : '') + ' by activity' : '');
@@ -81,7 +83,8 @@ export default function threads() {
       text(facts, t ? (t.title ? safe(id, 60) + ' · ' : '') + many(t.last_seq, 'message') : '');
       view.paint(log.rows);
       if (goal && !log.loading && log.rows.length) {
-        if (goal >= log.rows.base || log.rows.all) { view.show(goal); goal = 0; } else olderMessages(log);
+        const { rows } = log;
+        if ((goal >= rows.base || rows.all) && (goal <= end(log) || !rows.apart)) { view.show(goal); goal = 0; } else loadLog(log, goal + 50);
       }
       if (t && view.follow && !document.hidden) read(id, t.last_seq);
     },
