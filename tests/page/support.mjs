@@ -169,10 +169,18 @@ export async function browser() {
       await b.drawn();
     },
     type: text => cmd('Input.insertText', { text }),
-    /** A real click in the middle of an element. */
+    /** Where the middle of an element is. */
+    middle: selector => b.ev(`(e => { e.scrollIntoView({ block: 'nearest' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(${selector})`),
+    async mouse(type, [x, y]) {
+      const moves = type === 'mouseMoved';
+      await cmd('Input.dispatchMouseEvent', { type, x, y, button: moves ? 'none' : 'left', clickCount: moves ? 0 : 1 });
+    },
+    /** A real click there, once the element takes clicks. */
     async click(selector) {
-      const [x, y] = await b.ev(`(e => { e.scrollIntoView({ block: 'nearest' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(${selector})`);
-      for (const type of ['mouseMoved', 'mousePressed', 'mouseReleased']) await cmd('Input.dispatchMouseEvent', { type, x, y, button: type === 'mouseMoved' ? 'none' : 'left', clickCount: type === 'mouseMoved' ? 0 : 1 });
+      const takes = `(e => { const r = e.getBoundingClientRect(); return e.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)); })(${selector})`;
+      let at;
+      if (!await until(async () => { at = await b.middle(selector); return b.ev(takes); }, 3000)) throw new Error('nothing to click at: ' + selector);
+      for (const type of ['mouseMoved', 'mousePressed', 'mouseReleased']) await b.mouse(type, at);
       await b.drawn();
     },
     nodes: () => b.ev(`(() => { let n = 0; for (const w = document.createTreeWalker(document, NodeFilter.SHOW_ALL); w.nextNode();) n++; return n; })()`),

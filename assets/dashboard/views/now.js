@@ -11,6 +11,7 @@ import { num, money, other, hms, line, brief, safe, dur, base } from '../format.
 import { enc } from '../api.js';
 
 const CARDS = 12, LINES = 24, ASKS = 5, SETTLE = 500;
+const OPEN = '.ask:has(.answer:not([hidden]))';
 const URGE = { urgent: 2, action: 1 };
 
 const DOES = { text: 'writes', turn_start: 'begins a turn', turn_end: 'ended a turn', tool_result: 'has a result' };
@@ -66,7 +67,7 @@ function Ask() {
   root.close = () => {
     const mine = root.contains(document.activeElement);
     hide(answer.root, true); tell(over, answer.last || 'No longer waiting.');
-    if (mine) (root.parentNode.nextElementSibling?.querySelector('a') || head).focus();
+    if (mine) (root.closest('ul').querySelector(OPEN + ' a') || head).focus();
   };
   return root;
 }
@@ -152,7 +153,7 @@ export default function now() {
     hide(empty, !state.loaded || all.length || state.feed.length || state.threads.size);
   }
   finished.ontoggle = () => touch('all');
-  const focused = s => document.activeElement.closest(s), here = () => focused('.ask') || asks.querySelector('.ask:has(.answer:not([hidden]))');
+  const focused = s => document.activeElement.closest(s), here = () => focused(OPEN) || asks.querySelector(OPEN);
 
   return {
     root, title: '',
