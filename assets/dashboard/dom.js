@@ -47,6 +47,7 @@ export class List {
       if (end && r.scrollTop + this.view > this.items.length * height - 600) end();
     };
     r.onpointermove = hand;
+    r.addEventListener('focusin', e => { this.at = this.key(this.items[e.target.closest('.row').at]); });
     r.onkeydown = e => { hand(); this.keys(e); };
     new ResizeObserver(() => { this.view = r.clientHeight; this.soon(); }).observe(r);
   }

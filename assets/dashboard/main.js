@@ -27,9 +27,12 @@ let view, spoken = '', mail = 0, chord = 0, single = kept('keys') !== false;
 
 const part = s => { try { return decodeURIComponent(s); } catch { return s; } };
 /** What had the focus may be gone with its view or pane: the heading, or the row one came from. */
-function focus() {
+function focus(left) {
   const e = document.activeElement;
-  if (e === document.body || !e.offsetParent) ([...main.querySelectorAll('.detail [tabindex="-1"], .row > a[tabindex="0"]')].find(e => e.offsetParent) || main).focus();
+  if (e !== document.body && e.offsetParent) return;
+  const to = [...main.querySelectorAll('.detail > header [tabindex], .row > a:not([tabindex="-1"])')].find(e => e.offsetParent);
+  // Lists are drawn when their size is known.
+  to || !left ? (to || main).focus() : setTimeout(focus, 60, left - 1);
 }
 function route() {
   const [path, query] = location.hash.slice(2).split('?'), [asked, ...parts] = path.split('/').map(part), name = state.locked ? 'lock' : asked !== 'lock' && VIEWS[asked] ? asked : 'now';
@@ -41,7 +44,7 @@ function route() {
   }
   view.route?.(parts.filter(Boolean), new URLSearchParams(query));
   touch('all');
-  if (moved) requestAnimationFrame(focus);
+  if (moved) setTimeout(focus, 60, 5);
 }
 
 // ---- what the shell says ----

@@ -32,9 +32,9 @@ export function touch(topic) {
 export function ordering(topic, build) {
   let list = [], at = -1e9, stale = true, timer = 0;
   return (seen, held) => {
-    if (seen.has(topic) || seen.has('all')) stale = true;
-    const now = performance.now();
-    if (stale && !(held && list.length) && now - at > 250) { list = build(); at = now; stale = false; }
+    const now = performance.now(), all = seen.has('all');
+    if (seen.has(topic) || all) stale = true;
+    if (stale && !(held && list.length) && (all || now - at > 250)) { list = build(); at = now; stale = false; }
     if (stale) timer ||= setTimeout(() => { timer = 0; touch('tick'); }, 260);
     return list;
   };

@@ -37,7 +37,7 @@ function Card() {
     text(what, does); hide(act, !does && !calls);
     text(tick, calls ? dur((Date.now() - calls.created_at) / 1e3) : '');
     nums.forEach((n, i) => text(n.lastChild, s?.[SUMS[i]] ? (i < 3 ? num : money)(s[SUMS[i]]) : '–'));
-    hide(spark, !beats?.some(Boolean)); spark.set(beats || []);
+    attr(spark, 'hidden', beats?.some(Boolean) ? null : ''); spark.set(beats || []);
     text(ws, base(a.workspace || task?.workspace)); ws.title = safe(a.workspace, 300);
     letters(mail, m); attr(say, 'href', write(a.id)); hide(seen, !/error|waiting/.test(m.status));
     setTime(at, m.at);

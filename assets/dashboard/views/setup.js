@@ -40,7 +40,7 @@ export default function setup() {
       ['State', s.state, s.state === 'ok' ? 'ok' : 'bad'], ['File', safe(db.path)], ['Size', size(db.size || 0)], ['Write-ahead log', size(db.wal_size || 0)], ['SQLite', safe(db.sqlite)],
       ['Rows', list(s.counts)], ['Rejected', list(s.rejected_counts) || 'none'], ['Made readable', num(s.degraded)], ['Requests refused', num(s.refused)],
       ['Lock held longest', num(keeper.longest_hold_ms) + ' ms'], ['In the way', keeper.blockers?.map(b => JSON.stringify(b)).join(' · ') || 'nobody'],
-      ['Clients', num(s.clients)], ['Watching by', safe(s.watcher?.using)], ['Rows found by', list(Object.fromEntries(wakes)) || '–'], ['Limits', list(s.limits)], ['Running for', dur(s.uptime_ms / 1e3)], ['Version', safe(s.version)],
+      ['Clients', num(s.clients)], ['Watching by', safe(s.watcher?.using)], ['Rows found by', list(Object.fromEntries(wakes)) || '–'], ['Running for', dur(s.uptime_ms / 1e3)], ['Version', safe(s.version)],
     ]);
     const bad = s.rejected || [];
     hide(refused, !bad.length);
