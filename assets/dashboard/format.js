@@ -68,11 +68,8 @@ export function pretty(s) {
 /** The last folder of a path. */
 export const base = p => line((p || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
 
-/** Two letters and one of five colours make a name easy to find again. */
+/** Two letters make a name easy to find again. */
 export function mark(name) {
-  const p = name.match(/[\p{L}\p{N}]+/gu) || ['?'];
-  let hue = 7;
-  for (const c of name) hue = (hue * 31 + c.codePointAt(0)) >>> 0;
-  const a = [...p[0]];
-  return { letters: (a[0] + (p[1] ? [...p[1]][0] : a[1] || '')).toLowerCase(), hue: hue % 5 };
+  const [a, b] = name.match(/[\p{L}\p{N}]+/gu) || ['?'], letters = [...a];
+  return (letters[0] + (b ? [...b][0] : letters[1] || '')).toLowerCase();
 }

@@ -8,7 +8,6 @@ import { state, onPaint, tick, rates, needs, waiting, touch, kept, keep, unread 
 import { takeToken } from './api.js';
 import * as sync from './sync.js';
 import { num, money, dur, safe, many } from './format.js';
-import { Spark } from './parts.js';
 import { palette, help, offer } from './palette.js';
 import now from './views/now.js';
 import tasks from './views/tasks.js';
@@ -20,7 +19,7 @@ import lock from './views/lock.js';
 
 const VIEWS = { now, tasks, threads, inbox, costs, setup, lock }, KEYS = { n: 'now', t: 'tasks', h: 'threads', i: 'inbox', c: 'costs', s: 'setup' };
 const made = {}, $ = id => document.getElementById(id), main = $('main'), links = [...document.querySelectorAll('[data-view]')], names = h('datalist', { id: 'agents' });
-const pill = $('pill'), bar = $('notice'), pulse = Spark(), icon = document.querySelector('[rel=icon]'), plain = icon.href;
+const pill = $('pill'), bar = $('notice'), icon = document.querySelector('[rel=icon]'), plain = icon.href;
 let view, spoken = '', mail = 0, chord = 0, single = kept('keys') !== false;
 
 // ---- routes ----
@@ -100,7 +99,6 @@ setInterval(() => {
   tick();
   counts();
   speak();
-  pulse.set(rates.slice(0, 59));
   if (state.agents.size !== names.size) { names.size = state.agents.size; names.replaceChildren(...[...state.agents.keys()].slice(0, 60).map(id => h('option', { value: id }))); }
 }, 1000);
 
@@ -146,7 +144,6 @@ pill.onclick = pause;
 $('find').onclick = palette;
 $('keys').onclick = keymap;
 $('theme').onclick = () => theme(THEMES[(THEMES.indexOf(kept('theme') || 'system') + 1) % 3]);
-$('pulse').replaceWith(pulse);
 // The fragment is the route, so the skip link must not change it.
 $('skip').onclick = e => { e.preventDefault(); main.focus(); };
 addEventListener('hashchange', () => { if (takeToken()) sync.unlock(); route(); });

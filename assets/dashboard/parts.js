@@ -9,9 +9,8 @@ export const Mark = () => h('span.mark', { 'aria-hidden': 'true' });
 export function setMark(e, name) {
   if (e.name === name) return;
   e.name = name;
-  const m = mark(name || '?'), you = name === 'human';
-  text(e, you ? 'me' : m.letters);
-  e.className = 'mark ' + (you ? 'you' : 'm' + m.hue);
+  text(e, name === 'human' ? 'me' : mark(name || '?'));
+  attr(e, 'data-you', name === 'human' ? '' : null);
 }
 
 export function Spark() {
@@ -22,21 +21,21 @@ export function Spark() {
 
 export const who = name => (name === 'human' ? 'You' : safe(name, 80) || 'unknown');
 
-// A state is a shape, a word and a colour; unknown words are shown as they are.
+// A state is a sign, a word and a colour; unknown words are shown as they are.
 const TONES = {};
-for (const [tone, words] of Object.entries({
-  run: 'running working', ok: 'arrived completed resolved result response completion', bad: 'error failed urgent', accent: 'directive',
-  warn: 'paused waiting question action approval_request request', info: 'proposal feedback handoff',
-})) for (const w of words.split(' ')) TONES[w] = tone;
+for (const [tone, sign, words] of [
+  ['run', '●', 'running working'], ['ok', '✓', 'arrived completed resolved result response completion'], ['bad', '▲', 'error failed urgent'], ['accent', '↗', 'directive'],
+  ['warn', '◆', 'paused waiting question action approval_request request'], ['info', '◇', 'proposal feedback handoff'],
+]) for (const w of words.split(' ')) TONES[w] = [tone, sign];
 
 export const Tag = () => h('span.tag');
 export function setTag(e, word) {
   word ||= '';
   if (e.word === word) return;
   e.word = word;
-  text(e, safe(word, 40).replace(/_/g, ' '));
-  attr(e, 'data-tone', TONES[word] || 'none');
-  hide(e, !word);
+  tell(e, safe(word, 40).replace(/_/g, ' '));
+  const [tone, sign] = TONES[word] || ['none', '○'];
+  attr(e, 'data-tone', tone); attr(e, 'data-sign', sign);
 }
 /** What makes a mail more than a note. */
 export const weight = m => (m.priority && m.priority !== 'info' ? m.priority : m.message_type === 'notification' ? '' : m.message_type);
@@ -67,7 +66,6 @@ export const SNIPPETS = [
   ['agenthub', () => 'agenthub post hello hi --from try-agenthub'],
   ['curl', () => `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`],
   ['python', q => `python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' "$(agenthub path)" "${q}"`],
-  ['node', q => `node -e 'new (require("node:sqlite").DatabaseSync)(process.argv[1]).exec(process.argv[2])' "$(agenthub path)" "${q}"`],
 ].map(([name, cmd]) => [name, cmd(row('hello', 'try-' + name, 'hi'))]);
 
 const COMMANDS = {

@@ -7,7 +7,7 @@ import { h, text, hide, attr, List } from '../dom.js';
 import { state, agents, needs, hush, touch, SUMS } from '../store.js';
 import { Empty, Mark, setMark, Tag, setTag, setTime, Item, setItem, each, tell, button, Spark, who, weight } from '../parts.js';
 import { Answer } from '../answer.js';
-import { num, money, other, hms, line, brief, safe, dur, base } from '../format.js';
+import { num, money, line, brief, safe, dur, base } from '../format.js';
 import { enc } from '../api.js';
 
 const CARDS = 12, LINES = 24, ASKS = 5, SETTLE = 500;
@@ -103,14 +103,10 @@ export default function now() {
   const done = h('ul.lines'), sum = h('summary'), finished = h('details.finished', sum, done);
   const empty = Empty('No agent has written yet', 'One row in the file, and it stands here.', 'demo', 'run', 'init', 'sql');
   const list = new List({
-    label: 'Activity, newest first', height: 30, key: i => i.k,
-    make: () => h('a', h('time'), Mark(), h('b'), h('span.to'), h('span.what')),
+    label: 'Activity, newest first', height: 30, key: i => i.k, make: Item,
     fill(a, i) {
-      if (a.k === i.k) return;
-      a.k = i.k;
-      const [time, mark, from, to, what] = a.children, [name, where, words, href, tone] = FEED[i.type](i.row);
-      text(time, other(i.t) || hms(i.t)); setMark(mark, name); text(from, who(name)); text(to, line(where, 40)); text(what, line(words, 120));
-      a.href = '#/' + href;
+      const [name, where, words, href, tone] = FEED[i.type](i.row);
+      setItem(a, '#/' + href, name, who(name), '', line(where, 40) + ': ' + line(words, 120), i.t);
       attr(a, 'data-tone', tone);
     },
   });

@@ -8,7 +8,8 @@ import { num, size, safe, line, clock, dur, base } from '../format.js';
 import { enc } from '../api.js';
 
 const REASONS = 20, AGENTS = 500, OPENED = Date.now();
-const list = (o, f = ([k, n]) => num(n) + ' ' + k.replace(/_/g, ' ')) => Object.entries(o || {}).map(f).join(' · ');
+/** Whatever the hub says of itself, in words. */
+const said = (k, v) => (v && typeof v === 'object' ? Object.entries(v).map(([k, v]) => `${k.replace(/_/g, ' ')} ${said(k, v)}`).join(' · ') || 'none' : /size$/.test(k) ? size(v) : k === 'uptime_ms' ? dur(v / 1e3) : safe(v, 300));
 
 export default function setup() {
   const facts = h('dl.table'), lag = h('dl.big'), rejected = h('ul.plain'), agents = h('ul.lines', { tabindex: 0, 'aria-label': 'Agents seen' }), trouble = h('p.wrong', { role: 'alert' }), refused = h('section', h('h2', 'Rejected rows'), rejected);
@@ -34,18 +35,12 @@ export default function setup() {
     text(count, num(seen.length));
     each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
     if (!s) return;
-    const db = s.db || {}, keeper = s.keeper || {}, wakes = Object.entries(s.watcher?.wakes || {}).map(([k, w]) => [k, w.hit]);
-    tell(trouble, s.trouble && `The hub is not well (${safe(s.state, 40)}): ${safe(s.trouble.message, 400)}`);
-    pairs(facts, [
-      ['State', s.state, s.state === 'ok' ? 'ok' : 'bad'], ['File', safe(db.path)], ['Size', size(db.size || 0)], ['Write-ahead log', size(db.wal_size || 0)], ['SQLite', safe(db.sqlite)],
-      ['Rows', list(s.counts)], ['Rejected', list(s.rejected_counts) || 'none'], ['Made readable', num(s.degraded)], ['Requests refused', num(s.refused)],
-      ['Lock held longest', num(keeper.longest_hold_ms) + ' ms'], ['In the way', keeper.blockers?.map(b => JSON.stringify(b)).join(' · ') || 'nobody'],
-      ['Clients', num(s.clients)], ['Watching by', safe(s.watcher?.using)], ['Rows found by', list(Object.fromEntries(wakes)) || '–'], ['Running for', dur(s.uptime_ms / 1e3)], ['Version', safe(s.version)],
-    ]);
-    const bad = s.rejected || [];
+    const { trouble: why, rejected: bad, db, watcher, limits, ...rest } = s;
+    tell(trouble, why && `The hub is not well (${safe(s.state, 40)}): ${safe(why.message, 400)}`);
+    pairs(facts, Object.entries({ ...db, ...rest, ...watcher }).map(([k, v]) => [k.replace(/_/g, ' '), said(k, v), k === 'state' && (v === 'ok' ? 'ok' : 'bad')]));
     hide(refused, !bad.length);
-    const said = bad.slice(-REASONS).map(r => `${r.table}, row ${r.row}: ${r.reason} (${clock(r.at)})`);
-    if (rejected.was !== (rejected.was = said.join('\n'))) rejected.replaceChildren(...said.map(r => h('li', line(r, 400))));
+    const rows = bad.slice(-REASONS).map(r => `${r.table}, row ${r.row}: ${r.reason} (${clock(r.at)})`);
+    if (rejected.was !== (rejected.was = rows.join('\n'))) rejected.replaceChildren(...rows.map(r => h('li', line(r, 400))));
   }
 
   return {

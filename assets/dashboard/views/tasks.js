@@ -154,7 +154,7 @@ function Detail() {
     const { e } = row, [time, d, p, lane] = el.children, type = e.stream_type, tool = type.startsWith('tool_'), at = hms(e.created_at), end = endOf(row), wrong = bad(e, end), open = tool && !end;
     text(time, prev && hms(prev.e.created_at) === at ? '·' : at); attr(time, 'href', link(e.task_id, tail, e.id)); attr(time, 'aria-label', 'Link to the step at ' + at);
     hide(d, !tool); hide(p, tool);
-    attr(el, 'data-type', type); attr(el, 'data-depth', row.depth || null);
+    attr(el, 'data-type', type); attr(el, 'data-depth', row.depth || null); el.style.setProperty('--in', row.depth * 1.4 + 'rem');
     // A call without a result runs as long as its task does.
     row.ticking = open && (!k || going(k));
     attr(el, 'data-tone', wrong ? 'bad' : tool ? (end ? 'ok' : row.ticking ? 'run' : 'none') : type);
