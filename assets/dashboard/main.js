@@ -39,7 +39,11 @@ function route() {
   if (next !== view) {
     view = next;
     main.replaceChildren(view.root);
-    for (const a of links) attr(a, 'aria-current', a.dataset.view === name ? 'page' : null);
+    for (const a of links) {
+      const on = a.dataset.view === name;
+      attr(a, 'aria-current', on ? 'page' : null);
+      if (on) a.scrollIntoView({ block: 'nearest' });
+    }
   }
   view.route?.(parts.filter(Boolean), new URLSearchParams(query));
   touch('all');

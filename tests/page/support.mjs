@@ -80,16 +80,17 @@ export const transaction = rows => 'BEGIN IMMEDIATE;\n' + rows.join('') + 'COMMI
 
 /** A `sqlite3` shell that stays: what is written to it becomes rows at a steady rate. */
 export function writer() {
-  const c = child('sqlite3', ['-cmd', '.timeout 10000', env.AGENTHUB_DB], { stdio: ['pipe', 'pipe', 'inherit'] });
-  let told = () => {};
+  const c = child('sqlite3', ['-cmd', '.timeout 10000', '-cmd', 'PRAGMA synchronous = NORMAL', env.AGENTHUB_DB], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let told = () => {}, serial = 0;
   c.stdout.on('data', () => told());
   return {
+    /** make(from, to) → the SQL of these rows; the seconds until the file had them all. */
     async flood(rate, seconds, make) {
       const start = Date.now(), total = rate * seconds;
       for (let sent = 0; sent < total;) {
-        const due = Math.min(total, Math.ceil((Date.now() - start) / 1000 * rate)), rows = [];
-        for (; sent < due; sent++) rows.push(make(sent));
-        if (rows.length && !c.stdin.write(transaction(rows))) await new Promise(r => c.stdin.once('drain', r));
+        const due = Math.min(total, Math.ceil((Date.now() - start) / 1000 * rate));
+        if (due > sent && !c.stdin.write(make(serial, serial += due - sent))) await new Promise(r => c.stdin.once('drain', r));
+        sent = due;
         await new Promise(r => setTimeout(r, 50));
       }
       // What was written to the shell is not in the file before the shell says so.

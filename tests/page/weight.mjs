@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { browser, hub, sql, ok, done, say } from './support.mjs';
 import { scene } from './scene.mjs';
 
-const RAW = 110 * 1024, PACKED = 36 * 1024, h = await hub(), b = await browser();
+const RAW = 110 * 1024, PACKED = 35 * 1024, h = await hub(), b = await browser();
 sql(scene());
 await b.go(h.url);
 ok(await b.live(), 'live');
@@ -12,7 +12,7 @@ const own = [...b.asked].filter(u => u.startsWith('http') && !u.includes('/api/'
 ok([...b.asked].every(u => /^(http|ws):/.test(u) ? new URL(u).host === h.listen : /^(data|about):/.test(u)), 'no request to any other host');
 
 let all = [], single = 0;
-for (const url of [...new Set(own.map(u => u.split('#')[0]))].sort()) {
+for (const url of [...new Set(own.map(u => u.split('#')[0]))]) {
   const bytes = Buffer.from(await (await fetch(url)).arrayBuffer());
   all.push(bytes);
   single += gzipSync(bytes, { level: 9 }).length;
