@@ -1,6 +1,5 @@
 // Every view in both themes and sizes, in pictures and through axe.
 
-import { existsSync } from 'node:fs';
 import { browser, hub, sql, ok, done, file, say } from './support.mjs';
 import { scene } from './scene.mjs';
 
@@ -12,8 +11,18 @@ const b = await browser();
 await b.go(h.base);
 ok(await b.until(`document.querySelector('.lock')`), 'without a token the page says what to do');
 await b.shot('lock-light');
+await upright('lock');
 await b.go(h.url);
 ok(await b.live(), 'live', await b.pill());
+
+/** Nothing sticks out of its place, and axe finds nothing serious. */
+async function upright(what) {
+  const wide = await b.ev(`[document.documentElement, document.body, ...document.querySelectorAll('main, main *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && (e.closest('main > *') === e || /auto|scroll/.test(getComputedStyle(e).overflowY) && !e.matches('pre, .scroll'))).map(e => e.className + ' ' + e.scrollWidth + ' of ' + e.clientWidth)`);
+  ok(!wide.length, what + ': nothing sticks out sideways', wide.join(', '));
+  await b.ev(file(axe) + ';0');
+  const bad = await b.ev(`axe.run().then(r => r.violations.filter(v => /serious|critical/.test(v.impact)).map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 140) + ' ' + (n.any[0]?.message || n.failureSummary)).join(' || ')))`);
+  ok(!bad.length, what + ': axe finds nothing serious', bad.join('\n         '));
+}
 
 for (const [theme, feature] of [['light', 'light'], ['dark', 'dark']]) {
   await b.media({ 'prefers-color-scheme': feature });
@@ -27,12 +36,7 @@ for (const [theme, feature] of [['light', 'light'], ['dark', 'dark']]) {
       await b.drawn();
       await b.shot(`${name}-${theme}${end}`);
       if (name === 'task' && !end) { await b.key('w'); await b.drawn(); await b.shot(`waterfall-${theme}`); await b.key('w'); }
-      ok(await b.ev('document.documentElement.scrollWidth <= innerWidth'), `${name} ${theme}${end}: nothing sticks out sideways`);
-      if (axe && existsSync(axe)) {
-        await b.ev(file(axe) + ';0');
-        const bad = await b.ev(`axe.run().then(r => r.violations.filter(v => /serious|critical/.test(v.impact)).map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 140) + ' ' + (n.any[0]?.message || n.failureSummary)).join(' || ')))`);
-        ok(!bad.length, `${name} ${theme}${end}: axe finds nothing serious`, bad.join('\n         '));
-      }
+      await upright(`${name} ${theme}${end}`);
     }
   }
 }
@@ -42,14 +46,18 @@ await b.key('k', 2);
 await b.type('cursor');
 await b.drawn();
 await b.shot('palette-dark');
+await upright('palette');
 await b.key('Escape');
 await b.ev('document.activeElement.blur()');
 await b.key('?');
 await b.shot('keys-dark');
+await upright('keys');
 await b.key('Escape');
 await b.media({ 'forced-colors': 'active' });
 await b.view('now');
 await b.shot('forced');
+await upright('forced colours');
+ok(await b.ev(`getComputedStyle(document.querySelector('[data-view=now]')).outlineStyle === 'solid'`), 'forced colours: the current view is outlined');
 say([...new Set(b.log)].join('\n         '));
 ok(!b.log.some(l => l.startsWith('exception')), 'no exception on the way');
 await h.stop();
