@@ -1,4 +1,5 @@
-// Every view in both themes and sizes, in pictures and through axe.
+// Every view in both themes and sizes: nothing sticks out, axe finds nothing serious. The
+// pictures are of the scene, for what `agenthub demo` (demo.mjs) cannot show.
 
 import { browser, hub, sql, ok, done, file, say } from './support.mjs';
 import { scene } from './scene.mjs';
@@ -10,7 +11,7 @@ sql(scene());
 const b = await browser();
 await b.go(h.base);
 ok(await b.until(`document.querySelector('.lock')`), 'without a token the page says what to do');
-await b.shot('lock-light');
+await b.shot('scene-lock-light');
 await upright('lock');
 await b.go(h.url);
 ok(await b.live(), 'live', await b.pill());
@@ -34,8 +35,8 @@ for (const [theme, feature] of [['light', 'light'], ['dark', 'dark']]) {
       await b.until(`![...document.querySelectorAll('main .hint:not([hidden])')].some(e => /Loading|Adding/.test(e.textContent))`);
       if (name === 'task') await b.ev(`(d => { d && (d.open = true); })([...document.querySelectorAll('.step details:not([hidden])')].at(-4))`);
       await b.drawn();
-      await b.shot(`${name}-${theme}${end}`);
-      if (name === 'task' && !end) { await b.key('w'); await b.drawn(); await b.shot(`waterfall-${theme}`); await b.key('w'); }
+      await b.shot(`scene-${name}-${theme}${end}`);
+      if (name === 'task' && !end) { await b.key('w'); await b.drawn(); await b.shot(`scene-waterfall-${theme}`); await b.key('w'); }
       await upright(`${name} ${theme}${end}`);
     }
   }
@@ -45,17 +46,17 @@ await b.view('now');
 await b.key('k', 2);
 await b.type('cursor');
 await b.drawn();
-await b.shot('palette-dark');
+await b.shot('scene-palette-dark');
 await upright('palette');
 await b.key('Escape');
 await b.ev('document.activeElement.blur()');
 await b.key('?');
-await b.shot('keys-dark');
+await b.shot('scene-keys-dark');
 await upright('keys');
 await b.key('Escape');
 await b.media({ 'forced-colors': 'active' });
 await b.view('now');
-await b.shot('forced');
+await b.shot('scene-forced');
 await upright('forced colours');
 ok(await b.ev(`getComputedStyle(document.querySelector('[data-view=now]')).outlineStyle === 'solid'`), 'forced colours: the current view is outlined');
 say([...new Set(b.log)].join('\n         '));

@@ -47,6 +47,7 @@ ok(await b.ev(`!document.querySelector('.log img, .log script, .log a[href^="jav
 // Keyboard alone, through every view: from its heading Tab reaches what the view is for.
 sql(scene());
 await b.ev('document.activeElement.blur()');
+ok(await b.until(`document.title.startsWith('(')`), 'a morning of six agents, and some need the person');
 const STOPS = {
   now: ['n', /Ship 0.4.0/, /^Yes$/, /^No$/, /Answer release-bot/, /^Answer$/, /^Mark read$/, /^Dismiss$/, /^Message$/],
   tasks: ['t', /^Running$/, /Filter tasks/, /^Tokens$/, /^Cost$/, /running/], threads: ['h', /build/], inbox: ['i', /^Write$/, /^You/, /Every mailbox/, /^Unread$/, /^Sent$/, /^Mark \d+ read$/, /ship it/],
@@ -57,6 +58,7 @@ for (const [view, [key, ...stops]] of Object.entries(STOPS)) {
   await b.key(key);
   ok(await hash() === '#/' + view, 'g ' + key + ' opens ' + view, await hash());
   await b.until(`![...document.querySelectorAll('main .hint:not([hidden])')].some(e => /Loading|Adding/.test(e.textContent))`);
+  if (view === 'costs') await b.until(`document.querySelector('.costs td a, .costs th a')`);
   await b.ev(`document.getElementById('main').focus()`);
   const met = [];
   for (let i = 0; i < 40; i++) {

@@ -69,6 +69,15 @@ export async function hub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } = {})
   };
 }
 
+/** `agenthub demo`: agents that only pretend, on a hub and a file of its own. */
+export async function demo(seconds) {
+  const c = child(BIN, ['demo', '--listen', '127.0.0.1:0', '--no-open', '--for', String(seconds)], { env: { ...env, TMPDIR: dir }, stdio: ['ignore', 'pipe', 'ignore'] });
+  let out = '';
+  c.stdout.on('data', d => { out += d; });
+  if (!await until(() => /http:\S+/.test(out), 20000)) throw new Error('the demo did not start');
+  return { url: /http:\S+/.exec(out)[0], async stop() { c.kill('SIGINT'); await c.gone; } };
+}
+
 export function sql(text, db = env.AGENTHUB_DB) {
   const r = spawnSync('sqlite3', ['-cmd', '.timeout 10000', db], { input: text, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (r.status !== 0 || r.stderr) throw new Error(r.stderr || 'sqlite3 failed');
@@ -112,7 +121,7 @@ export const agenthub = (...args) => {
 const CODES = { Tab: 9, Enter: 13, Escape: 27, ' ': 32, End: 35, Home: 36, ArrowUp: 38, ArrowDown: 40 };
 
 export async function browser() {
-  const c = child(CHROMIUM, ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--hide-scrollbars=false', '--remote-debugging-pipe', '--user-data-dir=' + join(dir, 'profile'), 'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+  const c = child(CHROMIUM, ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--hide-scrollbars=false', '--remote-debugging-pipe', ...(process.env.AGENTHUB_ASSETS ? ['--disable-features=LocalNetworkAccessChecks'] : []), '--user-data-dir=' + join(dir, 'profile'), 'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
   const waits = new Map(), log = [], asked = new Set();
   let id = 0, rest = Buffer.alloc(0), session;
   const on = {
@@ -155,6 +164,17 @@ export async function browser() {
       await cmd('Page.navigate', { url: 'about:blank' });
       await cmd('Page.navigate', { url });
       await b.until(`document.readyState === 'complete'`);
+    },
+    /** While editing: the page's files come from the folder, whoever serves them. */
+    async serveFrom(folder) {
+      on['Fetch.requestPaused'] = async ({ requestId, request }) => {
+        const path = new URL(request.url).pathname, type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' }[path.split('.')[1]] || 'text/html';
+        const ours = path === '/' || (/\.\w+$/.test(path) && !path.startsWith('/api/'));
+        if (!ours) return cmd('Fetch.continueRequest', { requestId });
+        const body = readFileSync(join(folder, path === '/' ? 'index.html' : path)).toString('base64');
+        return cmd('Fetch.fulfillRequest', { requestId, responseCode: 200, responseHeaders: [{ name: 'content-type', value: type }], body });
+      };
+      await cmd('Fetch.enable', {});
     },
     live: ms => b.until(`document.getElementById('pill').dataset.state === 'live'`, ms),
     pill: () => b.ev(`document.getElementById('pill').textContent`),
