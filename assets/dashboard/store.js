@@ -302,7 +302,7 @@ function step(d, t) {
   e.agent_id ||= k.agent_id;
   if (e.agent_id) state.doing.set(e.agent_id, e);
   active(e.agent_id, t);
-  feed('task', t, e);
+  if (!/^turn_/.test(type)) feed('task', t, e);
   touch('tasks');
   const run = state.runs.get(id);
   if (run) run.busy || run.loading ? run.pending.push(e) : fold(run, e);

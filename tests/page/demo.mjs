@@ -8,8 +8,8 @@ if (process.env.AGENTHUB_ASSETS) await b.serveFrom(process.env.AGENTHUB_ASSETS);
 await b.go(d.url);
 ok(await b.live(), 'live');
 // The cast has played its parts once: builds are done, one was red and is mended, the planner asks.
-ok(await b.until(`import('./store.js').then(S => { const k = [...S.state.tasks.values()]; return k.filter(t => t.status === 'completed').length >= 3 && k.some(t => /Mend/.test(t.directive) || t.agent_id === 'coder') && S.waiting().length; })`, 90000), 'the demo is under way and asks the person');
-const task = await b.state(`[...s.tasks.values()].find(k => k.agent_id === 'coder').task_id`), ship = await b.state(`[...s.boxes.get('human').rows.keys()].at(-1)`);
+ok(await b.until(`import('./store.js').then(S => { const k = [...S.state.tasks.values()]; return k.filter(t => t.status === 'completed').length >= 3 && k.some(t => t.agent_id === 'coder' && t.status === 'completed') && S.waiting().length; })`, 90000), 'the demo is under way and asks the person');
+const task = await b.state(`[...s.tasks.values()].find(k => k.agent_id === 'coder' && k.status === 'completed').task_id`), ship = await b.state(`[...s.boxes.get('human').rows.keys()].at(-1)`);
 const VIEWS = {
   now: ['now', '.card'], tasks: ['tasks', '.trow'], task: ['tasks/' + encodeURIComponent(task), '.step'], threads: ['threads/build', '.msg'], inbox: ['inbox/human/' + ship, '.receipts li'],
   write: ['inbox/human/new?to=coder', '.letterform'], costs: ['costs?range=7%20days', '.costs td'], setup: ['setup', '.setup dd'],

@@ -14,7 +14,7 @@ const CARDS = 12, LINES = 24, ASKS = 5, SETTLE = 500;
 const OPEN = '.ask:has(.answer:not([hidden]))';
 const URGE = { urgent: 2, action: 1 };
 
-const DOES = { text: 'writes', turn_start: 'begins a turn', turn_end: 'ended a turn', tool_result: 'has a result' };
+const DOES = { text: 'writes' };
 const said = e => (e.stream_type === 'tool_use' ? brief(e.tool_input) : line(e.error_msg || e.text || e.tool_output || e.directive || e.status));
 const open = m => (m.task ? '#/tasks/' + enc(m.task.task_id) : '#/inbox/' + enc(m.a.id));
 const title = m => safe(m.a.label || m.a.id, 80), write = id => '#/inbox/human/new?to=' + enc(id);
@@ -28,12 +28,12 @@ function Card() {
   use.append(h('dl.nums', ...nums), spark);
   seen.className = 'link';
   root.set = m => {
-    const { a, s, e, task } = m, beats = state.beats.get(a.id), calls = e?.stream_type.startsWith('turn_') ? null : e;
+    const { a, s, e, task } = m, beats = state.beats.get(a.id), calls = e && !/^turn_|^status/.test(e.stream_type) || e?.text ? e : null;
     root.m = m; root.key = a.id;
     setMark(mark, a.id); text(name, title(m)); attr(name, 'href', open(m)); setTag(tag, m.status); text(model, line(s?.model, 30));
     attr(root, 'data-tone', m.status);
     const does = calls ? said(calls) : line(task?.directive);
-    text(tool, calls ? line(calls.tool_name || DOES[calls.stream_type] || calls.stream_type, 30) : '');
+    tell(tool, calls ? line(calls.tool_name || DOES[calls.stream_type] || calls.stream_type, 30) : '');
     text(what, does); hide(act, !does && !calls);
     text(tick, calls ? dur((Date.now() - calls.created_at) / 1e3) : '');
     nums.forEach((n, i) => text(n.lastChild, s?.[SUMS[i]] ? (i < 3 ? num : money)(s[SUMS[i]]) : '–'));
@@ -106,7 +106,7 @@ export default function now() {
     label: 'Activity, newest first', height: 30, key: i => i.k, make: Item,
     fill(a, i) {
       const [name, where, words, href, tone] = FEED[i.type](i.row);
-      setItem(a, '#/' + href, name, who(name), '', line(where, 40) + ': ' + line(words, 120), i.t);
+      setItem(a, '#/' + href, name, who(name), '', [line(where, 40), line(words, 120)].filter(Boolean).join(': '), i.t);
       attr(a, 'data-tone', tone);
     },
   });

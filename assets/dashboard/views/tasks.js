@@ -18,7 +18,7 @@ const link = (id, tail, at) => '#/tasks/' + enc(id) + (at ? '/' + at : '') + tai
 
 const SORTS = { turns: k => k.turns, tokens, cost: k => k.cost, took: length, errors: k => k.errors };
 /** What stands after name and state: head, words, and what sorts by it. */
-const CELLS = [['Agent', k => who(k.agent_id)], ['Folder', k => base(k.workspace)], ['Turns', k => num(k.turns), 'turns'], ['Tokens', k => num(tokens(k)), 'tokens'],
+const CELLS = [['Agent', k => who(k.agent_id)], ['Folder', k => base(k.workspace)], ['Turns', k => num(k.turns), 'turns'], ['Tokens', k => (tokens(k) ? num(tokens(k)) : '–'), 'tokens'],
   ['Cost', k => (k.cost ? money(k.cost) : '–'), 'cost'], ['Took', k => dur(length(k)), 'took'], ['Last', null, '']];
 const UNITS = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 
@@ -228,7 +228,7 @@ function Detail() {
       tell(hint, run.error || (run.loading ? 'Loading…' : run.rows.length ? '' : 'No steps yet.'));
       text(title, name(k || { task_id: id })); title.title = safe(k?.directive, 600);
       setTag(tag, k?.status);
-      text(facts, k ? [who(k.agent_id) + (k.workspace ? ' in ' + line(k.workspace, 80) : ''), line(k.model, 40), k.cost && money(k.cost), many(k.turns, 'turn'), num(k.tokens_in) + ' in', num(k.tokens_out) + ' out', dur(length(k))].filter(Boolean).join(' · ') : '');
+      text(facts, k ? [who(k.agent_id) + (k.workspace ? ' in ' + line(k.workspace, 80) : ''), line(k.model, 40), k.cost && money(k.cost), many(k.turns, 'turn'), tokens(k) && num(k.tokens_in) + ' in', tokens(k) && num(k.tokens_out) + ' out', dur(length(k))].filter(Boolean).join(' · ') : '');
       attr(ask, 'href', '#/inbox/human/new?to=' + enc(k?.agent_id || '')); hide(ask, !k?.agent_id);
       attr(root, 'data-fall', wide ? '' : null); attr(fall, 'aria-pressed', !!wide); attr(follow, 'aria-pressed', log.follow);
       if (dirty.has('all') || performance.now() - outlined > 250) { outlined = performance.now(); outline(); } else late ||= setTimeout(() => { late = 0; touch('tick'); }, 260);
