@@ -20,6 +20,9 @@ ok(await b.live(), 'live', await b.pill());
 async function upright(what) {
   const wide = await b.ev(`[document.documentElement, document.body, ...document.querySelectorAll('main, main *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && (e.closest('main > *') === e || /auto|scroll/.test(getComputedStyle(e).overflowY) && !e.matches('pre, .scroll'))).map(e => e.className + ' ' + e.scrollWidth + ' of ' + e.clientWidth)`);
   ok(!wide.length, what + ': nothing sticks out sideways', wide.join(', '));
+  // WCAG 2.2 2.5.8: what is touched is 24 px, but for links inside a text.
+  const small = await b.ev(`[...document.querySelectorAll('a, button, summary, input, select')].filter(e => e.offsetParent && !e.closest('.text, .letter, .sr, .skip') && !e.matches('[type=checkbox]')).filter(e => { const r = e.getBoundingClientRect(); return r.width && (r.height < 23.5 || r.width < 23.5); }).map(e => e.className + ' ' + e.textContent.slice(0, 20) + ' ' + Math.round(e.getBoundingClientRect().width) + 'x' + Math.round(e.getBoundingClientRect().height)).slice(0, 5)`);
+  ok(!small.length, what + ': nothing to touch is smaller than 24 px', small.join(' | '));
   await b.ev(file(axe) + ';0');
   const bad = await b.ev(`axe.run().then(r => r.violations.filter(v => /serious|critical/.test(v.impact)).map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 140) + ' ' + (n.any[0]?.message || n.failureSummary)).join(' || ')))`);
   ok(!bad.length, what + ': axe finds nothing serious', bad.join('\n         '));

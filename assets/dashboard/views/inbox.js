@@ -59,6 +59,9 @@ export default function inbox() {
   }
   function delivery(m) {
     const lines = [`sent · ${who(m.from_agent)} · ${clock(m.created_at)}`, ...(proof?.list || []).map(r => `${safe(r.state, 30)} · ${who(r.reader)}${r.via ? ' through ' + safe(r.via, 60) : ''} · ${clock(r.created_at)}`)];
+    // Mail to all has many readers: who has not looked is told, too.
+    const looked = new Set((proof?.list || []).map(r => r.reader)), blind = m.to_inbox === 'all' ? [...state.agents.keys()].filter(a => a !== m.from_agent && !looked.has(a)) : [];
+    if (blind.length) lines.push('not yet · ' + blind.map(a => safe(a, 60)).join(', '));
     if (m.claimed_by) lines.push(`claimed · ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
     if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('read · ' + clock(m.read_at));
     else if (m.status === 'unread' && lines.length === 1) lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits in the file until its reader looks');
