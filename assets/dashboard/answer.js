@@ -14,19 +14,37 @@ function closed(m) {
 
 export function Answer() {
   let m;
-  const it = {}, tell = async w => { await answer(m, w); it.last = 'Answered: ' + w; };
+  const it = {},
+    tell = async w => {
+      await answer(m, w);
+      it.last = 'Answered: ' + w;
+    };
   const quick = ['Yes', 'No'].map(w => button(w, () => send(() => tell(w.toLowerCase()))));
-  const input = h('input', { autocomplete: 'off', required: '' }), go = h('button.go', 'Answer'), wrong = h('p.wrong', { role: 'alert' });
+  const input = h('input', { autocomplete: 'off', required: '' }),
+    go = h('button.go', 'Answer'),
+    wrong = h('p.wrong', { role: 'alert' });
   const done = button('', () => send(() => setMail(m, m.status === 'unread' ? 'read' : 'unread')));
   const root = h('form.answer', ...quick, input, go, done, wrong);
-  const send = onSend(root, go, wrong, async () => { await tell(input.value); input.value = ''; });
-  return Object.assign(it, { root, input, done, set(mail) {
-    if (m?.id !== mail.id) { input.value = it.last = ''; text(wrong, ''); for (const a of ['aria-label', 'placeholder']) attr(input, a, 'Answer ' + who(mail.from_agent)); }
-    m = mail;
-    for (const b of quick) hide(b, !closed(m));
-    text(done, m.status === 'unread' ? 'Mark read' : 'Mark unread');
-    // What is to everybody was read by the person, not by all.
-    hide(done, m.to_inbox === 'all' && m.status !== 'unread');
-    attr(root, 'data-asks', asks(m) ? '' : null);
-  } });
+  const send = onSend(root, go, wrong, async () => {
+    await tell(input.value);
+    input.value = '';
+  });
+  return Object.assign(it, {
+    root,
+    input,
+    done,
+    set(mail) {
+      if (m?.id !== mail.id) {
+        input.value = it.last = '';
+        text(wrong, '');
+        for (const a of ['aria-label', 'placeholder']) attr(input, a, 'Answer ' + who(mail.from_agent));
+      }
+      m = mail;
+      for (const b of quick) hide(b, !closed(m));
+      text(done, m.status === 'unread' ? 'Mark read' : 'Mark unread');
+      // What is to everybody was read by the person, not by all.
+      hide(done, m.to_inbox === 'all' && m.status !== 'unread');
+      attr(root, 'data-asks', asks(m) ? '' : null);
+    }
+  });
 }

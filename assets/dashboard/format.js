@@ -15,7 +15,8 @@ export const size = n => (n < 1e6 ? Math.ceil(n / 1024) + ' KB' : (n / 1048576).
 /** Seconds as a running clock: 0:07, 12:40, 3:05:00. */
 export function dur(s) {
   s = Math.max(0, Math.round(s));
-  const m = Math.floor(s / 60) % 60, h = Math.floor(s / 3600);
+  const m = Math.floor(s / 60) % 60,
+    h = Math.floor(s / 3600);
   return (h ? h + ':' + pad(m) : m) + ':' + pad(s % 60);
 }
 
@@ -24,7 +25,9 @@ export const took = s => (s < 0.05 ? '' : s < 10 ? s.toFixed(1) + ' s' : s < 60 
 export const many = (n, one, more = one + 's') => num(n) + ' ' + (n === 1 ? one : more);
 
 export const hms = ms => new Date(ms).toTimeString().slice(0, 8);
-const date = style => new Intl.DateTimeFormat('en-GB', style), long = date({ dateStyle: 'medium', timeStyle: 'medium' }), short = date({ day: 'numeric', month: 'short' });
+const date = style => new Intl.DateTimeFormat('en-GB', style),
+  long = date({ dateStyle: 'medium', timeStyle: 'medium' }),
+  short = date({ day: 'numeric', month: 'short' });
 export const full = ms => (ms ? long.format(ms) : '');
 export const day = ms => short.format(ms);
 /** The day, if it is not today. */
@@ -50,18 +53,30 @@ export function safe(s, max = 20000) {
 }
 
 /** The beginning of a text on one line, for lists. */
-export const line = (s, max = 160) => safe(String(s ?? '').slice(0, max)).replace(/\s+/g, ' ').trim();
+export const line = (s, max = 160) =>
+  safe(String(s ?? '').slice(0, max))
+    .replace(/\s+/g, ' ')
+    .trim();
 
 /** A tool's input, which is JSON more often than not: its most telling value. */
 export function brief(s) {
-  if (s && s[0] === '{') try {
-    const o = JSON.parse(s), v = o.command ?? o.file_path ?? o.path ?? o.pattern ?? o.query ?? o.url ?? Object.values(o)[0];
-    if (v != null) s = typeof v === 'object' ? JSON.stringify(v) : v;
-  } catch { /* cut, or not JSON: as it is */ }
+  if (s && s[0] === '{')
+    try {
+      const o = JSON.parse(s),
+        v = o.command ?? o.file_path ?? o.path ?? o.pattern ?? o.query ?? o.url ?? Object.values(o)[0];
+      if (v != null) s = typeof v === 'object' ? JSON.stringify(v) : v;
+    } catch {
+      /* cut, or not JSON: as it is */
+    }
   return line(s);
 }
 export function pretty(s) {
-  if (/^[[{]/.test(s)) try { s = JSON.stringify(JSON.parse(s), null, 2); } catch { /* as it is */ }
+  if (/^[[{]/.test(s))
+    try {
+      s = JSON.stringify(JSON.parse(s), null, 2);
+    } catch {
+      /* as it is */
+    }
   return safe(s);
 }
 
@@ -70,6 +85,7 @@ export const base = p => line((p || '').replace(/\/+$/, '').replace(/.*\//, ''),
 
 /** Two letters make a name easy to find again. */
 export function mark(name) {
-  const [a, b] = name.match(/[\p{L}\p{N}]+/gu) || ['?'], letters = [...a];
+  const [a, b] = name.match(/[\p{L}\p{N}]+/gu) || ['?'],
+    letters = [...a];
   return (letters[0] + (b ? [...b][0] : letters[1] || '')).toLowerCase();
 }

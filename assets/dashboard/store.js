@@ -4,48 +4,95 @@
 // What is missing is asked for through `wants`, which sync.js fills.
 
 export const state = {
-  conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, paused: 0, status: null, notice: '', settled: 1e15,
-  threads: new Map(), tasks: new Map(), agents: new Map(), telemetry: new Map(),
-  boxes: new Map(), logs: new Map(), runs: new Map(), doing: new Map(), beats: new Map(), feed: [], lags: [],
-  asked: new Map(), mine: new Map(), more: 0,
+  conn: { state: 'connecting', at: 0 },
+  loaded: false,
+  locked: false,
+  paused: 0,
+  status: null,
+  notice: '',
+  settled: 1e15,
+  threads: new Map(),
+  tasks: new Map(),
+  agents: new Map(),
+  telemetry: new Map(),
+  boxes: new Map(),
+  logs: new Map(),
+  runs: new Map(),
+  doing: new Map(),
+  beats: new Map(),
+  feed: [],
+  lags: [],
+  asked: new Map(),
+  mine: new Map(),
+  more: 0
 };
 export const wants = {};
 
-const FEED = 300, LOG = 5000, MAIL = 2000, OPEN = 4, LAGS = 200, DAY = 864e5, LATELY = 3e5;
+const FEED = 300,
+  LOG = 5000,
+  MAIL = 2000,
+  OPEN = 4,
+  LAGS = 200,
+  DAY = 864e5,
+  LATELY = 3e5;
 export const KEPT = 2000;
 
 // ---- paint: one frame, whatever came in since the last ----
 
-let dirty = new Set(), painter, frame = 0, serial = 0;
-export const onPaint = f => { painter = f; };
+let dirty = new Set(),
+  painter,
+  frame = 0,
+  serial = 0;
+export const onPaint = f => {
+  painter = f;
+};
 
 export function touch(topic) {
   dirty.add(topic);
   frame ||= requestAnimationFrame(() => {
     const seen = dirty;
-    frame = 0; dirty = new Set();
+    frame = 0;
+    dirty = new Set();
     painter(seen);
   });
 }
 
 /** A sorted list, made anew at most four times a second and never under a person's hand. */
 export function ordering(topic, build) {
-  let list = [], at = -1e9, stale = true, timer = 0;
+  let list = [],
+    at = -1e9,
+    stale = true,
+    timer = 0;
   return (seen, held) => {
-    const now = performance.now(), all = seen.has('all');
+    const now = performance.now(),
+      all = seen.has('all');
     if (seen.has(topic) || all) stale = true;
-    if (stale && !(held && list.length) && (all || now - at > 250)) { list = build(); at = now; stale = false; }
-    if (stale) timer ||= setTimeout(() => { timer = 0; touch('tick'); }, 260);
+    if (stale && !(held && list.length) && (all || now - at > 250)) {
+      list = build();
+      at = now;
+      stale = false;
+    }
+    if (stale)
+      timer ||= setTimeout(() => {
+        timer = 0;
+        touch('tick');
+      }, 260);
     return list;
   };
 }
 
 /** Events in each of the last 60 seconds, oldest first; the last is still filling. */
 export const rates = new Array(60).fill(0);
-let ticks = 0, lag = 0;
+let ticks = 0,
+  lag = 0;
 export function tick() {
-  rates.shift(); rates.push(0);
-  if (!(++ticks % 5)) for (const b of state.beats.values()) { b.shift(); b.push(0); }
+  rates.shift();
+  rates.push(0);
+  if (!(++ticks % 5))
+    for (const b of state.beats.values()) {
+      b.shift();
+      b.push(0);
+    }
   // Agents have no stream: a status, a label, a reader that never writes.
   if (!(ticks % 3) && !document.hidden) wants.agents();
   if (seen.fresh) keep('seen', [seen.epoch, [...seen].slice(-KEPT)]);
@@ -55,8 +102,20 @@ export function tick() {
 
 // ---- what this browser remembers: choices, and how far each thread was read ----
 
-export function kept(key) { try { return JSON.parse(localStorage.getItem('agenthub.' + key)); } catch { return null; } }
-export function keep(key, value) { try { localStorage.setItem('agenthub.' + key, JSON.stringify(value)); } catch { /* private window */ } }
+export function kept(key) {
+  try {
+    return JSON.parse(localStorage.getItem('agenthub.' + key));
+  } catch {
+    return null;
+  }
+}
+export function keep(key, value) {
+  try {
+    localStorage.setItem('agenthub.' + key, JSON.stringify(value));
+  } catch {
+    /* private window */
+  }
+}
 
 const seen = new Map();
 /** Another file numbers its messages anew. */
@@ -66,13 +125,21 @@ export function remember(epoch) {
   seen.epoch = epoch;
   if (of === epoch) for (const [id, n] of at) seen.set(id, n);
 }
-export function read(id, seq) { if (!(seen.get(id) >= seq)) { seen.set(id, seq); seen.fresh = true; touch('threads'); } }
+export function read(id, seq) {
+  if (!(seen.get(id) >= seq)) {
+    seen.set(id, seq);
+    seen.fresh = true;
+    touch('threads');
+  }
+}
 export const unread = t => Math.max(0, t.last_seq - (seen.get(t.id) || 0));
 
 export function reset() {
   for (const k in state) if (state[k] instanceof Map) state[k].clear();
-  state.feed = []; state.lags = [];
-  state.loaded = false; state.more = 0;
+  state.feed = [];
+  state.lags = [];
+  state.loaded = false;
+  state.more = 0;
   touch('all');
 }
 
@@ -95,18 +162,25 @@ const Rows = () => Object.assign([], { base: 0, gen: ++serial, all: false, apart
 // ---- events ----
 
 export function apply(ev) {
-  const d = ev.data || {}, t = d.created_at || ev.timestamp;
+  const d = ev.data || {},
+    t = d.created_at || ev.timestamp;
   rates[59]++;
   if (state.paused) state.paused++;
   // From a row's own time to this page; what was caught up after a break says nothing.
   if (Date.now() > state.settled && t) state.lags[lag++ % LAGS] = Date.now() - t;
   switch (ev.type) {
-    case 'message': return message(d);
-    case 'batch': return d.messages.forEach(message);
-    case 'thread_state': return void thread({ ...d, id: d.thread_id });
-    case 'inbox_message': return mail(d);
-    case 'telemetry': return telemetry(d, t);
-    case 'task_stream': return step(d, t);
+    case 'message':
+      return message(d);
+    case 'batch':
+      return d.messages.forEach(message);
+    case 'thread_state':
+      return void thread({ ...d, id: d.thread_id });
+    case 'inbox_message':
+      return mail(d);
+    case 'telemetry':
+      return telemetry(d, t);
+    case 'task_stream':
+      return step(d, t);
   }
 }
 
@@ -128,7 +202,10 @@ function active(id, t) {
     state.beats.get(id)[59]++;
   }
   const a = state.agents.get(id);
-  if (!a) { state.agents.set(id, { id, last_active_at: t }); wants.agents(); } else if (t > a.last_active_at) a.last_active_at = t;
+  if (!a) {
+    state.agents.set(id, { id, last_active_at: t });
+    wants.agents();
+  } else if (t > a.last_active_at) a.last_active_at = t;
   touch('agents');
 }
 
@@ -143,18 +220,20 @@ export function thread(d) {
   let t = threads.get(d.id);
   if (!t) {
     // `fed`: up to which message the activity list has been told. A row from HTTP is no news.
-    threads.set(d.id, t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 });
+    threads.set(d.id, (t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 }));
     room(threads, state.logs);
   }
   // thread_state may be coalesced and come after newer messages: these two only move forward.
-  const last_seq = Math.max(t.last_seq, d.last_seq || 0), at = d.updated_at || 0;
+  const last_seq = Math.max(t.last_seq, d.last_seq || 0),
+    at = d.updated_at || 0;
   Object.assign(t, d, { last_seq, updated_at: Math.max(t.updated_at, typeof at === 'string' ? Date.parse(at) || 0 : at) });
   touch('threads');
   return t;
 }
 
 export function message(m) {
-  const t = m.created_at, th = thread({ id: m.thread_id, last_seq: m.message_seq, updated_at: t });
+  const t = m.created_at,
+    th = thread({ id: m.thread_id, last_seq: m.message_seq, updated_at: t });
   if (m.message_seq > th.fed) {
     th.fed = m.message_seq;
     th.preview = m;
@@ -171,18 +250,32 @@ export const newLog = id => ({ id, rows: Rows(), loading: true });
 export const end = log => log.rows.base + log.rows.length - 1;
 export const behind = log => (state.threads.get(log.id)?.last_seq || 0) > end(log);
 export function into(log, e) {
-  const { rows } = log, seq = e.message_seq, row = { e, v: ++serial };
+  const { rows } = log,
+    seq = e.message_seq,
+    row = { e, v: ++serial };
   if (!rows.length) rows.base = seq;
   if (seq > end(log) + 1) rows.apart || wants.log(log);
-  else if (seq > end(log)) { rows.push(row); trim(rows); } else if (seq >= rows.base) rows[seq - rows.base] = row;
+  else if (seq > end(log)) {
+    rows.push(row);
+    trim(rows);
+  } else if (seq >= rows.base) rows[seq - rows.base] = row;
   touch('log');
 }
 /** Never what is being read (`keep` on): then the newest go, and the end is read again later. */
 function trim(rows) {
   if (rows.length <= LOG + 1000) return;
-  if (rows.keep > rows.base + 1100) { rows.splice(0, 1000); rows.base += 1000; rows.all = false; } else cut(rows);
+  if (rows.keep > rows.base + 1100) {
+    rows.splice(0, 1000);
+    rows.base += 1000;
+    rows.all = false;
+  } else cut(rows);
 }
-function cut(rows) { if (rows.length > 3 * LOG) { rows.length = 2 * LOG; rows.apart = true; } }
+function cut(rows) {
+  if (rows.length > 3 * LOG) {
+    rows.length = 2 * LOG;
+    rows.apart = true;
+  }
+}
 export function olderLog({ rows }, items) {
   rows.unshift(...items.map(e => ({ e, v: ++serial })));
   rows.base -= items.length;
@@ -208,7 +301,10 @@ export function mail(m) {
   for (const b of state.boxes.values()) {
     if (!b.rows || !belongs(b.name, m)) continue;
     b.rows.set(m.id, { ...b.rows.get(m.id), ...m });
-    if (b.rows.size > MAIL) { b.rows.delete(b.rows.keys().next().value); b.more = true; }
+    if (b.rows.size > MAIL) {
+      b.rows.delete(b.rows.keys().next().value);
+      b.more = true;
+    }
   }
   box(m.to_inbox);
   active(m.from_agent, m.created_at);
@@ -220,8 +316,11 @@ export function mail(m) {
 
 /** What a mailbox shows, newest first. */
 export function letters(name) {
-  const rows = state.boxes.get(name)?.rows, now = Date.now();
-  return rows ? [...rows.values()].filter(m => m.status !== 'deleted' && !(m.expires_at && m.expires_at < now)).sort((a, b) => b.created_at - a.created_at) : [];
+  const rows = state.boxes.get(name)?.rows,
+    now = Date.now();
+  return rows
+    ? [...rows.values()].filter(m => m.status !== 'deleted' && !(m.expires_at && m.expires_at < now)).sort((a, b) => b.created_at - a.created_at)
+    : [];
 }
 /** Unread, and nobody else has it in hand. */
 export const fresh = m => m.status === 'unread' && !(m.claimed_by && m.claimed_by !== 'human' && m.claim_expires_at > Date.now());
@@ -232,19 +331,29 @@ export const waiting = () => letters('human').filter(fresh);
 /** A question to the person in a thread waits until it is read or answered there. */
 export function asking(m) {
   const { asked } = state;
-  if (m.from_type === 'human') for (const [id, q] of asked) { if (q.thread_id === m.thread_id && q.message_seq < m.message_seq) asked.delete(id); }
+  if (m.from_type === 'human')
+    for (const [id, q] of asked) {
+      if (q.thread_id === m.thread_id && q.message_seq < m.message_seq) asked.delete(id);
+    }
   if (m.kind === 'question' && m.to_id === 'human') asked.set(m.id, m);
 }
-const questions = () => [...state.asked.values()].filter(m => !((seen.get(m.thread_id) || 0) >= m.message_seq))
-  .map(m => ({ ...m, from_agent: m.from_id, title: m.subject || m.content, payload: m.content, message_type: 'question', status: 'unread' }));
+const questions = () =>
+  [...state.asked.values()]
+    .filter(m => !((seen.get(m.thread_id) || 0) >= m.message_seq))
+    .map(m => ({ ...m, from_agent: m.from_id, title: m.subject || m.content, payload: m.content, message_type: 'question', status: 'unread' }));
 
 /** One model per agent: its row, its instances' running totals added up, its last step. */
 export function agents() {
-  const now = Date.now(), all = new Map(), latest = new Map(), hushed = kept('hushed') || {};
+  const now = Date.now(),
+    all = new Map(),
+    latest = new Map(),
+    hushed = kept('hushed') || {};
   for (const a of state.agents.values()) if (a.id !== 'human') all.set(a.id, { a, at: a.last_active_at });
   for (const t of state.telemetry.values()) {
     // Yesterday's work is not this session's; Costs has it.
-    const id = t.agent_id || t.instance_id, m = all.get(id) || { a: { id }, at: 0 }, s = m.s ||= { at: 0 };
+    const id = t.agent_id || t.instance_id,
+      m = all.get(id) || { a: { id }, at: 0 },
+      s = (m.s ||= { at: 0 });
     if (t.at > now - DAY) for (const k of SUMS) s[k] = (s[k] || 0) + (t[k] || 0);
     if (t.at >= s.at) Object.assign(s, { at: t.at, status: t.status, model: t.model });
     m.at = Math.max(m.at, t.at);
@@ -252,10 +361,16 @@ export function agents() {
   }
   for (const k of state.tasks.values()) if (!(latest.get(k.agent_id)?.updated_at > k.updated_at)) latest.set(k.agent_id, k);
   for (const [id, m] of all) {
-    const { a, s } = m, task = m.task = latest.get(id), e = m.e = state.doing.get(id), lately = (x, t) => x?.status === 'running' && now - t < LATELY;
+    const { a, s } = m,
+      task = (m.task = latest.get(id)),
+      e = (m.e = state.doing.get(id)),
+      lately = (x, t) => x?.status === 'running' && now - t < LATELY;
     const bad = a.status === 'error' || s?.status === 'error' || (/^(failed|error)$/.test(task?.status) && task.updated_at >= m.at - 1000);
-    m.status = now - m.at < DAY && !(hushed[id] >= m.at) && (bad ? 'error' : task?.status === 'waiting' && 'waiting')
-      || (a.status === 'running' || lately(s, s?.at) || lately(task, task?.updated_at) || (task?.status === 'running' && e?.stream_type === 'tool_use') ? 'working' : 'idle');
+    m.status =
+      (now - m.at < DAY && !(hushed[id] >= m.at) && (bad ? 'error' : task?.status === 'waiting' && 'waiting')) ||
+      (a.status === 'running' || lately(s, s?.at) || lately(task, task?.updated_at) || (task?.status === 'running' && e?.stream_type === 'tool_use')
+        ? 'working'
+        : 'idle');
     if (m.status === 'idle') m.e = null;
     m.unread = state.boxes.get(id)?.unread;
   }
@@ -263,11 +378,15 @@ export function agents() {
 }
 export const SUMS = ['turns', 'tokens_in', 'tokens_out', 'cost'];
 /** The person has seen that this agent failed or asks. */
-export function hush(m) { keep('hushed', { ...kept('hushed'), [m.a.id]: m.at }); touch('all'); }
+export function hush(m) {
+  keep('hushed', { ...kept('hushed'), [m.a.id]: m.at });
+  touch('all');
+}
 
 /** What waits for the person: the same for Now, the title, the icon and the rail. */
 export function needs(all = agents()) {
-  const asks = [...waiting(), ...questions()], bad = all.filter(m => m.status === 'error' || m.status === 'waiting');
+  const asks = [...waiting(), ...questions()],
+    bad = all.filter(m => m.status === 'error' || m.status === 'waiting');
   return { asks, bad, n: asks.length + bad.length, more: !!state.boxes.get('human')?.more };
 }
 
@@ -283,14 +402,18 @@ export function telemetry(d, t) {
 }
 
 function step(d, t) {
-  const id = d.task_id, e = { ...d, created_at: t }, type = d.stream_type;
+  const id = d.task_id,
+    e = { ...d, created_at: t },
+    type = d.stream_type;
   let k = state.tasks.get(id);
   if (!k) {
-    state.tasks.set(id, k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 });
+    state.tasks.set(id, (k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 }));
     room(state.tasks, state.runs);
   }
   if (!(e.id <= k.last_id)) {
-    k.last_id = e.id || 0; k.updated_at = t; k.last_type = type;
+    k.last_id = e.id || 0;
+    k.updated_at = t;
+    k.last_type = type;
     k.turns = Math.max(k.turns, e.turn_num || 0);
     for (const f of ['agent_id', 'workspace', 'directive', 'model']) if (e[f]) k[f] = e[f];
     if (type === 'status' && e.status) k.status = e.status;
@@ -326,25 +449,42 @@ export function fold(run, e, paged) {
 }
 /** A page of older events, ascending, before the first. */
 export function olderRun(run, items) {
-  const calls = new Map(), rows = [], now = run.rows;
+  const calls = new Map(),
+    rows = [],
+    now = run.rows;
   for (const e of items) pair(calls, run.depths, rows, e);
   if (items.length) run.first = items[0].id;
   // Results whose call stood on this page, steps whose caller did.
   for (let i = 0; i < now.length; i++) {
-    const row = now[i], call = row.e.stream_type === 'tool_result' && calls.get(keyOf(row.e));
-    if (call && !call.result) { join(call, row.e); now.splice(i--, 1); now.base++; }
-    else nest(row, run.depths);
+    const row = now[i],
+      call = row.e.stream_type === 'tool_result' && calls.get(keyOf(row.e));
+    if (call && !call.result) {
+      join(call, row.e);
+      now.splice(i--, 1);
+      now.base++;
+    } else nest(row, run.depths);
   }
   now.unshift(...rows);
   now.base -= rows.length;
-  if (now.length > 3 * LOG) { cut(now); run.last = now.at(-1).e.id; }
+  if (now.length > 3 * LOG) {
+    cut(now);
+    run.last = now.at(-1).e.id;
+  }
 }
 const keyOf = e => e.call_id || 'tool ' + e.tool_name;
-function join(call, e) { call.result = e; call.v = ++serial; call.ticking = false; }
+function join(call, e) {
+  call.result = e;
+  call.v = ++serial;
+  call.ticking = false;
+}
 function nest(row, depths) {
-  const { e } = row, up = e.parent_call_id;
+  const { e } = row,
+    up = e.parent_call_id;
   const depth = up ? Math.min(4, (depths.get(up) || 0) + 1) : 0;
-  if (row.depth !== depth) { row.depth = depth; row.v = ++serial; }
+  if (row.depth !== depth) {
+    row.depth = depth;
+    row.v = ++serial;
+  }
   if (e.call_id && e.stream_type === 'tool_use') depths.set(e.call_id, row.depth);
 }
 /** A tool's result joins the row of its call; what a subagent does stands under its caller. */

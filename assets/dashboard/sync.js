@@ -9,23 +9,41 @@ import { state, touch, wants } from './store.js';
 import { get, post, patch, enc, onLocked, token } from './api.js';
 import * as socket from './socket.js';
 
-const PAGE = 200, TOP = Number.MAX_SAFE_INTEGER;
-const messages = log => 'threads/' + enc(log.id) + '/messages', steps = run => 'tasks/' + enc(run.id) + '/events';
-let held = null, round = 0, caught = 0;
+const PAGE = 200,
+  TOP = Number.MAX_SAFE_INTEGER;
+const messages = log => 'threads/' + enc(log.id) + '/messages',
+  steps = run => 'tasks/' + enc(run.id) + '/events';
+let held = null,
+  round = 0,
+  caught = 0;
 
 export function start() {
   onLocked(lock);
   socket.start({
-    state(s, at = 0) { state.conn = { state: s, at }; touch('conn'); },
-    ready, events, refused: lock,
+    state(s, at = 0) {
+      state.conn = { state: s, at };
+      touch('conn');
+    },
+    ready,
+    events,
+    refused: lock,
     // A refused handshake looks like any other close: HTTP says whether it was the token.
     probe: () => get('status').catch(() => {}),
-    lost(why) { notice(`Everything was read anew: ${why || 'the hub’s file was replaced'}.`); S.reset(); },
-    error(e) { if (!e.temporary) notice(e.message || e.code); },
+    lost(why) {
+      notice(`Everything was read anew: ${why || 'the hub’s file was replaced'}.`);
+      S.reset();
+    },
+    error(e) {
+      if (!e.temporary) notice(e.message || e.code);
+    }
   });
   setInterval(() => document.hidden || wants.status(), 15000);
   // Without a token only a hub that wants none may be tried; HTTP knows, and locks if not.
-  if (token()) socket.resume(); else get('status').catch(() => {}).then(() => state.locked || socket.resume());
+  if (token()) socket.resume();
+  else
+    get('status')
+      .catch(() => {})
+      .then(() => state.locked || socket.resume());
 }
 
 export function unlock() {
@@ -38,11 +56,15 @@ function lock() {
   socket.stop();
   touch('all');
 }
-export function notice(text) { state.notice = text; touch('notice'); }
+export function notice(text) {
+  state.notice = text;
+  touch('notice');
+}
 
 function events(list) {
   caught += list.length;
-  if (held) held.push(...list); else list.forEach(S.apply);
+  if (held) held.push(...list);
+  else list.forEach(S.apply);
 }
 
 async function ready(resumed, gap) {
@@ -51,12 +73,18 @@ async function ready(resumed, gap) {
   if (resumed && state.loaded) {
     // What the socket does not carry, or carries only the latest of.
     for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks', 'costs']) wants[k]();
-    if (gap > 3000) setTimeout(() => { state.back = caught; touch('back'); }, 1200);
+    if (gap > 3000)
+      setTimeout(() => {
+        state.back = caught;
+        touch('back');
+      }, 1200);
     return;
   }
   const mine = ++round;
   held = [];
-  try { await load(); } catch (e) {
+  try {
+    await load();
+  } catch (e) {
     if (mine !== round || state.locked) return;
     notice('Loading failed: ' + e.message + ' Trying again.');
     setTimeout(() => mine === round && socket.restart(), 2000);
@@ -72,21 +100,32 @@ async function ready(resumed, gap) {
 }
 
 const SHOWN = {
-  threads: S.thread, agents: S.agent, telemetry: t => S.telemetry(t, t.created_at),
+  threads: S.thread,
+  agents: S.agent,
+  telemetry: t => S.telemetry(t, t.created_at),
   inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }),
-  tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, S.task(t)),
+  tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, S.task(t))
 };
 const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
 
 async function load() {
   const [status, threads, inboxes, mine, unread, agents, telemetry, tasks] = await Promise.all([
-    get('status'), get('threads', { limit: PAGE }), get('inboxes'), mailbox('human'), mailbox('human', { status: 'unread', limit: 1000 }),
-    get('agents'), get('telemetry'), get('tasks', { limit: PAGE }),
+    get('status'),
+    get('threads', { limit: PAGE }),
+    get('inboxes'),
+    mailbox('human'),
+    mailbox('human', { status: 'unread', limit: 1000 }),
+    get('agents'),
+    get('telemetry'),
+    get('tasks', { limit: PAGE })
   ]);
   for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
   state.status = status;
   S.remember(status.epoch);
-  show('threads', threads); show('inboxes', inboxes); show('agents', agents); show('telemetry', telemetry);
+  show('threads', threads);
+  show('inboxes', inboxes);
+  show('agents', agents);
+  show('telemetry', telemetry);
   state.older = { threads: { next: threads.next }, tasks: { next: tasks.next } };
   wants.costs();
   // What waits is known in full, however old it is.
@@ -106,10 +145,15 @@ async function lately() {
   const [mail, steps, pages] = await Promise.all([
     get('inbox', { limit: 20 }),
     Promise.all(busy.map(k => get('tasks/' + enc(k.task_id) + '/events', { before: TOP, limit: 1 }))),
-    Promise.all(some.map(t => get(messages(t), { before_seq: TOP, limit: 20 }))),
+    Promise.all(some.map(t => get(messages(t), { before_seq: TOP, limit: 20 })))
   ]);
-  steps.forEach(({ items: [e] }, i) => { if (e && !state.doing.has(busy[i].agent_id)) state.doing.set(busy[i].agent_id, e); });
-  pages.forEach((r, i) => { some[i].preview ||= r.items.at(-1); r.items.forEach(S.asking); });
+  steps.forEach(({ items: [e] }, i) => {
+    if (e && !state.doing.has(busy[i].agent_id)) state.doing.set(busy[i].agent_id, e);
+  });
+  pages.forEach((r, i) => {
+    some[i].preview ||= r.items.at(-1);
+    r.items.forEach(S.asking);
+  });
   S.before([...mail.items.map(m => ['mail', S.own(m)]), ...pages.flatMap(r => r.items.slice(-5).map(m => ['message', m]))]);
   touch('threads');
 }
@@ -118,12 +162,23 @@ async function lately() {
 
 function calm(ms, f) {
   let timer = 0;
-  return () => { timer ||= setTimeout(() => { timer = 0; if (state.loaded && !state.locked) f().catch(() => {}); }, ms); };
+  return () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      if (state.loaded && !state.locked) f().catch(() => {});
+    }, ms);
+  };
 }
-wants.status = calm(0, async () => { state.status = await get('status'); touch('conn'); });
+wants.status = calm(0, async () => {
+  state.status = await get('status');
+  touch('conn');
+});
 wants.agents = calm(1000, async () => show('agents', await get('agents')));
 wants.telemetry = calm(1000, async () => show('telemetry', await get('telemetry')));
-wants.boxes = calm(700, async () => { show('inboxes', await get('inboxes')); touch('inbox'); });
+wants.boxes = calm(700, async () => {
+  show('inboxes', await get('inboxes'));
+  touch('inbox');
+});
 wants.tasks = calm(3000, async () => {
   for (const t of (await get('tasks', { limit: PAGE })).items) {
     const old = state.tasks.get(t.task_id);
@@ -134,15 +189,27 @@ wants.tasks = calm(3000, async () => {
   touch('tasks');
 });
 const midnight = () => new Date().setHours(0, 0, 0, 0);
-wants.costs = calm(5000, async () => { state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0); touch('costs'); });
+wants.costs = calm(5000, async () => {
+  state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0);
+  touch('costs');
+});
 wants.log = catchUp;
-wants.run = run => { run.timer ||= setTimeout(() => { run.timer = 0; newerEvents(run); }, 250); };
+wants.run = run => {
+  run.timer ||= setTimeout(() => {
+    run.timer = 0;
+    newerEvents(run);
+  }, 250);
+};
 
 /** The next older page of something, one at a time; a failure is asked again by scrolling on. */
 async function page(it, ask, put) {
   if (it.paging) return;
   it.paging = true;
-  try { put(await ask()); } catch { /* see above */ }
+  try {
+    put(await ask());
+  } catch {
+    /* see above */
+  }
   it.paging = false;
 }
 
@@ -164,7 +231,10 @@ export async function loadLog(log, before = TOP) {
     rows.all = r.items.length < 100;
     for (const m of r.items) S.into(log, m);
     rows.apart = before < TOP && S.behind(log);
-  } catch (e) { if (e.status !== 404) log.error = e.message; rows.all = true; }
+  } catch (e) {
+    if (e.status !== 404) log.error = e.message;
+    rows.all = true;
+  }
   log.busy = log.loading = false;
   touch('all');
   if (!log.error && !rows.apart) catchUp(log);
@@ -176,8 +246,10 @@ async function catchUp(log) {
   log.loading = true;
   try {
     // An empty page while the thread is ahead: a live row fell between two reads. Look again.
-    for (let dry = 0; dry < 3 && S.behind(log) && !log.rows.apart;) dry = await further(log) ? 0 : dry + 1;
-  } catch { /* the next message asks again */ }
+    for (let dry = 0; dry < 3 && S.behind(log) && !log.rows.apart;) dry = (await further(log)) ? 0 : dry + 1;
+  } catch {
+    /* the next message asks again */
+  }
   log.loading = false;
   touch('log');
 }
@@ -190,22 +262,45 @@ async function further(log) {
 /** The next page of a window that does not reach the end. */
 export function newerMessages(log) {
   const { rows } = log;
-  if (rows.apart && !log.loading) page(rows, () => further(log), () => { rows.apart = S.behind(log); touch('log'); });
+  if (rows.apart && !log.loading)
+    page(
+      rows,
+      () => further(log),
+      () => {
+        rows.apart = S.behind(log);
+        touch('log');
+      }
+    );
 }
 
 export function olderMessages(log) {
   const { rows } = log;
-  if (!rows.all && rows.length && !log.loading) page(rows, () => get(messages(log), { before_seq: rows.base, limit: 500 }), r => {
-    rows.all = r.items.length < 500;
-    S.olderLog({ rows }, r.items);
-    touch('log');
-  });
+  if (!rows.all && rows.length && !log.loading)
+    page(
+      rows,
+      () => get(messages(log), { before_seq: rows.base, limit: 500 }),
+      r => {
+        rows.all = r.items.length < 500;
+        S.olderLog({ rows }, r.items);
+        touch('log');
+      }
+    );
 }
 
 /** The next page of a list: 'threads' or 'tasks'. */
 export function older(what) {
   const o = state.older?.[what];
-  if (o?.next) page(o, () => get(what, { limit: PAGE, before: o.next }), r => { state.more += r.items.length; show(what, r); o.next = r.next; touch(what); });
+  if (o?.next)
+    page(
+      o,
+      () => get(what, { limit: PAGE, before: o.next }),
+      r => {
+        state.more += r.items.length;
+        show(what, r);
+        o.next = r.next;
+        touch(what);
+      }
+    );
 }
 /** What a person looks for may be further back: pages follow until `KEPT` are here. True: there is more. */
 export function seek(what) {
@@ -236,12 +331,17 @@ async function readOn(run, q) {
   run.busy = true;
   try {
     const r = await get(steps(run), { ...q, limit: PAGE });
-    const { rows } = run, full = r.items.length === PAGE;
+    const { rows } = run,
+      full = r.items.length === PAGE;
     for (const e of r.items) S.fold(run, e, true);
-    if (q.before) { rows.all = !full; rows.apart = q.before < TOP && run.last < state.tasks.get(run.id)?.last_id; }
-    else if (rows.apart) rows.apart = full;
+    if (q.before) {
+      rows.all = !full;
+      rows.apart = q.before < TOP && run.last < state.tasks.get(run.id)?.last_id;
+    } else if (rows.apart) rows.apart = full;
     else if (full) wants.run(run);
-  } catch (e) { if (e.status !== 404) run.error = e.message; }
+  } catch (e) {
+    if (e.status !== 404) run.error = e.message;
+  }
   const first = run.loading;
   run.busy = run.loading = false;
   for (const e of run.pending.splice(0)) S.fold(run, e);
@@ -250,11 +350,16 @@ async function readOn(run, q) {
 
 export function olderEvents(run) {
   const { rows } = run;
-  if (!rows.all && run.first) page(rows, () => get(steps(run), { before: run.first, limit: PAGE }), r => {
-    rows.all = r.items.length < PAGE;
-    if (rows === run.rows) S.olderRun(run, r.items);
-    touch('run');
-  });
+  if (!rows.all && run.first)
+    page(
+      rows,
+      () => get(steps(run), { before: run.first, limit: PAGE }),
+      r => {
+        rows.all = r.items.length < PAGE;
+        if (rows === run.rows) S.olderRun(run, r.items);
+        touch('run');
+      }
+    );
 }
 
 // ---- mail ----
@@ -266,18 +371,28 @@ function fill(b, r) {
   // The person's own mailbox says what the person has read.
   if (b.name === 'human') for (const m of r.items) if (m.to_inbox === 'all' && m.status === 'read') state.mine.set(m.id, 1);
   b.rows = new Map([...r.items.reverse().map(m => [m.id, S.own(m)]), ...(b.rows || [])]);
-  b.next = r.next; b.filled = true;
+  b.next = r.next;
+  b.filled = true;
   touch('all');
 }
 export function openBox(name) {
   const b = S.box(name);
   if (b.filled || !state.loaded) return;
   b.rows ||= new Map(); // from here on live mail is kept: the answer may be older
-  page(b, () => mailbox(name), r => fill(b, r));
+  page(
+    b,
+    () => mailbox(name),
+    r => fill(b, r)
+  );
 }
 export function olderMail(name) {
   const b = S.box(name);
-  if (b.next) page(b, () => mailbox(name, { before: b.next }), r => fill(b, r));
+  if (b.next)
+    page(
+      b,
+      () => mailbox(name, { before: b.next }),
+      r => fill(b, r)
+    );
 }
 
 let sure;
@@ -304,7 +419,10 @@ export async function setMail(m, status) {
 export async function readAll(name) {
   for (let r, before; before !== null; before = r.next) {
     r = await mailbox(name, { status: 'unread', before, limit: 1000 });
-    const todo = r.items, work = async () => { for (let m; (m = todo.pop());) await setMail(m, 'read'); };
+    const todo = r.items,
+      work = async () => {
+        for (let m; (m = todo.pop());) await setMail(m, 'read');
+      };
     await Promise.all(Array.from({ length: 8 }, work));
   }
   S.box(name).more = false;
@@ -330,4 +448,3 @@ export const costs = (by, since) => get('costs', { by, since });
 export async function* everyEvent(id) {
   for (let after = 0, r; after != null; after = r.next) yield* (r = await get('tasks/' + enc(id) + '/events', { after, limit: 1000 })).items;
 }
-

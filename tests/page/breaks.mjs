@@ -5,12 +5,15 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { browser, hub, sql, insert, ok, done, until, env, SOAK } from './support.mjs';
 
 let h = await hub();
-const b = await browser(), post = n => sql(Array.from({ length: n }, (_, i) => insert('messages', { thread_id: 'build', from_id: 'planner', content: 'row ' + i })).join(''));
+const b = await browser(),
+    post = n =>
+        sql(Array.from({ length: n }, (_, i) => insert('messages', { thread_id: 'build', from_id: 'planner', content: 'row ' + i })).join(''));
 await b.go(h.url);
 ok(await b.live(), 'live');
 await b.view('threads/build');
 post(3);
-const shown = async () => await b.ev(`[...document.querySelectorAll('.msg .gut')].at(-1)?.textContent`) === sql(`SELECT last_seq FROM threads WHERE id = 'build'`);
+const shown = async () =>
+    (await b.ev(`[...document.querySelectorAll('.msg .gut')].at(-1)?.textContent`)) === sql(`SELECT last_seq FROM threads WHERE id = 'build'`);
 ok(await until(shown), 'a row is shown');
 
 await h.stop();
@@ -25,9 +28,18 @@ ok(await b.until(`document.getElementById('pill').dataset.state === 'stale'`, 25
 post(5);
 // As long as a laptop's short sleep; the long form sleeps until the page gives the connection up.
 const asleep = Date.now();
-if (SOAK) ok(await b.until(`/Reconnecting|Connecting/.test(document.getElementById('pill').textContent)`, 90000), 'a connection that is dead is given up', await b.pill());
+if (SOAK)
+    ok(
+        await b.until(`/Reconnecting|Connecting/.test(document.getElementById('pill').textContent)`, 90000),
+        'a connection that is dead is given up',
+        await b.pill()
+    );
 await until(() => Date.now() - asleep > 20000, 30000);
-ok(await b.ev(`/No answer for|onnecting/.test(document.getElementById('pill').textContent)`), 'twenty seconds later it still says so', await b.pill());
+ok(
+    await b.ev(`/No answer for|onnecting/.test(document.getElementById('pill').textContent)`),
+    'twenty seconds later it still says so',
+    await b.pill()
+);
 h.signal('SIGCONT');
 ok(await b.live(60000), 'it wakes');
 ok(await until(shown, 20000), 'with the rows written meanwhile');
@@ -46,7 +58,11 @@ await h.stop();
 for (const end of ['', '-wal', '-shm']) rmSync(env.AGENTHUB_DB + end, { force: true });
 copyFileSync(env.AGENTHUB_DB + '.old', env.AGENTHUB_DB);
 h = await hub({ listen: h.listen });
-ok(await b.until(`/read anew/.test(document.getElementById('notice').textContent)`, 15000), 'a file that was put back is said to be', await b.text('#notice p'));
+ok(
+    await b.until(`/read anew/.test(document.getElementById('notice').textContent)`, 15000),
+    'a file that was put back is said to be',
+    await b.text('#notice p')
+);
 ok(await until(shown, 15000), 'and its rows are shown, not those that are gone');
 await b.click(`document.querySelector('#notice button')`);
 
@@ -54,8 +70,16 @@ await h.stop();
 for (const end of ['', '-wal', '-shm']) rmSync(env.AGENTHUB_DB + end, { force: true });
 h = await hub({ listen: h.listen });
 sql(insert('messages', { thread_id: 'new-world', from_id: 'somebody', content: 'a new file' }));
-ok(await b.until(`/replaced/.test(document.getElementById('notice').textContent)`, 15000), 'another file is said to be one', await b.text('#notice p'));
+ok(
+    await b.until(`/replaced/.test(document.getElementById('notice').textContent)`, 15000),
+    'another file is said to be one',
+    await b.text('#notice p')
+);
 ok(await until(async () => (await b.state(`[...s.threads.keys()].join()`)) === 'new-world'), 'only the new file’s rows are shown');
-ok(!b.log.some(l => l.startsWith('exception')), 'no exception', b.log.find(l => l.startsWith('exception')));
+ok(
+    !b.log.some(l => l.startsWith('exception')),
+    'no exception',
+    b.log.find(l => l.startsWith('exception'))
+);
 await h.stop();
 await done();
