@@ -76,9 +76,7 @@ function route() {
 /** One polite sentence at a time, the newest, at most every few seconds. */
 let queue = '',
   quiet = 0;
-const announce = s => {
-  queue = s;
-};
+const announce = s => (queue = s);
 function speak() {
   if (!queue || quiet-- > 0) return;
   text($('say'), queue);
@@ -104,10 +102,9 @@ function connection() {
   );
   attr(pill, 'data-state', shown);
   attr(pill, 'aria-pressed', !!state.paused);
-  const says = { live: 'Live', paused: 'Paused', retry: 'Connection lost, reconnecting', stale: 'The hub does not answer', locked: 'Locked' }[shown];
-  if (says && says !== spoken) {
-    announce(says);
-    spoken = says;
+  if (shown !== spoken && shown !== 'connecting') {
+    announce(pill.textContent);
+    spoken = shown;
   }
 }
 
@@ -183,6 +180,7 @@ offer([
   ['Write a message', 'm', '#/inbox/human/new'],
   ['Pause or go on', 'Space', pause],
   ['Keys', '?', keymap],
+  ['Go, do, find', '/', palette],
   ...THEMES.map(t => ['Theme: ' + t, '', () => theme(t)])
 ]);
 

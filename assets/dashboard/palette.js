@@ -114,28 +114,8 @@ export function palette() {
 
 // ---- the map of keys ----
 
-const MAP = [
-  'g n|Now',
-  'g t|Tasks',
-  'g h|Threads',
-  'g i|Inbox',
-  'g c|Costs',
-  'g s|Setup',
-  '/|Go, do, find; also Ctrl K',
-  'Space|Pause',
-  'j k|Down, up',
-  'Enter o|Open',
-  'Esc|Back',
-  '?|Keys',
-  'r|Answer',
-  'a|Mark read',
-  'm|Message',
-  'Ctrl Enter|Send',
-  '[ ]|Task before, after',
-  'e E|Error after, before',
-  'f|Follow',
-  'w|Waterfall'
-];
+/** Beside the commands that have a key. */
+const MAP = 'j k|Down, up;Enter o|Open;Esc|Back;r|Answer;a|Mark read;Ctrl Enter|Send;[ ]|Task before, after;e E|Error after, before;f|Follow;w|Waterfall';
 let map;
 export function help(single, toggle) {
   if (!map) {
@@ -145,7 +125,7 @@ export function help(single, toggle) {
       'dialog.map',
       { 'aria-label': 'Keys', onclick: e => e.target === map && map.close() },
       h('h2', 'Keys'),
-      h('dl', ...MAP.map(k => k.split('|')).map(([keys, does]) => h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does)))),
+      h('dl', ...[...commands.filter(c => c[1]).map(([does, keys]) => [keys, does]), ...MAP.split(';').map(k => k.split('|'))].map(([keys, does]) => h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does)))),
       h('p', h('label', on, ' Keys of one letter work')),
       h('form', { method: 'dialog' }, h('button.go', 'Close'))
     );

@@ -93,15 +93,15 @@ export const SNIPPETS = [
 ].map(([name, cmd]) => [name, cmd(row('hello', 'try-' + name, 'hi'))]);
 
 const COMMANDS = {
-  demo: ['See it move, with agents that only pretend:', 'agenthub demo'],
-  run: ['Run one and watch its steps here:', 'agenthub run -- claude -p "fix the failing test"'],
-  init: ['Connect the agents on this machine:', 'agenthub init'],
+  demo: ['Agents that only pretend:', 'agenthub demo'],
+  run: ['One, and its steps:', 'agenthub run -- claude -p "fix the failing test"'],
+  init: ['All on this machine:', 'agenthub init'],
   sql: [
-    'Any program that can open SQLite is an agent:',
+    'Any program that opens SQLite:',
     `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${row('build', 'planner', 'tests are green')}"`
   ],
-  post: ['Say something in a thread:', "agenthub post build 'tests are green' --from planner"],
-  ask: ['Ask you, and wait for the answer:', 'agenthub ask human "ship it?" --wait 600'],
+  post: ['By agenthub:', "agenthub post build 'tests are green' --from planner"],
+  ask: ['Ask you, and wait:', 'agenthub ask human "ship it?" --wait 600'],
   send: ['Write to you:', "agenthub send human 'the build is red' --from planner"]
 };
 
@@ -111,7 +111,7 @@ export const Empty = (title, about, ...keys) =>
     h('h2', title),
     h('p', about),
     ...keys.map(k => command(...COMMANDS[k])),
-    h('p.waits', 'Waiting for the first row. This page will show it by itself.')
+    h('p.waits', 'Waiting for the first row')
   );
 
 /** One line that is a link: mark, name, state, words, time. */

@@ -69,9 +69,7 @@ function open() {
   const resumed = !!pos;
   let me;
   try {
-    me = ws = new WebSocket(
-      (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws?' + q,
-      token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']
+    me = ws = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + q, token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']
     );
   } catch {
     return hooks.refused();

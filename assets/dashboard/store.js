@@ -3,29 +3,8 @@
 // logs are kept for the threads and tasks last opened, mail for the mailboxes opened.
 // What is missing is asked for through `wants`, which sync.js fills.
 
-export const state = {
-  conn: { state: 'connecting', at: 0 },
-  loaded: false,
-  locked: false,
-  paused: 0,
-  status: null,
-  notice: '',
-  settled: 1e15,
-  threads: new Map(),
-  tasks: new Map(),
-  agents: new Map(),
-  telemetry: new Map(),
-  boxes: new Map(),
-  logs: new Map(),
-  runs: new Map(),
-  doing: new Map(),
-  beats: new Map(),
-  feed: [],
-  lags: [],
-  asked: new Map(),
-  mine: new Map(),
-  more: 0
-};
+export const state = { conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, paused: 0, status: null, notice: '', settled: 1e15, feed: [], lags: [], more: 0 };
+for (const k of 'threads tasks agents telemetry boxes logs runs doing beats asked mine'.split(' ')) state[k] = new Map();
 export const wants = {};
 
 const FEED = 300,

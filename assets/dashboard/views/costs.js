@@ -92,7 +92,7 @@ function stacks(days) {
   const keys = ['fresh', 'cached', 'out'].map((w, j) => h('span', { class: 'key t' + j }, w));
   return chart(
     ['Tokens a day:', ...keys],
-    'Tokens a day; the table “Every day” has the figures',
+    'Tokens a day, as in the table “Every day”',
     days,
     num(top),
     d.map((d, i) => ['t' + i, d])

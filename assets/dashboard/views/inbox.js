@@ -58,7 +58,7 @@ export default function inbox() {
     ],
     () => olderMail(source)
   );
-  const empty = Empty('No mail yet', 'Mail waits in the file until its reader comes.', 'send', 'ask');
+  const empty = Empty('No mail yet', 'Mail waits for its reader.', 'send', 'ask');
 
   const back = () => h('a.back', { href: '#/inbox' }, '← Inbox');
   const title = h('h2', { tabindex: -1 }),
@@ -77,7 +77,7 @@ export default function inbox() {
     go = h('button.go', 'Send');
   const form = h(
     'form.letterform',
-    h('header.head', back(), h('h2', 'Write to an agent'), h('p.facts', 'From you. Agents see it marked as from the human.')),
+    h('header.head', back(), h('h2', 'Write to an agent'), h('p.facts', 'Marked as from the human.')),
     h('div.grid', field('To', to), field('Priority', priority)),
     field('Text', input),
     h('div.bar', alert, go)
@@ -139,7 +139,7 @@ export default function inbox() {
     if (m.claimed_by) lines.push(`claimed · ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
     if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('read · ' + clock(m.read_at));
     else if (m.status === 'unread' && lines.length === 1)
-      lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits in the file until its reader looks');
+      lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits for its reader');
     if (way.was === (way.was = lines.join('\n'))) return;
     way.replaceChildren(...lines.map(l => h('li', l)));
   }
@@ -197,7 +197,7 @@ export default function inbox() {
           ? m || id === 'new'
             ? ''
             : proof?.missing
-              ? 'There is no such message in this file.'
+              ? 'There is no such message.'
               : 'Loading…'
           : items.length
             ? 'Choose a message to read it.'

@@ -10,8 +10,8 @@ export default function lock() {
       'section.lock',
       h('h1', 'This page is locked'),
       why,
-      command('This opens it with its key, once. The bookmark works from then on:', 'agenthub open'),
-      command('This prints the key; it can also stand in the address, after #token=', 'agenthub token')
+      command('Opens it; the bookmark works from then on:', 'agenthub open'),
+      command('Prints the key, which the address takes after #token=', 'agenthub token')
     );
   return {
     root,

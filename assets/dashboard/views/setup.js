@@ -49,10 +49,10 @@ export default function setup() {
       h(
         'section',
         h('h2', 'Connect agents'),
-        command('Shows what it would change, and asks:', 'agenthub init'),
+        command('Shows its changes, and asks:', 'agenthub init'),
         command('Checks every part:', 'agenthub doctor')
       ),
-      h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'Each writes one row. The tick comes with it.'), ...tries.map(t => t.root))
+      h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.'), ...tries.map(t => t.root))
     )
   );
   let asked = 0,

@@ -56,7 +56,7 @@ function filter(q) {
           const n = SORTS[key](k) || 0;
           return op === '>' ? n > low : op === '<' ? n < low : n == low;
         };
-      it.wrong = `“${line(token, 40)}” means nothing here: there are status: agent: workspace: model: since:2h cost:>1 turns: tokens: errors: took: sort:`;
+      it.wrong = `“${line(token, 40)}” means nothing here; there is status: agent: workspace: model: since:2h cost:>1 sort:cost and ${Object.keys(SORTS)}`;
       return () => true;
     });
   it.test = k => tests.every(t => t(k));
