@@ -77,7 +77,7 @@ export default function setup() {
     text(count, num(seen.length));
     each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
     if (!s) return;
-    const { trouble: why, rejected: bad, db, watcher, limits, ...rest } = s;
+    const { trouble: why, rejected: bad, db, watcher, limits, epoch, pos, ...rest } = s;
     tell(trouble, why && `The hub is not well (${safe(s.state, 40)}): ${safe(why.message, 400)}`);
     pairs(
       facts,
