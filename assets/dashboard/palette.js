@@ -115,7 +115,8 @@ export function palette() {
 // ---- the map of keys ----
 
 /** Beside the commands that have a key. */
-const MAP = 'j k|Down, up;Enter o|Open;Esc|Back;r|Answer;a|Mark read;Ctrl Enter|Send;[ ]|Task before, after;e E|Error after, before;f|Follow;w|Waterfall';
+const MAP =
+  'j k|Down, up;Enter o|Open;Esc|Back;r|Answer;a|Mark read;Ctrl Enter|Send;[ ]|Task before, after;e E|Error after, before;f|Follow;w|Waterfall';
 let map;
 export function help(single, toggle) {
   if (!map) {
@@ -125,7 +126,12 @@ export function help(single, toggle) {
       'dialog.map',
       { 'aria-label': 'Keys', onclick: e => e.target === map && map.close() },
       h('h2', 'Keys'),
-      h('dl', ...[...commands.filter(c => c[1]).map(([does, keys]) => [keys, does]), ...MAP.split(';').map(k => k.split('|'))].map(([keys, does]) => h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does)))),
+      h(
+        'dl',
+        ...[...commands.filter(c => c[1]).map(([does, keys]) => [keys, does]), ...MAP.split(';').map(k => k.split('|'))].map(([keys, does]) =>
+          h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does))
+        )
+      ),
       h('p', h('label', on, ' Keys of one letter work')),
       h('form', { method: 'dialog' }, h('button.go', 'Close'))
     );

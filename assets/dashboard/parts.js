@@ -96,23 +96,14 @@ const COMMANDS = {
   demo: ['Agents that only pretend:', 'agenthub demo'],
   run: ['One, and its steps:', 'agenthub run -- claude -p "fix the failing test"'],
   init: ['All on this machine:', 'agenthub init'],
-  sql: [
-    'Any program that opens SQLite:',
-    `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${row('build', 'planner', 'tests are green')}"`
-  ],
+  sql: ['Any program that opens SQLite:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${row('build', 'planner', 'tests are green')}"`],
   post: ['By agenthub:', "agenthub post build 'tests are green' --from planner"],
   ask: ['Ask you, and wait:', 'agenthub ask human "ship it?" --wait 600'],
   send: ['Write to you:', "agenthub send human 'the build is red' --from planner"]
 };
 
 export const Empty = (title, about, ...keys) =>
-  h(
-    'section.empty',
-    h('h2', title),
-    h('p', about),
-    ...keys.map(k => command(...COMMANDS[k])),
-    h('p.waits', 'Waiting for the first row')
-  );
+  h('section.empty', h('h2', title), h('p', about), ...keys.map(k => command(...COMMANDS[k])), h('p.waits', 'Waiting for the first row'));
 
 /** One line that is a link: mark, name, state, words, time. */
 export const Item = (what = 'a.item') => h(what, Mark(), h('b'), Tag(), h('span.what'), h('time'));

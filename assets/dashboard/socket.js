@@ -69,8 +69,7 @@ function open() {
   const resumed = !!pos;
   let me;
   try {
-    me = ws = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + q, token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']
-    );
+    me = ws = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + q, token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']);
   } catch {
     return hooks.refused();
   }
@@ -124,6 +123,8 @@ function take(text, resumed) {
 }
 
 function replaced(why) {
+  // The hub is there and well: no reason to wait long.
+  tries = 0;
   pos = epoch = null;
   drop();
   hooks.lost(why);

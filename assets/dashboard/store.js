@@ -3,7 +3,18 @@
 // logs are kept for the threads and tasks last opened, mail for the mailboxes opened.
 // What is missing is asked for through `wants`, which sync.js fills.
 
-export const state = { conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, paused: 0, status: null, notice: '', settled: 1e15, feed: [], lags: [], more: 0 };
+export const state = {
+  conn: { state: 'connecting', at: 0 },
+  loaded: false,
+  locked: false,
+  paused: 0,
+  status: null,
+  notice: '',
+  settled: 1e15,
+  feed: [],
+  lags: [],
+  more: 0
+};
 for (const k of 'threads tasks agents telemetry boxes logs runs doing beats asked mine'.split(' ')) state[k] = new Map();
 export const wants = {};
 

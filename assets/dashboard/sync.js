@@ -30,7 +30,7 @@ export function start() {
     // A refused handshake looks like any other close: HTTP says whether it was the token.
     probe: () => get('status').catch(() => {}),
     lost(why) {
-      notice(`Everything was read anew: ${why || 'the hub’s file was replaced'}.`);
+      notice(`Everything was read anew: ${why?.split(';')[0] || 'the hub’s file was replaced'}.`);
       S.reset();
     },
     error(e) {

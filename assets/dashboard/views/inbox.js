@@ -138,8 +138,7 @@ export default function inbox() {
     if (blind.length) lines.push('not yet · ' + blind.map(a => safe(a, 60)).join(', '));
     if (m.claimed_by) lines.push(`claimed · ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
     if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('read · ' + clock(m.read_at));
-    else if (m.status === 'unread' && lines.length === 1)
-      lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits for its reader');
+    else if (m.status === 'unread' && lines.length === 1) lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits for its reader');
     if (way.was === (way.was = lines.join('\n'))) return;
     way.replaceChildren(...lines.map(l => h('li', l)));
   }
