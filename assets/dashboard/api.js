@@ -8,7 +8,11 @@ let held = null;
 export function takeToken() {
   const m = /[#&]token=([^&]+)/.exec(location.hash);
   if (m) {
-    keepToken(decodeURIComponent(m[1]));
+    try {
+      keepToken(decodeURIComponent(m[1]));
+    } catch {
+      keepToken(m[1]);
+    }
     history.replaceState(null, '', location.pathname + '#/now');
   }
   return !!m;
@@ -16,19 +20,32 @@ export function takeToken() {
 
 export function keepToken(t) {
   held = t;
-  try { localStorage.setItem(KEY, t); } catch { /* private window: this tab only */ }
+  try {
+    localStorage.setItem(KEY, t);
+  } catch {
+    /* private window: this tab only */
+  }
 }
 
 export function token() {
-  try { return localStorage.getItem(KEY) || held; } catch { return held; }
+  try {
+    return localStorage.getItem(KEY) || held;
+  } catch {
+    return held;
+  }
 }
 
 export class Failure extends Error {
-  constructor(status, message) { super(message); this.status = status; }
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
 }
 
 let locked = () => {};
-export const onLocked = f => { locked = f; };
+export const onLocked = f => {
+  locked = f;
+};
 
 async function call(method, path, body) {
   const headers = {};

@@ -1,11 +1,15 @@
 // Small helpers over the DOM, and the two lists everything is shown in:
 //   List  rows of one height, recycled: thousands of items, a screenful of nodes
-//   Log   rows of any height, a moving window over an array that grows at both ends
+//   Log   rows of any height, a moving window over an array that grows at both ends; if the
+//         array itself is a window (`apart`), the rest is asked for
 // Text goes in through text nodes only. No state of the application in here.
+
+import { day, other } from './format.js';
 
 /** h('p.facts', {title}, kids…); attributes may be left out, `on…` are listeners. */
 export function h(what, props, ...kids) {
-  const [tag, name] = what.split('.'), e = document.createElement(tag);
+  const [tag, name] = what.split('.'),
+    e = document.createElement(tag);
   if (name) e.className = name;
   if (props instanceof Node || typeof props === 'string') e.append(props);
   else for (const k in props) k.startsWith('on') ? e.addEventListener(k.slice(2), props[k]) : attr(e, k, props[k]);
@@ -25,51 +29,94 @@ export const bars = (list, top) => list.map((n, i) => (n ? `M${i + 0.5} 20v-${Ma
 /** Reuses the text node: replacing it leaves thousands of dead nodes a second. */
 export function text(e, s) {
   const n = e.firstChild;
-  if (!n) { if (s) e.append(s); } else if (n.data !== s) n.data = s;
+  if (!n) {
+    if (s) e.append(s);
+  } else if (n.data !== s) n.data = s;
 }
 export function attr(e, k, v) {
   if (v == null) e.removeAttribute(k);
   else if (e.getAttribute(k) !== String(v)) e.setAttribute(k, v);
 }
-export const hide = (e, yes) => { if (e.hidden !== !!yes) e.hidden = !!yes; };
+export const hide = (e, yes) => {
+  if (e.hidden !== !!yes) e.hidden = !!yes;
+};
 
 export class List {
   /** make() → element whose first child is the link; fill(link, item). */
   constructor({ label, height, make, fill, key, end }) {
     Object.assign(this, { height, make, fill, key, items: [], live: new Map(), view: 0, hand: -1e9 });
     this.space = h('div.space', { role: 'list', 'aria-label': label });
-    const r = this.root = h('div.list', this.space), hand = () => { this.hand = performance.now(); };
+    const r = (this.root = h('div.list', this.space)),
+      hand = () => {
+        this.hand = performance.now();
+      };
     r.onscroll = () => {
       this.soon();
       if (end && r.scrollTop + this.view > this.items.length * height - 600) end();
     };
     r.onpointermove = hand;
-    r.onkeydown = e => { hand(); this.keys(e); };
-    new ResizeObserver(() => { this.view = r.clientHeight; this.soon(); }).observe(r);
+    r.addEventListener('focusin', e => {
+      this.at = this.key(this.items[e.target.closest('.row').at]);
+    });
+    r.onkeydown = e => {
+      hand();
+      this.keys(e);
+    };
+    new ResizeObserver(() => {
+      this.view = r.clientHeight;
+      this.soon();
+    }).observe(r);
   }
 
   /** A hand was in the list a moment ago: it must not be reordered now. */
-  held() { return performance.now() - this.hand < 2500; }
+  held() {
+    return performance.now() - this.hand < 2500;
+  }
 
-  soon() { this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.paint(); }); }
+  soon() {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.paint();
+    });
+  }
 
   paint(items = this.items, current = this.current) {
-    this.items = items; this.current = current;
-    const { height, live, space } = this, n = items.length, want = new Map(), free = [];
-    const from = Math.max(0, Math.floor(this.root.scrollTop / height) - 4), to = Math.min(n, from + Math.ceil(this.view / height) + 8);
-    if (this.n !== n) { this.n = n; space.style.height = n * height + 'px'; }
+    this.items = items;
+    this.current = current;
+    const { height, live, space } = this,
+      n = items.length,
+      want = new Map(),
+      free = [];
+    const from = Math.max(0, Math.floor(this.root.scrollTop / height) - 4),
+      to = Math.min(n, from + Math.ceil(this.view / height) + 8);
+    if (this.n !== n) {
+      this.n = n;
+      space.style.height = n * height + 'px';
+    }
     for (let i = from; i < to; i++) want.set(this.key(items[i]), i);
     // The focused row is never recycled: focus must not move by itself.
-    for (const [k, e] of live) if (!want.has(k) && !e.contains(document.activeElement)) { live.delete(k); free.push(e); }
+    for (const [k, e] of live)
+      if (!want.has(k) && !e.contains(document.activeElement)) {
+        live.delete(k);
+        free.push(e);
+      }
     // One stop for Tab in the whole list; arrows do the rest.
     const stop = [this.at, current].find(k => want.has(k)) ?? want.keys().next().value;
     for (const [k, i] of want) {
       let e = live.get(k) || free.pop();
-      if (!e) { e = h('div.row', { role: 'listitem' }, this.make()); space.append(e); }
+      if (!e) {
+        e = h('div.row', { role: 'listitem' }, this.make());
+        space.append(e);
+      }
       live.set(k, e);
-      if (e.at !== i) { e.at = i; e.style.transform = `translateY(${i * height}px)`; attr(e, 'aria-posinset', i + 1); }
+      if (e.at !== i) {
+        e.at = i;
+        e.style.transform = `translateY(${i * height}px)`;
+        attr(e, 'aria-posinset', i + 1);
+      }
       attr(e, 'aria-setsize', n);
-      const a = e.firstChild, tab = k === stop ? 0 : -1;
+      const a = e.firstChild,
+        tab = k === stop ? 0 : -1;
       this.fill(a, items[i]);
       if (a.tabIndex !== tab) a.tabIndex = tab;
       attr(a, 'aria-current', k === current ? 'true' : null);
@@ -80,7 +127,9 @@ export class List {
   keys(e) {
     const row = e.target.closest('.row');
     if (!row || e.ctrlKey || e.metaKey || e.altKey) return;
-    const { height, root, view, items } = this, page = Math.floor(view / height) || 1, at = row.at;
+    const { height, root, view, items } = this,
+      page = Math.floor(view / height) || 1,
+      at = row.at;
     let i = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, Home: 0, End: 1e9, PageDown: at + page, PageUp: at - page }[e.key];
     if (i == null) return;
     e.preventDefault();
@@ -92,13 +141,14 @@ export class List {
   }
 }
 
-const WINDOW = 60, STEP = 30;
+const WINDOW = 60,
+  STEP = 30;
 
 export class Log {
   /** rows: array with `base` (number of its first row) and `gen` (changes when it starts
    *  anew); a row's `v` changes when it must be drawn again. */
-  constructor({ label, live, make, fill, older }) {
-    Object.assign(this, { make, fill, older, a: 0, b: 0, from: 0, seen: 0, follow: true });
+  constructor({ label, live, make, fill, older, newer, latest }) {
+    Object.assign(this, { make, fill, older, newer, latest, a: 0, b: 0, from: 0, seen: 0, follow: true });
     this.body = h('div.logbody');
     this.box = h('div.log', { role: 'log', 'aria-label': label, 'aria-live': live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
     this.jump = h('button.jump', { type: 'button', hidden: '', onclick: () => this.tail() }, 'Latest ↓');
@@ -106,13 +156,19 @@ export class Log {
     new ResizeObserver(() => this.follow && this.down()).observe(this.box);
   }
 
-  tail() { this.follow = true; this.paint(); }
+  tail() {
+    if (this.rows?.apart) return this.latest();
+    this.follow = true;
+    this.paint();
+  }
   /** Brings the row of this number into sight and marks it. */
   show(i) {
-    const { rows, box, body } = this, max = rows.base + rows.length - 1;
+    const { rows, box, body } = this,
+      max = rows.base + rows.length - 1;
     this.at = i = Math.max(rows.base, Math.min(max, i));
     this.follow = false;
-    this.a = i - STEP; this.b = this.a + WINDOW;
+    this.a = i - STEP;
+    this.b = this.a + WINDOW;
     this.paint();
     const e = body.children[i - this.from];
     if (!e) return;
@@ -120,44 +176,84 @@ export class Log {
     body.querySelector('[data-at]')?.removeAttribute('data-at');
     attr(e, 'data-at', '');
   }
-  down() { this.box.scrollTop = this.box.scrollHeight; }
+  down() {
+    this.box.scrollTop = this.box.scrollHeight;
+  }
 
   scrolled() {
     const { box, rows } = this;
     if (!rows) return;
-    const hi = rows.base + rows.length, below = box.scrollHeight - box.scrollTop - box.clientHeight;
+    const hi = rows.base + rows.length,
+      below = box.scrollHeight - box.scrollTop - box.clientHeight;
     // Against what is drawn, not what is there: rows come in between a frame and its scroll event.
-    this.follow = below < 30 && this.b >= this.hi;
+    this.follow = below < 30 && this.b >= this.hi && !rows.apart;
     if (box.scrollTop < 500) {
-      if (this.a > rows.base) { this.a -= STEP; this.b = this.a + WINDOW; } else this.older();
-    } else if (below < 500 && this.b < hi) { this.b += STEP; this.a = this.b - WINDOW; }
-    this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.paint(); });
+      if (this.a > rows.base) {
+        this.a -= STEP;
+        this.b = this.a + WINDOW;
+      } else this.older();
+    } else if (below < 500) {
+      if (this.b < hi) {
+        this.b += STEP;
+        this.a = this.b - WINDOW;
+      } else if (rows.apart) this.newer();
+    }
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.paint();
+    });
   }
 
   paint(rows = this.rows) {
     if (!rows) return;
-    const { body, box } = this, lo = rows.base, hi = this.hi = lo + rows.length;
+    const { body, box } = this,
+      lo = rows.base,
+      hi = (this.hi = lo + rows.length);
     if (rows !== this.rows || rows.gen !== this.gen) {
-      this.rows = rows; this.gen = rows.gen; this.follow = true; this.at = null;
+      this.rows = rows;
+      this.gen = rows.gen;
+      this.follow = true;
+      this.at = null;
       body.replaceChildren();
     }
-    if (this.follow) { this.b = this.seen = hi; this.a = Math.max(lo, hi - WINDOW); } else {
+    if (this.follow) {
+      this.b = this.seen = hi;
+      this.a = Math.max(lo, hi - WINDOW);
+    } else {
       this.a = Math.max(lo, Math.min(this.a, hi));
       this.b = Math.min(hi, this.a + WINDOW);
     }
+    rows.keep = this.follow ? 1e15 : this.a;
     // What is being read stays where it is: remember one row, put it back after the change.
-    const n = body.children.length, keep = !this.follow && body.children[Math.min(n - 1, Math.max(0, this.a - this.from))];
-    const was = keep && keep.offsetTop - box.scrollTop, pool = [];
-    let da = this.from, db = da + n;
-    const cut = e => { pool.push(e); e.remove(); };
-    while (db > da && (da < this.a || da >= this.b)) { cut(body.firstChild); da++; }
-    while (db > da && db > this.b) { cut(body.lastChild); db--; }
+    const n = body.children.length,
+      keep = !this.follow && body.children[Math.min(n - 1, Math.max(0, this.a - this.from))];
+    const was = keep && keep.offsetTop - box.scrollTop,
+      pool = [];
+    let da = this.from,
+      db = da + n;
+    const cut = e => {
+      pool.push(e);
+      e.remove();
+    };
+    while (db > da && (da < this.a || da >= this.b)) {
+      cut(body.firstChild);
+      da++;
+    }
+    while (db > da && db > this.b) {
+      cut(body.lastChild);
+      db--;
+    }
     if (da === db) da = db = this.a;
     const draw = (e, i) => {
-      const row = rows[i - lo], prev = rows[i - lo - 1];
+      const row = rows[i - lo],
+        prev = rows[i - lo - 1];
       if (e.row === row && e.v === row.v && e.p === prev && !row.ticking && !this.anew) return e;
-      e.row = row; e.v = row.v; e.p = prev;
+      e.row = row;
+      e.v = row.v;
+      e.p = prev;
       attr(e, 'data-at', this.at === i ? '' : null);
+      const on = day(row.e.created_at);
+      attr(e, 'data-day', (prev ? on !== day(prev.e.created_at) : other(row.e.created_at)) ? on : null);
       this.fill(e, row, prev);
       return e;
     };
@@ -170,7 +266,8 @@ export class Log {
     for (const e of body.children) draw(e, i++);
     put(this.a, da, body.firstChild);
     put(db, this.b, null);
-    this.from = this.a; this.anew = false;
+    this.from = this.a;
+    this.anew = false;
     if (this.follow) this.down();
     else if (keep && keep.parentNode) box.scrollTop = keep.offsetTop - was;
     hide(this.jump, this.follow);

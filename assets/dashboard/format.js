@@ -5,7 +5,9 @@ const pad = n => String(n).padStart(2, '0');
 
 export function num(n) {
   n = +n || 0;
-  return n < 1e3 ? String(n) : n < 1e6 ? (n / 1e3).toFixed(n < 1e5 ? 1 : 0) + 'k' : (n / 1e6).toFixed(n < 1e8 ? 1 : 0) + 'M';
+  let i = 0;
+  for (; n >= 1e3 && i < 4; i++) n /= 1e3;
+  return i ? n.toFixed(n < 100 ? 1 : 0) + 'kMBT'[i - 1] : String(n);
 }
 export const money = n => (n > 0 && n < 0.01 ? '<$0.01' : '$' + (+n || 0).toFixed(2));
 export const size = n => (n < 1e6 ? Math.ceil(n / 1024) + ' KB' : (n / 1048576).toFixed(1) + ' MB');
@@ -13,7 +15,8 @@ export const size = n => (n < 1e6 ? Math.ceil(n / 1024) + ' KB' : (n / 1048576).
 /** Seconds as a running clock: 0:07, 12:40, 3:05:00. */
 export function dur(s) {
   s = Math.max(0, Math.round(s));
-  const m = Math.floor(s / 60) % 60, h = Math.floor(s / 3600);
+  const m = Math.floor(s / 60) % 60,
+    h = Math.floor(s / 3600);
   return (h ? h + ':' + pad(m) : m) + ':' + pad(s % 60);
 }
 
@@ -21,21 +24,27 @@ export function dur(s) {
 export const took = s => (s < 0.05 ? '' : s < 10 ? s.toFixed(1) + ' s' : s < 60 ? Math.round(s) + ' s' : dur(s));
 export const many = (n, one, more = one + 's') => num(n) + ' ' + (n === 1 ? one : more);
 
-export const clock = ms => new Date(ms).toTimeString().slice(0, 8);
-export const full = ms => (ms ? new Date(ms).toLocaleString() : '');
-const day = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short' });
+export const hms = ms => new Date(ms).toTimeString().slice(0, 8);
+const date = style => new Intl.DateTimeFormat('en-GB', style),
+  long = date({ dateStyle: 'medium', timeStyle: 'medium' }),
+  short = date({ day: 'numeric', month: 'short' });
+export const full = ms => (ms ? long.format(ms) : '');
+export const day = ms => short.format(ms);
+/** The day, if it is not today. */
+export const other = ms => (day(ms) === day(Date.now()) ? '' : day(ms));
+export const clock = ms => (other(ms) + ' ' + hms(ms)).trim();
 
 /** Age in one short word. Writers' clocks may run ahead: the future is "now". */
 export function ago(ms) {
   if (!ms) return '';
   const s = Math.floor((Date.now() - ms) / 1e3);
-  return s < 5 ? 'now' : s < 60 ? s + ' s' : s < 3600 ? Math.floor(s / 60) + ' min' : s < 86400 ? Math.floor(s / 3600) + ' h' : day.format(ms);
+  return s < 5 ? 'now' : s < 60 ? s + ' s' : s < 3600 ? Math.floor(s / 60) + ' min' : s < 86400 ? Math.floor(s / 3600) + ' h' : day(ms);
 }
 
 // Text from agents is hostile: colour codes go, and what could hide or reorder text is made visible.
 const ansi = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])/g;
-const odd = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
-const show = c => (c === '\r' ? '' : '\u27e8' + c.charCodeAt(0).toString(16).padStart(4, '0') + '\u27e9');
+const odd = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const show = c => (c === '\r' ? '' : '\u27e8' + c.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9');
 
 export function safe(s, max = 20000) {
   s = String(s ?? '');
@@ -44,29 +53,39 @@ export function safe(s, max = 20000) {
 }
 
 /** The beginning of a text on one line, for lists. */
-export const line = (s, max = 160) => safe(String(s ?? '').slice(0, max)).replace(/\s+/g, ' ').trim();
+export const line = (s, max = 160) =>
+  safe(String(s ?? '').slice(0, max))
+    .replace(/\s+/g, ' ')
+    .trim();
 
 /** A tool's input, which is JSON more often than not: its most telling value. */
 export function brief(s) {
-  if (s && s[0] === '{') try {
-    const o = JSON.parse(s), v = o.command ?? o.file_path ?? o.path ?? o.pattern ?? o.query ?? o.url ?? Object.values(o)[0];
-    if (v != null) s = typeof v === 'object' ? JSON.stringify(v) : v;
-  } catch { /* cut, or not JSON: as it is */ }
+  if (s && s[0] === '{')
+    try {
+      const o = JSON.parse(s),
+        v = o.command ?? o.file_path ?? o.path ?? o.pattern ?? o.query ?? o.url ?? Object.values(o)[0];
+      if (v != null) s = typeof v === 'object' ? JSON.stringify(v) : v;
+    } catch {
+      /* cut, or not JSON: as it is */
+    }
   return line(s);
 }
 export function pretty(s) {
-  if (/^[[{]/.test(s)) try { s = JSON.stringify(JSON.parse(s), null, 2); } catch { /* as it is */ }
+  if (/^[[{]/.test(s))
+    try {
+      s = JSON.stringify(JSON.parse(s), null, 2);
+    } catch {
+      /* as it is */
+    }
   return safe(s);
 }
 
 /** The last folder of a path. */
 export const base = p => line((p || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
 
-/** Two letters and one of five colours make a name easy to find again. */
+/** Two letters make a name easy to find again. */
 export function mark(name) {
-  const p = name.match(/[\p{L}\p{N}]+/gu) || ['?'];
-  let hue = 7;
-  for (const c of name) hue = (hue * 31 + c.codePointAt(0)) >>> 0;
-  const a = [...p[0]];
-  return { letters: (a[0] + (p[1] ? [...p[1]][0] : a[1] || '')).toLowerCase(), hue: hue % 5 };
+  const [a, b] = name.match(/[\p{L}\p{N}]+/gu) || ['?'],
+    letters = [...a];
+  return (letters[0] + (b ? [...b][0] : letters[1] || '')).toLowerCase();
 }

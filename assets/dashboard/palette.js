@@ -8,16 +8,30 @@ import { line, safe } from './format.js';
 import { enc } from './api.js';
 
 /** Where a text found stands. */
-const place = r => (r.task_id ? '#/tasks/' + enc(r.task_id) : r.message_seq ? '#/threads/' + enc(r.thread_id) + '/' + r.message_seq : '#/inbox/*/' + enc(r.id));
+const place = r =>
+  r.task_id ? '#/tasks/' + enc(r.task_id) : r.message_seq ? '#/threads/' + enc(r.thread_id) + '/' + r.message_seq : '#/inbox/*/' + enc(r.id);
 const SHOWN = 9;
-let box, input, list, hint, items = [], at = 0, asked = 0, commands = [];
+let box,
+  input,
+  list,
+  hint,
+  items = [],
+  at = 0,
+  asked = 0,
+  commands = [];
 
 /** What can be done: [words, key, act or link]. */
-export const offer = c => { commands = c; };
+export const offer = c => {
+  commands = c;
+};
 
 function local(q) {
-  const all = [...commands, ...[...state.agents.keys()].map(id => ['Write to ' + id, 'agent', '#/inbox/human/new?to=' + enc(id)]),
-    ...[...state.threads.values()].map(t => [t.title || t.id, 'thread', '#/threads/' + enc(t.id)]), ...[...state.tasks.values()].map(k => [k.directive || k.task_id, 'task', '#/tasks/' + enc(k.task_id)])];
+  const all = [
+    ...commands,
+    ...[...state.agents.keys()].map(id => ['Write to ' + id, 'agent', '#/inbox/human/new?to=' + enc(id)]),
+    ...[...state.threads.values()].map(t => [t.title || t.id, 'thread', '#/threads/' + enc(t.id)]),
+    ...[...state.tasks.values()].map(k => [k.directive || k.task_id, 'task', '#/tasks/' + enc(k.task_id)])
+  ];
   const words = q.toLowerCase().split(/\s+/);
   return all.filter(([s]) => words.every(w => s.toLowerCase().includes(w))).slice(0, SHOWN);
 }
@@ -25,7 +39,11 @@ function local(q) {
 function show(more = []) {
   items = [...local(input.value.trim()), ...more];
   at = Math.min(at, Math.max(0, items.length - 1));
-  list.replaceChildren(...items.map(([words, note], i) => h('li', { role: 'option', id: 'o' + i, onclick: () => take(i) }, h('span.what', line(words, 140)), h('span.sub', safe(note, 40)))));
+  list.replaceChildren(
+    ...items.map(([words, note], i) =>
+      h('li', { role: 'option', id: 'o' + i, onclick: () => take(i) }, h('span.what', line(words, 140)), h('span.sub', safe(note, 40)))
+    )
+  );
   pick();
 }
 function pick() {
@@ -35,7 +53,8 @@ function pick() {
 }
 
 async function find() {
-  const q = input.value.trim(), mine = ++asked;
+  const q = input.value.trim(),
+    mine = ++asked;
   at = 0;
   show();
   text(hint, '');
@@ -47,48 +66,75 @@ async function find() {
     if (mine !== asked) return;
     show(found.map(r => [[r.title, r.snippet].filter(Boolean).join(': '), r.from || r.kind, place(r)]));
     if (!items.length) text(hint, 'Nothing found.');
-  } catch (e) { if (mine === asked) text(hint, 'Texts were not searched: ' + e.message); }
+  } catch (e) {
+    if (mine === asked) text(hint, 'Texts were not searched: ' + e.message);
+  }
 }
 
 function take(i) {
   const act = items[i]?.[2];
   if (!act) return;
   box.close();
-  typeof act === 'string' ? location.hash = act.slice(1) : act();
+  typeof act === 'string' ? (location.hash = act.slice(1)) : act();
 }
 
 export function palette() {
   if (!box) {
-    input = h('input', { role: 'combobox', 'aria-expanded': 'true', 'aria-controls': 'found', 'aria-autocomplete': 'list', 'aria-label': 'Go, do or find', placeholder: 'Go to, do, or find in everything written…', autocomplete: 'off', spellcheck: 'false', oninput: find });
-    list = h('ul', { id: 'found', role: 'listbox', 'aria-label': 'Results' }); hint = h('p.hint', { role: 'status' });
+    input = h('input', {
+      role: 'combobox',
+      'aria-expanded': 'true',
+      'aria-controls': 'found',
+      'aria-autocomplete': 'list',
+      'aria-label': 'Go, do or find',
+      placeholder: 'Go to, do, or find in everything written…',
+      autocomplete: 'off',
+      spellcheck: 'false',
+      oninput: find
+    });
+    list = h('ul', { id: 'found', role: 'listbox', 'aria-label': 'Results' });
+    hint = h('p.hint', { role: 'status' });
     box = h('dialog.palette', { 'aria-label': 'Go, do or find', onclick: e => e.target === box && box.close() }, input, list, hint);
     input.onkeydown = e => {
       const way = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-      if (way) { at = (at + way + items.length) % items.length || 0; pick(); }
-      else if (e.key === 'Enter') take(at);
+      if (way) {
+        at = (at + way + items.length) % items.length || 0;
+        pick();
+      } else if (e.key === 'Enter') take(at);
       else return;
       e.preventDefault();
     };
     document.body.append(box);
   }
   if (box.open) return box.close();
-  input.value = ''; at = 0;
+  input.value = '';
+  at = 0;
   box.showModal();
   find();
 }
 
 // ---- the map of keys ----
 
-const MAP = ['g n|Now', 'g t|Tasks', 'g h|Threads', 'g i|Inbox', 'g c|Costs', 'g s|Setup', '/|Go, do, find; also Ctrl K', 'Space|Pause', 'j k|Down, up', 'Enter o|Open', 'Esc|Back', '?|Keys',
-  'r|Answer', 'a|Mark read', 'm|Message', 'Ctrl Enter|Send', '[ ]|Task before, after', 'e E|Error after, before', 'f|Follow', 'w|Waterfall'];
+/** Beside the commands that have a key. */
+const MAP =
+  'j k|Down, up;Enter o|Open;Esc|Back;r|Answer;a|Mark read;Ctrl Enter|Send;[ ]|Task before, after;e E|Error after, before;f|Follow;w|Waterfall';
 let map;
 export function help(single, toggle) {
   if (!map) {
     const on = h('input', { type: 'checkbox', onchange: () => toggle(on.checked) });
     on.checked = single;
-    map = h('dialog.map', { 'aria-label': 'Keys', onclick: e => e.target === map && map.close() }, h('h2', 'Keys'),
-      h('dl', ...MAP.map(k => k.split('|')).map(([keys, does]) => h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does)))),
-      h('p', h('label', on, ' Keys of one letter work')), h('form', { method: 'dialog' }, h('button.go', 'Close')));
+    map = h(
+      'dialog.map',
+      { 'aria-label': 'Keys', onclick: e => e.target === map && map.close() },
+      h('h2', 'Keys'),
+      h(
+        'dl',
+        ...[...commands.filter(c => c[1]).map(([does, keys]) => [keys, does]), ...MAP.split(';').map(k => k.split('|'))].map(([keys, does]) =>
+          h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does))
+        )
+      ),
+      h('p', h('label', on, ' Keys of one letter work')),
+      h('form', { method: 'dialog' }, h('button.go', 'Close'))
+    );
     document.body.append(map);
   }
   map.open ? map.close() : map.showModal();

@@ -9,92 +9,127 @@ export const Mark = () => h('span.mark', { 'aria-hidden': 'true' });
 export function setMark(e, name) {
   if (e.name === name) return;
   e.name = name;
-  const m = mark(name || '?'), you = name === 'human';
-  text(e, you ? 'me' : m.letters);
-  e.className = 'mark ' + (you ? 'you' : 'm' + m.hue);
+  text(e, name === 'human' ? 'me' : mark(name || '?'));
+  attr(e, 'data-you', name === 'human' ? '' : null);
 }
 
 export function Spark() {
-  const path = svg('path'), root = svg('svg', { class: 'pulse', viewBox: '0 0 60 20', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, path);
+  const path = svg('path'),
+    root = svg('svg', { class: 'pulse', viewBox: '0 0 60 20', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, path);
   root.set = list => attr(path, 'd', bars(list, Math.max(4, ...list)));
   return root;
 }
 
 export const who = name => (name === 'human' ? 'You' : safe(name, 80) || 'unknown');
 
-// A state is a shape, a word and a colour; unknown words are shown as they are.
+// A state is a sign, a word and a colour; unknown words are shown as they are.
 const TONES = {};
-for (const [tone, words] of Object.entries({
-  run: 'running working', ok: 'arrived completed resolved result response completion', bad: 'error failed urgent', accent: 'directive',
-  warn: 'paused question action approval_request request', info: 'proposal feedback handoff',
-})) for (const w of words.split(' ')) TONES[w] = tone;
+for (const [tone, sign, words] of [
+  ['run', '●', 'running working'],
+  ['ok', '✓', 'arrived completed resolved result response completion'],
+  ['bad', '▲', 'error failed urgent'],
+  ['accent', '↗', 'directive'],
+  ['warn', '◆', 'paused waiting question action approval_request request'],
+  ['info', '◇', 'proposal feedback handoff']
+])
+  for (const w of words.split(' ')) TONES[w] = [tone, sign];
 
 export const Tag = () => h('span.tag');
 export function setTag(e, word) {
   word ||= '';
   if (e.word === word) return;
   e.word = word;
-  text(e, safe(word, 40).replace(/_/g, ' '));
-  attr(e, 'data-tone', TONES[word] || 'none');
-  hide(e, !word);
+  tell(e, safe(word, 40).replace(/_/g, ' '));
+  const [tone, sign] = TONES[word] || ['none', '○'];
+  attr(e, 'data-tone', tone);
+  attr(e, 'data-sign', sign);
 }
 /** What makes a mail more than a note. */
 export const weight = m => (m.priority && m.priority !== 'info' ? m.priority : m.message_type === 'notification' ? '' : m.message_type);
 
 export function setTime(e, ms) {
   text(e, ago(ms));
-  if (e.ms !== ms) { e.ms = ms; e.dateTime = ms ? new Date(ms).toISOString() : ''; e.title = full(ms); }
+  if (e.ms !== ms) {
+    e.ms = ms;
+    e.dateTime = ms ? new Date(ms).toISOString() : '';
+    e.title = full(ms);
+  }
 }
 
 export const button = (label, onclick) => h('button', { type: 'button', onclick }, label);
 /** Copies, and says so on the button. */
 export async function copy(b, s) {
   const was = b.textContent;
-  try { await navigator.clipboard.writeText(s); text(b, 'Copied'); } catch { text(b, 'Not allowed'); }
+  try {
+    await navigator.clipboard.writeText(s);
+    text(b, 'Copied');
+  } catch {
+    text(b, 'Not allowed');
+  }
   setTimeout(() => text(b, was), 1500);
 }
 
 export function command(about, cmd) {
-  const code = h('code', cmd), b = button('Copy', () => { getSelection().selectAllChildren(code); copy(b, cmd); });
+  const code = h('code', cmd),
+    b = button('Copy', () => {
+      getSelection().selectAllChildren(code);
+      copy(b, cmd);
+    });
   attr(b, 'aria-label', 'Copy: ' + cmd);
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
-/** The same row from three worlds: name, command. Their writers are called try-… */
+const row = (thread, from, words) => `INSERT INTO messages(thread_id, from_id, content) VALUES('${thread}','${from}','${words}')`;
+/** The same row from many worlds: name, command. Their writers are called try-… */
 export const SNIPPETS = [
-  ['sqlite3', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('hello','try-sqlite3','hi')"`],
-  ['agenthub', 'agenthub post hello hi --from try-agenthub'],
-  ['curl', `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`],
-];
+  ['sqlite3', q => `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${q}"`],
+  ['agenthub', () => 'agenthub post hello hi --from try-agenthub'],
+  [
+    'curl',
+    () =>
+      `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`
+  ],
+  ['python', q => `python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' "$(agenthub path)" "${q}"`]
+].map(([name, cmd]) => [name, cmd(row('hello', 'try-' + name, 'hi'))]);
 
 const COMMANDS = {
-  demo: ['See it move, with agents that only pretend:', 'agenthub demo'],
-  run: ['Run one and watch its steps here:', 'agenthub run -- claude -p "fix the failing test"'],
-  init: ['Connect the agents on this machine:', 'agenthub init'],
-  sql: ['Any program that can open SQLite is an agent:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "INSERT INTO messages(thread_id, from_id, content) VALUES('build','planner','tests are green')"`],
-  post: ['Say something in a thread:', "agenthub post build 'tests are green' --from planner"],
-  ask: ['Ask you, and wait for the answer:', 'agenthub ask human "ship it?" --wait 600'],
-  send: ['Write to you:', "agenthub send human 'the build is red' --from planner"],
+  demo: ['Agents that only pretend:', 'agenthub demo'],
+  run: ['One, and its steps:', 'agenthub run -- claude -p "fix the failing test"'],
+  init: ['All on this machine:', 'agenthub init'],
+  sql: ['Any program that opens SQLite:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${row('build', 'planner', 'tests are green')}"`],
+  post: ['By agenthub:', "agenthub post build 'tests are green' --from planner"],
+  ask: ['Ask you, and wait:', 'agenthub ask human "ship it?" --wait 600'],
+  send: ['Write to you:', "agenthub send human 'the build is red' --from planner"]
 };
 
-export const Empty = (title, about, ...keys) => h('section.empty', h('h2', title), h('p', about), ...keys.map(k => command(...COMMANDS[k])),
-  h('p.waits', 'Waiting for the first row. This page will show it by itself.'));
+export const Empty = (title, about, ...keys) =>
+  h('section.empty', h('h2', title), h('p', about), ...keys.map(k => command(...COMMANDS[k])), h('p.waits', 'Waiting for the first row'));
 
 /** One line that is a link: mark, name, state, words, time. */
 export const Item = (what = 'a.item') => h(what, Mark(), h('b'), Tag(), h('span.what'), h('time'));
 export function setItem(a, href, name, head, word, line, at) {
   const [m, title, tag, words, time] = a.children;
-  attr(a, 'href', href); setMark(m, name); text(title, head); setTag(tag, word); text(words, line); setTime(time, at);
+  attr(a, 'href', href);
+  setMark(m, name);
+  text(title, head);
+  setTag(tag, word);
+  text(words, line);
+  setTime(time, at);
 }
 /** A list of such, in two lines each: draw(item) → what setItem takes, and whether it is new. */
-export const Rows = (label, key, draw, end) => new List({
-  label, key, end, height: 58, make: () => Item('a.two'),
-  fill(a, item) {
-    const d = draw(item);
-    setItem(a, ...d);
-    attr(a, 'data-new', d[6] ? '' : null);
-  },
-});
+export const Rows = (label, key, draw, end) =>
+  new List({
+    label,
+    key,
+    end,
+    height: 58,
+    make: () => Item('a.two'),
+    fill(a, item) {
+      const d = draw(item);
+      setItem(a, ...d);
+      attr(a, 'data-new', d[6] ? '' : null);
+    }
+  });
 
 /** As many list items as things to show, made once and filled again and again. */
 export function each(ul, items, make, set) {
@@ -103,15 +138,28 @@ export function each(ul, items, make, set) {
 }
 /** A choice of links: set([[words, href, chosen?, count?]]). */
 export function Chips(label) {
-  const ul = h('ul'), nav = h('nav.chips', { 'aria-label': label }, ul);
-  nav.set = list => each(ul, list, () => h('a', h('span'), h('b.count')), (a, [words, href, on, n]) => {
-    attr(a, 'href', href); attr(a, 'aria-current', on ? 'true' : null);
-    text(a.firstChild, words); text(a.lastChild, String(n || '')); hide(a.lastChild, !n);
-  });
+  const ul = h('ul'),
+    nav = h('nav.chips', { 'aria-label': label }, ul);
+  nav.set = list =>
+    each(
+      ul,
+      list,
+      () => h('a', h('span'), h('b.count')),
+      (a, [words, href, on, n]) => {
+        attr(a, 'href', href);
+        attr(a, 'aria-current', on ? 'true' : null);
+        text(a.firstChild, words);
+        text(a.lastChild, String(n || ''));
+        hide(a.lastChild, !n);
+      }
+    );
   return nav;
 }
 /** Says it, or takes no room. */
-export function tell(e, s) { text(e, s); hide(e, !s); }
+export function tell(e, s) {
+  text(e, s);
+  hide(e, !s);
+}
 
 export function save(name, body) {
   const a = h('a', { href: URL.createObjectURL(new Blob([body])), download: name });
@@ -128,13 +176,23 @@ export function onSend(form, button, alert, send) {
     if (button.disabled) return;
     button.disabled = true;
     text(alert, '');
-    try { await act(); } catch (err) { text(alert, 'Not done: ' + err.message); }
+    try {
+      await act();
+    } catch (err) {
+      text(alert, 'Not done: ' + err.message);
+    }
     button.disabled = false;
     touch('all');
   };
-  form.onsubmit = e => { e.preventDefault(); run(send); };
+  form.onsubmit = e => {
+    e.preventDefault();
+    run(send);
+  };
   form.onkeydown = e => {
-    if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); form.requestSubmit(); }
+    if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) {
+      e.preventDefault();
+      form.requestSubmit();
+    }
   };
   return run;
 }

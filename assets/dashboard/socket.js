@@ -8,12 +8,22 @@
 import { token } from './api.js';
 
 const BACKOFF = [250, 500, 1000, 2000, 5000, 10000];
-const QUIET = 8000;     // silence after which we ask "still there?"
-const STALE = 3000;     // an unanswered question is shown after this
-const DEAD = 45000;     // and given up after this: a laptop that slept gets its time
+const QUIET = 8000; // silence after which we ask "still there?"
+const STALE = 3000; // an unanswered question is shown after this
+const DEAD = 45000; // and given up after this: a laptop that slept gets its time
 
-let hooks, ws = null, pos = null, epoch = null, live = false, tries = 0;
-let timer = 0, heard = 0, asked = 0, opened = 0, lost = 0, stopped = true;
+let hooks,
+  ws = null,
+  pos = null,
+  epoch = null,
+  live = false,
+  tries = 0;
+let timer = 0,
+  heard = 0,
+  asked = 0,
+  opened = 0,
+  lost = 0,
+  stopped = true;
 
 export function start(h) {
   hooks = h;
@@ -22,16 +32,33 @@ export function start(h) {
 }
 
 /** Connect now, whatever the back-off says. */
-export function hurry() { if (!stopped && !ws) { tries = 0; open(); } }
-export function resume() { stopped = false; hurry(); }
-export function stop() { stopped = true; clearTimeout(timer); drop(); }
+export function hurry() {
+  if (!stopped && !ws) {
+    tries = 0;
+    open();
+  }
+}
+export function resume() {
+  stopped = false;
+  hurry();
+}
+export function stop() {
+  stopped = true;
+  clearTimeout(timer);
+  drop();
+}
 
 /** Everything from the start, on a new connection. */
-export function restart() { pos = epoch = null; drop(); open(); }
+export function restart() {
+  pos = epoch = null;
+  drop();
+  open();
+}
 
 function drop() {
   const old = ws;
-  ws = null; live = false;
+  ws = null;
+  live = false;
   if (old) old.close();
 }
 
@@ -42,17 +69,20 @@ function open() {
   const resumed = !!pos;
   let me;
   try {
-    me = ws = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws?' + q,
-      token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']);
-  } catch { return hooks.refused(); }
+    me = ws = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + q, token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']);
+  } catch {
+    return hooks.refused();
+  }
   hooks.state('connecting');
-  opened = heard = Date.now(); asked = 0;
+  opened = heard = Date.now();
+  asked = 0;
   me.onmessage = m => me === ws && take(m.data, resumed);
   me.onclose = e => me === ws && closed(e.code);
 }
 
 function begin(resumed) {
-  live = true; opened = Date.now();
+  live = true;
+  opened = Date.now();
   const gap = lost ? opened - lost : 0;
   lost = 0;
   hooks.state('live');
@@ -61,9 +91,16 @@ function begin(resumed) {
 
 function take(text, resumed) {
   heard = Date.now();
-  if (asked) { asked = 0; if (live) hooks.state('live'); }
+  if (asked) {
+    asked = 0;
+    if (live) hooks.state('live');
+  }
   let list;
-  try { list = JSON.parse(text); } catch { return; }
+  try {
+    list = JSON.parse(text);
+  } catch {
+    return;
+  }
   if (!Array.isArray(list)) list = [list];
   const events = [];
   for (const ev of list) {
@@ -75,7 +112,7 @@ function take(text, resumed) {
       begin(resumed);
     } else if (ev.type === 'error') {
       // Per-thread losses belong to subscriptions, which the full mode does not use.
-      if (d.code === 'POSITION_LOST' && !d.thread_id) return replaced();
+      if (d.code === 'POSITION_LOST' && !d.thread_id) return replaced(d.message);
       if (d.code !== 'UNKNOWN_EVENT') hooks.error(d);
     } else if (ev.type !== 'pong') {
       if (ev.pos) pos = ev.pos;
@@ -85,18 +122,24 @@ function take(text, resumed) {
   if (events.length) hooks.events(events);
 }
 
-function replaced() {
+function replaced(why) {
+  // The hub is there and well: no reason to wait long.
+  tries = 0;
   pos = epoch = null;
   drop();
-  hooks.lost();
+  hooks.lost(why);
   again();
 }
 
 function closed(code) {
   const was = live;
-  ws = null; live = false;
+  ws = null;
+  live = false;
   if (was && !lost) lost = Date.now();
-  if (code === 4010) { pos = epoch = null; hooks.lost(); }
+  if (code === 4010) {
+    pos = epoch = null;
+    hooks.lost();
+  }
   if (!was) hooks.probe();
   again(was);
 }
@@ -116,7 +159,8 @@ function beat() {
   if (now - (asked || now) > DEAD || (!live && now - opened > 15000)) {
     const was = live;
     if (was && !lost) lost = heard;
-    drop(); again(was);
+    drop();
+    again(was);
   } else if (asked) {
     if (live && now - asked > STALE) hooks.state('stale', heard);
   } else if (live && now - heard > QUIET) {

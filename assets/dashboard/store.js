@@ -4,46 +4,87 @@
 // What is missing is asked for through `wants`, which sync.js fills.
 
 export const state = {
-  conn: { state: 'connecting', at: 0 }, loaded: false, locked: false, paused: 0, status: null, notice: '', settled: 1e15,
-  threads: new Map(), tasks: new Map(), agents: new Map(), telemetry: new Map(),
-  boxes: new Map(), logs: new Map(), runs: new Map(), doing: new Map(), beats: new Map(), feed: [], lags: [],
+  conn: { state: 'connecting', at: 0 },
+  loaded: false,
+  locked: false,
+  paused: 0,
+  status: null,
+  notice: '',
+  settled: 1e15,
+  feed: [],
+  lags: [],
+  more: 0
 };
+for (const k of 'threads tasks agents telemetry boxes logs runs doing beats asked mine'.split(' ')) state[k] = new Map();
 export const wants = {};
 
-const FEED = 300, LOG = 5000, MAIL = 1000, OPEN = 4, KEPT = 2000, LAGS = 200;
+const FEED = 300,
+  LOG = 5000,
+  MAIL = 2000,
+  OPEN = 4,
+  LAGS = 200,
+  DAY = 864e5,
+  LATELY = 3e5;
+export const KEPT = 2000;
 
 // ---- paint: one frame, whatever came in since the last ----
 
-let dirty = new Set(), painter, frame = 0, serial = 0;
-export const onPaint = f => { painter = f; };
+let dirty = new Set(),
+  painter,
+  frame = 0,
+  serial = 0;
+export const onPaint = f => {
+  painter = f;
+};
 
 export function touch(topic) {
   dirty.add(topic);
   frame ||= requestAnimationFrame(() => {
     const seen = dirty;
-    frame = 0; dirty = new Set();
+    frame = 0;
+    dirty = new Set();
     painter(seen);
   });
 }
 
 /** A sorted list, made anew at most four times a second and never under a person's hand. */
 export function ordering(topic, build) {
-  let list = [], at = -1e9, stale = true, timer = 0;
+  let list = [],
+    at = -1e9,
+    stale = true,
+    timer = 0;
   return (seen, held) => {
-    if (seen.has(topic) || seen.has('all')) stale = true;
-    const now = performance.now();
-    if (stale && !(held && list.length) && now - at > 250) { list = build(); at = now; stale = false; }
-    if (stale) timer ||= setTimeout(() => { timer = 0; touch('tick'); }, 260);
+    const now = performance.now(),
+      all = seen.has('all');
+    if (seen.has(topic) || all) stale = true;
+    if (stale && !(held && list.length) && (all || now - at > 250)) {
+      list = build();
+      at = now;
+      stale = false;
+    }
+    if (stale)
+      timer ||= setTimeout(() => {
+        timer = 0;
+        touch('tick');
+      }, 260);
     return list;
   };
 }
 
 /** Events in each of the last 60 seconds, oldest first; the last is still filling. */
 export const rates = new Array(60).fill(0);
-let ticks = 0, lag = 0;
+let ticks = 0,
+  lag = 0;
 export function tick() {
-  rates.shift(); rates.push(0);
-  if (!(++ticks % 5)) for (const b of state.beats.values()) { b.shift(); b.push(0); }
+  rates.shift();
+  rates.push(0);
+  if (!(++ticks % 5))
+    for (const b of state.beats.values()) {
+      b.shift();
+      b.push(0);
+    }
+  // Agents have no stream: a status, a label, a reader that never writes.
+  if (!(ticks % 3) && !document.hidden) wants.agents();
   if (seen.fresh) keep('seen', [seen.epoch, [...seen].slice(-KEPT)]);
   seen.fresh = false;
   touch('tick');
@@ -51,8 +92,20 @@ export function tick() {
 
 // ---- what this browser remembers: choices, and how far each thread was read ----
 
-export function kept(key) { try { return JSON.parse(localStorage.getItem('agenthub.' + key)); } catch { return null; } }
-export function keep(key, value) { try { localStorage.setItem('agenthub.' + key, JSON.stringify(value)); } catch { /* private window */ } }
+export function kept(key) {
+  try {
+    return JSON.parse(localStorage.getItem('agenthub.' + key));
+  } catch {
+    return null;
+  }
+}
+export function keep(key, value) {
+  try {
+    localStorage.setItem('agenthub.' + key, JSON.stringify(value));
+  } catch {
+    /* private window */
+  }
+}
 
 const seen = new Map();
 /** Another file numbers its messages anew. */
@@ -62,13 +115,21 @@ export function remember(epoch) {
   seen.epoch = epoch;
   if (of === epoch) for (const [id, n] of at) seen.set(id, n);
 }
-export function read(id, seq) { if (!(seen.get(id) >= seq)) { seen.set(id, seq); seen.fresh = true; touch('threads'); } }
+export function read(id, seq) {
+  if (!(seen.get(id) >= seq)) {
+    seen.set(id, seq);
+    seen.fresh = true;
+    touch('threads');
+  }
+}
 export const unread = t => Math.max(0, t.last_seq - (seen.get(t.id) || 0));
 
 export function reset() {
   for (const k in state) if (state[k] instanceof Map) state[k].clear();
-  state.feed = []; state.lags = [];
+  state.feed = [];
+  state.lags = [];
   state.loaded = false;
+  state.more = 0;
   touch('all');
 }
 
@@ -80,23 +141,36 @@ export function open(map, id, make) {
   if (map.size > OPEN) map.delete(map.keys().next().value);
   return it;
 }
-const Rows = () => Object.assign([], { base: 0, gen: ++serial, all: false });
+/** Beyond what is kept the oldest go, but nothing that runs or stands open. */
+function room(map, opened) {
+  if (map.size < KEPT + state.more + 200) return;
+  const old = [...map].filter(([id, it]) => it.status !== 'running' && !opened.has(id)).sort(([, a], [, b]) => a.updated_at - b.updated_at);
+  for (const [id] of old.slice(0, 200)) map.delete(id);
+}
+const Rows = () => Object.assign([], { base: 0, gen: ++serial, all: false, apart: false, keep: 1e15 });
 
 // ---- events ----
 
 export function apply(ev) {
-  const d = ev.data || {}, t = d.created_at || ev.timestamp;
+  const d = ev.data || {},
+    t = d.created_at || ev.timestamp;
   rates[59]++;
   if (state.paused) state.paused++;
   // From a row's own time to this page; what was caught up after a break says nothing.
   if (Date.now() > state.settled && t) state.lags[lag++ % LAGS] = Date.now() - t;
   switch (ev.type) {
-    case 'message': return message(d);
-    case 'batch': return d.messages.forEach(message);
-    case 'thread_state': return void thread({ ...d, id: d.thread_id });
-    case 'inbox_message': return mail(d);
-    case 'telemetry': return telemetry(d, t);
-    case 'task_stream': return step(d, t);
+    case 'message':
+      return message(d);
+    case 'batch':
+      return d.messages.forEach(message);
+    case 'thread_state':
+      return void thread({ ...d, id: d.thread_id });
+    case 'inbox_message':
+      return mail(d);
+    case 'telemetry':
+      return telemetry(d, t);
+    case 'task_stream':
+      return step(d, t);
   }
 }
 
@@ -118,7 +192,10 @@ function active(id, t) {
     state.beats.get(id)[59]++;
   }
   const a = state.agents.get(id);
-  if (!a) { state.agents.set(id, { id, last_active_at: t }); wants.agents(); } else if (t > a.last_active_at) a.last_active_at = t;
+  if (!a) {
+    state.agents.set(id, { id, last_active_at: t });
+    wants.agents();
+  } else if (t > a.last_active_at) a.last_active_at = t;
   touch('agents');
 }
 
@@ -133,22 +210,25 @@ export function thread(d) {
   let t = threads.get(d.id);
   if (!t) {
     // `fed`: up to which message the activity list has been told. A row from HTTP is no news.
-    threads.set(d.id, t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 });
-    if (threads.size > KEPT) threads.delete(threads.keys().next().value);
+    threads.set(d.id, (t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 }));
+    room(threads, state.logs);
   }
   // thread_state may be coalesced and come after newer messages: these two only move forward.
-  const last_seq = Math.max(t.last_seq, d.last_seq || 0), at = d.updated_at || 0;
+  const last_seq = Math.max(t.last_seq, d.last_seq || 0),
+    at = d.updated_at || 0;
   Object.assign(t, d, { last_seq, updated_at: Math.max(t.updated_at, typeof at === 'string' ? Date.parse(at) || 0 : at) });
   touch('threads');
   return t;
 }
 
 export function message(m) {
-  const t = m.created_at, th = thread({ id: m.thread_id, last_seq: m.message_seq, updated_at: t });
+  const t = m.created_at,
+    th = thread({ id: m.thread_id, last_seq: m.message_seq, updated_at: t });
   if (m.message_seq > th.fed) {
     th.fed = m.message_seq;
     th.preview = m;
     if (m.from_type !== 'human') active(m.from_id, t);
+    asking(m);
     feed('message', t, m);
   }
   const log = state.logs.get(m.thread_id);
@@ -158,19 +238,38 @@ export function message(m) {
 /** Rows of a log are consecutive by number; `base` is the first one's. */
 export const newLog = id => ({ id, rows: Rows(), loading: true });
 export const end = log => log.rows.base + log.rows.length - 1;
+export const behind = log => (state.threads.get(log.id)?.last_seq || 0) > end(log);
 export function into(log, e) {
-  const { rows } = log, seq = e.message_seq, row = { e, v: ++serial };
+  const { rows } = log,
+    seq = e.message_seq,
+    row = { e, v: ++serial };
   if (!rows.length) rows.base = seq;
-  if (seq > end(log) + 1) wants.log(log);
-  else if (seq > end(log)) { rows.push(row); trim(rows); } else if (seq >= rows.base) rows[seq - rows.base] = row;
+  if (seq > end(log) + 1) rows.apart || wants.log(log);
+  else if (seq > end(log)) {
+    rows.push(row);
+    trim(rows);
+  } else if (seq >= rows.base) rows[seq - rows.base] = row;
   touch('log');
 }
+/** Never what is being read (`keep` on): then the newest go, and the end is read again later. */
 function trim(rows) {
-  if (rows.length > LOG + 1000) { rows.splice(0, 1000); rows.base += 1000; rows.all = false; }
+  if (rows.length <= LOG + 1000) return;
+  if (rows.keep > rows.base + 1100) {
+    rows.splice(0, 1000);
+    rows.base += 1000;
+    rows.all = false;
+  } else cut(rows);
+}
+function cut(rows) {
+  if (rows.length > 3 * LOG) {
+    rows.length = 2 * LOG;
+    rows.apart = true;
+  }
 }
 export function olderLog({ rows }, items) {
   rows.unshift(...items.map(e => ({ e, v: ++serial })));
   rows.base -= items.length;
+  cut(rows);
 }
 
 // ---- mail ----
@@ -184,11 +283,18 @@ export function box(name) {
 /** '*' is every mailbox, '>name' what that name has sent. */
 const belongs = (name, m) => name === '*' || (name[0] === '>' ? m.from_agent === name.slice(1) : name === m.to_inbox || m.to_inbox === 'all');
 
+/** A row to everybody carries its own state; what the person has read of these is kept here. */
+export const own = m => (m.to_inbox === 'all' && m.status === 'unread' && state.mine.has(m.id) ? { ...m, status: 'read' } : m);
+
 export function mail(m) {
+  m = own(m);
   for (const b of state.boxes.values()) {
     if (!b.rows || !belongs(b.name, m)) continue;
     b.rows.set(m.id, { ...b.rows.get(m.id), ...m });
-    if (b.rows.size > MAIL) b.rows.delete(b.rows.keys().next().value);
+    if (b.rows.size > MAIL) {
+      b.rows.delete(b.rows.keys().next().value);
+      b.more = true;
+    }
   }
   box(m.to_inbox);
   active(m.from_agent, m.created_at);
@@ -200,11 +306,79 @@ export function mail(m) {
 
 /** What a mailbox shows, newest first. */
 export function letters(name) {
-  const rows = state.boxes.get(name)?.rows, now = Date.now();
-  return rows ? [...rows.values()].filter(m => m.status !== 'deleted' && !(m.expires_at && m.expires_at < now)).sort((a, b) => b.created_at - a.created_at) : [];
+  const rows = state.boxes.get(name)?.rows,
+    now = Date.now();
+  return rows
+    ? [...rows.values()].filter(m => m.status !== 'deleted' && !(m.expires_at && m.expires_at < now)).sort((a, b) => b.created_at - a.created_at)
+    : [];
 }
-/** What waits for the person. */
-export const waiting = () => letters('human').filter(m => m.status === 'unread');
+/** Unread, and nobody else has it in hand. */
+export const fresh = m => m.status === 'unread' && !(m.claimed_by && m.claimed_by !== 'human' && m.claim_expires_at > Date.now());
+export const waiting = () => letters('human').filter(fresh);
+
+// ---- who needs the person ----
+
+/** A question to the person in a thread waits until it is read or answered there. */
+export function asking(m) {
+  const { asked } = state;
+  if (m.from_type === 'human')
+    for (const [id, q] of asked) {
+      if (q.thread_id === m.thread_id && q.message_seq < m.message_seq) asked.delete(id);
+    }
+  if (m.kind === 'question' && m.to_id === 'human') asked.set(m.id, m);
+}
+const questions = () =>
+  [...state.asked.values()]
+    .filter(m => !((seen.get(m.thread_id) || 0) >= m.message_seq))
+    .map(m => ({ ...m, from_agent: m.from_id, title: m.subject || m.content, payload: m.content, message_type: 'question', status: 'unread' }));
+
+/** One model per agent: its row, its instances' running totals added up, its last step. */
+export function agents() {
+  const now = Date.now(),
+    all = new Map(),
+    latest = new Map(),
+    hushed = kept('hushed') || {};
+  for (const a of state.agents.values()) if (a.id !== 'human') all.set(a.id, { a, at: a.last_active_at });
+  for (const t of state.telemetry.values()) {
+    // Yesterday's work is not this session's; Costs has it.
+    const id = t.agent_id || t.instance_id,
+      m = all.get(id) || { a: { id }, at: 0 },
+      s = (m.s ||= { at: 0 });
+    if (t.at > now - DAY) for (const k of SUMS) s[k] = (s[k] || 0) + (t[k] || 0);
+    if (t.at >= s.at) Object.assign(s, { at: t.at, status: t.status, model: t.model });
+    m.at = Math.max(m.at, t.at);
+    all.set(id, m);
+  }
+  for (const k of state.tasks.values()) if (!(latest.get(k.agent_id)?.updated_at > k.updated_at)) latest.set(k.agent_id, k);
+  for (const [id, m] of all) {
+    const { a, s } = m,
+      task = (m.task = latest.get(id)),
+      e = (m.e = state.doing.get(id)),
+      lately = (x, t) => x?.status === 'running' && now - t < LATELY;
+    const bad = a.status === 'error' || s?.status === 'error' || (/^(failed|error)$/.test(task?.status) && task.updated_at >= m.at - 1000);
+    m.status =
+      (now - m.at < DAY && !(hushed[id] >= m.at) && (bad ? 'error' : task?.status === 'waiting' && 'waiting')) ||
+      (a.status === 'running' || lately(s, s?.at) || lately(task, task?.updated_at) || (task?.status === 'running' && e?.stream_type === 'tool_use')
+        ? 'working'
+        : 'idle');
+    if (m.status === 'idle') m.e = null;
+    m.unread = state.boxes.get(id)?.unread;
+  }
+  return [...all.values()].sort((x, y) => (x.a.id < y.a.id ? -1 : 1));
+}
+export const SUMS = ['turns', 'tokens_in', 'tokens_out', 'cost'];
+/** The person has seen that this agent failed or asks. */
+export function hush(m) {
+  keep('hushed', { ...kept('hushed'), [m.a.id]: m.at });
+  touch('all');
+}
+
+/** What waits for the person: the same for Now, the title, the icon and the rail. */
+export function needs(all = agents()) {
+  const asks = [...waiting(), ...questions()],
+    bad = all.filter(m => m.status === 'error' || m.status === 'waiting');
+  return { asks, bad, n: asks.length + bad.length, more: !!state.boxes.get('human')?.more };
+}
 
 // ---- telemetry and tasks ----
 
@@ -218,34 +392,45 @@ export function telemetry(d, t) {
 }
 
 function step(d, t) {
-  const id = d.task_id, e = { ...d, created_at: t }, type = d.stream_type;
+  const id = d.task_id,
+    e = { ...d, created_at: t },
+    type = d.stream_type;
   let k = state.tasks.get(id);
   if (!k) {
-    state.tasks.set(id, k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 });
-    if (state.tasks.size > KEPT) state.tasks.delete(state.tasks.keys().next().value);
+    state.tasks.set(id, (k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 }));
+    room(state.tasks, state.runs);
   }
   if (!(e.id <= k.last_id)) {
-    k.last_id = e.id || 0; k.updated_at = t;
+    k.last_id = e.id || 0;
+    k.updated_at = t;
+    k.last_type = type;
     k.turns = Math.max(k.turns, e.turn_num || 0);
-    for (const f of ['agent_id', 'workspace', 'directive', 'status', 'model']) if (e[f]) k[f] = e[f];
-    k.status ||= 'running';
+    for (const f of ['agent_id', 'workspace', 'directive', 'model']) if (e[f]) k[f] = e[f];
+    if (type === 'status' && e.status) k.status = e.status;
+    if (type === 'error') k.errors++;
+    task(k);
   }
   // Sums are the hub's business: it is asked again when a turn or the task ends.
   if (type === 'turn_end' || type === 'status' || type === 'error') wants.tasks();
   e.agent_id ||= k.agent_id;
   if (e.agent_id) state.doing.set(e.agent_id, e);
   active(e.agent_id, t);
-  feed('task', t, e);
+  if (!/^turn_/.test(type)) feed('task', t, e);
   touch('tasks');
   const run = state.runs.get(id);
   if (run) run.busy || run.loading ? run.pending.push(e) : fold(run, e);
 }
+/** Whoever goes on has got the leave it was waiting for. */
+export function task(k) {
+  if (!k.status || (k.status === 'waiting' && k.last_type !== 'status')) k.status = 'running';
+  return k;
+}
 
 export const newRun = id => ({ id, rows: Rows(), last: 0, first: 0, calls: new Map(), depths: new Map(), pending: [], loading: true });
 
-/** One more event at the end. */
-export function fold(run, e) {
-  if (e.id <= run.last) return;
+/** One more event at the end; `paged` if it was asked for. */
+export function fold(run, e, paged) {
+  if (e.id <= run.last || (run.rows.apart && !paged)) return;
   run.last = e.id;
   pair(run.calls, run.depths, run.rows, e);
   trim(run.rows);
@@ -254,19 +439,52 @@ export function fold(run, e) {
 }
 /** A page of older events, ascending, before the first. */
 export function olderRun(run, items) {
-  const calls = new Map(), depths = new Map(), rows = [];
-  for (const e of items) pair(calls, depths, rows, e);
+  const calls = new Map(),
+    rows = [],
+    now = run.rows;
+  for (const e of items) pair(calls, run.depths, rows, e);
   if (items.length) run.first = items[0].id;
-  run.rows.unshift(...rows);
-  run.rows.base -= rows.length;
+  // Results whose call stood on this page, steps whose caller did.
+  for (let i = 0; i < now.length; i++) {
+    const row = now[i],
+      call = row.e.stream_type === 'tool_result' && calls.get(keyOf(row.e));
+    if (call && !call.result) {
+      join(call, row.e);
+      now.splice(i--, 1);
+      now.base++;
+    } else nest(row, run.depths);
+  }
+  now.unshift(...rows);
+  now.base -= rows.length;
+  if (now.length > 3 * LOG) {
+    cut(now);
+    run.last = now.at(-1).e.id;
+  }
+}
+const keyOf = e => e.call_id || 'tool ' + e.tool_name;
+function join(call, e) {
+  call.result = e;
+  call.v = ++serial;
+  call.ticking = false;
+}
+function nest(row, depths) {
+  const { e } = row,
+    up = e.parent_call_id;
+  const depth = up ? Math.min(4, (depths.get(up) || 0) + 1) : 0;
+  if (row.depth !== depth) {
+    row.depth = depth;
+    row.v = ++serial;
+  }
+  if (e.call_id && e.stream_type === 'tool_use') depths.set(e.call_id, row.depth);
 }
 /** A tool's result joins the row of its call; what a subagent does stands under its caller. */
 function pair(calls, depths, rows, e) {
-  const key = e.call_id || 'tool ' + e.tool_name, call = e.stream_type === 'tool_result' && calls.get(key);
-  if (call) { call.result = e; call.v = ++serial; call.ticking = false; calls.delete(key); return; }
-  const row = { e, v: ++serial, depth: e.parent_call_id ? Math.min(4, (depths.get(e.parent_call_id) || 0) + 1) : 0 };
+  const call = e.stream_type === 'tool_result' && calls.get(keyOf(e));
+  if (call?.result?.id === e.id) return;
+  if (call && !call.result) return join(call, e);
+  const row = { e };
+  nest(row, depths);
   rows.push(row);
-  if (e.stream_type === 'tool_use') calls.set(key, row);
-  if (e.call_id) depths.set(e.call_id, row.depth);
+  if (e.stream_type === 'tool_use') calls.set(keyOf(e), row);
   for (const m of [calls, depths]) if (m.size > 500) m.delete(m.keys().next().value);
 }

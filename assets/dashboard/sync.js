@@ -9,23 +9,41 @@ import { state, touch, wants } from './store.js';
 import { get, post, patch, enc, onLocked, token } from './api.js';
 import * as socket from './socket.js';
 
-const PAGE = 200, TOP = Number.MAX_SAFE_INTEGER;
-const messages = log => 'threads/' + enc(log.id) + '/messages', steps = run => 'tasks/' + enc(run.id) + '/events';
-let held = null, round = 0, caught = 0;
+const PAGE = 200,
+  TOP = Number.MAX_SAFE_INTEGER;
+const messages = log => 'threads/' + enc(log.id) + '/messages',
+  steps = run => 'tasks/' + enc(run.id) + '/events';
+let held = null,
+  round = 0,
+  caught = 0;
 
 export function start() {
   onLocked(lock);
   socket.start({
-    state(s, at = 0) { state.conn = { state: s, at }; touch('conn'); },
-    ready, events, refused: lock,
+    state(s, at = 0) {
+      state.conn = { state: s, at };
+      touch('conn');
+    },
+    ready,
+    events,
+    refused: lock,
     // A refused handshake looks like any other close: HTTP says whether it was the token.
     probe: () => get('status').catch(() => {}),
-    lost() { notice('The hub’s file was replaced. Everything here was reloaded from the new one.'); S.reset(); },
-    error(e) { if (!e.temporary) notice(e.message || e.code); },
+    lost(why) {
+      notice(`Everything was read anew: ${why?.split(';')[0] || 'the hub’s file was replaced'}.`);
+      S.reset();
+    },
+    error(e) {
+      if (!e.temporary) notice(e.message || e.code);
+    }
   });
   setInterval(() => document.hidden || wants.status(), 15000);
   // Without a token only a hub that wants none may be tried; HTTP knows, and locks if not.
-  if (token()) socket.resume(); else get('status').catch(() => {}).then(() => state.locked || socket.resume());
+  if (token()) socket.resume();
+  else
+    get('status')
+      .catch(() => {})
+      .then(() => state.locked || socket.resume());
 }
 
 export function unlock() {
@@ -38,11 +56,15 @@ function lock() {
   socket.stop();
   touch('all');
 }
-export function notice(text) { state.notice = text; touch('notice'); }
+export function notice(text) {
+  state.notice = text;
+  touch('notice');
+}
 
 function events(list) {
   caught += list.length;
-  if (held) held.push(...list); else list.forEach(S.apply);
+  if (held) held.push(...list);
+  else list.forEach(S.apply);
 }
 
 async function ready(resumed, gap) {
@@ -51,12 +73,18 @@ async function ready(resumed, gap) {
   if (resumed && state.loaded) {
     // What the socket does not carry, or carries only the latest of.
     for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks', 'costs']) wants[k]();
-    if (gap > 3000) setTimeout(() => { state.back = caught; touch('back'); }, 1200);
+    if (gap > 3000)
+      setTimeout(() => {
+        state.back = caught;
+        touch('back');
+      }, 1200);
     return;
   }
   const mine = ++round;
   held = [];
-  try { await load(); } catch (e) {
+  try {
+    await load();
+  } catch (e) {
     if (mine !== round || state.locked) return;
     notice('Loading failed: ' + e.message + ' Trying again.');
     setTimeout(() => mine === round && socket.restart(), 2000);
@@ -71,22 +99,41 @@ async function ready(resumed, gap) {
   touch('all');
 }
 
-const SHOWN = { threads: S.thread, agents: S.agent, telemetry: t => S.telemetry(t, t.created_at), inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }), tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, t) };
+const SHOWN = {
+  threads: S.thread,
+  agents: S.agent,
+  telemetry: t => S.telemetry(t, t.created_at),
+  inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }),
+  tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, S.task(t))
+};
 const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
 
 async function load() {
-  const [status, threads, inboxes, mine, agents, telemetry, tasks] = await Promise.all([
-    get('status'), get('threads', { limit: PAGE }), get('inboxes'), get('inbox', { inbox: 'human', limit: PAGE }),
-    get('agents'), get('telemetry'), get('tasks', { limit: PAGE }),
+  const [status, threads, inboxes, mine, unread, agents, telemetry, tasks] = await Promise.all([
+    get('status'),
+    get('threads', { limit: PAGE }),
+    get('inboxes'),
+    mailbox('human'),
+    mailbox('human', { status: 'unread', limit: 1000 }),
+    get('agents'),
+    get('telemetry'),
+    get('tasks', { limit: PAGE })
   ]);
   for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
   state.status = status;
   S.remember(status.epoch);
-  show('threads', threads); show('inboxes', inboxes); show('agents', agents); show('telemetry', telemetry);
+  show('threads', threads);
+  show('inboxes', inboxes);
+  show('agents', agents);
+  show('telemetry', telemetry);
   state.older = { threads: { next: threads.next }, tasks: { next: tasks.next } };
   wants.costs();
-  fill(S.box('human'), mine);
-  for (const t of tasks.items) state.tasks.set(t.task_id, t);
+  // What waits is known in full, however old it is.
+  const you = S.box('human');
+  fill(you, mine);
+  fill(you, { items: unread.items, next: you.next });
+  you.more = !!unread.next;
+  show('tasks', tasks);
   for (const log of state.logs.values()) loadLog(log);
   for (const run of state.runs.values()) loadRun(run);
 }
@@ -94,9 +141,20 @@ async function load() {
 /** The last words of the busiest threads and the latest mail: Now does not open empty. */
 async function lately() {
   const some = [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at).slice(0, 10);
-  const [mail, ...pages] = await Promise.all([get('inbox', { limit: 20 }), ...some.map(t => get(messages(t), { before_seq: TOP, limit: 5 }))]);
-  pages.forEach((r, i) => { some[i].preview ||= r.items.at(-1); });
-  S.before([...mail.items.map(m => ['mail', m]), ...pages.flatMap(r => r.items.map(m => ['message', m]))]);
+  const busy = [...state.tasks.values()].filter(k => k.agent_id && /running|waiting/.test(k.status)).slice(0, 12);
+  const [mail, steps, pages] = await Promise.all([
+    get('inbox', { limit: 20 }),
+    Promise.all(busy.map(k => get('tasks/' + enc(k.task_id) + '/events', { before: TOP, limit: 1 }))),
+    Promise.all(some.map(t => get(messages(t), { before_seq: TOP, limit: 20 })))
+  ]);
+  steps.forEach(({ items: [e] }, i) => {
+    if (e && !state.doing.has(busy[i].agent_id)) state.doing.set(busy[i].agent_id, e);
+  });
+  pages.forEach((r, i) => {
+    some[i].preview ||= r.items.at(-1);
+    r.items.forEach(S.asking);
+  });
+  S.before([...mail.items.map(m => ['mail', S.own(m)]), ...pages.flatMap(r => r.items.slice(-5).map(m => ['message', m]))]);
   touch('threads');
 }
 
@@ -104,31 +162,54 @@ async function lately() {
 
 function calm(ms, f) {
   let timer = 0;
-  return () => { timer ||= setTimeout(() => { timer = 0; if (state.loaded && !state.locked) f().catch(() => {}); }, ms); };
+  return () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      if (state.loaded && !state.locked) f().catch(() => {});
+    }, ms);
+  };
 }
-wants.status = calm(0, async () => { state.status = await get('status'); touch('conn'); });
+wants.status = calm(0, async () => {
+  state.status = await get('status');
+  touch('conn');
+});
 wants.agents = calm(1000, async () => show('agents', await get('agents')));
 wants.telemetry = calm(1000, async () => show('telemetry', await get('telemetry')));
-wants.boxes = calm(700, async () => { show('inboxes', await get('inboxes')); touch('inbox'); });
+wants.boxes = calm(700, async () => {
+  show('inboxes', await get('inboxes'));
+  touch('inbox');
+});
 wants.tasks = calm(3000, async () => {
   for (const t of (await get('tasks', { limit: PAGE })).items) {
     const old = state.tasks.get(t.task_id);
     // The answer may be older than events already applied: then only its sums count.
-    if (!old || t.last_id >= old.last_id) state.tasks.set(t.task_id, t);
+    if (!old || t.last_id >= old.last_id) state.tasks.set(t.task_id, S.task(t));
     else Object.assign(old, { tokens_in: t.tokens_in, tokens_out: t.tokens_out, cost: t.cost });
   }
   touch('tasks');
 });
 const midnight = () => new Date().setHours(0, 0, 0, 0);
-wants.costs = calm(5000, async () => { state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0); touch('costs'); });
+wants.costs = calm(5000, async () => {
+  state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0);
+  touch('costs');
+});
 wants.log = catchUp;
-wants.run = run => { run.timer ||= setTimeout(() => { run.timer = 0; readOn(run, { after: run.last }); }, 250); };
+wants.run = run => {
+  run.timer ||= setTimeout(() => {
+    run.timer = 0;
+    newerEvents(run);
+  }, 250);
+};
 
 /** The next older page of something, one at a time; a failure is asked again by scrolling on. */
 async function page(it, ask, put) {
   if (it.paging) return;
   it.paging = true;
-  try { put(await ask()); } catch { /* see above */ }
+  try {
+    put(await ask());
+  } catch {
+    /* see above */
+  }
   it.paging = false;
 }
 
@@ -140,48 +221,92 @@ export function openThread(id) {
   return log;
 }
 
-async function loadLog(log) {
+/** The last messages, or those before `before`: a window that does not reach the end. */
+export async function loadLog(log, before = TOP) {
+  if (!log || log.busy) return;
   Object.assign(log, S.newLog(log.id), { busy: true, error: '' });
+  const { rows } = log;
   try {
-    const r = await get(messages(log), { before_seq: TOP, limit: 100 });
-    log.rows.all = r.items.length < 100;
+    const r = await get(messages(log), { before_seq: before, limit: 100 });
+    rows.all = r.items.length < 100;
     for (const m of r.items) S.into(log, m);
-  } catch (e) { if (e.status !== 404) log.error = e.message; log.rows.all = true; }
+    rows.apart = before < TOP && S.behind(log);
+  } catch (e) {
+    if (e.status !== 404) log.error = e.message;
+    rows.all = true;
+  }
   log.busy = log.loading = false;
-  touch('log');
-  if (!log.error) catchUp(log);
+  touch('all');
+  if (!log.error && !rows.apart) catchUp(log);
 }
 
 /** Reads on from the last message until nothing is missing. */
 async function catchUp(log) {
-  const behind = () => (state.threads.get(log.id)?.last_seq || 0) > S.end(log);
-  if (log.loading || !behind()) return;
+  if (log.loading || !S.behind(log)) return;
   log.loading = true;
   try {
     // An empty page while the thread is ahead: a live row fell between two reads. Look again.
-    for (let dry = 0; dry < 3 && behind();) {
-      const r = await get(messages(log), { from_seq: Math.max(0, S.end(log)), limit: 500 });
-      for (const m of r.items) S.into(log, m);
-      dry = r.items.length ? 0 : dry + 1;
-    }
-  } catch { /* the next message asks again */ }
+    for (let dry = 0; dry < 3 && S.behind(log) && !log.rows.apart;) dry = (await further(log)) ? 0 : dry + 1;
+  } catch {
+    /* the next message asks again */
+  }
   log.loading = false;
   touch('log');
 }
 
+async function further(log) {
+  const r = await get(messages(log), { from_seq: Math.max(0, S.end(log)), limit: 500 });
+  for (const m of r.items) S.into(log, m);
+  return r.items.length;
+}
+/** The next page of a window that does not reach the end. */
+export function newerMessages(log) {
+  const { rows } = log;
+  if (rows.apart && !log.loading)
+    page(
+      rows,
+      () => further(log),
+      () => {
+        rows.apart = S.behind(log);
+        touch('log');
+      }
+    );
+}
+
 export function olderMessages(log) {
   const { rows } = log;
-  if (!rows.all && rows.length && !log.loading) page(rows, () => get(messages(log), { before_seq: rows.base, limit: 500 }), r => {
-    rows.all = r.items.length < 500;
-    S.olderLog({ rows }, r.items);
-    touch('log');
-  });
+  if (!rows.all && rows.length && !log.loading)
+    page(
+      rows,
+      () => get(messages(log), { before_seq: rows.base, limit: 500 }),
+      r => {
+        rows.all = r.items.length < 500;
+        S.olderLog({ rows }, r.items);
+        touch('log');
+      }
+    );
 }
 
 /** The next page of a list: 'threads' or 'tasks'. */
 export function older(what) {
   const o = state.older?.[what];
-  if (o?.next) page(o, () => get(what, { limit: PAGE, before: o.next }), r => { show(what, r); o.next = r.next; touch(what); });
+  if (o?.next)
+    page(
+      o,
+      () => get(what, { limit: PAGE, before: o.next }),
+      r => {
+        state.more += r.items.length;
+        show(what, r);
+        o.next = r.next;
+        touch(what);
+      }
+    );
+}
+/** What a person looks for may be further back: pages follow until `KEPT` are here. True: there is more. */
+export function seek(what) {
+  const next = state.older?.[what].next;
+  if (next && state[what].size < S.KEPT) older(what);
+  return !!next;
 }
 
 export const say = async (id, body) => S.message(await post(messages({ id }), body));
@@ -193,10 +318,12 @@ export function openTask(id) {
   if (run.loading && !run.busy && state.loaded) loadRun(run);
   return run;
 }
-function loadRun(run) {
+export function loadRun(run, before = TOP) {
+  if (!run || run.busy) return;
   Object.assign(run, S.newRun(run.id), { error: '' });
-  return readOn(run, { before: TOP });
+  return readOn(run, { before });
 }
+export const newerEvents = run => readOn(run, { after: run.last });
 
 /** Live rows wait while a page is read: a task's ids have gaps, order is all there is. */
 async function readOn(run, q) {
@@ -204,56 +331,111 @@ async function readOn(run, q) {
   run.busy = true;
   try {
     const r = await get(steps(run), { ...q, limit: PAGE });
-    if (q.before) run.rows.all = r.items.length < PAGE;
-    else if (r.items.length === PAGE) wants.run(run);
-    for (const e of r.items) S.fold(run, e);
-  } catch (e) { if (e.status !== 404) run.error = e.message; }
+    const { rows } = run,
+      full = r.items.length === PAGE;
+    for (const e of r.items) S.fold(run, e, true);
+    if (q.before) {
+      rows.all = !full;
+      rows.apart = q.before < TOP && run.last < state.tasks.get(run.id)?.last_id;
+    } else if (rows.apart) rows.apart = full;
+    else if (full) wants.run(run);
+  } catch (e) {
+    if (e.status !== 404) run.error = e.message;
+  }
+  const first = run.loading;
   run.busy = run.loading = false;
   for (const e of run.pending.splice(0)) S.fold(run, e);
-  touch('run');
+  touch(first ? 'all' : 'run');
 }
 
 export function olderEvents(run) {
   const { rows } = run;
-  if (!rows.all && run.first) page(rows, () => get(steps(run), { before: run.first, limit: PAGE }), r => {
-    rows.all = r.items.length < PAGE;
-    if (rows === run.rows) S.olderRun(run, r.items);
-    touch('run');
-  });
+  if (!rows.all && run.first)
+    page(
+      rows,
+      () => get(steps(run), { before: run.first, limit: PAGE }),
+      r => {
+        rows.all = r.items.length < PAGE;
+        if (rows === run.rows) S.olderRun(run, r.items);
+        touch('run');
+      }
+    );
 }
 
 // ---- mail ----
 
-const mailbox = (name, before) => get('inbox', { ...(name[0] === '>' ? { from: name.slice(1) } : name !== '*' && { inbox: name }), limit: PAGE, before });
+const mailbox = (name, q) => get('inbox', { ...(name[0] === '>' ? { from: name.slice(1) } : name !== '*' && { inbox: name }), limit: PAGE, ...q });
 
 /** Newest first on the wire; the map is oldest first, so that its cap drops the oldest. */
 function fill(b, r) {
-  b.rows = new Map([...r.items.reverse().map(m => [m.id, m]), ...(b.rows || [])]);
-  b.next = r.next; b.filled = true;
-  touch('inbox');
+  // The person's own mailbox says what the person has read.
+  if (b.name === 'human') for (const m of r.items) if (m.to_inbox === 'all' && m.status === 'read') state.mine.set(m.id, 1);
+  b.rows = new Map([...r.items.reverse().map(m => [m.id, S.own(m)]), ...(b.rows || [])]);
+  b.next = r.next;
+  b.filled = true;
+  touch('all');
 }
 export function openBox(name) {
   const b = S.box(name);
   if (b.filled || !state.loaded) return;
   b.rows ||= new Map(); // from here on live mail is kept: the answer may be older
-  page(b, () => mailbox(name), r => fill(b, r));
+  page(
+    b,
+    () => mailbox(name),
+    r => fill(b, r)
+  );
 }
 export function olderMail(name) {
   const b = S.box(name);
-  if (b.next) page(b, () => mailbox(name, b.next), r => fill(b, r));
+  if (b.next)
+    page(
+      b,
+      () => mailbox(name, { before: b.next }),
+      r => fill(b, r)
+    );
 }
 
+let sure;
+/** A name nobody has may be a slip: it is taken at the second try. */
+export function known(name) {
+  if (!name || name === 'all' || name === sure || state.agents.has(name) || state.boxes.has(name)) return;
+  sure = name;
+  throw new Error(`there is no agent ${name}. Send again to write to that name all the same.`);
+}
 export async function sendMail(body) {
-  const row = await post('inbox', { title: body.payload.trim().split('\n')[0].slice(0, 80), ...body });
+  const title = [...body.payload.trim().split('\n')[0]].slice(0, 80).join('');
+  const row = await post('inbox', { title, ...body });
   S.mail(row);
   return row;
 }
-/** Sets a letter's state: the file's own columns, seen by everybody. */
-export async function setMail(m, status) { S.mail({ ...m, ...await patch('inbox/' + enc(m.id), { status }) }); }
-/** An answer ends the question: it is read then. */
+/** Sets a letter's state: the file's own columns, seen by everybody; of mail to all, the person's own. */
+export async function setMail(m, status) {
+  if (m.thread_id) return S.read(m.thread_id, m.message_seq);
+  const row = await patch('inbox/' + enc(m.id), { status });
+  if (m.to_inbox === 'all') state.mine[status === 'unread' ? 'delete' : 'set'](m.id, 1);
+  S.mail({ ...m, ...row, status });
+}
+/** All that is unread in a mailbox, page by page, eight at a time. */
+export async function readAll(name) {
+  for (let r, before; before !== null; before = r.next) {
+    r = await mailbox(name, { status: 'unread', before, limit: 1000 });
+    const todo = r.items,
+      work = async () => {
+        for (let m; (m = todo.pop());) await setMail(m, 'read');
+      };
+    await Promise.all(Array.from({ length: 8 }, work));
+  }
+  S.box(name).more = false;
+}
+const visit = Math.random().toString(36).slice(2);
+/** An answer ends the question: it is read then. Sent twice it is one row, by its id. */
 export async function answer(m, text) {
-  await sendMail({ to_inbox: m.from_agent, payload: text, message_type: 'response', correlation_id: m.correlation_id || m.message_id });
-  if (m.status === 'unread') await setMail(m, 'read');
+  if (m.thread_id) await say(m.thread_id, { id: visit + m.id, content: text, kind: 'result', to_id: m.from_id, reply_to: m.id });
+  else {
+    const id = m.status === 'unread' ? visit + m.id : undefined;
+    await sendMail({ id, to_inbox: m.from_agent, payload: text, message_type: 'response', correlation_id: m.correlation_id || m.message_id });
+  }
+  if (m.status === 'unread') await setMail(m, 'read').catch(e => notice('Answered, but not marked as read: ' + e.message));
 }
 /** One letter with its receipts. */
 export const letter = id => get('inbox/' + enc(id));
@@ -266,4 +448,3 @@ export const costs = (by, since) => get('costs', { by, since });
 export async function* everyEvent(id) {
   for (let after = 0, r; after != null; after = r.next) yield* (r = await get('tasks/' + enc(id) + '/events', { after, limit: 1000 })).items;
 }
-

@@ -11,7 +11,10 @@ function inline(to, s) {
   let at = 0;
   for (const m of s.matchAll(INLINE)) {
     const [all, code, bold, head, href] = m;
-    to.append(s.slice(at, m.index), code ? h('code', code) : bold || head ? h('b', bold || head) : h('a', { href, rel: 'noreferrer noopener', target: '_blank' }, all));
+    to.append(
+      s.slice(at, m.index),
+      code ? h('code', code) : bold || head ? h('b', bold || head) : h('a', { href, rel: 'noreferrer noopener', target: '_blank' }, all)
+    );
     at = m.index + all.length;
   }
   to.append(s.slice(at));
@@ -22,7 +25,8 @@ export function words(e, s) {
   if (e.said === s) return;
   e.said = s;
   s = safe(s);
-  const plain = !/[`*#]|https?:/.test(s), only = e.childNodes.length < 2 && (!e.firstChild || e.firstChild.nodeType === 3);
+  const plain = !/[`*#]|https?:/.test(s),
+    only = e.childNodes.length < 2 && (!e.firstChild || e.firstChild.nodeType === 3);
   if (plain && only) return text(e, s);
   e.replaceChildren();
   if (plain) e.append(s);

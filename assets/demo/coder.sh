@@ -17,7 +17,7 @@ while kill -0 "$DEMO" 2>/dev/null; do
     mail=$("$AGENTHUB" inbox --claim --lease 60 --wait 1 --json 2>/dev/null) || continue
     id=$(printf '%s\n' "$mail" | sed -n 's/^{"n":\([0-9]*\),.*/\1/p')
     [ -n "$id" ] || continue
-    "$AGENTHUB" run --format claude-stream-json -- sh -c "$fixture" >/dev/null 2>&1
+    "$AGENTHUB" run --format claude-stream-json -- sh -c "$fixture" claude -p "Mend what request #$id is about" >/dev/null 2>&1
     "$AGENTHUB" reply "$id" 'Mended: prices are whole cents now.' >/dev/null
     "$AGENTHUB" post build "mended what #$id was about" >/dev/null
 done

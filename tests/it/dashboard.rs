@@ -71,6 +71,26 @@ fn a_flood_leaves_it_smooth_and_true() {
 }
 
 #[test]
+fn an_answer_goes_to_the_question_it_was_meant_for() {
+    page("asks.mjs");
+}
+
+#[test]
+fn what_is_long_is_found_counted_and_kept_in_place() {
+    page("long.mjs");
+}
+
+#[test]
+fn the_ways_through_it_lead_somewhere() {
+    page("ways.mjs");
+}
+
+#[test]
+fn every_view_is_pictured_from_the_demo() {
+    page("demo.mjs");
+}
+
+#[test]
 fn it_survives_restart_sleep_and_another_file() {
     page("breaks.mjs");
 }

@@ -7,18 +7,56 @@ import { command, Tag, setTag, Item, setItem, each, tell, who, SNIPPETS } from '
 import { num, size, safe, line, clock, dur, base } from '../format.js';
 import { enc } from '../api.js';
 
-const REASONS = 20, AGENTS = 60;
+const REASONS = 20,
+  AGENTS = 500,
+  OPENED = Date.now();
+/** Whatever the hub says of itself, in words. */
+const said = (k, v) =>
+  v && typeof v === 'object'
+    ? Object.entries(v)
+        .map(([k, v]) => `${k.replace(/_/g, ' ')} ${said(k, v)}`)
+        .join(' · ') || 'none'
+    : /size$/.test(k)
+      ? size(v)
+      : k === 'uptime_ms'
+        ? dur(v / 1e3)
+        : safe(v, 300);
 
 export default function setup() {
-  const facts = h('dl.table'), lag = h('dl.big'), rejected = h('ul.plain'), agents = h('ul.lines'), trouble = h('p.wrong', { role: 'alert' }), refused = h('section', h('h2', 'Rejected rows'), rejected);
-  const count = h('span.facts'), tries = SNIPPETS.map(([name, cmd]) => { const tag = Tag(), c = command(name, cmd); c.firstChild.append(' ', tag); return { id: 'try-' + name.split(' ')[0], tag, root: c }; });
-  const root = h('div.setup', h('header.head', h('h1', 'Setup')), trouble,
-    h('section', h('h2', 'From a row to this page'), lag, h('p.facts', 'Measured here, over the last 200 rows.')),
-    h('section', h('h2', 'The hub'), facts), refused,
-    h('section', h('h2', 'Connect agents'), command('Shows what it would change, and asks:', 'agenthub init'), command('Checks every part:', 'agenthub doctor')),
-    h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'Each writes one row. The tick comes with it.'), ...tries.map(t => t.root)),
-    h('section', h('h2', 'Agents seen', count), agents));
-  let asked = 0, drawn = 0;
+  const facts = h('dl.table'),
+    lag = h('dl.big'),
+    rejected = h('ul.plain'),
+    agents = h('ul.lines', { tabindex: 0, 'aria-label': 'Agents seen' }),
+    trouble = h('p.wrong', { role: 'alert' }),
+    refused = h('section', h('h2', 'Rejected rows'), rejected);
+  const count = h('span.facts'),
+    tries = SNIPPETS.map(([name, cmd]) => {
+      const tag = Tag(),
+        c = command(name, cmd);
+      c.firstChild.append(' ', tag);
+      return { id: 'try-' + name, tag, root: c };
+    });
+  const root = h(
+    'div.setup',
+    h('header.head', h('h1', 'Setup')),
+    trouble,
+    h(
+      'div.columns',
+      h('section', h('h2', 'From a row to this page'), lag, h('p.facts', 'Measured here, over the last 200 rows.')),
+      h('section', h('h2', 'The hub'), facts),
+      refused,
+      h('section', h('h2', 'Agents seen', count), agents),
+      h(
+        'section',
+        h('h2', 'Connect agents'),
+        command('Shows its changes, and asks:', 'agenthub init'),
+        command('Checks every part:', 'agenthub doctor')
+      ),
+      h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.'), ...tries.map(t => t.root))
+    )
+  );
+  let asked = 0,
+    drawn = 0;
 
   const pairs = (dl, list) => {
     if (dl.was === (dl.was = JSON.stringify(list))) return;
@@ -26,33 +64,44 @@ export default function setup() {
   };
 
   function draw() {
-    const s = state.status, lags = [...state.lags].sort((a, b) => a - b), at = f => (lags.length ? Math.max(0, lags[Math.min(lags.length - 1, Math.floor(f * lags.length))]) + ' ms' : '–');
-    pairs(lag, [['Half within', at(0.5)], ['95 of 100', at(0.95)], ['Events now', num(rates[58]) + '/s']]);
-    for (const t of tries) setTag(t.tag, state.agents.has(t.id) ? 'arrived' : '');
-    const list = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
-    text(count, num(list.length));
-    each(agents, list.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
-    if (!s) return;
-    const db = s.db || {};
-    tell(trouble, s.trouble && `The hub is not well (${safe(s.state, 40)}): ${safe(s.trouble.message, 400)}`);
-    pairs(facts, [
-      ['State', s.state, s.state === 'ok' ? 'ok' : 'bad'], ['File', safe(db.path)], ['Size', size(db.size || 0)], ['Write-ahead log', size(db.wal_size || 0)], ['SQLite', safe(db.sqlite)],
-      ['Rows', Object.entries(s.counts || {}).map(([k, n]) => num(n) + ' ' + k).join(' · ')],
-      ['Clients', num(s.clients)], ['Watching by', safe(s.watcher?.using)], ['Running for', dur(s.uptime_ms / 1e3)], ['Version', safe(s.version)],
+    const s = state.status,
+      lags = [...state.lags].sort((a, b) => a - b),
+      at = f => (lags.length ? Math.max(0, lags[Math.min(lags.length - 1, Math.floor(f * lags.length))]) + ' ms' : '–');
+    pairs(lag, [
+      ['Half within', at(0.5)],
+      ['95 of 100', at(0.95)],
+      ['Events now', num(rates[58]) + '/s']
     ]);
-    const bad = s.rejected || [];
+    for (const t of tries) setTag(t.tag, state.agents.get(t.id)?.last_active_at > OPENED ? 'arrived' : '');
+    const seen = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
+    text(count, num(seen.length));
+    each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
+    if (!s) return;
+    const { trouble: why, rejected: bad, db, watcher, limits, epoch, pos, ...rest } = s;
+    tell(trouble, why && `The hub is not well (${safe(s.state, 40)}): ${safe(why.message, 400)}`);
+    pairs(
+      facts,
+      Object.entries({ ...db, ...rest, ...watcher }).map(([k, v]) => [k.replace(/_/g, ' '), said(k, v), k === 'state' && (v === 'ok' ? 'ok' : 'bad')])
+    );
     hide(refused, !bad.length);
-    const said = bad.slice(-REASONS).map(r => `${r.table}, row ${r.row}: ${r.reason} (${clock(r.at)})`);
-    if (rejected.was !== (rejected.was = said.join('\n'))) rejected.replaceChildren(...said.map(r => h('li', line(r, 400))));
+    const rows = bad.slice(-REASONS).map(r => `${r.table}, row ${r.row}: ${r.reason} (${clock(r.at)})`);
+    if (rejected.was !== (rejected.was = rows.join('\n'))) rejected.replaceChildren(...rows.map(r => h('li', line(r, 400))));
   }
 
   return {
-    root, title: 'Setup',
+    root,
+    title: 'Setup',
     paint() {
       const now = Date.now();
       // Counting every row is work for the hub: not on every tick.
-      if (now - asked > 5000) { asked = now; wants.status(); }
-      if (now - drawn > 900) { drawn = now; draw(); }
-    },
+      if (now - asked > 5000) {
+        asked = now;
+        wants.status();
+      }
+      if (now - drawn > 900) {
+        drawn = now;
+        draw();
+      }
+    }
   };
 }
