@@ -19,7 +19,9 @@ ok(
 
 let all = [],
     single = 0;
-for (const url of [...new Set(own.map(u => u.split('#')[0]))]) {
+// Like beside like: the style, the page, the modules.
+const kind = u => u.split('.').at(-1) + u;
+for (const url of [...new Set(own.map(u => u.split('#')[0]))].sort((a, b) => (kind(a) < kind(b) ? -1 : 1))) {
     const bytes = Buffer.from(await (await fetch(url)).arrayBuffer());
     all.push(bytes);
     single += gzipSync(bytes, { level: 9 }).length;
