@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// One browser at a time: they measure.
+use crate::support::gate;
+
+/// One browser at a time: they take their time and half the machine.
 static TURN: Mutex<()> = Mutex::new(());
 /// No script takes longer, the long forms included.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a script; everything it started is gone afterwards.
 fn page(script: &str) {
+    let _pass = gate::shared();
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = env!("CARGO_MANIFEST_DIR");
     let mut child = Command::new("node")
@@ -67,6 +70,8 @@ fn every_view_looks_right_in_both_themes() {
 
 #[test]
 fn a_flood_leaves_it_smooth_and_true() {
+    // Its figures are the machine's and the page's, not those of other tests.
+    let _alone = gate::alone();
     page("flood.mjs");
 }
 

@@ -140,7 +140,7 @@ ok(
     await b.ev(`[...document.querySelectorAll('.costs figure')].every(f => /^\\d{4}-.*up to .*\\d{4}-/s.test(f.querySelector('.axis').innerText))`),
     'the charts have a scale'
 );
-ok(await b.ev(`[...document.querySelectorAll('.costs details tbody tr')].length === 30`), 'and a table of every day');
+ok(await b.until(`[...document.querySelectorAll('.costs details tbody tr')].length === 30`), 'and a table of every day');
 
 // ---- set-up ----
 

@@ -6,7 +6,7 @@ import { scene } from './scene.mjs';
 
 const packs = bytes => spawnSync('gzip', ['-9'], { input: bytes }).stdout.length;
 const RAW = 110 * 1024,
-    PACKED = 35 * 1024,
+    PACKED = 40 * 1024,
     h = await hub(),
     b = await browser();
 sql(scene());
