@@ -30,7 +30,7 @@ const WATCH: &str = "window.violations = []; window.pwn = () => { window.caught 
     addEventListener('securitypolicyviolation', e => violations.push([e.violatedDirective, e.blockedURI, e.sourceFile].join(' ')));";
 
 /// Elements and attributes that text would have become; the page's own icon is there twice.
-const MARKUP: &str = "[...document.querySelectorAll('*')].filter(e => !e.matches('head > link, img[src=favicon\\.svg]')).filter(e => \
+const MARKUP: &str = "[...document.querySelectorAll('*')].filter(e => !e.matches('head > link, img[src^=favicon]')).filter(e => \
     ['IMG', 'IFRAME', 'OBJECT', 'EMBED', 'BASE'].includes(e.tagName) || (e.tagName === 'SCRIPT' && !e.src) \
     || (e.tagName === 'STYLE' && e.closest('main, dialog')) || e.hasAttribute('action') \
     || [...e.attributes].some(a => /^on/i.test(a.name) || (/^(href|src|data|xlink:href)$/i.test(a.name) && /^(javascript|data|\\/\\/)/i.test(a.value.trim()))) \
