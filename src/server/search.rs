@@ -43,7 +43,8 @@ pub(super) async fn costs(call: Call) -> Result<Response> {
         "model" => CostsBy::Model,
         "workspace" => CostsBy::Workspace,
         "day" => CostsBy::Day,
-        _ => return Err(Error::new(Code::Invalid, "by is agent, model, workspace or day")),
+        "hour" => CostsBy::Hour,
+        _ => return Err(Error::new(Code::Invalid, "by is agent, model, workspace, day or hour")),
     };
     let since = call.number("since")?.unwrap_or(0);
     let (items, total) = call.server.hub().read(move |reader| reader.costs(by, since)).await?;

@@ -32,6 +32,8 @@ pub enum CostsBy {
     Workspace,
     /// The day, in this machine's time zone.
     Day,
+    /// The hour, in this machine's time zone.
+    Hour,
 }
 
 impl CostsBy {
@@ -42,6 +44,7 @@ impl CostsBy {
             Self::Model => "t.model",
             Self::Workspace => "(SELECT a.workspace FROM agents a WHERE a.id = t.agent_id)",
             Self::Day => "date(t.created_at / 1000, 'unixepoch', 'localtime')",
+            Self::Hour => "strftime('%Y-%m-%d %H:00', t.created_at / 1000, 'unixepoch', 'localtime')",
         }
     }
 }
@@ -49,7 +52,7 @@ impl CostsBy {
 /// One group's costs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Costs {
-    /// The agent, model, workspace or day (`2026-01-31`); empty if unknown.
+    /// The agent, model, workspace, day (`2026-01-31`) or hour (`2026-01-31 14:00`); empty if unknown.
     pub key: String,
     /// Instances that used something.
     pub instances: i64,
@@ -118,7 +121,7 @@ where
 
 impl Reader {
     /// What was used since `since` (Unix milliseconds), by `by`: the groups, dearest first
-    /// (days in order), and all of them together.
+    /// (days and hours in order), and all of them together.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -192,7 +195,7 @@ impl Reader {
             listed.push(Costs { key, ..costs });
         }
         total.finish();
-        if by != CostsBy::Day {
+        if !matches!(by, CostsBy::Day | CostsBy::Hour) {
             listed.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(b.tokens_in.cmp(&a.tokens_in)));
         }
         Ok((listed, total))
@@ -290,6 +293,8 @@ mod tests {
             50 + 40,
             "what came before is compared with, not counted"
         );
+        let (hours, _) = writer.costs(CostsBy::Hour, 0).unwrap();
+        assert!(hours.iter().all(|hour| hour.key.len() == "2026-01-31 14:00".len()));
         let (days, _) = writer.costs(CostsBy::Day, 0).unwrap();
         assert_eq!(days.len(), 1);
     }

@@ -141,6 +141,12 @@ ok(
     'the charts have a scale'
 );
 ok(await b.until(`[...document.querySelectorAll('.costs details tbody tr')].length === 30`), 'and a table of every day');
+await b.view('costs?range=Today');
+ok(
+    (await b.until(`/^\\d{4}-\\d\\d-\\d\\d 00:00/.test(document.querySelector('.costs .axis')?.innerText)`)) &&
+        (await b.ev(`document.querySelectorAll('.costs .chart').length === 2`)),
+    'today is shown hour by hour'
+);
 
 // ---- set-up ----
 

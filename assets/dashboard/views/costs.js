@@ -20,7 +20,14 @@ const day = back => {
   d.setDate(d.getDate() - back);
   return d;
 };
-const name = d => [d.getFullYear(), d.getMonth() + 1, d.getDate()].map(n => String(n).padStart(2, '0')).join('-');
+const two = n => String(n).padStart(2, '0');
+const name = d => [d.getFullYear(), d.getMonth() + 1, d.getDate()].map(two).join('-');
+/** What a range is shown in: a day in hours, more in days. */
+const steps = n =>
+  n > 1
+    ? Array.from({ length: n }, (_, i) => name(day(n - 1 - i)))
+    : Array.from({ length: new Date().getHours() + 1 }, (_, i) => `${name(day(0))} ${two(i)}:00`);
+const unit = n => (n > 1 ? 'day' : 'hour');
 
 // ---- tables: a column is [head, field, what is shown] ----
 
@@ -77,7 +84,7 @@ function chart(caption, label, days, top, paths) {
   const axis = [days[0].key, 'up to ' + top, days.at(-1).key].map(s => h('span', s));
   return h('figure', h('figcaption', ...caption), picture('chart', 40, { role: 'img', 'aria-label': label }, paths), h('p.axis', ...axis));
 }
-/** Fresh, cached and written tokens of each day on top of one another. */
+/** Fresh, cached and written tokens of each day or hour on top of one another. */
 function stacks(days) {
   const top = Math.max(1, ...days.map(all)),
     w = 100 / days.length,
@@ -91,8 +98,8 @@ function stacks(days) {
   );
   const keys = ['fresh', 'cached', 'out'].map((w, j) => h('span', { class: 'key t' + j }, w));
   return chart(
-    ['Tokens a day:', ...keys],
-    'Tokens a day, as in the table “Every day”',
+    ['Tokens:', ...keys],
+    'Tokens over time, as in the last table',
     days,
     num(top),
     d.map((d, i) => ['t' + i, d])
@@ -162,7 +169,7 @@ export default function costs() {
       since = +day(RANGES[range] - 1);
     asked = Date.now();
     try {
-      const [groups, days] = (await Promise.all([ask(by.toLowerCase(), since), ask('day', since)])).map(r => r.items);
+      const [groups, days] = (await Promise.all([ask(by.toLowerCase(), since), ask(unit(RANGES[range]), since)])).map(r => r.items);
       if (key !== range + by) return;
       data = { groups: groups.sort((a, b) => b.cost - a.cost || all(b) - all(a)), days, key };
       error = '';
@@ -186,10 +193,7 @@ export default function costs() {
       .slice(0, 10);
     if (body.was === (body.was = JSON.stringify([data, limit, name(day(0)), dear.map(k => [k.task_id, k.cost]), cut]))) return;
     for (const f of FIELDS) sum[f] = groups.reduce((n, i) => n + i[f], 0);
-    const days = Array.from({ length: n }, (_, i) => {
-      const key = name(day(n - 1 - i));
-      return had.get(key) || { key, ...Object.fromEntries(FIELDS.map(f => [f, 0])) };
-    });
+    const days = steps(n).map(key => had.get(key) || { key, ...Object.fromEntries(FIELDS.map(f => [f, 0])) });
     const figures = [
       ['Cost', money(sum.cost)],
       ...(limit ? [['of the budget', share(sum.cost, limit)]] : []),
@@ -208,10 +212,10 @@ export default function costs() {
           : 'Every token has its price.'
     );
     body.replaceChildren(
-      ...(n > 1 ? [h('div.charts', climb(days, limit), stacks(days))] : []),
+      h('div.charts', climb(days, limit), stacks(days)),
       ...(groups.length ? [table('By ' + by.toLowerCase(), [[by, 'key', label(Math.max(1, ...groups.map(all)))], ...SUMS], groups, range)] : []),
       ...(dear.length ? [table('Most expensive tasks' + (cut ? ` of the newest ${num(KEPT)}` : ''), TASKS, dear, range)] : []),
-      ...(n > 1 ? [h('details', h('summary', 'Every day'), table('By day', [['Day', 'key', i => i.key], ...SUMS], days, range))] : [])
+      h('details', h('summary', 'Every ' + unit(n)), table('By ' + unit(n), [['From', 'key', i => i.key], ...SUMS], days, range))
     );
   }
 
