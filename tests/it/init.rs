@@ -220,6 +220,39 @@ fn everything_foreign_stays_where_it_was() {
     assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
 }
 
+/// Without it a person's own command would be gone for mentioning this program, and an agent
+/// that was given a name would lose it.
+#[test]
+fn commands_that_only_mention_us_or_carry_a_name_stay() {
+    let foreign = "logger agenthub; my-tool hook claude-code";
+    let named = "AGENTHUB_AGENT=planner /opt/agenthub hook claude-code";
+    let file = serde_json::json!({"hooks": {
+        "Stop": [{"hooks": [{"type": "command", "command": foreign}]}],
+        "SessionEnd": [{"hooks": [{"type": "command", "command": named}]}],
+    }});
+    let home = Home::with(&[(".claude/settings.json", &file.to_string())]);
+    home.succeed(&["--yes", "--only", "claude"]);
+    let text = home.read(".claude/settings.json");
+    let now: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let commands = |event: &str| -> Vec<String> {
+        let groups = now["hooks"][event].as_array().unwrap().iter();
+        let handlers = groups.flat_map(|group| group["hooks"].as_array().unwrap());
+        handlers
+            .map(|handler| handler["command"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(commands("Stop")[0], foreign);
+    assert_eq!(commands("Stop").len(), 2, "and ours beside it");
+    assert_eq!(commands("SessionEnd"), [named], "there already");
+    // Something else changes, so that undoing goes by what is ours.
+    home.write(".claude/settings.json", &text.replacen('{', "{\"model\": \"opus\",", 1));
+    home.succeed(&["--yes", "--undo"]);
+    let mut expected = file;
+    expected["model"] = "opus".into();
+    let now: serde_json::Value = serde_json::from_str(&home.read(".claude/settings.json")).unwrap();
+    assert_eq!(now, expected);
+}
+
 #[test]
 fn what_was_changed_since_is_undone_piece_by_piece() {
     let home = Home::with(RICH);
@@ -259,6 +292,21 @@ fn a_file_that_cannot_be_read_is_refused_with_its_line() {
             ".claude/settings.json",
             "{\"hooks\": {\"Stop\": {}}}",
             "\"Stop\" is not an array",
+        ),
+        (
+            ".claude/settings.json",
+            "{\"hooks\": {}, \"hooks\": {\"Stop\": []}}",
+            "\"hooks\" stands there twice",
+        ),
+        (
+            ".codex/hooks.json",
+            "{\"hooks\": {\"Stop\": [], \"Stop\": []}}",
+            "\"Stop\" stands there twice",
+        ),
+        (
+            ".gemini/settings.json",
+            "{\"mcpServers\": {\"agenthub\": {}, \"agenthub\": {}}}",
+            "\"agenthub\" stands there twice",
         ),
         (
             ".claude.json",

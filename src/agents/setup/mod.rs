@@ -15,6 +15,7 @@
 mod files;
 mod json;
 mod toml;
+mod words;
 
 use std::path::{Path, PathBuf};
 
