@@ -81,13 +81,16 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every file of the home but the hub's own, with what it says.
+    /// Every file of the home but the hub's own, with what it says, and every folder.
     fn files(&self) -> BTreeMap<PathBuf, String> {
         fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.file_type().unwrap().is_dir() {
+                if entry.file_name() == ".local" {
+                    continue;
+                } else if entry.file_type().unwrap().is_dir() {
+                    found.insert(entry.path().join(""), String::new());
                     walk(&entry.path(), found);
-                } else if !entry.path().to_string_lossy().contains("hub.db") {
+                } else {
                     found.insert(entry.path(), fs::read_to_string(entry.path()).unwrap());
                 }
             }
@@ -164,6 +167,9 @@ fn twice_is_once_and_undo_is_undo() {
             "{said}"
         );
         assert!(said.contains("Codex: a test mail came through its hook in"), "{said}");
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+            assert!(said.contains(&format!("{tool}: its MCP server has 9 tools.")), "{said}");
+        }
         assert!(said.contains("ask once whether to trust 6 hooks"), "{said}");
         let after = home.files();
         for (name, text) in files {
@@ -218,6 +224,19 @@ fn everything_foreign_stays_where_it_was() {
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
     assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
+}
+
+/// Without it a command would be called good that no tool ever starts: the file has another.
+#[test]
+fn what_is_proved_is_what_stands_in_the_file() {
+    let gone = "A=1 /gone/agenthub hook claude-code";
+    let file = serde_json::json!({"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": gone}]}]}});
+    let home = Home::with(&[(".claude/settings.json", &file.to_string())]);
+    let output = home.run(&["--yes", "--only", "claude"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = format!("the hook of Claude Code does not answer; see what this does: {gone} < /dev/null\n");
+    assert!(said.ends_with(&expected), "{said}");
 }
 
 /// Without it a person's own command would be gone for mentioning this program, and an agent
@@ -403,6 +422,7 @@ fn only_the_project_and_only_the_tools_named() {
     let names: Vec<_> = home
         .files()
         .into_keys()
+        .filter(|path| path.is_file())
         .map(|path| path.strip_prefix(home.path("")).unwrap().display().to_string())
         .collect();
     assert_eq!(

@@ -319,3 +319,18 @@ pub(super) fn remove_server(text: &str) -> Result<String, Refusal> {
     }
     Ok(document.finish())
 }
+
+/// The command that runs at an event for us, as the file has it.
+pub(super) fn written_hook(text: &str, vendor: Vendor, event: &str) -> Option<String> {
+    let document = Document::parse(text).ok()?;
+    let groups = document.object.object_value("hooks")?.array_value(event)?;
+    let (_, handler, _) = handlers(&groups, vendor).into_iter().next()?;
+    string(&handler, "command")
+}
+
+/// The server's entry, as the file has it.
+pub(super) fn written_server(text: &str) -> Option<serde_json::Value> {
+    let document = Document::parse(text).ok()?;
+    let server = document.object.object_value("mcpServers")?.object_value(SERVER)?;
+    server.to_serde_value()
+}

@@ -32,6 +32,8 @@ pub(super) enum Whose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     whose: Whose,
+    /// The program's word.
+    pub(super) program: String,
     /// The agent's name, if the command gives it one.
     pub(super) agent: Option<String>,
     db: Option<Range<usize>>,
@@ -64,6 +66,7 @@ pub(super) fn call(command: &str, vendor: Vendor) -> Option<Call> {
         } else {
             Whose::Named
         },
+        program: called[0].text.clone(),
         agent: agent.map(str::to_owned),
         db: db.flatten(),
     })
