@@ -47,7 +47,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Tool {
+pub(super) enum Tool {
     Claude,
     Codex,
     Gemini,
@@ -55,9 +55,9 @@ enum Tool {
 }
 
 impl Tool {
-    const ALL: [Self; 4] = [Self::Claude, Self::Codex, Self::Gemini, Self::Cursor];
+    pub(super) const ALL: [Self; 4] = [Self::Claude, Self::Codex, Self::Gemini, Self::Cursor];
 
-    fn vendor(self) -> Vendor {
+    pub(super) fn vendor(self) -> Vendor {
         match self {
             Self::Claude => Vendor::Claude,
             Self::Codex => Vendor::Codex,
@@ -66,7 +66,7 @@ impl Tool {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",
             Self::Codex => "Codex",

@@ -1,5 +1,7 @@
 //! `agenthub init` on homes of every kind: what is there stays, twice is once, undo is undo.
 
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -224,52 +226,6 @@ fn everything_foreign_stays_where_it_was() {
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
     assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
-}
-
-/// Without it a command would be called good that no tool ever starts: the file has another.
-#[test]
-fn what_is_proved_is_what_stands_in_the_file() {
-    let gone = "A=1 /gone/agenthub hook claude-code";
-    let file = serde_json::json!({"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": gone}]}]}});
-    let home = Home::with(&[(".claude/settings.json", &file.to_string())]);
-    let output = home.run(&["--yes", "--only", "claude"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let expected = format!("the hook of Claude Code does not answer; see what this does: {gone} < /dev/null\n");
-    assert!(said.ends_with(&expected), "{said}");
-}
-
-/// Without it a person's own command would be gone for mentioning this program, and an agent
-/// that was given a name would lose it.
-#[test]
-fn commands_that_only_mention_us_or_carry_a_name_stay() {
-    let foreign = "logger agenthub; my-tool hook claude-code";
-    let named = "AGENTHUB_AGENT=planner /opt/agenthub hook claude-code";
-    let file = serde_json::json!({"hooks": {
-        "Stop": [{"hooks": [{"type": "command", "command": foreign}]}],
-        "SessionEnd": [{"hooks": [{"type": "command", "command": named}]}],
-    }});
-    let home = Home::with(&[(".claude/settings.json", &file.to_string())]);
-    home.succeed(&["--yes", "--only", "claude"]);
-    let text = home.read(".claude/settings.json");
-    let now: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let commands = |event: &str| -> Vec<String> {
-        let groups = now["hooks"][event].as_array().unwrap().iter();
-        let handlers = groups.flat_map(|group| group["hooks"].as_array().unwrap());
-        handlers
-            .map(|handler| handler["command"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    assert_eq!(commands("Stop")[0], foreign);
-    assert_eq!(commands("Stop").len(), 2, "and ours beside it");
-    assert_eq!(commands("SessionEnd"), [named], "there already");
-    // Something else changes, so that undoing goes by what is ours.
-    home.write(".claude/settings.json", &text.replacen('{', "{\"model\": \"opus\",", 1));
-    home.succeed(&["--yes", "--undo"]);
-    let mut expected = file;
-    expected["model"] = "opus".into();
-    let now: serde_json::Value = serde_json::from_str(&home.read(".claude/settings.json")).unwrap();
-    assert_eq!(now, expected);
 }
 
 #[test]

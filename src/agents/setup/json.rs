@@ -283,14 +283,31 @@ pub(super) fn install_server(text: &str, vendor: Vendor, program: &Path, args: &
     if vendor == Vendor::Claude {
         wanted.insert(0, ("type".to_owned(), Input::from("stdio")));
     }
+    let name = name_of(vendor).map(|name| ("env".to_owned(), name));
     match servers.get(SERVER) {
-        None => drop(servers.append(SERVER, Input::Object(wanted))),
+        None => {
+            wanted.extend(name);
+            drop(servers.append(SERVER, Input::Object(wanted)));
+        }
         Some(found) => match found.object_value().filter(is_our_server) {
-            Some(server) => bring_up_to_date(&server, &wanted),
+            Some(server) => {
+                // Whoever has given it surroundings of its own keeps them.
+                wanted.extend(name.filter(|_| server.get("env").is_none()));
+                bring_up_to_date(&server, &wanted);
+            }
             None => return Err(format!("another MCP server has the name \"{SERVER}\"")),
         },
     }
     Ok(document.finish())
+}
+
+/// The surroundings that give the server a name, where its tool tells it nothing of a session:
+/// without them each start would be another agent, and mail to the last one be lost from sight.
+fn name_of(vendor: Vendor) -> Option<Input> {
+    matches!(vendor, Vendor::Gemini | Vendor::Cursor).then(|| {
+        let name = ("AGENTHUB_AGENT".to_owned(), Input::from(vendor.name()));
+        Input::Object(vec![name])
+    })
 }
 
 fn is_our_server(server: &CstObject) -> bool {
@@ -333,4 +350,11 @@ pub(super) fn written_server(text: &str) -> Option<serde_json::Value> {
     let document = Document::parse(text).ok()?;
     let server = document.object.object_value("mcpServers")?.object_value(SERVER)?;
     server.to_serde_value()
+}
+
+/// Refuses what cannot be read, and says whether `name` is set at the top.
+pub(super) fn is_set(text: &str, name: &str) -> Result<bool, Refusal> {
+    let document = Document::parse(text)?;
+    let value = document.object.get(name).and_then(|property| property.value());
+    Ok(value.and_then(|value| value.to_serde_value()) == Some(true.into()))
 }

@@ -25,7 +25,7 @@ use super::{Vendor, claude, codex, cursor, gemini};
 use crate::error::{Code, Error, Result};
 
 pub use files::{Lock, apply, read};
-pub use written::Written;
+pub use written::{Written, switched_off};
 
 /// Where to connect, and to what.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,17 @@ pub(super) fn has_hooks(text: &str) -> bool {
     })
 }
 
+/// The switch that turns hooks off, if it is set. (`codex_hooks` is its older name.)
+pub(super) fn hooks_off(text: &str) -> Result<Option<&'static str>, Refusal> {
+    let document = parse(text)?;
+    let is_off = |name: &str| document.get("features").and_then(|of| of.get(name)?.as_bool()) == Some(false);
+    let names = [
+        ("hooks", "features.hooks = false"),
+        ("codex_hooks", "features.codex_hooks = false"),
+    ];
+    Ok(names.into_iter().find(|(name, _)| is_off(name)).map(|(_, shown)| shown))
+}
+
 pub(super) fn install_server(text: &str, program: &Path, args: &[String]) -> Result<String, Refusal> {
     let mut document = parse(text)?;
     let wanted = [

@@ -8,8 +8,17 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Part, What, json, quoted, read, toml, words};
+use super::{Part, Place, What, json, parts, quoted, read, toml, words};
+use crate::agents::Vendor;
 use crate::error::Result;
+
+/// Where those who manage a machine put Claude Code's settings, on Linux and macOS.
+const MANAGED: [&str; 2] = [
+    "/etc/claude-code/managed-settings.json",
+    "/Library/Application Support/ClaudeCode/managed-settings.json",
+];
+/// What in Claude Code's settings keeps hooks like ours from being run.
+const SWITCHES: [&str; 2] = ["disableAllHooks", "allowManagedHooksOnly"];
 
 /// A command as a tool's file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +60,47 @@ impl Part {
             }),
         })
     }
+}
+
+/// What keeps `vendor`'s tool from running our hooks: each switch, with its file.
+///
+/// # Errors
+/// [`crate::error::Code::Invalid`] if a file of the tool cannot be read as what it should be.
+pub fn switched_off(vendor: Vendor, place: &Place) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for part in parts(vendor, place) {
+        let text = read(&part.path)?.unwrap_or_default();
+        let switches = match (vendor, part.what) {
+            (Vendor::Claude, What::Hooks) => claude_switches(&text),
+            (_, What::McpToml) => toml::hooks_off(&text).map(Vec::from_iter),
+            _ => json::is_set(&text, "").map(|_| Vec::new()),
+        };
+        let switches = switches.map_err(|why| part.refused(&why))?;
+        found.extend(
+            switches
+                .iter()
+                .map(|switch| format!("{switch} in {}", part.path.display())),
+        );
+    }
+    if vendor == Vendor::Claude {
+        for path in MANAGED {
+            // They are others' to read and to mend.
+            let text = read(Path::new(path)).ok().flatten().unwrap_or_default();
+            let switches = claude_switches(&text).unwrap_or_default();
+            found.extend(switches.iter().map(|switch| format!("{switch} in {path}")));
+        }
+    }
+    Ok(found)
+}
+
+fn claude_switches(text: &str) -> std::result::Result<Vec<&'static str>, super::Refusal> {
+    let mut set = Vec::new();
+    for name in SWITCHES {
+        if json::is_set(text, name)? {
+            set.push(name);
+        }
+    }
+    Ok(set)
 }
 
 fn from_json(server: &Value) -> Option<Written> {
