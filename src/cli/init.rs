@@ -150,7 +150,16 @@ fn program() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let whole = this.canonicalize()?;
     let found = find("agenthub").filter(|found| found.canonicalize().is_ok_and(|found| found == whole));
-    Ok(found.unwrap_or(this))
+    let program = found.unwrap_or(this);
+    if program.file_name().is_none_or(|name| name != "agenthub") {
+        // By another name it would not be known again, nor taken out.
+        let why = format!(
+            "cannot connect {}: name it agenthub and run this again",
+            program.display()
+        );
+        return Err(Error::new(Code::Usage, why).into());
+    }
+    Ok(program)
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -52,6 +52,29 @@ fn play(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, String)
     (demo, client, port, token.to_owned())
 }
 
+/// Without it `nohup agenthub serve &` would end with the terminal after all.
+#[test]
+#[cfg(target_os = "linux")]
+fn who_is_to_outlive_the_terminal_does() {
+    let hub = TestHub::asleep(&[]);
+    let ours = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg(ours.get_program()).args(ours.get_args());
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut serve = Process::start(command);
+    let mut url = String::new();
+    BufReader::new(serve.0.stdout.take().unwrap())
+        .read_line(&mut url)
+        .unwrap();
+    kill_process(Pid::from_child(&serve.0), Signal::HUP).unwrap();
+    let (address, token) = url.trim().split_once("/#token=").unwrap();
+    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+    Client::connect(port, token, "").lives();
+    assert!(serve.0.try_wait().unwrap().is_none());
+}
+
 /// The builder's first builds: how many tokens each took, and how it ended.
 fn builds(client: &mut Client) -> Vec<String> {
     let mut found = Vec::new();

@@ -74,7 +74,7 @@ pub(super) fn install_server(text: &str, program: &Path, args: &[String]) -> Res
                 return Err(format!("another MCP server has the name \"{SERVER}\""));
             };
             for (name, wanted) in wanted {
-                if !server.get(name).is_some_and(|found| plain(found) == wanted.to_string()) {
+                if server.get(name).is_none_or(|found| plain(found) != wanted.to_string()) {
                     put(server, name, wanted);
                 }
             }

@@ -100,3 +100,44 @@ fn the_doctor_tells_what_keeps_the_tools_from_us() {
     home.succeed(&["--yes", "--undo"]);
     assert_eq!(doctor()["state"], "ok", "whoever wants none is well");
 }
+
+/// Without it a Gemini or Cursor that starts again would be somebody else, without its mail.
+#[test]
+fn tools_that_tell_no_session_have_one_name_and_may_be_given_another() {
+    let home = Home::with(&[]);
+    home.succeed(&["--yes"]);
+    for (name, agent) in [(".gemini/settings.json", "gemini"), (".cursor/mcp.json", "cursor")] {
+        let text = home.read(name);
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = serde_json::json!({"AGENTHUB_AGENT": agent});
+        assert_eq!(file["mcpServers"]["agenthub"]["env"], expected);
+        home.write(
+            name,
+            &text.replace(
+                &format!("\"AGENTHUB_AGENT\": \"{agent}\""),
+                "\"AGENTHUB_AGENT\": \"planner\"",
+            ),
+        );
+    }
+    let said = home.succeed(&["--yes"]);
+    assert!(said.starts_with("Everything is connected"), "{said}");
+    assert!(home.read(".cursor/mcp.json").contains("planner"));
+}
+
+/// Without it a program would be connected that `--undo` does not know again.
+#[test]
+fn a_program_of_another_name_is_not_connected() {
+    let home = Home::with(&[]);
+    let other = home.folder.path().join("hub-of-mine");
+    std::fs::copy(super::AGENTHUB, &other).unwrap();
+    let before = home.files();
+    let ours = home.command(&["init", "--yes"]);
+    let mut command = std::process::Command::new(&other);
+    command.args(ours.get_args()).env_clear();
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.ends_with("name it agenthub and run this again\n"), "{said}");
+    assert_eq!(home.files(), before);
+}
