@@ -1,5 +1,5 @@
 # The demo's coder: a program that prints what Claude Code prints with `--output-format stream-json`, wrapped by
-# `agenthub run`. It mends what the builder complains about. Lives as long as the process $DEMO does.
+# `agenthub run`. It works on something of its own at once, then mends what the builder complains about. Lives as long as the process $DEMO does.
 # shellcheck disable=SC2016 # the inner shell expands it
 fixture='
 id=demo-$$ model=claude-demo
@@ -12,12 +12,15 @@ say "{\"type\":\"assistant\",\"session_id\":\"$id\",\"message\":{\"id\":\"m3\",\
 say "{\"type\":\"user\",\"session_id\":\"$id\",\"message\":{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c2\",\"content\":\"done\"}]}}"
 say "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"session_id\":\"$id\",\"num_turns\":3,\"duration_ms\":4000,\"total_cost_usd\":0.0231,\"result\":\"Prices are whole cents now.\",\"usage\":{\"input_tokens\":4400,\"output_tokens\":160}}"
 '
+# The words behind the program are what it was asked to do.
+work() { "$AGENTHUB" run --format claude-stream-json -- sh -c "$fixture" claude -p "$1" >/dev/null 2>&1; }
 "$AGENTHUB" inbox >/dev/null 2>&1
+work 'Look at how the cart adds up'
 while kill -0 "$DEMO" 2>/dev/null; do
     mail=$("$AGENTHUB" inbox --claim --lease 60 --wait 1 --json 2>/dev/null) || continue
     id=$(printf '%s\n' "$mail" | sed -n 's/^{"n":\([0-9]*\),.*/\1/p')
     [ -n "$id" ] || continue
-    "$AGENTHUB" run --format claude-stream-json -- sh -c "$fixture" claude -p "Mend what request #$id is about" >/dev/null 2>&1
+    work "Mend what request #$id is about"
     "$AGENTHUB" reply "$id" 'Mended: prices are whole cents now.' >/dev/null
     "$AGENTHUB" post build "mended what #$id was about" >/dev/null
 done

@@ -7,7 +7,7 @@
 //!
 //! 1. A folder for this run alone, and in it the file and everything else.
 //! 2. Each agent is a process group, and lives as long as this process.
-//! 3. Ctrl-C, SIGTERM or the end of `--for`: the hub ends, the agents are killed, the
+//! 3. Ctrl-C, SIGTERM, a closed terminal or the end of `--for`: the hub ends, the agents are killed, the
 //!    folder is removed.
 
 mod planner;
@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Cli, File, client, open, output, serve};
@@ -166,9 +166,7 @@ impl Stage {
         } else {
             output::note("without python3 on PATH there is no analyst")?;
         }
-        if Cli::command().find_subcommand("run").is_some() {
-            cast.add(self.agent("coder", Path::new("sh"), &["-c", CODER]))?;
-        }
+        cast.add(self.agent("coder", Path::new("sh"), &["-c", CODER]))?;
         Ok(cast)
     }
 

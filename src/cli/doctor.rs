@@ -5,6 +5,7 @@
 //! Not for: mending: the advice names the command that does.
 
 mod checks;
+mod tools;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -64,7 +65,8 @@ impl Finding {
 
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     let path = file.path()?;
-    let findings = checks::all(&path, file.network_fs());
+    let mut findings = checks::all(&path, file.network_fs());
+    findings.push(tools::check());
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         output::json(&serde_json::json!({"path": path.display().to_string(), "state": state, "findings": findings}))?;

@@ -1,31 +1,27 @@
 //! `agenthub init`: connects the agents' tools on this machine, or lets them go again.
 //!
 //! For: finding them, showing what would change, asking once, and proving that it works.
-//! Not for: how a file is changed (`agents::setup`).
+//! Not for: how a file is changed (`agents::setup`), or how a connection is tried (`proof`).
 
-use std::fmt::Write as _;
+mod proof;
+
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::{File, diff, output};
 use crate::agents::Vendor;
-use crate::agents::hook;
 use crate::agents::setup::{self, Change, Lock, Part, Place, What};
 use crate::error::{Code, Error};
-use crate::event::now_ms;
-use crate::store::{NetworkFs, NewInbox, Writer};
 
 /// The first Claude Code that passes over events it does not know: an older one throws the
 /// whole file away over one of them.
 const CLAUDE_HOOKS_SINCE: (u32, u32, u32) = (2, 1, 101);
 /// How long a program may take to tell its version, or a hook to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Who gets the test mail, in a file of its own.
-const TESTER: &str = "agenthub-init";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -51,7 +47,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Tool {
+pub(super) enum Tool {
     Claude,
     Codex,
     Gemini,
@@ -59,9 +55,9 @@ enum Tool {
 }
 
 impl Tool {
-    const ALL: [Self; 4] = [Self::Claude, Self::Codex, Self::Gemini, Self::Cursor];
+    pub(super) const ALL: [Self; 4] = [Self::Claude, Self::Codex, Self::Gemini, Self::Cursor];
 
-    fn vendor(self) -> Vendor {
+    pub(super) fn vendor(self) -> Vendor {
         match self {
             Self::Claude => Vendor::Claude,
             Self::Codex => Vendor::Codex,
@@ -70,7 +66,7 @@ impl Tool {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",
             Self::Codex => "Codex",
@@ -99,8 +95,8 @@ impl Tool {
 #[derive(Default)]
 struct Plan {
     changes: Vec<Change>,
-    /// The tools whose hooks will be there, to be proved.
-    hooks: Vec<Tool>,
+    /// What will be there, to be proved.
+    connected: Vec<(Tool, Part)>,
     remarks: Vec<String>,
 }
 
@@ -127,7 +123,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     }
     drop(file.writer()?);
     output::line(&format!("The file: {}", file.path()?.display()))?;
-    prove(&shown.hooks, &place)
+    proof::prove(&shown.connected, &place)
 }
 
 fn place(file: &File, args: &Args) -> Result<Place> {
@@ -154,7 +150,16 @@ fn program() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let whole = this.canonicalize()?;
     let found = find("agenthub").filter(|found| found.canonicalize().is_ok_and(|found| found == whole));
-    Ok(found.unwrap_or(this))
+    let program = found.unwrap_or(this);
+    if program.file_name().is_none_or(|name| name != "agenthub") {
+        // By another name it would not be known again, nor taken out.
+        let why = format!(
+            "cannot connect {}: name it agenthub and run this again",
+            program.display()
+        );
+        return Err(Error::new(Code::Usage, why).into());
+    }
+    Ok(program)
 }
 
 fn find(name: &str) -> Option<PathBuf> {
@@ -190,9 +195,7 @@ fn plan(tools: &[Tool], args: &Args, place: &Place) -> Result<Plan> {
                 plan.remarks.push(why);
                 None
             } else {
-                if part.what == What::Hooks {
-                    plan.hooks.push(*tool);
-                }
+                plan.connected.push((*tool, part.clone()));
                 setup::connect(&part, place)?
             };
             plan.changes.extend(change);
@@ -287,68 +290,6 @@ fn carry_out(shown: &Plan, tools: &[Tool], args: &Args, place: &Place) -> Result
         output::line(&format!("Wrote {}", output::safe(&change.path.display().to_string())))?;
     }
     Ok(())
-}
-
-/// Sends a test mail through each hook, as its tool would start it, in a file of its own.
-fn prove(tools: &[Tool], place: &Place) -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("agenthub-init-{}-{}", std::process::id(), now_ms()));
-    let proof = Place {
-        db: Some(folder.join("hub.db")),
-        ..place.clone()
-    };
-    let outcome = tools.iter().try_for_each(|tool| {
-        let took = prove_one(*tool, &proof, &folder.join("hub.db"))?;
-        let mut line = format!(
-            "{}: a test mail came through its hook in {} ms.",
-            tool.name(),
-            took.as_millis()
-        );
-        if *tool == Tool::Codex {
-            let _ = write!(
-                line,
-                " It will ask once whether to trust {} hooks (/hooks).",
-                hook::hooks(Vendor::Codex).len()
-            );
-        }
-        output::line(&line)
-    });
-    // What stays behind is in the system's folder for such things.
-    drop(std::fs::remove_dir_all(folder));
-    outcome
-}
-
-fn prove_one(tool: Tool, proof: &Place, db: &Path) -> Result<Duration> {
-    let word = format!("test mail for {}", tool.name());
-    let writer = Writer::open(db, NetworkFs::Allow)?;
-    writer.send(&NewInbox::new("agenthub", TESTER, word.clone()))?;
-    let mut command = Command::new("sh");
-    command.args(["-c", &proof.hook_command(tool.vendor())]);
-    command
-        .env("AGENTHUB_AGENT", TESTER)
-        .env_remove("AGENTHUB_TASK")
-        .env_remove("CURSOR_VERSION");
-    let input = serde_json::json!({
-        "session_id": format!("{TESTER}-{}", tool.vendor().name()),
-        "hook_event_name": "SessionStart",
-        "source": "startup",
-        "cwd": proof.home,
-    });
-    let begun = Instant::now();
-    let said = answer_of(command, input.to_string().as_bytes()).unwrap_or_default();
-    let took = begun.elapsed();
-    let heard: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-    let context = heard["hookSpecificOutput"]["additionalContext"]
-        .as_str()
-        .unwrap_or_default();
-    if context.contains(&word) {
-        return Ok(took);
-    }
-    let command = proof.hook_command(tool.vendor());
-    let why = format!(
-        "the hook of {} does not answer; see what this does: {command} < /dev/null",
-        tool.name()
-    );
-    Err(Error::new(Code::Internal, why).into())
 }
 
 /// What a program says to `input`, if it succeeds within [`PATIENCE`].

@@ -1,5 +1,6 @@
 //! `agenthub serve`: the hub.
 
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -235,10 +236,12 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
     // A limit on file sizes is an error like a full disk, not the end of the process.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let hangup = hangup()?;
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = hangup => {}
             () = end => {}
         }
         tracing::info!("going down");
@@ -251,6 +254,32 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
     let outcome = server.run(listeners, shutdown).await;
     record.remove(&path);
     Ok(outcome?)
+}
+
+/// Ends when the terminal is gone; never if this process is to outlive it, as under `nohup`.
+fn hangup() -> Result<impl Future<Output = ()>> {
+    // A handler would undo that it is ignored.
+    let signals = if ignores_hangup() {
+        None
+    } else {
+        Some(signal(SignalKind::hangup())?)
+    };
+    Ok(async {
+        match signals {
+            Some(mut signals) => drop(signals.recv().await),
+            None => std::future::pending().await,
+        }
+    })
+}
+
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    match ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) {
+        Some(mask) => mask & 1 == 1,
+        // Where that cannot be asked: nohup takes stderr away from the terminal.
+        None => !std::io::stderr().is_terminal(),
+    }
 }
 
 /// Somebody serves the file already: says where.

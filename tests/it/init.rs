@@ -1,5 +1,7 @@
 //! `agenthub init` on homes of every kind: what is there stays, twice is once, undo is undo.
 
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -81,13 +83,16 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every file of the home but the hub's own, with what it says.
+    /// Every file of the home but the hub's own, with what it says, and every folder.
     fn files(&self) -> BTreeMap<PathBuf, String> {
         fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.file_type().unwrap().is_dir() {
+                if entry.file_name() == ".local" {
+                    continue;
+                } else if entry.file_type().unwrap().is_dir() {
+                    found.insert(entry.path().join(""), String::new());
                     walk(&entry.path(), found);
-                } else if !entry.path().to_string_lossy().contains("hub.db") {
+                } else {
                     found.insert(entry.path(), fs::read_to_string(entry.path()).unwrap());
                 }
             }
@@ -164,6 +169,9 @@ fn twice_is_once_and_undo_is_undo() {
             "{said}"
         );
         assert!(said.contains("Codex: a test mail came through its hook in"), "{said}");
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+            assert!(said.contains(&format!("{tool}: its MCP server has 9 tools.")), "{said}");
+        }
         assert!(said.contains("ask once whether to trust 6 hooks"), "{said}");
         let after = home.files();
         for (name, text) in files {
@@ -261,6 +269,21 @@ fn a_file_that_cannot_be_read_is_refused_with_its_line() {
             "\"Stop\" is not an array",
         ),
         (
+            ".claude/settings.json",
+            "{\"hooks\": {}, \"hooks\": {\"Stop\": []}}",
+            "\"hooks\" stands there twice",
+        ),
+        (
+            ".codex/hooks.json",
+            "{\"hooks\": {\"Stop\": [], \"Stop\": []}}",
+            "\"Stop\" stands there twice",
+        ),
+        (
+            ".gemini/settings.json",
+            "{\"mcpServers\": {\"agenthub\": {}, \"agenthub\": {}}}",
+            "\"agenthub\" stands there twice",
+        ),
+        (
             ".claude.json",
             "{\"mcpServers\": {\"agenthub\": {\"command\": \"somebody-elses\"}}}",
             "another MCP server",
@@ -355,6 +378,7 @@ fn only_the_project_and_only_the_tools_named() {
     let names: Vec<_> = home
         .files()
         .into_keys()
+        .filter(|path| path.is_file())
         .map(|path| path.strip_prefix(home.path("")).unwrap().display().to_string())
         .collect();
     assert_eq!(

@@ -1,4 +1,5 @@
-//! The snippets people copy: each is taken out of `examples/README.md` and run as it stands.
+//! The snippets people copy: each is taken out of `README.md` or `examples/README.md` and run as
+//! it stands.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -37,6 +38,22 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// Compiles a program that needs nothing but Rust.
+fn compiled(hub: &TestHub, text: &str) -> Command {
+    let source = hub.folder().join("snippet.rs");
+    std::fs::write(&source, text).unwrap();
+    let program = hub.folder().join("snippet-rust");
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut rustc = Command::new(compiler);
+    rustc.args(["--edition", "2024", "-o"]).arg(&program).arg(&source);
+    said(&rustc.output().unwrap());
+    Command::new(program)
+}
+
 /// The block as a command, with `agenthub` where it looks for it.
 fn command(hub: &TestHub, language: &str, text: &str) -> Command {
     let bin = Path::new(AGENTHUB).parent().unwrap();
@@ -48,6 +65,7 @@ fn command(hub: &TestHub, language: &str, text: &str) -> Command {
         "sh" => Command::new("sh"),
         "python" => python(),
         "js" => Command::new("node"),
+        "rust" if !text.contains("use agenthub") => compiled(hub, text),
         // The block repeats a file that cargo builds.
         "rust" => {
             let mut command = Command::new(env!("CARGO"));
@@ -80,11 +98,15 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn every_snippet_runs_and_is_an_agent() {
-    let markdown = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
+    let markdown = read("examples/README.md");
     let hub = TestHub::start();
     let mut languages = Vec::new();
     for (heading, language, text) in blocks(&markdown) {
-        languages.push(language.clone());
+        languages.push(if text.contains("curl ") {
+            "curl".to_owned()
+        } else {
+            language.clone()
+        });
         let mut command = command(&hub, &language, &text);
         if text.contains("agenthub ask human") {
             let asking = thread::spawn(move || command.output().unwrap());
@@ -115,15 +137,32 @@ fn every_snippet_runs_and_is_an_agent() {
         let sql = format!("SELECT content FROM messages WHERE thread_id = 'build' AND from_id = '{agent}'");
         assert_eq!(hub.sql(&sql), "tests are green", "{heading}");
     }
-    for language in ["sh", "python", "js", "rust"] {
+    for language in ["sh", "python", "js", "rust", "curl"] {
         assert!(languages.iter().any(|l| l == language), "{language}");
     }
     let rust = blocks(&markdown)
         .into_iter()
         .find(|(_, language, _)| language == "rust")
         .unwrap();
-    assert_eq!(
-        rust.2,
-        std::fs::read_to_string(root().join("examples/agent.rs")).unwrap()
-    );
+    assert_eq!(rust.2, read("examples/agent.rs"));
+}
+
+/// Without it the first thing anybody tries might not work.
+#[test]
+fn every_agent_on_the_first_page_writes_its_row() {
+    let blocks = blocks(&read("README.md"));
+    let hub = TestHub::start();
+    for (language, agent, row) in [
+        ("sh", "planner", "tests are green"),
+        ("python", "tester", "212 passed"),
+        ("rust", "linter", "no warnings"),
+        ("js", "bundler", "212 kB"),
+        ("sh", "deployer", "it is out"),
+    ] {
+        let mut found = blocks.iter().filter(|(_, l, text)| l == language && text.contains(row));
+        let (_, _, text) = found.next().unwrap_or_else(|| panic!("no {agent} in {language}"));
+        said(&command(&hub, language, text).output().unwrap());
+        let sql = format!("SELECT content FROM messages WHERE thread_id = 'build' AND from_id = '{agent}'");
+        assert_eq!(hub.sql(&sql), row, "{agent}");
+    }
 }

@@ -20,7 +20,10 @@ const MODE: u32 = 0o600;
 
 /// Held while files are changed. On the folder, so that no file is left behind.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its lock, not read")] File);
+pub struct Lock {
+    _file: File,
+    folder: PathBuf,
+}
 
 impl Lock {
     /// Waits until nobody else connects tools in `folder`.
@@ -30,7 +33,10 @@ impl Lock {
     pub fn take(folder: &Path) -> Result<Self> {
         let file = File::open(folder).map_err(|e| cannot("open", folder, &e))?;
         flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", folder, &e.into()))?;
-        Ok(Self(file))
+        Ok(Self {
+            _file: file,
+            folder: folder.to_owned(),
+        })
     }
 }
 
@@ -58,7 +64,7 @@ pub(super) fn backup(path: &Path) -> PathBuf {
 /// # Errors
 /// [`Code::Conflict`] if the file says something else by now; [`Code::Invalid`] if it cannot
 /// be written. It is as it was then.
-pub fn apply(change: &Change, _lock: &Lock) -> Result<()> {
+pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
     // A link, as those who keep their configuration elsewhere have it, stays one.
     let path = fs::canonicalize(&change.path).unwrap_or_else(|_| change.path.clone());
     let now = read(&path)?;
@@ -81,7 +87,14 @@ pub fn apply(change: &Change, _lock: &Lock) -> Result<()> {
             }
             replace(&path, text, mode(&path))?;
         }
-        None => fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?,
+        None => {
+            fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?;
+            // A folder with nothing in it would pass for a tool that is installed. One that
+            // holds something stays: the system refuses.
+            if let Some(folder) = change.path.parent().filter(|folder| *folder != lock.folder) {
+                drop(fs::remove_dir(folder));
+            }
+        }
     }
     if change.backup == Backup::Drop {
         let backup = backup(&change.path);

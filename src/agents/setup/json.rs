@@ -7,11 +7,12 @@
 use std::path::Path;
 
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, CstObjectProp, CstRootNode};
 
 use super::Refusal;
+use super::words::{Whose, whose};
 use crate::agents::Vendor;
-use crate::agents::hook::{self, Hook, Pace};
+use crate::agents::hook::{Hook, Pace};
 
 /// Seconds a tool waits for a hook at most; it needs thousandths.
 const TIMEOUT: i64 = 10;
@@ -58,6 +59,54 @@ impl Document {
     }
 }
 
+/// Refuses a key that stands there twice: we would change the first, and tools read the last.
+fn once(of: &CstObject, name: &str) -> Result<(), Refusal> {
+    let same = |property: &CstObjectProp| property.decoded_name().as_deref() == Some(name);
+    match of.properties().iter().filter(|property| same(property)).count() {
+        0 | 1 => Ok(()),
+        _ => Err(format!("\"{name}\" stands there twice")),
+    }
+}
+
+/// [`once`] for every key on the way to our handlers.
+fn hooks_once(root: &CstObject) -> Result<(), Refusal> {
+    once(root, "hooks")?;
+    let Some(events) = root.object_value("hooks") else {
+        return Ok(());
+    };
+    for event in events.properties() {
+        once(&events, &event.decoded_name().unwrap_or_default())?;
+        for group in objects(event.array_value()) {
+            once(&group, "hooks")?;
+            for handler in objects(group.array_value("hooks")) {
+                once(&handler, "command")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// [`once`] for every key on the way to our server.
+fn server_once(root: &CstObject) -> Result<(), Refusal> {
+    once(root, "mcpServers")?;
+    let Some(servers) = root.object_value("mcpServers") else {
+        return Ok(());
+    };
+    once(&servers, SERVER)?;
+    let server = servers.object_value(SERVER);
+    server.map_or(Ok(()), |server| {
+        ["command", "args", "env"]
+            .iter()
+            .try_for_each(|name| once(&server, name))
+    })
+}
+
+/// The objects among an array's elements.
+fn objects(array: Option<CstArray>) -> Vec<CstObject> {
+    let elements = array.map(|array| array.elements()).unwrap_or_default();
+    elements.iter().filter_map(CstNode::as_object).collect()
+}
+
 /// The object at `name`, made if it is not there.
 fn object(of: &CstObject, name: &str) -> Result<CstObject, Refusal> {
     match of.get(name) {
@@ -79,25 +128,26 @@ fn string(of: &CstObject, name: &str) -> Option<String> {
     of.get(name)?.value()?.as_string_lit()?.decoded_value().ok()
 }
 
-/// Whether a command line is that of one of our hooks, of whatever version and wherever.
-fn is_ours(command: &str, vendor: Vendor) -> bool {
-    command.contains("agenthub") && command.trim_end().ends_with(&format!(" hook {}", hook::tool(vendor)))
-}
-
-/// Our handlers in an event's groups.
-fn ours(groups: &CstArray, vendor: Vendor) -> Vec<(CstObject, CstObject)> {
+/// An event's handlers that do our work: with their groups, and whose they are.
+fn handlers(groups: &CstArray, vendor: Vendor) -> Vec<(CstObject, CstObject, Whose)> {
     let mut found = Vec::new();
-    for group in groups.elements().iter().filter_map(CstNode::as_object) {
-        let Some(handlers) = group.array_value("hooks") else {
-            continue;
-        };
-        for handler in handlers.elements().iter().filter_map(CstNode::as_object) {
-            if string(&handler, "command").is_some_and(|command| is_ours(&command, vendor)) {
-                found.push((group.clone(), handler));
+    for group in objects(Some(groups.clone())) {
+        for handler in objects(group.array_value("hooks")) {
+            let whose = string(&handler, "command").map_or(Whose::Foreign, |command| whose(&command, vendor));
+            if whose != Whose::Foreign {
+                found.push((group.clone(), handler, whose));
             }
         }
     }
     found
+}
+
+/// The handlers that `init` has put there.
+fn ours(groups: &CstArray, vendor: Vendor) -> Vec<(CstObject, CstObject)> {
+    let all = handlers(groups, vendor).into_iter();
+    all.filter(|(.., whose)| *whose == Whose::Ours)
+        .map(|(group, handler, _)| (group, handler))
+        .collect()
 }
 
 /// Takes a handler away, and the group with it if it was alone there.
@@ -114,12 +164,18 @@ fn remove_handler(group: CstObject, handler: CstObject) {
 
 pub(super) fn install_hooks(text: &str, command: &str, vendor: Vendor, hooks: &[Hook]) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
+    hooks_once(&document.object)?;
     let events = object(&document.object, "hooks")?;
     for hook in hooks {
         let groups = array(&events, hook.event)?;
         let wanted = handler(command, hook.pace);
+        let named = handlers(&groups, vendor)
+            .iter()
+            .any(|(.., whose)| *whose == Whose::Named);
         let mut found = ours(&groups, vendor).into_iter();
-        match found.next() {
+        // One that somebody has given a name does the work already.
+        match if named { None } else { found.next() } {
+            None if named => {}
             None => {
                 groups.append(Input::Object(vec![(
                     "hooks".to_owned(),
@@ -199,6 +255,7 @@ fn remove_ours(events: &CstObject, vendor: Vendor, of: impl Fn(&str) -> bool) {
 
 pub(super) fn remove_hooks(text: &str, vendor: Vendor) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
+    hooks_once(&document.object)?;
     let Some(property) = document.object.get("hooks") else {
         return Ok(text.to_owned());
     };
@@ -217,6 +274,7 @@ pub(super) fn remove_hooks(text: &str, vendor: Vendor) -> Result<String, Refusal
 
 pub(super) fn install_server(text: &str, vendor: Vendor, program: &Path, args: &[String]) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
+    server_once(&document.object)?;
     let servers = object(&document.object, "mcpServers")?;
     let mut wanted = vec![
         ("command".to_owned(), Input::from(program.display().to_string())),
@@ -225,14 +283,31 @@ pub(super) fn install_server(text: &str, vendor: Vendor, program: &Path, args: &
     if vendor == Vendor::Claude {
         wanted.insert(0, ("type".to_owned(), Input::from("stdio")));
     }
+    let name = name_of(vendor).map(|name| ("env".to_owned(), name));
     match servers.get(SERVER) {
-        None => drop(servers.append(SERVER, Input::Object(wanted))),
+        None => {
+            wanted.extend(name);
+            drop(servers.append(SERVER, Input::Object(wanted)));
+        }
         Some(found) => match found.object_value().filter(is_our_server) {
-            Some(server) => bring_up_to_date(&server, &wanted),
+            Some(server) => {
+                // Whoever has given it surroundings of its own keeps them.
+                wanted.extend(name.filter(|_| server.get("env").is_none()));
+                bring_up_to_date(&server, &wanted);
+            }
             None => return Err(format!("another MCP server has the name \"{SERVER}\"")),
         },
     }
     Ok(document.finish())
+}
+
+/// The surroundings that give the server a name, where its tool tells it nothing of a session:
+/// without them each start would be another agent, and mail to the last one be lost from sight.
+fn name_of(vendor: Vendor) -> Option<Input> {
+    matches!(vendor, Vendor::Gemini | Vendor::Cursor).then(|| {
+        let name = ("AGENTHUB_AGENT".to_owned(), Input::from(vendor.name()));
+        Input::Object(vec![name])
+    })
 }
 
 fn is_our_server(server: &CstObject) -> bool {
@@ -244,6 +319,7 @@ fn is_our_server(server: &CstObject) -> bool {
 
 pub(super) fn remove_server(text: &str) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
+    server_once(&document.object)?;
     let Some(property) = document.object.get("mcpServers") else {
         return Ok(text.to_owned());
     };
@@ -259,4 +335,26 @@ pub(super) fn remove_server(text: &str) -> Result<String, Refusal> {
         property.remove();
     }
     Ok(document.finish())
+}
+
+/// The command that runs at an event for us, as the file has it.
+pub(super) fn written_hook(text: &str, vendor: Vendor, event: &str) -> Option<String> {
+    let document = Document::parse(text).ok()?;
+    let groups = document.object.object_value("hooks")?.array_value(event)?;
+    let (_, handler, _) = handlers(&groups, vendor).into_iter().next()?;
+    string(&handler, "command")
+}
+
+/// The server's entry, as the file has it.
+pub(super) fn written_server(text: &str) -> Option<serde_json::Value> {
+    let document = Document::parse(text).ok()?;
+    let server = document.object.object_value("mcpServers")?.object_value(SERVER)?;
+    server.to_serde_value()
+}
+
+/// Refuses what cannot be read, and says whether `name` is set at the top.
+pub(super) fn is_set(text: &str, name: &str) -> Result<bool, Refusal> {
+    let document = Document::parse(text)?;
+    let value = document.object.get(name).and_then(|property| property.value());
+    Ok(value.and_then(|value| value.to_serde_value()) == Some(true.into()))
 }

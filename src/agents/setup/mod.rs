@@ -15,6 +15,8 @@
 mod files;
 mod json;
 mod toml;
+mod words;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ use super::{Vendor, claude, codex, cursor, gemini};
 use crate::error::{Code, Error, Result};
 
 pub use files::{Lock, apply, read};
+pub use written::{Written, switched_off};
 
 /// Where to connect, and to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
