@@ -71,7 +71,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         via: VIA,
         now: now_ms(),
     };
-    let answer = writer.ack_mail(&answer.message_id, reading)?;
+    let answer = writer.ack_mail(&answer.id, reading)?;
     if args.json {
         return output::json(&answer);
     }

@@ -25,7 +25,9 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         via: VIA,
         now,
     };
-    let mail = file.writer()?.read_mail(&args.id, reading)?;
+    let writer = file.writer()?;
+    let mail = writer.demand_mail_meant(&args.id)?;
+    let mail = writer.read_mail(&mail.id, reading)?;
     if args.json {
         return output::json(&mail);
     }

@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 pub(super) fn run(file: &File, args: Args) -> Result<()> {
     let (reader, writer) = (args.speaker.name(), file.writer()?);
-    let question = writer.demand_mail(&args.id)?;
+    let question = writer.demand_mail_meant(&args.id)?;
     let mut answer = NewInbox {
         priority: args.priority,
         ..NewInbox::answer(&question, reader.clone(), text_or_stdin(args.text)?)

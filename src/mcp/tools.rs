@@ -50,7 +50,7 @@ impl Mcp {
             let mail = self
                 .file
                 .call(move |file, writer| {
-                    let mail = writer.demand_mail(&id)?;
+                    let mail = writer.demand_mail_meant(&id)?;
                     writer.receipt(&mail.message_id, Receipt::Seen, file.reading())?;
                     Ok(vec![Mail::full(&mail)])
                 })
@@ -117,7 +117,7 @@ impl Mcp {
         let sent = self
             .file
             .call(move |file, writer| {
-                let question = writer.demand_mail(&ask.id)?;
+                let question = writer.demand_mail_meant(&ask.id)?;
                 let mut answer = NewInbox::answer(&question, file.me(), ask.text);
                 answer.title = ask.title.or(answer.title);
                 Ok(writer.reply(&question, &answer, file.reading())?.into_row())
@@ -150,7 +150,17 @@ impl Mcp {
                     refused: Vec::new(),
                 };
                 for id in ask.ids {
-                    match writer.ack_mail(&id, file.reading()) {
+                    let acked = writer
+                        .demand_mail_meant(&id)
+                        .and_then(|mail| writer.ack_mail(&mail.id, file.reading()));
+                    match acked {
+                        Ok(mail) if mail.status == "unread" && !mail.is_for_all() => outcome.refused.push(Refused {
+                            id,
+                            why: format!(
+                                "it is {}'s to deal with and stays unread for them; reply if you can answer it",
+                                mail.to_inbox
+                            ),
+                        }),
                         Ok(mail) => outcome.acked.push(mail.n.to_string()),
                         Err(e) if e.code().is_store() => return Err(e),
                         Err(e) => outcome.refused.push(Refused {
@@ -303,7 +313,11 @@ impl Mcp {
         let question = self
             .file
             .call(move |file, writer| match known {
-                Some(id) => writer.demand_mail(&id),
+                // The answer to somebody else's question grants this agent nothing.
+                Some(id) => match writer.mail_meant(&id)? {
+                    Some(mail) if mail.from_agent == file.me() && mail.to_inbox == HUMAN => Ok(mail),
+                    _ => Err(no_question(&id)),
+                },
                 None => {
                     let id = message_id()?;
                     let question = NewInbox {
@@ -334,7 +348,7 @@ impl Mcp {
         };
         let text = answer.payload.clone();
         self.file
-            .call(move |file, writer| writer.ack_mail(&answer.message_id, file.reading()))
+            .call(move |file, writer| writer.ack_mail(&answer.id, file.reading()))
             .await?;
         Ok(Json(Answer {
             id,
@@ -454,6 +468,14 @@ fn take(file: &super::File, reader: &Reader, ask: &CheckInbox, seconds: u32) -> 
         return Ok(Vec::new());
     }
     file.with(|writer| writer.claim(claim, file.reading()))
+}
+
+fn no_question(id: &str) -> Error {
+    let id: String = id.chars().take(80).collect();
+    Error::new(
+        Code::NotFound,
+        format!("you have put no question {id:?} to the person; give question to ask one"),
+    )
 }
 
 fn title_of(text: &str) -> String {
