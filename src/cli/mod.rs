@@ -114,10 +114,11 @@ impl File {
         Ok(Writer::open(&self.path()?, self.network_fs())?)
     }
 
-    /// The file, for one command's reads. Made if it is not there: what is empty can be listed.
+    /// The file, for one command's reads. Made if it is not there or somebody's sqlite3 left
+    /// it empty: what is empty can be listed.
     fn reader(&self) -> Result<Reader> {
         let path = self.path()?;
-        if !path.exists() {
+        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
             drop(self.writer()?);
         }
         Ok(Reader::open(&path, self.network_fs())?)

@@ -195,35 +195,48 @@ fn json_has_the_fields_that_the_help_names() {
     assert_eq!(found, documented("trace"));
 }
 
+/// How long each of 15 who wait for mail takes to end once it is there, the shortest first.
+fn waits(hub: &TestHub, round: usize) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for i in 0..15 {
+        let name = format!("w{round}-{i}");
+        let mut command = by(hub, &name, &["inbox", "--wait", "20", "--json"]);
+        let mut waiting = Process::start({
+            command.stdout(Stdio::piped());
+            command
+        });
+        // Whoever waits is known, a moment before the waiting begins.
+        within("the one who waits", || {
+            hub.sql("SELECT id FROM agents")
+                .lines()
+                .any(|id| id == name)
+                .then_some(())
+        });
+        thread::park_timeout(Duration::from_millis(5));
+        hub.sql(&format!(
+            "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('a', '{name}', 'x')"
+        ));
+        let written = Instant::now();
+        assert!(waiting.0.wait().unwrap().success());
+        times.push(written.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
 #[test]
 fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub() {
     for mut hub in [TestHub::asleep(&[]), TestHub::start()] {
         run(&hub, "human", &["path"]);
-        let mut times = Vec::new();
-        for i in 0..15 {
-            let name = format!("w{i}");
-            let mut command = by(&hub, &name, &["inbox", "--wait", "20", "--json"]);
-            let mut waiting = Process::start({
-                command.stdout(Stdio::piped());
-                command
-            });
-            // Whoever waits is known, a moment before the waiting begins.
-            within("the one who waits", || {
-                hub.sql("SELECT id FROM agents")
-                    .lines()
-                    .any(|id| id == name)
-                    .then_some(())
-            });
-            thread::park_timeout(Duration::from_millis(5));
-            hub.sql(&format!(
-                "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('a', '{name}', 'x')"
-            ));
-            let written = Instant::now();
-            assert!(waiting.0.wait().unwrap().success());
-            times.push(written.elapsed());
-        }
-        times.sort_unstable();
-        assert!(times[7] < Duration::from_millis(50), "{times:?}");
+        // Nine of ten. A busy machine has a bad round; waits that miss their row and go by
+        // the clock are in every round.
+        let mut rounds = Vec::new();
+        within("a round of waits that are all short", || {
+            rounds.push(waits(&hub, rounds.len()));
+            let best = rounds.iter().map(|times| times[13]).min();
+            assert!(rounds.len() < 5 || best < Some(Duration::from_millis(50)), "{rounds:?}");
+            best.filter(|p90| *p90 < Duration::from_millis(50))
+        });
         hub.kill();
     }
 }
@@ -264,6 +277,18 @@ fn mail_to_all_shows_everywhere_until_each_has_read_it() {
     assert_eq!(json(&hub, "planner", &["inbox"]).as_array().unwrap().len(), 1);
     // Nobody takes from the others what is for all.
     assert_eq!(json(&hub, "tester", &["inbox", "--claim"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn an_empty_file_is_read_as_one_with_nothing_in_it() {
+    for args in [&["inbox"][..], &["agents"], &["threads"], &["search", "x"]] {
+        let hub = TestHub::asleep(&[]);
+        std::fs::write(hub.db(), "").unwrap();
+        assert!(run(&hub, "human", args).starts_with("no"), "{args:?}");
+    }
+    let hub = TestHub::asleep(&[]);
+    std::fs::write(hub.db(), "").unwrap();
+    assert_eq!(hub.agenthub(&["trace", "1"]).status.code(), Some(4));
 }
 
 #[test]
