@@ -11,6 +11,7 @@
 //!    protocol, which clients hide from it.
 //! 4. Revisions with `initialize` and the one without are both spoken, as far as rmcp does.
 
+mod acts;
 mod file;
 mod shapes;
 mod tools;

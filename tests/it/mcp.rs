@@ -353,3 +353,69 @@ fn mail_and_answers_of_another_agent_stay_theirs() {
         "1unread\n2unread"
     );
 }
+
+#[test]
+fn numbers_out_of_range_are_put_right_or_taught() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    for (id, tool, arguments) in [
+        (1, "check_inbox", json!({"limit": -1, "wait_seconds": -5})),
+        (2, "check_inbox", json!({"limit": 1e30})),
+        (3, "list_agents", json!({"active_minutes": -3})),
+        (4, "list_agents", json!({"active_minutes": u64::MAX})),
+        (5, "search", json!({"query": "x", "limit": 300})),
+    ] {
+        session.call(id, tool, &arguments);
+        let answer = session.answer(id);
+        assert_eq!(answer["result"]["isError"], false, "{arguments}: {answer}");
+    }
+    for (id, seconds) in [
+        (10, json!(0)),
+        (11, json!(-1)),
+        (12, json!(1_000_000_000)),
+        (13, json!(1e30)),
+    ] {
+        session.call(id, "check_inbox", &json!({"claim_seconds": seconds, "wait_seconds": 9}));
+        let said = session.answer(id)["result"]["content"][0]["text"].to_string();
+        assert!(said.contains("from 1 to 86400"), "{seconds}: {said}");
+    }
+    // More than the longest wait is the longest wait, which ends as soon as there is mail.
+    session.call(20, "check_inbox", &json!({"wait_seconds": 300}));
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'planner', 'x')");
+    assert_eq!(
+        session.answer(20)["result"]["structuredContent"]["mail"][0]["text"],
+        "x"
+    );
+}
+
+#[test]
+fn mistakes_are_taught_in_the_words_of_tools() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    let twice = |text: &str| json!({"to": "human", "text": text, "idempotency_key": "k"});
+    session.call(1, "send_message", &twice("one"));
+    assert_eq!(session.answer(1)["result"]["isError"], false);
+    for (id, tool, arguments, advice) in [
+        (2, "send_message", twice("two"), "idempotency_key"),
+        (3, "reply", json!({"id": "99", "text": "x"}), "check_inbox"),
+        (4, "check_inbox", json!({"id": "99"}), "check_inbox"),
+        (5, "read_thread", json!({"thread_id": "none"}), "search"),
+        (6, "ask_human", json!({"id": "99"}), "question"),
+        (
+            7,
+            "send_message",
+            json!({"to": "hum", "text": "x"}),
+            "did you mean human?",
+        ),
+        (8, "send_message", json!({"to": "", "text": "x"}), "to whom"),
+        (9, "send_message", json!({"to": "nobody", "text": "x"}), "list_agents"),
+    ] {
+        session.call(id, tool, &arguments);
+        let answer = session.answer(id);
+        let said = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        assert!(said.contains(advice) && !said.contains("agenthub"), "{tool}: {said}");
+    }
+}
