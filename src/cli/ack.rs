@@ -10,7 +10,7 @@ use crate::store::Reading;
 #[command(after_long_help = super::JSON_MAIL)]
 pub(super) struct Args {
     /// Numbers or ids, as inbox shows them
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = super::name)]
     ids: Vec<String>,
     #[command(flatten)]
     speaker: Speaker,

@@ -15,6 +15,7 @@ use crate::watch;
 #[command(after_long_help = super::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Whom: an agent's name, or human
+    #[arg(value_parser = super::name)]
     to: String,
     /// The question; - reads stdin
     text: String,

@@ -10,6 +10,7 @@ use crate::store::{InboxRow, Reading};
 #[command(after_long_help = super::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// The mail's number or id
+    #[arg(value_parser = super::name)]
     id: String,
     #[command(flatten)]
     speaker: Speaker,

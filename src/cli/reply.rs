@@ -11,6 +11,7 @@ use crate::store::{NewInbox, Reading};
 #[command(after_long_help = super::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// The mail to answer: its number or id
+    #[arg(value_parser = super::name)]
     id: String,
     /// The answer; - reads stdin
     text: String,

@@ -123,14 +123,30 @@ const SESSION: &[(&str, &[&str])] = &[
     ("planner", &["post", "build", "merging", "--json"]),
     ("human", &["threads"]),
     ("human", &["threads", "--json"]),
+    ("human", &["search", "parser"]),
+    ("human", &["search", "merging", "--json"]),
+    ("human", &["search", "nowhere"]),
+    ("human", &["search", "nowhere", "--json"]),
+    ("human", &["path"]),
+    ("human", &["path", "--json"]),
+    ("human", &["prune", "--older-than", "30d"]),
     ("human", &["ask", "human", "me?"]),
     ("planner", &["ask", "tester", "still there?", "--wait", "0"]),
     ("planner", &["inbox", "--wait", "0.01"]),
     ("planner", &["inbox", "--wait", "soon"]),
     ("planner", &["inbox", "--lease", "5"]),
+    ("planner", &["inbox", "--colour"]),
+    ("planner", &["inbox", "--as", ""]),
+    ("planner", &["post", "build"]),
+    ("planner", &["sned", "human", "x"]),
+    ("planner", &[]),
+    ("planner", &["send", "hum", "x"]),
+    ("planner", &["send", "All", "x"]),
     ("human", &["trace", "nowhere"]),
     ("human", &["inbox", "--help"]),
     ("human", &["trace", "--help"]),
+    ("human", &["post", "--help"]),
+    ("human", &["search", "--help"]),
 ];
 
 /// One file holds what all of these print. `AGENTHUB_TEST_BLESS=1` writes it anew.
@@ -190,6 +206,27 @@ fn json_has_the_fields_that_the_help_names() {
     assert_eq!(keys(&json(&hub, "human", &["ack", "1"])[0]), documented("ack"));
     assert_eq!(keys(&json(&hub, "human", &["threads"])[0]), documented("threads"));
     assert_eq!(keys(&json(&hub, "human", &["agents"])[0]), documented("agents"));
+    assert_eq!(
+        keys(&json(&hub, "human", &["post", "build", "red"])),
+        documented("post")
+    );
+    hub.sql("INSERT INTO task_stream(task_id, stream_type, text) VALUES('k', 'text', 'look, green')");
+    let hits = [&["search", "look"][..], &["search", "green"]].map(|args| json(&hub, "human", args));
+    let found = hits.iter().flat_map(|hits| hits.as_array().unwrap()).flat_map(keys);
+    assert_eq!(found.collect::<BTreeSet<_>>(), documented("search"));
+    let copy = hub.folder().join("copy.db");
+    for (args, fields) in [
+        (&["status"][..], "hub db counts"),
+        (&["prune", "--older-than", "30d"], "dry_run before pruned"),
+        (&["backup", copy.to_str().unwrap()], "path size changes"),
+        (&["doctor"], "path state findings"),
+        (&["path"], "path"),
+        (&["token"], "token"),
+        (&["schema"], "version sql"),
+    ] {
+        let fields: BTreeSet<_> = fields.split(' ').map(str::to_owned).collect();
+        assert_eq!(keys(&json(&hub, "human", args)), fields, "{args:?}");
+    }
     let trace = json(&hub, "human", &["trace", "1"]);
     let found: BTreeSet<_> = keys(&trace).union(&keys(&trace["receipts"][0])).cloned().collect();
     assert_eq!(found, documented("trace"));
@@ -354,7 +391,7 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() {
         (hub.folder(), vec!["inbox"], 3),
         (hub.db(), vec!["reply", "1", "x"], 4),
         (hub.db(), vec!["ack", "1"], 4),
-        (hub.db(), vec!["send", "human", "x", "--from", ""], 1),
+        (hub.db(), vec!["send", "human", "x", "--from", ""], 2),
     ] {
         let output = hub.command(&args).env("AGENTHUB_DB", db).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
