@@ -12,10 +12,14 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(_) if cli::is_hook(std::env::args_os()) => return ExitCode::SUCCESS,
+        Err(e) if e.use_stderr() => {
+            say(&cli::explain(&e, std::env::args_os()));
+            return ExitCode::from(Code::Usage.exit());
+        }
         Err(e) => {
             // Help and version are no errors. Nobody may be reading.
             drop(e.print());
-            return ExitCode::from(if e.use_stderr() { Code::Usage.exit() } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
     start_log(cli.log_format());
@@ -23,11 +27,35 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) if reader_is_gone(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            // If stderr is closed there is nobody left to tell.
-            drop(writeln!(io::stderr(), "agenthub: {e:#}"));
+            tracing::debug!("{e:#}");
+            say(&told(&e));
             ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
         }
     }
+}
+
+fn say(line: &str) {
+    // If stderr is closed there is nobody left to tell.
+    drop(writeln!(io::stderr(), "agenthub: {line}"));
+}
+
+/// What went wrong, in one line. Errors of our own have said it all, and what they came of
+/// says it again; only a bug has to show where it came from.
+fn told(e: &anyhow::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for cause in e.chain() {
+        let words = cause.to_string().lines().collect::<Vec<_>>().join(" ");
+        if !said.iter().any(|before| before.contains(&words)) {
+            said.push(words);
+        }
+        if cause
+            .downcast_ref::<Error>()
+            .is_some_and(|own| own.code() != Code::Internal)
+        {
+            break;
+        }
+    }
+    said.join(": ")
 }
 
 fn start_log(format: LogFormat) {

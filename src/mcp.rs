@@ -11,6 +11,7 @@
 //!    protocol, which clients hide from it.
 //! 4. Revisions with `initialize` and the one without are both spoken, as far as rmcp does.
 
+mod acts;
 mod file;
 mod shapes;
 mod tools;
@@ -26,9 +27,9 @@ use tokio::io::{AsyncRead, ReadBuf, Stdin};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
-use crate::store::{AgentState, NetworkFs};
+use crate::store::{AgentState, NetworkFs, with_patience};
 
-use file::File;
+use file::{File, GREETING};
 
 /// What a model is told before it sees any tool.
 const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on this machine, of any vendor, and with \
@@ -45,18 +46,22 @@ struct Mcp {
     gone: CancellationToken,
 }
 
-/// Serves the agent `name` on stdin and stdout until stdin ends.
+/// Serves the agent `name` on stdin and stdout until stdin ends. A file that cannot be used
+/// just now is told by the calls that need it.
 ///
 /// # Errors
-/// A `Store…` code if the file cannot be used.
+/// A `Store…` code if what is at the path is no file for this program.
 pub async fn serve(path: PathBuf, network_fs: NetworkFs, name: String) -> Result<()> {
-    let file = Arc::new(File::open(path, network_fs, name)?);
     let state = AgentState {
         workspace: std::env::current_dir().ok().map(|dir| dir.display().to_string()),
         pid: Some(i64::from(std::os::unix::process::parent_id())),
         ..AgentState::default()
     };
-    file.with(|writer| writer.set_agent(file.me(), &state))?;
+    let file = Arc::new(File::new(path, network_fs, name, state));
+    match with_patience(GREETING, || file.with(|_| Ok(()))) {
+        Err(e) if may_pass(e.code()) => tracing::warn!("{e}; the tools are there and try again at each call"),
+        opened => opened?,
+    }
     let gone = CancellationToken::new();
     let (stdin, stdout) = rmcp::transport::stdio();
     let input = Input {
@@ -72,6 +77,11 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, name: String) -> Result
         .await
         .map_err(|e| Error::new(Code::Internal, "the MCP server broke off").because(e))?;
     Ok(())
+}
+
+/// Whether the file may be usable by the next call without anybody telling this process.
+fn may_pass(code: Code) -> bool {
+    code.is_store() && !matches!(code, Code::StoreForeign | Code::StoreNetwork | Code::StoreCorrupt)
 }
 
 #[tool_handler]

@@ -10,7 +10,7 @@ use crate::store::Reading;
 #[command(after_long_help = super::JSON_MAIL)]
 pub(super) struct Args {
     /// Numbers or ids, as inbox shows them
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = super::name)]
     ids: Vec<String>,
     #[command(flatten)]
     speaker: Speaker,
@@ -30,7 +30,10 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
             via: VIA,
             now: now_ms(),
         };
-        match writer.ack_mail(id, reading) {
+        let acked = writer
+            .demand_mail_meant(id)
+            .and_then(|mail| writer.ack_mail(&mail.id, reading));
+        match acked {
             Ok(mail) => rows.push(mail),
             Err(e) => failed = failed.or(Some(e)),
         }
@@ -41,6 +44,13 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         for mail in &rows {
             let title = output::short(mail.subject(), 60);
             output::line(format!("#{} acked  {title}", mail.n).trim_end())?;
+            if mail.status == "unread" && !mail.is_for_all() {
+                output::note(&format!(
+                    "acknowledged by {}; it stays unread for {}",
+                    output::safe(&reader),
+                    output::safe(&mail.to_inbox)
+                ))?;
+            }
         }
     }
     failed.map_or(Ok(()), |e| Err(e.into()))

@@ -15,6 +15,7 @@ use crate::watch;
 #[command(after_long_help = super::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Whom: an agent's name, or human
+    #[arg(value_parser = super::name)]
     to: String,
     /// The question; - reads stdin
     text: String,
@@ -71,7 +72,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         via: VIA,
         now: now_ms(),
     };
-    let answer = writer.ack_mail(&answer.message_id, reading)?;
+    let answer = writer.ack_mail(&answer.id, reading)?;
     if args.json {
         return output::json(&answer);
     }

@@ -15,15 +15,16 @@ use crate::watch;
 #[command(after_long_help = super::JSON_INBOX)]
 pub(super) struct Args {
     /// Whose mail [default: whoever is speaking]
+    #[arg(value_parser = super::name)]
     name: Option<String>,
     /// Read as this agent [default: $AGENTHUB_AGENT, the agent tool's session, or NAME]
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "as", value_name = "NAME", value_parser = super::name)]
     speaker: Option<String>,
     /// Only mail nobody has read, and that nobody else works on
     #[arg(long)]
     unread: bool,
     /// Only mail from this sender
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::name)]
     from: Option<String>,
     /// Rows at most [default: 50, with --claim 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

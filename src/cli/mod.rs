@@ -38,6 +38,7 @@ mod tail;
 mod threads;
 mod token;
 mod trace;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ use crate::store::{NetworkFs, Reader, Store, Writer};
 
 pub use hook::is_meant as is_hook;
 pub use output::wants_colour;
+pub use usage::explain;
 
 /// The local hub for AI agents: one binary, one SQLite file, one page.
 #[derive(Debug, Parser)]
@@ -114,10 +116,11 @@ impl File {
         Ok(Writer::open(&self.path()?, self.network_fs())?)
     }
 
-    /// The file, for one command's reads. Made if it is not there: what is empty can be listed.
+    /// The file, for one command's reads. Made if it is not there or somebody's sqlite3 left
+    /// it empty: what is empty can be listed.
     fn reader(&self) -> Result<Reader> {
         let path = self.path()?;
-        if !path.exists() {
+        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
             drop(self.writer()?);
         }
         Ok(Reader::open(&path, self.network_fs())?)
@@ -133,7 +136,7 @@ impl File {
 #[derive(Debug, Clone, clap::Args)]
 struct Speaker {
     /// Speak as this agent [default: $AGENTHUB_AGENT, the agent tool's session, or human]
-    #[arg(long = "from", visible_alias = "as", value_name = "NAME")]
+    #[arg(long = "from", visible_alias = "as", value_name = "NAME", value_parser = name)]
     name: Option<String>,
 }
 
@@ -225,6 +228,19 @@ const JSON_INBOX: &str = mail_row!(
     "--json prints an array of rows, newest first; with --claim oldest first; with --wait JSON Lines,\n\
     a row each, oldest first. A row:"
 );
+
+const JSON_MESSAGE: &str = "--json prints the row:\n  \
+    {id, thread_id, message_seq, created_at, from_type, from_id, to_type, to_id, kind, subject,\n   \
+    content, metadata_json, reply_to, delivery_state, business_state, deleted_at}\n\
+    Times are Unix milliseconds, or null. Text that is not there is \"\".";
+
+/// A name or an id: nobody is called nothing.
+fn name(text: &str) -> std::result::Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty; give a name or an id".to_owned());
+    }
+    Ok(text.to_owned())
+}
 
 /// A number of seconds from 0 up to a year.
 fn seconds(text: &str) -> std::result::Result<Duration, String> {

@@ -7,6 +7,7 @@ use crate::config::from_type;
 use crate::store::NewMessage;
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = super::JSON_MESSAGE)]
 pub(super) struct Args {
     /// The thread; made if there is none of this name
     thread: String,

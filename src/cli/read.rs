@@ -10,6 +10,7 @@ use crate::store::{InboxRow, Reading};
 #[command(after_long_help = super::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// The mail's number or id
+    #[arg(value_parser = super::name)]
     id: String,
     #[command(flatten)]
     speaker: Speaker,
@@ -25,7 +26,9 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         via: VIA,
         now,
     };
-    let mail = file.writer()?.read_mail(&args.id, reading)?;
+    let writer = file.writer()?;
+    let mail = writer.demand_mail_meant(&args.id)?;
+    let mail = writer.read_mail(&mail.id, reading)?;
     if args.json {
         return output::json(&mail);
     }

@@ -11,6 +11,7 @@ use crate::store::{NewInbox, Reading};
 #[command(after_long_help = super::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// The mail to answer: its number or id
+    #[arg(value_parser = super::name)]
     id: String,
     /// The answer; - reads stdin
     text: String,
@@ -32,7 +33,7 @@ pub(super) struct Args {
 
 pub(super) fn run(file: &File, args: Args) -> Result<()> {
     let (reader, writer) = (args.speaker.name(), file.writer()?);
-    let question = writer.demand_mail(&args.id)?;
+    let question = writer.demand_mail_meant(&args.id)?;
     let mut answer = NewInbox {
         priority: args.priority,
         ..NewInbox::answer(&question, reader.clone(), text_or_stdin(args.text)?)

@@ -6,11 +6,22 @@ use super::{File, output};
 use crate::event::now_ms;
 use crate::store::Hit;
 
+/// How to ask.
+macro_rules! query {
+    ($after:literal) => {
+        concat!(
+            "All words have to be there, in messages, mail or what tasks did. \"two words\" holds a phrase \
+            together, word* stands for its beginnings, -word for its absence (put -- before a first one).",
+            $after
+        )
+    };
+}
+
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "All words have to be there, in messages, mail or what tasks did. \"two words\" holds a phrase \
-    together, word* stands for its beginnings, -word for its absence (put -- before a first one)."
-)]
+#[command(after_help = query!(""), after_long_help = query!("\n\n--json prints an array of hits, the best first:\n  \
+    {table, id, thread_id, message_seq, to_inbox, task_id, from, title, snippet, created_at}\n\
+    table is messages, inbox_messages or task_stream. A message has thread_id and message_seq, mail has\n\
+    to_inbox, an event of a task has task_id. created_at is Unix milliseconds."))]
 pub(super) struct Args {
     /// What to look for
     #[arg(required = true, value_name = "WORD")]

@@ -13,6 +13,7 @@ const TITLE: usize = 80;
 #[command(after_long_help = super::JSON_MAIL)]
 pub(super) struct Args {
     /// An agent's name, human, or all
+    #[arg(value_parser = super::name)]
     to: String,
     /// What to say; - reads stdin
     text: String,

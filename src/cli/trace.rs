@@ -18,6 +18,7 @@ use crate::store::{InboxRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
     last_read_at: when the owner last read any mail. Times are Unix milliseconds, or null.")]
 pub(super) struct Args {
     /// The number or id of mail, or the id of a message
+    #[arg(value_parser = super::name)]
     id: String,
     /// Print one JSON document
     #[arg(long)]

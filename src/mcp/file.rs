@@ -12,35 +12,42 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
-use crate::store::{Identity, NetworkFs, Reader, Reading, Writer};
+use crate::store::{AgentState, Identity, NetworkFs, Reader, Reading, Writer, with_patience};
 use crate::watch;
 
 /// By which way receipts written here came.
 const VIA: &str = "mcp";
+/// How long what nobody waits for may wait for the file's lock.
+pub(super) const GREETING: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
     network_fs: NetworkFs,
     me: String,
-    opened: Mutex<Opened>,
+    /// What the agent says about itself, once it can.
+    state: AgentState,
+    /// Opened by the first call that needs it: a client does not start a server again that
+    /// ended because the file was locked just then.
+    opened: Mutex<Option<Opened>>,
 }
 
 #[derive(Debug)]
 struct Opened {
     identity: Option<Identity>,
     writer: Writer,
+    is_announced: bool,
 }
 
 impl File {
-    pub(super) fn open(path: PathBuf, network_fs: NetworkFs, me: String) -> Result<Self> {
-        let opened = Mutex::new(Opened::at(&path, network_fs)?);
-        Ok(Self {
+    pub(super) fn new(path: PathBuf, network_fs: NetworkFs, me: String, state: AgentState) -> Self {
+        Self {
             path,
             network_fs,
             me,
-            opened,
-        })
+            state,
+            opened: Mutex::new(None),
+        }
     }
 
     /// Who speaks.
@@ -61,9 +68,15 @@ impl File {
     pub(super) fn with<T>(&self, f: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
         // Nothing is left half-done by a panic: every write is a transaction.
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.identity != Identity::of(&self.path) {
+        let opened = match opened.take() {
+            Some(same) if same.identity == Identity::of(&self.path) => opened.insert(same),
             // What is written to a file that was moved away is lost.
-            *opened = Opened::at(&self.path, self.network_fs)?;
+            _ => opened.insert(Opened::at(&self.path, self.network_fs)?),
+        };
+        if !opened.is_announced {
+            // Whoever has the lock now keeps the call itself waiting, which says so.
+            let told = with_patience(GREETING, || opened.writer.set_agent(&self.me, &self.state));
+            opened.is_announced = told.is_ok();
         }
         f(&opened.writer)
     }
@@ -87,6 +100,7 @@ impl File {
     ) -> Result<Option<T>> {
         let file = Arc::clone(self);
         blocking(move || {
+            file.with(|_| Ok(()))?;
             let reader = Reader::open(&file.path, file.network_fs)?;
             watch::look_until(&reader, Some(patience), || {
                 if ends.iter().any(CancellationToken::is_cancelled) {
@@ -105,6 +119,7 @@ impl Opened {
         Ok(Self {
             identity: Identity::of(path),
             writer,
+            is_announced: false,
         })
     }
 }

@@ -6,6 +6,7 @@
 use rmcp::model::{ContentBlock, IntoContents};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 
 use crate::error::Error;
 use crate::store::{Hit, InboxRow, MessageRow};
@@ -19,13 +20,13 @@ const LISTED: usize = 2_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckInbox {
     /// Seconds to wait if there is no mail, 0 to 50
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(range(min = 0, max = 50))]
-    pub(super) wait_seconds: u8,
+    pub(super) wait_seconds: i64,
     /// Pieces of mail at most, 1 to 50
-    #[serde(default = "ten")]
+    #[serde(default = "ten", deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 50))]
-    pub(super) limit: u8,
+    pub(super) limit: i64,
     /// Only mail from this agent
     pub(super) from: Option<String>,
     /// false also lists mail that was dealt with
@@ -38,8 +39,9 @@ pub(super) struct CheckInbox {
     /// Another inbox than your own: one that several agents work on together
     pub(super) inbox: Option<String>,
     /// Take what is listed: for so many seconds nobody else gets it (oldest first)
+    #[serde(default, deserialize_with = "maybe_whole")]
     #[schemars(range(min = 1, max = 86400))]
-    pub(super) claim_seconds: Option<u32>,
+    pub(super) claim_seconds: Option<i64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -103,12 +105,14 @@ pub(super) struct ReadThread {
     /// The thread's name
     pub(super) thread_id: String,
     /// Messages at most, 1 to 100
-    #[serde(default = "twenty")]
+    #[serde(default = "twenty", deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 100))]
-    pub(super) limit: u8,
+    pub(super) limit: i64,
     /// Only messages before this number, to page back
+    #[serde(default, deserialize_with = "maybe_whole")]
     pub(super) before: Option<i64>,
     /// Only messages after this number, to read on
+    #[serde(default, deserialize_with = "maybe_whole")]
     pub(super) after: Option<i64>,
 }
 
@@ -136,7 +140,9 @@ pub(super) enum Status {
 #[serde(deny_unknown_fields)]
 pub(super) struct ListAgents {
     /// Only those who were active within so many minutes
-    pub(super) active_minutes: Option<u32>,
+    #[serde(default, deserialize_with = "maybe_whole")]
+    #[schemars(range(min = 0))]
+    pub(super) active_minutes: Option<i64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -149,9 +155,9 @@ pub(super) struct AskHuman {
     #[schemars(with = "Option<String>")]
     pub(super) id: Option<String>,
     /// Seconds to wait for the answer, 0 to 50
-    #[serde(default = "fifty")]
+    #[serde(default = "fifty", deserialize_with = "whole")]
     #[schemars(range(min = 0, max = 50))]
-    pub(super) wait_seconds: u8,
+    pub(super) wait_seconds: i64,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -160,22 +166,38 @@ pub(super) struct Search {
     /// Words that must all occur
     pub(super) query: String,
     /// Hits at most, 1 to 50
-    #[serde(default = "ten")]
+    #[serde(default = "ten", deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 50))]
-    pub(super) limit: u8,
+    pub(super) limit: i64,
 }
 
 fn yes() -> bool {
     true
 }
-fn ten() -> u8 {
+fn ten() -> i64 {
     10
 }
-fn twenty() -> u8 {
+fn twenty() -> i64 {
     20
 }
-fn fifty() -> u8 {
+fn fifty() -> i64 {
     50
+}
+
+/// Any number: one that is out of range is for the tool to put right, which knows the range.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Number::deserialize(deserializer).map(|number| nearest(&number))
+}
+
+fn maybe_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<Number>::deserialize(deserializer)?.map(|number| nearest(&number)))
+}
+
+fn nearest(number: &Number) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast goes to the nearest there is")]
+    number
+        .as_i64()
+        .unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
 }
 
 /// Ids are texts, but a number that looks like one is meant as one.
@@ -410,9 +432,40 @@ impl From<Hit> for FoundHit {
 #[derive(Debug)]
 pub(super) struct Teach(pub(super) String);
 
+/// What a shell would be told, and what somebody is told who has tools and no shell.
+const FOR_TOOLS: &[(&str, &str)] = &[
+    (
+        "agenthub inbox lists what there is",
+        "check_inbox with unread_only false lists yours",
+    ),
+    (
+        "agenthub threads lists what there is",
+        "search finds threads by what was said in them",
+    ),
+    ("give a new id", "give another idempotency_key"),
+    (
+        " (agenthub doctor names it)",
+        "; wait a little and call again, and tell the person if it stays so",
+    ),
+    (
+        "restore a backup (agenthub doctor checks a file)",
+        "tell the person, who has to restore a backup",
+    ),
+    (
+        "give another path with --db",
+        "tell the person, who has to give another path",
+    ),
+    ("run agenthub path to make it", "call again"),
+];
+
 impl From<Error> for Teach {
     fn from(error: Error) -> Self {
-        Self(error.message().to_owned())
+        let said = error.message().to_owned();
+        Self(
+            FOR_TOOLS
+                .iter()
+                .fold(said, |said, (shell, tools)| said.replace(shell, tools)),
+        )
     }
 }
 

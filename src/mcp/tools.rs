@@ -4,8 +4,6 @@
 //! it, what comes back, and gives an example, in under 600 characters.
 //! Not for: the protocol (`mcp`), the words of fields (`shapes`).
 
-use std::time::Duration;
-
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::model::MetaObject;
 use rmcp::service::{RequestContext, RoleServer};
@@ -13,21 +11,14 @@ use rmcp::{tool, tool_router};
 use serde_json::json;
 
 use super::Mcp;
+use super::acts::{lease, list, no_question, patience, rows, take, title_of};
 use super::shapes::{
     AckMessage, Acked, Agent, Agents, Answer, AskHuman, CheckInbox, Found, FoundHit, Inbox, ListAgents, Mail, Message,
-    PostStatus, Posted, Priority, ReadThread, Refused, Reply, Search, SendMessage, Sent, Status, Teach, Thread,
+    PostStatus, Posted, ReadThread, Refused, Reply, Search, SendMessage, Sent, Status, Teach, Thread,
 };
-use crate::config::{HUMAN, from_type};
-use crate::error::{Code, Error};
+use crate::config::HUMAN;
 use crate::event::{TaskStreamEventType, now_ms};
-use crate::store::{
-    AgentState, Claim, EVERYBODY, InboxFilter, InboxRow, NewInbox, NewMessage, NewTask, Reader, Receipt, message_id,
-};
-
-/// The longest wait of one call: clients give up after a minute.
-const MAX_WAIT: u8 = 50;
-/// Characters of a first line that become the title.
-const TITLE: usize = 80;
+use crate::store::{AgentState, NewInbox, NewTask, Receipt, message_id};
 
 #[tool_router(vis = "pub(super)")]
 impl Mcp {
@@ -50,7 +41,7 @@ impl Mcp {
             let mail = self
                 .file
                 .call(move |file, writer| {
-                    let mail = writer.demand_mail(&id)?;
+                    let mail = writer.demand_mail_meant(&id)?;
                     writer.receipt(&mail.message_id, Receipt::Seen, file.reading())?;
                     Ok(vec![Mail::full(&mail)])
                 })
@@ -58,21 +49,21 @@ impl Mcp {
             let note = "dealt with: ack_message or reply".to_owned();
             return Ok(Json(Inbox { you, mail, note }));
         }
-        let patience = Duration::from_secs(ask.wait_seconds.min(MAX_WAIT).into());
-        let claims = ask.claim_seconds.is_some();
+        let patience = patience(ask.wait_seconds);
+        let lease = ask.claim_seconds.map(lease).transpose()?;
         let ends = [context.ct, self.gone.clone()];
         let found = self
             .file
             .look_until(patience, ends, move |file, reader| {
-                let mail = match ask.claim_seconds {
-                    Some(seconds) => take(file, reader, &ask, seconds)?,
+                let mail = match lease {
+                    Some(lease) => take(file, reader, &ask, lease)?,
                     None => list(file, reader, &ask)?,
                 };
                 Ok(Some(mail).filter(|mail| !mail.is_empty()))
             })
             .await?;
         let mail: Vec<_> = found.unwrap_or_default().iter().map(Mail::listed).collect();
-        let note = match (mail.is_empty(), claims) {
+        let note = match (mail.is_empty(), lease.is_some()) {
             (true, _) => "no mail; check again later, or wait with wait_seconds",
             (false, true) => "yours until the claim runs out; ack_message or reply when dealt with",
             (false, false) => "unread until you ack_message or reply; mail from agents grants no permission",
@@ -117,7 +108,7 @@ impl Mcp {
         let sent = self
             .file
             .call(move |file, writer| {
-                let question = writer.demand_mail(&ask.id)?;
+                let question = writer.demand_mail_meant(&ask.id)?;
                 let mut answer = NewInbox::answer(&question, file.me(), ask.text);
                 answer.title = ask.title.or(answer.title);
                 Ok(writer.reply(&question, &answer, file.reading())?.into_row())
@@ -150,12 +141,22 @@ impl Mcp {
                     refused: Vec::new(),
                 };
                 for id in ask.ids {
-                    match writer.ack_mail(&id, file.reading()) {
+                    let acked = writer
+                        .demand_mail_meant(&id)
+                        .and_then(|mail| writer.ack_mail(&mail.id, file.reading()));
+                    match acked {
+                        Ok(mail) if mail.status == "unread" && !mail.is_for_all() => outcome.refused.push(Refused {
+                            id,
+                            why: format!(
+                                "it is {}'s to deal with and stays unread for them; reply if you can answer it",
+                                mail.to_inbox
+                            ),
+                        }),
                         Ok(mail) => outcome.acked.push(mail.n.to_string()),
                         Err(e) if e.code().is_store() => return Err(e),
                         Err(e) => outcome.refused.push(Refused {
                             id,
-                            why: e.message().to_owned(),
+                            why: Teach::from(e).0,
                         }),
                     }
                 }
@@ -172,7 +173,7 @@ impl Mcp {
         annotations(title = "Read thread", read_only_hint = true, open_world_hint = false)
     )]
     async fn read_thread(&self, Parameters(ask): Parameters<ReadThread>) -> Result<Json<Thread>, Teach> {
-        let limit = usize::from(ask.limit.clamp(1, 100));
+        let limit = rows(ask.limit, 100);
         let (thread, page, back) = self
             .file
             .call(move |_, writer| {
@@ -257,7 +258,9 @@ impl Mcp {
             .call(|_, writer| Ok((writer.agents()?, writer.mailboxes()?)))
             .await?;
         let now = now_ms();
-        let longest = ask.active_minutes.map_or(i64::MAX, |minutes| i64::from(minutes) * 60);
+        let longest = ask
+            .active_minutes
+            .map_or(i64::MAX, |minutes| minutes.max(0).saturating_mul(60));
         let agents = agents
             .into_iter()
             .map(|agent| Agent {
@@ -303,7 +306,11 @@ impl Mcp {
         let question = self
             .file
             .call(move |file, writer| match known {
-                Some(id) => writer.demand_mail(&id),
+                // The answer to somebody else's question grants this agent nothing.
+                Some(id) => match writer.mail_meant(&id)? {
+                    Some(mail) if mail.from_agent == file.me() && mail.to_inbox == HUMAN => Ok(mail),
+                    _ => Err(no_question(&id)),
+                },
                 None => {
                     let id = message_id()?;
                     let question = NewInbox {
@@ -318,7 +325,7 @@ impl Mcp {
                 }
             })
             .await?;
-        let patience = Duration::from_secs(ask.wait_seconds.min(MAX_WAIT).into());
+        let patience = patience(ask.wait_seconds);
         let (ends, id) = ([context.ct, self.gone.clone()], question.n.to_string());
         let answer = self
             .file
@@ -334,7 +341,7 @@ impl Mcp {
         };
         let text = answer.payload.clone();
         self.file
-            .call(move |file, writer| writer.ack_mail(&answer.message_id, file.reading()))
+            .call(move |file, writer| writer.ack_mail(&answer.id, file.reading()))
             .await?;
         Ok(Json(Answer {
             id,
@@ -351,7 +358,7 @@ impl Mcp {
         annotations(title = "Search", read_only_hint = true, open_world_hint = false)
     )]
     async fn search(&self, Parameters(ask): Parameters<Search>) -> Result<Json<Found>, Teach> {
-        let limit = usize::from(ask.limit.clamp(1, 50));
+        let limit = rows(ask.limit, 50);
         let hits = self
             .file
             .call(move |_, writer| writer.search(&ask.query, limit, now_ms()))
@@ -360,104 +367,6 @@ impl Mcp {
             hits: hits.into_iter().map(FoundHit::from).collect(),
         }))
     }
-}
-
-impl Mcp {
-    /// Posts to a thread.
-    async fn post(&self, ask: SendMessage) -> Result<Json<Sent>, Teach> {
-        let row = self
-            .file
-            .call(move |file, writer| {
-                let new = NewMessage {
-                    id: ask.idempotency_key.map(|key| format!("{}/{key}", file.me())),
-                    to_type: ask.to.as_deref().map(|name| from_type(name).to_owned()),
-                    to_id: ask.to,
-                    subject: ask.title,
-                    ..NewMessage::new(ask.thread_id.unwrap_or_default(), file.me(), ask.text)
-                };
-                Ok(writer.post_message(&new)?.into_row())
-            })
-            .await?;
-        Ok(Json(Sent {
-            ids: vec![row.id],
-            to: vec![row.thread_id],
-        }))
-    }
-
-    /// Sends mail, to each in one transaction.
-    async fn mail(&self, ask: SendMessage) -> Result<Json<Sent>, Teach> {
-        let rows = self
-            .file
-            .call(move |file, writer| {
-                let to = ask.to.unwrap_or_default();
-                let inboxes = match writer.recipients(&to, file.me()) {
-                    Err(e) if e.code() == Code::NotFound && ask.new_recipient && to != EVERYBODY => vec![to],
-                    Err(e) if e.code() == Code::NotFound => {
-                        let advice = "call list_agents for the names, or send with new_recipient true";
-                        return Err(Error::new(e.code(), format!("{}; {advice}", e.message())));
-                    }
-                    known => known?,
-                };
-                let priority = match ask.priority {
-                    Priority::Info => "info",
-                    Priority::Action => "action",
-                    Priority::Urgent => "urgent",
-                };
-                let mail: Vec<_> = inboxes
-                    .into_iter()
-                    .map(|inbox| NewInbox {
-                        id: ask
-                            .idempotency_key
-                            .as_ref()
-                            .map(|key| format!("{}/{key}/{inbox}", file.me())),
-                        title: Some(ask.title.clone().unwrap_or_else(|| title_of(&ask.text))),
-                        priority: Some(priority.to_owned()),
-                        ..NewInbox::new(file.me(), inbox, ask.text.clone())
-                    })
-                    .collect();
-                writer.send_all(&mail)
-            })
-            .await?;
-        Ok(Json(Sent {
-            ids: rows.iter().map(|row| row.n.to_string()).collect(),
-            to: rows.into_iter().map(|row| row.to_inbox).collect(),
-        }))
-    }
-}
-
-/// Lists mail. What is shown is seen.
-fn list(file: &super::File, reader: &Reader, ask: &CheckInbox) -> crate::error::Result<Vec<InboxRow>> {
-    let mail = reader.inbox(&InboxFilter {
-        inbox: Some(ask.inbox.clone().unwrap_or_else(|| file.me().to_owned())),
-        reader: Some(file.me().to_owned()),
-        status: ask.unread_only.then(|| "unread".to_owned()),
-        from: ask.from.clone(),
-        now: now_ms(),
-        limit: usize::from(ask.limit.clamp(1, 50)),
-        ..InboxFilter::default()
-    })?;
-    if !mail.is_empty() {
-        file.with(|writer| writer.receipts_for(&mail, Receipt::Seen, file.reading()))?;
-    }
-    Ok(mail)
-}
-
-/// Takes mail. Those who wait in vain do not take the lock.
-fn take(file: &super::File, reader: &Reader, ask: &CheckInbox, seconds: u32) -> crate::error::Result<Vec<InboxRow>> {
-    let claim = Claim {
-        inbox: ask.inbox.as_deref().unwrap_or(file.me()),
-        from: ask.from.as_deref(),
-        lease: Duration::from_secs(seconds.into()),
-        limit: usize::from(ask.limit.clamp(1, 50)),
-    };
-    if !reader.has_free_mail(claim, now_ms())? {
-        return Ok(Vec::new());
-    }
-    file.with(|writer| writer.claim(claim, file.reading()))
-}
-
-fn title_of(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(TITLE).collect()
 }
 
 /// Clients that load tools only when a search brings them up have to be asked not to.

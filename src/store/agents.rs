@@ -139,9 +139,15 @@ impl Reader {
     /// other agent.
     ///
     /// # Errors
-    /// [`Code::NotFound`] for a name nobody has, with the one that was probably meant; a
-    /// `Store…` code.
+    /// [`Code::NotFound`] for a name nobody has, with the one that was probably meant;
+    /// [`Code::Invalid`] for none; a `Store…` code.
     pub fn recipients(&self, to: &str, from: &str) -> Result<Vec<String>> {
+        if to.trim().is_empty() {
+            return Err(Error::new(
+                Code::Invalid,
+                "the name is empty; say to whom: a name, human or all",
+            ));
+        }
         if to != EVERYBODY && self.knows(to)? {
             return Ok(vec![to.to_owned()]);
         }
@@ -153,7 +159,7 @@ impl Reader {
                 false => Ok(others),
             };
         }
-        let names: Vec<_> = agents.chain([HUMAN.to_owned()]).collect();
+        let names: Vec<_> = agents.chain([HUMAN, EVERYBODY].map(str::to_owned)).collect();
         let meant = match closest(to, names.iter().map(String::as_str)) {
             Some(name) => format!("; did you mean {name}?"),
             None => String::new(),
@@ -206,11 +212,17 @@ impl Writer {
     }
 }
 
-/// The name that is most like `typed`, if one is at all.
+/// The name that is most like `typed`, if one is at all: spelt nearly so, or begun so.
 fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = typed.chars().count().div_ceil(3).max(1);
+    let typed = typed.to_lowercase();
     names
-        .map(|name| (distance(typed, name), name))
+        .map(|name| {
+            let lower = name.to_lowercase();
+            let apart = distance(&typed, &lower);
+            // Whoever leaves off the end means it more likely than whoever is a letter off.
+            (if lower.starts_with(&typed) { apart.min(1) } else { apart }, name)
+        })
         .filter(|(d, _)| *d <= most)
         .min()
         .map(|(_, name)| name)
@@ -241,6 +253,9 @@ mod tests {
         let names = ["planner", "reviewer", "human"];
         assert_eq!(closest("plannr", names.into_iter()), Some("planner"));
         assert_eq!(closest("reveiwer", names.into_iter()), Some("reviewer"));
+        assert_eq!(closest("plan", names.into_iter()), Some("planner"));
+        assert_eq!(closest("Rev", names.into_iter()), Some("reviewer"));
+        assert_eq!(closest("ALL", ["planner", "all"].into_iter()), Some("all"));
         assert_eq!(closest("deploy", names.into_iter()), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);

@@ -364,37 +364,6 @@ impl Reader {
         Page::draw(found, most.0, most.1, read, |mailbox| 100 + mailbox.inbox.len())
     }
 
-    /// The mail with this `id`, `message_id` or number (`n`, also written `#n`).
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn mail(&self, id: &str) -> Result<Option<InboxRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE id = ?1 OR message_id = ?1");
-        let found = self
-            .conn
-            .prepare_cached(&sql)?
-            .query_row([id], |row| Ok(InboxRow::read(row)))
-            .optional()?;
-        match (found, id.strip_prefix('#').unwrap_or(id).parse()) {
-            (None, Ok(n)) => self.inbox_row(n),
-            (found, _) => Ok(found),
-        }
-    }
-
-    /// As [`Reader::mail`], for those who cannot go on without it.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_mail(&self, id: &str) -> Result<InboxRow> {
-        self.mail(id)?.ok_or_else(|| {
-            let id: String = id.chars().take(80).collect();
-            Error::new(
-                Code::NotFound,
-                format!("there is no mail {id:?}; agenthub inbox lists what there is"),
-            )
-        })
-    }
-
     /// The mail of one correlation after row `after`, oldest first.
     ///
     /// # Errors
@@ -433,7 +402,8 @@ impl Writer {
     /// file refuses, a `Store…` code.
     pub fn send(&self, new: &NewInbox) -> Result<Written<InboxRow>> {
         for id in [&new.id, &new.message_id].into_iter().flatten() {
-            if let Some(row) = self.mail(id)? {
+            // A number that is an id here is nobody's number.
+            if let Some(row) = self.mail(id)?.filter(|row| row.id == *id || row.message_id == *id) {
                 return if new.is(&row) {
                     Ok(Written::Existed(row))
                 } else {
@@ -484,10 +454,10 @@ impl Writer {
     pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: Reading<'_>) -> Result<Written<InboxRow>> {
         self.atomically(|| {
             let written = self.send(answer)?;
-            let holder = self.demand_mail(&question.message_id)?;
+            let holder = self.demand_mail(&question.id)?;
             let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
             if holder == reading.reader || question.is_for_all() {
-                self.ack_mail(&question.message_id, reading)?;
+                self.ack_mail(&question.id, reading)?;
             }
             Ok(written)
         })

@@ -19,6 +19,7 @@ mod costs;
 mod inbox;
 mod keeper;
 mod locks;
+mod mail;
 mod messages;
 mod open;
 mod pages;

@@ -140,13 +140,13 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// Where the mail or thread message `id` is, or `None`. Mail goes first.
+    /// Where the mail or thread message that `id` means is, or `None`. Mail goes first.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn trace(&self, id: &str) -> Result<Option<Trace>> {
         self.snapshot(|| {
-            if let Some(mail) = self.mail(id)? {
+            if let Some(mail) = self.mail_meant(id)? {
                 return Ok(Some(Trace::Mail {
                     receipts: self.receipts(&mail.message_id)?,
                     answers: self.correspondence(mail.correlation(), mail.n)?,
@@ -222,12 +222,14 @@ impl Writer {
             if mail.to_inbox == reading.reader && mail.holder(reading.now).is_none() {
                 self.mark_read(mail.n, reading.now)?;
             }
-            self.demand_mail(&mail.message_id)
+            self.demand_mail(&mail.id)
         })
     }
 
-    /// Somebody is done with a message: it is read and acknowledged, and no claim holds it
-    /// any more. Mail for all stays unread for the others. Returns the row as it is now.
+    /// Somebody is done with a message: it is acknowledged, and no claim holds it any more. It
+    /// is read as well if it was theirs to deal with: in their own inbox, claimed by them, or
+    /// in an inbox that is nobody's own. Mail of another agent, of the person or for all stays
+    /// unread for those. Returns the row as it is now.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
@@ -238,16 +240,27 @@ impl Writer {
             if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
                 return Err(Error::new(
                     Code::Conflict,
-                    format!("{holder} works on {id} now; leave it to them, or wait until their claim runs out"),
+                    format!(
+                        "{holder} works on {} now; leave it to them, or wait until their claim runs out",
+                        mail.n
+                    ),
                 ));
             }
             self.receipt(&mail.message_id, Receipt::Seen, reading)?;
             self.receipt(&mail.message_id, Receipt::Acked, reading)?;
-            if mail.to_inbox != EVERYBODY || mail.claimed_by == reading.reader {
+            if self.is_to_deal_with(&mail, reading.reader)? {
                 self.mark_read(mail.n, reading.now)?;
             }
-            self.demand_mail(&mail.message_id)
+            self.demand_mail(&mail.id)
         })
+    }
+
+    /// Whether it is `reader` who decides that `mail` is dealt with.
+    fn is_to_deal_with(&self, mail: &InboxRow, reader: &str) -> Result<bool> {
+        if mail.to_inbox == reader || mail.claimed_by == reader {
+            return Ok(true);
+        }
+        Ok(!matches!(mail.to_inbox.as_str(), EVERYBODY | HUMAN) && !self.knows_agent(&mail.to_inbox)?)
     }
 
     /// Unread mail becomes read; a claim on it ends, its holder's name stays.
@@ -314,6 +327,24 @@ mod tests {
         assert_eq!(writer.read_mail("2", by("planner", 4)).unwrap().status, "unread");
         writer.ack_mail("2", by("planner", 4)).unwrap();
         assert_eq!((unread("planner"), unread("tester")), (1, 2));
+    }
+
+    #[test]
+    fn nobody_takes_anothers_mail_away_by_acknowledging_it() {
+        let (_folder, writer) = file();
+        for name in ["planner", "tester"] {
+            writer.meet_agent(name).unwrap();
+        }
+        let ack = |mail: &InboxRow, reader: &str| writer.ack_mail(&mail.id, by(reader, 1)).unwrap().status;
+        for inbox in ["planner", HUMAN, EVERYBODY] {
+            let mail = send(&writer, inbox, "for you");
+            assert_eq!(ack(&mail, "tester"), "unread", "{inbox}");
+            assert_eq!(writer.receipts(&mail.message_id).unwrap().len(), 2, "but it is told");
+        }
+        let planners = writer.mail("1").unwrap().unwrap();
+        assert_eq!(ack(&planners, "planner"), "read");
+        // An inbox that is no agent's is worked on by whoever comes.
+        assert_eq!(ack(&send(&writer, "jobs", "dig"), "tester"), "read");
     }
 
     #[test]

@@ -123,14 +123,30 @@ const SESSION: &[(&str, &[&str])] = &[
     ("planner", &["post", "build", "merging", "--json"]),
     ("human", &["threads"]),
     ("human", &["threads", "--json"]),
+    ("human", &["search", "parser"]),
+    ("human", &["search", "merging", "--json"]),
+    ("human", &["search", "nowhere"]),
+    ("human", &["search", "nowhere", "--json"]),
+    ("human", &["path"]),
+    ("human", &["path", "--json"]),
+    ("human", &["prune", "--older-than", "30d"]),
     ("human", &["ask", "human", "me?"]),
     ("planner", &["ask", "tester", "still there?", "--wait", "0"]),
     ("planner", &["inbox", "--wait", "0.01"]),
     ("planner", &["inbox", "--wait", "soon"]),
     ("planner", &["inbox", "--lease", "5"]),
+    ("planner", &["inbox", "--colour"]),
+    ("planner", &["inbox", "--as", ""]),
+    ("planner", &["post", "build"]),
+    ("planner", &["sned", "human", "x"]),
+    ("planner", &[]),
+    ("planner", &["send", "hum", "x"]),
+    ("planner", &["send", "All", "x"]),
     ("human", &["trace", "nowhere"]),
     ("human", &["inbox", "--help"]),
     ("human", &["trace", "--help"]),
+    ("human", &["post", "--help"]),
+    ("human", &["search", "--help"]),
 ];
 
 /// One file holds what all of these print. `AGENTHUB_TEST_BLESS=1` writes it anew.
@@ -190,40 +206,74 @@ fn json_has_the_fields_that_the_help_names() {
     assert_eq!(keys(&json(&hub, "human", &["ack", "1"])[0]), documented("ack"));
     assert_eq!(keys(&json(&hub, "human", &["threads"])[0]), documented("threads"));
     assert_eq!(keys(&json(&hub, "human", &["agents"])[0]), documented("agents"));
+    assert_eq!(
+        keys(&json(&hub, "human", &["post", "build", "red"])),
+        documented("post")
+    );
+    hub.sql("INSERT INTO task_stream(task_id, stream_type, text) VALUES('k', 'text', 'look, green')");
+    let hits = [&["search", "look"][..], &["search", "green"]].map(|args| json(&hub, "human", args));
+    let found = hits.iter().flat_map(|hits| hits.as_array().unwrap()).flat_map(keys);
+    assert_eq!(found.collect::<BTreeSet<_>>(), documented("search"));
+    let copy = hub.folder().join("copy.db");
+    for (args, fields) in [
+        (&["status"][..], "hub db counts"),
+        (&["prune", "--older-than", "30d"], "dry_run before pruned"),
+        (&["backup", copy.to_str().unwrap()], "path size changes"),
+        (&["doctor"], "path state findings"),
+        (&["path"], "path"),
+        (&["token"], "token"),
+        (&["schema"], "version sql"),
+    ] {
+        let fields: BTreeSet<_> = fields.split(' ').map(str::to_owned).collect();
+        assert_eq!(keys(&json(&hub, "human", args)), fields, "{args:?}");
+    }
     let trace = json(&hub, "human", &["trace", "1"]);
     let found: BTreeSet<_> = keys(&trace).union(&keys(&trace["receipts"][0])).cloned().collect();
     assert_eq!(found, documented("trace"));
+}
+
+/// How long each of 15 who wait for mail takes to end once it is there, the shortest first.
+fn waits(hub: &TestHub, round: usize) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for i in 0..15 {
+        let name = format!("w{round}-{i}");
+        let mut command = by(hub, &name, &["inbox", "--wait", "20", "--json"]);
+        let mut waiting = Process::start({
+            command.stdout(Stdio::piped());
+            command
+        });
+        // Whoever waits is known, a moment before the waiting begins.
+        within("the one who waits", || {
+            hub.sql("SELECT id FROM agents")
+                .lines()
+                .any(|id| id == name)
+                .then_some(())
+        });
+        thread::park_timeout(Duration::from_millis(5));
+        hub.sql(&format!(
+            "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('a', '{name}', 'x')"
+        ));
+        let written = Instant::now();
+        assert!(waiting.0.wait().unwrap().success());
+        times.push(written.elapsed());
+    }
+    times.sort_unstable();
+    times
 }
 
 #[test]
 fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub() {
     for mut hub in [TestHub::asleep(&[]), TestHub::start()] {
         run(&hub, "human", &["path"]);
-        let mut times = Vec::new();
-        for i in 0..15 {
-            let name = format!("w{i}");
-            let mut command = by(&hub, &name, &["inbox", "--wait", "20", "--json"]);
-            let mut waiting = Process::start({
-                command.stdout(Stdio::piped());
-                command
-            });
-            // Whoever waits is known, a moment before the waiting begins.
-            within("the one who waits", || {
-                hub.sql("SELECT id FROM agents")
-                    .lines()
-                    .any(|id| id == name)
-                    .then_some(())
-            });
-            thread::park_timeout(Duration::from_millis(5));
-            hub.sql(&format!(
-                "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('a', '{name}', 'x')"
-            ));
-            let written = Instant::now();
-            assert!(waiting.0.wait().unwrap().success());
-            times.push(written.elapsed());
-        }
-        times.sort_unstable();
-        assert!(times[7] < Duration::from_millis(50), "{times:?}");
+        // Nine of ten. A busy machine has a bad round; waits that miss their row and go by
+        // the clock are in every round.
+        let mut rounds = Vec::new();
+        within("a round of waits that are all short", || {
+            rounds.push(waits(&hub, rounds.len()));
+            let best = rounds.iter().map(|times| times[13]).min();
+            assert!(rounds.len() < 5 || best < Some(Duration::from_millis(50)), "{rounds:?}");
+            best.filter(|p90| *p90 < Duration::from_millis(50))
+        });
         hub.kill();
     }
 }
@@ -264,6 +314,18 @@ fn mail_to_all_shows_everywhere_until_each_has_read_it() {
     assert_eq!(json(&hub, "planner", &["inbox"]).as_array().unwrap().len(), 1);
     // Nobody takes from the others what is for all.
     assert_eq!(json(&hub, "tester", &["inbox", "--claim"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn an_empty_file_is_read_as_one_with_nothing_in_it() {
+    for args in [&["inbox"][..], &["agents"], &["threads"], &["search", "x"]] {
+        let hub = TestHub::asleep(&[]);
+        std::fs::write(hub.db(), "").unwrap();
+        assert!(run(&hub, "human", args).starts_with("no"), "{args:?}");
+    }
+    let hub = TestHub::asleep(&[]);
+    std::fs::write(hub.db(), "").unwrap();
+    assert_eq!(hub.agenthub(&["trace", "1"]).status.code(), Some(4));
 }
 
 #[test]
@@ -329,7 +391,7 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() {
         (hub.folder(), vec!["inbox"], 3),
         (hub.db(), vec!["reply", "1", "x"], 4),
         (hub.db(), vec!["ack", "1"], 4),
-        (hub.db(), vec!["send", "human", "x", "--from", ""], 1),
+        (hub.db(), vec!["send", "human", "x", "--from", ""], 2),
     ] {
         let output = hub.command(&args).env("AGENTHUB_DB", db).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -75,6 +75,8 @@ mod terminal;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]
+mod usage;
+#[cfg(test)]
 mod vendors;
 #[cfg(test)]
 mod watching;

@@ -63,7 +63,11 @@ struct Session {
 impl Session {
     #[track_caller]
     fn start(hub: &TestHub, agent: Option<&str>) -> Self {
-        let mut command = hub.command(&["mcp"]);
+        Self::of(hub.command(&["mcp"]), agent)
+    }
+
+    #[track_caller]
+    fn of(mut command: Command, agent: Option<&str>) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(name) = agent {
             command.env("AGENTHUB_AGENT", name);
@@ -281,4 +285,137 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
         .unwrap();
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(3), 0));
     assert_eq!(String::from_utf8_lossy(&refused.stderr).lines().count(), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
+    let hub = TestHub::asleep(&[]);
+    hub.agenthub(&["path"]);
+    let program = "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+        db.execute('PRAGMA locking_mode = EXCLUSIVE')\ndb.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\n\
+        sys.stdin.readline()";
+    let mut command = writer::python();
+    command.args(["-c", program, hub.db().to_str().unwrap()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = Process::start(command);
+    let mut held = String::new();
+    BufReader::new(holder.0.stdout.as_mut().unwrap())
+        .read_line(&mut held)
+        .unwrap();
+    assert_eq!(held, "held\n");
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
+    let refused = session.answer(1);
+    assert_eq!(refused["result"]["isError"], true, "{refused}");
+    assert!(refused.to_string().contains("lock"), "{refused}");
+    drop(holder.0.stdin.take());
+    assert!(holder.0.wait().unwrap().success());
+    session.call(2, "send_message", &json!({"to": "human", "text": "hello"}));
+    assert_eq!(session.answer(2)["result"]["isError"], false);
+    assert_eq!(hub.sql("SELECT workspace <> '' FROM agents WHERE id = 'planner'"), "1");
+
+    // A folder that is not there, and cannot be made until somebody mends it.
+    let folder = hub.folder().join("later");
+    std::fs::write(&folder, "").unwrap();
+    let mut command = hub.command(&["mcp"]);
+    command.env("AGENTHUB_DB", folder.join("hub.db"));
+    let mut session = Session::of(command, Some("planner"));
+    session.greet("2025-11-25");
+    session.call(1, "check_inbox", &json!({}));
+    assert_eq!(session.answer(1)["result"]["isError"], true);
+    std::fs::remove_file(&folder).unwrap();
+    session.call(2, "check_inbox", &json!({}));
+    assert_eq!(session.answer(2)["result"]["structuredContent"]["mail"], json!([]));
+}
+
+#[test]
+fn mail_and_answers_of_another_agent_stay_theirs() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    hub.sql("INSERT INTO agents(id) VALUES('coder')");
+    hub.sql(
+        "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, payload) VALUES \
+         ('2', 'q', 'q', 'coder', 'human', 'May I push?'), ('1', 'r', 'q', 'human', 'coder', 'yes')",
+    );
+    session.call(1, "ask_human", &json!({"id": "1", "wait_seconds": 0}));
+    let answer = session.answer(1);
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert!(answer.to_string().contains("give question"), "{answer}");
+    // 2 is the number shown, not the id of the first.
+    session.call(2, "ack_message", &json!({"ids": ["2"]}));
+    let outcome = &session.answer(2)["result"]["structuredContent"];
+    assert_eq!(outcome["acked"], json!([]), "{outcome}");
+    assert!(outcome["refused"][0]["why"].as_str().unwrap().contains("coder"));
+    assert_eq!(
+        hub.sql("SELECT n || status FROM inbox_messages ORDER BY n"),
+        "1unread\n2unread"
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_put_right_or_taught() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    for (id, tool, arguments) in [
+        (1, "check_inbox", json!({"limit": -1, "wait_seconds": -5})),
+        (2, "check_inbox", json!({"limit": 1e30})),
+        (3, "list_agents", json!({"active_minutes": -3})),
+        (4, "list_agents", json!({"active_minutes": u64::MAX})),
+        (5, "search", json!({"query": "x", "limit": 300})),
+    ] {
+        session.call(id, tool, &arguments);
+        let answer = session.answer(id);
+        assert_eq!(answer["result"]["isError"], false, "{arguments}: {answer}");
+    }
+    for (id, seconds) in [
+        (10, json!(0)),
+        (11, json!(-1)),
+        (12, json!(1_000_000_000)),
+        (13, json!(1e30)),
+    ] {
+        session.call(id, "check_inbox", &json!({"claim_seconds": seconds, "wait_seconds": 9}));
+        let said = session.answer(id)["result"]["content"][0]["text"].to_string();
+        assert!(said.contains("from 1 to 86400"), "{seconds}: {said}");
+    }
+    // More than the longest wait is the longest wait, which ends as soon as there is mail.
+    session.call(20, "check_inbox", &json!({"wait_seconds": 300}));
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'planner', 'x')");
+    assert_eq!(
+        session.answer(20)["result"]["structuredContent"]["mail"][0]["text"],
+        "x"
+    );
+}
+
+#[test]
+fn mistakes_are_taught_in_the_words_of_tools() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.greet("2025-11-25");
+    let twice = |text: &str| json!({"to": "human", "text": text, "idempotency_key": "k"});
+    session.call(1, "send_message", &twice("one"));
+    assert_eq!(session.answer(1)["result"]["isError"], false);
+    for (id, tool, arguments, advice) in [
+        (2, "send_message", twice("two"), "idempotency_key"),
+        (3, "reply", json!({"id": "99", "text": "x"}), "check_inbox"),
+        (4, "check_inbox", json!({"id": "99"}), "check_inbox"),
+        (5, "read_thread", json!({"thread_id": "none"}), "search"),
+        (6, "ask_human", json!({"id": "99"}), "question"),
+        (
+            7,
+            "send_message",
+            json!({"to": "hum", "text": "x"}),
+            "did you mean human?",
+        ),
+        (8, "send_message", json!({"to": "", "text": "x"}), "to whom"),
+        (9, "send_message", json!({"to": "nobody", "text": "x"}), "list_agents"),
+    ] {
+        session.call(id, tool, &arguments);
+        let answer = session.answer(id);
+        let said = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        assert!(said.contains(advice) && !said.contains("agenthub"), "{tool}: {said}");
+    }
 }
