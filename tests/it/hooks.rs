@@ -91,7 +91,7 @@ fn a_session_of_claude_becomes_a_task() {
     }
     assert_eq!(
         bench.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
-        "turn_start1 status1 tool_use1 status1 tool_result1 tool_use1 tool_result1 text1 turn_end1 status1 turn_start2 \
+        "turn_start1 status1 tool_use1 status1 status1 tool_result1 tool_use1 tool_result1 text1 turn_end1 status1 turn_start2 \
          status2 error2 status2"
     );
     assert_eq!(
@@ -111,6 +111,50 @@ fn a_session_of_claude_becomes_a_task() {
         "claude-12345678|idle|/home/ada/api|4242"
     );
     assert_eq!(bench.sql(LAST_STATUS), "failed", "the second turn was never finished");
+}
+
+#[test]
+fn a_session_that_asks_waits_until_it_works_again() {
+    let bench = Bench::new();
+    let status = |name: &str, more: &str| {
+        bench.hook("claude-code", &event("s", name, more));
+        bench.sql(LAST_STATUS)
+    };
+    let input = r#""notification_type":"agent_needs_input","message":"Which one?""#;
+    let dialog = r#""notification_type":"elicitation_dialog","message":"Your name?""#;
+    assert_eq!(status("UserPromptSubmit", r#""prompt":"go""#), "running");
+    assert_eq!(status("PermissionRequest", r#""tool_name":"Bash""#), "waiting");
+    assert_eq!(status("PostToolUse", r#""tool_name":"Bash""#), "running");
+    assert_eq!(status("Notification", input), "waiting");
+    assert_eq!(status("PreToolUse", r#""tool_name":"Bash""#), "running");
+    assert_eq!(status("Notification", dialog), "waiting");
+    assert_eq!(status("PostToolUseFailure", r#""error":"no""#), "running");
+    assert_eq!(
+        status("Notification", r#""notification_type":"idle_prompt""#),
+        "running"
+    );
+    assert_eq!(status("PermissionRequest", r#""tool_name":"Bash""#), "waiting");
+    assert_eq!(status("SessionEnd", ""), "failed", "nobody answered");
+}
+
+#[test]
+fn sessions_of_the_same_minute_are_agents_of_their_own() {
+    let bench = Bench::new();
+    let (one, two) = (
+        "019ab3c4-0001-7d50-8000-00000000000a",
+        "019ab3c4-9999-7d50-8000-00000000000b",
+    );
+    for session in [one, two] {
+        bench.hook_with("codex", &event(session, "SessionStart", ""), &[]);
+    }
+    assert_eq!(
+        bench.sql("SELECT id FROM agents ORDER BY id"),
+        "codex-0000000a\ncodex-0000000b"
+    );
+    bench.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('x', 'codex-0000000a', 'for one')");
+    let prompt = |session| bench.hook_with("codex", &event(session, "UserPromptSubmit", ""), &[]);
+    assert!(prompt(two).is_null());
+    assert!(context(&prompt(one), "UserPromptSubmit").contains("| for one"));
 }
 
 #[test]
