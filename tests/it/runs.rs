@@ -177,6 +177,23 @@ fn rows_are_there_while_the_program_runs() {
     assert_eq!(bench.sql(LAST_STATUS), "failed");
 }
 
+/// The same command, with no signal ignored, whoever started the tests and how.
+fn unignoring(ours: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM,USR1,USR2");
+    command.arg(ours.get_program()).args(ours.get_args());
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(folder) = ours.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+}
+
 #[test]
 fn signals_reach_the_program_and_end_the_task() {
     let bench = Bench::new();
@@ -185,11 +202,13 @@ fn signals_reach_the_program_and_end_the_task() {
         ("", Signal::TERM, 143, "signal 15 ended it"),
         ("", Signal::INT, 130, "signal 2 ended it"),
         ("", Signal::HUP, 129, "signal 1 ended it"),
+        ("", Signal::QUIT, 131, "signal 3 ended it"),
+        ("", Signal::USR1, 138, "signal 10 ended it"),
         ("trap 'exit 9' TERM", Signal::TERM, 9, "it exited with code 9"),
     ] {
         // The signal comes when the first line has: the trap is set by then.
         bench.program("codex", &format!("{trap}\n{started}\nwhile :; do :; done"));
-        let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+        let mut command = unignoring(&bench.command(&["run", "--", "codex", "exec", "x"]));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut first = [0; 10];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
@@ -353,4 +372,60 @@ fn streams_are_ingested_from_stdin() {
     let mut command = bench.command(&["ingest", "--format", "codex-json"]);
     command.env("AGENTHUB_DB", "/proc/nowhere/hub.db");
     assert_eq!(feed(command, b"{}\n").status.code(), Some(3));
+}
+
+#[test]
+fn a_signal_ends_what_is_ingested() {
+    let bench = Bench::new();
+    let args = ["ingest", "--format", "codex-json", "--as", "tester"];
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let mut command = unignoring(&bench.command(&args));
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let before = turns(&bench);
+        stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
+        within("the turn's row", || (turns(&bench) > before).then_some(()));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // Whoever writes the stream is still there: that holds nobody up for long.
+        let status = within("the end", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(128 + signal.as_raw()), "{status}");
+        assert_eq!(bench.sql(LAST_STATUS), "failed");
+        let why = bench.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
+        assert_eq!(why, format!("signal {} ended it", signal.as_raw()));
+        assert_eq!(bench.sql("SELECT status FROM agents"), "error");
+    }
+}
+
+/// How many turns the file knows of.
+fn turns(bench: &Bench) -> usize {
+    if !bench.hub.db().exists() {
+        return 0;
+    }
+    let sql = "SELECT id FROM task_stream WHERE stream_type = 'turn_start'";
+    let found = super::support::writer::try_sqlite3(bench.hub.db(), sql);
+    found.stdout.split(|b| *b == b'\n').count() - 1
+}
+
+#[test]
+fn what_is_told_to_ignore_a_signal_does() {
+    let bench = Bench::new();
+    let ours = unignoring(&bench.command(&["ingest", "--format", "codex-json"]));
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg("env").args(ours.get_args().map(|arg| match arg.to_str() {
+        Some(arg) if arg.starts_with("--default-signal") => "--".as_ref(),
+        _ => arg,
+    }));
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(bench.hub.folder());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
+    within("the turn's row", || (turns(&bench) > 0).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    let whole = b"{\"type\":\"turn.completed\",\"usage\":{}}\n";
+    stdin.write_all(whole).unwrap();
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
 }
