@@ -30,7 +30,7 @@ use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use super::File;
 use crate::agents::lines::Lines;
 use crate::agents::record::{Intake, Recorder};
-use crate::agents::{About, Ended, Stream, Vendor};
+use crate::agents::{About, Ended, Stream, Vendor, is_flag};
 use crate::config;
 use crate::error::{Code, Error};
 use crate::event::now_ms;
@@ -98,7 +98,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
         // From here on signals are the program's business.
         let mut signals = Signals::listen(Signals::PASSED_ON)?;
         let begun = Instant::now();
-        let mut child = match start(file, &command, &task_id, &agent_id) {
+        let mut child = match start(file, vendor, &command, &task_id, &agent_id) {
             Ok(child) => child,
             Err(e) => return Ok(cannot_start(&command[0], &e)),
         };
@@ -170,11 +170,33 @@ fn words(command: &[OsString]) -> Vec<String> {
     command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
-/// What the agent is asked to do, as far as the command line tells: for a title, no more.
+/// Flags, and what stands in their place, behind which a prompt may stand: they take no value.
+const SWITCHES: &[&str] = &[
+    "--",
+    "-p",
+    "--print",
+    "--verbose",
+    "--continue",
+    "--dangerously-skip-permissions",
+    "--json",
+    "--full-auto",
+    "--last",
+    "--skip-git-repo-check",
+    "--dangerously-bypass-approvals-and-sandbox",
+    "-y",
+    "--yolo",
+    "-f",
+    "--force",
+];
+
+/// What the agent is asked to do, as far as the command line tells: for a title, no more. Rather
+/// none than what may be the value of a flag.
 fn directive(vendor: Vendor, command: &[OsString]) -> String {
     let words = words(&command[1..]);
     let after = |names: &[&str]| {
-        let at = words.iter().position(|word| names.contains(&word.as_str()))?;
+        let at = words
+            .iter()
+            .position(|word| names.iter().any(|name| is_flag(word, name)))?;
         words.get(at + 1).filter(|word| !word.starts_with('-')).cloned()
     };
     let found = match vendor {
@@ -183,10 +205,11 @@ fn directive(vendor: Vendor, command: &[OsString]) -> String {
         Vendor::Codex => None,
     };
     let last = || {
-        words
-            .last()
-            .filter(|word| words.len() > 1 && !word.starts_with('-'))
-            .cloned()
+        let (last, before) = words.split_last()?;
+        let word = before.last()?;
+        let free = !word.starts_with('-') || word.contains('=') || SWITCHES.contains(&word.as_str());
+        let is_prompt = before.contains(&"--".to_owned()) || free && !last.starts_with('-');
+        is_prompt.then(|| last.clone())
     };
     found.or_else(last).unwrap_or_default()
 }
@@ -210,11 +233,13 @@ pub(super) fn opener(file: &File) -> impl Fn() -> crate::error::Result<Writer> +
     move || Writer::open(&config::db_path(file.db.as_deref())?, file.network_fs())
 }
 
-fn start(file: &File, command: &[OsString], task_id: &str, agent_id: &str) -> io::Result<Child> {
+fn start(file: &File, vendor: Vendor, command: &[OsString], task_id: &str, agent_id: &str) -> io::Result<Child> {
     let mut start = Command::new(&command[0]);
     start.args(&command[1..]).stdout(Stdio::piped());
-    // Hooks within the program leave the recording to us.
+    // The program's own hooks leave the recording to us. Those of another vendor's program that
+    // it starts do not: we see nothing of that one.
     start.env("AGENTHUB_TASK", task_id);
+    start.env("AGENTHUB_TASK_VENDOR", vendor.name());
     // An agent that starts another one: that one is not itself.
     for name in config::session_variables() {
         start.env_remove(name);
@@ -442,5 +467,12 @@ mod tests {
         assert_eq!(of(Vendor::Claude, "claude --model x -p --verbose hello"), "hello");
         assert_eq!(of(Vendor::Codex, "codex exec --json hello"), "hello");
         assert_eq!(of(Vendor::Codex, "codex exec"), "");
+        // The value of a flag is no prompt: that one comes from stdin.
+        assert_eq!(of(Vendor::Claude, "claude -p --model opus"), "");
+        assert_eq!(of(Vendor::Codex, "codex exec -m o3"), "");
+        assert_eq!(of(Vendor::Codex, "codex exec -m o3 hello"), "hello");
+        assert_eq!(of(Vendor::Codex, "codex exec -m=o3 hello"), "hello");
+        assert_eq!(of(Vendor::Codex, "codex exec -m o3 -- -hello"), "-hello");
+        assert_eq!(of(Vendor::Claude, "claude -cp hello"), "hello");
     }
 }

@@ -84,7 +84,7 @@ fn a_run_passes_everything_through_and_becomes_rows() {
     bench.program(
         "claude",
         &format!(
-            "printf '%s\\n' \"$@\" > args; test -z \"$CLAUDE_CODE_SESSION_ID\" || exit 1; echo \"$AGENTHUB_TASK\" > task; cat > stdin; cat '{}'; printf 'no line break'; exit 7",
+            "printf '%s\\n' \"$@\" > args; test -z \"$CLAUDE_CODE_SESSION_ID\" || exit 1; test \"$AGENTHUB_TASK_VENDOR\" = claude || exit 1; echo \"$AGENTHUB_TASK\" > task; cat > stdin; cat '{}'; printf 'no line break'; exit 7",
             stream("claude.jsonl").display()
         ),
     );
