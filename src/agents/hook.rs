@@ -73,6 +73,8 @@ pub struct Surroundings {
     pub agent: Option<String>,
     /// `AGENTHUB_TASK`: `agenthub run` records this task, so that the hook need not.
     pub task: Option<String>,
+    /// The file, as a shell has to be told it; `None` if the tool's commands find it unasked.
+    pub db: Option<String>,
     /// The tool's process.
     pub pid: Option<i64>,
     /// Unix milliseconds.
@@ -102,22 +104,8 @@ pub fn tool(vendor: Vendor) -> &'static str {
 /// # Errors
 /// A `Store…` code; nothing is written then.
 pub fn answer(writer: &Writer, vendor: Vendor, input: &Value, around: &Surroundings) -> Result<Option<String>> {
-    let session = text(input, "session_id");
-    let event = text(input, "hook_event_name");
-    if session.is_empty() || event.is_empty() {
+    let Some(call) = Call::new(writer, vendor, input, around) else {
         return Ok(None);
-    }
-    let call = Call {
-        writer,
-        vendor,
-        input,
-        around,
-        event,
-        agent: around
-            .agent
-            .clone()
-            .unwrap_or_else(|| config::session_agent(vendor.name(), session)),
-        task: format!("{}-{session}", vendor.name()),
     };
     if call.is_idle()? {
         return Ok(None);
@@ -141,7 +129,27 @@ struct Call<'a> {
     task: String,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn new(writer: &'a Writer, vendor: Vendor, input: &'a Value, around: &'a Surroundings) -> Option<Self> {
+        let session = text(input, "session_id");
+        let event = text(input, "hook_event_name");
+        if session.is_empty() || event.is_empty() {
+            return None;
+        }
+        Some(Self {
+            writer,
+            vendor,
+            input,
+            around,
+            event,
+            agent: around
+                .agent
+                .clone()
+                .unwrap_or_else(|| config::session_agent(vendor.name(), session)),
+            task: format!("{}-{session}", vendor.name()),
+        })
+    }
+
     /// Within a subagent: its tools are recorded, its beginning and end are not the session's.
     fn in_subagent(&self) -> bool {
         !text(self.input, "agent_id").is_empty()
@@ -324,7 +332,8 @@ impl Call<'_> {
             return Ok(None);
         }
         self.writer.receipts_for(&found, Receipt::Offered, reading)?;
-        Ok(Some(self.output(way, &mail::text(&found, &self.agent)).to_string()))
+        let text = mail::text(&found, &self.agent, self.around.db.as_deref());
+        Ok(Some(self.output(way, &text).to_string()))
     }
 
     /// The model has spoken since this mail was put before it.

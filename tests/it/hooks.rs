@@ -216,6 +216,28 @@ fn what_a_session_missed_is_offered_to_the_next() {
 }
 
 #[test]
+fn commands_for_another_file_name_it() {
+    let bench = Bench::new();
+    let other = bench.hub.folder().join("another file.db");
+    let hook = |db: Option<&str>, variable: &str| {
+        let args = [db.map_or(vec![], |db| vec!["--db", db]), vec!["hook", "claude-code"]].concat();
+        let mut command = bench.command(&args);
+        command.env("AGENTHUB_AGENT", "planner").env("AGENTHUB_DB", variable);
+        feed(command, &event("s", "UserPromptSubmit", "")).stdout
+    };
+    let (usual, path) = (bench.hub.db().to_str().unwrap(), other.to_str().unwrap());
+    let mut send = bench.command(&["--db", path, "send", "planner", "one", "--from", "reviewer"]);
+    send.env("AGENTHUB_DB", usual);
+    drop(hook(Some(path), usual));
+    assert!(send.output().unwrap().status.success());
+    let shown = String::from_utf8(hook(Some(path), usual)).unwrap();
+    assert!(shown.contains(&format!("agenthub --db '{path}' reply ID")), "{shown}");
+    bench.send("two");
+    let shown = String::from_utf8(hook(None, usual)).unwrap();
+    assert!(shown.contains(": agenthub reply ID"), "{shown}");
+}
+
+#[test]
 fn a_session_can_always_stop() {
     let bench = Bench::new();
     let stop = |more: &str| bench.hook("claude-code", &event("s", "Stop", more));
@@ -249,6 +271,13 @@ fn a_run_is_recorded_once() {
     let answer = bench.hook_with("claude-code", &event("s", "UserPromptSubmit", ""), &within_run);
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
     assert_eq!(bench.sql("SELECT count(*) FROM task_stream"), "0");
+    // What another vendor's program starts is recorded by nobody else.
+    let of = |vendor| {
+        let within = [("AGENTHUB_TASK", "run-1"), ("AGENTHUB_TASK_VENDOR", vendor)];
+        bench.hook_with("codex", &event("s", "UserPromptSubmit", ""), &within);
+        bench.sql("SELECT count(*) > 0 FROM task_stream")
+    };
+    assert_eq!((of("codex"), of("claude")), ("0".to_owned(), "1".to_owned()));
 }
 
 #[test]
