@@ -144,7 +144,7 @@ pub fn session_agent(tool: &str, session: &str) -> String {
 
 /// Eight characters that tell a session from others: the first, but the last of an id that
 /// begins with the time, as UUIDs of version 7 do. Theirs are the same for a minute.
-pub fn short_session(session: &str) -> &str {
+fn short_session(session: &str) -> &str {
     let parts: Vec<&str> = session.split('-').collect();
     let by_time = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts[2].starts_with('7');
     let mut ends = session.char_indices().map(|(at, _)| at);
@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(session_agent("codex", "s"), "codex-s");
         assert_eq!(session_agent("codex", "ünïcode-ünïcode"), "codex-ünïcode-");
         assert_eq!(
-            session_agent("codex", "éééé-9999-7d50-8000-0000000üüü"),
-            "codex-0000üüü"
+            session_agent("codex", "éééé-9999-7d50-8000-000000üüü"),
+            "codex-00000üüü"
         );
     }
 }
