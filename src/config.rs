@@ -139,11 +139,51 @@ pub fn declared_identity(given: Option<&str>) -> Option<String> {
 
 /// The name of the agent in this session of `tool`, unless it has been given one.
 pub fn session_agent(tool: &str, session: &str) -> String {
-    let short: String = session.chars().take(8).collect();
-    format!("{tool}-{short}")
+    format!("{tool}-{}", short_session(session))
+}
+
+/// Eight characters that tell a session from others: the first, but the last of an id that
+/// begins with the time, as UUIDs of version 7 do. Theirs are the same for a minute.
+fn short_session(session: &str) -> &str {
+    let parts: Vec<&str> = session.split('-').collect();
+    let by_time = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts[2].starts_with('7');
+    let mut ends = session.char_indices().map(|(at, _)| at);
+    if by_time {
+        let at = ends.nth_back(7).unwrap_or(0);
+        return &session[at..];
+    }
+    let end = ends.nth(8).unwrap_or(session.len());
+    &session[..end]
 }
 
 /// The `from_type` of somebody with this name.
 pub fn from_type(name: &str) -> &'static str {
     if name == HUMAN { "human" } else { "agent" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_that_begin_together_have_names_of_their_own() {
+        assert_eq!(
+            session_agent("codex", "019ab3c4-0001-7d50-8000-00000000000a"),
+            "codex-0000000a"
+        );
+        assert_eq!(
+            session_agent("codex", "019ab3c4-9999-7d50-8000-00000000000b"),
+            "codex-0000000b"
+        );
+        assert_eq!(
+            session_agent("claude", "0f6c1c1e-0001-4d50-8000-00000000000a"),
+            "claude-0f6c1c1e"
+        );
+        assert_eq!(session_agent("codex", "s"), "codex-s");
+        assert_eq!(session_agent("codex", "ünïcode-ünïcode"), "codex-ünïcode-");
+        assert_eq!(
+            session_agent("codex", "éééé-9999-7d50-8000-000000üüü"),
+            "codex-00000üüü"
+        );
+    }
 }

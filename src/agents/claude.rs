@@ -7,6 +7,10 @@
 //! Tokens in are `input_tokens` plus both cache counts. What a message's lines say of usage
 //! is provisional; the result's `modelUsage` and `total_cost_usd` count everything, subagents
 //! too, from the start of the process: they replace, and the last turn takes the difference.
+//!
+//! Turns are counted here, one for each message of the main thread, and `num_turns` is not
+//! taken: it comes with the result alone, which a stream that is cut short does not have, and
+//! the totals would say another number than the rows, whose turns are numbered as they come.
 
 use std::path::PathBuf;
 
@@ -183,8 +187,12 @@ impl Parser {
             .as_f64()
             .filter(|cost| (0.0..1e12).contains(cost));
         now.duration_sec = number(line, "duration_ms") / 1000;
-        if now.tokens_in < self.reported.tokens_in || now.cost < self.reported.cost {
+        // A result need not name a cost: then there is none to compare, and the last one stays.
+        let cheaper = matches!((now.cost, self.reported.cost), (Some(now), Some(before)) if now < before);
+        if now.tokens_in < self.reported.tokens_in || cheaper {
             self.cleared = sum(self.cleared, self.reported);
+        } else {
+            now.cost = now.cost.or(self.reported.cost);
         }
         now.duration_sec += self.reported.duration_sec;
         self.reported = now;

@@ -26,6 +26,10 @@ use crate::store::{AgentState, InboxRow, NewTask, Reading, Receipt, Writer};
 pub const CONTINUATIONS: i64 = 6;
 /// Characters of a directive's short form.
 const DIRECTIVE: usize = 200;
+/// A task's status while it goes on.
+const RUNNING: &str = "running";
+/// A task's status while the person is asked for something.
+const WAITING: &str = "waiting";
 
 /// One event that a hook is installed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub struct Surroundings {
     pub agent: Option<String>,
     /// `AGENTHUB_TASK`: `agenthub run` records this task, so that the hook need not.
     pub task: Option<String>,
+    /// The file, as a shell has to be told it; `None` if the tool's commands find it unasked.
+    pub db: Option<String>,
     /// The tool's process.
     pub pid: Option<i64>,
     /// Unix milliseconds.
@@ -98,22 +104,8 @@ pub fn tool(vendor: Vendor) -> &'static str {
 /// # Errors
 /// A `Store…` code; nothing is written then.
 pub fn answer(writer: &Writer, vendor: Vendor, input: &Value, around: &Surroundings) -> Result<Option<String>> {
-    let session = text(input, "session_id");
-    let event = text(input, "hook_event_name");
-    if session.is_empty() || event.is_empty() {
+    let Some(call) = Call::new(writer, vendor, input, around) else {
         return Ok(None);
-    }
-    let call = Call {
-        writer,
-        vendor,
-        input,
-        around,
-        event,
-        agent: around
-            .agent
-            .clone()
-            .unwrap_or_else(|| config::session_agent(vendor.name(), session)),
-        task: format!("{}-{session}", vendor.name()),
     };
     if call.is_idle()? {
         return Ok(None);
@@ -137,7 +129,27 @@ struct Call<'a> {
     task: String,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn new(writer: &'a Writer, vendor: Vendor, input: &'a Value, around: &'a Surroundings) -> Option<Self> {
+        let session = text(input, "session_id");
+        let event = text(input, "hook_event_name");
+        if session.is_empty() || event.is_empty() {
+            return None;
+        }
+        Some(Self {
+            writer,
+            vendor,
+            input,
+            around,
+            event,
+            agent: around
+                .agent
+                .clone()
+                .unwrap_or_else(|| config::session_agent(vendor.name(), session)),
+            task: format!("{}-{session}", vendor.name()),
+        })
+    }
+
     /// Within a subagent: its tools are recorded, its beginning and end are not the session's.
     fn in_subagent(&self) -> bool {
         !text(self.input, "agent_id").is_empty()
@@ -156,17 +168,12 @@ impl Call<'_> {
         match self.event {
             "SessionStart" => self.agent_is("idle"),
             "UserPromptSubmit" => self.prompt(),
-            "PreToolUse" => self.put(&NewTask {
-                tool_name: text(input, "tool_name").to_owned(),
-                tool_input: clip(&input["tool_input"].to_string()),
-                call_id: text(input, "tool_use_id").to_owned(),
-                ..self.row(Kind::TOOL_USE)?
-            }),
+            "PreToolUse" => self.tool_use(),
             "PostToolUse" => self.tool_result(&response(&input["tool_response"]), ""),
             "PostToolUseFailure" => self.tool_result("", text(input, "error")),
-            "PermissionRequest" => self.remark(&format!("asks for permission: {}", text(input, "tool_name"))),
+            "PermissionRequest" => self.remark(WAITING, &format!("asks for permission: {}", text(input, "tool_name"))),
             "Notification" => match text(input, "notification_type") {
-                "agent_needs_input" | "elicitation_dialog" => self.remark(text(input, "message")),
+                "agent_needs_input" | "elicitation_dialog" => self.remark(WAITING, text(input, "message")),
                 _ => Ok(()),
             },
             "Stop" => self.stop(),
@@ -192,16 +199,27 @@ impl Call<'_> {
         })?;
         self.put(&NewTask {
             turn_num: turn,
-            status: "running".to_owned(),
+            status: RUNNING.to_owned(),
             directive: prompt.chars().take(DIRECTIVE).collect(),
             directive_full: clip(prompt),
             workspace: text(self.input, "cwd").to_owned(),
             ..self.row(Kind::STATUS)?
         })?;
-        self.agent_is("running")
+        self.agent_is(RUNNING)
+    }
+
+    fn tool_use(&self) -> Result<()> {
+        self.goes_on()?;
+        self.put(&NewTask {
+            tool_name: text(self.input, "tool_name").to_owned(),
+            tool_input: clip(&self.input["tool_input"].to_string()),
+            call_id: text(self.input, "tool_use_id").to_owned(),
+            ..self.row(Kind::TOOL_USE)?
+        })
     }
 
     fn tool_result(&self, output: &str, error: &str) -> Result<()> {
+        self.goes_on()?;
         self.put(&NewTask {
             tool_name: text(self.input, "tool_name").to_owned(),
             tool_output: clip(output),
@@ -212,9 +230,17 @@ impl Call<'_> {
         })
     }
 
-    fn remark(&self, remark: &str) -> Result<()> {
+    /// There is work again: whatever the person was asked for has been given, or refused.
+    fn goes_on(&self) -> Result<()> {
+        if self.writer.standing(&self.task)?.status == WAITING {
+            self.remark(RUNNING, "")?;
+        }
+        Ok(())
+    }
+
+    fn remark(&self, status: &str, remark: &str) -> Result<()> {
         self.put(&NewTask {
-            status: "running".to_owned(),
+            status: status.to_owned(),
             text: clip(remark),
             ..self.row(Kind::STATUS)?
         })
@@ -234,7 +260,7 @@ impl Call<'_> {
 
     /// The session is over; a turn that was under way will not be finished.
     fn session_end(&self) -> Result<()> {
-        if self.writer.standing(&self.task)?.status == "running" {
+        if matches!(self.writer.standing(&self.task)?.status.as_str(), RUNNING | WAITING) {
             self.put(&NewTask {
                 error_msg: "the session ended in the middle of a turn".to_owned(),
                 ..self.row(Kind::ERROR)?
@@ -306,7 +332,8 @@ impl Call<'_> {
             return Ok(None);
         }
         self.writer.receipts_for(&found, Receipt::Offered, reading)?;
-        Ok(Some(self.output(way, &mail::text(&found, &self.agent)).to_string()))
+        let text = mail::text(&found, &self.agent, self.around.db.as_deref());
+        Ok(Some(self.output(way, &text).to_string()))
     }
 
     /// The model has spoken since this mail was put before it.
@@ -331,8 +358,8 @@ impl Call<'_> {
             return Ok(false);
         }
         if self.around.task.is_none() {
-            self.remark("goes on: mail has come")?;
-            self.agent_is("running")?;
+            self.remark(RUNNING, "goes on: mail has come")?;
+            self.agent_is(RUNNING)?;
         }
         Ok(true)
     }

@@ -209,12 +209,25 @@ fn flag<'a>(given: &'a [String], names: &[&str]) -> Option<&'a str> {
     // What follows `--` is a prompt, whatever it looks like.
     let flags = given.split(|arg| arg == "--").next().unwrap_or_default();
     flags.iter().enumerate().find_map(|(i, arg)| {
-        if names.contains(&arg.as_str()) {
+        if names.iter().any(|name| is_flag(arg, name)) {
             return Some(flags.get(i + 1).map_or("", String::as_str));
         }
         let (name, value) = arg.split_once('=')?;
         names.contains(&name).then_some(value)
     })
+}
+
+/// Letters of short flags that take no value, and so may stand together behind one dash.
+const SWITCHES: &str = "cdfpvy";
+
+/// Whether `word` is the flag `name`, or several short ones of which it is one: `-cp`.
+pub(crate) fn is_flag(word: &str, name: &str) -> bool {
+    let bundled = || {
+        let (letters, letter) = (word.strip_prefix('-')?, name.strip_prefix('-')?);
+        let short = letter.len() == 1 && letters.chars().all(|c| SWITCHES.contains(c));
+        (short && letters.contains(letter)).then_some(())
+    };
+    word == name || bundled().is_some()
 }
 
 #[cfg(test)]

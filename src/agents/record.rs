@@ -4,12 +4,15 @@
 //! transaction.
 //! Not for: where the lines come from (`cli::run`, `cli::ingest`).
 //!
-//! 1. Lines come through a channel that never blocks whoever reads the program's output.
+//! 1. Lines come through a channel that never blocks whoever reads the program's output. While
+//!    an attempt to write waits for a lock, up to 64 MiB of them wait in it.
 //! 2. If the file cannot be written, rows wait, up to 64 MiB, and another attempt is
 //!    made every second; whoever started this is told once.
 //! 3. A row that the file refuses is left out: the others must not suffer for it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +24,10 @@ use crate::store::{AgentState, NewTask, Writer};
 
 /// Bytes of rows that wait for a file that cannot be written; beyond, the oldest are lost.
 const MAX_WAITING: usize = 64 << 20;
+/// Bytes of lines on their way to the thread; what comes beyond is lost.
+const MAX_QUEUED: usize = 64 << 20;
+/// What a line in the channel takes beside its text.
+const LINE: usize = 64;
 /// Time between attempts to reach the file.
 const RETRY: Duration = Duration::from_secs(1);
 /// Lines turned into rows before these are committed.
@@ -32,10 +39,17 @@ enum Order {
     End(Ended, i64),
 }
 
+/// What is in the channel.
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: AtomicUsize,
+    lost: AtomicUsize,
+}
+
 /// The handle to the thread.
 #[derive(Debug)]
 pub struct Recorder {
-    orders: Sender<Order>,
+    intake: Intake,
     thread: JoinHandle<Result<()>>,
 }
 
@@ -52,6 +66,11 @@ impl Recorder {
         trouble: impl FnOnce(&Error) + Send + 'static,
     ) -> Result<Self> {
         let (orders, inbox) = channel();
+        let intake = Intake {
+            orders,
+            queue: Arc::default(),
+        };
+        let queue = Arc::clone(&intake.queue);
         let thread = thread::Builder::new()
             .name("agenthub-recorder".into())
             .spawn(move || {
@@ -63,18 +82,19 @@ impl Recorder {
                     waiting: VecDeque::new(),
                     bytes: 0,
                     lost: 0,
+                    queue,
                     next_try: Instant::now(),
                 };
                 book.keep(stream.begin());
                 record(&mut stream, &mut book, &inbox)
             })
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the recorder thread: {e}")))?;
-        Ok(Self { orders, thread })
+        Ok(Self { intake, thread })
     }
 
     /// Where lines go in.
     pub fn intake(&self) -> Intake {
-        Intake(self.orders.clone())
+        self.intake.clone()
     }
 
     /// Ends the task, `seconds` after it began, and waits until everything is written.
@@ -82,7 +102,7 @@ impl Recorder {
     /// # Errors
     /// Why some of it could not be.
     pub fn end(self, ended: Ended, seconds: i64) -> Result<()> {
-        drop(self.orders.send(Order::End(ended, seconds)));
+        drop(self.intake.orders.send(Order::End(ended, seconds)));
         self.thread
             .join()
             .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the recorder thread is gone")))
@@ -90,13 +110,25 @@ impl Recorder {
 }
 
 /// Takes lines for a [`Recorder`].
-#[derive(Debug)]
-pub struct Intake(Sender<Order>);
+#[derive(Debug, Clone)]
+pub struct Intake {
+    orders: Sender<Order>,
+    queue: Arc<Queue>,
+}
 
 impl Intake {
-    /// Takes a line. Does not block. After the end nobody listens any more.
+    /// Takes a line. Does not block: if too much waits already, the line is lost, and counted.
+    /// After the end nobody listens any more.
     pub fn line(&self, line: Vec<u8>) {
-        drop(self.0.send(Order::Line(line)));
+        let bytes = line.len() + LINE;
+        let before = self.queue.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A single line is taken whatever its length: the memory for it is there already.
+        if before > 0 && before + bytes > MAX_QUEUED {
+            self.queue.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        drop(self.orders.send(Order::Line(line)));
     }
 }
 
@@ -112,7 +144,10 @@ fn record(stream: &mut Stream, book: &mut Book, inbox: &Receiver<Order>) -> Resu
         let mut taken = 0;
         while let Some(order) = next {
             match order {
-                Order::Line(line) => book.keep(stream.line(&line)),
+                Order::Line(line) => {
+                    book.queue.bytes.fetch_sub(line.len() + LINE, Ordering::Relaxed);
+                    book.keep(stream.line(&line));
+                }
                 Order::End(ended, seconds) => {
                     book.keep(stream.end(ended, seconds));
                     return book.close();
@@ -140,6 +175,7 @@ struct Book {
     waiting: VecDeque<Row>,
     bytes: usize,
     lost: usize,
+    queue: Arc<Queue>,
     next_try: Instant,
 }
 
@@ -192,13 +228,11 @@ impl Book {
     fn close(&mut self) -> Result<()> {
         self.next_try = Instant::now();
         self.write()?;
-        if self.lost > 0 {
+        let lost = self.lost + self.queue.lost.load(Ordering::Relaxed);
+        if lost > 0 {
             return Err(Error::new(
                 Code::StoreUnavailable,
-                format!(
-                    "{} rows were lost: the file could not be written for too long",
-                    self.lost
-                ),
+                format!("{lost} rows were lost: the file could not be written for too long"),
             ));
         }
         Ok(())
@@ -272,5 +306,33 @@ fn weight(row: &Row) -> usize {
                 + task.directive_full.len()
         }
         Row::Usage(_) => 300,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_nobody_takes_do_not_fill_the_memory() {
+        let (orders, inbox) = channel();
+        let intake = Intake {
+            orders,
+            queue: Arc::default(),
+        };
+        for _ in 0..100 {
+            intake.line(vec![b'x'; 1 << 20]);
+        }
+        let waiting = inbox.try_iter().count();
+        assert_eq!(waiting, 63, "with what each takes beside its text");
+        assert_eq!(intake.queue.lost.load(Ordering::Relaxed), 100 - waiting);
+        // The longest line there is goes through alone.
+        let intake = Intake {
+            orders: intake.orders,
+            queue: Arc::default(),
+        };
+        intake.line(vec![b'x'; MAX_QUEUED]);
+        intake.line(b"{}".to_vec());
+        assert_eq!(inbox.try_iter().count(), 1);
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Task {
     told: Usage,
     /// Lines that meant something.
     understood: u64,
+    /// The last status row says that the task runs.
+    shown_running: bool,
     /// The directive stands in a row already.
     directed: bool,
     rows: Vec<Row>,
@@ -65,6 +67,7 @@ impl Task {
             used: Usage::default(),
             told: Usage::default(),
             understood: 0,
+            shown_running: false,
             directed: false,
             rows: Vec::new(),
         }
@@ -215,6 +218,7 @@ impl Task {
         } else {
             self.about.directive.clone()
         };
+        self.shown_running = status == "running";
         let row = NewTask {
             status: status.to_owned(),
             text: clip(remark),
@@ -299,6 +303,10 @@ impl Task {
             }
             (State::Completed, _) if !timed => self.usage("completed"),
             _ => {}
+        }
+        // A remark after the result does not open the task again.
+        if self.shown_running {
+            self.settle(self.state);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The streams of every vendor, as their field lists have them, and as they should not be.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::event::TaskStreamEventType as Kind;
 
@@ -121,6 +123,24 @@ fn claudes_totals_replace_and_survive_a_clear() {
 }
 
 #[test]
+fn claudes_results_without_a_cost_go_on_from_the_last() {
+    let result = |tokens: i64, cost: &str| {
+        format!(
+            "{{\"type\":\"result\",\"subtype\":\"success\",{cost}\"modelUsage\":{{\"m\":{{\"inputTokens\":{tokens}}}}}}}\n"
+        )
+    };
+    let init = "{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"s\"}\n";
+    let text = [init, &result(1000, "\"total_cost_usd\":0.5,"), &result(1200, "")].concat();
+    let (_, usage) = told(Vendor::Claude, text.as_bytes(), Ended::Exit(0));
+    let last = usage.last().unwrap();
+    assert_eq!((last.tokens_in, last.cost), (Some(1200), Some(0.5)));
+    let text = format!("{text}{}", result(1300, "\"total_cost_usd\":0.75,"));
+    let (_, usage) = told(Vendor::Claude, text.as_bytes(), Ended::Exit(0));
+    let last = usage.last().unwrap();
+    assert_eq!((last.tokens_in, last.cost), (Some(1300), Some(0.75)));
+}
+
+#[test]
 fn codex_counts_the_thread_and_rows_count_the_turn() {
     let (tasks, usage) = told(Vendor::Codex, &data("codex.jsonl"), Ended::Exit(0));
     assert_eq!(
@@ -228,6 +248,9 @@ fn every_way_to_end_ends_the_task() {
     for (name, vendor) in [
         ("codex-truncated.jsonl", Vendor::Codex),
         ("claude-broken.jsonl", Vendor::Claude),
+        ("codex-broken.jsonl", Vendor::Codex),
+        ("gemini-broken.jsonl", Vendor::Gemini),
+        ("cursor-broken.jsonl", Vendor::Cursor),
     ] {
         for (ended, why) in [
             (Ended::Exit(0), "it ended before its result"),
@@ -267,6 +290,65 @@ fn broken_lines_take_nothing_of_the_others_with_them() {
     );
     let last = usage.last().unwrap();
     assert_eq!((last.tokens_out, last.cost), (Some(0), None));
+    for (name, vendor) in [
+        ("codex-broken.jsonl", Vendor::Codex),
+        ("gemini-broken.jsonl", Vendor::Gemini),
+        ("cursor-broken.jsonl", Vendor::Cursor),
+    ] {
+        let (tasks, usage) = told(vendor, &data(name), Ended::Cut);
+        assert!(
+            of(&tasks, &Kind::TEXT).iter().any(|t| t.text == "Still here."),
+            "{name}"
+        );
+        assert!(
+            of(&tasks, &Kind::TOOL_RESULT).iter().any(|t| t.call_id == "nobody"),
+            "{name}"
+        );
+        assert!(tasks.iter().any(|t| t.agent_id.ends_with("-broken-s")), "{name}");
+        assert_eq!(usage.last().unwrap().tokens_out, Some(0), "{name}");
+    }
+}
+
+/// Whole lines of any vendor's streams, some of them with a byte that is another.
+fn mixed() -> impl Strategy<Value = Vec<u8>> {
+    let lines: Vec<Vec<u8>> = std::fs::read_dir(format!("{}/tests/data/streams", env!("CARGO_MANIFEST_DIR")))
+        .unwrap()
+        .flat_map(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
+        })
+        .collect();
+    let flip = proptest::option::weighted(0.3, (any::<proptest::sample::Index>(), any::<u8>()));
+    let line = (proptest::sample::select(lines), flip).prop_map(|(mut line, flip)| {
+        if let Some((at, byte)) = flip.filter(|_| !line.is_empty()) {
+            let at = at.index(line.len());
+            line[at] = byte;
+        }
+        line
+    });
+    proptest::collection::vec(line, 0..40).prop_map(|lines| lines.join(&b'\n'))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn whatever_comes_the_task_ends_and_its_turns_do(text in mixed(), vendor in 0..4usize, ended in 0..4usize) {
+        let vendor = [Vendor::Claude, Vendor::Codex, Vendor::Gemini, Vendor::Cursor][vendor];
+        let ended = [Ended::Exit(0), Ended::Exit(1), Ended::Signal(2), Ended::Cut][ended];
+        let (tasks, usage) = told(vendor, &text, ended);
+        let last = last_status(&tasks);
+        prop_assert!(last == "failed" || last == "completed" && matches!(ended, Ended::Exit(0) | Ended::Cut), "{}", last);
+        prop_assert_eq!(of(&tasks, &Kind::TURN_START).len(), of(&tasks, &Kind::TURN_END).len());
+        for call in of(&tasks, &Kind::TOOL_USE) {
+            let answered = of(&tasks, &Kind::TOOL_RESULT).iter().any(|t| t.call_id == call.call_id);
+            prop_assert!(answered, "{:?}", call);
+        }
+        for used in usage {
+            let numbers = [used.turns, used.tokens_in, used.tokens_out, used.tokens_cached];
+            prop_assert!(numbers.iter().flatten().all(|n| *n >= 0), "{:?}", used);
+        }
+    }
 }
 
 #[test]
@@ -338,6 +420,11 @@ fn flags_are_added_once() {
     );
     assert!(flags(Vendor::Claude, "-p hi --output-format text").is_err());
     assert!(flags(Vendor::Claude, "hi").is_err());
+    assert_eq!(
+        flags(Vendor::Claude, "-cp hi").unwrap(),
+        "--output-format stream-json --verbose"
+    );
+    assert!(flags(Vendor::Claude, "-c --model -opus").is_err());
     assert!(flags(Vendor::Claude, "-- -p").is_err());
     assert_eq!(flags(Vendor::Codex, "exec hi").unwrap(), "--json");
     assert_eq!(flags(Vendor::Codex, "exec --json hi").unwrap(), "");

@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::panic;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use super::{File, output};
 use crate::agents::Vendor;
 use crate::agents::hook::{Surroundings, answer};
+use crate::agents::mail;
 use crate::config;
 use crate::event::now_ms;
 use crate::store::{Writer, with_patience};
@@ -72,19 +74,39 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     if is_cursor(&input) {
         return None;
     }
+    let path = config::db_path(file.db.as_deref()).ok()?;
+    // A run that records another vendor's program sees nothing of this one.
+    let of_this_tool = variable("AGENTHUB_TASK_VENDOR").is_none_or(|of| of == vendor.name());
     let around = Surroundings {
         agent: variable("AGENTHUB_AGENT"),
-        task: variable("AGENTHUB_TASK"),
+        task: variable("AGENTHUB_TASK").filter(|_| of_this_tool),
+        db: told_to_a_shell(&path),
         pid: variable("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
         now: now_ms(),
     };
-    let path = config::db_path(file.db.as_deref()).ok()?;
     let text = with_patience(LOCK_WAIT, || {
         let writer = Writer::open(&path, file.network_fs())?;
         writer.in_passing()?;
         answer(&writer, vendor, &input, &around)
     });
     output::line(&text.ok()??).ok()
+}
+
+/// The file as the tool's own commands have to name it, unless they come to it by themselves:
+/// what this hook was told by an argument, they are not.
+fn told_to_a_shell(path: &Path) -> Option<String> {
+    let unasked = std::env::var_os("AGENTHUB_DB").map(PathBuf::from);
+    if config::db_path(unasked.as_deref()).is_ok_and(|unasked| unasked == path) {
+        return None;
+    }
+    let path = path.to_str()?;
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
+    let quoted = if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    };
+    (quoted.chars().count() <= mail::DB && !quoted.chars().any(char::is_control)).then_some(quoted)
 }
 
 fn variable(name: &str) -> Option<String> {

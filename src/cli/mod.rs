@@ -260,7 +260,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { file, command, .. } = cli;
     let done = match command {
         Command::Run(args) => return run::run(&file, &args),
-        Command::Ingest(args) => ingest::run(&file, &args),
+        Command::Ingest(args) => return ingest::run(&file, &args),
         Command::Init(args) => init::run(&file, &args),
         Command::Hook(args) => {
             hook::run(&file, &args);

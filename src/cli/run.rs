@@ -9,6 +9,7 @@
 
 use std::ffi::OsString;
 use std::fs::File as Pipe;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -17,6 +18,7 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,7 @@ use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use super::File;
 use crate::agents::lines::Lines;
 use crate::agents::record::{Intake, Recorder};
-use crate::agents::{About, Ended, Stream, Vendor};
+use crate::agents::{About, Ended, Stream, Vendor, is_flag};
 use crate::config;
 use crate::error::{Code, Error};
 use crate::event::now_ms;
@@ -94,9 +96,9 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // From here on signals are the program's business.
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen(Signals::PASSED_ON)?;
         let begun = Instant::now();
-        let mut child = match start(file, &command, &task_id, &agent_id) {
+        let mut child = match start(file, vendor, &command, &task_id, &agent_id) {
             Ok(child) => child,
             Err(e) => return Ok(cannot_start(&command[0], &e)),
         };
@@ -168,11 +170,33 @@ fn words(command: &[OsString]) -> Vec<String> {
     command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
-/// What the agent is asked to do, as far as the command line tells: for a title, no more.
+/// Flags, and what stands in their place, behind which a prompt may stand: they take no value.
+const SWITCHES: &[&str] = &[
+    "--",
+    "-p",
+    "--print",
+    "--verbose",
+    "--continue",
+    "--dangerously-skip-permissions",
+    "--json",
+    "--full-auto",
+    "--last",
+    "--skip-git-repo-check",
+    "--dangerously-bypass-approvals-and-sandbox",
+    "-y",
+    "--yolo",
+    "-f",
+    "--force",
+];
+
+/// What the agent is asked to do, as far as the command line tells: for a title, no more. Rather
+/// none than what may be the value of a flag.
 fn directive(vendor: Vendor, command: &[OsString]) -> String {
     let words = words(&command[1..]);
     let after = |names: &[&str]| {
-        let at = words.iter().position(|word| names.contains(&word.as_str()))?;
+        let at = words
+            .iter()
+            .position(|word| names.iter().any(|name| is_flag(word, name)))?;
         words.get(at + 1).filter(|word| !word.starts_with('-')).cloned()
     };
     let found = match vendor {
@@ -181,10 +205,11 @@ fn directive(vendor: Vendor, command: &[OsString]) -> String {
         Vendor::Codex => None,
     };
     let last = || {
-        words
-            .last()
-            .filter(|word| words.len() > 1 && !word.starts_with('-'))
-            .cloned()
+        let (last, before) = words.split_last()?;
+        let word = before.last()?;
+        let free = !word.starts_with('-') || word.contains('=') || SWITCHES.contains(&word.as_str());
+        let is_prompt = before.contains(&"--".to_owned()) || free && !last.starts_with('-');
+        is_prompt.then(|| last.clone())
     };
     found.or_else(last).unwrap_or_default()
 }
@@ -208,11 +233,13 @@ pub(super) fn opener(file: &File) -> impl Fn() -> crate::error::Result<Writer> +
     move || Writer::open(&config::db_path(file.db.as_deref())?, file.network_fs())
 }
 
-fn start(file: &File, command: &[OsString], task_id: &str, agent_id: &str) -> io::Result<Child> {
+fn start(file: &File, vendor: Vendor, command: &[OsString], task_id: &str, agent_id: &str) -> io::Result<Child> {
     let mut start = Command::new(&command[0]);
     start.args(&command[1..]).stdout(Stdio::piped());
-    // Hooks within the program leave the recording to us.
+    // The program's own hooks leave the recording to us. Those of another vendor's program that
+    // it starts do not: we see nothing of that one.
     start.env("AGENTHUB_TASK", task_id);
+    start.env("AGENTHUB_TASK_VENDOR", vendor.name());
     // An agent that starts another one: that one is not itself.
     for name in config::session_variables() {
         start.env_remove(name);
@@ -306,32 +333,52 @@ fn drain(over: &Receiver<()>, writing: &AtomicBool) {
     }
 }
 
-/// The signals that end programs, while they are not for us.
-struct Signals {
-    interrupt: UnixSignal,
-    terminate: UnixSignal,
-    hangup: UnixSignal,
-}
+/// Signals that are caught instead of ending this program.
+pub(super) struct Signals(Vec<(Signal, UnixSignal)>);
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+    /// The signals by which somebody ends a program.
+    pub(super) const ENDING: &[Signal] = &[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+    /// What ends a program that does not expect it: theirs to expect, not ours.
+    const PASSED_ON: &[Signal] = &[
+        Signal::INT,
+        Signal::TERM,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+    ];
+
+    /// From here on those of `wanted` are caught that are not ignored: `nohup` means what it
+    /// says.
+    pub(super) fn listen(wanted: &[Signal]) -> io::Result<Self> {
+        let ignored = ignored();
+        wanted
+            .iter()
+            .filter(|wanted| ignored & (1 << (wanted.as_raw() - 1)) == 0)
+            .map(|wanted| Ok((*wanted, signal(SignalKind::from_raw(wanted.as_raw()))?)))
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// The next that comes.
+    pub(super) async fn next(&mut self) -> Signal {
+        poll_fn(|context| {
+            let mut signals = self.0.iter_mut();
+            let came = signals.find_map(|(caught, signal)| signal.poll_recv(context).is_ready().then_some(*caught));
+            came.map_or(Poll::Pending, Poll::Ready)
         })
+        .await
     }
 
     async fn pass_on_until_end(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
         loop {
             let caught = tokio::select! {
                 status = child.wait() => return status,
-                _ = self.interrupt.recv() => Signal::INT,
-                _ = self.terminate.recv() => Signal::TERM,
-                _ = self.hangup.recv() => Signal::HUP,
+                caught = self.next() => caught,
             };
             // What a terminal sends, it has sent to the program as well.
-            if caught == Signal::INT && in_foreground() {
+            if matches!(caught, Signal::INT | Signal::QUIT) && in_foreground() {
                 continue;
             }
             if let Some(pid) = child
@@ -344,6 +391,17 @@ impl Signals {
             }
         }
     }
+}
+
+/// The signals this process was started to ignore, a bit for each; none where the system does
+/// not tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Whether this process's group is the one its terminal talks to.
@@ -409,5 +467,12 @@ mod tests {
         assert_eq!(of(Vendor::Claude, "claude --model x -p --verbose hello"), "hello");
         assert_eq!(of(Vendor::Codex, "codex exec --json hello"), "hello");
         assert_eq!(of(Vendor::Codex, "codex exec"), "");
+        // The value of a flag is no prompt: that one comes from stdin.
+        assert_eq!(of(Vendor::Claude, "claude -p --model opus"), "");
+        assert_eq!(of(Vendor::Codex, "codex exec -m o3"), "");
+        assert_eq!(of(Vendor::Codex, "codex exec -m o3 hello"), "hello");
+        assert_eq!(of(Vendor::Codex, "codex exec -m=o3 hello"), "hello");
+        assert_eq!(of(Vendor::Codex, "codex exec -m o3 -- -hello"), "-hello");
+        assert_eq!(of(Vendor::Claude, "claude -cp hello"), "hello");
     }
 }

@@ -25,6 +25,8 @@ mod file;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod init;
@@ -57,6 +59,8 @@ mod replaced;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod siege;
 #[cfg(test)]
 mod slow;
@@ -76,8 +80,6 @@ mod terminal;
 mod upkeep;
 #[cfg(test)]
 mod usage;
-#[cfg(test)]
-mod vendors;
 #[cfg(test)]
 mod watching;
 #[cfg(test)]

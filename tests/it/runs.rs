@@ -1,0 +1,431 @@
+//! `agenthub run` and `agenthub ingest`, driven by fixture programs that print what the
+//! vendors' programs print.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::support::{TestHub, within};
+
+/// A recorded stream.
+pub(super) fn stream(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/streams")
+        .join(name)
+}
+
+/// A file without a hub, and a folder `bin` for fixture programs, first on the path.
+pub(super) struct Bench {
+    pub(super) hub: TestHub,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let hub = TestHub::asleep(&[]);
+        fs::create_dir(hub.folder().join("bin")).unwrap();
+        Self { hub }
+    }
+
+    /// A program of this name, in the language of the shell.
+    pub(super) fn program(&self, name: &str, script: &str) {
+        let path = self.hub.folder().join("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(super) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.hub.command(args);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.hub.folder().join("bin").display()));
+        command
+    }
+
+    pub(super) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// `agenthub` with this on stdin.
+    pub(super) fn feed(&self, args: &[&str], input: &[u8]) -> Output {
+        feed(self.command(args), input)
+    }
+
+    pub(super) fn sql(&self, sql: &str) -> String {
+        self.hub.sql(sql)
+    }
+}
+
+pub(super) fn feed(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without having read everything.
+    drop(child.stdin.take().unwrap().write_all(input));
+    child.wait_with_output().unwrap()
+}
+
+pub(super) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(super) const LAST_STATUS: &str =
+    "SELECT status FROM task_stream WHERE stream_type = 'status' ORDER BY id DESC LIMIT 1";
+
+#[test]
+fn a_run_passes_everything_through_and_becomes_rows() {
+    let bench = Bench::new();
+    let recorded = fs::read(stream("claude.jsonl")).unwrap();
+    bench.program(
+        "claude",
+        &format!(
+            "printf '%s\\n' \"$@\" > args; test -z \"$CLAUDE_CODE_SESSION_ID\" || exit 1; test \"$AGENTHUB_TASK_VENDOR\" = claude || exit 1; echo \"$AGENTHUB_TASK\" > task; cat > stdin; cat '{}'; printf 'no line break'; exit 7",
+            stream("claude.jsonl").display()
+        ),
+    );
+    let mut command = bench.command(&["run", "--", "claude", "-p", "fix the test"]);
+    command.env("CLAUDE_CODE_SESSION_ID", "of the agent that starts this one");
+    let output = feed(command, b"typed\n");
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(output.stdout, [&recorded[..], b"no line break"].concat());
+    assert_eq!(stderr(&output), "");
+    let read = |name: &str| fs::read_to_string(bench.hub.folder().join(name)).unwrap();
+    assert_eq!(
+        read("args"),
+        "--output-format\nstream-json\n--verbose\n-p\nfix the test\n"
+    );
+    assert_eq!(read("stdin"), "typed\n");
+    assert_eq!(
+        bench.sql("SELECT DISTINCT task_id FROM task_stream"),
+        read("task").trim_end()
+    );
+    assert_eq!(
+        bench.sql("SELECT DISTINCT directive FROM task_stream WHERE directive <> ''"),
+        "fix the test"
+    );
+    assert_eq!(
+        bench.sql("SELECT id, status, workspace FROM agents"),
+        "claude-0f6c1c1e|error|/home/ada/api",
+        "the exit code has the last word"
+    );
+    assert_eq!(
+        bench.sql(
+            "SELECT count(*), count(DISTINCT call_id) FROM task_stream WHERE stream_type IN ('tool_use', 'tool_result')"
+        ),
+        "6|3"
+    );
+    assert_eq!(
+        bench.sql("SELECT sum(tokens_in), sum(tokens_out), round(sum(cost), 4) FROM task_stream"),
+        bench.sql("SELECT tokens_in, tokens_out, cost FROM telemetry ORDER BY id DESC LIMIT 1")
+    );
+}
+
+#[test]
+fn every_vendor_ends_as_it_says() {
+    let bench = Bench::new();
+    for (command, name, code, status) in [
+        (&["codex", "exec", "go"][..], "codex.jsonl", 0, "completed"),
+        (&["codex", "exec", "go"], "codex-failed.jsonl", 1, "failed"),
+        (&["codex", "exec", "go"], "codex-truncated.jsonl", 0, "failed"),
+        (&["gemini", "-p", "go"], "gemini.jsonl", 0, "completed"),
+        (&["gemini", "-p", "go"], "gemini-error.jsonl", 53, "failed"),
+        (&["claude", "-p", "go"], "claude-broken.jsonl", 0, "failed"),
+        (&["cursor-agent", "-p", "go"], "cursor.jsonl", 0, "completed"),
+    ] {
+        bench.program(command[0], &format!("cat '{}'; exit {code}", stream(name).display()));
+        let output = bench.run(&[&["run", "--as", "tester", "--"], command].concat());
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", stderr(&output));
+        assert_eq!(output.stdout, fs::read(stream(name)).unwrap(), "{name}");
+        assert_eq!(bench.sql(LAST_STATUS), status, "{name}");
+    }
+    assert_eq!(bench.sql("SELECT group_concat(id) FROM agents"), "tester");
+    // Codex counts its thread: two runs of it show the same total, not twice as much.
+    assert_eq!(
+        bench.sql("SELECT max(tokens_in) FROM telemetry WHERE model IS NULL AND agent_id = 'tester'"),
+        "30000"
+    );
+}
+
+#[test]
+fn rows_are_there_while_the_program_runs() {
+    let bench = Bench::new();
+    bench.program(
+        "codex",
+        "echo '{\"type\":\"thread.started\",\"thread_id\":\"abcdefgh-1\"}'; echo '{\"type\":\"turn.started\"}'; read -r line",
+    );
+    let mut command = bench.command(&["run", "--", "codex", "exec", "wait"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    within("the turn's row", || {
+        let db = bench.hub.db();
+        (db.exists() && {
+            let found = super::support::writer::try_sqlite3(
+                db,
+                "SELECT agent_id FROM task_stream WHERE stream_type = 'turn_start'",
+            );
+            found.stdout == b"codex-abcdefgh\n"
+        })
+        .then_some(())
+    });
+    drop(child.stdin.take());
+    // `read` at the end of its input fails.
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(bench.sql(LAST_STATUS), "failed");
+}
+
+/// The same command, with no signal ignored, whoever started the tests and how.
+fn unignoring(ours: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM,USR1,USR2");
+    command.arg(ours.get_program()).args(ours.get_args());
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(folder) = ours.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+}
+
+#[test]
+fn signals_reach_the_program_and_end_the_task() {
+    let bench = Bench::new();
+    let started = "echo '{\"type\":\"thread.started\",\"thread_id\":\"s\"}'";
+    for (trap, signal, code, why) in [
+        ("", Signal::TERM, 143, "signal 15 ended it"),
+        ("", Signal::INT, 130, "signal 2 ended it"),
+        ("", Signal::HUP, 129, "signal 1 ended it"),
+        ("", Signal::QUIT, 131, "signal 3 ended it"),
+        ("", Signal::USR1, 138, "signal 10 ended it"),
+        ("trap 'exit 9' TERM", Signal::TERM, 9, "it exited with code 9"),
+    ] {
+        // The signal comes when the first line has: the trap is set by then.
+        bench.program("codex", &format!("{trap}\n{started}\nwhile :; do :; done"));
+        let mut command = unignoring(&bench.command(&["run", "--", "codex", "exec", "x"]));
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = [0; 10];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let status = within("the end", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(code), "{status}");
+        let error = "SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1";
+        assert_eq!(bench.sql(error), why);
+        assert_eq!(bench.sql(LAST_STATUS), "failed");
+    }
+    // A program that dies by itself.
+    bench.program("codex", &format!("{started}; kill -9 $$"));
+    assert_eq!(bench.run(&["run", "--", "codex", "exec", "x"]).status.code(), Some(137));
+    assert_eq!(bench.sql(LAST_STATUS), "failed");
+}
+
+#[test]
+fn a_run_needs_no_file_and_no_home() {
+    let bench = Bench::new();
+    bench.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
+    let recorded = fs::read(stream("codex.jsonl")).unwrap();
+    fs::write(
+        bench.hub.folder().join("other.db"),
+        "no database at all, but long enough to be looked at",
+    )
+    .unwrap();
+    let cases: [(&str, Option<&str>); 3] = [
+        ("AGENTHUB_DB", Some("/proc/nowhere/hub.db")),
+        ("AGENTHUB_DB", Some("other.db")),
+        ("HOME", None),
+    ];
+    for (name, value) in cases {
+        let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere"),
+        };
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(output.stdout, recorded);
+        let said = stderr(&output);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.starts_with("agenthub: cannot record this run: "), "{said}");
+    }
+}
+
+#[test]
+fn a_locked_file_holds_up_neither_the_program_nor_its_output() {
+    let bench = Bench::new();
+    bench.run(&["path"]);
+    bench.program(
+        "codex",
+        &format!("cat '{}'; echo done > done", stream("codex.jsonl").display()),
+    );
+    let mut holder = Command::new("sqlite3");
+    holder.arg(bench.hub.db()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = super::support::writer::Process::start(holder);
+    let mut stdin = holder.0.stdin.take().unwrap();
+    stdin.write_all(b"BEGIN IMMEDIATE; SELECT 'held';\n").unwrap();
+    let mut held = [0; 4];
+    holder.0.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+    let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    within("the program's end", || {
+        bench.hub.folder().join("done").exists().then_some(())
+    });
+    assert!(child.try_wait().unwrap().is_none(), "its rows still wait for the lock");
+    stdin.write_all(b"ROLLBACK;\n.quit\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+}
+
+#[test]
+fn a_run_is_refused_where_it_could_tell_nothing() {
+    let bench = Bench::new();
+    for (args, code, hint) in [
+        (&["claude"][..], 2, "agenthub init"),
+        (&["claude", "-p", "x", "--output-format", "text"], 2, "leave it out"),
+        (&["my-agent"], 2, "--format"),
+        (&["/nowhere/claude", "-p", "x"], 127, "cannot find"),
+        (&["/dev/null/claude", "-p", "x"], 126, "cannot start"),
+    ] {
+        let output = bench.run(&[&["run", "--"], args].concat());
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1);
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program_as_a_pipe_would() {
+    let bench = Bench::new();
+    bench.program(
+        "codex",
+        "while :; do echo '{\"type\":\"turn.started\"}' || exit 3; done",
+    );
+    let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let status = within("the end", || child.try_wait().unwrap());
+    assert!(matches!(status.code(), Some(3 | 141)), "{status}");
+    assert_eq!(bench.sql(LAST_STATUS), "failed");
+}
+
+#[test]
+fn a_child_that_outlives_the_program_holds_nobody_up() {
+    let bench = Bench::new();
+    let told = bench.hub.folder().join("outlives");
+    bench.program(
+        "codex",
+        &format!(
+            "cat '{}'; sleep 30 & echo $! >'{}'",
+            stream("codex.jsonl").display(),
+            told.display()
+        ),
+    );
+    let begun = std::time::Instant::now();
+    let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+    assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    assert!(begun.elapsed().as_secs() < 20);
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    let pid = fs::read_to_string(told).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn ten_megabytes_in_a_line_pass_through() {
+    let bench = Bench::new();
+    bench.program(
+        "codex",
+        "printf '{\"type\":\"item.completed\",\"item\":{\"id\":\"i\",\"type\":\"agent_message\",\"text\":\"'; \
+         head -c 10485760 /dev/zero | tr '\\0' y; printf '\"}}\\n'",
+    );
+    let output = bench.run(&["run", "--", "codex", "exec", "x"]);
+    assert!(output.stdout.len() > 10 << 20 && output.stdout.ends_with(b"yy\"}}\n"));
+    let length: i64 = bench
+        .sql("SELECT length(text) FROM task_stream WHERE stream_type = 'text'")
+        .parse()
+        .unwrap();
+    assert!((1 << 16..1 << 20).contains(&length), "{length}");
+}
+
+#[test]
+fn streams_are_ingested_from_stdin() {
+    let bench = Bench::new();
+    for (format, name, status) in [
+        ("claude-stream-json", "claude.jsonl", "completed"),
+        ("codex-json", "codex-truncated.jsonl", "failed"),
+        ("gemini-json", "gemini.jsonl", "completed"),
+    ] {
+        let output = bench.feed(
+            &["ingest", "--format", format, "--task", name],
+            &fs::read(stream(name)).unwrap(),
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+        assert_eq!(bench.sql(LAST_STATUS), status, "{name}");
+    }
+    assert_eq!(bench.sql("SELECT count(DISTINCT task_id) FROM task_stream"), "3");
+    let mut command = bench.command(&["ingest", "--format", "codex-json"]);
+    command.env("AGENTHUB_DB", "/proc/nowhere/hub.db");
+    assert_eq!(feed(command, b"{}\n").status.code(), Some(3));
+}
+
+#[test]
+fn a_signal_ends_what_is_ingested() {
+    let bench = Bench::new();
+    let args = ["ingest", "--format", "codex-json", "--as", "tester"];
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let mut command = unignoring(&bench.command(&args));
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let before = turns(&bench);
+        stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
+        within("the turn's row", || (turns(&bench) > before).then_some(()));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // Whoever writes the stream is still there: that holds nobody up for long.
+        let status = within("the end", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(128 + signal.as_raw()), "{status}");
+        assert_eq!(bench.sql(LAST_STATUS), "failed");
+        let why = bench.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
+        assert_eq!(why, format!("signal {} ended it", signal.as_raw()));
+        assert_eq!(bench.sql("SELECT status FROM agents"), "error");
+    }
+}
+
+/// How many turns the file knows of.
+fn turns(bench: &Bench) -> usize {
+    if !bench.hub.db().exists() {
+        return 0;
+    }
+    let sql = "SELECT id FROM task_stream WHERE stream_type = 'turn_start'";
+    let found = super::support::writer::try_sqlite3(bench.hub.db(), sql);
+    found.stdout.split(|b| *b == b'\n').count() - 1
+}
+
+#[test]
+fn what_is_told_to_ignore_a_signal_does() {
+    let bench = Bench::new();
+    let ours = unignoring(&bench.command(&["ingest", "--format", "codex-json"]));
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg("env").args(ours.get_args().map(|arg| match arg.to_str() {
+        Some(arg) if arg.starts_with("--default-signal") => "--".as_ref(),
+        _ => arg,
+    }));
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(bench.hub.folder());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
+    within("the turn's row", || (turns(&bench) > 0).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    let whole = b"{\"type\":\"turn.completed\",\"usage\":{}}\n";
+    stdin.write_all(whole).unwrap();
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+}
