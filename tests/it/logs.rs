@@ -21,7 +21,10 @@ fn the_log_is_quiet_while_all_is_well() {
             201
         );
         assert_eq!(hub.get("/api/search?q=text").items().len(), 100);
-        hub.connect("").lives();
+        // One that is told nothing of the mail.
+        let mut other = hub.connect("streams=telemetry");
+        other.expect("hello");
+        other.lives();
         assert_eq!(hub.get("/nowhere").status, 404);
     }
     within("a checkpoint", || {
