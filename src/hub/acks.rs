@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
 use crate::store::Ack;
 
@@ -75,9 +75,13 @@ impl Acks {
 }
 
 impl Hub {
-    /// Takes an ack; it is in the file soon.
-    pub fn acknowledge(&self, ack: Ack) {
-        self.acks.note(ack);
+    /// Takes an ack for the file of this `generation`; it is in that file soon, and in no other.
+    pub fn acknowledge(&self, generation: u64, ack: Ack) {
+        // Held while it is noted: a file that takes this one's place forgets it afterwards.
+        let log = self.log();
+        if log.generation == generation {
+            self.acks.note(ack);
+        }
     }
 
     /// Stores the acks taken so far.
@@ -85,12 +89,19 @@ impl Hub {
     /// # Errors
     /// A `Store…` code; the acks are kept for the next try.
     pub async fn flush_acks(self: &Arc<Self>) -> Result<()> {
+        let (epoch, head) = self.head();
         let acks = self.acks.all();
         if acks.is_empty() {
             return Ok(());
         }
         let for_file = acks.clone();
-        let write = self.write(move |writer| for_file.iter().try_for_each(|ack| writer.acknowledge(ack, now_ms())));
+        let write = self.write(move |writer| {
+            // The writer goes over to another file before the looker has said so.
+            if !writer.has(&epoch, head)? {
+                return Err(another_file());
+            }
+            for_file.iter().try_for_each(|ack| writer.acknowledge(ack, now_ms()))
+        });
         match write.await {
             Ok(()) => self.acks.stored(acks),
             // They wait for the next ack, or for the next time around.
@@ -113,5 +124,51 @@ impl Hub {
             drop(self.flush_acks().await);
         }
         drop(self.flush_acks().await);
+    }
+}
+
+fn another_file() -> Error {
+    Error::new(
+        Code::StoreReplaced,
+        "cannot store acknowledgements: they were given for the file that was here before; clients have to start anew",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Limits;
+    use crate::store::{NetworkFs, Store, Writer};
+    use crate::watch::Mode;
+
+    fn ack() -> Ack {
+        Ack {
+            instance: "worker".into(),
+            thread_id: "t".into(),
+            seq: 4,
+        }
+    }
+
+    /// Without it a client of the file that took the place would miss four messages.
+    #[tokio::test]
+    async fn acks_for_one_file_are_not_stored_in_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
+        let store = Store::open(&path, NetworkFs::Refuse).unwrap();
+        let (hub, looker) = Hub::start(store, Limits::default(), Mode::Auto).unwrap();
+        // Nobody looks: the writer is the first to come upon the other file.
+        looker.stop();
+        hub.acknowledge(hub.generation() + 1, ack());
+        assert_eq!(hub.acks.of("worker", "t"), 0, "given for another file");
+        hub.acknowledge(hub.generation(), ack());
+        drop(Writer::open(&other, NetworkFs::Refuse).unwrap());
+        for name in ["hub.db-wal", "hub.db-shm"] {
+            drop(std::fs::remove_file(folder.path().join(name)));
+        }
+        std::fs::rename(&other, &path).unwrap();
+        hub.store.reopen().unwrap();
+        let error = hub.flush_acks().await.unwrap_err();
+        assert_eq!(error.code(), Code::StoreReplaced);
+        assert_eq!(hub.store.reader().unwrap().last_ack("worker", "t").unwrap(), 0);
     }
 }

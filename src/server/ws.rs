@@ -310,11 +310,12 @@ impl Client {
                 }
                 Step::Ack(ack) => {
                     let instance = self.query.instance_id.clone();
-                    self.hub().acknowledge(Ack {
+                    let ack = Ack {
                         instance,
                         thread_id: ack.thread_id,
                         seq: ack.ack_seq,
-                    });
+                    };
+                    self.hub().acknowledge(self.generation, ack);
                 }
                 Step::Wait(at) => return Ok(at),
                 Step::Close(code) => return Err(End::over(code, code.name())),

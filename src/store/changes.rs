@@ -10,7 +10,7 @@ use super::agents::AgentRow;
 use super::cells::Rejected;
 use super::inbox::InboxRow;
 use super::messages::{self, MessageRow};
-use super::open::Reader;
+use super::open::{Reader, Writer};
 use super::tasks::TaskRow;
 use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
@@ -140,10 +140,7 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn epoch(&self) -> Result<String> {
-        Ok(self
-            .conn
-            .prepare_cached("SELECT value FROM hub WHERE key = 'epoch'")?
-            .query_row([], |row| row.get(0))?)
+        Ok(epoch(&self.conn)?)
     }
 
     /// A number that moves whenever another connection has committed (`data_version`).
@@ -220,7 +217,7 @@ impl Reader {
     /// A `Store…` code.
     pub fn confirms(&self, epoch: &str, pos: Pos) -> Result<bool> {
         self.conn.execute_batch("PRAGMA shrink_memory")?;
-        self.snapshot(|| Ok(self.epoch()? == epoch && (pos == Pos::START || self.pos_at(pos.seq)? == Some(pos))))
+        self.snapshot(|| Ok(has(&self.conn, epoch, pos)?))
     }
 
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
@@ -255,6 +252,17 @@ impl Reader {
     }
 }
 
+impl Writer {
+    /// Whether what is written now goes into the file with this epoch and `pos`. Call within
+    /// the transaction that writes.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn has(&self, epoch: &str, pos: Pos) -> Result<bool> {
+        Ok(has(&self.conn, epoch, pos)?)
+    }
+}
+
 impl Row {
     /// The thread a message or a thread belongs to.
     pub fn thread_id(&self) -> Option<&str> {
@@ -282,11 +290,20 @@ impl Row {
 
 /// Fails unless the log has `pos`. Call within a snapshot, before reading what it vouches for.
 pub(super) fn demand(conn: &Connection, pos: Pos) -> Result<()> {
-    if pos == Pos::START || at(conn, pos.seq)? == Some(pos) {
-        Ok(())
-    } else {
-        Err(lost())
-    }
+    if stands(conn, pos)? { Ok(()) } else { Err(lost()) }
+}
+
+fn has(conn: &Connection, known: &str, pos: Pos) -> rusqlite::Result<bool> {
+    Ok(epoch(conn)? == known && stands(conn, pos)?)
+}
+
+fn stands(conn: &Connection, pos: Pos) -> rusqlite::Result<bool> {
+    Ok(pos == Pos::START || at(conn, pos.seq)? == Some(pos))
+}
+
+fn epoch(conn: &Connection) -> rusqlite::Result<String> {
+    conn.prepare_cached("SELECT value FROM hub WHERE key = 'epoch'")?
+        .query_row([], |row| row.get(0))
 }
 
 fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Pos>> {
