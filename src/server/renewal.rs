@@ -13,7 +13,7 @@ use super::{Guard, Server, lock};
 use crate::store::Token;
 
 /// Time between looks at the file.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(800);
 
 /// Looks at the token's file now and then, until the server stops.
 pub(super) async fn follow(server: Weak<Server>, stop: CancellationToken) {

@@ -29,7 +29,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
 
 /// Time between looks at the log.
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(500);
 /// The same while much is written.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 /// Time between looks at who holds locks.
