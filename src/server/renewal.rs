@@ -21,6 +21,7 @@ pub(super) async fn follow(server: Weak<Server>, stop: CancellationToken) {
     let Some(mut known) = known else {
         return;
     };
+    let mut stamp = None;
     let pause = || tokio::time::sleep(INTERVAL);
     while stop.run_until_cancelled(pause()).await.is_some() {
         // Whoever has let go of the server is not kept waiting for this.
@@ -28,13 +29,20 @@ pub(super) async fn follow(server: Weak<Server>, stop: CancellationToken) {
             return;
         };
         let db = server.hub.store().path().to_owned();
+        // Not worth another thread: it waits for no lock and reads nothing.
+        let latest = Token::stamp(&db);
+        if latest.is_some() && latest == std::mem::replace(&mut stamp, latest) {
+            continue;
+        }
         let found = tokio::task::spawn_blocking(move || Token::at(&db)).await;
-        // A file that is missing or half written is none yet: the old token stays.
-        if let Ok(Some(found)) = found
-            && found != known
-        {
-            renew(&server, &known, &found);
-            known = found;
+        match found {
+            Ok(Some(found)) if found != known => {
+                renew(&server, &known, &found);
+                known = found;
+            }
+            Ok(Some(_)) => {}
+            // A file that is missing or half written is none yet: the old token stays.
+            _ => stamp = None,
         }
     }
 }

@@ -6,16 +6,24 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+use crate::event::now_ms;
 
 /// What lets a program in: 256 random bits, as 64 hex digits. Does not print itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
+
+/// Seconds that a file system's clock may stand still.
+const TICK: i64 = 2;
+
+/// A state of a file, without what is in it: its inode, and when it last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(u64, i64, i64);
 
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,6 +65,15 @@ impl Token {
     /// The token beside the database at `db`, if there is one that can be read.
     pub fn at(db: &Path) -> Option<Self> {
         Self::read(&beside(db, ".token")).ok().flatten()
+    }
+
+    /// What is another one once the token beside the database at `db` has been written again:
+    /// a look that reads nothing. `None` without a token, or if it was written so lately that
+    /// the file system's clock may not tell a second time from the first.
+    pub fn stamp(db: &Path) -> Option<Stamp> {
+        let meta = fs::metadata(beside(db, ".token")).ok()?;
+        let age = now_ms() / 1000 - meta.ctime();
+        (age > TICK).then(|| Stamp(meta.ino(), meta.ctime(), meta.ctime_nsec()))
     }
 
     /// Replaces the token of the database at `db` by a new one.
@@ -233,7 +250,6 @@ fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
