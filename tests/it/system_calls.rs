@@ -1,13 +1,15 @@
 //! What the processes ask of the system, seen and cut short with strace.
 //!
-//! * Crash points: a writer is killed at each of its writes and syncs in turn. What it was
-//!   told is stored is stored, and at most one row more.
+//! * Crash points: a writer, a hub that writes, and its keeper are killed at each of their
+//!   writes and syncs in turn. What was said to be stored is stored, and at most one row more.
 //! * The lock guard: the database, its `-wal` and its `-shm` are opened by SQLite alone.
 //!   Closing any other descriptor of them would drop SQLite's locks.
 
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -22,13 +24,28 @@ use crate::support::{Client, TestHub, gate, http, say, within};
 const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
 /// Rows a writer writes before it ends by itself.
 const ROWS: usize = 6;
+/// Rows a hub is sent before it is told to end.
+const HUB_ROWS: usize = 2;
 
-/// Runs `command` so that the `n`th `call` is its last. Whether it got that far.
-fn dies_at(call: &str, n: usize, command: &Command) -> (bool, String) {
+/// A point at which a process dies: the `n`th `call`, of one thread, that is about `file`.
+#[derive(Clone, Copy)]
+struct Point<'a> {
+    call: &'a str,
+    n: usize,
+    file: Option<&'a Path>,
+}
+
+/// `command`, to die at this point.
+fn dying(point: Point<'_>, command: &Command) -> Command {
+    let Point { call, n, file } = point;
     let mut strace = Command::new("strace");
     strace
         .args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={call}:signal=SIGKILL:when={n}")])
+        .args(["-e", &format!("inject={call}:signal=SIGKILL:when={n}")]);
+    if let Some(file) = file {
+        strace.arg("-P").arg(file);
+    }
+    strace
         .arg(command.get_program())
         .args(command.get_args())
         .stdin(Stdio::null());
@@ -38,26 +55,84 @@ fn dies_at(call: &str, n: usize, command: &Command) -> (bool, String) {
             None => strace.env_remove(name),
         };
     }
-    let output = strace.output().unwrap();
+    strace
+}
+
+/// Runs a writer until it dies or ends: whether it died, and what it printed.
+fn dies_at(point: Point<'_>, command: &Command) -> (bool, String) {
+    let output = dying(point, command).output().unwrap();
     // strace ends as its child does.
     let killed = !output.status.success();
     (killed, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Kills a writer at every call in turn. `writer` makes one with a name, `acked` reads what
-/// it printed. Returns how many points there were of each call.
+/// Has a hub write rows until it dies or is told to end: whether it died, and how many rows it
+/// said are stored.
+fn hub_dies_at(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
+    let port = crate::support::hub::free_port();
+    let mut hub = Command::new(AGENTHUB);
+    hub.arg("--db").arg(db);
+    hub.args(["serve", "--no-auth", "--listen", &format!("127.0.0.1:{port}")]);
+    let mut strace = dying(point, &hub);
+    strace.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = Process::start(strace);
+    let strace = process.0.id();
+    within("the hub, or its end", || {
+        let ended = process.0.try_wait().unwrap().is_some();
+        (ended || TcpStream::connect(("127.0.0.1", port)).is_ok()).then_some(())
+    });
+    let moved = || std::fs::metadata(db).and_then(|meta| meta.modified()).ok();
+    let before = moved();
+    let acked = (0..HUB_ROWS).take_while(|_| is_stored(port, name)).count();
+    if point.file == Some(db) {
+        // The keeper takes its time.
+        within("the keeper, or the hub's end", || {
+            let ended = process.0.try_wait().unwrap().is_some();
+            (ended || moved() != before).then_some(())
+        });
+    }
+    // strace waits for its child: until then the number is that of no other process.
+    let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap_or_default();
+    if let Some(pid) = children.trim().parse().ok().and_then(Pid::from_raw) {
+        // It may have died in this very moment.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let status = within("the hub's end", || process.0.try_wait().unwrap());
+    (!status.success(), acked)
+}
+
+/// Posts a row to a hub that may die meanwhile. Whether it says that the row is stored.
+fn is_stored(port: u16, name: &str) -> bool {
+    let body = format!(r#"{{"content":"text","from_id":"{name}"}}"#);
+    let request = format!(
+        "POST /api/threads/t/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut answer = Vec::new();
+    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+        // It breaks off where the hub dies.
+        drop(stream.write_all(request.as_bytes()));
+        drop(stream.read_to_end(&mut answer));
+    }
+    answer.starts_with(b"HTTP/1.1 201 ")
+}
+
+/// Kills a writer at every call in turn, of those about `file` or of all. `run` runs one until
+/// it dies or ends: whether it died, and how many rows it was told are stored. Returns how
+/// many points there were of each call.
 fn sweep(
     db: &Path,
-    writer: impl Fn(&str) -> Command,
-    acked: impl Fn(&str) -> usize,
+    file: Option<&Path>,
+    run: impl Fn(Point<'_>, &str) -> (bool, usize),
     rows: usize,
 ) -> BTreeMap<&'static str, usize> {
     let mut points = BTreeMap::new();
     for call in CALLS {
         for n in 1.. {
-            let name = format!("{call}.{n}");
-            let (killed, printed) = dies_at(call, n, &writer(&name));
-            let acked = acked(&printed);
+            let of = file.and_then(Path::extension).unwrap_or_default().to_string_lossy();
+            let name = format!("{call}.{n}.{of}");
+            let (killed, acked) = run(Point { call, n, file }, &name);
             let stored: usize = sqlite3(db, &format!("SELECT count(*) FROM messages WHERE from_id = '{name}'"))
                 .parse()
                 .unwrap();
@@ -105,7 +180,11 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
                         .args([name, &rows, synchronous]);
                     command
                 };
-                let points = sweep(&db, writer, |printed| printed.lines().count(), ROWS);
+                let run = |point: Point<'_>, name: &str| {
+                    let (killed, printed) = dies_at(point, &writer(name));
+                    (killed, printed.lines().count())
+                };
+                let points = sweep(&db, None, run, ROWS);
                 found.lock().unwrap().insert(synchronous, points);
             });
         }
@@ -123,9 +202,24 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
                     .args(["post", "t", "text", "--from", name, "--json"]);
                 command
             };
-            let acked = |printed: &str| usize::from(printed.contains("message_seq"));
-            let points = sweep(&db, writer, acked, 1);
+            let run = |point: Point<'_>, name: &str| {
+                let (killed, printed) = dies_at(point, &writer(name));
+                (killed, usize::from(printed.contains("message_seq")))
+            };
+            let points = sweep(&db, None, run, 1);
             found.lock().unwrap().insert("agenthub post", points);
+        });
+        // A hub: while it writes rows, and while its keeper moves them into the database.
+        scope.spawn(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let db = folder.path().join("hub.db");
+            made(&db);
+            let log = db.with_extension("db-wal");
+            for (writer, file) in [("hub", &log), ("keeper", &db)] {
+                let run = |point: Point<'_>, name: &str| hub_dies_at(point, &db, name);
+                let points = sweep(&db, Some(file), run, HUB_ROWS);
+                found.lock().unwrap().insert(writer, points);
+            }
         });
     });
     let found = found.into_inner().unwrap();
@@ -135,7 +229,8 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
             .iter()
             .filter_map(|call| points.get(call))
             .sum::<usize>();
-        assert!(points["pwrite64"] > 5 && syncs > 0, "{writer}: {points:?}");
+        let written = points.get("pwrite64").copied().unwrap_or(0);
+        assert!(written > 5 && syncs > 0, "{writer}: {points:?}");
     }
 }
 
@@ -180,7 +275,7 @@ fn nothing_opens_the_database_but_sqlite() {
     let port = crate::support::hub::free_port();
     let listen = format!("127.0.0.1:{port}");
     let mut server = Process::start(traced(&["serve", "--listen", &listen], "serve"));
-    within("the hub", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    within("the hub", || TcpStream::connect(("127.0.0.1", port)).ok());
     // The hub is followed, asked, written through, and its file is another one for a moment.
     let token = std::fs::read_to_string(hub.folder().join("hub.db.token")).unwrap();
     let mut client = Client::connect(port, token.trim(), "streams=messages");
