@@ -258,20 +258,25 @@ fn the_log_comes_as_json_if_asked_for() {
 
 /// A writer that follows the advice, but for its patience: SQLite's own way of waiting lets
 /// somebody starve now and then where many write on a busy machine, with a hub or without.
-/// One row a transaction, at a rate. Ends after the time given, and prints how many rows it wrote and the longest it waited.
+/// One row a transaction, at a rate. Ends after the time given, and prints how many rows it
+/// wrote, the longest that one took with its waiting, and the longest that one took without.
 const WRITER: &str = r#"
 import sqlite3, sys, time
 db, name, rate, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 db = sqlite3.connect(db, timeout=60, isolation_level=None)
-begun, n, worst = time.monotonic(), 0, 0.0
+begun, n, worst, held = time.monotonic(), 0, 0.0, 0.0
 while (now := time.monotonic()) - begun < seconds:
     if (pause := begun + n / rate - now) > 0:
         time.sleep(pause)
     before = time.monotonic()
+    db.execute("BEGIN IMMEDIATE")
+    locked = time.monotonic()
     db.execute("INSERT INTO messages(thread_id, from_id, content) VALUES(?, ?, ?)", (name, name, "x" * 200))
-    worst = max(worst, time.monotonic() - before)
+    db.execute("COMMIT")
+    after = time.monotonic()
+    worst, held = max(worst, after - before), max(held, after - locked)
     n += 1
-print(n, worst)
+print(n, worst, held)
 "#;
 
 const WRITERS: usize = 8;
@@ -279,8 +284,11 @@ const WRITERS: usize = 8;
 const RATE: f64 = 500.0;
 /// Bytes of the write-ahead log at most.
 const WAL_BOUND: u64 = 32 << 20;
-/// The longest the hub or a prune may keep writers from writing.
+/// Seconds that the hub may keep writers from writing, where disk and processor let it.
 const STALL: f64 = 0.3;
+/// Where they make even the writers of one row take longer than that for it, the hub may take as
+/// long as those; but no more than this.
+const STALL_AT_MOST: f64 = 1.0;
 
 /// How long, how often the file is kept, and from which age on rows go.
 struct Course {
@@ -396,13 +404,17 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
         }
         thread::park_timeout(Duration::from_millis(20));
     }
-    let (mut rows, mut waited) = (0, 0.0_f64);
+    let (mut rows, mut waited, mut peers) = (0, 0.0_f64, 0.0_f64);
     for mut process in writers {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut process.0.stdout.take().unwrap(), &mut said).unwrap();
-        let (n, worst) = said.trim().split_once(' ').unwrap_or_else(|| panic!("a writer failed"));
+        let said: Vec<&str> = said.split_whitespace().collect();
+        let [n, worst, held] = said[..] else {
+            panic!("a writer failed: {said:?}")
+        };
         rows += n.parse::<i64>().unwrap();
         waited = waited.max(worst.parse().unwrap());
+        peers = peers.max(held.parse().unwrap());
     }
     let hold = metric(&hub, "agenthub_checkpoint_longest_hold_seconds");
     let written = metric(&hub, "agenthub_write_longest_hold_seconds");
@@ -411,14 +423,18 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
     let (judged, worst) = (steps[(steps.len() - 1) * judged / 10], steps[steps.len() - 1]);
     say(&format!(
         "{rows} rows, {removed} of them pruned, {copies} copies; log at most {} KiB; longest hold: checkpoint {hold} s, \
-         own write {written} s, prune {judged} to {worst} ms; longest wait of a writer {waited:.3} s",
+         own write {written} s, prune {judged} to {worst} ms, writer {peers:.3} s; longest wait of a writer {waited:.3} s",
         longest_log >> 10
     ));
     assert!(longest_log <= WAL_BOUND, "the log grew to {longest_log} bytes");
-    assert!(hold <= STALL, "a checkpoint kept others from writing for {hold} s");
+    let bound = peers.clamp(STALL, STALL_AT_MOST);
     assert!(
-        written <= STALL,
-        "a write of the hub's own kept others from writing for {written} s"
+        hold <= bound,
+        "a checkpoint kept others from writing for {hold} s of {bound} s"
+    );
+    assert!(
+        written <= bound,
+        "a write of the hub's own kept others from writing for {written} s of {bound} s"
     );
     assert!(
         judged <= 50,
