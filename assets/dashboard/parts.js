@@ -79,6 +79,7 @@ export function command(about, cmd) {
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
+const messages = () => location.origin + '/api/threads/hello/messages';
 const row = (thread, from, words) => `INSERT INTO messages(thread_id, from_id, content) VALUES('${thread}','${from}','${words}')`;
 /** The same row from many worlds: name, command. Their writers are called try-… */
 export const SNIPPETS = [
@@ -87,9 +88,14 @@ export const SNIPPETS = [
   [
     'curl',
     () =>
-      `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${location.origin}/api/threads/hello/messages -d '{"from_id":"try-curl","content":"hi"}'`
+      `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${messages()} -d '{"from_id":"try-curl","content":"hi"}'`
   ],
-  ['python', q => `python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' "$(agenthub path)" "${q}"`]
+  ['python', q => `python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' "$(agenthub path)" "${q}"`],
+  [
+    'node',
+    () =>
+      `node -e 'fetch(process.argv[1], {method: "POST", headers: {authorization: "Bearer " + process.argv[2], "content-type": "application/json"}, body: JSON.stringify({from_id: "try-node", content: "hi"})})' ${messages()} "$(agenthub token)"`
+  ]
 ].map(([name, cmd]) => [name, cmd(row('hello', 'try-' + name, 'hi'))]);
 
 const COMMANDS = {

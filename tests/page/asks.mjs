@@ -1,7 +1,7 @@
 // Who needs the person, and that an answer goes to the question it was meant for: what
 // moves under a hand, what is sent twice, mail to everybody, names with a slip, many unread.
 
-import { agenthub, browser, hub, sql, insert, transaction, ok, done, until } from './support.mjs';
+import { agenthub, browser, hub, sql, insert, transaction, ok, end, until } from './support.mjs';
 
 const h = await hub(),
     b = await browser();
@@ -217,10 +217,4 @@ ok(
     'what hides or turns text is made visible',
     await b.text('.msg .text')
 );
-ok(
-    !b.log.some(l => l.startsWith('exception')),
-    'no exception',
-    b.log.find(l => l.startsWith('exception'))
-);
-await h.stop();
-await done();
+await end(h, b);

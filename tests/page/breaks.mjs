@@ -2,7 +2,7 @@
 // the file's rows.
 
 import { copyFileSync, rmSync } from 'node:fs';
-import { browser, hub, sql, insert, ok, done, until, env, SOAK } from './support.mjs';
+import { browser, hub, sql, insert, ok, end, until, env, SOAK } from './support.mjs';
 
 let h = await hub();
 const b = await browser(),
@@ -76,10 +76,4 @@ ok(
     await b.text('#notice p')
 );
 ok(await until(async () => (await b.state(`[...s.threads.keys()].join()`)) === 'new-world'), 'only the new file’s rows are shown');
-ok(
-    !b.log.some(l => l.startsWith('exception')),
-    'no exception',
-    b.log.find(l => l.startsWith('exception'))
-);
-await h.stop();
-await done();
+await end(h, b);

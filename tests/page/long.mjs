@@ -1,7 +1,7 @@
 // Long lists and long tasks: what is on a page not read yet is found, counted and joined;
 // what is being read stays where it is, whatever comes in.
 
-import { browser, hub, sql, insert, transaction, ok, done, say, until } from './support.mjs';
+import { browser, hub, sql, insert, transaction, ok, end, say, until } from './support.mjs';
 
 const h = await hub(),
     b = await browser(),
@@ -243,10 +243,4 @@ ok(
     'every one of them can be seen'
 );
 ok(await b.until(`/slow[\\s\\S]{0,80}make world/.test(${group('Working')})`), 'after a reload an agent still shows the call it is in, however long');
-ok(
-    !b.log.some(l => l.startsWith('exception')),
-    'no exception',
-    b.log.find(l => l.startsWith('exception'))
-);
-await h.stop();
-await done();
+await end(h, b);

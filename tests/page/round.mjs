@@ -2,7 +2,7 @@
 // mouse, a message typed in the page reaches its reader, hostile text stays text, and the
 // keyboard alone reaches every view.
 
-import { agenthub, browser, hub, sql, insert, ok, done, until } from './support.mjs';
+import { agenthub, browser, hub, sql, insert, ok, end, until } from './support.mjs';
 import { scene } from './scene.mjs';
 
 const h = await hub(),
@@ -135,10 +135,4 @@ ok(await b.until(`document.querySelectorAll('.table .row').length === 1`), 'the 
 await b.media({ 'prefers-reduced-motion': 'reduce' });
 await b.view('now');
 ok(await b.ev(`document.getAnimations().length === 0`), 'nothing moves where motion is not wanted');
-ok(
-    !b.log.some(l => l.startsWith('exception')),
-    'no exception',
-    b.log.find(l => l.startsWith('exception'))
-);
-await h.stop();
-await done();
+await end(h, b);

@@ -3,12 +3,12 @@
 // For:      one real hub on one throw-away file, one headless Chromium spoken to over its
 //           debugging pipe (fd 3 and 4: no port, and it ends with this process), the
 //           `sqlite3` shell as the foreign process that writes rows.
-// Not for:  what is tested; each script does that and ends by `done()`.
+// Not for:  what is tested; each script does that and ends by `end()` or `done()`.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const BIN = process.env.AGENTHUB_BIN,
     CHROMIUM = process.env.AGENTHUB_TEST_CHROMIUM || 'chromium';
@@ -64,6 +64,14 @@ export async function done() {
     );
     console.log(`${passed} held, ${failed} failed`);
     process.exit(failed ? 1 : 0);
+}
+
+/** The end of a test in which nothing may have been thrown. */
+export async function end(h, b) {
+    const thrown = b.log.find(l => l.startsWith('exception'));
+    ok(!thrown, 'no exception', thrown);
+    await h.stop();
+    await done();
 }
 
 /** Until f() is true, looked at often; false after the time is up. */
@@ -192,6 +200,10 @@ export const agenthub = (...args) => {
     });
     return { out: () => out, ended: c.gone.then(() => out.trim()) };
 };
+
+/** Runs what somebody has copied from the page. */
+export const shell = command =>
+    spawnSync('sh', ['-euc', command], { env: { ...env, PATH: dirname(BIN) + ':' + env.PATH, no_proxy: '127.0.0.1' }, timeout: 20000 });
 
 // ---- the browser ----
 

@@ -1,7 +1,7 @@
 // Ways through the page: pause, theme, Back and the focus, what can be taken along as a
 // file, costs and their budget, the set-up view's ticks.
 
-import { agenthub, browser, hub, sql, insert, ok, done, until } from './support.mjs';
+import { agenthub, browser, hub, shell, sql, insert, ok, end, until } from './support.mjs';
 import { scene } from './scene.mjs';
 
 const h = await hub(),
@@ -159,6 +159,14 @@ await b.until(`document.querySelector('.setup dd')`);
 ok((await b.ev(ticks)) === 0, 'what was tried before the page opened has no tick');
 sql(`INSERT INTO messages(thread_id, from_id, content) VALUES('hello','try-sqlite3','hi')`);
 ok(await b.until(ticks + ' === 1'), 'the tick comes with its row');
+const commands = JSON.parse(
+    await b.ev(`JSON.stringify([...document.querySelectorAll('.setup .cmd')].filter(e => e.querySelector('.tag')).map(e => e.querySelector('code').textContent))`)
+);
+for (const command of commands) {
+    const ran = shell(command);
+    ok(ran.status === 0, command.split(' ')[0] + ': what is shown runs as it stands', ran.status ? String(ran.stderr) : '');
+}
+ok(commands.length === 5 && (await b.until(ticks + ' === 5')), 'and the tick of each comes', await b.ev(ticks));
 sql(Array.from({ length: 60 }, (_, i) => insert('agents', { id: 'agent-' + i })).join(''));
 ok(await b.until(`document.querySelectorAll('.setup .lines li').length > 60`), 'every agent is listed');
 for (const width of [1280, 320]) {
@@ -167,10 +175,4 @@ for (const width of [1280, 320]) {
     const e = await b.ev(`(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.setup'))`);
     ok(e[0] <= e[1], `all of it within ${width} px`, e.join(' of '));
 }
-ok(
-    !b.log.some(l => l.startsWith('exception')),
-    'no exception',
-    b.log.find(l => l.startsWith('exception'))
-);
-await h.stop();
-await done();
+await end(h, b);
