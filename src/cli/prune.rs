@@ -7,11 +7,27 @@ use super::{File, output};
 use crate::event::now_ms;
 use crate::store::{Pruned, Retention, Unread};
 
+macro_rules! what_goes {
+    ($more:literal) => {
+        concat!(
+            "Rows go in the order in which they came. Unread mail stays without --force; so do mail somebody works on, \
+             the newest totals of each instance, agents and threads. The log of changes keeps 7 days at least.\n\
+             Everybody goes on writing meanwhile. The file does not get smaller: its room is used again.",
+            $more
+        )
+    };
+}
+
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Rows go in the order in which they came. Unread mail stays without --force; so do mail somebody \
-    works on, the newest totals of each instance, agents and threads. The log of changes keeps 7 days at least.\n\
-    Everybody goes on writing meanwhile. The file does not get smaller: its room is used again."
+    after_help = what_goes!(""),
+    after_long_help = what_goes!(
+        "\n\n--json prints one document:\n  \
+        {dry_run, before, pruned: {messages, inbox_messages, receipts, telemetry, task_stream, changes,\n   \
+        unread_kept, longest_step_ms}}\n\
+        before is Unix milliseconds: what is older goes, or went. longest_step_ms is how long others could not\n\
+        write; the rest are numbers of rows."
+    )
 )]
 pub(super) struct Args {
     /// Remove what is older than this: 30d, 12h, 90m
@@ -23,7 +39,7 @@ pub(super) struct Args {
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON document: how many rows of each table
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
@@ -52,20 +68,21 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     if args.json {
         return output::json(&json!({"dry_run": args.dry_run, "before": retention.before, "pruned": pruned}));
     }
-    print(&pruned, args.dry_run)
+    let [gone, nothing] = if args.dry_run {
+        ["would go", "nothing would go"]
+    } else {
+        ["gone", "nothing was old enough"]
+    };
+    print(&pruned, gone, nothing)
 }
 
-fn print(pruned: &Pruned, dry_run: bool) -> Result<()> {
-    let verb = if dry_run { "would go" } else { "gone" };
+/// `gone` is what happened to the rows, `nothing` what to say if there were none.
+fn print(pruned: &Pruned, gone: &str, nothing: &str) -> Result<()> {
     if pruned.rows() == 0 {
-        output::line(if dry_run {
-            "nothing would go"
-        } else {
-            "nothing was old enough"
-        })?;
+        output::line(nothing)?;
     } else {
         output::line(&format!(
-            "{verb}: {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes",
+            "{gone}: {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes",
             pruned.messages,
             pruned.inbox_messages,
             pruned.receipts,

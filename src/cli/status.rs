@@ -7,8 +7,13 @@ use super::{File, client, output};
 use crate::store::Token;
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "--json prints one document:\n  \
+    {hub: {url, pid, status}, db: {path, size, wal_size, sqlite},\n   \
+    counts: {threads, messages, inbox_messages, telemetry, task_stream, agents}}\n\
+    hub is null if none runs; its status is what GET /api/status says, or null without the right token.\n\
+    Sizes are bytes.")]
 pub(super) struct Args {
-    /// Print one JSON document: {"hub":…|null,"db":…,"counts":…}
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

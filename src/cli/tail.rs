@@ -26,6 +26,11 @@ const PAGE_BYTES: usize = 1 << 20;
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "--json prints an event a line, as the hub's WebSocket has them:\n  \
+    {type, timestamp, pos, data}\n\
+    agenthub schema --wire shows each type."
+)]
 pub(super) struct Args {
     /// Only this thread, beginning with its last messages
     thread: Option<String>,

@@ -76,7 +76,7 @@ impl Looker {
             }
             let outcome = self.check_identity().and_then(|()| self.draw());
             let found = *outcome.as_ref().unwrap_or(&0);
-            self.hub.stats.count_wake(wake, found > 0);
+            self.hub.stats.count_wake(wake, found);
             self.watch.learn(wake, found > 0);
             self.hub.stats.set_using(self.watch.using());
             match outcome {
@@ -247,9 +247,9 @@ const SOURCES: [(Wake, &str); 5] = [
 ];
 
 impl Stats {
-    fn count_wake(&self, wake: Wake, hit: bool) {
+    fn count_wake(&self, wake: Wake, found: usize) {
         if let Some(i) = SOURCES.iter().position(|(w, _)| *w == wake) {
-            self.wakes[i][usize::from(hit)].fetch_add(1, Ordering::Relaxed);
+            self.wakes[i][usize::from(found > 0)].fetch_add(1, Ordering::Relaxed);
         }
     }
 
