@@ -117,24 +117,55 @@ pub fn session_variables() -> impl Iterator<Item = &'static str> {
     SESSION_VARIABLES.iter().map(|(name, _)| *name)
 }
 
-/// Who is speaking: `given` (from `--from` or `--as`), `AGENTHUB_AGENT`, the session of the
-/// agent's tool around this process, or the human.
+/// Who is speaking: `given` (from `--from` or `--as`), the [`name`] this process has been given,
+/// the session of the agent's tool around it, or the human.
 pub fn identity(given: Option<&str>) -> String {
     declared_identity(given).unwrap_or_else(|| HUMAN.to_owned())
 }
 
 /// As [`identity`], but `None` if nobody has said who is speaking.
 pub fn declared_identity(given: Option<&str>) -> Option<String> {
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    if let Some(name) = given.map(str::to_owned).or_else(|| variable("AGENTHUB_AGENT")) {
-        return Some(name);
-    }
-    for (name, tool) in SESSION_VARIABLES {
-        if let Some(session) = variable(name) {
-            return Some(session_agent(tool, &session));
-        }
-    }
-    None
+    given.map(str::to_owned).or_else(name).or_else(session_around)
+}
+
+/// The name that this process has been given: `AGENTHUB_AGENT`, unless that is whom `agenthub
+/// run` has started, and this process belongs to another tool that was started in turn.
+pub fn name() -> Option<String> {
+    variable("AGENTHUB_AGENT").filter(|_| session_within_run().is_none())
+}
+
+/// As [`name`], of a process that is known to belong to `tool`.
+pub fn name_in(tool: &str) -> Option<String> {
+    variable("AGENTHUB_AGENT").filter(|_| run_of().is_none_or(|of| of == tool))
+}
+
+/// Whose program `agenthub run` has started around this process, if it has.
+pub fn run_of() -> Option<String> {
+    variable("AGENTHUB_TASK_VENDOR")
+}
+
+/// The name of the session of the agent's tool around this process.
+pub fn session_around() -> Option<String> {
+    session_within_run()
+        .or_else(|| sessions().next())
+        .map(|(tool, session)| session_agent(tool, &session))
+}
+
+fn sessions() -> impl Iterator<Item = (&'static str, String)> {
+    SESSION_VARIABLES
+        .iter()
+        .filter_map(|(name, tool)| Some((*tool, variable(name)?)))
+}
+
+/// The session of another tool than the one that `agenthub run` has started. (It starts that
+/// without any session around it.)
+fn session_within_run() -> Option<(&'static str, String)> {
+    let of = run_of()?;
+    sessions().find(|(tool, _)| *tool != of)
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The name of the agent in this session of `tool`, unless it has been given one.

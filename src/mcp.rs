@@ -5,8 +5,8 @@
 //! Not for: what a tool does to the file (`store`); HTTP.
 //!
 //! 1. stdout is the protocol and nothing else; stderr is talk.
-//! 2. Who speaks is decided by the environment when the server starts, never by an argument:
-//!    a model cannot get it wrong, nor pretend.
+//! 2. Who speaks is decided by the environment, or by what the tool says beside a call, never
+//!    by an argument: a model cannot get it wrong, nor pretend.
 //! 3. A mistake of the model is an answer that says how to do it right, not an error of the
 //!    protocol, which clients hide from it.
 //! 4. Revisions with `initialize` and the one without are both spoken, as far as rmcp does.
@@ -15,6 +15,7 @@ mod acts;
 mod file;
 mod shapes;
 mod tools;
+mod who;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -29,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Code, Error, Result};
 use crate::store::{AgentState, NetworkFs, with_patience};
 
-use file::{File, GREETING};
+use file::{File, GREETING, Shared};
+pub use who::Speaker;
 
 /// What a model is told before it sees any tool.
 const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on this machine, of any vendor, and with \
@@ -38,27 +40,32 @@ const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on th
     person with ask_human before anything that needs one. Acknowledge (ack_message) or answer (reply) mail when it is \
     dealt with; until then it stays unread.";
 
-/// One agent's session.
+/// A client's connection.
 #[derive(Debug, Clone)]
 struct Mcp {
-    file: Arc<File>,
+    speaker: Speaker,
+    shared: Arc<Shared>,
     /// Cancelled when the client is gone: nobody waits for an answer any more.
     gone: CancellationToken,
 }
 
-/// Serves the agent `name` on stdin and stdout until stdin ends. A file that cannot be used
-/// just now is told by the calls that need it.
+/// Serves `speaker` on stdin and stdout until stdin ends. A file that cannot be used just now
+/// is told by the calls that need it.
 ///
 /// # Errors
 /// A `Store…` code if what is at the path is no file for this program.
-pub async fn serve(path: PathBuf, network_fs: NetworkFs, name: String) -> Result<()> {
+pub async fn serve(path: PathBuf, network_fs: NetworkFs, speaker: Speaker) -> Result<()> {
     let state = AgentState {
         workspace: std::env::current_dir().ok().map(|dir| dir.display().to_string()),
         pid: Some(i64::from(std::os::unix::process::parent_id())),
         ..AgentState::default()
     };
-    let file = Arc::new(File::new(path, network_fs, name, state));
-    match with_patience(GREETING, || file.with(|_| Ok(()))) {
+    let shared = Arc::new(Shared::new(path, network_fs, state));
+    let greet = || match speaker.known() {
+        Some(name) => File::of(&shared, name.to_owned()).with(|_| Ok(())),
+        None => shared.open(),
+    };
+    match with_patience(GREETING, greet) {
         Err(e) if may_pass(e.code()) => tracing::warn!("{e}; the tools are there and try again at each call"),
         opened => opened?,
     }
@@ -68,7 +75,7 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, name: String) -> Result
         stdin,
         gone: gone.clone(),
     };
-    let service = Mcp { file, gone }
+    let service = Mcp { speaker, shared, gone }
         .serve((input, stdout))
         .await
         .map_err(|e| Error::new(Code::Invalid, format!("the client did not begin as MCP does: {e}")))?;
@@ -90,7 +97,10 @@ impl ServerHandler for Mcp {
         let me = Implementation::new("agenthub", env!("CARGO_PKG_VERSION")).with_title("agenthub");
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(me)
-            .with_instructions(format!("You are {:?}. {INSTRUCTIONS}", self.file.me()))
+            .with_instructions(match self.speaker.known() {
+                Some(name) => format!("You are {name:?}. {INSTRUCTIONS}"),
+                None => INSTRUCTIONS.to_owned(),
+            })
     }
 }
 

@@ -6,11 +6,12 @@
 //! tool (`cli::hook`).
 //!
 //! 1. Everything is one transaction, and what is printed is printed after its commit: mail
-//!    is never put before a model without its receipt.
+//!    is never put before a model without its receipt. That it was printed is written after
+//!    that; otherwise it is offered again.
 //! 2. Offered means put before the model. A later hook of the same session, after the model
 //!    has spoken, makes it seen; mail that was shown whole is read from then on. What was
-//!    offered to a session that has ended since is offered again when one starts.
-//! 3. A session is kept from stopping only for mail it has not been offered, never twice in
+//!    offered to another session, and not seen, is offered again when one starts.
+//! 3. A session is kept from stopping only for mail that was not put before it, never twice in
 //!    a row, and [`CONTINUATIONS`] times an hour at most.
 
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use super::{Vendor, claude, codex, mail, number, text};
 use crate::config;
 use crate::error::Result;
 use crate::event::TaskStreamEventType as Kind;
-use crate::store::{AgentState, InboxRow, NewTask, Reading, Receipt, Writer};
+use crate::store::{AgentState, NewTask, Reading, Receipt, Writer};
 
 /// How often an hour a session is kept from stopping.
 pub const CONTINUATIONS: i64 = 6;
@@ -56,7 +57,7 @@ pub enum Pace {
 pub enum Mail {
     /// Not at all.
     No,
-    /// As context, and what an earlier session may have missed once more.
+    /// As context, with a greeting, and what an earlier session may have missed once more.
     Again,
     /// As context. The model has spoken since the last time.
     Context,
@@ -98,12 +99,38 @@ pub fn tool(vendor: Vendor) -> &'static str {
     }
 }
 
+/// What a hook is to print for the tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "mail that is not printed is lost to the model until it is offered again"]
+pub struct Answer {
+    /// One line of JSON.
+    pub text: String,
+    agent: String,
+    session: String,
+    /// The numbers of the mail in it.
+    mail: Vec<i64>,
+}
+
+impl Answer {
+    /// Writes that the answer was printed, and so that the mail in it is before the model.
+    /// What is never said to be printed is offered again.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn printed(&self, writer: &Writer) -> Result<()> {
+        if self.mail.is_empty() {
+            return Ok(());
+        }
+        writer.confirm_offer(&self.mail, &self.session, &self.agent)
+    }
+}
+
 /// Writes what a hook's `input` says, and returns what is to be printed for the tool, if
 /// anything. Input that is none of a hook changes nothing.
 ///
 /// # Errors
 /// A `Store…` code; nothing is written then.
-pub fn answer(writer: &Writer, vendor: Vendor, input: &Value, around: &Surroundings) -> Result<Option<String>> {
+pub fn answer(writer: &Writer, vendor: Vendor, input: &Value, around: &Surroundings) -> Result<Option<Answer>> {
     let Some(call) = Call::new(writer, vendor, input, around) else {
         return Ok(None);
     };
@@ -159,7 +186,10 @@ impl<'a> Call<'a> {
     /// every two steps of a session.
     fn is_idle(&self) -> Result<bool> {
         Ok(self.event == "PostToolBatch"
-            && self.writer.mail_offered(&self.agent, self.around.now, 1)?.is_empty()
+            && self
+                .writer
+                .mail_before_session(&self.agent, &self.task, self.around.now)?
+                .is_empty()
             && self.writer.mail_to_offer(&self.agent, self.around.now, 1)?.is_empty())
     }
 
@@ -304,8 +334,8 @@ impl<'a> Call<'a> {
         self.writer.stream(row).map(drop)
     }
 
-    /// Hands unread mail over, if this is a place for it: what is to be printed.
-    fn hand_over(&self) -> Result<Option<String>> {
+    /// Hands unread mail over, if this is a place for it.
+    fn hand_over(&self) -> Result<Option<Answer>> {
         let way = hooks(self.vendor)
             .iter()
             .find(|hook| hook.event == self.event)
@@ -319,26 +349,43 @@ impl<'a> Call<'a> {
             via: &via,
             now: self.around.now,
         };
-        let before = self.writer.mail_offered(&self.agent, self.around.now, mail::MOST)?;
         if matches!(way, Mail::Context | Mail::Reason) {
-            self.was_seen(&before, reading)?;
+            self.was_seen(reading)?;
         }
-        let mut found = if way == Mail::Again { before } else { Vec::new() };
-        found.extend(
-            self.writer
-                .mail_to_offer(&self.agent, self.around.now, mail::MOST - found.len())?,
-        );
-        if found.is_empty() || way == Mail::Reason && !self.may_go_on()? {
+        let mut found = match way {
+            Mail::Again => self.writer.mail_offered(&self.agent, self.around.now, mail::MOST)?,
+            _ => Vec::new(),
+        };
+        for mail in self.writer.mail_to_offer(&self.agent, self.around.now, mail::MOST)? {
+            if found.iter().all(|other| other.n != mail.n) {
+                found.push(mail);
+            }
+        }
+        found.truncate(mail::MOST);
+        let db = self.around.db.as_deref();
+        let greeting = (way == Mail::Again).then(|| mail::greeting(&self.agent, db));
+        let shown = (!found.is_empty()).then(|| mail::text(&found, &self.agent, db));
+        let text = greeting.into_iter().chain(shown).collect::<Vec<_>>().join("\n\n");
+        if text.is_empty() || way == Mail::Reason && !self.may_go_on()? {
             return Ok(None);
         }
-        self.writer.receipts_for(&found, Receipt::Offered, reading)?;
-        let text = mail::text(&found, &self.agent, self.around.db.as_deref());
-        Ok(Some(self.output(way, &text).to_string()))
+        if !found.is_empty() {
+            self.writer.offer(&found, &self.task, reading)?;
+        }
+        Ok(Some(Answer {
+            text: self.output(way, &text).to_string(),
+            agent: self.agent.clone(),
+            session: self.task.clone(),
+            mail: found.iter().map(|mail| mail.n).collect(),
+        }))
     }
 
-    /// The model has spoken since this mail was put before it.
-    fn was_seen(&self, before: &[InboxRow], reading: Reading<'_>) -> Result<()> {
-        for row in before {
+    /// The model has spoken since mail was put before it in this session.
+    fn was_seen(&self, reading: Reading<'_>) -> Result<()> {
+        let before = self
+            .writer
+            .mail_before_session(&self.agent, &self.task, self.around.now)?;
+        for row in &before {
             if mail::is_whole(row) {
                 self.writer.read_mail(&row.message_id, reading)?;
             } else {

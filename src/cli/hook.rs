@@ -19,11 +19,12 @@ use crate::agents::Vendor;
 use crate::agents::hook::{Surroundings, answer};
 use crate::agents::mail;
 use crate::config;
+use crate::error::Error;
 use crate::event::now_ms;
 use crate::store::{Writer, with_patience};
 
-/// How long a hook waits for the file's lock, in all: the tool, and the person before it,
-/// wait as long.
+/// How long a hook waits for the file's lock: the tool, and the person before it, wait as long.
+/// One that hands mail over takes the lock twice.
 const LOCK_WAIT: Duration = Duration::from_millis(200);
 /// Bytes of input that are read. A tool's answer may be long; beyond this it is not looked at.
 const MAX_INPUT: u64 = 32 << 20;
@@ -78,18 +79,23 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     // A run that records another vendor's program sees nothing of this one.
     let of_this_tool = variable("AGENTHUB_TASK_VENDOR").is_none_or(|of| of == vendor.name());
     let around = Surroundings {
-        agent: variable("AGENTHUB_AGENT"),
+        agent: config::name_in(vendor.name()),
         task: variable("AGENTHUB_TASK").filter(|_| of_this_tool),
         db: told_to_a_shell(&path),
         pid: variable("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
         now: now_ms(),
     };
-    let text = with_patience(LOCK_WAIT, || {
+    let (writer, answer) = with_patience(LOCK_WAIT, || {
         let writer = Writer::open(&path, file.network_fs())?;
         writer.in_passing()?;
-        answer(&writer, vendor, &input, &around)
-    });
-    output::line(&text.ok()??).ok()
+        let answer = answer(&writer, vendor, &input, &around)?;
+        Ok::<_, Error>((writer, answer))
+    })
+    .ok()?;
+    let answer = answer?;
+    output::line(&answer.text).ok()?;
+    // Mail that is before the model and not known to be is put before it again.
+    with_patience(LOCK_WAIT, || answer.printed(&writer)).ok()
 }
 
 /// The file as the tool's own commands have to name it, unless they come to it by themselves:

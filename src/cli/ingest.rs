@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Whose stream it is
     #[arg(long, value_enum)]
     format: Format,
-    /// Record it as this agent's [default: $AGENTHUB_AGENT, or a name from its session]
+    /// Record it as this agent's [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
     #[arg(long = "as", value_name = "NAME")]
     speaker: Option<String>,
     /// The task's id [default: a new one]

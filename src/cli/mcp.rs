@@ -7,21 +7,24 @@ use anyhow::Result;
 use super::File;
 use crate::config::{self, HUMAN};
 use crate::error::{Code, Error};
-use crate::mcp;
+use crate::mcp::{self, Speaker};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Agents' tools start this themselves, for example:\n  \
     claude mcp add agenthub --scope user -- agenthub mcp\n  \
     codex mcp add agenthub -- agenthub mcp\n\
-    Who speaks is $AGENTHUB_AGENT, or the session of the agent's tool, or agent-PID.")]
+    Who speaks is $AGENTHUB_AGENT, or the session of the agent's tool (Codex says it with each call), or agent-PID.")]
 pub(super) struct Args {}
 
 pub(super) fn run(file: &File, _: &Args) -> Result<()> {
-    let name = config::declared_identity(None).unwrap_or_else(|| {
+    let speaker = Speaker {
+        named: config::name(),
+        run_of: config::run_of(),
+        session: config::session_around(),
         // The same as long as the tool that started this runs.
-        format!("agent-{}", std::os::unix::process::parent_id())
-    });
-    if name == HUMAN {
+        otherwise: format!("agent-{}", std::os::unix::process::parent_id()),
+    };
+    if speaker.named.as_deref() == Some(HUMAN) {
         let message = "AGENTHUB_AGENT is human, which is the person; give the agent a name of its own";
         return Err(Error::new(Code::Usage, message).into());
     }
@@ -29,7 +32,7 @@ pub(super) fn run(file: &File, _: &Args) -> Result<()> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(mcp::serve(file.path()?, file.network_fs(), name));
+    let outcome = runtime.block_on(mcp::serve(file.path()?, file.network_fs(), speaker));
     // stdin is read by a thread that cannot be woken.
     runtime.shutdown_timeout(Duration::ZERO);
     Ok(outcome?)

@@ -42,7 +42,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Run it as this agent [default: $AGENTHUB_AGENT, or a name from its session]
+    /// Run it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
     #[arg(long = "as", value_name = "NAME")]
     speaker: Option<String>,
     /// The task's id [default: a new one]
@@ -219,12 +219,15 @@ pub(super) fn new_task() -> String {
     format!("run-{:x}-{}", now_ms(), std::process::id())
 }
 
-/// The agent's name, if anybody has given it one.
+/// The agent's name, if anybody has given it one. A name in the environment is another's if
+/// this was started by an agent: that one's own.
 pub(super) fn speaker(given: Option<&String>) -> String {
-    given
-        .cloned()
-        .or_else(|| std::env::var("AGENTHUB_AGENT").ok())
-        .unwrap_or_default()
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let inherited = || {
+        let within_agent = is_set("AGENTHUB_TASK") || config::session_variables().any(is_set);
+        std::env::var("AGENTHUB_AGENT").ok().filter(|_| !within_agent)
+    };
+    given.cloned().or_else(inherited).unwrap_or_default()
 }
 
 /// How to open the file, for another thread.
@@ -244,7 +247,9 @@ fn start(file: &File, vendor: Vendor, command: &[OsString], task_id: &str, agent
     for name in config::session_variables() {
         start.env_remove(name);
     }
-    if !agent_id.is_empty() {
+    if agent_id.is_empty() {
+        start.env_remove("AGENTHUB_AGENT");
+    } else {
         start.env("AGENTHUB_AGENT", agent_id);
     }
     if let Some(db) = file.db.as_deref().and_then(|db| std::path::absolute(db).ok()) {

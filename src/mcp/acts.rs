@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rmcp::handler::server::wrapper::Json;
 
-use super::Mcp;
 use super::file::File;
 use super::shapes::{CheckInbox, Priority, SendMessage, Sent, Teach};
 use crate::config::from_type;
@@ -22,67 +21,63 @@ const MAX_CLAIM: u64 = 86_400;
 /// Characters of a first line that become the title.
 const TITLE: usize = 80;
 
-impl Mcp {
-    /// Posts to a thread.
-    pub(super) async fn post(&self, ask: SendMessage) -> Result<Json<Sent>, Teach> {
-        let row = self
-            .file
-            .call(move |file, writer| {
-                let new = NewMessage {
-                    id: ask.idempotency_key.map(|key| format!("{}/{key}", file.me())),
-                    to_type: ask.to.as_deref().map(|name| from_type(name).to_owned()),
-                    to_id: ask.to,
-                    subject: ask.title,
-                    ..NewMessage::new(ask.thread_id.unwrap_or_default(), file.me(), ask.text)
-                };
-                Ok(writer.post_message(&new)?.into_row())
-            })
-            .await?;
-        Ok(Json(Sent {
-            ids: vec![row.id],
-            to: vec![row.thread_id],
-        }))
-    }
+/// Posts to a thread.
+pub(super) async fn post(file: &File, ask: SendMessage) -> Result<Json<Sent>, Teach> {
+    let row = file
+        .call(move |file, writer| {
+            let new = NewMessage {
+                id: ask.idempotency_key.map(|key| format!("{}/{key}", file.me())),
+                to_type: ask.to.as_deref().map(|name| from_type(name).to_owned()),
+                to_id: ask.to,
+                subject: ask.title,
+                ..NewMessage::new(ask.thread_id.unwrap_or_default(), file.me(), ask.text)
+            };
+            Ok(writer.post_message(&new)?.into_row())
+        })
+        .await?;
+    Ok(Json(Sent {
+        ids: vec![row.id],
+        to: vec![row.thread_id],
+    }))
+}
 
-    /// Sends mail, to each in one transaction.
-    pub(super) async fn mail(&self, ask: SendMessage) -> Result<Json<Sent>, Teach> {
-        let rows = self
-            .file
-            .call(move |file, writer| {
-                let to = ask.to.unwrap_or_default();
-                let inboxes = match writer.recipients(&to, file.me()) {
-                    Err(e) if e.code() == Code::NotFound && ask.new_recipient && to != EVERYBODY => vec![to],
-                    Err(e) if e.code() == Code::NotFound => {
-                        let advice = "call list_agents for the names, or send with new_recipient true";
-                        return Err(Error::new(e.code(), format!("{}; {advice}", e.message())));
-                    }
-                    known => known?,
-                };
-                let priority = match ask.priority {
-                    Priority::Info => "info",
-                    Priority::Action => "action",
-                    Priority::Urgent => "urgent",
-                };
-                let mail: Vec<_> = inboxes
-                    .into_iter()
-                    .map(|inbox| NewInbox {
-                        id: ask
-                            .idempotency_key
-                            .as_ref()
-                            .map(|key| format!("{}/{key}/{inbox}", file.me())),
-                        title: Some(ask.title.clone().unwrap_or_else(|| title_of(&ask.text))),
-                        priority: Some(priority.to_owned()),
-                        ..NewInbox::new(file.me(), inbox, ask.text.clone())
-                    })
-                    .collect();
-                writer.send_all(&mail)
-            })
-            .await?;
-        Ok(Json(Sent {
-            ids: rows.iter().map(|row| row.n.to_string()).collect(),
-            to: rows.into_iter().map(|row| row.to_inbox).collect(),
-        }))
-    }
+/// Sends mail, to each in one transaction.
+pub(super) async fn mail(file: &File, ask: SendMessage) -> Result<Json<Sent>, Teach> {
+    let rows = file
+        .call(move |file, writer| {
+            let to = ask.to.unwrap_or_default();
+            let inboxes = match writer.recipients(&to, file.me()) {
+                Err(e) if e.code() == Code::NotFound && ask.new_recipient && to != EVERYBODY => vec![to],
+                Err(e) if e.code() == Code::NotFound => {
+                    let advice = "call list_agents for the names, or send with new_recipient true";
+                    return Err(Error::new(e.code(), format!("{}; {advice}", e.message())));
+                }
+                known => known?,
+            };
+            let priority = match ask.priority {
+                Priority::Info => "info",
+                Priority::Action => "action",
+                Priority::Urgent => "urgent",
+            };
+            let mail: Vec<_> = inboxes
+                .into_iter()
+                .map(|inbox| NewInbox {
+                    id: ask
+                        .idempotency_key
+                        .as_ref()
+                        .map(|key| format!("{}/{key}/{inbox}", file.me())),
+                    title: Some(ask.title.clone().unwrap_or_else(|| title_of(&ask.text))),
+                    priority: Some(priority.to_owned()),
+                    ..NewInbox::new(file.me(), inbox, ask.text.clone())
+                })
+                .collect();
+            writer.send_all(&mail)
+        })
+        .await?;
+    Ok(Json(Sent {
+        ids: rows.iter().map(|row| row.n.to_string()).collect(),
+        to: rows.into_iter().map(|row| row.to_inbox).collect(),
+    }))
 }
 
 /// Lists mail. What is shown is seen.

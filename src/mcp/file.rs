@@ -4,6 +4,7 @@
 //! waiting for rows without holding it.
 //! Not for: SQL (`store`).
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,12 +21,12 @@ const VIA: &str = "mcp";
 /// How long what nobody waits for may wait for the file's lock.
 pub(super) const GREETING: Duration = Duration::from_millis(200);
 
+/// The file, for all calls.
 #[derive(Debug)]
-pub(super) struct File {
+pub(super) struct Shared {
     path: PathBuf,
     network_fs: NetworkFs,
-    me: String,
-    /// What the agent says about itself, once it can.
+    /// What an agent says about itself, once it can.
     state: AgentState,
     /// Opened by the first call that needs it: a client does not start a server again that
     /// ended because the file was locked just then.
@@ -36,17 +37,49 @@ pub(super) struct File {
 struct Opened {
     identity: Option<Identity>,
     writer: Writer,
-    is_announced: bool,
+    /// Those who have said here that they are there.
+    announced: HashSet<String>,
 }
 
-impl File {
-    pub(super) fn new(path: PathBuf, network_fs: NetworkFs, me: String, state: AgentState) -> Self {
+impl Shared {
+    pub(super) fn new(path: PathBuf, network_fs: NetworkFs, state: AgentState) -> Self {
         Self {
             path,
             network_fs,
-            me,
             state,
             opened: Mutex::new(None),
+        }
+    }
+
+    /// Opens the file, unless it is open. Blocks.
+    pub(super) fn open(&self) -> Result<()> {
+        self.hold(|_| Ok(()))
+    }
+
+    fn hold<T>(&self, f: impl FnOnce(&mut Opened) -> Result<T>) -> Result<T> {
+        // Nothing is left half-done by a panic: every write is a transaction.
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = match opened.take() {
+            Some(same) if same.identity == Identity::of(&self.path) => opened.insert(same),
+            // What is written to a file that was moved away is lost.
+            _ => opened.insert(Opened::at(&self.path, self.network_fs)?),
+        };
+        f(opened)
+    }
+}
+
+/// The file, for one call: as the agent has it who makes the call.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    shared: Arc<Shared>,
+    me: String,
+}
+
+impl File {
+    pub(super) fn of(shared: &Arc<Shared>, me: String) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            me,
         }
     }
 
@@ -66,42 +99,39 @@ impl File {
 
     /// Runs `f` on the connection. Blocks.
     pub(super) fn with<T>(&self, f: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
-        // Nothing is left half-done by a panic: every write is a transaction.
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = match opened.take() {
-            Some(same) if same.identity == Identity::of(&self.path) => opened.insert(same),
-            // What is written to a file that was moved away is lost.
-            _ => opened.insert(Opened::at(&self.path, self.network_fs)?),
-        };
-        if !opened.is_announced {
-            // Whoever has the lock now keeps the call itself waiting, which says so.
-            let told = with_patience(GREETING, || opened.writer.set_agent(&self.me, &self.state));
-            opened.is_announced = told.is_ok();
-        }
-        f(&opened.writer)
+        self.shared.hold(|opened| {
+            if !opened.announced.contains(&self.me) {
+                // Whoever has the lock now keeps the call itself waiting, which says so.
+                let told = with_patience(GREETING, || opened.writer.set_agent(&self.me, &self.shared.state));
+                if told.is_ok() {
+                    opened.announced.insert(self.me.clone());
+                }
+            }
+            f(&opened.writer)
+        })
     }
 
     /// Runs `f` on the connection, off the runtime's threads.
     pub(super) async fn call<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         f: impl FnOnce(&Self, &Writer) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let file = Arc::clone(self);
+        let file = self.clone();
         blocking(move || file.with(|writer| f(&file, writer))).await
     }
 
     /// Looks until there is something, at most for `patience`, off the runtime's threads.
     /// Ends as soon as one of `ends` says that nobody waits any more.
     pub(super) async fn look_until<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         patience: Duration,
         ends: [CancellationToken; 2],
         mut look: impl FnMut(&Self, &Reader) -> Result<Option<T>> + Send + 'static,
     ) -> Result<Option<T>> {
-        let file = Arc::clone(self);
+        let file = self.clone();
         blocking(move || {
             file.with(|_| Ok(()))?;
-            let reader = Reader::open(&file.path, file.network_fs)?;
+            let reader = Reader::open(&file.shared.path, file.shared.network_fs)?;
             watch::look_until(&reader, Some(patience), || {
                 if ends.iter().any(CancellationToken::is_cancelled) {
                     return Err(Error::new(Code::WaitedInVain, "nobody waits for this any more"));
@@ -119,7 +149,7 @@ impl Opened {
         Ok(Self {
             identity: Identity::of(path),
             writer,
-            is_announced: false,
+            announced: HashSet::new(),
         })
     }
 }

@@ -11,7 +11,8 @@ use rmcp::{tool, tool_router};
 use serde_json::json;
 
 use super::Mcp;
-use super::acts::{lease, list, no_question, patience, rows, take, title_of};
+use super::acts::{lease, list, mail, no_question, patience, post, rows, take, title_of};
+use super::file::File;
 use super::shapes::{
     AckMessage, Acked, Agent, Agents, Answer, AskHuman, CheckInbox, Found, FoundHit, Inbox, ListAgents, Mail, Message,
     PostStatus, Posted, ReadThread, Refused, Reply, Search, SendMessage, Sent, Status, Teach, Thread,
@@ -34,12 +35,12 @@ impl Mcp {
     async fn check_inbox(
         &self,
         Parameters(ask): Parameters<CheckInbox>,
+        file: File,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Inbox>, Teach> {
-        let you = self.file.me().to_owned();
+        let you = file.me().to_owned();
         if let Some(id) = ask.id {
-            let mail = self
-                .file
+            let mail = file
                 .call(move |file, writer| {
                     let mail = writer.demand_mail_meant(&id)?;
                     writer.receipt(&mail.message_id, Receipt::Seen, file.reading())?;
@@ -52,8 +53,7 @@ impl Mcp {
         let patience = patience(ask.wait_seconds);
         let lease = ask.claim_seconds.map(lease).transpose()?;
         let ends = [context.ct, self.gone.clone()];
-        let found = self
-            .file
+        let found = file
             .look_until(patience, ends, move |file, reader| {
                 let mail = match lease {
                     Some(lease) => take(file, reader, &ask, lease)?,
@@ -83,13 +83,13 @@ impl Mcp {
         annotations(title = "Send message", read_only_hint = false, destructive_hint = false, open_world_hint = false),
         meta = always_loaded()
     )]
-    async fn send_message(&self, Parameters(ask): Parameters<SendMessage>) -> Result<Json<Sent>, Teach> {
+    async fn send_message(&self, Parameters(ask): Parameters<SendMessage>, file: File) -> Result<Json<Sent>, Teach> {
         match (&ask.to, &ask.thread_id) {
             (None, None) => Err(Teach(
                 "to whom? give to (an agent's name, \"human\" or \"all\") or thread_id".to_owned(),
             )),
-            (_, Some(_)) => self.post(ask).await,
-            (Some(_), None) => self.mail(ask).await,
+            (_, Some(_)) => post(&file, ask).await,
+            (Some(_), None) => mail(&file, ask).await,
         }
     }
 
@@ -104,9 +104,8 @@ impl Mcp {
             open_world_hint = false
         )
     )]
-    async fn reply(&self, Parameters(ask): Parameters<Reply>) -> Result<Json<Sent>, Teach> {
-        let sent = self
-            .file
+    async fn reply(&self, Parameters(ask): Parameters<Reply>, file: File) -> Result<Json<Sent>, Teach> {
+        let sent = file
             .call(move |file, writer| {
                 let question = writer.demand_mail_meant(&ask.id)?;
                 let mut answer = NewInbox::answer(&question, file.me(), ask.text);
@@ -132,9 +131,8 @@ impl Mcp {
             open_world_hint = false
         )
     )]
-    async fn ack_message(&self, Parameters(ask): Parameters<AckMessage>) -> Result<Json<Acked>, Teach> {
-        let outcome = self
-            .file
+    async fn ack_message(&self, Parameters(ask): Parameters<AckMessage>, file: File) -> Result<Json<Acked>, Teach> {
+        let outcome = file
             .call(move |file, writer| {
                 let mut outcome = Acked {
                     acked: Vec::new(),
@@ -172,10 +170,9 @@ impl Mcp {
             Example: {\"thread_id\": \"build\", \"limit\": 20}",
         annotations(title = "Read thread", read_only_hint = true, open_world_hint = false)
     )]
-    async fn read_thread(&self, Parameters(ask): Parameters<ReadThread>) -> Result<Json<Thread>, Teach> {
+    async fn read_thread(&self, Parameters(ask): Parameters<ReadThread>, file: File) -> Result<Json<Thread>, Teach> {
         let limit = rows(ask.limit, 100);
-        let (thread, page, back) = self
-            .file
+        let (thread, page, back) = file
             .call(move |_, writer| {
                 let thread = writer.demand_thread(&ask.thread_id)?;
                 let page = match ask.after {
@@ -210,14 +207,13 @@ impl Mcp {
             open_world_hint = false
         )
     )]
-    async fn post_status(&self, Parameters(ask): Parameters<PostStatus>) -> Result<Json<Posted>, Teach> {
+    async fn post_status(&self, Parameters(ask): Parameters<PostStatus>, file: File) -> Result<Json<Posted>, Teach> {
         let (status, agent) = match ask.status {
             Status::Running => ("running", "running"),
             Status::Completed => ("completed", "idle"),
             Status::Failed => ("failed", "error"),
         };
-        let task_id = self
-            .file
+        let task_id = file
             .call(move |file, writer| {
                 let task_id = ask.task_id.unwrap_or_else(|| file.me().to_owned());
                 let error_msg = if status == "failed" {
@@ -252,9 +248,8 @@ impl Mcp {
             to somebody. Example: {\"active_minutes\": 60}",
         annotations(title = "List agents", read_only_hint = true, open_world_hint = false)
     )]
-    async fn list_agents(&self, Parameters(ask): Parameters<ListAgents>) -> Result<Json<Agents>, Teach> {
-        let (agents, boxes) = self
-            .file
+    async fn list_agents(&self, Parameters(ask): Parameters<ListAgents>, file: File) -> Result<Json<Agents>, Teach> {
+        let (agents, boxes) = file
             .call(|_, writer| Ok((writer.agents()?, writer.mailboxes()?)))
             .await?;
         let now = now_ms();
@@ -273,7 +268,7 @@ impl Mcp {
             })
             .filter(|agent| agent.active_seconds_ago <= longest)
             .collect();
-        let you = self.file.me().to_owned();
+        let you = file.me().to_owned();
         Ok(Json(Agents { you, agents }))
     }
 
@@ -292,6 +287,7 @@ impl Mcp {
     async fn ask_human(
         &self,
         Parameters(ask): Parameters<AskHuman>,
+        file: File,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Answer>, Teach> {
         let (text, known) = match (ask.question, ask.id) {
@@ -303,8 +299,7 @@ impl Mcp {
                 ));
             }
         };
-        let question = self
-            .file
+        let question = file
             .call(move |file, writer| match known {
                 // The answer to somebody else's question grants this agent nothing.
                 Some(id) => match writer.mail_meant(&id)? {
@@ -327,8 +322,7 @@ impl Mcp {
             .await?;
         let patience = patience(ask.wait_seconds);
         let (ends, id) = ([context.ct, self.gone.clone()], question.n.to_string());
-        let answer = self
-            .file
+        let answer = file
             .look_until(patience, ends, move |_, reader| reader.answer_to(&question))
             .await?;
         let Some(answer) = answer else {
@@ -340,8 +334,7 @@ impl Mcp {
             }));
         };
         let text = answer.payload.clone();
-        self.file
-            .call(move |file, writer| writer.ack_mail(&answer.id, file.reading()))
+        file.call(move |file, writer| writer.ack_mail(&answer.id, file.reading()))
             .await?;
         Ok(Json(Answer {
             id,
@@ -357,10 +350,9 @@ impl Mcp {
             read_thread or check_inbox with the id. Example: {\"query\": \"flaky test login\"}",
         annotations(title = "Search", read_only_hint = true, open_world_hint = false)
     )]
-    async fn search(&self, Parameters(ask): Parameters<Search>) -> Result<Json<Found>, Teach> {
+    async fn search(&self, Parameters(ask): Parameters<Search>, file: File) -> Result<Json<Found>, Teach> {
         let limit = rows(ask.limit, 50);
-        let hits = self
-            .file
+        let hits = file
             .call(move |_, writer| writer.search(&ask.query, limit, now_ms()))
             .await?;
         Ok(Json(Found {

@@ -21,6 +21,7 @@ mod keeper;
 mod locks;
 mod mail;
 mod messages;
+mod offers;
 mod open;
 mod pages;
 mod prune;

@@ -1,7 +1,8 @@
 //! Receipts: what became of mail on its way to those who read it.
 //!
 //! For: the receipts table, and the states of mail that go with it: read, acknowledged.
-//! Not for: who works on what (`claims`), or how a trace is worded (`cli`).
+//! Not for: who works on what (`claims`), which session an offer went to (`offers`), or how a
+//! trace is worded (`cli`).
 //!
 //! 1. offered: put before the model, by a hook for instance. It may not have looked.
 //! 2. seen: the reader asked for it and got it.
@@ -15,7 +16,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::cells::Cells;
-use super::inbox::{COLUMNS, EVERYBODY, InboxRow};
+use super::inbox::{EVERYBODY, InboxRow};
 use super::messages::MessageRow;
 use super::open::{Reader, Writer};
 use super::subscriptions::SubscriberRow;
@@ -119,24 +120,6 @@ impl Reader {
                 created_at: cells.int(),
             })
         })?;
-        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
-    }
-
-    /// Unread mail of `reader` that was never offered to it nor seen by it, oldest first.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn mail_to_offer(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
-             AND from_agent <> ?1 AND (expires_at IS NULL OR expires_at > ?3) \
-             AND (coalesce(claimed_by, '') IN ('', ?1) OR coalesce(claim_expires_at, 0) <= ?3) \
-             AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1) \
-             ORDER BY n LIMIT ?4"
-        );
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![reader, EVERYBODY, now, limit], |row| Ok(InboxRow::read(row)))?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
@@ -277,7 +260,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{InboxFilter, NetworkFs, NewInbox, NewMessage};
+    use super::super::{NetworkFs, NewInbox, NewMessage};
     use super::*;
 
     fn file() -> (tempfile::TempDir, Writer) {
@@ -296,37 +279,6 @@ mod tests {
 
     fn send(writer: &Writer, to: &str, text: &str) -> InboxRow {
         writer.send(&NewInbox::new("boss", to, text)).unwrap().into_row()
-    }
-
-    #[test]
-    fn mail_is_offered_once_and_mail_to_all_to_each() {
-        let (_folder, writer) = file();
-        send(&writer, "planner", "one");
-        send(&writer, EVERYBODY, "two");
-        send(&writer, "tester", "three");
-        let offer = |reader: &str, now| {
-            let mail = writer.mail_to_offer(reader, now, 9).unwrap();
-            writer.receipts_for(&mail, Receipt::Offered, by(reader, now)).unwrap();
-            mail.into_iter().map(|m| m.payload).collect::<Vec<_>>()
-        };
-        assert_eq!(offer("planner", 1), ["one", "two"]);
-        assert!(offer("planner", 2).is_empty());
-        assert_eq!(offer("tester", 3), ["two", "three"]);
-        assert!(offer("boss", 3).is_empty(), "nobody is offered what they sent");
-
-        let unread = |name: &str| {
-            let filter = InboxFilter {
-                inbox: Some(name.to_owned()),
-                status: Some("unread".to_owned()),
-                limit: 9,
-                ..InboxFilter::default()
-            };
-            writer.inbox(&filter).unwrap().len()
-        };
-        assert_eq!(unread("planner"), 2, "what is offered is not read");
-        assert_eq!(writer.read_mail("2", by("planner", 4)).unwrap().status, "unread");
-        writer.ack_mail("2", by("planner", 4)).unwrap();
-        assert_eq!((unread("planner"), unread("tester")), (1, 2));
     }
 
     #[test]

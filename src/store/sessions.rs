@@ -1,14 +1,13 @@
 //! Sessions of the agents' own tools: what their short-lived processes have to know of one
 //! another.
 //!
-//! For: going on where an earlier process stopped: totals, turns, mail that was offered and
-//! may have been missed, how often a session has been kept from stopping.
-//! Not for: what is in a turn (`tasks`) or a total (`telemetry`).
+//! For: going on where an earlier process stopped: totals, turns, how often a session has been
+//! kept from stopping.
+//! Not for: what is in a turn (`tasks`) or a total (`telemetry`); mail (`offers`).
 
+use rusqlite::OptionalExtension;
 use rusqlite::config::DbConfig;
-use rusqlite::{OptionalExtension, params};
 
-use super::inbox::{COLUMNS, EVERYBODY, InboxRow};
 use super::open::{Reader, Writer};
 use super::telemetry::TelemetryRow;
 use crate::error::Result;
@@ -66,24 +65,6 @@ impl Reader {
             turn: turn.flatten().unwrap_or(0),
             status: status.flatten().unwrap_or_default(),
         })
-    }
-
-    /// Unread mail that was offered to `reader` and, as far as is known, not seen: oldest first.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn mail_offered(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
-             AND (expires_at IS NULL OR expires_at > ?3) \
-             AND EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1 AND r.state = 'offered') \
-             AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1 AND r.state = 'seen') \
-             ORDER BY n LIMIT ?4"
-        );
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![reader, EVERYBODY, now, limit], |row| Ok(InboxRow::read(row)))?;
-        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 }
 

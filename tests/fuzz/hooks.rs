@@ -62,9 +62,10 @@ fuzz_target!(|data: &[u8]| {
             let Ok(input) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };
-            if let Some(printed) = answer(writer, vendor, &input, &around).unwrap() {
-                assert!(printed.chars().count() <= CAP, "{} characters", printed.len());
-                serde_json::from_str::<Value>(&printed).unwrap();
+            if let Some(answer) = answer(writer, vendor, &input, &around).unwrap() {
+                assert!(answer.text.chars().count() <= CAP, "{} characters", answer.text.len());
+                serde_json::from_str::<Value>(&answer.text).unwrap();
+                answer.printed(writer).unwrap();
             }
         }
     });

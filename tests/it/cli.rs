@@ -179,6 +179,24 @@ fn post_writes_a_message() {
         (vec![("CLAUDE_CODE_SESSION_ID", "12345678-9abc")], "claude-12345678"),
         (vec![("CODEX_THREAD_ID", "abcdefgh-9abc")], "codex-abcdefgh"),
         (vec![("AGENTHUB_AGENT", "")], "human"),
+        // Whom `run` has started, and another tool that this one has started in turn.
+        (
+            vec![
+                ("AGENTHUB_AGENT", "planner"),
+                ("AGENTHUB_TASK_VENDOR", "claude"),
+                ("CLAUDE_CODE_SESSION_ID", "12345678-9abc"),
+            ],
+            "planner",
+        ),
+        (
+            vec![
+                ("AGENTHUB_AGENT", "planner"),
+                ("AGENTHUB_TASK_VENDOR", "claude"),
+                ("CLAUDE_CODE_SESSION_ID", "12345678-9abc"),
+                ("CODEX_THREAD_ID", "abcdefgh-9abc"),
+            ],
+            "codex-abcdefgh",
+        ),
     ] {
         let output = hub
             .command(&["post", "who", "x", "--json"])

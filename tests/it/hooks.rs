@@ -1,11 +1,12 @@
 //! `agenthub hook`, fed what the agents' own tools tell their hooks.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::runs::{Bench, LAST_STATUS, feed, stderr, stream};
 use super::support::within;
+use super::support::writer::Holder;
 
 /// A hook's event, as its tool sends it.
 fn event(session: &str, name: &str, more: &str) -> Vec<u8> {
@@ -87,7 +88,12 @@ fn a_session_of_claude_becomes_a_task() {
             &event("12345678-abcd", name, &more),
             &[("CLAUDE_PID", "4242")],
         );
-        assert!(answer.is_null(), "{name}: {answer}");
+        if name == "SessionStart" {
+            let greeting = context(&answer, name);
+            assert!(greeting.contains("You are claude-12345678 ") && greeting.contains("agenthub send NAME"));
+        } else {
+            assert!(answer.is_null(), "{name}: {answer}");
+        }
     }
     assert_eq!(
         bench.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
@@ -212,7 +218,48 @@ fn what_a_session_missed_is_offered_to_the_next() {
     let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
     assert!(context(&answer, "SessionStart").contains("| one"));
     bench.hook("claude-code", &event("s2", "Stop", ""));
-    assert!(bench.hook("claude-code", &event("s3", "SessionStart", "")).is_null());
+    let answer = bench.hook("claude-code", &event("s3", "SessionStart", ""));
+    assert!(!context(&answer, "SessionStart").contains("| one"));
+}
+
+#[test]
+fn another_sessions_hook_says_nothing_of_what_this_one_has_read() {
+    let bench = Bench::new();
+    bench.send("one");
+    assert!(
+        !bench
+            .hook("claude-code", &event("s1", "UserPromptSubmit", ""))
+            .is_null()
+    );
+    // Another session of the same agent's goes on meanwhile.
+    assert!(bench.hook("claude-code", &event("s2", "Stop", "")).is_null());
+    let status = || bench.sql("SELECT status FROM inbox_messages");
+    assert_eq!(status(), "unread");
+    assert!(bench.hook("claude-code", &event("s1", "Stop", "")).is_null());
+    assert_eq!(status(), "read");
+}
+
+#[test]
+fn mail_that_nobody_took_from_the_hook_is_offered_again() {
+    let bench = Bench::new();
+    bench.send("one");
+    let mut deaf = bench.command(&["hook", "claude-code"]);
+    deaf.env("AGENTHUB_AGENT", "planner").stdin(Stdio::piped());
+    deaf.stdout(fs::File::create("/dev/full").unwrap());
+    let mut child = deaf.spawn().unwrap();
+    let prompt = event("s", "UserPromptSubmit", "");
+    child.stdin.take().unwrap().write_all(&prompt).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
+    // Each of these is a place where the model would have been taken to have read it.
+    let again = within("the mail", || {
+        let answer = bench.hook("claude-code", &prompt);
+        (!answer.is_null()).then_some(answer)
+    });
+    assert!(context(&again, "UserPromptSubmit").contains("| one"));
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
+    bench.hook("claude-code", &event("s", "Stop", ""));
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "read");
 }
 
 #[test]
@@ -271,13 +318,17 @@ fn a_run_is_recorded_once() {
     let answer = bench.hook_with("claude-code", &event("s", "UserPromptSubmit", ""), &within_run);
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
     assert_eq!(bench.sql("SELECT count(*) FROM task_stream"), "0");
-    // What another vendor's program starts is recorded by nobody else.
+    // What another vendor's program starts is recorded by nobody else, and is another agent.
     let of = |vendor| {
-        let within = [("AGENTHUB_TASK", "run-1"), ("AGENTHUB_TASK_VENDOR", vendor)];
+        let within = [
+            ("AGENTHUB_AGENT", "planner"),
+            ("AGENTHUB_TASK", "run-1"),
+            ("AGENTHUB_TASK_VENDOR", vendor),
+        ];
         bench.hook_with("codex", &event("s", "UserPromptSubmit", ""), &within);
-        bench.sql("SELECT count(*) > 0 FROM task_stream")
+        bench.sql("SELECT DISTINCT agent_id FROM task_stream")
     };
-    assert_eq!((of("codex"), of("claude")), ("0".to_owned(), "1".to_owned()));
+    assert_eq!((of("codex"), of("claude")), (String::new(), "codex-s".to_owned()));
 }
 
 #[test]
@@ -391,19 +442,12 @@ fn a_hook_waits_for_the_lock_a_moment_and_no_longer() {
     let bench = Bench::new();
     bench.run(&["path"]);
     bench.send("one");
-    let mut holder = Command::new("sqlite3");
-    holder.arg(bench.hub.db()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = super::support::writer::Process::start(holder);
-    let mut stdin = holder.0.stdin.take().unwrap();
-    stdin.write_all(b"BEGIN IMMEDIATE; SELECT 'held';\n").unwrap();
-    let mut held = [0; 4];
-    holder.0.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+    let holder = Holder::take(bench.hub.db(), "BEGIN IMMEDIATE");
     let begun = std::time::Instant::now();
     assert!(bench.hook("claude-code", &event("s", "UserPromptSubmit", "")).is_null());
     let took = begun.elapsed();
     assert!((200..1500).contains(&took.as_millis()), "{took:?}");
-    stdin.write_all(b"ROLLBACK;\n.quit\n").unwrap();
-    within("the lock", || holder.0.try_wait().unwrap());
+    holder.release();
     let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert!(
         context(&answer, "UserPromptSubmit").contains("| one"),

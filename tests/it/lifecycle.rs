@@ -5,13 +5,13 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::wait::within_time;
-use crate::support::writer::{Process, insert_messages, python, sqlite3};
+use crate::support::writer::{Holder, Process, insert_messages, sqlite3};
 use crate::support::{PATIENCE, TestHub, gate, say, within};
 
 /// Without it clients would not know why they were cut off, acks would be lost, or a
@@ -163,45 +163,6 @@ fn a_second_serve_prints_the_firsts_url_and_goes() {
     answers.join().unwrap();
 }
 
-/// Another process that holds the file's lock until it is told to let go.
-struct Holder {
-    process: Process,
-    stdin: ChildStdin,
-}
-
-impl Holder {
-    #[track_caller]
-    fn take(hub: &TestHub, sql: &str) -> Self {
-        let program = "
-import sqlite3, sys
-conn = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
-for statement in sys.argv[2].split(';'):
-    conn.execute(statement)
-print('held', flush=True)
-sys.stdin.readline()
-";
-        let mut command = python();
-        command
-            .args(["-c", program, hub.db().to_str().unwrap(), sql])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut process = Process::start(command);
-        let mut line = String::new();
-        BufReader::new(process.0.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "held\n");
-        let stdin = process.0.stdin.take().unwrap();
-        Self { process, stdin }
-    }
-
-    fn release(self) {
-        let Self { mut process, stdin } = self;
-        drop(stdin);
-        process.0.wait().unwrap();
-    }
-}
-
 fn state(hub: &TestHub) -> String {
     hub.status()["state"].as_str().unwrap().to_owned()
 }
@@ -212,7 +173,7 @@ fn state(hub: &TestHub) -> String {
 fn a_file_locked_by_another_is_named_at_the_start() {
     let mut hub = TestHub::start();
     hub.kill();
-    let holder = Holder::take(&hub, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    let holder = Holder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let output = hub.agenthub(&["serve", "--listen", "127.0.0.1:0"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -229,7 +190,7 @@ fn a_lock_held_by_another_is_named_once_and_passes() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
     let mut client = hub.connect("");
-    let holder = Holder::take(&hub, "BEGIN IMMEDIATE");
+    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
     let refused = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
     assert_eq!(
         (refused.status, refused.code()),

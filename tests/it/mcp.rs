@@ -11,7 +11,7 @@ use crate::support::TestHub;
 use crate::support::follower::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::wait::{PATIENCE, within};
-use crate::support::writer::{self, Process};
+use crate::support::writer::{self, Holder, Process};
 
 #[track_caller]
 fn drive(mut command: Command) -> String {
@@ -64,6 +64,22 @@ impl Session {
     #[track_caller]
     fn start(hub: &TestHub, agent: Option<&str>) -> Self {
         Self::of(hub.command(&["mcp"]), agent)
+    }
+
+    /// In which call 1 waits for a job.
+    #[track_caller]
+    fn that_waits(hub: &TestHub) -> Self {
+        let mut session = Self::start(hub, Some("w1"));
+        session.greet("2025-11-25");
+        session.call(
+            1,
+            "check_inbox",
+            &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
+        );
+        // The wait has begun once a later call is answered.
+        session.call(2, "list_agents", &json!({}));
+        session.answer(2);
+        session
     }
 
     #[track_caller]
@@ -213,18 +229,34 @@ fn who_speaks_is_decided_by_the_environment() {
 }
 
 #[test]
+fn sessions_of_codex_that_share_a_server_are_agents_of_their_own() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, None);
+    let greeting = session.greet("2025-11-25");
+    let instructions = greeting["instructions"].as_str().unwrap();
+    assert!(!instructions.contains("You are"), "nobody knows yet: {instructions}");
+    assert_eq!(hub.sql("SELECT count(*) FROM agents"), "0");
+    for (id, thread) in [(1, "0000000a"), (2, "0000000b"), (3, "0000000a")] {
+        let meta = json!({"x-codex-turn-metadata": {"session_id": format!("019ab3c4-0001-7d50-8000-0000{thread}")}});
+        let arguments = json!({"to": "human", "text": "hello"});
+        let params = json!({"name": "send_message", "arguments": arguments, "_meta": meta});
+        session.say(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
+        assert_eq!(session.answer(id)["result"]["isError"], false);
+    }
+    assert_eq!(
+        hub.sql("SELECT from_agent FROM inbox_messages"),
+        "codex-0000000a\ncodex-0000000b\ncodex-0000000a"
+    );
+    assert_eq!(
+        hub.sql("SELECT id FROM agents WHERE workspace <> '' ORDER BY id"),
+        "codex-0000000a\ncodex-0000000b"
+    );
+}
+
+#[test]
 fn a_client_that_goes_ends_the_server_and_its_waits() {
     let hub = TestHub::asleep(&[]);
-    let mut session = Session::start(&hub, Some("w1"));
-    session.greet("2025-11-25");
-    session.call(
-        1,
-        "check_inbox",
-        &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
-    );
-    // The wait has begun once a later call is answered.
-    session.call(2, "list_agents", &json!({}));
-    session.answer(2);
+    let mut session = Session::that_waits(&hub);
     let gone = Instant::now();
     drop(session.input.take());
     let status = within("the server's end", || session.server.0.try_wait().unwrap());
@@ -241,15 +273,7 @@ fn a_client_that_goes_ends_the_server_and_its_waits() {
 #[test]
 fn a_call_that_is_cancelled_takes_nothing() {
     let hub = TestHub::asleep(&[]);
-    let mut session = Session::start(&hub, Some("w1"));
-    session.greet("2025-11-25");
-    session.call(
-        1,
-        "check_inbox",
-        &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
-    );
-    session.call(2, "list_agents", &json!({}));
-    session.answer(2);
+    let mut session = Session::that_waits(&hub);
     session.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
     session.call(3, "list_agents", &json!({}));
     session.answer(3);
@@ -291,26 +315,14 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
 fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
     let hub = TestHub::asleep(&[]);
     hub.agenthub(&["path"]);
-    let program = "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-        db.execute('PRAGMA locking_mode = EXCLUSIVE')\ndb.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\n\
-        sys.stdin.readline()";
-    let mut command = writer::python();
-    command.args(["-c", program, hub.db().to_str().unwrap()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = Process::start(command);
-    let mut held = String::new();
-    BufReader::new(holder.0.stdout.as_mut().unwrap())
-        .read_line(&mut held)
-        .unwrap();
-    assert_eq!(held, "held\n");
+    let holder = Holder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
     let refused = session.answer(1);
     assert_eq!(refused["result"]["isError"], true, "{refused}");
     assert!(refused.to_string().contains("lock"), "{refused}");
-    drop(holder.0.stdin.take());
-    assert!(holder.0.wait().unwrap().success());
+    holder.release();
     session.call(2, "send_message", &json!({"to": "human", "text": "hello"}));
     assert_eq!(session.answer(2)["result"]["isError"], false);
     assert_eq!(hub.sql("SELECT workspace <> '' FROM agents WHERE id = 'planner'"), "1");

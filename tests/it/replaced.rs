@@ -79,18 +79,22 @@ fn is_lost(hub: &TestHub, pos: &str) {
     assert_eq!(client.closed(), 4010);
 }
 
+/// A file of its own beside the hub's.
+#[track_caller]
+fn another(hub: &TestHub) -> PathBuf {
+    let other = hub.folder().join("other.db");
+    let made = hub.agenthub(&["path", "--db", other.to_str().unwrap()]);
+    assert!(made.status.success());
+    other
+}
+
 /// Without it a hub would go on showing a file that is not there any more.
 #[test]
 fn another_file_in_its_place_is_noticed() {
     let _alone = gate::alone();
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    let other = hub.folder().join("other.db");
-    assert!(
-        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
-            .status
-            .success()
-    );
+    let other = another(&hub);
     sqlite3(&other, &insert_messages("t", 1, 7));
     sqlite3(&other, "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = WAL");
     let old = position(&hub);
@@ -213,12 +217,7 @@ fn a_copy_over_the_live_file_is_noticed() {
     let _alone = gate::alone();
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    let other = hub.folder().join("other.db");
-    assert!(
-        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
-            .status
-            .success()
-    );
+    let other = another(&hub);
     sqlite3(&other, &insert_messages("t", 1, 5));
     sqlite3(&other, "PRAGMA wal_checkpoint(TRUNCATE)");
     let all = clients(&hub, 5);
@@ -411,12 +410,7 @@ fn position_after(hub: &TestHub, stream: &str, events: usize) -> String {
 fn a_wait_ends_when_the_file_is_another_one() {
     let hub = TestHub::asleep(&[]);
     assert!(hub.agenthub(&["path"]).status.success());
-    let other = hub.folder().join("other.db");
-    assert!(
-        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
-            .status
-            .success()
-    );
+    let other = another(&hub);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| hub.agenthub(&["inbox", "planner", "--wait", "15"]));
         within("the one who waits", || {
@@ -435,12 +429,7 @@ fn a_wait_ends_when_the_file_is_another_one() {
 fn acks_do_not_move_into_another_file() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    let other = hub.folder().join("other.db");
-    assert!(
-        hub.agenthub(&["path", "--db", other.to_str().unwrap()])
-            .status
-            .success()
-    );
+    let other = another(&hub);
     sqlite3(&other, &insert_messages("t", 1, 5));
     sqlite3(&other, "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = WAL");
     let mut client = hub.connect("instance_id=worker");

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::support::writer::Holder;
 use super::support::{TestHub, within};
 
 /// A recorded stream.
@@ -122,6 +123,35 @@ fn a_run_passes_everything_through_and_becomes_rows() {
     assert_eq!(
         bench.sql("SELECT sum(tokens_in), sum(tokens_out), round(sum(cost), 4) FROM task_stream"),
         bench.sql("SELECT tokens_in, tokens_out, cost FROM telemetry ORDER BY id DESC LIMIT 1")
+    );
+}
+
+#[test]
+fn an_agents_own_name_is_not_that_of_whom_it_starts() {
+    let bench = Bench::new();
+    bench.program(
+        "codex",
+        &format!(
+            "echo \"<$AGENTHUB_AGENT>\" >> names; cat '{}'",
+            stream("codex.jsonl").display()
+        ),
+    );
+    let within_agent = [("AGENTHUB_TASK", "run-1"), ("CLAUDE_CODE_SESSION_ID", "s")];
+    let start = |given: &[&str], around: &[(&str, &str)]| {
+        let args = [&["run"], given, &["--", "codex", "exec", "x"]].concat();
+        let mut command = bench.command(&args);
+        command.env("AGENTHUB_AGENT", "planner").envs(around.iter().copied());
+        assert!(command.output().unwrap().status.success());
+        bench.sql("SELECT agent_id FROM task_stream ORDER BY id DESC LIMIT 1")
+    };
+    assert_eq!(start(&[], &[]), "planner");
+    for variable in &within_agent {
+        assert!(start(&[], &[*variable]).starts_with("codex-"));
+    }
+    assert_eq!(start(&["--as", "worker"], &within_agent), "worker");
+    assert_eq!(
+        fs::read_to_string(bench.hub.folder().join("names")).unwrap(),
+        "<planner>\n<>\n<>\n<worker>\n"
     );
 }
 
@@ -263,20 +293,14 @@ fn a_locked_file_holds_up_neither_the_program_nor_its_output() {
         "codex",
         &format!("cat '{}'; echo done > done", stream("codex.jsonl").display()),
     );
-    let mut holder = Command::new("sqlite3");
-    holder.arg(bench.hub.db()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = super::support::writer::Process::start(holder);
-    let mut stdin = holder.0.stdin.take().unwrap();
-    stdin.write_all(b"BEGIN IMMEDIATE; SELECT 'held';\n").unwrap();
-    let mut held = [0; 4];
-    holder.0.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+    let holder = Holder::take(bench.hub.db(), "BEGIN IMMEDIATE");
     let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     within("the program's end", || {
         bench.hub.folder().join("done").exists().then_some(())
     });
     assert!(child.try_wait().unwrap().is_none(), "its rows still wait for the lock");
-    stdin.write_all(b"ROLLBACK;\n.quit\n").unwrap();
+    holder.release();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(bench.sql(LAST_STATUS), "completed");
 }

@@ -29,6 +29,14 @@ fn median_of_rows(hub: &TestHub, client: &mut Client, numbers: std::ops::Range<i
     times[times.len() / 2]
 }
 
+/// A system that does this instead of setting a watch.
+#[cfg(target_os = "linux")]
+fn watches(instead: &str) -> Vec<String> {
+    let strace = "strace -D -f -qqq -o /dev/null -e trace=inotify_add_watch -e";
+    let inject = format!("inject=inotify_add_watch:{instead}");
+    strace.split(' ').map(str::to_owned).chain([inject]).collect()
+}
+
 fn follower(hub: &TestHub) -> Client {
     let mut client = hub.connect("");
     client.subscribe("t", 0);
@@ -53,18 +61,7 @@ fn the_poll_alone_is_fast_enough_to_look_live() {
 fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
     let _alone = gate::alone();
     // The system takes the watch and forgets it.
-    let hub = TestHub::under(&[
-        "strace",
-        "-D",
-        "-f",
-        "-qqq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=inotify_add_watch",
-        "-e",
-        "inject=inotify_add_watch:retval=1",
-    ]);
+    let hub = TestHub::under(&watches("retval=1"));
     assert_eq!(hub.status()["watcher"]["using"], json!("notify"));
     let mut client = follower(&hub);
     let (begun, mut number) = (Instant::now(), 1);
@@ -84,19 +81,7 @@ fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
 #[test]
 #[cfg(target_os = "linux")]
 fn without_watches_it_polls_and_says_so() {
-    let no_watches = [
-        "strace",
-        "-D",
-        "-f",
-        "-qqq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=inotify_add_watch",
-        "-e",
-        "inject=inotify_add_watch:error=ENOSPC",
-    ];
-    let hub = TestHub::under(&no_watches);
+    let hub = TestHub::under(&watches("error=ENOSPC"));
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
     assert_eq!(hub.log().matches("no file system events").count(), 1, "{}", hub.log());
     let mut client = follower(&hub);
@@ -104,7 +89,7 @@ fn without_watches_it_polls_and_says_so() {
     drop(hub);
     // Whoever insists on events is told that there are none.
     let mut hub = TestHub::asleep(&["--watch", "notify"]);
-    hub.wrap(&no_watches);
+    hub.wrap(&watches("error=ENOSPC"));
     let status = hub.try_wake().unwrap_err();
     assert_eq!(status.code(), Some(3));
     assert!(hub.log().contains("use --watch auto"), "{}", hub.log());

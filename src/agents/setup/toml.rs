@@ -11,8 +11,9 @@ use super::Refusal;
 
 const SERVERS: &str = "mcp_servers";
 const SERVER: &str = "agenthub";
-/// Codex hands its servers few variables; these say who is speaking and where the file is.
-const VARIABLES: [&str; 3] = ["AGENTHUB_AGENT", "AGENTHUB_DB", "CODEX_THREAD_ID"];
+/// Codex hands its servers few variables; these say who is speaking and where the file is. Its
+/// session is in no variable: it says that with each call.
+const VARIABLES: [&str; 2] = ["AGENTHUB_AGENT", "AGENTHUB_DB"];
 
 fn parse(text: &str) -> Result<DocumentMut, Refusal> {
     text.parse::<DocumentMut>().map_err(|e| {

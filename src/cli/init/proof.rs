@@ -105,7 +105,9 @@ fn prove_server(tool: Tool, written: &Written, place: &Place, db: &Path) -> Resu
 fn started(written: &Written, db: &Path) -> Command {
     let mut command = written.on(db);
     command.env("AGENTHUB_AGENT", written.agent.as_deref().unwrap_or(TESTER));
-    command.env_remove("AGENTHUB_TASK").env_remove("CURSOR_VERSION");
+    for name in ["AGENTHUB_TASK", "AGENTHUB_TASK_VENDOR", "CURSOR_VERSION"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -74,7 +74,7 @@ impl TestHub {
 
     /// A hub started by another program, which becomes the hub or leaves it its place.
     #[track_caller]
-    pub(crate) fn under(wrapper: &[&str]) -> Self {
+    pub(crate) fn under(wrapper: &[impl AsRef<str>]) -> Self {
         let mut hub = Self::asleep(&[]);
         hub.wrap(wrapper);
         hub.wake();
@@ -82,8 +82,8 @@ impl TestHub {
     }
 
     /// Has another program start it from now on.
-    pub(crate) fn wrap(&mut self, wrapper: &[&str]) {
-        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    pub(crate) fn wrap(&mut self, wrapper: &[impl AsRef<str>]) {
+        self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
     }
 
     /// A folder and a hub that is not running yet; there is no file either.

@@ -1,7 +1,8 @@
 //! Foreign writers: other programs, in other processes, with their own SQLite.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 /// Runs SQL in the `sqlite3` shell and returns what it printed. Fails if it fails.
 #[track_caller]
@@ -70,6 +71,48 @@ impl Drop for Process {
         // It may have ended already.
         drop(self.0.kill());
         drop(self.0.wait());
+    }
+}
+
+/// Another process that holds the file's lock until it is told to let go.
+pub(crate) struct Holder {
+    process: Process,
+    stdin: ChildStdin,
+}
+
+impl Holder {
+    /// Runs these statements, and holds what they take.
+    #[track_caller]
+    pub(crate) fn take(db: &Path, sql: &str) -> Self {
+        let program = "
+import sqlite3, sys
+conn = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+for statement in sys.argv[2].split(';'):
+    conn.execute(statement)
+print('held', flush=True)
+sys.stdin.readline()
+";
+        let mut command = python();
+        command
+            .args(["-c", program, db.to_str().unwrap(), sql])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = Process::start(command);
+        let mut line = String::new();
+        BufReader::new(process.0.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "held\n");
+        let stdin = process.0.stdin.take().unwrap();
+        Self { process, stdin }
+    }
+
+    /// Lets go, and waits until it has.
+    #[track_caller]
+    pub(crate) fn release(self) {
+        let Self { mut process, stdin } = self;
+        drop(stdin);
+        assert!(process.0.wait().unwrap().success());
     }
 }
 
