@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -56,6 +57,7 @@ pub(super) struct Health {
     degraded: AtomicU64,
     recoveries: AtomicU64,
     rejected: Mutex<Rejections>,
+    writing_failed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +149,7 @@ impl Hub {
 
     pub(super) fn writing_fails(&self, error: &Error) {
         self.trouble_with(&self.health.writing, "written", error);
+        self.health.writing_failed.notify_one();
     }
 
     pub(super) fn writing_works(&self) {
@@ -155,16 +158,18 @@ impl Hub {
 
     /// While writing fails, tries now and then whether it works again, until `stop`.
     pub async fn probe_writing(self: Arc<Self>, stop: CancellationToken) {
-        while stop
-            .run_until_cancelled(tokio::time::sleep(PROBE_INTERVAL))
-            .await
-            .is_some()
-        {
-            if lock(&self.health.writing).is_some() {
-                // The outcome is noted by `write` itself.
-                drop(self.write(|writer| writer.probe(now_ms())).await);
+        let probes = async {
+            loop {
+                self.health.writing_failed.notified().await;
+                while lock(&self.health.writing).is_some() {
+                    tokio::time::sleep(PROBE_INTERVAL).await;
+                    // The outcome is noted by `write` itself.
+                    drop(self.write(|writer| writer.probe(now_ms())).await);
+                }
             }
-        }
+        };
+        // Whatever is being tried then, nobody waits for it any more.
+        let _: Option<()> = stop.run_until_cancelled(probes).await;
     }
 
     fn trouble_with(&self, which: &Mutex<Option<Trouble>>, verb: &str, error: &Error) {

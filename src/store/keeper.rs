@@ -5,8 +5,8 @@
 //! which that of many agents has.
 //! Not for: writing rows (`writer`): a checkpoint waits for the disk, a row should not.
 //!
-//! 1. Every [`INTERVAL`], more often while much is written: if the log has grown, move
-//!    what can be moved into the database (PASSIVE: nobody waits).
+//! 1. Every [`INTERVAL`], more often while much is written and less while nothing is: if the
+//!    log has grown, move what can be moved into the database (PASSIVE: nobody waits).
 //! 2. While rows keep coming that alone never lets the log start anew. From
 //!    [`RESTART_FRAMES`] on writers and readers are held up for a moment (RESTART); a
 //!    log that has become large on the disk is cut down as well (TRUNCATE).
@@ -28,10 +28,12 @@ use super::status::{Checkpoint, Mode, demand_room};
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
 
-/// Time between looks at the log.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// Time between looks at the log while there is something to do.
+const INTERVAL: Duration = Duration::from_millis(250);
 /// The same while much is written.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
+/// The same while nothing is.
+const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between looks at who holds locks.
 const LOCKS_INTERVAL: Duration = Duration::from_secs(1);
 /// A checkpoint is due from this many changes or bytes on: about 512 pages, half of
@@ -188,8 +190,8 @@ fn run(keeper: Keeper, orders: &Receiver<Order>) {
     let status = Arc::clone(&keeper.status);
     let mut keeper = Some(keeper);
     loop {
-        let busy = keeper.as_ref().is_some_and(|keeper| keeper.frames > RESTART_FRAMES / 2);
-        match orders.recv_timeout(if busy { BUSY_INTERVAL } else { INTERVAL }) {
+        let pause = keeper.as_ref().map_or(QUIET_INTERVAL, Keeper::pause);
+        match orders.recv_timeout(pause) {
             Ok(Order::Keep(writer)) => keeper = Some(Keeper::new(writer, Arc::clone(&status))),
             Ok(Order::Abandon(done)) => {
                 if let Some(keeper) = keeper.take() {
@@ -223,6 +225,16 @@ impl Keeper {
             seen: BTreeMap::new(),
             next_locks: Instant::now() + LOCKS_INTERVAL,
             search_behind: true,
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        if self.frames > RESTART_FRAMES / 2 {
+            BUSY_INTERVAL
+        } else if self.head == self.moved && !self.search_behind {
+            QUIET_INTERVAL
+        } else {
+            INTERVAL
         }
     }
 
