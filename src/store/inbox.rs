@@ -1,8 +1,8 @@
-//! Inbox messages: sending one, answering one, listing a mailbox.
+//! Inbox messages: sending one, answering one.
 //!
 //! For: the `inbox_messages` table.
-//! Not for: who has seen what (`receipts`), who works on what (`claims`), or waiting for
-//! mail (`hub`, `cli`).
+//! Not for: what is in a mailbox (`mailbox`), who has seen what (`receipts`), who works on
+//! what (`claims`), or waiting for mail (`hub`, `cli`).
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::Written;
 use super::cells::Cells;
 use super::open::{Reader, Writer};
-use super::pages::{PAGE_BYTES, Page};
 use super::receipts::Reading;
 use crate::error::{Code, Error, Result};
 use crate::event::InboxMessageEvent;
@@ -21,13 +20,6 @@ pub const EVERYBODY: &str = "all";
 /// The columns of an [`InboxRow`], in the order it reads them.
 pub(super) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
      priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
-
-/// The status as one reader has it: `?2` is [`EVERYBODY`], `?9` the reader. What was sent to
-/// everybody is unread until each has dealt with it, which only their receipts tell.
-const STANDING: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' AND ?9 IS NOT NULL THEN coalesce(\
-     (SELECT CASE r.state WHEN 'archived' THEN 'archived' ELSE 'read' END FROM receipts r \
-     WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
-     ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
 
 /// One row of the `inbox_messages` table, readable whatever its writer put there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -226,41 +218,6 @@ impl NewInbox {
     }
 }
 
-/// Which mail to list: newest first, mail that has expired left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InboxFilter {
-    /// Only this mailbox, with what was sent to `all`.
-    pub inbox: Option<String>,
-    /// Who asks; the owner of the mailbox if absent.
-    pub reader: Option<String>,
-    /// Only mail in this state, as the reader has it; if absent, all that is not deleted. `unread` leaves out what somebody
-    /// else works on.
-    pub status: Option<String>,
-    /// Only mail from this sender.
-    pub from: Option<String>,
-    /// Only rows before this one.
-    pub before: Option<i64>,
-    /// Only rows after this one.
-    pub after: Option<i64>,
-    /// The time now, Unix milliseconds: decides what has expired and which claims run.
-    pub now: i64,
-    /// Rows at most.
-    pub limit: usize,
-}
-
-/// A mailbox and what is in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct MailboxRow {
-    /// Whose it is.
-    pub inbox: String,
-    /// All mail that is not deleted.
-    pub total: i64,
-    /// Mail nobody has read.
-    pub unread: i64,
-    /// When the newest came, Unix milliseconds.
-    pub newest_at: i64,
-}
-
 /// A new `message_id`, for mail that has to be known before it is sent.
 ///
 /// # Errors
@@ -274,96 +231,6 @@ pub fn message_id() -> Result<String> {
 }
 
 impl Reader {
-    /// The mail that `filter` describes, newest first. The status of mail to everybody is the
-    /// one it has for the reader.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn inbox(&self, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
-        Ok(self.inbox_within(filter, usize::MAX)?.items)
-    }
-
-    /// As [`Reader::inbox`], about 8 MiB of it.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn inbox_page(&self, filter: &InboxFilter) -> Result<Page<InboxRow>> {
-        self.inbox_within(filter, PAGE_BYTES)
-    }
-
-    fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxRow>> {
-        // Every condition is switched off by a NULL; the mailbox decides which index serves.
-        let mailbox = if filter.inbox.is_some() {
-            "to_inbox IN (?1, ?2)"
-        } else {
-            "(?1 IS NULL OR ?2 IS NULL OR 1)"
-        };
-        let columns = COLUMNS.replace("status", &format!("{STANDING} AS status"));
-        let sql = format!(
-            "SELECT {columns} FROM inbox_messages m WHERE {mailbox} \
-             AND (CASE WHEN ?3 IS NULL THEN m.status <> 'deleted' ELSE {STANDING} = ?3 END) AND (?4 IS NULL OR from_agent = ?4) \
-             AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
-             AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7) \
-             ORDER BY n DESC LIMIT ?8"
-        );
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query(params![
-            filter.inbox,
-            EVERYBODY,
-            filter.status,
-            filter.from,
-            filter.before.unwrap_or(i64::MAX),
-            filter.after.unwrap_or(i64::MIN),
-            filter.now,
-            i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1),
-            filter.reader.as_ref().or(filter.inbox.as_ref()),
-        ])?;
-        let read = |row: &rusqlite::Row<'_>| Some(InboxRow::read(row));
-        Page::draw(found, filter.limit, bytes, read, InboxRow::weight)
-    }
-
-    /// Every mailbox that has mail, those with unread mail first.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
-        Ok(self.mailboxes_within(None, (usize::MAX, usize::MAX))?.items)
-    }
-
-    /// As [`Reader::mailboxes`], at most `limit` after the mailbox `after` as it was listed,
-    /// and about 8 MiB of them.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn mailboxes_page(&self, after: Option<&MailboxRow>, limit: usize) -> Result<Page<MailboxRow>> {
-        self.mailboxes_within(after, (limit, PAGE_BYTES))
-    }
-
-    fn mailboxes_within(&self, after: Option<&MailboxRow>, most: (usize, usize)) -> Result<Page<MailboxRow>> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT to_inbox, total, unread, newest FROM (SELECT to_inbox, count(*) AS total, \
-             coalesce(sum(status = 'unread'), 0) AS unread, coalesce(max(created_at), 0) AS newest \
-             FROM inbox_messages WHERE status <> 'deleted' GROUP BY to_inbox) \
-             WHERE ?3 IS NULL OR (unread > 0, newest, to_inbox) < (?1, ?2, ?3) \
-             ORDER BY unread > 0 DESC, newest DESC, to_inbox DESC",
-        )?;
-        let found = statement.query(params![
-            after.map(|mailbox| mailbox.unread > 0),
-            after.map(|mailbox| mailbox.newest_at),
-            after.map(|mailbox| mailbox.inbox.as_str()),
-        ])?;
-        let read = |row: &rusqlite::Row<'_>| {
-            let mut cells = Cells::new(row);
-            Some(MailboxRow {
-                inbox: cells.text(),
-                total: cells.int(),
-                unread: cells.int(),
-                newest_at: cells.int(),
-            })
-        };
-        Page::draw(found, most.0, most.1, read, |mailbox| 100 + mailbox.inbox.len())
-    }
-
     /// The mail of one correlation after row `after`, oldest first.
     ///
     /// # Errors
