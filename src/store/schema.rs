@@ -52,18 +52,13 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<()> {
 }
 
 fn state(conn: &Connection, path: &Path) -> Result<State> {
-    let at_path = |e: rusqlite::Error| {
+    let (id, version, objects) = header(conn).map_err(|e| {
         let error = Error::from(e);
         Error::new(
             error.code(),
             format!("cannot open {}: {}", path.display(), error.message()),
         )
-    };
-    let number = |pragma: &str| {
-        conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
-            .map_err(at_path)
-    };
-    let (id, version) = (number("application_id")?, number("user_version")?);
+    })?;
     if id == APPLICATION_ID {
         return match version {
             1..=SCHEMA_VERSION => Ok(State::Ours(version)),
@@ -75,9 +70,6 @@ fn state(conn: &Connection, path: &Path) -> Result<State> {
             )),
         };
     }
-    let objects: i64 = conn
-        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
-        .map_err(at_path)?;
     if id == 0 && version == 0 && objects == 0 {
         return Ok(State::Empty);
     }
@@ -85,6 +77,25 @@ fn state(conn: &Connection, path: &Path) -> Result<State> {
         path,
         "it is another program's database; give another path with --db",
     ))
+}
+
+/// `application_id`, `user_version`, and how many tables and the like there are: at one moment,
+/// because another process may be making the file.
+fn header(conn: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
+    let view = if conn.is_autocommit() {
+        Some(conn.unchecked_transaction()?)
+    } else {
+        None
+    };
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get(0));
+    let found = (
+        number("PRAGMA application_id")?,
+        number("PRAGMA user_version")?,
+        number("SELECT count(*) FROM sqlite_master")?,
+    );
+    // Nothing was written: ending the view cannot lose anything.
+    drop(view);
+    Ok(found)
 }
 
 fn refusal(path: &Path, why: &str) -> Error {
@@ -137,7 +148,27 @@ fn migrate(conn: &Connection, path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::OpenFlags;
+
+    use super::super::open::connect;
+    use super::super::{NetworkFs, Writer};
     use super::*;
+
+    /// A file that is made while it is looked at is empty or ours, and nothing in between.
+    #[test]
+    fn a_file_that_is_made_meanwhile_is_no_foreign_one() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("hub.db");
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+            let conn = connect(&path, flags).unwrap();
+            ensure_wal(&conn, &path).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| Writer::open(&path, NetworkFs::Refuse).unwrap());
+                while matches!(state(&conn, &path).unwrap(), State::Empty) {}
+            });
+        }
+    }
 
     #[test]
     fn every_version_has_its_step() {
