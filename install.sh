@@ -171,13 +171,19 @@ have_c() {
         return 1
     fi
     printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' >"$tmp/try.c"
-    cc -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1 || return 1
+    if ! cc -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1; then
+        c_trouble=${CC:+ (as cc, with which Rust links; CC alone is not enough)}
+        return 1
+    fi
     # shellcheck disable=SC2086 # CC may be two words, such as "ccache gcc"
-    [ -z "${CC:-}" ] || ${CC} -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1
+    if [ -n "${CC:-}" ] && ! ${CC} -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1; then
+        c_trouble=" (CC is \"$CC\", which does not work)"
+        return 1
+    fi
 }
 
 explain_c() {
-    say "A C compiler with the C library's headers is needed${CC:+ (CC is \"$CC\", which does not work)}."
+    say "A C compiler with the C library's headers is needed${c_trouble:-}."
     case $(platform) in
         debian) say '  Debian, Ubuntu:  sudo apt-get install build-essential' ;;
         fedora) say '  Fedora:          sudo dnf install gcc glibc-devel' ;;

@@ -216,6 +216,9 @@ impl Book {
     }
 
     fn try_write(&mut self) -> Result<()> {
+        if let Some(gone) = self.writer.take_if(|writer| !writer.is_at_its_path()) {
+            gone.abandon();
+        }
         let writer = match &self.writer {
             Some(writer) => writer,
             None => self.writer.insert((self.open)()?),

@@ -39,6 +39,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(file: &File, args: Args) -> Result<()> {
+    // Read first: it may take long, and the file be another one then.
+    let payload = text_or_stdin(args.text)?;
     let (asker, writer) = (args.speaker.name(), file.writer()?);
     if args.to == asker {
         let message = format!("{asker} would ask {asker}; say who asks with --from NAME or AGENTHUB_AGENT");
@@ -48,7 +50,6 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         return Err(Error::new(Code::Usage, "one question has one answer: ask one by name, not all").into());
     }
     let to_inbox = super::send::recipients(&writer, &args.to, &asker)?.remove(0);
-    let payload = text_or_stdin(args.text)?;
     let id = message_id()?;
     let question = NewInbox {
         message_id: Some(id.clone()),

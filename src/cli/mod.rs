@@ -48,6 +48,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::error::Code;
 use crate::store::{NetworkFs, Reader, Store, Writer};
 
 pub use hook::is_meant as is_hook;
@@ -123,7 +124,15 @@ impl File {
         if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
             drop(self.writer()?);
         }
-        Ok(Reader::open(&path, self.network_fs())?)
+        match Reader::open(&path, self.network_fs()) {
+            // Without a schema as yet, if another process is just making it. What is another
+            // program's the writer refuses as well.
+            Err(e) if e.code() == Code::StoreForeign => {
+                drop(self.writer()?);
+                Ok(Reader::open(&path, self.network_fs())?)
+            }
+            opened => Ok(opened?),
+        }
     }
 
     /// The file, for as long as a process lives.

@@ -32,11 +32,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(file: &File, args: Args) -> Result<()> {
+    // Read first: it may take long, and the file be another one then.
+    let text = text_or_stdin(args.text)?;
     let (reader, writer) = (args.speaker.name(), file.writer()?);
     let question = writer.demand_mail_meant(&args.id)?;
     let mut answer = NewInbox {
         priority: args.priority,
-        ..NewInbox::answer(&question, reader.clone(), text_or_stdin(args.text)?)
+        ..NewInbox::answer(&question, reader.clone(), text)
     };
     answer.title = args.title.or(answer.title);
     answer.message_type = args.message_type.or(answer.message_type);

@@ -40,9 +40,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(file: &File, args: Args) -> Result<()> {
+    // Read first: it may take long, and the file be another one then.
+    let payload = text_or_stdin(args.text)?;
     let writer = file.writer()?;
     let from_agent = args.speaker.name();
-    let payload = text_or_stdin(args.text)?;
     let title = args.title.unwrap_or_else(|| title_of(&payload));
     let to = match recipients(&writer, &args.to, &from_agent) {
         Err(e) if e.code() == Code::NotFound && args.new && args.to != EVERYBODY => vec![args.to],

@@ -18,6 +18,7 @@ use crate::hub::entry::{Form, Frame};
 use crate::hub::session::{Now, Read, Session, Step};
 use crate::hub::wishes::{Framing, Streams, Wishes};
 use crate::hub::{Hub, Signal};
+use crate::store::Start;
 use crate::watch::Mode;
 
 /// Bytes of messages read from the file at a time.
@@ -65,6 +66,8 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
 /// Does what the session says, with the terminal for a client.
 async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
     let mut signal = hub.signal();
+    // Before the place in it: another file may come in between.
+    let generation = signal.borrow().generation;
     let (epoch, head) = hub.head();
     let started = std::time::Instant::now();
     let now = || Now {
@@ -91,10 +94,14 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
     let mut session = Session::new(wishes, hub.limits().clone(), epoch, head);
     if let Some(thread_id) = &args.thread {
         let id = thread_id.clone();
-        let last = hub
-            .read(move |reader| Ok(reader.thread(&id)?.map_or(0, |thread| thread.last_seq)))
+        let thread = hub
+            .read(move |reader| reader.open_thread("", &id, Start::After(0), head))
             .await?;
-        let from_seq = args.from_seq.unwrap_or((last - i64::from(args.lines)).max(0));
+        // Not before the first that is kept.
+        let last_lines = (thread.last_seq - i64::from(args.lines))
+            .max(thread.first_seq - 1)
+            .max(0);
+        let from_seq = args.from_seq.unwrap_or(last_lines);
         let wish = SubscribeEvent {
             thread_id: thread_id.clone(),
             from_seq,
@@ -102,7 +109,6 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
         };
         session.receive(now(), &serde_json::to_vec(&Event::new(EventType::SUBSCRIBE, &wish)?)?);
     }
-    let generation = signal.borrow().generation;
     loop {
         match session.step(now()) {
             Step::Send(frame) => show(&frame, args)?,

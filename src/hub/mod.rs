@@ -11,6 +11,7 @@
 
 mod acks;
 mod ages;
+mod arrival;
 mod coalesce;
 pub mod entry;
 mod health;
@@ -35,12 +36,13 @@ use crate::watch::{Mode, Poke, Using, Watch};
 
 use acks::Acks;
 use ages::Ages;
-use entry::{Entry, Since};
+use entry::Entry;
 use health::Health;
 use look::{Looker, Stats};
 use tail::{Reach, Tail};
 
 pub use ages::AgesNow;
+pub use arrival::{Arrival, Beginning};
 pub use health::{RejectedRow, Trouble};
 
 /// Reads of the file under way at a time; the others wait without a thread.
@@ -68,19 +70,6 @@ struct Log {
     epoch: Arc<str>,
     /// As in [`Signal`].
     generation: u64,
-}
-
-/// What a client's stream starts from.
-#[derive(Debug, Clone)]
-pub struct Beginning {
-    /// The file's epoch.
-    pub epoch: Arc<str>,
-    /// The session's first position.
-    pub pos: Pos,
-    /// Up to where the client has everything but states held back.
-    pub resumed: Pos,
-    /// Up to where rows may be pruned without the client's losing anything.
-    pub kept: Pos,
 }
 
 /// The hub.
@@ -304,61 +293,6 @@ impl Hub {
     /// Counts the files, as [`Signal::generation`] does, but is never behind the log.
     pub fn generation(&self) -> u64 {
         self.log().generation
-    }
-
-    /// Where a client's stream begins that came when epoch and head were `arrived`.
-    ///
-    /// # Errors
-    /// [`Code::PositionLost`] if the position it gave is not in this file; a `Store…` code.
-    pub async fn beginning(self: &Arc<Self>, from: wishes::From, arrived: (Arc<str>, Pos)) -> Result<Beginning> {
-        let (epoch, head) = arrived;
-        let since = match from {
-            wishes::From::Now => {
-                return Ok(Beginning {
-                    epoch,
-                    pos: head,
-                    resumed: head,
-                    kept: head,
-                });
-            }
-            wishes::From::Start => {
-                return Ok(Beginning {
-                    epoch,
-                    pos: Pos::START,
-                    resumed: Pos::START,
-                    kept: head,
-                });
-            }
-            wishes::From::Since(since) => since,
-        };
-        let Since {
-            epoch: known,
-            pos: resumed,
-            floor,
-        } = since;
-        if known != *epoch {
-            return Err(position_lost());
-        }
-        let pos = self
-            .read(move |reader| {
-                if resumed == Pos::START {
-                    return Ok(resumed);
-                }
-                if reader.pos_at(resumed.seq)? != Some(resumed) {
-                    return Err(position_lost());
-                }
-                // States older than the position may still be owed. If the log no longer
-                // reaches back that far, they are among those it begins with.
-                let Some(floor) = floor else { return Ok(resumed) };
-                Ok(reader.pos_at(floor - 1)?.unwrap_or(Pos::START))
-            })
-            .await?;
-        Ok(Beginning {
-            epoch,
-            pos,
-            resumed,
-            kept: resumed,
-        })
     }
 
     /// What a subscription starts from; and the file remembers that there is one.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
-use crate::store::{AgentState, Identity, NetworkFs, Reader, Reading, Writer, with_patience};
+use crate::store::{AgentState, NetworkFs, Reader, Reading, Writer, with_patience};
 use crate::watch;
 
 /// By which way receipts written here came.
@@ -35,7 +35,6 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 struct Opened {
-    identity: Option<Identity>,
     writer: Writer,
     /// Those who have said here that they are there.
     announced: HashSet<String>,
@@ -60,9 +59,13 @@ impl Shared {
         // Nothing is left half-done by a panic: every write is a transaction.
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = match opened.take() {
-            Some(same) if same.identity == Identity::of(&self.path) => opened.insert(same),
-            // What is written to a file that was moved away is lost.
-            _ => opened.insert(Opened::at(&self.path, self.network_fs)?),
+            Some(same) if same.writer.is_at_its_path() => opened.insert(same),
+            gone => {
+                if let Some(gone) = gone {
+                    gone.writer.abandon();
+                }
+                opened.insert(Opened::at(&self.path, self.network_fs)?)
+            }
         };
         f(opened)
     }
@@ -147,7 +150,6 @@ impl Opened {
     fn at(path: &std::path::Path, network_fs: NetworkFs) -> Result<Self> {
         let writer = Writer::open(path, network_fs)?;
         Ok(Self {
-            identity: Identity::of(path),
             writer,
             announced: HashSet::new(),
         })

@@ -221,7 +221,7 @@ impl Mcp {
                 } else {
                     String::new()
                 };
-                writer.stream(&NewTask {
+                let row = NewTask {
                     task_id: task_id.clone(),
                     stream_type: TaskStreamEventType::STATUS,
                     agent_id: file.me().to_owned(),
@@ -230,12 +230,15 @@ impl Mcp {
                     error_msg,
                     source_type: "direct".to_owned(),
                     ..NewTask::default()
-                })?;
+                };
                 let state = AgentState {
                     status: Some(agent.to_owned()),
                     ..AgentState::default()
                 };
-                writer.set_agent(file.me(), &state)?;
+                writer.atomically(|| {
+                    writer.stream(&row)?;
+                    writer.set_agent(file.me(), &state)
+                })?;
                 Ok(task_id)
             })
             .await?;

@@ -33,7 +33,7 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
     call.server.keep();
     // "From now on" begins before the client knows that it is connected: whatever it causes
     // to be written then comes to it.
-    let arrived = call.server.hub.head();
+    let arrived = call.server.hub.arrival();
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

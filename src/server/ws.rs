@@ -41,8 +41,8 @@ use crate::event::now_ms;
 use crate::hub::entry::Entry;
 use crate::hub::session::{Now, Read, Session, Step};
 use crate::hub::wishes::Query;
-use crate::hub::{Hub, Signal};
-use crate::store::{Ack, Pos, Start, ThreadOpening, ThreadPage};
+use crate::hub::{Arrival, Hub, Signal};
+use crate::store::{Ack, Start, ThreadOpening, ThreadPage};
 
 /// Bytes gathered for one write.
 const BURST_BYTES: usize = 64 << 10;
@@ -81,7 +81,7 @@ pub(super) async fn serve(
     server: Arc<Server>,
     upgrade: OnUpgrade,
     query: Query,
-    arrived: (Arc<str>, Pos),
+    arrived: Arrival,
     permit: Option<Arc<OwnedSemaphorePermit>>,
 ) {
     // A client that is gone before its upgrade is done is none.
@@ -154,10 +154,10 @@ impl Client {
         }
     }
 
-    async fn run(mut self, arrived: (Arc<str>, Pos)) {
+    async fn run(mut self, arrived: Arrival) {
         let mut signal = self.hub().signal();
         let seen = *signal.borrow_and_update();
-        self.generation = seen.generation;
+        self.generation = arrived.generation;
         let end = match self.begin(seen, arrived).await {
             Ok(mut session) => self.converse(&mut session, &mut signal, seen).await,
             Err(end) => end,
@@ -190,7 +190,7 @@ impl Client {
     }
 
     /// Finds the client's place and makes its session.
-    async fn begin(&mut self, seen: Signal, arrived: (Arc<str>, Pos)) -> std::result::Result<Session, End> {
+    async fn begin(&mut self, seen: Signal, arrived: Arrival) -> std::result::Result<Session, End> {
         let limits = self.hub().limits().clone();
         let greeting =
             |session: &mut Session, now| session.greet(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);

@@ -56,6 +56,8 @@ impl Reader {
         let claimed = claim(to, existing)?;
         let part = beside(to, &format!(".{}.part", std::process::id()));
         let done = self.copy_to(&part).and_then(|changes| {
+            // It may have taken long, and somebody may have opened what is there meanwhile.
+            self.refuse_target(to, existing)?;
             fs::rename(&part, to).map_err(|e| cannot("put the copy at", to, e))?;
             let size = fs::metadata(to).map_or(0, |m| m.len());
             let path = to.display().to_string();

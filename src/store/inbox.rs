@@ -268,41 +268,43 @@ impl Writer {
     /// [`Code::Conflict`] for an id with other content, [`Code::Invalid`] for what the
     /// file refuses, a `Store…` code.
     pub fn send(&self, new: &NewInbox) -> Result<Written<InboxRow>> {
-        for id in [&new.id, &new.message_id].into_iter().flatten() {
-            // A number that is an id here is nobody's number.
-            if let Some(row) = self.mail(id)?.filter(|row| row.id == *id || row.message_id == *id) {
-                return if new.is(&row) {
-                    Ok(Written::Existed(row))
-                } else {
-                    Err(Error::new(
-                        Code::Conflict,
-                        format!("mail with the id {id} exists with other content; give a new id"),
-                    ))
-                };
+        self.atomically(|| {
+            for id in [&new.id, &new.message_id].into_iter().flatten() {
+                // A number that is an id here is nobody's number.
+                if let Some(row) = self.mail(id)?.filter(|row| row.id == *id || row.message_id == *id) {
+                    return if new.is(&row) {
+                        Ok(Written::Existed(row))
+                    } else {
+                        Err(Error::new(
+                            Code::Conflict,
+                            format!("mail with the id {id} exists with other content; give a new id"),
+                        ))
+                    };
+                }
             }
-        }
-        self.conn
-            .prepare_cached(
-                "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
-                 payload, priority, expires_at) VALUES(coalesce(?1, lower(hex(randomblob(16)))), \
-                 coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, 'notification'), \
-                 coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10)",
-            )?
-            .execute(params![
-                new.id,
-                new.message_id,
-                new.correlation_id,
-                new.from_agent,
-                new.to_inbox,
-                new.message_type,
-                new.title,
-                new.payload,
-                new.priority,
-                new.expires_at,
-            ])?;
-        self.inbox_row(self.conn.last_insert_rowid())?
-            .map(Written::Created)
-            .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
+                     payload, priority, expires_at) VALUES(coalesce(?1, lower(hex(randomblob(16)))), \
+                     coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, 'notification'), \
+                     coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10)",
+                )?
+                .execute(params![
+                    new.id,
+                    new.message_id,
+                    new.correlation_id,
+                    new.from_agent,
+                    new.to_inbox,
+                    new.message_type,
+                    new.title,
+                    new.payload,
+                    new.priority,
+                    new.expires_at,
+                ])?;
+            self.inbox_row(self.conn.last_insert_rowid())?
+                .map(Written::Created)
+                .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+        })
     }
 
     /// Sends several, all or none.

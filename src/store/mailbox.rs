@@ -147,15 +147,17 @@ impl Reader {
         let count = if inbox == EVERYBODY { 1 } else { 2 };
         for (mailbox, sql) in &mailboxes[..count] {
             let states = match &filter.status {
-                None => self.states(mailbox)?,
+                None => match self.states(mailbox)? {
+                    Some(states) => states,
+                    None => {
+                        places.push(Place::whole(sql));
+                        continue;
+                    }
+                },
                 // It may have become this for the reader alone.
                 Some(state) if *mailbox == EVERYBODY && state != "unread" => vec![state.clone(), "unread".to_owned()],
                 Some(state) => vec![state.clone()],
             };
-            if states.len() > STATES {
-                places.push(Place::whole(sql));
-                continue;
-            }
             for state in states {
                 let bound = places.iter().filter(|place: &&Place| place.state.is_some()).count();
                 places.push(Place {
@@ -167,9 +169,9 @@ impl Reader {
         Ok(places)
     }
 
-    /// The states that mail of a mailbox is in, but for what is deleted; one more than
-    /// [`STATES`] at most.
-    fn states(&self, mailbox: &str) -> Result<Vec<String>> {
+    /// The states that mail of a mailbox is in, but for what is deleted; `None` if they are more
+    /// than [`STATES`], or one is no text that could be asked for.
+    fn states(&self, mailbox: &str) -> Result<Option<Vec<String>>> {
         let mut statement = self.conn.prepare_cached(
             "WITH RECURSIVE states(state) AS (SELECT min(status) FROM inbox_messages WHERE to_inbox = ?1 UNION ALL \
              SELECT (SELECT min(status) FROM inbox_messages WHERE to_inbox = ?1 AND status > state) \
@@ -177,8 +179,16 @@ impl Reader {
              SELECT state FROM states WHERE state IS NOT NULL AND state <> 'deleted' LIMIT ?2",
         )?;
         let most = i64::try_from(STATES + 1).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![mailbox, most], |row| Ok(Cells::new(row).text()))?;
-        Ok(found.collect::<rusqlite::Result<_>>()?)
+        let mut found = statement.query(params![mailbox, most])?;
+        let mut states = Vec::new();
+        while let Some(row) = found.next()? {
+            let state = row.get_ref(0)?.as_str().map(str::to_owned);
+            let (Ok(state), true) = (state, states.len() < STATES) else {
+                return Ok(None);
+            };
+            states.push(state);
+        }
+        Ok(Some(states))
     }
 
     /// Every mailbox that has mail, those with unread mail first.
@@ -277,5 +287,13 @@ mod tests {
             sorted(&format!("{hers} AND status <> 'deleted'"))
         );
         assert_eq!(list(Some("planner"), Some("state 1"), 99).0, [1]);
+        // Some that are no UTF-8.
+        let odd =
+            "UPDATE inbox_messages SET status = CAST(iif(n % 2, x'ff', x'fe') AS TEXT) WHERE to_inbox = 'planner'";
+        writer.conn.execute(odd, []).unwrap();
+        assert_eq!(
+            list(Some("planner"), None, 99).0,
+            sorted(&format!("{hers} AND status <> 'deleted'"))
+        );
     }
 }

@@ -353,41 +353,43 @@ impl Writer {
     /// [`Code::Conflict`] for an id with other content, [`Code::Invalid`] for what the
     /// file refuses, a `Store…` code.
     pub fn post_message(&self, new: &NewMessage) -> Result<Written<MessageRow>> {
-        if let Some(id) = &new.id
-            && let Some(row) = self.message(id)?
-        {
-            return if new.is(&row) {
-                Ok(Written::Existed(row))
-            } else {
-                Err(Error::new(
-                    Code::Conflict,
-                    format!("a message with the id {id} exists with other content; give a new id"),
-                ))
-            };
-        }
-        // Stepped to the end: a statement left half-way never checkpoints.
-        self.conn
-            .prepare_cached(
-                "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \
-                 metadata_json, reply_to) VALUES(coalesce(?1, lower(hex(randomblob(16)))), ?2, coalesce(?3, 'agent'), \
-                 ?4, ?5, ?6, coalesce(?7, 'status'), ?8, ?9, ?10, ?11)",
-            )?
-            .execute(params![
-                new.id,
-                new.thread_id,
-                new.from_type,
-                new.from_id,
-                new.to_type,
-                new.to_id,
-                new.kind,
-                new.subject,
-                new.content,
-                new.metadata_json,
-                new.reply_to,
-            ])?;
-        let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.n = ?1");
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let row = statement.query_row([self.conn.last_insert_rowid()], |row| Ok(MessageRow::read(row)))?;
-        Ok(Written::Created(row))
+        self.atomically(|| {
+            if let Some(id) = &new.id
+                && let Some(row) = self.message(id)?
+            {
+                return if new.is(&row) {
+                    Ok(Written::Existed(row))
+                } else {
+                    Err(Error::new(
+                        Code::Conflict,
+                        format!("a message with the id {id} exists with other content; give a new id"),
+                    ))
+                };
+            }
+            // Stepped to the end: a statement left half-way never checkpoints.
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \
+                     metadata_json, reply_to) VALUES(coalesce(?1, lower(hex(randomblob(16)))), ?2, coalesce(?3, 'agent'), \
+                     ?4, ?5, ?6, coalesce(?7, 'status'), ?8, ?9, ?10, ?11)",
+                )?
+                .execute(params![
+                    new.id,
+                    new.thread_id,
+                    new.from_type,
+                    new.from_id,
+                    new.to_type,
+                    new.to_id,
+                    new.kind,
+                    new.subject,
+                    new.content,
+                    new.metadata_json,
+                    new.reply_to,
+                ])?;
+            let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.n = ?1");
+            let mut statement = self.conn.prepare_cached(&sql)?;
+            let row = statement.query_row([self.conn.last_insert_rowid()], |row| Ok(MessageRow::read(row)))?;
+            Ok(Written::Created(row))
+        })
     }
 }

@@ -83,8 +83,9 @@ impl Reader {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
              AND (expires_at IS NULL OR expires_at > ?3) \
+             AND (coalesce(claimed_by, '') IN ('', ?1) OR coalesce(claim_expires_at, 0) <= ?3) \
              AND EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1 AND r.state = 'offered') \
-             AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1 AND r.state = 'seen') \
+             AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1 AND r.state <> 'offered') \
              ORDER BY n LIMIT ?4"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;

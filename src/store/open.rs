@@ -149,6 +149,8 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Writer {
     reader: Reader,
+    identity: Option<Identity>,
+    log: Log,
 }
 
 impl Deref for Writer {
@@ -190,9 +192,15 @@ impl Reader {
 }
 
 impl Writer {
+    /// Whether the path still leads to the file, and to the log, that this connection has: what
+    /// it writes is lost otherwise. A few `stat`s, which touch no lock.
+    pub fn is_at_its_path(&self) -> bool {
+        Identity::of(&self.path) == self.identity && Log::of(&self.path) == self.log
+    }
+
     /// Closes the connection and leaves the write-ahead log alone: it is not the database's any
     /// more.
-    pub(super) fn abandon(self) {
+    pub fn abandon(self) {
         // Should it fail, closing does what it always does.
         drop(
             self.conn
@@ -249,6 +257,8 @@ impl Writer {
             ));
         }
         set_aside_leftovers(path);
+        // Before it is opened: if it is another file a moment later, that is noticed.
+        let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // A file that is refused below is left as it is, its write-ahead log included.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -273,6 +283,8 @@ impl Writer {
                 conn,
                 path: path.to_owned(),
             },
+            identity: before.or_else(|| Identity::of(path)),
+            log: Log::of(path),
         })
     }
 }

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use super::beside::beside;
 use super::cells::Cells;
-use super::open::{Reader, connect};
+use super::open::{Reader, connect, patiently};
 use super::pages::PAGE_BYTES;
 use crate::error::{Code, Error, Result};
 use query::Query;
@@ -241,7 +241,8 @@ impl Index {
         let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
-            conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+            // Another process may be at this switch as well.
+            patiently(|| conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))?;
             let transaction = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
             // Another process may have made it while this one waited.
             if transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {

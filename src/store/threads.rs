@@ -194,34 +194,36 @@ impl Writer {
     /// [`Code::Conflict`] if it exists and is another, [`Code::Invalid`] for what the file
     /// refuses, a `Store…` code.
     pub fn create_thread(&self, new: &NewThread) -> Result<Written<ThreadRow>> {
-        if let Some(thread) = self.thread(&new.id)? {
-            return if new.is(&thread) {
-                Ok(Written::Existed(thread))
-            } else {
-                Err(Error::new(
-                    Code::Conflict,
-                    format!(
-                        "the thread {} exists, made by another or without this title; PATCH it to change its title, or give a new id",
-                        new.id
-                    ),
-                ))
-            };
-        }
-        self.conn
-            .prepare_cached(
-                "INSERT INTO threads(id, title, created_by_type, created_by_id, context_json) \
-                 VALUES(?1, coalesce(?2, ''), coalesce(?3, 'agent'), coalesce(?4, ''), ?5)",
-            )?
-            .execute(params![
-                new.id,
-                new.title,
-                new.created_by_type,
-                new.created_by_id,
-                new.context_json
-            ])?;
-        self.thread(&new.id)?
-            .map(Written::Created)
-            .ok_or_else(|| Error::new(Code::Internal, "the thread just made is not there"))
+        self.atomically(|| {
+            if let Some(thread) = self.thread(&new.id)? {
+                return if new.is(&thread) {
+                    Ok(Written::Existed(thread))
+                } else {
+                    Err(Error::new(
+                        Code::Conflict,
+                        format!(
+                            "the thread {} exists, made by another or without this title; PATCH it to change its title, or give a new id",
+                            new.id
+                        ),
+                    ))
+                };
+            }
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO threads(id, title, created_by_type, created_by_id, context_json) \
+                     VALUES(?1, coalesce(?2, ''), coalesce(?3, 'agent'), coalesce(?4, ''), ?5)",
+                )?
+                .execute(params![
+                    new.id,
+                    new.title,
+                    new.created_by_type,
+                    new.created_by_id,
+                    new.context_json
+                ])?;
+            self.thread(&new.id)?
+                .map(Written::Created)
+                .ok_or_else(|| Error::new(Code::Internal, "the thread just made is not there"))
+        })
     }
 
     /// Changes what can be changed about a thread; `None` leaves it as it is.

@@ -104,6 +104,41 @@ fn status_with_and_without_a_hub() {
     assert_eq!(run_json(&hub, &["status", "--json"])["hub"], Value::Null);
 }
 
+/// Without it a thread that has lost its beginning could not be followed.
+#[test]
+fn tail_begins_with_what_is_left_of_a_thread() {
+    let hub = TestHub::asleep(&[]);
+    run(&hub, &["path"]);
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id, created_at) SELECT 't', 'a', 1000 FROM json_each('[1,2,3,4,5,6]');
+         INSERT INTO messages(thread_id, from_id) VALUES('t', 'a'), ('t', 'a')",
+    );
+    run(&hub, &["prune", "--older-than", "1d"]);
+    let (_process, mut lines) = follow(&hub, &["tail", "t"]);
+    for kept in ["t #7 a", "t #8 a"] {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains(kept), "{line}");
+    }
+}
+
+/// Without it the same message could be written twice, or the second be an error, if two
+/// processes send it at once.
+#[test]
+fn the_same_at_once_is_written_once() {
+    let hub = TestHub::asleep(&[]);
+    run(&hub, &["path"]);
+    for round in 0..15 {
+        let id = round.to_string();
+        let args = ["post", "t", "x", "--id", &id];
+        let start = |_| hub.command(&args).stdout(Stdio::null()).spawn().unwrap();
+        let all: Vec<_> = (0..4).map(start).collect();
+        for mut one in all {
+            assert!(one.wait().unwrap().success(), "round {round}");
+        }
+    }
+    assert_eq!(hub.sql("SELECT count(*) FROM messages"), "15");
+}
+
 /// Without it a shell script could not speak in a thread.
 #[test]
 fn post_writes_a_message() {
