@@ -13,7 +13,7 @@ use crate::store::Pos;
 /// Where a client is when it comes.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// As in [`Signal`].
+    /// As in [`Signal`](super::Signal).
     pub generation: u64,
     /// The file's epoch.
     pub epoch: Arc<str>,
@@ -48,7 +48,7 @@ impl Hub {
     /// Where a client's stream begins that came when epoch and head were `arrived`.
     ///
     /// # Errors
-    /// [`Code::PositionLost`] if the position it gave is not in this file; a `Store…` code.
+    /// [`PositionLost`](crate::error::Code::PositionLost) if the position it gave is not in this file; a `Store…` code.
     pub async fn beginning(self: &Arc<Self>, from: wishes::From, arrived: Arrival) -> Result<Beginning> {
         let Arrival {
             generation,
