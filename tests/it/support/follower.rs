@@ -71,11 +71,11 @@ fn command(library: Library, address: &str, token: &str, log: &Path) -> Command 
         // Node 22 has it without being asked; it takes the flag all the same.
         Library::Node => command.arg("--experimental-websocket").arg(client("stream.cjs")),
     };
-    command
-        .args([address, token])
-        .arg(log)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
+    command.args([address, token]).arg(log).stdin(Stdio::null());
+    // Python says only why it ends by itself; Node says at each start that its WebSocket is new.
+    if library == Library::Node {
+        command.stderr(Stdio::null());
+    }
     command
 }
 
