@@ -49,6 +49,8 @@ mod misuse;
 #[cfg(test)]
 mod odd;
 #[cfg(test)]
+mod offers;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod pages;
@@ -74,6 +76,8 @@ mod storm;
 mod streams;
 #[cfg(test)]
 mod system_calls;
+#[cfg(test)]
+mod tail;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]

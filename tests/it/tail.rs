@@ -1,0 +1,111 @@
+//! `agenthub tail`: a thread, or everything, as it happens.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::cli::{fails, follow, run, wait_until_open};
+use crate::support::writer::{Process, insert_messages};
+use crate::support::{TestHub, within};
+
+/// Without it a thread that has lost its beginning could not be followed.
+#[test]
+fn tail_begins_with_what_is_left_of_a_thread() {
+    let hub = TestHub::asleep(&[]);
+    run(&hub, &["path"]);
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id, created_at) SELECT 't', 'a', 1000 FROM json_each('[1,2,3,4,5,6]');
+         INSERT INTO messages(thread_id, from_id) VALUES('t', 'a'), ('t', 'a')",
+    );
+    run(&hub, &["prune", "--older-than", "1d"]);
+    let (_process, mut lines) = follow(&hub, &["tail", "t"]);
+    for kept in ["t #7 a", "t #8 a"] {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains(kept), "{line}");
+    }
+}
+
+/// Without it nobody could follow a thread in a terminal.
+#[test]
+fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
+    let mut hub = TestHub::asleep(&[]);
+    run(&hub, &["path"]);
+    hub.sql(&insert_messages("t", 1, 15));
+    for with_hub in [false, true] {
+        if with_hub {
+            hub.wake();
+        }
+        let last: i64 = hub.sql("SELECT last_seq FROM threads WHERE id = 't'").parse().unwrap();
+        let (mut process, mut lines) = follow(&hub, &["tail", "t", "--json"]);
+        let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+        let batch = next();
+        assert_eq!(batch["type"], "batch");
+        let seqs: Vec<i64> = batch["data"]["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["message_seq"].as_i64().unwrap())
+            .collect();
+        assert!(seqs.iter().copied().eq(last - 9..=last), "{seqs:?}");
+        hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('other', 'a')");
+        hub.sql(&insert_messages("t", last + 1, 1));
+        let message = next();
+        assert_eq!(
+            (&message["type"], &message["data"]["message_seq"]),
+            (&json!("message"), &json!(last + 1))
+        );
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&process.0),
+            rustix::process::Signal::INT,
+        )
+        .unwrap();
+        assert!(process.0.wait().unwrap().success());
+    }
+    // For people: one line a message, from a number on.
+    let (_process, mut lines) = follow(&hub, &["tail", "t", "--from-seq", "14"]);
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("t #15 writer") && line.contains("text 15"), "{line}");
+    assert!(lines.next().unwrap().unwrap().contains("#16"));
+    // Everything, from now on.
+    let (process, mut lines) = follow(&hub, &["tail", "--json"]);
+    wait_until_open(&hub, &process);
+    let mut seen = Vec::new();
+    // It begins with what comes after it has looked for the first time.
+    within("the first line", || {
+        hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('k', 'text')");
+        hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b')");
+        hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+        Some(())
+    });
+    while seen.len() < 3 {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let kind = event["type"].as_str().unwrap().to_owned();
+        assert!(event["pos"].is_string(), "{event}");
+        if !seen.contains(&kind) {
+            seen.push(kind);
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, ["inbox_message", "message", "task_stream"]);
+    fails(&hub, &["tail", "--from-seq", "3"], 2);
+}
+
+/// Without it `agenthub tail | head` would end with an error, or not at all.
+#[test]
+fn a_reader_that_goes_ends_the_command_quietly() {
+    let hub = TestHub::asleep(&[]);
+    run(&hub, &["path"]);
+    hub.sql(&insert_messages("t", 1, 2));
+    let mut command = hub.command(&["tail", "t", "--json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::start(command);
+    let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    let status = within("its end", || {
+        hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+        process.0.try_wait().unwrap()
+    });
+    assert!(status.success(), "{status}");
+}
