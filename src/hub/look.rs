@@ -143,6 +143,11 @@ impl Looker {
                 ),
             ));
         }
+        if found.is_some() {
+            // The log and its index at the path are the new one's from now on. Whoever had the
+            // old one open would write into them, and be cut off from memory by the new one.
+            self.let_go();
+        }
         self.go_over()?;
         self.start_over("it is another file now");
         Ok(())
@@ -179,11 +184,16 @@ impl Looker {
     /// is: what came into that log and was not in the database yet is lost with it, and to
     /// move it there now would undo a restore.
     fn leave_dead_log(&mut self) -> Result<()> {
-        self.reader = None;
-        self.hub.store.abandon();
+        self.let_go();
         self.go_over()?;
         self.start_over("its write-ahead log was removed by other means than SQLite");
         Ok(())
+    }
+
+    /// Closes everything and moves nothing.
+    fn let_go(&mut self) {
+        self.reader = None;
+        self.hub.store.abandon();
     }
 
     fn reader(&self) -> Result<&Reader> {

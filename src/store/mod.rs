@@ -116,6 +116,8 @@ pub struct Store {
 struct Idle {
     /// Counts the openings, so that a reader of a replaced file is not kept.
     opening: u64,
+    /// Which file was opened.
+    identity: Option<Identity>,
     readers: Vec<Reader>,
     /// Readers in use.
     busy: usize,
@@ -128,12 +130,16 @@ impl Store {
     /// One of the `Store…` codes, saying what to do about it.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
         let writer = Writer::open(path, network_fs)?;
+        let idle = Idle {
+            identity: writer.identity(),
+            ..Idle::default()
+        };
         Ok(Self {
             path: path.to_owned(),
             network_fs,
             writer: writer::WriterThread::start(writer)?,
             keeper: keeper::KeeperThread::start(Writer::open(path, network_fs)?)?,
-            readers: Mutex::default(),
+            readers: Mutex::new(idle),
             quiet: Condvar::new(),
         })
     }
@@ -148,7 +154,8 @@ impl Store {
     /// # Errors
     /// One of the `Store…` codes.
     pub fn reader(&self) -> Result<Reader> {
-        Reader::open(&self.path, self.network_fs)
+        let identity = self.idle().identity;
+        Reader::open_same(&self.path, self.network_fs, identity)
     }
 
     /// Runs `f` on a reader. Blocks.
@@ -216,15 +223,18 @@ impl Store {
     pub fn reopen(&self) -> Result<()> {
         let (path, network_fs) = (self.path.clone(), self.network_fs);
         self.writer.reopen(move || Writer::open(&path, network_fs))?;
-        self.keeper.reopen(Writer::open(&self.path, self.network_fs)?);
+        let keeper = Writer::open(&self.path, self.network_fs)?;
+        let identity = keeper.identity();
+        self.keeper.reopen(keeper);
         let mut idle = self.idle();
+        idle.identity = identity;
         idle.opening += 1;
         idle.readers.clear();
         Ok(())
     }
 
-    /// Closes everything that is open and moves nothing: the write-ahead log was taken away,
-    /// and what is left of it belongs to nobody. As long as one connection of this process is
+    /// Closes everything that is open and moves nothing: the file or its write-ahead log was
+    /// replaced, and what is left of the old log belongs to nobody. As long as one connection of this process is
     /// open, all others would share the dead log's index with it; so whoever calls this has
     /// closed its own readers, and goes on with [`Store::reopen`].
     pub fn abandon(&self) {

@@ -166,8 +166,29 @@ impl Reader {
     /// # Errors
     /// One of the `Store…` codes.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        Self::open_if(path, network_fs, || true)
+    }
+
+    /// As [`Reader::open`], if the file is still this one. Another one may have come into its
+    /// place while this process has the old one open: the two would take the same index for
+    /// theirs, and the first read would cut it short under those who have it in their memory.
+    ///
+    /// # Errors
+    /// [`Code::StoreReplaced`] if it is another one; one of the `Store…` codes.
+    pub(super) fn open_same(path: &Path, network_fs: NetworkFs, identity: Option<Identity>) -> Result<Self> {
+        Self::open_if(path, network_fs, || Identity::of(path) == identity)
+    }
+
+    /// `is_right` is asked when the file is open and nothing has been read.
+    fn open_if(path: &Path, network_fs: NetworkFs, is_right: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        if !is_right() {
+            return Err(Error::new(
+                Code::StoreReplaced,
+                format!("{} is another file now; it is opened anew, try again", path.display()),
+            ));
+        }
         let reader = Self {
             conn,
             path: path.to_owned(),
@@ -192,6 +213,11 @@ impl Reader {
 }
 
 impl Writer {
+    /// Which file it is.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
     /// Whether the path still leads to the file, and to the log, that this connection has: what
     /// it writes is lost otherwise. A few `stat`s, which touch no lock.
     pub fn is_at_its_path(&self) -> bool {

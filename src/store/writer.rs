@@ -152,7 +152,7 @@ fn run(writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
 fn abandoned() -> Error {
     Error::new(
         Code::StoreReplaced,
-        "cannot write: the write-ahead log was removed by other means than SQLite; the file is opened anew, try again",
+        "cannot write: the file or its write-ahead log is another one now; it is opened anew, try again",
     )
 }
 
