@@ -308,3 +308,24 @@ fn text_of(e: &rusqlite::Error) -> String {
         e => e.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first read of another file at the path would cut short the index that the writer and
+    /// the keeper still have in their memory.
+    #[test]
+    fn nothing_of_another_file_is_read_before_the_old_one_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["hub.db", "other.db"].map(|name| folder.path().join(name));
+        let store = Store::open(&path, NetworkFs::Refuse).unwrap();
+        drop(Writer::open(&other, NetworkFs::Refuse).unwrap());
+        store.reader().unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(store.reader().unwrap_err().code(), Code::StoreReplaced);
+        store.abandon();
+        store.reopen().unwrap();
+        store.reader().unwrap();
+    }
+}
