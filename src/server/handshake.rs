@@ -14,7 +14,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::reply::Response;
 
 use super::auth::{SUBPROTOCOL, protocols};
-use super::renewal::while_valid;
 use super::routes::Call;
 use super::{api, lock, ws};
 use crate::error::{Code, Error, Result};
@@ -52,8 +51,9 @@ pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
     }
     let server = Arc::clone(&call.server);
     let sessions = lock(&server.sessions).clone();
-    let session = ws::serve(call.server, upgrade, query, arrived, call.permit);
-    server.tasks.spawn(while_valid(session, sessions));
+    server
+        .tasks
+        .spawn(ws::serve(call.server, upgrade, query, arrived, call.permit, sessions));
     Ok(response)
 }
 

@@ -32,10 +32,12 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, Pro
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::metered::{Socket, websocket};
 use super::pulse::Pulse;
+use super::renewal::while_valid;
 use crate::error::{Code, Result};
 use crate::event::now_ms;
 use crate::hub::entry::Entry;
@@ -76,21 +78,26 @@ impl Drop for Presence {
     }
 }
 
-/// One client, from the moment its connection is a WebSocket until it is gone.
+/// Makes the upgraded connection a client's WebSocket, and leaves a task with it, which ends
+/// when `sessions` does.
+///
+/// The client's own task, and not this one going on: for its whole life it would hold the
+/// room that the set-up takes, as much as a client that is there.
 pub(super) async fn serve(
     server: Arc<Server>,
     upgrade: OnUpgrade,
     query: Query,
     arrived: Arrival,
     permit: Option<Arc<OwnedSemaphorePermit>>,
+    sessions: CancellationToken,
 ) {
     // A client that is gone before its upgrade is done is none.
     let Ok(upgraded) = upgrade.await else { return };
     let presence = Presence::new(Arc::clone(&server));
     let (socket, written) = websocket(upgraded, server.hub.limits()).await;
-    // Boxed, so that the connection's first, larger part is not kept for its whole life.
-    Box::pin(Client::new(server, query, socket, written).run(arrived)).await;
-    drop((presence, permit));
+    let client = Client::new(presence, permit, query, socket, written);
+    // Boxed: each future that it is moved into would hold it once more.
+    server.tasks.spawn(while_valid(Box::pin(client.run(arrived)), sessions));
 }
 
 /// An answer from the file.
@@ -121,6 +128,8 @@ impl End {
 /// One client's task.
 struct Client {
     server: Arc<Server>,
+    _presence: Presence,
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
     query: Query,
     sink: SplitSink<Socket, Message>,
     stream: SplitStream<Socket>,
@@ -137,10 +146,18 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: Arc<Server>, query: Query, socket: Socket, written: Arc<AtomicU64>) -> Self {
+    fn new(
+        presence: Presence,
+        permit: Option<Arc<OwnedSemaphorePermit>>,
+        query: Query,
+        socket: Socket,
+        written: Arc<AtomicU64>,
+    ) -> Self {
         let (sink, stream) = socket.split();
         Self {
-            server,
+            server: Arc::clone(&presence.0),
+            _presence: presence,
+            _permit: permit,
             query,
             sink,
             stream,
