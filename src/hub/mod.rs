@@ -218,10 +218,11 @@ impl Hub {
         (Arc::clone(&log.epoch), log.tail.head())
     }
 
-    /// That position as clients see it.
-    pub fn head_text(&self) -> String {
+    /// The same, with the position as clients see it.
+    pub fn head_text(&self) -> (Arc<str>, String) {
         let (epoch, pos) = self.head();
-        entry::pos_text(&epoch, pos, None)
+        let text = entry::pos_text(&epoch, pos, None);
+        (epoch, text)
     }
 
     // ---- reading ------------------------------------------------------------------------

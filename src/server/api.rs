@@ -166,7 +166,7 @@ pub(super) async fn healthz(call: Call) -> Result<Response> {
 /// `GET /api/status`: everything a person wants to know about the hub.
 pub(super) async fn status(call: Call) -> Result<Response> {
     let hub = call.server.hub();
-    let (epoch, _) = hub.head();
+    let (epoch, pos) = hub.head_text();
     let keeper = hub.store().keeper();
     let trouble = hub.trouble().map(|trouble| json!(trouble));
     let trouble = trouble.or_else(|| keeper.trouble.as_ref().map(|trouble| json!(trouble)));
@@ -187,7 +187,7 @@ pub(super) async fn status(call: Call) -> Result<Response> {
         "state": trouble.as_ref().map_or(json!("ok"), |trouble| trouble["code"].clone()),
         "trouble": trouble,
         "epoch": *epoch,
-        "pos": hub.head_text(),
+        "pos": pos,
         "db": db,
         "counts": counts,
         "clients": call.server.connection_count(),
@@ -203,15 +203,17 @@ pub(super) async fn status(call: Call) -> Result<Response> {
     })))
 }
 
-/// `GET /api/threads?limit&before`: by activity; `before` is a thread's id.
+/// `GET /api/threads?limit&before`: by activity. A thread that moves while somebody pages does
+/// not move the place where the list goes on.
 pub(super) async fn threads(call: Call) -> Result<Response> {
-    let (limit, before) = (call.limit()?, call.text("before"));
+    let (limit, before) = (call.limit()?, call.pair("before")?);
     let page = call
         .server
         .hub()
-        .read(move |reader| reader.threads(before.as_deref(), limit))
+        .read(move |reader| reader.threads(before, limit))
         .await?;
-    Ok(list(&page.items, page.next(|thread| thread.id.clone())))
+    let next = page.next(|thread| format!("{}.{}", thread.updated_at, thread.n));
+    Ok(list(&page.items, next))
 }
 
 /// `GET /api/threads/{id}`.

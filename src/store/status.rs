@@ -104,18 +104,21 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn counts(&self) -> Result<Counts> {
-        let count = |table: &str| -> Result<i64> {
-            let sql = format!("SELECT count(*) FROM {table}");
-            Ok(self.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+        // One statement: of one moment.
+        const COUNTS: &str = "SELECT (SELECT count(*) FROM threads), (SELECT count(*) FROM messages), \
+            (SELECT count(*) FROM inbox_messages), (SELECT count(*) FROM telemetry), \
+            (SELECT count(*) FROM task_stream), (SELECT count(*) FROM agents)";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Counts {
+                threads: row.get(0)?,
+                messages: row.get(1)?,
+                inbox_messages: row.get(2)?,
+                telemetry: row.get(3)?,
+                task_stream: row.get(4)?,
+                agents: row.get(5)?,
+            })
         };
-        Ok(Counts {
-            threads: count("threads")?,
-            messages: count("messages")?,
-            inbox_messages: count("inbox_messages")?,
-            telemetry: count("telemetry")?,
-            task_stream: count("task_stream")?,
-            agents: count("agents")?,
-        })
+        Ok(self.conn.prepare_cached(COUNTS)?.query_row([], read)?)
     }
 
     /// The file in numbers. Only looks at the folder.

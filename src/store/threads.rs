@@ -120,21 +120,13 @@ impl NewThread {
 }
 
 impl Reader {
-    /// At most `limit` threads and about 8 MiB of them, those with the newest messages first, after the thread
-    /// `after` in that order.
+    /// At most `limit` threads and about 8 MiB of them, those with the newest messages first,
+    /// after the one that was updated then and has this number.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is no thread `after`; a `Store…` code.
-    pub fn threads(&self, after: Option<&str>, limit: usize) -> Result<Page<ThreadRow>> {
-        let (updated_at, n) = match after {
-            None => (i64::MAX, i64::MAX),
-            Some(id) => {
-                let thread = self.thread(id)?.ok_or_else(|| {
-                    Error::new(Code::NotFound, format!("there is no thread {id}; begin the list anew"))
-                })?;
-                (thread.updated_at, thread.n)
-            }
-        };
+    /// A `Store…` code.
+    pub fn threads(&self, after: Option<(i64, i64)>, limit: usize) -> Result<Page<ThreadRow>> {
+        let (updated_at, n) = after.unwrap_or((i64::MAX, i64::MAX));
         let sql = format!(
             "SELECT {COLUMNS} FROM threads t WHERE (t.updated_at, t.n) < (?1, ?2) ORDER BY t.updated_at DESC, t.n DESC LIMIT ?3"
         );

@@ -109,3 +109,21 @@ fn every_list_goes_on_after_its_first_page() {
     // With all but the first gone, what is there still comes with an end.
     assert_eq!(hub.get("/api/search?q=needle&after=25").items().len(), 0);
 }
+
+/// Without it a message to the last thread of a page would begin the list anew.
+#[test]
+fn a_list_of_threads_goes_on_where_it_was_though_they_move() {
+    let hub = TestHub::start();
+    hub.sql("INSERT INTO threads(id) VALUES('a'), ('b'), ('c'), ('d')");
+    let page = |cursor: &str| {
+        let page = hub.get(&format!("/api/threads?limit=2{cursor}")).json();
+        let items = page["items"].as_array().unwrap().clone();
+        let ids: String = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
+        (ids, page["next"].as_str().map(str::to_owned))
+    };
+    let (first, next) = page("");
+    assert_eq!(first, "dc");
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('c', 'x')");
+    let (second, next) = page(&format!("&before={}", next.unwrap()));
+    assert_eq!((second.as_str(), next), ("ba", None));
+}
