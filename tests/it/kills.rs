@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::dice::Dice;
 use crate::support::follower::{Follower, Library};
-use crate::support::wait::within_time;
+use crate::support::wait::{eventually, within_time};
 use crate::support::writer::{Process, python, script};
 use crate::support::{TestHub, gate, say};
 
@@ -157,12 +157,24 @@ fn whatever_is_killed_nothing_is_lost_or_doubled() {
 
     let rows = stored(&hub);
     nothing_acknowledged_is_lost(&hub, &rows);
-    for client in &clients {
-        let lives = within_time(LIMIT, "a client to have everything", || {
-            let lives = client.lives();
+    for i in 0..clients.len() {
+        let lives = eventually(LIMIT, || {
+            let lives = clients[i].lives();
             (lives.iter().map(Vec::len).sum::<usize>() >= rows.len()).then_some(lives)
         });
-        assert!(lives == [rows.clone()], "a client has other rows than the file");
+        if lives != Some(vec![rows.clone()]) {
+            let stories: Vec<String> = clients.iter_mut().map(Follower::story).collect();
+            say(&format!(
+                "{stories:#?}; the hub: {:?}; its log:\n{}",
+                hub.ended(),
+                hub.log()
+            ));
+            panic!(
+                "client {i} has not the {} rows of the file: {:#}",
+                rows.len(),
+                hub.status()
+            );
+        }
     }
     assert_eq!(
         hub.sql(

@@ -59,6 +59,18 @@ impl Follower {
     pub(crate) fn lives(&self) -> Vec<Vec<String>> {
         lives(&std::fs::read_to_string(&self.log).unwrap_or_default())
     }
+
+    /// How it stands, for a test that fails: whose it is, how far it came, whether it still runs.
+    pub(crate) fn story(&mut self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        format!(
+            "{:?}, {} lines, the last {:?}; its process: {:?}",
+            self.library,
+            log.lines().count(),
+            log.lines().last(),
+            self.process.0.try_wait(),
+        )
+    }
 }
 
 fn command(library: Library, address: &str, token: &str, log: &Path) -> Command {

@@ -15,13 +15,20 @@ pub(crate) fn within<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
 
 /// As [`within`], with another deadline.
 #[track_caller]
-pub(crate) fn within_time<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn within_time<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    let answer = eventually(limit, probe);
+    assert!(answer.is_some(), "not within {limit:?}: {what}");
+    answer.unwrap()
+}
+
+/// What `probe` answers; nothing if it has no answer by then: for whoever has more to say of it.
+pub(crate) fn eventually<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(answer) = probe() {
+        let answer = probe();
+        if answer.is_some() || Instant::now() >= deadline {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         // Between two looks at a condition, never instead of one.
         thread::park_timeout(Duration::from_millis(3));
     }
