@@ -234,6 +234,9 @@ impl Task {
     pub(super) fn usage(&mut self, status: &str) {
         let Some(session) = &self.session else { return };
         let (before, now) = (self.earlier, self.used);
+        let tokens_in = before.tokens_in + now.tokens_in;
+        // A part of them, whatever a broken stream says.
+        let tokens_cached = (before.tokens_cached + now.tokens_cached).min(tokens_in);
         let cost = match (before.cost, now.cost) {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
@@ -242,14 +245,14 @@ impl Task {
             instance_id: session.clone(),
             pid: self.about.pid,
             turns: Some(before.turns + now.turns),
-            tokens_in: Some(before.tokens_in + now.tokens_in),
+            tokens_in: Some(tokens_in),
             tokens_out: Some(before.tokens_out + now.tokens_out),
             cost,
             status: Some(status.to_owned()),
             duration_sec: Some(before.duration_sec + now.duration_sec),
             agent_id: Some(self.about.agent_id.clone()),
             model: Some(self.model.clone()).filter(|m| !m.is_empty()),
-            tokens_cached: Some(before.tokens_cached + now.tokens_cached),
+            tokens_cached: Some(tokens_cached),
             cost_source: Some(if cost.is_some() { "reported" } else { "unknown" }.to_owned()),
         })));
     }

@@ -189,6 +189,20 @@ fn a_resumed_codex_thread_goes_on_from_where_it_was() {
     assert_eq!((last.turns, last.tokens_in), (Some(5), Some(30_000)));
 }
 
+/// Without it a total without a name would leave more cached tokens than there are tokens.
+#[test]
+fn cached_tokens_are_a_part_of_those_in_whatever_a_stream_says() {
+    let stream = br#"{"type":"thread.started","thread_id":"s"}
+{"type":"turn.started"}
+{"type":"turn.completed","usage":{"input_token":300,"cached_input_tokens":200,"output_tokens":1}}"#;
+    let (_, usage) = told(Vendor::Codex, stream, Ended::Exit(0));
+    let last = usage.last().unwrap();
+    assert_eq!(
+        (last.tokens_in, last.tokens_cached, last.tokens_out),
+        (Some(0), Some(0), Some(1))
+    );
+}
+
 #[test]
 fn gemini_is_put_together_again() {
     let (tasks, usage) = told(Vendor::Gemini, &data("gemini.jsonl"), Ended::Exit(0));
@@ -346,6 +360,7 @@ proptest! {
         }
         for used in usage {
             let numbers = [used.turns, used.tokens_in, used.tokens_out, used.tokens_cached];
+            prop_assert!(used.tokens_cached <= used.tokens_in, "{:?}", used);
             prop_assert!(numbers.iter().flatten().all(|n| *n >= 0), "{:?}", used);
         }
     }
