@@ -137,9 +137,7 @@ impl Parser {
         }
         let usage = std::mem::take(&mut self.usage);
         let used = task.used();
-        used.tokens_in += usage.tokens_in;
-        used.tokens_out += usage.tokens_out;
-        used.tokens_cached += usage.tokens_cached;
+        *used = used.and(usage);
         task.turn_end();
         task.usage("running");
     }
@@ -190,7 +188,7 @@ impl Parser {
         // A result need not name a cost: then there is none to compare, and the last one stays.
         let cheaper = matches!((now.cost, self.reported.cost), (Some(now), Some(before)) if now < before);
         if now.tokens_in < self.reported.tokens_in || cheaper {
-            self.cleared = sum(self.cleared, self.reported);
+            self.cleared = self.cleared.and(self.reported);
         } else {
             now.cost = now.cost.or(self.reported.cost);
         }
@@ -198,21 +196,8 @@ impl Parser {
         self.reported = now;
         Usage {
             duration_sec: now.duration_sec,
-            ..sum(self.cleared, now)
+            ..self.cleared.and(now)
         }
-    }
-}
-
-fn sum(a: Usage, b: Usage) -> Usage {
-    Usage {
-        tokens_in: a.tokens_in + b.tokens_in,
-        tokens_out: a.tokens_out + b.tokens_out,
-        tokens_cached: a.tokens_cached + b.tokens_cached,
-        cost: match (a.cost, b.cost) {
-            (None, None) => None,
-            (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
-        },
-        ..Usage::default()
     }
 }
 

@@ -119,6 +119,38 @@ pub struct Usage {
     pub duration_sec: i64,
 }
 
+impl Usage {
+    /// Both together.
+    fn and(self, other: Self) -> Self {
+        Self {
+            turns: self.turns + other.turns,
+            tokens_in: self.tokens_in + other.tokens_in,
+            tokens_out: self.tokens_out + other.tokens_out,
+            tokens_cached: self.tokens_cached + other.tokens_cached,
+            cost: match (self.cost, other.cost) {
+                (None, None) => None,
+                (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
+            },
+            duration_sec: self.duration_sec + other.duration_sec,
+        }
+    }
+
+    /// Of each total the larger.
+    fn raised_to(self, other: Self) -> Self {
+        Self {
+            turns: self.turns.max(other.turns),
+            tokens_in: self.tokens_in.max(other.tokens_in),
+            tokens_out: self.tokens_out.max(other.tokens_out),
+            tokens_cached: self.tokens_cached.max(other.tokens_cached),
+            cost: match (self.cost, other.cost) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            },
+            duration_sec: self.duration_sec.max(other.duration_sec),
+        }
+    }
+}
+
 /// One vendor's stream on its way into rows.
 #[derive(Debug)]
 pub struct Stream {

@@ -43,6 +43,8 @@ pub(super) struct Task {
     used: Usage,
     /// What its `turn_end` rows say it used.
     told: Usage,
+    /// What its telemetry rows say that the session used.
+    totals: Usage,
     /// Lines that meant something.
     understood: u64,
     /// The last status row says that the task runs.
@@ -66,6 +68,7 @@ impl Task {
             earlier: Usage::default(),
             used: Usage::default(),
             told: Usage::default(),
+            totals: Usage::default(),
             understood: 0,
             shown_running: false,
             directed: false,
@@ -230,30 +233,26 @@ impl Task {
         self.push(row);
     }
 
-    /// The session's totals as they are now.
+    /// The session's totals as they are now. A row with less than the one before would say
+    /// that the count began anew: what a correction or a broken stream takes back stays.
     pub(super) fn usage(&mut self, status: &str) {
         let Some(session) = &self.session else { return };
-        let (before, now) = (self.earlier, self.used);
-        let tokens_in = before.tokens_in + now.tokens_in;
-        // A part of them, whatever a broken stream says.
-        let tokens_cached = (before.tokens_cached + now.tokens_cached).min(tokens_in);
-        let cost = match (before.cost, now.cost) {
-            (None, None) => None,
-            (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
-        };
+        self.totals = self.totals.raised_to(self.earlier.and(self.used));
+        let totals = self.totals;
         self.rows.push(Row::Usage(Box::new(NewTelemetry {
             instance_id: session.clone(),
             pid: self.about.pid,
-            turns: Some(before.turns + now.turns),
-            tokens_in: Some(tokens_in),
-            tokens_out: Some(before.tokens_out + now.tokens_out),
-            cost,
+            turns: Some(totals.turns),
+            tokens_in: Some(totals.tokens_in),
+            tokens_out: Some(totals.tokens_out),
+            cost: totals.cost,
             status: Some(status.to_owned()),
-            duration_sec: Some(before.duration_sec + now.duration_sec),
+            duration_sec: Some(totals.duration_sec),
             agent_id: Some(self.about.agent_id.clone()),
             model: Some(self.model.clone()).filter(|m| !m.is_empty()),
-            tokens_cached: Some(tokens_cached),
-            cost_source: Some(if cost.is_some() { "reported" } else { "unknown" }.to_owned()),
+            // A part of them, whatever the stream says.
+            tokens_cached: Some(totals.tokens_cached.min(totals.tokens_in)),
+            cost_source: Some(if totals.cost.is_some() { "reported" } else { "unknown" }.to_owned()),
         })));
     }
 

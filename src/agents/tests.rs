@@ -203,6 +203,23 @@ fn cached_tokens_are_a_part_of_those_in_whatever_a_stream_says() {
     );
 }
 
+/// Without it a result without its numbers would look like a count that began anew, and what
+/// comes after it would be counted twice.
+#[test]
+fn no_total_shrinks_whatever_a_stream_says() {
+    let stream = br#"{"type":"thread.started","thread_id":"s"}
+{"type":"turn.started"}
+{"type":"turn.completed","usage":{"input_tokens":300,"output_tokens":1}}
+{"type":"turn.started"}
+{"type":"turn.completed","usage":{"input_token":400,"output_tokens":2}}
+{"type":"turn.started"}
+{"type":"turn.completed","usage":{"input_tokens":500,"output_tokens":3}}"#;
+    let (_, usage) = told(Vendor::Codex, stream, Ended::Exit(0));
+    let tokens_in: Vec<_> = usage.iter().filter_map(|row| row.tokens_in).collect();
+    assert!(tokens_in.is_sorted(), "{tokens_in:?}");
+    assert_eq!(tokens_in.last(), Some(&500));
+}
+
 #[test]
 fn gemini_is_put_together_again() {
     let (tasks, usage) = told(Vendor::Gemini, &data("gemini.jsonl"), Ended::Exit(0));
