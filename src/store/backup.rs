@@ -19,7 +19,8 @@ use rusqlite::backup::{Backup, StepResult};
 use serde::Serialize;
 
 use super::beside::beside;
-use super::open::{Identity, Reader, connect};
+use super::footprint::Identity;
+use super::open::{Reader, connect};
 use crate::error::{Code, Error, Result};
 
 /// Pages copied at a time: 4 MiB.

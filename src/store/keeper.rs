@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::footprint::Log;
 use super::locks::{Hold, Holder, holders};
-use super::open::{Log, Writer};
+use super::open::Writer;
 use super::status::{Checkpoint, Mode, demand_room};
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::beside::beside;
-use super::open::Identity;
+use super::footprint::Identity;
 
 /// What a lock keeps others from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

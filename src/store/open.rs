@@ -17,6 +17,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::beside::beside;
+use super::footprint::{Identity, Log};
 use super::schema;
 use crate::error::{Code, Error, Result};
 use crate::event::now_ms;
@@ -37,105 +38,6 @@ pub enum NetworkFs {
     Refuse,
     /// The owner insists.
     Allow,
-}
-
-/// Which file a path leads to. Two files are the same if both numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    /// Of the file at `path`, if there is one. A `stat`, which touches no lock.
-    pub fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-        })
-    }
-}
-
-/// What `stat` tells of the database and its write-ahead log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Footprint {
-    /// Which file it is.
-    pub identity: Identity,
-    bytes: u64,
-    modified: (i64, i64),
-    wal_bytes: u64,
-    log: Log,
-}
-
-/// What has become of a database's write-ahead log. Whoever has it open goes on in the old
-/// one, which nobody else sees if it is not [`LogNow::Same`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogNow {
-    /// It is as it was.
-    Same,
-    /// It or its index is not there: taken away, or on its way from one place to another.
-    Missing,
-    /// There is another one.
-    Other,
-}
-
-/// Which files the write-ahead log and its index are. As long as anybody has the database
-/// open they stay the same: SQLite takes them away with the last one alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Log {
-    wal: Option<Identity>,
-    shm: Option<Identity>,
-}
-
-impl Log {
-    /// Beside the database at `path`. Touches no lock.
-    pub(super) fn of(path: &Path) -> Self {
-        Self {
-            wal: Identity::of(&beside(path, "-wal")),
-            shm: Identity::of(&beside(path, "-shm")),
-        }
-    }
-}
-
-impl Footprint {
-    /// Of the database at `path`, if there is one. Touches no lock.
-    pub fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        let wal_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len());
-        Some(Self {
-            identity: Identity {
-                device: meta.dev(),
-                inode: meta.ino(),
-            },
-            bytes: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            wal_bytes,
-            log: Log::of(path),
-        })
-    }
-
-    /// What has become of the write-ahead log and its index since `earlier`.
-    pub fn log_since(&self, earlier: &Self) -> LogNow {
-        if self.log == earlier.log {
-            LogNow::Same
-        } else if self.log.wal.is_none() || self.log.shm.is_none() {
-            LogNow::Missing
-        } else {
-            LogNow::Other
-        }
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0 && self.wal_bytes == 0
-    }
-
-    /// Whether the database was written since `earlier`, or its log cut short. A checkpoint
-    /// does that, and so does whoever copies another file over it.
-    pub fn is_rewritten_since(&self, earlier: &Self) -> bool {
-        (self.bytes, self.modified) != (earlier.bytes, earlier.modified) || self.wal_bytes < earlier.wal_bytes
-    }
 }
 
 /// A connection that reads.
@@ -353,6 +255,9 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Else SQLite plans a statement anew each time another number is bound to its LIMIT: most
+    // of what a look at the file would cost.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
@@ -491,5 +396,19 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         Writer::open(&path, NetworkFs::Refuse).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    /// Without it a look at the file would cost several times what it does.
+    #[test]
+    fn a_statement_used_again_is_not_planned_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
+        let sql = "SELECT seq FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
+        let mut statement = writer.conn.prepare(sql).unwrap();
+        for i in 0..3 {
+            assert!(statement.query([i, i]).unwrap().next().unwrap().is_none());
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
     }
 }

@@ -15,7 +15,8 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use super::open::{Log, Writer};
+use super::footprint::Log;
+use super::open::Writer;
 use crate::error::{Code, Error, Result};
 
 /// Jobs in one transaction at most: bounds how long others wait for the lock.
