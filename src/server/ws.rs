@@ -17,7 +17,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -240,6 +240,9 @@ impl Client {
     /// Does what the session says until one side ends it.
     async fn converse(&mut self, session: &mut Session, signal: &mut watch::Receiver<Signal>, mut seen: Signal) -> End {
         let stop = self.server.stop.clone();
+        // Made once: a place in a list that all clients share costs as much as the rest of a turn.
+        let mut stopped = pin!(stop.cancelled());
+        let mut alarm = pin!(tokio::time::sleep(self.hub().limits().ping_period));
         loop {
             let mut wake_at = None;
             if !self.pulse.is_writing() {
@@ -257,6 +260,10 @@ impl Client {
                 Ok(deadline) => wake_at.map_or(deadline, |at| at.min(deadline)),
                 Err(end) => return end,
             };
+            // One that goes off too early is set again then.
+            if alarm.is_elapsed() || alarm.deadline() > deadline.into() {
+                alarm.as_mut().reset(deadline.into());
+            }
             let now = self.now();
             tokio::select! {
                 done = poll_fn(|cx| poll_write(&mut self.sink, &mut self.burst, cx)), if self.pulse.is_writing() => match done {
@@ -285,8 +292,8 @@ impl Client {
                     self.log = None;
                     self.take_answer(session, now, answer);
                 }
-                () = tokio::time::sleep_until(deadline.into()) => {}
-                () = stop.cancelled(), if !stop.is_cancelled() || !session.is_closing() => {
+                () = alarm.as_mut() => {}
+                () = stopped.as_mut(), if !stop.is_cancelled() || !session.is_closing() => {
                     session.close(now, Code::ShuttingDown, "the hub is going down; connect again in a moment");
                 }
             }
