@@ -223,16 +223,7 @@ impl Watch {
     /// it was last asked; it is asked only where events do not come.
     pub fn wait(&mut self, mut moved: impl FnMut() -> bool) -> Wake {
         loop {
-            let now = Instant::now();
-            let timer = self.next_timer.saturating_duration_since(now);
-            let pace = self.pace.next(now);
-            let polling = self.using == Using::Poll && self.listeners.load(Ordering::Relaxed) > 0;
-            let (pause, wake) = match pace {
-                _ if std::mem::take(&mut self.more) => (Duration::ZERO, Wake::Again),
-                Some(pause) if pause <= timer => (pause, Wake::Again),
-                _ if polling && self.poll < timer => (self.poll, Wake::Poll),
-                _ => (timer, Wake::Timer),
-            };
+            let (pause, wake) = self.next(Instant::now());
             match self.hints.recv_timeout(pause) {
                 Ok(hint) => return self.take(hint),
                 Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
@@ -245,6 +236,21 @@ impl Watch {
                     wake => return wake,
                 },
             }
+        }
+    }
+
+    /// How long to pause if nothing happens, and what to wake for then: whatever comes first.
+    fn next(&mut self, now: Instant) -> (Duration, Wake) {
+        let timer = self.next_timer.saturating_duration_since(now);
+        let pace = self.pace.next(now).filter(|pause| *pause <= timer);
+        let polling = self.using == Using::Poll && self.listeners.load(Ordering::Relaxed) > 0;
+        let poll = Some(self.poll).filter(|poll| polling && *poll < timer);
+        match (pace, poll) {
+            _ if std::mem::take(&mut self.more) => (Duration::ZERO, Wake::Again),
+            (Some(pace), Some(poll)) if poll < pace => (poll, Wake::Poll),
+            (Some(pace), _) => (pace, Wake::Again),
+            (None, Some(poll)) => (poll, Wake::Poll),
+            (None, None) => (timer, Wake::Timer),
         }
     }
 
@@ -394,6 +400,28 @@ mod tests {
             watch.learn(Wake::Timer, true);
         }
         assert_eq!(watch.using(), Using::Poll);
+    }
+
+    /// Without it a hub that polls was four times as slow for half a second after each write of
+    /// its own.
+    #[test]
+    fn after_a_write_of_ones_own_the_poll_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("hub.db");
+        let listeners = Arc::new(AtomicUsize::new(1));
+        let (mut watch, poke) = Watch::start(&db, Mode::Poll(POLL), POLL_INTERVAL, listeners).unwrap();
+        watch.next_timer = Instant::now() + 2 * TRAIL;
+        poke.wrote();
+        assert_eq!(watch.wait(|| false), Wake::Own);
+        let start = Instant::now();
+        let (mut now, mut polls) = (start, 0);
+        while now < start + TRAIL {
+            let (pause, wake) = watch.next(now);
+            assert!(pause <= POLL, "{pause:?} {wake:?}");
+            polls += u32::from(wake == Wake::Poll);
+            now += pause.max(Duration::from_micros(10));
+        }
+        assert!(polls > 90, "{polls}");
     }
 
     #[test]
