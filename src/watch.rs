@@ -325,9 +325,9 @@ pub fn look_until<T>(
     let until = patience.and_then(|patience| Instant::now().checked_add(patience));
     // Watching begins before the first look, so that nothing falls in between.
     let (mut watch, _poke) = Watch::start(reader.path(), Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
-    let (mut version, identity) = (0, Identity::of(reader.path()));
+    let mut version = 0;
     loop {
-        if Identity::of(reader.path()) != identity {
+        if Identity::of(reader.path()) != reader.identity() {
             let path = reader.path().display();
             return Err(Error::new(
                 Code::StoreReplaced,

@@ -46,7 +46,7 @@ impl Looker {
     /// A looker that starts at `cursor`.
     pub(super) fn new(hub: Arc<Hub>, reader: Reader, watch: Watch, cursor: Pos) -> Self {
         let path = reader.path().to_owned();
-        let footprint = Footprint::of(&path);
+        let footprint = footprint(&reader);
         hub.stats.set_using(watch.using());
         Self {
             hub,
@@ -208,8 +208,9 @@ impl Looker {
     /// Lets go of what is open and opens what is at the path.
     fn go_over(&mut self) -> Result<()> {
         self.hub.store.reopen()?;
-        self.reader = Some(self.hub.store.reader()?);
-        self.footprint = Footprint::of(&self.path);
+        let reader = self.hub.store.reader()?;
+        self.footprint = footprint(&reader);
+        self.reader = Some(reader);
         self.watch.renew(&self.path);
         (self.missing_since, self.broken, self.log_missing) = (None, false, false);
         Ok(())
@@ -227,6 +228,12 @@ impl Looker {
             Err(error) => self.hub.reading_fails(&error),
         }
     }
+}
+
+/// What `stat` tells of the file that was opened; nothing if another one is in its place by
+/// now, so that the next look goes over to that.
+fn footprint(reader: &Reader) -> Option<Footprint> {
+    Footprint::of(reader.path()).filter(|found| Some(found.identity) == reader.identity())
 }
 
 /// Nobody can make the schema anew in a file that others still have open.

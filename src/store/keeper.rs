@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::footprint::Log;
 use super::locks::{Hold, Holder, holders};
 use super::open::Writer;
 use super::status::{Checkpoint, Mode, demand_room};
@@ -170,7 +169,6 @@ struct Seen {
 struct Keeper {
     writer: Writer,
     /// The log that the connection reads and writes.
-    log: Log,
     status: Arc<Mutex<KeeperStatus>>,
     /// `changes.seq` when everything was last moved, and at the last look.
     moved: i64,
@@ -215,7 +213,6 @@ fn run(keeper: Keeper, orders: &Receiver<Order>) {
 impl Keeper {
     fn new(writer: Writer, status: Arc<Mutex<KeeperStatus>>) -> Self {
         Self {
-            log: Log::of(writer.path()),
             writer,
             status,
             moved: 0,
@@ -278,10 +275,10 @@ impl Keeper {
     }
 
     fn checkpoint(&mut self, mode: Mode) -> Result<Checkpoint> {
-        if Log::of(self.writer.path()) != self.log {
+        if !self.writer.is_at_its_path() {
             return Err(Error::new(
                 Code::StoreReplaced,
-                "the write-ahead log is not the database's any more; what it has belongs to nobody",
+                "the file or its write-ahead log is another one now; what is left of the old log belongs to nobody",
             ));
         }
         let started = Instant::now();

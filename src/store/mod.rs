@@ -131,7 +131,7 @@ impl Store {
     /// # Errors
     /// One of the `Store…` codes, saying what to do about it.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
-        let writer = Writer::open(path, network_fs)?;
+        let (writer, keeper) = open_both(path, network_fs)?;
         let idle = Idle {
             identity: writer.identity(),
             ..Idle::default()
@@ -140,7 +140,7 @@ impl Store {
             path: path.to_owned(),
             network_fs,
             writer: writer::WriterThread::start(writer)?,
-            keeper: keeper::KeeperThread::start(Writer::open(path, network_fs)?)?,
+            keeper: keeper::KeeperThread::start(keeper)?,
             readers: Mutex::new(idle),
             quiet: Condvar::new(),
         })
@@ -223,10 +223,9 @@ impl Store {
     /// # Errors
     /// One of the `Store…` codes; the old file stays open then.
     pub fn reopen(&self) -> Result<()> {
-        let (path, network_fs) = (self.path.clone(), self.network_fs);
-        self.writer.reopen(move || Writer::open(&path, network_fs))?;
-        let keeper = Writer::open(&self.path, self.network_fs)?;
-        let identity = keeper.identity();
+        let (writer, keeper) = open_both(&self.path, self.network_fs)?;
+        let identity = writer.identity();
+        self.writer.reopen(writer);
         self.keeper.reopen(keeper);
         let mut idle = self.idle();
         idle.identity = identity;
@@ -257,6 +256,20 @@ impl Store {
         // Nothing panics while the lock is held; a poisoned list of readers is still a list.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The writer's connection and the keeper's, of one and the same file.
+fn open_both(path: &Path, network_fs: NetworkFs) -> Result<(Writer, Writer)> {
+    let writer = Writer::open(path, network_fs)?;
+    let keeper = Writer::open(path, network_fs)?;
+    if writer.identity() == keeper.identity() {
+        return Ok((writer, keeper));
+    }
+    writer.abandon();
+    Err(Error::new(
+        Code::StoreReplaced,
+        format!("{} became another file while it was opened; try again", path.display()),
+    ))
 }
 
 impl From<rusqlite::Error> for Error {

@@ -45,13 +45,13 @@ pub enum NetworkFs {
 pub struct Reader {
     pub(super) conn: Connection,
     path: PathBuf,
+    identity: Option<Identity>,
 }
 
 /// A connection that reads and writes.
 #[derive(Debug)]
 pub struct Writer {
     reader: Reader,
-    identity: Option<Identity>,
     log: Log,
 }
 
@@ -84,6 +84,8 @@ impl Reader {
     /// `is_right` is asked when the file is open and nothing has been read.
     fn open_if(path: &Path, network_fs: NetworkFs, is_right: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
+        // Before it is opened: if it is another file a moment later, that is noticed.
+        let identity = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         if !is_right() {
             return Err(Error::new(
@@ -94,6 +96,7 @@ impl Reader {
         let reader = Self {
             conn,
             path: path.to_owned(),
+            identity,
         };
         schema::check(&reader.conn, path)?;
         Ok(reader)
@@ -102,6 +105,11 @@ impl Reader {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file it is.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     /// Runs `f` on one unchanging view of the file.
@@ -115,11 +123,6 @@ impl Reader {
 }
 
 impl Writer {
-    /// Which file it is.
-    pub(super) fn identity(&self) -> Option<Identity> {
-        self.identity
-    }
-
     /// Whether the path still leads to the file, and to the log, that this connection has: what
     /// it writes is lost otherwise. A few `stat`s, which touch no lock.
     pub fn is_at_its_path(&self) -> bool {
@@ -185,7 +188,6 @@ impl Writer {
             ));
         }
         set_aside_leftovers(path);
-        // Before it is opened: if it is another file a moment later, that is noticed.
         let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // A file that is refused below is left as it is, its write-ahead log included.
@@ -210,8 +212,8 @@ impl Writer {
             reader: Reader {
                 conn,
                 path: path.to_owned(),
+                identity: before.or_else(|| Identity::of(path)),
             },
-            identity: before.or_else(|| Identity::of(path)),
             log: Log::of(path),
         })
     }

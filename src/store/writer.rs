@@ -15,7 +15,6 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use super::footprint::Log;
 use super::open::Writer;
 use crate::error::{Code, Error, Result};
 
@@ -28,10 +27,7 @@ type Answer = Box<dyn FnOnce(Option<&Error>) + Send>;
 
 enum Order {
     Run(Job),
-    Reopen(
-        Box<dyn FnOnce() -> Result<Writer> + Send>,
-        std::sync::mpsc::SyncSender<Result<()>>,
-    ),
+    Reopen(Writer),
     Abandon(std::sync::mpsc::SyncSender<()>),
 }
 
@@ -77,11 +73,9 @@ impl WriterThread {
         })));
     }
 
-    pub(super) fn reopen(&self, open: impl FnOnce() -> Result<Writer> + Send + 'static) -> Result<()> {
-        let (tx, rx) = sync_channel(1);
-        self.order(Order::Reopen(Box::new(open), tx));
-        rx.recv()
-            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
+    /// Goes on with this connection.
+    pub(super) fn reopen(&self, writer: Writer) {
+        self.order(Order::Reopen(writer));
     }
 
     /// Closes the connection and leaves the log alone. Until [`WriterThread::reopen`] every job
@@ -113,7 +107,6 @@ impl Drop for WriterThread {
 }
 
 fn run(writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
-    let mut log = Log::of(writer.path());
     let mut writer = Some(writer);
     let mut next = None;
     while let Some(order) = next.take().or_else(|| inbox.recv().ok()) {
@@ -128,18 +121,11 @@ fn run(writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
                     }
                 }
                 match &writer {
-                    Some(writer) => group(writer, log, jobs, longest),
+                    Some(writer) => group(writer, jobs, longest),
                     None => refuse(jobs, &abandoned()),
                 }
             }
-            Order::Reopen(open, done) => {
-                let outcome = open().map(|opened| {
-                    log = Log::of(opened.path());
-                    writer = Some(opened);
-                });
-                // Whoever asked may have given up waiting.
-                drop(done.send(outcome));
-            }
+            Order::Reopen(opened) => writer = Some(opened),
             Order::Abandon(done) => {
                 if let Some(writer) = writer.take() {
                     writer.abandon();
@@ -163,9 +149,9 @@ fn refuse(jobs: Vec<Job>, error: &Error) {
     }
 }
 
-/// One transaction for all `jobs`, then their answers. `log` is the one that the connection
-/// writes to: if it is not beside the database any more, nobody will find what went into it.
-fn group(writer: &Writer, log: Log, jobs: Vec<Job>, longest: &AtomicU64) {
+/// One transaction for all `jobs`, then their answers. If the path leads to another file or
+/// log by then, nobody will find what went into this one.
+fn group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
     let begun = rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate);
     let mut failed = None;
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
@@ -190,7 +176,7 @@ fn group(writer: &Writer, log: Log, jobs: Vec<Job>, longest: &AtomicU64) {
             }
             let held = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             longest.fetch_max(held, Ordering::Relaxed);
-            if failed.is_none() && Log::of(writer.path()) != log {
+            if failed.is_none() && !writer.is_at_its_path() {
                 failed = Some(abandoned());
             }
         }
@@ -253,8 +239,7 @@ mod tests {
                 "the database is damaged; restore a backup",
             ))
         });
-        let log = Log::of(writer.path());
-        group(&writer, log, vec![write(), broken, write()], &AtomicU64::new(0));
+        group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));
         let outcomes: Vec<_> = rx.try_iter().collect();
         assert_eq!(outcomes, [Err(Code::StoreCorrupt); 3]);
         assert_eq!(writer.counts().unwrap().messages, 0);
