@@ -443,3 +443,27 @@ fn acks_do_not_move_into_another_file() {
     client.subscribe("t", -1);
     assert_eq!(client.expect("batch").seqs(), [1, 2, 3, 4, 5]);
 }
+
+/// Without it what is posted in the moment after the file was removed would be answered as
+/// stored, and be gone.
+#[test]
+fn nothing_is_acknowledged_into_a_file_that_was_removed() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 5));
+    fs::remove_file(hub.db()).unwrap();
+    let mut acknowledged = Vec::new();
+    for i in 0..20 {
+        let message = json!({"id": format!("m-{i}."), "from_id": "a", "content": "x"});
+        let answer = hub.send("POST", "/api/threads/t/messages", &message.to_string());
+        if answer.status < 300 {
+            acknowledged.push(message["id"].as_str().unwrap().to_owned());
+        }
+    }
+    within("a new file in its place", || {
+        (hub.db().exists() && hub.status()["state"] == "ok").then_some(())
+    });
+    let there = hub.sql("SELECT id FROM messages");
+    for id in acknowledged {
+        assert!(there.contains(&id), "{id} was acknowledged and is not there: {there:?}");
+    }
+}
