@@ -240,7 +240,7 @@ impl Client {
     /// Does what the session says until one side ends it.
     async fn converse(&mut self, session: &mut Session, signal: &mut watch::Receiver<Signal>, mut seen: Signal) -> End {
         let stop = self.server.stop.clone();
-        // Made once: a place in a list that all clients share costs as much as the rest of a turn.
+        // Made once, not at each turn: both are places in lists that all clients share.
         let mut stopped = pin!(stop.cancelled());
         let mut alarm = pin!(tokio::time::sleep(self.hub().limits().ping_period));
         loop {

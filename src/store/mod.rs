@@ -235,9 +235,9 @@ impl Store {
     }
 
     /// Closes everything that is open and moves nothing: the file or its write-ahead log was
-    /// replaced, and what is left of the old log belongs to nobody. As long as one connection of this process is
-    /// open, all others would share the dead log's index with it; so whoever calls this has
-    /// closed its own readers, and goes on with [`Store::reopen`].
+    /// replaced, and what is left of the old log belongs to nobody. As long as one connection of
+    /// this process is open, all others would share the dead log's index with it; so whoever
+    /// calls this has closed its own readers, and goes on with [`Store::reopen`].
     pub fn abandon(&self) {
         self.writer.abandon();
         self.keeper.abandon();
