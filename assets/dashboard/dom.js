@@ -145,8 +145,7 @@ const WINDOW = 60,
   STEP = 30;
 
 export class Log {
-  /** rows: array with `base` (number of its first row) and `gen` (changes when it starts
-   *  anew); a row's `v` changes when it must be drawn again. */
+  /** Shows one of log.js's logs, and asks for more of it. */
   constructor({ label, live, make, fill, older, newer, latest }) {
     Object.assign(this, { make, fill, older, newer, latest, a: 0, b: 0, from: 0, seen: 0, follow: true });
     this.body = h('div.logbody');
@@ -157,9 +156,17 @@ export class Log {
   }
 
   tail() {
-    if (this.rows?.apart) return this.latest();
+    if (this.rows?.apart) return this.latest(this.log);
     this.follow = true;
     this.paint();
+  }
+  /** Brings what is at `goal` into sight, unless it has to be read first. */
+  seek(goal) {
+    const { rows, first, last, at } = this.log;
+    if ((goal < first && !rows.all) || (goal > last && rows.apart)) return false;
+    const i = rows.findIndex(r => at(r.e) >= goal || r.result?.id === goal);
+    this.show(rows.base + (i < 0 ? rows.length : i));
+    return true;
   }
   /** Brings the row of this number into sight and marks it. */
   show(i) {
@@ -191,12 +198,12 @@ export class Log {
       if (this.a > rows.base) {
         this.a -= STEP;
         this.b = this.a + WINDOW;
-      } else this.older();
+      } else this.older(this.log);
     } else if (below < 500) {
       if (this.b < hi) {
         this.b += STEP;
         this.a = this.b - WINDOW;
-      } else if (rows.apart) this.newer();
+      } else if (rows.apart) this.newer(this.log);
     }
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
@@ -204,9 +211,11 @@ export class Log {
     });
   }
 
-  paint(rows = this.rows) {
-    if (!rows) return;
+  paint(log = this.log) {
+    if (!log) return;
+    this.log = log;
     const { body, box } = this,
+      { rows } = log,
       lo = rows.base,
       hi = (this.hi = lo + rows.length);
     if (rows !== this.rows || rows.gen !== this.gen) {

@@ -3,6 +3,8 @@
 // logs are kept for the threads and tasks last opened, mail for the mailboxes opened.
 // What is missing is asked for through `wants`, which sync.js fills.
 
+import { newLog, put } from './log.js';
+
 export const state = {
   conn: { state: 'connecting', at: 0 },
   loaded: false,
@@ -15,13 +17,12 @@ export const state = {
   lags: [],
   more: 0
 };
-for (const k of 'threads tasks agents telemetry boxes logs runs doing beats asked mine'.split(' ')) state[k] = new Map();
+for (const k of 'threads tasks agents telemetry boxes logs doing beats asked mine'.split(' ')) state[k] = new Map();
 export const wants = {};
 
 const FEED = 300,
-  LOG = 5000,
   MAIL = 2000,
-  OPEN = 4,
+  OPEN = 8,
   LAGS = 200,
   DAY = 864e5,
   LATELY = 3e5;
@@ -133,21 +134,29 @@ export function reset() {
   touch('all');
 }
 
-/** Maps keep insertion order: the first key is the one opened longest ago. */
-export function open(map, id, make) {
-  const it = map.get(id) || make(id);
-  map.delete(id);
-  map.set(id, it);
-  if (map.size > OPEN) map.delete(map.keys().next().value);
-  return it;
+/** Maps keep insertion order: the first is the one opened longest ago. */
+export function open(kind, id) {
+  const { logs } = state,
+    key = kind + '/' + id,
+    log = logs.get(key) || newLog(kind, id);
+  logs.delete(key);
+  logs.set(key, log);
+  if (logs.size > OPEN) logs.delete(logs.keys().next().value);
+  return log;
 }
 /** Beyond what is kept the oldest go, but nothing that runs or stands open. */
-function room(map, opened) {
+function room(kind) {
+  const map = state[kind];
   if (map.size < KEPT + state.more + 200) return;
-  const old = [...map].filter(([id, it]) => it.status !== 'running' && !opened.has(id)).sort(([, a], [, b]) => a.updated_at - b.updated_at);
+  const old = [...map].filter(([id, it]) => it.status !== 'running' && !state.logs.has(kind + '/' + id)).sort(([, a], [, b]) => a.updated_at - b.updated_at);
   for (const [id] of old.slice(0, 200)) map.delete(id);
 }
-const Rows = () => Object.assign([], { base: 0, gen: ++serial, all: false, apart: false, keep: 1e15 });
+/** A row for the log of its thread or task, if that stands open. */
+function live(kind, id, e) {
+  const log = state.logs.get(kind + '/' + id);
+  if (log) log.busy || log.loading ? log.pending.push(e) : put(log, e) || wants.log(log);
+  touch('log');
+}
 
 // ---- events ----
 
@@ -211,7 +220,7 @@ export function thread(d) {
   if (!t) {
     // `fed`: up to which message the activity list has been told. A row from HTTP is no news.
     threads.set(d.id, (t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 }));
-    room(threads, state.logs);
+    room('threads');
   }
   // thread_state may be coalesced and come after newer messages: these two only move forward.
   const last_seq = Math.max(t.last_seq, d.last_seq || 0),
@@ -231,45 +240,7 @@ export function message(m) {
     asking(m);
     feed('message', t, m);
   }
-  const log = state.logs.get(m.thread_id);
-  if (log && !log.loading) into(log, m);
-}
-
-/** Rows of a log are consecutive by number; `base` is the first one's. */
-export const newLog = id => ({ id, rows: Rows(), loading: true });
-export const end = log => log.rows.base + log.rows.length - 1;
-export const behind = log => (state.threads.get(log.id)?.last_seq || 0) > end(log);
-export function into(log, e) {
-  const { rows } = log,
-    seq = e.message_seq,
-    row = { e, v: ++serial };
-  if (!rows.length) rows.base = seq;
-  if (seq > end(log) + 1) rows.apart || wants.log(log);
-  else if (seq > end(log)) {
-    rows.push(row);
-    trim(rows);
-  } else if (seq >= rows.base) rows[seq - rows.base] = row;
-  touch('log');
-}
-/** Never what is being read (`keep` on): then the newest go, and the end is read again later. */
-function trim(rows) {
-  if (rows.length <= LOG + 1000) return;
-  if (rows.keep > rows.base + 1100) {
-    rows.splice(0, 1000);
-    rows.base += 1000;
-    rows.all = false;
-  } else cut(rows);
-}
-function cut(rows) {
-  if (rows.length > 3 * LOG) {
-    rows.length = 2 * LOG;
-    rows.apart = true;
-  }
-}
-export function olderLog({ rows }, items) {
-  rows.unshift(...items.map(e => ({ e, v: ++serial })));
-  rows.base -= items.length;
-  cut(rows);
+  live('threads', m.thread_id, m);
 }
 
 // ---- mail ----
@@ -398,7 +369,7 @@ function step(d, t) {
   let k = state.tasks.get(id);
   if (!k) {
     state.tasks.set(id, (k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 }));
-    room(state.tasks, state.runs);
+    room('tasks');
   }
   if (!(e.id <= k.last_id)) {
     k.last_id = e.id || 0;
@@ -417,74 +388,10 @@ function step(d, t) {
   active(e.agent_id, t);
   if (!/^turn_/.test(type)) feed('task', t, e);
   touch('tasks');
-  const run = state.runs.get(id);
-  if (run) run.busy || run.loading ? run.pending.push(e) : fold(run, e);
+  live('tasks', id, e);
 }
 /** Whoever goes on has got the leave it was waiting for. */
 export function task(k) {
   if (!k.status || (k.status === 'waiting' && k.last_type !== 'status')) k.status = 'running';
   return k;
-}
-
-export const newRun = id => ({ id, rows: Rows(), last: 0, first: 0, calls: new Map(), depths: new Map(), pending: [], loading: true });
-
-/** One more event at the end; `paged` if it was asked for. */
-export function fold(run, e, paged) {
-  if (e.id <= run.last || (run.rows.apart && !paged)) return;
-  run.last = e.id;
-  pair(run.calls, run.depths, run.rows, e);
-  trim(run.rows);
-  run.first = run.rows[0].e.id;
-  touch('run');
-}
-/** A page of older events, ascending, before the first. */
-export function olderRun(run, items) {
-  const calls = new Map(),
-    rows = [],
-    now = run.rows;
-  for (const e of items) pair(calls, run.depths, rows, e);
-  if (items.length) run.first = items[0].id;
-  // Results whose call stood on this page, steps whose caller did.
-  for (let i = 0; i < now.length; i++) {
-    const row = now[i],
-      call = row.e.stream_type === 'tool_result' && calls.get(keyOf(row.e));
-    if (call && !call.result) {
-      join(call, row.e);
-      now.splice(i--, 1);
-      now.base++;
-    } else nest(row, run.depths);
-  }
-  now.unshift(...rows);
-  now.base -= rows.length;
-  if (now.length > 3 * LOG) {
-    cut(now);
-    run.last = now.at(-1).e.id;
-  }
-}
-const keyOf = e => e.call_id || 'tool ' + e.tool_name;
-function join(call, e) {
-  call.result = e;
-  call.v = ++serial;
-  call.ticking = false;
-}
-function nest(row, depths) {
-  const { e } = row,
-    up = e.parent_call_id;
-  const depth = up ? Math.min(4, (depths.get(up) || 0) + 1) : 0;
-  if (row.depth !== depth) {
-    row.depth = depth;
-    row.v = ++serial;
-  }
-  if (e.call_id && e.stream_type === 'tool_use') depths.set(e.call_id, row.depth);
-}
-/** A tool's result joins the row of its call; what a subagent does stands under its caller. */
-function pair(calls, depths, rows, e) {
-  const call = e.stream_type === 'tool_result' && calls.get(keyOf(e));
-  if (call?.result?.id === e.id) return;
-  if (call && !call.result) return join(call, e);
-  const row = { e };
-  nest(row, depths);
-  rows.push(row);
-  if (e.stream_type === 'tool_use') calls.set(keyOf(e), row);
-  for (const m of [calls, depths]) if (m.size > 500) m.delete(m.keys().next().value);
 }

@@ -7,12 +7,13 @@
 import * as S from './store.js';
 import { state, touch, wants } from './store.js';
 import { get, post, patch, enc, onLocked, token } from './api.js';
+import { newLog, put, putBefore } from './log.js';
 import * as socket from './socket.js';
 
 const PAGE = 200,
   TOP = Number.MAX_SAFE_INTEGER;
-const messages = log => 'threads/' + enc(log.id) + '/messages',
-  steps = run => 'tasks/' + enc(run.id) + '/events';
+/** A page of a log: 'before' or 'after' a place in it. */
+const rowsOf = (log, way, at, limit = PAGE) => get(log.kind + '/' + enc(log.id) + log.path, { [log[way]]: at, limit });
 let held = null,
   round = 0,
   caught = 0;
@@ -73,6 +74,7 @@ async function ready(resumed, gap) {
   if (resumed && state.loaded) {
     // What the socket does not carry, or carries only the latest of.
     for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks', 'costs']) wants[k]();
+    state.logs.forEach(log => log.error && loadLog(log));
     if (gap > 3000)
       setTimeout(() => {
         state.back = caught;
@@ -134,8 +136,7 @@ async function load() {
   fill(you, { items: unread.items, next: you.next });
   you.more = !!unread.next;
   show('tasks', tasks);
-  for (const log of state.logs.values()) loadLog(log);
-  for (const run of state.runs.values()) loadRun(run);
+  state.logs.forEach(log => loadLog(log));
 }
 
 /** The last words of the busiest threads and the latest mail: Now does not open empty. */
@@ -144,8 +145,8 @@ async function lately() {
   const busy = [...state.tasks.values()].filter(k => k.agent_id && /running|waiting/.test(k.status)).slice(0, 12);
   const [mail, steps, pages] = await Promise.all([
     get('inbox', { limit: 20 }),
-    Promise.all(busy.map(k => get('tasks/' + enc(k.task_id) + '/events', { before: TOP, limit: 1 }))),
-    Promise.all(some.map(t => get(messages(t), { before_seq: TOP, limit: 20 })))
+    Promise.all(busy.map(k => rowsOf(newLog('tasks', k.task_id), 'before', TOP, 1))),
+    Promise.all(some.map(t => rowsOf(newLog('threads', t.id), 'before', TOP, 20)))
   ]);
   steps.forEach(({ items: [e] }, i) => {
     if (e && !state.doing.has(busy[i].agent_id)) state.doing.set(busy[i].agent_id, e);
@@ -193,11 +194,10 @@ wants.costs = calm(5000, async () => {
   state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0);
   touch('costs');
 });
-wants.log = catchUp;
-wants.run = run => {
-  run.timer ||= setTimeout(() => {
-    run.timer = 0;
-    newerEvents(run);
+wants.log = log => {
+  log.timer ||= setTimeout(() => {
+    log.timer = 0;
+    newer(log);
   }, 250);
 };
 
@@ -213,79 +213,66 @@ async function page(it, ask, put) {
   it.paging = false;
 }
 
-// ---- threads ----
+// ---- logs: of a thread or a task ----
 
-export function openThread(id) {
-  const log = S.open(state.logs, id, S.newLog);
+export function openLog(kind, id) {
+  const log = S.open(kind, id);
   if (log.loading && !log.busy && state.loaded) loadLog(log);
   return log;
 }
-
-/** The last messages, or those before `before`: a window that does not reach the end. */
+/** Its end, or what stands before `before`: a window that may not reach the end. */
 export async function loadLog(log, before = TOP) {
-  if (!log || log.busy) return;
-  Object.assign(log, S.newLog(log.id), { busy: true, error: '' });
-  const { rows } = log;
+  log.loading = true;
+  while (log.busy) await log.busy;
+  Object.assign(log, newLog(log.kind, log.id));
+  await readOn(log, 'before', before);
+  if (log.rows.apart) newer(log);
+}
+/** Back to the end of one that was left further back. */
+export function latest(kind, id) {
+  const log = state.logs.get(kind + '/' + id);
+  if (log?.rows.apart) loadLog(log);
+}
+export const newer = log => readOn(log, 'after', log.last);
+
+/** Live rows wait while a page is read: a task's ids have gaps, order is all there is. */
+const readOn = (log, way, at) => (log.busy ||= reading(log, way, at));
+async function reading(log, way, at) {
   try {
-    const r = await get(messages(log), { before_seq: before, limit: 100 });
-    rows.all = r.items.length < 100;
-    for (const m of r.items) S.into(log, m);
-    rows.apart = before < TOP && S.behind(log);
+    const { items } = await rowsOf(log, way, at),
+      { rows } = log,
+      full = items.length === PAGE;
+    for (const e of items) put(log, e, true);
+    if (way === 'before') {
+      rows.all = !full;
+      rows.apart = at < TOP;
+    } else if (rows.apart) rows.apart = full;
+    else if (full) wants.log(log);
   } catch (e) {
     if (e.status !== 404) log.error = e.message;
-    rows.all = true;
   }
-  log.busy = log.loading = false;
-  touch('all');
-  if (!log.error && !rows.apart) catchUp(log);
-}
-
-/** Reads on from the last message until nothing is missing. */
-async function catchUp(log) {
-  if (log.loading || !S.behind(log)) return;
-  log.loading = true;
-  try {
-    // An empty page while the thread is ahead: a live row fell between two reads. Look again.
-    for (let dry = 0; dry < 3 && S.behind(log) && !log.rows.apart;) dry = (await further(log)) ? 0 : dry + 1;
-  } catch {
-    /* the next message asks again */
-  }
+  const first = log.loading;
+  log.busy = null;
   log.loading = false;
-  touch('log');
+  for (const e of log.pending.splice(0)) put(log, e) || wants.log(log);
+  touch(first ? 'all' : 'log');
 }
 
-async function further(log) {
-  const r = await get(messages(log), { from_seq: Math.max(0, S.end(log)), limit: 500 });
-  for (const m of r.items) S.into(log, m);
-  return r.items.length;
-}
-/** The next page of a window that does not reach the end. */
-export function newerMessages(log) {
+export function olderRows(log) {
   const { rows } = log;
-  if (rows.apart && !log.loading)
+  if (!rows.all && log.first)
     page(
       rows,
-      () => further(log),
-      () => {
-        rows.apart = S.behind(log);
+      () => rowsOf(log, 'before', log.first),
+      ({ items }) => {
+        rows.all = items.length < PAGE;
+        if (rows === log.rows) putBefore(log, items);
         touch('log');
       }
     );
 }
 
-export function olderMessages(log) {
-  const { rows } = log;
-  if (!rows.all && rows.length && !log.loading)
-    page(
-      rows,
-      () => get(messages(log), { before_seq: rows.base, limit: 500 }),
-      r => {
-        rows.all = r.items.length < 500;
-        S.olderLog({ rows }, r.items);
-        touch('log');
-      }
-    );
-}
+// ---- threads and tasks ----
 
 /** The next page of a list: 'threads' or 'tasks'. */
 export function older(what) {
@@ -309,58 +296,7 @@ export function seek(what) {
   return !!next;
 }
 
-export const say = async (id, body) => S.message(await post(messages({ id }), body));
-
-// ---- tasks ----
-
-export function openTask(id) {
-  const run = S.open(state.runs, id, S.newRun);
-  if (run.loading && !run.busy && state.loaded) loadRun(run);
-  return run;
-}
-export function loadRun(run, before = TOP) {
-  if (!run || run.busy) return;
-  Object.assign(run, S.newRun(run.id), { error: '' });
-  return readOn(run, { before });
-}
-export const newerEvents = run => readOn(run, { after: run.last });
-
-/** Live rows wait while a page is read: a task's ids have gaps, order is all there is. */
-async function readOn(run, q) {
-  if (run.busy) return;
-  run.busy = true;
-  try {
-    const r = await get(steps(run), { ...q, limit: PAGE });
-    const { rows } = run,
-      full = r.items.length === PAGE;
-    for (const e of r.items) S.fold(run, e, true);
-    if (q.before) {
-      rows.all = !full;
-      rows.apart = q.before < TOP && run.last < state.tasks.get(run.id)?.last_id;
-    } else if (rows.apart) rows.apart = full;
-    else if (full) wants.run(run);
-  } catch (e) {
-    if (e.status !== 404) run.error = e.message;
-  }
-  const first = run.loading;
-  run.busy = run.loading = false;
-  for (const e of run.pending.splice(0)) S.fold(run, e);
-  touch(first ? 'all' : 'run');
-}
-
-export function olderEvents(run) {
-  const { rows } = run;
-  if (!rows.all && run.first)
-    page(
-      rows,
-      () => get(steps(run), { before: run.first, limit: PAGE }),
-      r => {
-        rows.all = r.items.length < PAGE;
-        if (rows === run.rows) S.olderRun(run, r.items);
-        touch('run');
-      }
-    );
-}
+export const say = async (id, body) => S.message(await post('threads/' + enc(id) + '/messages', body));
 
 // ---- mail ----
 

@@ -41,6 +41,7 @@ const ASSETS: &[Asset] = assets![
     "api.js",
     "dom.js",
     "format.js",
+    "log.js",
     "palette.js",
     "parts.js",
     "socket.js",

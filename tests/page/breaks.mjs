@@ -43,7 +43,7 @@ ok(
 h.signal('SIGCONT');
 ok(await b.live(60000), 'it wakes');
 ok(await until(shown, 20000), 'with the rows written meanwhile');
-const log = await b.state(`(l => [l.rows.length, l.rows.every((r, i) => r.e.message_seq === l.rows.base + i)])(s.logs.get('build'))`);
+const log = await b.state(`(l => [l.rows.length, l.rows.every((r, i) => r.e.message_seq === l.first + i)])(s.logs.get('threads/build'))`);
 ok(log[1], 'none missing, none twice', log.join(' '));
 
 // An older copy of the file comes back: another place in the same log.

@@ -68,7 +68,7 @@ async function exact(when) {
     const last = sql(`SELECT last_seq FROM threads WHERE id = 'flood-1'`),
         log = () =>
             b.state(
-                `(l => l ? [l.rows.base, l.rows.base + l.rows.length - 1, l.rows.every((r, i) => r.e.message_seq === l.rows.base + i)].join() : '')(s.logs.get('flood-1'))`
+                `(l => l ? [l.first, l.last, l.rows.every((r, i) => r.e.message_seq === l.first + i)].join() : '')(s.logs.get('threads/flood-1'))`
             );
     ok(
         await until(async () => /^\d+,(\d+),true$/.exec(await log())?.[1] === last, 15000),
@@ -76,12 +76,12 @@ async function exact(when) {
         await log()
     );
     const run = await b.until(
-        `import('./store.js').then(({ state: s }) => { const r = s.runs.get('task-0'); return !r || r.last === ${sql(`SELECT max(id) FROM task_stream WHERE task_id = 'task-0'`) || 0}; })`,
+        `import('./store.js').then(({ state: s }) => { const r = s.logs.get('tasks/task-0'); return !r || r.last === ${sql(`SELECT max(id) FROM task_stream WHERE task_id = 'task-0'`) || 0}; })`,
         15000
     );
     ok(run, when + ': the open task ends at the file’s last row');
     const ids = await b.state(
-        `(r => r ? r.rows.flatMap(x => x.result ? [x.e.id, x.result.id] : [x.e.id]).sort((a, b) => a - b) : [])(s.runs.get('task-0'))`
+        `(r => r ? r.rows.flatMap(x => x.result ? [x.e.id, x.result.id] : [x.e.id]).sort((a, b) => a - b) : [])(s.logs.get('tasks/task-0'))`
     );
     if (!ids.length) return;
     // A result stands in the row of its call, and was let go with it or came before it.

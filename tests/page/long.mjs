@@ -24,7 +24,7 @@ await b.view('threads/big');
 ok(await b.until(`[...document.querySelectorAll('.msg .gut')].at(-1)?.textContent === '100000'`), 'a thread of 100,000 opens at its end');
 say(`in ${Date.now() - start} ms`);
 const log = `document.querySelector('.threads .log')`,
-    base = `import('./store.js').then(({ state: s }) => s.logs.get('big').rows.base)`;
+    base = `import('./store.js').then(({ state: s }) => s.logs.get('threads/big').first)`;
 const reading = () =>
     b.ev(
         `(l => { const top = l.getBoundingClientRect().top; return [...document.querySelectorAll('.msg')].find(e => e.getBoundingClientRect().bottom > top)?.querySelector('.gut').textContent; })(${log})`
@@ -41,7 +41,7 @@ say(`6,500 up in ${Date.now() - start} ms`);
 await b.ev(log + '.scrollTop = 900');
 await b.drawn();
 const place = await reading(),
-    size = await b.state(`s.logs.get('big').rows.length`);
+    size = await b.state(`s.logs.get('threads/big').rows.length`);
 rows(3, () => insert('messages', { thread_id: 'big', from_id: 'x', content: 'new' }));
 // The hub is still telling of the 100,000, one after another.
 ok(
@@ -55,7 +55,7 @@ ok(await b.until(`[...document.querySelectorAll('.msg .gut')].at(-1).textContent
 start = Date.now();
 await b.view('threads/big/17');
 ok(await b.until(`document.querySelector('[data-at] .gut')?.textContent === '17'`, 20000), 'a link to message 17 finds it');
-ok((await b.state(`s.logs.get('big').rows.length`)) <= 1000, 'without what lies between', await b.state(`s.logs.get('big').rows.length`));
+ok((await b.state(`s.logs.get('threads/big').rows.length`)) <= 1000, 'without what lies between', await b.state(`s.logs.get('threads/big').rows.length`));
 say(`in ${Date.now() - start} ms; ${await b.nodes()} nodes`);
 ok(
     await until(async () => {
@@ -65,7 +65,7 @@ ok(
     'from there one scrolls down, too',
     await reading()
 );
-const gapless = await b.state(`(r => r.every((x, i) => x.e.message_seq === r.base + i))(s.logs.get('big').rows)`);
+const gapless = await b.state(`(l => l.rows.every((x, i) => x.e.message_seq === l.first + i))(s.logs.get('threads/big'))`);
 ok(gapless, 'none missing on the way');
 await b.click(`document.querySelector('.threads .jump')`);
 ok(await b.until(`[...document.querySelectorAll('.msg .gut')].at(-1)?.textContent === '100003'`), 'and jumps to the latest');
@@ -172,7 +172,7 @@ ok(
 await b.key('e');
 ok(await b.until(`document.querySelector('.step[data-at]')?.innerText.includes('early error')`), 'e goes and finds it');
 const joined = await b.state(
-    `(r => [r.filter(x => x.e.stream_type === 'tool_result').length, r.find(x => x.e.call_id === 'e2').result?.tool_output, r.find(x => x.e.call_id === 'e2').depth].join())(s.runs.get('edge').rows)`
+    `(r => [r.filter(x => x.e.stream_type === 'tool_result').length, r.find(x => x.e.call_id === 'e2').result?.tool_output, r.find(x => x.e.call_id === 'e2').depth].join())(s.logs.get('tasks/edge').rows)`
 );
 ok(joined === '0,far,1', 'a call and its result on two pages are one row, under its caller', joined);
 

@@ -4,7 +4,7 @@
 
 import { h, text, hide, attr, svg, List, Log } from '../dom.js';
 import { state, ordering, touch, kept, keep, KEPT } from '../store.js';
-import { openTask, loadRun, newerEvents, olderEvents, older, seek, everyEvent, notice } from '../sync.js';
+import { openLog, loadLog, olderRows, newer, latest, older, seek, everyEvent, notice } from '../sync.js';
 import { Empty, Mark, setMark, Tag, setTag, setTime, who, Chips, tell, save, button } from '../parts.js';
 import { num, money, hms, clock, line, brief, pretty, safe, dur, took, base, many } from '../format.js';
 import { words } from '../words.js';
@@ -262,9 +262,9 @@ function Detail() {
     live: 'off',
     make,
     fill,
-    older: () => olderEvents(run),
-    newer: () => newerEvents(run),
-    latest: () => loadRun(run)
+    older: olderRows,
+    newer,
+    latest: loadLog
   });
   const turns = new List({
     label: 'Turns',
@@ -371,16 +371,7 @@ function Detail() {
     }
     if (rows.all) return;
     hunt = way;
-    olderEvents(run);
-  }
-
-  function seekGoal() {
-    const { rows } = run,
-      known = (run.first <= goal || rows.all) && (goal <= run.last || !rows.apart);
-    if (!known) return loadRun(run, goal + 100);
-    const i = rows.findIndex(r => r.e.id >= goal || r.result?.id === goal);
-    log.show(rows.base + (i < 0 ? rows.length : i));
-    goal = 0;
+    olderRows(run);
   }
 
   return {
@@ -397,11 +388,11 @@ function Detail() {
       id = task;
       goal = +event || 0;
       hunt = 0;
-      if (!goal && state.runs.get(id)?.rows.apart) loadRun(state.runs.get(id));
+      if (!goal) latest('tasks', id);
       attr(back, 'href', '#/tasks' + tail);
     },
     paint(dirty) {
-      if (dirty.has('all')) run = openTask(id);
+      if (dirty.has('all')) run = openLog('tasks', id);
       k = state.tasks.get(id);
       tell(hint, run.error || (run.loading ? 'Loading…' : run.rows.length ? '' : 'No steps yet.'));
       text(title, name(k || { task_id: id }));
@@ -436,9 +427,9 @@ function Detail() {
           late = 0;
           touch('tick');
         }, 260);
-      log.paint(run.rows);
+      log.paint(run);
       if (run.loading || !run.rows.length) return;
-      if (goal) seekGoal();
+      if (goal) log.seek(goal) ? (goal = 0) : loadLog(run, goal + 100);
       if (hunt && !run.rows.paging) jump(hunt);
     }
   };

@@ -3,8 +3,8 @@
 // missing; each is the link to its message.
 
 import { h, text, hide, attr, Log } from '../dom.js';
-import { state, ordering, unread, read, end, touch } from '../store.js';
-import { openThread, loadLog, olderMessages, newerMessages, older, say, setThread, known, notice } from '../sync.js';
+import { state, ordering, unread, read, touch } from '../store.js';
+import { openLog, loadLog, olderRows, newer, latest, older, say, setThread, known, notice } from '../sync.js';
 import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, field, select, onSend, tell } from '../parts.js';
 import { line, safe, hms, full, many, num } from '../format.js';
 import { words } from '../words.js';
@@ -76,9 +76,9 @@ export default function threads() {
     live: 'polite',
     make,
     fill,
-    older: () => olderMessages(log),
-    newer: () => newerMessages(log),
-    latest: () => loadLog(log)
+    older: olderRows,
+    newer,
+    latest: loadLog
   });
   const input = h('textarea', { required: '', placeholder: 'Write as the human. Ctrl + Enter sends.', 'aria-label': 'Message' });
   const kind = select('directive question proposal status result'),
@@ -117,11 +117,11 @@ export default function threads() {
       goal = +seq || 0;
       input.value = drafts.get(id) || '';
       text(alert, '');
-      if (!goal && state.logs.get(id)?.rows.apart) loadLog(state.logs.get(id));
+      if (!goal) latest('threads', id);
       attr(root, 'data-detail', id);
     },
     paint(dirty) {
-      if (dirty.has('all')) log = id && openThread(id);
+      if (dirty.has('all')) log = id && openLog('threads', id);
       const items = order(dirty, list.held()),
         t = state.threads.get(id);
       list.paint(items, id ?? null);
@@ -135,7 +135,7 @@ export default function threads() {
           ? items.length
             ? 'Choose a thread to read it.'
             : ''
-          : log.error || (log.rows.length ? '' : log.loading ? 'Loading…' : 'No message here yet. The first one creates the thread.')
+          : log.error || (log.loading ? 'Loading…' : log.rows.length ? '' : 'No message here yet. The first one creates the thread.')
       );
       if (!id) return;
       text(title, name(t || { id }));
@@ -143,14 +143,8 @@ export default function threads() {
       if (status !== document.activeElement || dirty.has('all')) status.value = t?.status || 'active';
       hide(status.parentNode, !t);
       text(facts, t ? (t.title ? safe(id, 60) + ' · ' : '') + many(t.last_seq, 'message') : '');
-      view.paint(log.rows);
-      if (goal && !log.loading && log.rows.length) {
-        const { rows } = log;
-        if ((goal >= rows.base || rows.all) && (goal <= end(log) || !rows.apart)) {
-          view.show(goal);
-          goal = 0;
-        } else loadLog(log, goal + 50);
-      }
+      view.paint(log);
+      if (goal && !log.loading && log.rows.length) view.seek(goal) ? (goal = 0) : loadLog(log, goal + 100);
       if (t && view.follow && !document.hidden) read(id, t.last_seq);
     }
   };
