@@ -20,7 +20,7 @@ export function Answer() {
       it.last = 'Answered: ' + w;
     };
   const quick = ['Yes', 'No'].map(w => button(w, () => send(() => tell(w.toLowerCase()))));
-  const input = h('input', { autocomplete: 'off', required: '' }),
+  const input = h('input', { autocomplete: 'off', required: true }),
     go = h('button.go', 'Answer'),
     wrong = h('p.wrong', { role: 'alert' });
   const done = button('', () => send(() => setMail(m, m.status === 'unread' ? 'read' : 'unread')));
@@ -44,7 +44,7 @@ export function Answer() {
       text(done, m.status === 'unread' ? 'Mark read' : 'Mark unread');
       // What is to everybody was read by the person, not by all.
       hide(done, m.to_inbox === 'all' && m.status !== 'unread');
-      attr(root, 'data-asks', asks(m) ? '' : null);
+      attr(root, 'data-asks', asks(m));
     }
   });
 }

@@ -34,7 +34,7 @@ export function text(e, s) {
   } else if (n.data !== s) n.data = s;
 }
 export function attr(e, k, v) {
-  if (v == null) e.removeAttribute(k);
+  if (v == null || v === false) e.removeAttribute(k);
   else if (e.getAttribute(k) !== String(v)) e.setAttribute(k, v);
 }
 export const hide = (e, yes) => {
@@ -119,7 +119,7 @@ export class List {
         tab = k === stop ? 0 : -1;
       this.fill(a, items[i]);
       if (a.tabIndex !== tab) a.tabIndex = tab;
-      attr(a, 'aria-current', k === current ? 'true' : null);
+      attr(a, 'aria-current', k === current);
     }
     for (const e of free) e.remove();
   }
@@ -150,7 +150,7 @@ export class Log {
     Object.assign(this, { make, fill, older, newer, latest, a: 0, b: 0, from: 0, seen: 0, follow: true });
     this.body = h('div.logbody');
     this.box = h('div.log', { role: 'log', 'aria-label': label, 'aria-live': live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
-    this.jump = h('button.jump', { type: 'button', hidden: '', onclick: () => this.tail() }, 'Latest ↓');
+    this.jump = h('button.jump', { type: 'button', hidden: true, onclick: () => this.tail() }, 'Latest ↓');
     this.root = h('div.logwrap', this.box, this.jump);
     new ResizeObserver(() => this.follow && this.down()).observe(this.box);
   }
@@ -181,7 +181,7 @@ export class Log {
     if (!e) return;
     box.scrollTop = e.offsetTop - box.clientHeight / 3;
     body.querySelector('[data-at]')?.removeAttribute('data-at');
-    attr(e, 'data-at', '');
+    attr(e, 'data-at', true);
   }
   down() {
     this.box.scrollTop = this.box.scrollHeight;
@@ -260,7 +260,7 @@ export class Log {
       e.row = row;
       e.v = row.v;
       e.p = prev;
-      attr(e, 'data-at', this.at === i ? '' : null);
+      attr(e, 'data-at', this.at === i);
       const on = day(row.e.created_at);
       attr(e, 'data-day', (prev ? on !== day(prev.e.created_at) : other(row.e.created_at)) ? on : null);
       this.fill(e, row, prev);

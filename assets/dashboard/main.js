@@ -101,7 +101,7 @@ function connection() {
     }[shown]
   );
   attr(pill, 'data-state', shown);
-  attr(pill, 'aria-pressed', !!state.paused);
+  attr(pill, 'aria-pressed', String(!!state.paused));
   if (shown !== spoken && shown !== 'connecting') {
     announce(pill.textContent);
     spoken = shown;

@@ -47,7 +47,7 @@ function show(more = []) {
   pick();
 }
 function pick() {
-  [...list.children].forEach((li, i) => attr(li, 'aria-selected', i === at));
+  [...list.children].forEach((li, i) => attr(li, 'aria-selected', String(i === at)));
   attr(input, 'aria-activedescendant', items.length ? 'o' + at : null);
   list.children[at]?.scrollIntoView({ block: 'nearest' });
 }

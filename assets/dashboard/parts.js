@@ -10,7 +10,7 @@ export function setMark(e, name) {
   if (e.name === name) return;
   e.name = name;
   text(e, name === 'human' ? 'me' : mark(name || '?'));
-  attr(e, 'data-you', name === 'human' ? '' : null);
+  attr(e, 'data-you', name === 'human');
 }
 
 export function Spark() {
@@ -133,7 +133,7 @@ export const Rows = (label, key, draw, end) =>
     fill(a, item) {
       const d = draw(item);
       setItem(a, ...d);
-      attr(a, 'data-new', d[6] ? '' : null);
+      attr(a, 'data-new', !!d[6]);
     }
   });
 
@@ -153,7 +153,7 @@ export function Chips(label) {
       () => h('a', h('span'), h('b.count')),
       (a, [words, href, on, n]) => {
         attr(a, 'href', href);
-        attr(a, 'aria-current', on ? 'true' : null);
+        attr(a, 'aria-current', on);
         text(a.firstChild, words);
         text(a.lastChild, String(n || ''));
         hide(a.lastChild, !n);

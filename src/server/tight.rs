@@ -17,50 +17,62 @@ enum In {
     Comment,
 }
 
-/// The languages, and where a space means nothing in them: after, before, and at the end
-/// of a line.
-struct Rules {
-    after: &'static str,
-    before: &'static str,
-    ends: &'static str,
-    scripted: bool,
+/// The two languages that are tightened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Script,
+    Style,
 }
 
-const SCRIPT: Rules = Rules {
-    after: "{}()[],;:=<>?&|!",
-    before: "{}()[],;:=<>?&|",
-    ends: "{}()[,;",
-    scripted: true,
-};
-/// A space before `:` or `(` separates selectors, and around `+` belongs to a sum.
-const STYLE: Rules = Rules {
-    after: "{};,:>",
-    before: "{};,>",
-    ends: "{};,",
-    scripted: false,
-};
 /// After one of these a slash begins a regular expression; after others it divides.
 const BEFORE_REGEX: &str = "(,=:[!&|?{};>";
 
 /// The file at `path`, tightened.
 pub(super) fn tight(path: &str, text: &str) -> String {
-    let rules = match path.rsplit_once('.') {
-        Some((_, "js")) => SCRIPT,
-        Some((_, "css")) => STYLE,
+    let language = match path.rsplit_once('.') {
+        Some((_, "js")) => Language::Script,
+        Some((_, "css")) => Language::Style,
         _ => return text.lines().map(|line| format!("{}\n", line.trim())).collect(),
     };
     let (mut out, mut state) = (String::with_capacity(text.len()), In::Code);
-    for line in text.lines() {
-        rules.line(line.trim(), &mut state, &mut out);
-        if !out.is_empty() && !out.ends_with('\n') && !out.ends_with(|c| rules.ends.contains(c)) {
+    for line in text.lines().map(str::trim) {
+        if out.ends_with('\n') && line.starts_with(|c| language.goes_on_with(c)) {
+            out.pop();
+        }
+        language.line(line, &mut state, &mut out);
+        if !out.is_empty() && !out.ends_with(|c| language.ends_with(c)) {
             out.push('\n');
         }
     }
     out
 }
 
-impl Rules {
-    fn line(&self, line: &str, state: &mut In, out: &mut String) {
+impl Language {
+    /// Whether a space between these two means something.
+    fn parts(self, last: char, next: char) -> bool {
+        let word = |c: char| c.is_alphanumeric() || "_$".contains(c);
+        match self {
+            Self::Script => (word(last) && word(next)) || (last == next && "+-/".contains(last)),
+            // A space before `:` or `(` separates selectors, and around `+` belongs to a sum.
+            Self::Style => !"{};,:>".contains(last) && !"{};,>".contains(next),
+        }
+    }
+
+    /// Whether a line that begins so goes on with the one before.
+    fn goes_on_with(self, first: char) -> bool {
+        self == Self::Script && "?:.&|+".contains(first)
+    }
+
+    /// Whether after this the next line may follow at once.
+    fn ends_with(self, last: char) -> bool {
+        match self {
+            Self::Script => "{}()[,;=>\n".contains(last),
+            Self::Style => "{};,\n".contains(last),
+        }
+    }
+
+    fn line(self, line: &str, state: &mut In, out: &mut String) {
+        let scripted = self == Self::Script;
         let mut chars = line.chars().peekable();
         while let Some(c) = chars.next() {
             match *state {
@@ -71,21 +83,17 @@ impl Rules {
                     continue;
                 }
                 In::Code => match (c, chars.peek()) {
-                    ('/', Some('/')) if self.scripted => break,
+                    ('/', Some('/')) if scripted => break,
                     ('/', Some('*')) => {
                         *state = In::Comment;
                         continue;
                     }
-                    (' ', next) => {
-                        let after = out.ends_with(|last| last == '\n' || self.after.contains(last));
-                        if after || next.is_none_or(|next| *next == ' ' || self.before.contains(*next)) {
-                            continue;
-                        }
-                    }
+                    (' ', next) => match (out.chars().next_back(), next) {
+                        (Some(last), Some(next)) if self.parts(last, *next) => {}
+                        _ => continue,
+                    },
                     ('\'' | '"' | '`', _) => *state = In::Quote(c),
-                    ('/', _) if self.scripted && out.ends_with(|last| BEFORE_REGEX.contains(last)) => {
-                        *state = In::Regex
-                    }
+                    ('/', _) if scripted && out.ends_with(|last| BEFORE_REGEX.contains(last)) => *state = In::Regex,
                     // The last statement before a brace needs no end.
                     ('}', _) if out.ends_with(';') => {
                         out.pop();
@@ -116,10 +124,10 @@ mod tests {
 
     #[test]
     fn code_loses_comments_and_spaces_and_nothing_else() {
-        let page = "// Head.\n\nconst a = { b: 'x, y' }; // why\n  if (a) {\n    f(a, /[/ '] = /g, 1 + +n);\n  }\n/* long\n   story */\nreturn `${a} , b`;\n";
+        let page = "// Head.\n\nconst a = { b: 'x, y' }; // why\n  if (a) {\n    f(a, /[/ '] = /g, 1 + +n);\n  }\n/* long\n   story */\nconst s = a\n  ? `${a} , b`\n  : 'c d' in of;\n";
         assert_eq!(
             tight("/a.js", page),
-            "const a={b:'x, y'};if(a){f(a,/[/ '] = /g,1 + +n)}return `${a} , b`;"
+            "const a={b:'x, y'};if(a){f(a,/[/ '] = /g,1+ +n)}const s=a?`${a} , b`:'c d'in of;"
         );
     }
 

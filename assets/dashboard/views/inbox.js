@@ -70,9 +70,9 @@ export default function inbox() {
     answer = Answer();
   const read = h('article.read', h('header.head', back(), mark, title, ...tags, facts), body, answer.root, h('h3', 'Delivery'), way);
 
-  const to = h('input', { required: '', autocomplete: 'off', list: 'agents' }),
+  const to = h('input', { required: true, autocomplete: 'off', list: 'agents' }),
     priority = select('info action urgent'),
-    input = h('textarea', { required: '' });
+    input = h('textarea', { required: true });
   const alert = h('p.wrong', { role: 'alert' }),
     go = h('button.go', 'Send');
   const form = h(

@@ -96,7 +96,7 @@ function Line() {
 function Ask() {
   const head = Item(),
     body = h('p.text'),
-    over = h('p.text.sub', { hidden: '' }),
+    over = h('p.text.sub', { hidden: true }),
     answer = Answer(),
     root = h('article.ask', head, body, over, answer.root);
   root.set = m => {
@@ -154,7 +154,7 @@ function place(ul, list) {
     m ? ask.set(m) : ask.close();
     if (lis[i] === li) return;
     // What came to stand here just now is not what the hand meant to meet.
-    attr(li, 'data-new', '');
+    attr(li, 'data-new', true);
     clearTimeout(li.timer);
     li.timer = setTimeout(() => attr(li, 'data-new', null), SETTLE);
   });

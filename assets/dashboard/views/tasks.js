@@ -113,7 +113,7 @@ function Table() {
       tail = to;
       how = filter(q);
       if (search !== document.activeElement) search.value = q;
-      heads.forEach((e, i) => attr(e, 'aria-pressed', CELLS[i][2] == null ? null : (how.by || '') === CELLS[i][2]));
+      heads.forEach((e, i) => attr(e, 'aria-pressed', CELLS[i][2] == null ? null : String((how.by || '') === CELLS[i][2])));
       const plain = q.replace(/\s*status:\S+/g, '').trim();
       chips.set(
         ['All', 'Running', 'Failed', 'Completed'].map((w, i) => {
@@ -238,7 +238,7 @@ function Detail() {
     outlined = 0,
     late = 0,
     tail = '',
-    wide = kept('fall');
+    wide = !!kept('fall');
   const title = h('h1', { tabindex: -1 }),
     tag = Tag(),
     facts = h('p.facts'),
@@ -416,9 +416,9 @@ function Detail() {
       );
       attr(ask, 'href', '#/inbox/human/new?to=' + enc(k?.agent_id || ''));
       hide(ask, !k?.agent_id);
-      attr(root, 'data-fall', wide ? '' : null);
-      attr(fall, 'aria-pressed', !!wide);
-      attr(follow, 'aria-pressed', log.follow);
+      attr(root, 'data-fall', wide);
+      attr(fall, 'aria-pressed', String(wide));
+      attr(follow, 'aria-pressed', String(log.follow));
       if (dirty.has('all') || performance.now() - outlined > 250) {
         outlined = performance.now();
         outline();

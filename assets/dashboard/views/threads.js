@@ -23,8 +23,7 @@ function fill(el, { e }, prev) {
     p = prev?.e;
   // One head for a run of messages: same sender, same kind, soon after one another.
   const joined = p && p.from_id === e.from_id && p.kind === e.kind && p.to_id === e.to_id && !e.subject && e.created_at - p.created_at < NEAR;
-  attr(el, 'data-joined', joined ? '' : null);
-  attr(el, 'data-mine', e.from_type === 'human' ? '' : null);
+  attr(el, 'data-joined', joined);
   hide(by, joined);
   hide(subject, !e.subject);
   text(seq, String(e.message_seq));
@@ -80,7 +79,7 @@ export default function threads() {
     newer,
     latest: loadLog
   });
-  const input = h('textarea', { required: '', placeholder: 'Write as the human. Ctrl + Enter sends.', 'aria-label': 'Message' });
+  const input = h('textarea', { required: true, placeholder: 'Write as the human. Ctrl + Enter sends.', 'aria-label': 'Message' });
   const kind = select('directive question proposal status result'),
     to = h('input', { placeholder: 'everyone', autocomplete: 'off', list: 'agents' });
   const alert = h('p.wrong', { role: 'alert' }),
