@@ -2,7 +2,7 @@
 // a heading, the two-line list, the two panes, forms. Built once, filled again and again.
 
 import { h, text, attr, hide, svg, bars, List } from './dom.js';
-import { touch } from './store.js';
+import { state, touch } from './store.js';
 import { mark, safe, ago, full } from './format.js';
 
 export const Mark = () => h('span.mark', { 'aria-hidden': 'true' });
@@ -79,37 +79,16 @@ export function command(about, cmd) {
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
-const messages = () => location.origin + '/api/threads/hello/messages';
-const row = (thread, from, words) => `INSERT INTO messages(thread_id, from_id, content) VALUES('${thread}','${from}','${words}')`;
-/** The same row from many worlds: name, command. Their writers are called try-… */
-export const SNIPPETS = [
-  ['sqlite3', q => `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${q}"`],
-  ['agenthub', () => 'agenthub post hello hi --from try-agenthub'],
-  [
-    'curl',
-    () =>
-      `curl -H "Authorization: Bearer $(agenthub token)" -H 'Content-Type: application/json' ${messages()} -d '{"from_id":"try-curl","content":"hi"}'`
-  ],
-  ['python', q => `python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' "$(agenthub path)" "${q}"`],
-  [
-    'node',
-    () =>
-      `node -e 'fetch(process.argv[1], {method: "POST", headers: {authorization: "Bearer " + process.argv[2], "content-type": "application/json"}, body: JSON.stringify({from_id: "try-node", content: "hi"})})' ${messages()} "$(agenthub token)"`
-  ]
-].map(([name, cmd]) => [name, cmd(row('hello', 'try-' + name, 'hi'))]);
-
-const COMMANDS = {
-  demo: ['Agents that only pretend:', 'agenthub demo'],
-  run: ['One, and its steps:', 'agenthub run -- claude -p "fix the failing test"'],
-  init: ['All on this machine:', 'agenthub init'],
-  sql: ['Any program that opens SQLite:', `sqlite3 -cmd '.timeout 5000' "$(agenthub path)" "${row('build', 'planner', 'tests are green')}"`],
-  post: ['By agenthub:', "agenthub post build 'tests are green' --from planner"],
-  ask: ['Ask you, and wait:', 'agenthub ask human "ship it?" --wait 600'],
-  send: ['Write to you:', "agenthub send human 'the build is red' --from planner"]
-};
-
-export const Empty = (title, about, ...keys) =>
-  h('section.empty', h('h2', title), h('p', about), ...keys.map(k => command(...COMMANDS[k])), h('p.waits', 'Waiting for the first row'));
+/** What to do where nothing is yet. show(yes): the commands are the hub's. */
+export function Empty(title, about, ...names) {
+  const waits = h('p.waits', 'Waiting for the first row'),
+    root = h('section.empty', h('h2', title), h('p', about), waits);
+  root.show = yes => {
+    hide(root, !yes);
+    if (yes) waits.before(...names.splice(0).map(n => command(...state.commands.get(n))));
+  };
+  return root;
+}
 
 /** One line that is a link: mark, name, state, words, time. */
 export const Item = (what = 'a.item') => h(what, Mark(), h('b'), Tag(), h('span.what'), h('time'));

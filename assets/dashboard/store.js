@@ -17,7 +17,7 @@ export const state = {
   lags: [],
   more: 0
 };
-for (const k of 'threads tasks agents telemetry boxes logs doing beats asked mine'.split(' ')) state[k] = new Map();
+for (const k of 'threads tasks agents telemetry boxes logs commands doing beats asked mine'.split(' ')) state[k] = new Map();
 export const wants = {};
 
 const FEED = 300,

@@ -111,8 +111,9 @@ const SHOWN = {
 const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
 
 async function load() {
-  const [status, threads, inboxes, mine, unread, agents, telemetry, tasks] = await Promise.all([
+  const [status, commands, threads, inboxes, mine, unread, agents, telemetry, tasks] = await Promise.all([
     get('status'),
+    get('commands'),
     get('threads', { limit: PAGE }),
     get('inboxes'),
     mailbox('human'),
@@ -123,6 +124,7 @@ async function load() {
   ]);
   for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
   state.status = status;
+  for (const c of commands.items) state.commands.set(c.name, [c.about, c.command, c.from]);
   S.remember(status.epoch);
   show('threads', threads);
   show('inboxes', inboxes);

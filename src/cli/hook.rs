@@ -105,13 +105,8 @@ fn told_to_a_shell(path: &Path) -> Option<String> {
     if config::db_path(unasked.as_deref()).is_ok_and(|unasked| unasked == path) {
         return None;
     }
-    let path = path.to_str()?;
-    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-    let quoted = if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
-    };
+    path.to_str()?;
+    let quoted = config::shell_word(path);
     (quoted.chars().count() <= mail::DB && !quoted.chars().any(char::is_control)).then_some(quoted)
 }
 

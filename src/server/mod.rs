@@ -16,6 +16,7 @@
 mod api;
 mod auth;
 mod broadcast;
+mod commands;
 mod dashboard;
 #[cfg(feature = "echo")]
 mod echo;

@@ -19,7 +19,7 @@ use warp::path::FullPath;
 use warp::reply::Response;
 
 use super::auth::Secrecy;
-use super::{Server, api, dashboard, handshake, metrics, reports, search, states};
+use super::{Server, api, commands, dashboard, handshake, metrics, reports, search, states};
 use crate::error::{Code, Error, Result};
 
 /// One request on its way to a route's business.
@@ -108,6 +108,7 @@ routes! {
     GET "/api/tasks" Token => api::tasks,
     GET "/api/tasks/{id}/events" Token => api::task_events,
     POST "/api/tasks/{id}/events" Token => reports::task_event,
+    GET "/api/commands" Token => commands::commands,
     GET "/api/search" Token => search::search,
     GET "/api/costs" Token => search::costs,
 }

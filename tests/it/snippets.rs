@@ -166,3 +166,36 @@ fn every_agent_on_the_first_page_writes_its_row() {
         assert_eq!(hub.sql(&sql), row, "{agent}");
     }
 }
+
+/// Without it what the page offers for copying might not work, or write to a file that the
+/// page does not show.
+#[test]
+fn every_command_the_page_offers_writes_to_the_file_it_shows() {
+    let hub = TestHub::start();
+    let bin = Path::new(AGENTHUB).parent().unwrap();
+    let offered = hub.get("/api/commands").json();
+    let mut tried = Vec::new();
+    for offer in offered["items"].as_array().unwrap() {
+        let (name, text) = (offer["name"].as_str().unwrap(), offer["command"].as_str().unwrap());
+        assert!(
+            text.contains(&hub.db().display().to_string()) || name == "curl" || name == "node",
+            "{text}"
+        );
+        let Some(from) = offer["from"].as_str() else { continue };
+        let mut command = Command::new("sh");
+        // As in a terminal that knows nothing of this file.
+        command
+            .args(["-euc", text])
+            .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
+            .env("HOME", hub.folder())
+            .env_remove("AGENTHUB_DB")
+            .stdin(Stdio::null());
+        said(&command.output().unwrap());
+        let row = hub.sql(&format!(
+            "SELECT thread_id, content FROM messages WHERE from_id = '{from}'"
+        ));
+        assert_eq!(row, "hello|hi", "{text}");
+        tried.push(name);
+    }
+    assert_eq!(tried, ["sqlite3", "post", "curl", "python", "node"]);
+}

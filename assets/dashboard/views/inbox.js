@@ -186,7 +186,7 @@ export default function inbox() {
       const much = others().length - CHIPS;
       tell(rest, much > 0 ? (every ? 'Fewer mailboxes' : much + ' more mailboxes') : '');
       tell(ack, count && `Mark ${count}${b.more ? '+' : ''} read`);
-      hide(empty, !state.loaded || items.length || name !== 'human' || show !== 'all');
+      empty.show(state.loaded && !items.length && name === 'human' && show === 'all');
       text(sum, label(name) + (items.length ? ` · ${items.length}${b.next ? '+' : ''}` : ''));
       hide(read, !m);
       hide(form, id !== 'new');

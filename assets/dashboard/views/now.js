@@ -193,7 +193,7 @@ export default function now() {
   const done = h('ul.lines'),
     sum = h('summary'),
     finished = h('details.finished', sum, done);
-  const empty = Empty('No agent has written yet', 'One row in the file, and it stands here.', 'demo', 'run', 'init', 'sql');
+  const empty = Empty('No agent has written yet', 'One row in the file, and it stands here.', 'demo', 'run', 'init', 'sqlite3');
   const list = new List({
     label: 'Activity, newest first',
     height: 30,
@@ -267,7 +267,7 @@ export default function now() {
     hide(calm, !rest.length);
     hide(finished, !today.length);
     text(facts, all.length ? `${work.length} of ${all.length} working` + (state.today != null ? ` · ${money(state.today)} today` : '') : '');
-    hide(empty, !state.loaded || all.length || state.feed.length || state.threads.size);
+    empty.show(state.loaded && !(all.length || state.feed.length || state.threads.size));
   }
   finished.ontoggle = () => touch('all');
   const focused = s => document.activeElement.closest(s),

@@ -3,7 +3,7 @@
 
 import { h, text, hide } from '../dom.js';
 import { state, rates, wants } from '../store.js';
-import { command, Tag, setTag, Item, setItem, each, tell, who, SNIPPETS } from '../parts.js';
+import { command, Tag, setTag, Item, setItem, each, tell, who } from '../parts.js';
 import { num, size, safe, line, clock, dur, base } from '../format.js';
 import { enc } from '../api.js';
 
@@ -30,12 +30,9 @@ export default function setup() {
     trouble = h('p.wrong', { role: 'alert' }),
     refused = h('section', h('h2', 'Rejected rows'), rejected);
   const count = h('span.facts'),
-    tries = SNIPPETS.map(([name, cmd]) => {
-      const tag = Tag(),
-        c = command(name, cmd);
-      c.firstChild.append(' ', tag);
-      return { id: 'try-' + name, tag, root: c };
-    });
+    ways = h('section', h('h2', 'Connect agents')),
+    tries = h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.')),
+    ticks = [];
   const root = h(
     'div.setup',
     h('header.head', h('h1', 'Setup')),
@@ -46,13 +43,8 @@ export default function setup() {
       h('section', h('h2', 'The hub'), facts),
       refused,
       h('section', h('h2', 'Agents seen', count), agents),
-      h(
-        'section',
-        h('h2', 'Connect agents'),
-        command('Shows its changes, and asks:', 'agenthub init'),
-        command('Checks every part:', 'agenthub doctor')
-      ),
-      h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.'), ...tries.map(t => t.root))
+      ways,
+      tries
     )
   );
   let asked = 0,
@@ -63,7 +55,19 @@ export default function setup() {
     dl.replaceChildren(...list.map(([k, v, tone]) => h('div', { 'data-tone': tone }, h('dt', k), h('dd', v))));
   };
 
+  function offer(about, cmd, from) {
+    const tag = Tag(),
+      it = command(about, cmd);
+    it.firstChild.append(' ', tag);
+    tries.append(it);
+    ticks.push({ from, tag });
+  }
+
   function draw() {
+    if (state.loaded && !ticks.length) {
+      for (const name of ['init', 'doctor']) ways.append(command(...state.commands.get(name)));
+      for (const c of state.commands.values()) if (c[2]) offer(...c);
+    }
     const s = state.status,
       lags = [...state.lags].sort((a, b) => a - b),
       at = f => (lags.length ? Math.max(0, lags[Math.min(lags.length - 1, Math.floor(f * lags.length))]) + ' ms' : '–');
@@ -72,7 +76,7 @@ export default function setup() {
       ['95 of 100', at(0.95)],
       ['Events now', num(rates[58]) + '/s']
     ]);
-    for (const t of tries) setTag(t.tag, state.agents.get(t.id)?.last_active_at > OPENED ? 'arrived' : '');
+    for (const t of ticks) setTag(t.tag, state.agents.get(t.from)?.last_active_at > OPENED ? 'arrived' : '');
     const seen = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
     text(count, num(seen.length));
     each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));

@@ -131,7 +131,7 @@ function Table() {
       }
       const left = q && state.loaded && seek('tasks') && any >= KEPT;
       list.paint(items, null);
-      hide(empty, !state.loaded || any);
+      empty.show(state.loaded && !any);
       hide(top, !any);
       tell(none, how.wrong || (any && !items.length ? 'No task fits this filter.' : ''));
       text(

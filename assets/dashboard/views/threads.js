@@ -62,7 +62,7 @@ export default function threads() {
     },
     () => older('threads')
   );
-  const empty = Empty('No thread yet', 'A message to a thread that does not exist creates it.', 'sql', 'post');
+  const empty = Empty('No thread yet', 'A message to a thread that does not exist creates it.', 'sqlite3', 'post');
   const sum = h('p.facts'),
     title = h('h2', { tabindex: -1 }),
     tag = Tag(),
@@ -124,7 +124,7 @@ export default function threads() {
       const items = order(dirty, list.held()),
         t = state.threads.get(id);
       list.paint(items, id ?? null);
-      hide(empty, !state.loaded || items.length);
+      empty.show(state.loaded && !items.length);
       hide(list.root, !items.length);
       text(sum, items.length ? items.length + (state.older?.threads.next ? '+' : '') + ' by activity' : '');
       for (const e of [top, view.root, form]) hide(e, !id);
