@@ -69,7 +69,7 @@ const STOPS = {
     threads: ['h', /build|docs/],
     inbox: ['i', /^Write$/, /^You/, /Every mailbox/, /^Unread$/, /^Sent$/, /^Mark \d+ read$/, /ship it/],
     costs: ['c', /^7 days$/, /^Model$/, /^none$/, /^By agent$/, /^CSV: By agent$/, /watcher/],
-    setup: ['s', /^Copy: agenthub init$/, /^Copy: sqlite3/, /^Agents seen$/]
+    setup: ['s', /^Copy: agenthub .*init$/, /^Copy: sqlite3/, /^Agents seen$/]
 };
 for (const [view, [key, ...stops]] of Object.entries(STOPS)) {
     await b.key('g');
