@@ -18,47 +18,13 @@ use std::ops::Range;
 
 use super::tokens::{Kind, Token, is_word};
 
-const KEYWORDS: &[&str] = &[
-    "async",
-    "await",
-    "break",
-    "case",
-    "catch",
-    "class",
-    "const",
-    "continue",
-    "default",
-    "delete",
-    "do",
-    "else",
-    "export",
-    "extends",
-    "false",
-    "finally",
-    "for",
-    "from",
-    "function",
-    "if",
-    "import",
-    "in",
-    "instanceof",
-    "let",
-    "new",
-    "null",
-    "of",
-    "return",
-    "super",
-    "switch",
-    "this",
-    "throw",
-    "true",
-    "try",
-    "typeof",
-    "void",
-    "while",
-    "yield",
-    "as",
-];
+const KEYWORDS: &str = "as async await break case catch class const continue default delete do else export extends \
+    false finally for from function if import in instanceof let new null of return super switch this throw true try \
+    typeof void while yield";
+
+fn is_keyword(word: &str) -> bool {
+    KEYWORDS.split(' ').any(|keyword| keyword == word)
+}
 
 /// What is between two brackets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,33 +50,24 @@ enum Role {
 /// The texts of the tokens, shortened.
 pub(super) fn shortened<'a>(tokens: &[Token<'a>]) -> Vec<Cow<'a, str>> {
     let module = Module::of(tokens);
-    let mut texts: Vec<Cow<'a, str>> = tokens.iter().map(|token| Cow::Borrowed(token.text)).collect();
-    let own: HashSet<&str> = module
-        .statements
-        .iter()
-        .flat_map(|s| module.declared_at_top(s))
-        .collect();
     let shown = module.shown();
-    let taken: HashSet<&str> = module.names(0..tokens.len()).chain(KEYWORDS.iter().copied()).collect();
     let free = |name: &&str| name.len() > 1 && !shown.contains(name);
-    let own: HashSet<&str> = own.into_iter().filter(free).collect();
-    let short = assign(
-        module.names(0..tokens.len()).filter(|name| own.contains(name)),
-        b'A',
-        &taken,
-    );
+    let own = module.statements.iter().flat_map(|s| module.declared_at_top(s));
+    let own: HashSet<&str> = own.filter(free).collect();
+    let own = assign(module.names(0..tokens.len()), &own, b'A');
+    let mut texts: Vec<Cow<'a, str>> = tokens.iter().map(|token| Cow::Borrowed(token.text)).collect();
     for statement in &module.statements {
-        let locals: HashSet<&str> = module.declared(statement).filter(free).collect();
-        let local = |name: &&str| locals.contains(name) && !own.contains(name);
-        let mut short = short.clone();
-        short.extend(assign(module.names(statement.clone()).filter(local), b'a', &taken));
+        let locals = module.declared(statement).filter(free);
+        let locals: HashSet<&str> = locals.filter(|name| !own.contains_key(name)).collect();
+        let locals = assign(module.names(statement.clone()), &locals, b'a');
         for at in statement.clone() {
-            let Some(new) = short.get(tokens[at].text) else {
+            let name = tokens[at].text;
+            let Some(short) = own.get(name).or_else(|| locals.get(name)) else {
                 continue;
             };
             match module.roles[at] {
-                Role::Name => texts[at] = Cow::Owned(new.clone()),
-                Role::Both => texts[at] = Cow::Owned(format!("{}:{new}", tokens[at].text)),
+                Role::Name => texts[at] = Cow::Owned(short.clone()),
+                Role::Both => texts[at] = Cow::Owned(format!("{name}:{short}")),
                 Role::Neither => {}
             }
         }
@@ -118,19 +75,20 @@ pub(super) fn shortened<'a>(tokens: &[Token<'a>]) -> Vec<Cow<'a, str>> {
     texts
 }
 
-/// A short name for each, beginning with the letters from `first` on; none that is taken.
-fn assign<'a>(names: impl Iterator<Item = &'a str>, first: u8, taken: &HashSet<&str>) -> HashMap<&'a str, String> {
+/// A short name for each of `these`, beginning with the letters from `first` on; the more it
+/// is used, the shorter. `uses` are all the names they must not be taken for.
+fn assign<'a>(uses: impl Iterator<Item = &'a str>, these: &HashSet<&str>, first: u8) -> HashMap<&'a str, String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    for name in names {
+    for name in uses {
         *counts.entry(name).or_default() += 1;
     }
-    let mut names: Vec<_> = counts.into_iter().collect();
-    names.sort_by_key(|(name, count)| (usize::MAX - count, *name));
-    let letters = move || (first..first + 26).map(char::from);
-    let one = letters().map(String::from);
+    let letters = || (first..first + 26).map(char::from);
     let two = letters().flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}")));
-    let free = one.chain(two).filter(|short| !taken.contains(short.as_str()));
-    names.into_iter().map(|(name, _)| name).zip(free).collect()
+    let all = letters().map(String::from).chain(two);
+    let free = all.filter(|short| !counts.contains_key(short.as_str()) && !is_keyword(short));
+    let mut names: Vec<_> = counts.iter().filter(|(name, _)| these.contains(*name)).collect();
+    names.sort_by_key(|(name, count)| (usize::MAX - **count, **name));
+    names.into_iter().map(|(name, _)| *name).zip(free).collect()
 }
 
 /// A module's tokens, and what is known of each.
@@ -193,7 +151,7 @@ impl<'t, 'a> Module<'t, 'a> {
     fn role(&self, at: usize, within: Within) -> Role {
         let (before, after) = (self.text(at, -1), self.text(at, 1));
         let spread = before == "." && self.text(at, -2) == ".";
-        if self.tokens[at].kind != Kind::Word || KEYWORDS.contains(&self.tokens[at].text) || before == "." && !spread {
+        if self.tokens[at].kind != Kind::Word || is_keyword(self.tokens[at].text) || before == "." && !spread {
             return Role::Neither;
         }
         let begins = matches!(before, "{" | ",");
