@@ -1,46 +1,39 @@
-// HTTP with the token, and where the token lives. Knows paths and status codes,
-// nothing of what the answers mean.
+// HTTP with the token, and what this browser remembers: the token, choices, how far each
+// thread was read. Knows paths and status codes, nothing of what the answers mean.
 
-const KEY = 'agenthub.token';
-let held = null;
+import { part, query } from './format.js';
 
+/** A private window may refuse to keep anything: then it is for this tab only. */
+const memory = {};
+export function kept(key) {
+  try {
+    return JSON.parse(localStorage.getItem('agenthub.' + key)) ?? memory[key];
+  } catch {
+    return memory[key];
+  }
+}
+export function keep(key, value) {
+  memory[key] = value;
+  try {
+    localStorage.setItem('agenthub.' + key, JSON.stringify(value));
+  } catch {
+    /* see above */
+  }
+}
+
+export const token = () => kept('token');
 /** The token from the URL's fragment wins and is taken out of the address bar and the history. */
 export function takeToken() {
-  const m = /[#&]token=([^&]+)/.exec(location.hash);
-  if (m) {
-    try {
-      keepToken(decodeURIComponent(m[1]));
-    } catch {
-      keepToken(m[1]);
-    }
+  const [, found] = /[#&]token=([^&]+)/.exec(location.hash) || [];
+  if (found) {
+    keep('token', part(found));
     history.replaceState(null, '', location.pathname + '#/now');
   }
-  return !!m;
+  return found;
 }
 
-export function keepToken(t) {
-  held = t;
-  try {
-    localStorage.setItem(KEY, t);
-  } catch {
-    /* private window: this tab only */
-  }
-}
-
-export function token() {
-  try {
-    return localStorage.getItem(KEY) || held;
-  } catch {
-    return held;
-  }
-}
-
-export class Failure extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
+/** An error with the answer's status, 0 if there was none. */
+const failure = (status, message) => Object.assign(new Error(message), { status });
 
 let locked = () => {};
 export const onLocked = f => {
@@ -55,24 +48,16 @@ async function call(method, path, body) {
   try {
     res = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(15000) });
   } catch {
-    throw new Failure(0, 'The hub does not answer.');
+    throw failure(0, 'The hub does not answer.');
   }
   if (res.ok) return res.json();
   const err = (await res.json().catch(() => ({}))).error || {};
   if (res.status === 401) locked();
   // An older hub without this route: its sentence is about paths, ours about what to do.
   if (res.status === 405 || (res.status === 404 && /nothing at this path/.test(err.message))) err.message = 'This hub is older than its page.';
-  throw new Failure(res.status, err.message || 'The hub answered ' + res.status + '.');
+  throw failure(res.status, err.message || 'The hub answered ' + res.status + '.');
 }
-
-/** '?a=b', or nothing. */
-export const query = q => {
-  const p = new URLSearchParams();
-  for (const k in q) if (q[k] != null && q[k] !== '') p.set(k, q[k]);
-  return String(p) && '?' + p;
-};
 
 export const get = (path, q) => call('GET', '/api/' + path + query(q));
 export const post = (path, body) => call('POST', '/api/' + path, body);
 export const patch = (path, body) => call('PATCH', '/api/' + path, body);
-export const enc = encodeURIComponent;

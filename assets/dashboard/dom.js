@@ -16,16 +16,20 @@ export function h(what, props, ...kids) {
   e.append(...kids);
   return e;
 }
-/** The same for SVG. */
-export function svg(tag, props, ...kids) {
+function svg(tag, props, ...kids) {
   const e = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const k in props) attr(e, k, props[k]);
   e.append(...kids);
   return e;
 }
-/** Bars of one path: 60 numbers, a stroke each. */
-export const bars = (list, top) => list.map((n, i) => (n ? `M${i + 0.5} 20v-${Math.max(1.5, (n / top) * 19).toFixed(1)}` : '')).join('') || 'M0 20';
-
+/** A picture that takes any width: `box` is how wide and high it counts, `paths` are their
+ *  attributes; without a label it only adorns. */
+export const picture = (name, box, label, ...paths) =>
+  svg(
+    'svg',
+    { class: name, viewBox: '0 0 ' + box, preserveAspectRatio: 'none', ...(label ? { role: 'img', 'aria-label': label } : { 'aria-hidden': true }) },
+    ...paths.map(p => svg('path', p))
+  );
 /** Reuses the text node: replacing it leaves thousands of dead nodes a second. */
 export function text(e, s) {
   const n = e.firstChild;
@@ -234,47 +238,25 @@ export class Log {
     }
     rows.keep = this.follow ? 1e15 : this.a;
     // What is being read stays where it is: remember one row, put it back after the change.
-    const n = body.children.length,
-      keep = !this.follow && body.children[Math.min(n - 1, Math.max(0, this.a - this.from))];
-    const was = keep && keep.offsetTop - box.scrollTop,
-      pool = [];
-    let da = this.from,
-      db = da + n;
-    const cut = e => {
-      pool.push(e);
-      e.remove();
-    };
-    while (db > da && (da < this.a || da >= this.b)) {
-      cut(body.firstChild);
-      da++;
-    }
-    while (db > da && db > this.b) {
-      cut(body.lastChild);
-      db--;
-    }
-    if (da === db) da = db = this.a;
-    const draw = (e, i) => {
-      const row = rows[i - lo],
+    const kids = body.children,
+      keep = !this.follow && kids[Math.min(kids.length - 1, Math.max(0, this.a - this.from))],
+      was = keep && keep.offsetTop - box.scrollTop;
+    const want = rows.slice(this.a - lo, this.b - lo),
+      wanted = new Set(want),
+      free = [...kids].filter(e => !wanted.has(e.row));
+    for (const e of free) e.remove();
+    want.forEach((row, n) => {
+      // Those that stay are in order: what is not there yet comes before the next of them.
+      const e = kids[n]?.row === row ? kids[n] : body.insertBefore(free.pop() || this.make(), kids[n] || null),
+        i = this.a + n,
         prev = rows[i - lo - 1];
-      if (e.row === row && e.v === row.v && e.p === prev && !row.ticking && !this.anew) return e;
-      e.row = row;
-      e.v = row.v;
-      e.p = prev;
+      if (e.row === row && e.v === row.v && e.p === prev && !row.ticking && !this.anew) return;
+      Object.assign(e, { row, v: row.v, p: prev });
       attr(e, 'data-at', this.at === i);
       const on = day(row.e.created_at);
       attr(e, 'data-day', (prev ? on !== day(prev.e.created_at) : other(row.e.created_at)) ? on : null);
       this.fill(e, row, prev);
-      return e;
-    };
-    const put = (from, to, at) => {
-      const some = document.createDocumentFragment();
-      for (let i = from; i < to; i++) some.append(draw(pool.pop() || this.make(), i));
-      body.insertBefore(some, at);
-    };
-    let i = da;
-    for (const e of body.children) draw(e, i++);
-    put(this.a, da, body.firstChild);
-    put(db, this.b, null);
+    });
     this.from = this.a;
     this.anew = false;
     if (this.follow) this.down();

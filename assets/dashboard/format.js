@@ -1,4 +1,4 @@
-// How values are written: numbers, money, times, and text that came from agents.
+// How values are written: numbers, money, times, addresses, and text that came from agents.
 // Pure functions over strings and numbers; nothing here touches the document.
 
 const pad = n => String(n).padStart(2, '0');
@@ -22,14 +22,16 @@ export function dur(s) {
 
 /** How long something took: 0.8 s, 12 s, 3:05. */
 export const took = s => (s < 0.05 ? '' : s < 10 ? s.toFixed(1) + ' s' : s < 60 ? Math.round(s) + ' s' : dur(s));
+export const cap = s => s[0].toUpperCase() + s.slice(1);
 export const many = (n, one, more = one + 's') => num(n) + ' ' + (n === 1 ? one : more);
 
-export const hms = ms => new Date(ms).toTimeString().slice(0, 8);
-const date = style => new Intl.DateTimeFormat('en-GB', style),
-  long = date({ dateStyle: 'medium', timeStyle: 'medium' }),
-  short = date({ day: 'numeric', month: 'short' });
-export const full = ms => (ms ? long.format(ms) : '');
+const long = new Intl.DateTimeFormat('sv', { dateStyle: 'short', timeStyle: 'medium' }),
+  short = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+/** 2026-11-26 06:37:50: Swedes write dates so. */
+export const stamp = ms => long.format(ms);
+export const full = ms => (ms ? stamp(ms) : '');
 export const day = ms => short.format(ms);
+export const hms = ms => stamp(ms).slice(11);
 /** The day, if it is not today. */
 export const other = ms => (day(ms) === day(Date.now()) ? '' : day(ms));
 export const clock = ms => (other(ms) + ' ' + hms(ms)).trim();
@@ -40,6 +42,29 @@ export function ago(ms) {
   const s = Math.floor((Date.now() - ms) / 1e3);
   return s < 5 ? 'now' : s < 60 ? s + ' s' : s < 3600 ? Math.floor(s / 60) + ' min' : s < 86400 ? Math.floor(s / 3600) + ' h' : day(ms);
 }
+
+// Addresses: the route of a view, and where a row stands.
+
+export const enc = encodeURIComponent;
+/** A part of an address as it was meant. */
+export function part(s) {
+  try {
+    return decodeURIComponent(s);
+  } catch {
+    return s;
+  }
+}
+/** '?a=b', or nothing. */
+export const query = q => {
+  const p = new URLSearchParams();
+  for (const k in q) if (q[k] != null && q[k] !== '') p.set(k, q[k]);
+  return String(p) && '?' + p;
+};
+export const url = (...parts) => '#/' + parts.filter(Boolean).map(enc).join('/');
+/** Of a message, a letter, a step or a task. */
+export const place = r =>
+  r.task_id ? url('tasks', r.task_id, r.id) : r.message_seq ? url('threads', r.thread_id, r.message_seq) : url('inbox', r.to_inbox || '*', r.id);
+export const write = id => url('inbox', 'human', 'new') + query({ to: id });
 
 // Text from agents is hostile: colour codes go, and what could hide or reorder text is made visible.
 const ansi = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])/g;

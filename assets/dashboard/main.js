@@ -4,10 +4,10 @@
 //   { root, title, keys?, route?(parts, params), paint(dirty) }
 
 import { h, text, hide, attr } from './dom.js';
-import { state, onPaint, tick, rates, needs, waiting, touch, kept, keep, unread } from './store.js';
-import { takeToken } from './api.js';
+import { state, onPaint, tick, rates, needs, waiting, touch, unread } from './store.js';
+import { takeToken, kept, keep } from './api.js';
 import * as sync from './sync.js';
-import { num, money, dur, safe, many } from './format.js';
+import { cap, num, money, dur, safe, many, part, write } from './format.js';
 import { palette, help, offer } from './palette.js';
 import now from './views/now.js';
 import tasks from './views/tasks.js';
@@ -36,13 +36,6 @@ let view,
 
 // ---- routes ----
 
-const part = s => {
-  try {
-    return decodeURIComponent(s);
-  } catch {
-    return s;
-  }
-};
 /** What had the focus may be gone with its view or pane: the heading, or the row one came from. */
 function focus(left) {
   const e = document.activeElement;
@@ -166,7 +159,7 @@ function theme(t) {
   if (t) keep('theme', t);
   t = kept('theme') || 'system';
   attr(document.documentElement, 'data-theme', t);
-  text($('theme'), t[0].toUpperCase() + t.slice(1));
+  text($('theme'), cap(t));
   attr($('theme'), 'aria-label', 'Theme: ' + t);
 }
 function pause() {
@@ -176,8 +169,8 @@ function pause() {
 const keymap = () => help(single, on => keep('keys', (single = on)));
 
 offer([
-  ...Object.entries(KEYS).map(([k, v]) => [v[0].toUpperCase() + v.slice(1), 'g ' + k, '#/' + v]),
-  ['Write a message', 'm', '#/inbox/human/new'],
+  ...Object.entries(KEYS).map(([k, v]) => [cap(v), 'g ' + k, '#/' + v]),
+  ['Write a message', 'm', write()],
   ['Pause or go on', 'Space', pause],
   ['Keys', '?', keymap],
   ['Go, do, find', '/', palette],

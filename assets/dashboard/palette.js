@@ -4,21 +4,43 @@
 import { h, text, attr } from './dom.js';
 import { state } from './store.js';
 import { search } from './sync.js';
-import { line, safe } from './format.js';
-import { enc } from './api.js';
+import { line, safe, url, place, write } from './format.js';
 
-/** Where a text found stands. */
-const place = r =>
-  r.task_id ? '#/tasks/' + enc(r.task_id) : r.message_seq ? '#/threads/' + enc(r.thread_id) + '/' + r.message_seq : '#/inbox/*/' + enc(r.id);
 const SHOWN = 9;
-let box,
-  input,
-  list,
-  hint,
-  items = [],
+let items = [],
   at = 0,
   asked = 0,
   commands = [];
+const input = h('input', {
+    role: 'combobox',
+    'aria-expanded': 'true',
+    'aria-controls': 'found',
+    'aria-autocomplete': 'list',
+    'aria-label': 'Go, do or find',
+    placeholder: 'Go to, do, or find in everything written…',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    oninput: find,
+    onkeydown(e) {
+      const way = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+      if (way) {
+        at = (at + way + items.length) % items.length || 0;
+        pick();
+      } else if (e.key === 'Enter') take(at);
+      else return;
+      e.preventDefault();
+    }
+  }),
+  list = h('ul', { id: 'found', role: 'listbox', 'aria-label': 'Results' }),
+  hint = h('p.hint', { role: 'status' }),
+  box = dialog('palette', 'Go, do or find', input, list, hint);
+
+/** Closed by a click beside it. */
+function dialog(name, label, ...kids) {
+  const e = h('dialog.' + name, { 'aria-label': label, onclick: ev => ev.target === e && e.close() }, ...kids);
+  document.body.append(e);
+  return e;
+}
 
 /** What can be done: [words, key, act or link]. */
 export const offer = c => {
@@ -28,9 +50,9 @@ export const offer = c => {
 function local(q) {
   const all = [
     ...commands,
-    ...[...state.agents.keys()].map(id => ['Write to ' + id, 'agent', '#/inbox/human/new?to=' + enc(id)]),
-    ...[...state.threads.values()].map(t => [t.title || t.id, 'thread', '#/threads/' + enc(t.id)]),
-    ...[...state.tasks.values()].map(k => [k.directive || k.task_id, 'task', '#/tasks/' + enc(k.task_id)])
+    ...[...state.agents.keys()].map(id => ['Write to ' + id, 'agent', write(id)]),
+    ...[...state.threads.values()].map(t => [t.title || t.id, 'thread', url('threads', t.id)]),
+    ...[...state.tasks.values()].map(k => [k.directive || k.task_id, 'task', url('tasks', k.task_id)])
   ];
   const words = q.toLowerCase().split(/\s+/);
   return all.filter(([s]) => words.every(w => s.toLowerCase().includes(w))).slice(0, SHOWN);
@@ -79,32 +101,6 @@ function take(i) {
 }
 
 export function palette() {
-  if (!box) {
-    input = h('input', {
-      role: 'combobox',
-      'aria-expanded': 'true',
-      'aria-controls': 'found',
-      'aria-autocomplete': 'list',
-      'aria-label': 'Go, do or find',
-      placeholder: 'Go to, do, or find in everything written…',
-      autocomplete: 'off',
-      spellcheck: 'false',
-      oninput: find
-    });
-    list = h('ul', { id: 'found', role: 'listbox', 'aria-label': 'Results' });
-    hint = h('p.hint', { role: 'status' });
-    box = h('dialog.palette', { 'aria-label': 'Go, do or find', onclick: e => e.target === box && box.close() }, input, list, hint);
-    input.onkeydown = e => {
-      const way = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-      if (way) {
-        at = (at + way + items.length) % items.length || 0;
-        pick();
-      } else if (e.key === 'Enter') take(at);
-      else return;
-      e.preventDefault();
-    };
-    document.body.append(box);
-  }
   if (box.open) return box.close();
   input.value = '';
   at = 0;
@@ -116,26 +112,25 @@ export function palette() {
 
 /** Beside the commands that have a key. */
 const MAP =
-  'j k|Down, up;Enter o|Open;Esc|Back;r|Answer;a|Mark read;Ctrl Enter|Send;[ ]|Task before, after;e E|Error after, before;f|Follow;w|Waterfall';
+  'Down, up|j k;Open|Enter o;Back|Esc;Answer|r;Mark read|a;Send|Ctrl Enter;Task before, after|[ ];Error after, before|e E;Follow|f;Waterfall|w';
 let map;
 export function help(single, toggle) {
   if (!map) {
     const on = h('input', { type: 'checkbox', onchange: () => toggle(on.checked) });
     on.checked = single;
-    map = h(
-      'dialog.map',
-      { 'aria-label': 'Keys', onclick: e => e.target === map && map.close() },
+    map = dialog(
+      'map',
+      'Keys',
       h('h2', 'Keys'),
       h(
         'dl',
-        ...[...commands.filter(c => c[1]).map(([does, keys]) => [keys, does]), ...MAP.split(';').map(k => k.split('|'))].map(([keys, does]) =>
+        ...[...commands.filter(c => c[1]), ...MAP.split(';').map(k => k.split('|'))].map(([does, keys]) =>
           h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does))
         )
       ),
       h('p', h('label', on, ' Keys of one letter work')),
       h('form', { method: 'dialog' }, h('button.go', 'Close'))
     );
-    document.body.append(map);
   }
   map.open ? map.close() : map.showModal();
 }

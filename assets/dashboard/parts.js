@@ -1,7 +1,7 @@
 // The pieces views are made of: a name's mark, a state word, a time, a command to copy,
 // a heading, the two-line list, the two panes, forms. Built once, filled again and again.
 
-import { h, text, attr, hide, svg, bars, List } from './dom.js';
+import { h, text, attr, hide, picture, List } from './dom.js';
 import { state, touch } from './store.js';
 import { mark, safe, ago, full } from './format.js';
 
@@ -13,10 +13,13 @@ export function setMark(e, name) {
   attr(e, 'data-you', name === 'human');
 }
 
+/** Bars of one path: 60 numbers, a stroke each. */
 export function Spark() {
-  const path = svg('path'),
-    root = svg('svg', { class: 'pulse', viewBox: '0 0 60 20', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, path);
-  root.set = list => attr(path, 'd', bars(list, Math.max(4, ...list)));
+  const root = picture('pulse', '60 20', '', {});
+  root.set = list => {
+    const unit = 19 / Math.max(4, ...list);
+    attr(root.firstChild, 'd', list.map((n, i) => (n ? `M${i + 0.5} 20v-${Math.max(1.5, n * unit).toFixed(1)}` : '')).join('') || 'M0 20');
+  };
   return root;
 }
 
@@ -29,10 +32,12 @@ for (const [tone, sign, words] of [
   ['ok', '✓', 'arrived completed resolved result response completion'],
   ['bad', '▲', 'error failed urgent'],
   ['accent', '↗', 'directive'],
-  ['warn', '◆', 'paused waiting question action approval_request request'],
+  ['warn', '◆', 'paused waiting question mail action approval_request request'],
   ['info', '◇', 'proposal feedback handoff']
 ])
   for (const w of words.split(' ')) TONES[w] = [tone, sign];
+
+export const setTone = (e, word) => attr(e, 'data-tone', TONES[word]?.[0] || 'none');
 
 export const Tag = () => h('span.tag');
 export function setTag(e, word) {
@@ -40,9 +45,8 @@ export function setTag(e, word) {
   if (e.word === word) return;
   e.word = word;
   tell(e, safe(word, 40).replace(/_/g, ' '));
-  const [tone, sign] = TONES[word] || ['none', '○'];
-  attr(e, 'data-tone', tone);
-  attr(e, 'data-sign', sign);
+  setTone(e, word);
+  attr(e, 'data-sign', TONES[word]?.[1] || '○');
 }
 /** What makes a mail more than a note. */
 export const weight = m => (m.priority && m.priority !== 'info' ? m.priority : m.message_type === 'notification' ? '' : m.message_type);
@@ -56,7 +60,7 @@ export function setTime(e, ms) {
   }
 }
 
-export const button = (label, onclick) => h('button', { type: 'button', onclick }, label);
+export const button = (label, onclick, kind = 'button') => h(kind, { type: 'button', onclick }, label);
 /** Copies, and says so on the button. */
 export async function copy(b, s) {
   const was = b.textContent;
@@ -153,7 +157,7 @@ export function save(name, body) {
 }
 
 /** Two panes on a wide screen, one at a time on a narrow one. */
-export const Split = (name, left, right) => h('div.split', { class: 'split ' + name }, h('section.side', ...left), h('section.detail', ...right));
+export const Split = (name, left, right) => h('div.split ' + name, h('section.side', ...left), h('section.detail', ...right));
 
 /** A form that says what went wrong and keeps what was typed. */
 export function onSend(form, button, alert, send) {

@@ -3,21 +3,17 @@
 // logs are kept for the threads and tasks last opened, mail for the mailboxes opened.
 // What is missing is asked for through `wants`, which sync.js fills.
 
+import { kept, keep } from './api.js';
 import { newLog, put } from './log.js';
 
 export const state = {
   conn: { state: 'connecting', at: 0 },
-  loaded: false,
   locked: false,
   paused: 0,
   status: null,
   notice: '',
-  settled: 1e15,
-  feed: [],
-  lags: [],
-  more: 0
+  settled: 1e15
 };
-for (const k of 'threads tasks agents telemetry boxes logs commands doing beats asked mine'.split(' ')) state[k] = new Map();
 export const wants = {};
 
 const FEED = 300,
@@ -48,12 +44,28 @@ export function touch(topic) {
   });
 }
 
+/** All that comes from the file, before anything has come. */
+export function reset() {
+  for (const k of 'threads tasks agents telemetry boxes logs commands doing beats asked mine'.split(' ')) state[k] = new Map();
+  Object.assign(state, { loaded: false, feed: [], lags: [], more: 0 });
+  touch('all');
+}
+reset();
+
+/** What is drawn four times a second at most is looked at again then. */
+let timer = 0;
+export function again() {
+  timer ||= setTimeout(() => {
+    timer = 0;
+    touch('tick');
+  }, 260);
+}
+
 /** A sorted list, made anew at most four times a second and never under a person's hand. */
 export function ordering(topic, build) {
   let list = [],
     at = -1e9,
-    stale = true,
-    timer = 0;
+    stale = true;
   return (seen, held) => {
     const now = performance.now(),
       all = seen.has('all');
@@ -63,11 +75,7 @@ export function ordering(topic, build) {
       at = now;
       stale = false;
     }
-    if (stale)
-      timer ||= setTimeout(() => {
-        timer = 0;
-        touch('tick');
-      }, 260);
+    if (stale) again();
     return list;
   };
 }
@@ -91,22 +99,7 @@ export function tick() {
   touch('tick');
 }
 
-// ---- what this browser remembers: choices, and how far each thread was read ----
-
-export function kept(key) {
-  try {
-    return JSON.parse(localStorage.getItem('agenthub.' + key));
-  } catch {
-    return null;
-  }
-}
-export function keep(key, value) {
-  try {
-    localStorage.setItem('agenthub.' + key, JSON.stringify(value));
-  } catch {
-    /* private window */
-  }
-}
+// ---- how far each thread was read ----
 
 const seen = new Map();
 /** Another file numbers its messages anew. */
@@ -124,15 +117,6 @@ export function read(id, seq) {
   }
 }
 export const unread = t => Math.max(0, t.last_seq - (seen.get(t.id) || 0));
-
-export function reset() {
-  for (const k in state) if (state[k] instanceof Map) state[k].clear();
-  state.feed = [];
-  state.lags = [];
-  state.loaded = false;
-  state.more = 0;
-  touch('all');
-}
 
 /** Maps keep insertion order: the first is the one opened longest ago. */
 export function open(kind, id) {
@@ -167,21 +151,16 @@ export function apply(ev) {
   if (state.paused) state.paused++;
   // From a row's own time to this page; what was caught up after a break says nothing.
   if (Date.now() > state.settled && t) state.lags[lag++ % LAGS] = Date.now() - t;
-  switch (ev.type) {
-    case 'message':
-      return message(d);
-    case 'batch':
-      return d.messages.forEach(message);
-    case 'thread_state':
-      return void thread({ ...d, id: d.thread_id });
-    case 'inbox_message':
-      return mail(d);
-    case 'telemetry':
-      return telemetry(d, t);
-    case 'task_stream':
-      return step(d, t);
-  }
+  ON[ev.type]?.(d, t);
 }
+const ON = {
+  message,
+  batch: d => d.messages.forEach(message),
+  thread_state: d => thread({ ...d, id: d.thread_id }),
+  inbox_message: mail,
+  telemetry,
+  task_stream: step
+};
 
 function feed(type, t, row) {
   state.feed.unshift({ k: ++serial, type, t, row });

@@ -6,7 +6,8 @@
 
 import * as S from './store.js';
 import { state, touch, wants } from './store.js';
-import { get, post, patch, enc, onLocked, token } from './api.js';
+import { get, post, patch, onLocked, token } from './api.js';
+import { enc } from './format.js';
 import { newLog, put, putBefore } from './log.js';
 import * as socket from './socket.js';
 
@@ -108,36 +109,32 @@ const SHOWN = {
   inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }),
   tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, S.task(t))
 };
+const OTHERS = ['inboxes', 'agents', 'telemetry'];
 const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
 
 async function load() {
-  const [status, commands, threads, inboxes, mine, unread, agents, telemetry, tasks] = await Promise.all([
+  const [status, commands, mine, unread, threads, tasks, ...others] = await Promise.all([
     get('status'),
     get('commands'),
-    get('threads', { limit: PAGE }),
-    get('inboxes'),
     mailbox('human'),
     mailbox('human', { status: 'unread', limit: 1000 }),
-    get('agents'),
-    get('telemetry'),
-    get('tasks', { limit: PAGE })
+    get('threads', { limit: PAGE }),
+    get('tasks', { limit: PAGE }),
+    ...OTHERS.map(what => get(what))
   ]);
   for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
   state.status = status;
   for (const c of commands.items) state.commands.set(c.name, [c.about, c.command, c.from]);
   S.remember(status.epoch);
-  show('threads', threads);
-  show('inboxes', inboxes);
-  show('agents', agents);
-  show('telemetry', telemetry);
-  state.older = { threads: { next: threads.next }, tasks: { next: tasks.next } };
+  state.older = { threads, tasks };
+  for (const what in state.older) show(what, state.older[what]);
+  OTHERS.forEach((what, i) => show(what, others[i]));
   wants.costs();
   // What waits is known in full, however old it is.
   const you = S.box('human');
   fill(you, mine);
   fill(you, { items: unread.items, next: you.next });
   you.more = !!unread.next;
-  show('tasks', tasks);
   state.logs.forEach(log => loadLog(log));
 }
 
@@ -157,7 +154,7 @@ async function lately() {
     some[i].preview ||= r.items.at(-1);
     r.items.forEach(S.asking);
   });
-  S.before([...mail.items.map(m => ['mail', S.own(m)]), ...pages.flatMap(r => r.items.slice(-5).map(m => ['message', m]))]);
+  S.before([...mail.items.map(m => ['mail', S.own(m)]), ...pages.flatMap(r => r.items.map(m => ['message', m]))]);
   touch('threads');
 }
 
@@ -176,8 +173,7 @@ wants.status = calm(0, async () => {
   state.status = await get('status');
   touch('conn');
 });
-wants.agents = calm(1000, async () => show('agents', await get('agents')));
-wants.telemetry = calm(1000, async () => show('telemetry', await get('telemetry')));
+for (const what of ['agents', 'telemetry']) wants[what] = calm(1000, async () => show(what, await get(what)));
 wants.boxes = calm(700, async () => {
   show('inboxes', await get('inboxes'));
   touch('inbox');

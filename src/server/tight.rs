@@ -10,6 +10,8 @@ mod names;
 mod style;
 mod tokens;
 
+use tokens::Token;
+
 /// The file at `path`, tightened.
 pub(super) fn tight(path: &str, text: &str) -> String {
     match path.rsplit_once('.') {
@@ -22,22 +24,49 @@ pub(super) fn tight(path: &str, text: &str) -> String {
 fn script(text: &str) -> String {
     let tokens = tokens::tokens(text);
     let mut out = String::with_capacity(text.len());
-    for word in names::shortened(&tokens) {
+    // For each bracket that is open, what the statement in it declares with.
+    let mut declares = vec![declaration(&tokens)];
+    let mut words = names::shortened(&tokens).into_iter().enumerate();
+    while let Some((at, word)) = words.next() {
         // The last statement before a brace needs no end.
         if word == "}" && out.ends_with(';') {
             out.pop();
         }
-        if out
-            .chars()
-            .next_back()
-            .zip(word.chars().next())
-            .is_some_and(|(last, next)| parted(last, next))
-        {
+        let both = out.chars().next_back().zip(word.chars().next());
+        if both.is_some_and(|(last, next)| parted(last, next)) {
             out.push(' ');
         }
         out.push_str(&word);
+        if tokens[at].closes() {
+            declares.pop();
+        }
+        if tokens[at].opens() {
+            declares.push(declaration(&tokens[at + 1..]));
+        }
+        if word == ";"
+            && let Some(before) = declares.last_mut()
+        {
+            let next = declaration(&tokens[at + 1..]);
+            // Declarations that follow one another are one.
+            if !next.is_empty() && *before == next {
+                out.pop();
+                out.push(',');
+                words.nth(next.len() - 1);
+            }
+            *before = next;
+        }
     }
     out
+}
+
+/// `const` or `let`, or either after `export`, if these tokens begin so.
+fn declaration<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    let declares = |at: usize| tokens.get(at).is_some_and(|t| matches!(t.text, "const" | "let"));
+    match tokens.first() {
+        _ if declares(0) => &tokens[..1],
+        Some(first) if first.text == "export" && declares(1) => &tokens[..2],
+        _ => &[],
+    }
 }
 
 /// Whether a space between these two means something.
@@ -48,6 +77,15 @@ fn parted(last: char, next: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::tight;
+
+    #[test]
+    fn declarations_that_follow_one_another_are_one() {
+        let page = "export const a = 1;\nexport const b = x => { let c; let d = x; return c; };\nconst e = 2;\nf();\nconst g = 3;\n";
+        assert_eq!(
+            tight("/a.js", page),
+            "export const a=1,b=x=>{let c,d=x;return c};const e=2;f();const g=3;"
+        );
+    }
 
     #[test]
     fn code_loses_comments_and_spaces_and_nothing_else() {

@@ -117,6 +117,8 @@ await b.key('Escape');
 ok((await hash()) === '#/tasks', 'Esc goes back', await hash());
 await b.ev('history.back()');
 ok(await until(async () => (await hash()).startsWith('#/tasks/t-review')), 'Back works');
+// The page puts the focus where it belongs, a moment after.
+await b.until(`document.activeElement.matches('.detail h1')`);
 await b.key(' ');
 ok(/Paused/.test(await b.pill()), 'Space pauses', await b.pill());
 await b.key(' ');

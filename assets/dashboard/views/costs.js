@@ -1,12 +1,12 @@
 // Costs: what the agents' own totals say, by agent, model or workspace, today or over days.
 // Sums are the hub's (/api/costs); every picture has its table; what has no price is said.
 
-import { h, text, hide, attr, svg } from '../dom.js';
-import { state, kept, keep, touch, KEPT } from '../store.js';
+import { h, text, hide, attr, picture } from '../dom.js';
+import { state, touch, KEPT } from '../store.js';
 import { costs as ask, seek } from '../sync.js';
 import { Mark, setMark, Chips, field, tell, save, button } from '../parts.js';
-import { num, money, safe, line } from '../format.js';
-import { enc, query } from '../api.js';
+import { num, money, safe, line, stamp, url, query } from '../format.js';
+import { kept, keep } from '../api.js';
 
 const RANGES = { Today: 1, '7 days': 7, '30 days': 30 },
   BYS = ['Agent', 'Model', 'Workspace'];
@@ -20,13 +20,11 @@ const day = back => {
   d.setDate(d.getDate() - back);
   return d;
 };
-const two = n => String(n).padStart(2, '0');
-const name = d => [d.getFullYear(), d.getMonth() + 1, d.getDate()].map(two).join('-');
-/** What a range is shown in: a day in hours, more in days. */
+/** What a range is shown in, as the hub names it: a day in hours, more in days. */
 const steps = n =>
   n > 1
-    ? Array.from({ length: n }, (_, i) => name(day(n - 1 - i)))
-    : Array.from({ length: new Date().getHours() + 1 }, (_, i) => `${name(day(0))} ${two(i)}:00`);
+    ? Array.from({ length: n }, (_, i) => stamp(day(n - 1 - i)).slice(0, 10))
+    : Array.from({ length: new Date().getHours() + 1 }, (_, i) => stamp(new Date().setHours(i, 0)).slice(0, 16));
 const unit = n => (n > 1 ? 'day' : 'hour');
 
 // ---- tables: a column is [head, field, what is shown] ----
@@ -39,7 +37,7 @@ const SUMS = [
   ['Without price', FIELDS[4], i => share(i.unpriced_tokens, all(i))]
 ];
 const TASKS = [
-  ['Task', 'directive', k => h('a', { href: '#/tasks/' + enc(k.task_id) }, line(k.directive || k.task_id, 80))],
+  ['Task', 'directive', k => h('a', { href: url('tasks', k.task_id) }, line(k.directive || k.task_id, 80))],
   ['Agent', 'agent_id', k => safe(k.agent_id, 60)],
   ['Turns', 'turns', k => num(k.turns)],
   ['Cost', 'cost', k => money(k.cost)]
@@ -73,16 +71,10 @@ function table(caption, cols, items, range) {
 
 // ---- charts ----
 
-const picture = (shape, high, props, paths) =>
-  svg(
-    'svg',
-    { class: shape, viewBox: '0 0 100 ' + high, preserveAspectRatio: 'none', ...props },
-    ...paths.map(([c, d]) => svg('path', { class: c, d }))
-  );
 /** A chart with its scale in words: the first and the last day, and how high it goes. */
 function chart(caption, label, days, top, paths) {
   const axis = [days[0].key, 'up to ' + top, days.at(-1).key].map(s => h('span', s));
-  return h('figure', h('figcaption', ...caption), picture('chart', 40, { role: 'img', 'aria-label': label }, paths), h('p.axis', ...axis));
+  return h('figure', h('figcaption', ...caption), picture('chart', '100 40', label, ...paths), h('p.axis', ...axis));
 }
 /** Fresh, cached and written tokens of each day or hour on top of one another. */
 function stacks(days) {
@@ -96,13 +88,13 @@ function stacks(days) {
       return y - high;
     }, 40)
   );
-  const keys = ['fresh', 'cached', 'out'].map((w, j) => h('span', { class: 'key t' + j }, w));
+  const keys = ['fresh', 'cached', 'out'].map((w, j) => h('span.key t' + j, w));
   return chart(
     ['Tokens:', ...keys],
     'Tokens over time, as in the last table',
     days,
     num(top),
-    d.map((d, i) => ['t' + i, d])
+    d.map((d, i) => ({ class: 't' + i, d }))
   );
 }
 /** The cost so far, day by day, and the budget as a line to stay under. */
@@ -120,9 +112,9 @@ function climb(days, budget) {
     days,
     money(Math.max(total, budget)),
     [
-      ['area', d + 'V40z'],
-      ['line', d],
-      ['budget', budget ? `M0 ${y(budget)}H100` : '']
+      { class: 'area', d: d + 'V40z' },
+      { class: 'line', d },
+      { class: 'budget', d: budget ? `M0 ${y(budget)}H100` : '' }
     ]
   );
 }
@@ -131,12 +123,8 @@ const label = top => i => {
   const m = Mark();
   let x = 0;
   setMark(m, i.key);
-  const bar = picture(
-    'stack',
-    6,
-    { 'aria-hidden': 'true' },
-    parts(i).map((n, j) => ['t' + j, `M${x} 0H${(x += (n / top) * 100)}V6H${x - (n / top) * 100}z`])
-  );
+  const paths = parts(i).map((n, j) => ({ class: 't' + j, d: `M${x} 0H${(x += (n / top) * 100)}V6H${x - (n / top) * 100}z` })),
+    bar = picture('stack', '100 6', '', ...paths);
   return h('span.who', m, h('span', line(i.key, 80) || 'not said'), bar);
 };
 
@@ -191,7 +179,7 @@ export default function costs() {
       .filter(k => k.cost > 0 && k.updated_at >= +day(n - 1))
       .sort((a, b) => b.cost - a.cost)
       .slice(0, 10);
-    if (body.was === (body.was = JSON.stringify([data, limit, name(day(0)), dear.map(k => [k.task_id, k.cost]), cut]))) return;
+    if (body.was === (body.was = JSON.stringify([data, limit, +day(0), dear.map(k => [k.task_id, k.cost]), cut]))) return;
     for (const f of FIELDS) sum[f] = groups.reduce((n, i) => n + i[f], 0);
     const days = steps(n).map(key => had.get(key) || { key, ...Object.fromEntries(FIELDS.map(f => [f, 0])) });
     const figures = [

@@ -7,9 +7,8 @@ import { state, ordering, box, letters, fresh, waiting, touch } from '../store.j
 import { openBox, olderMail, sendMail, setMail, readAll, known, letter, notice } from '../sync.js';
 import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, weight, field, select, onSend, Chips, tell, button } from '../parts.js';
 import { Answer } from '../answer.js';
-import { line, safe, full, clock } from '../format.js';
+import { cap, line, safe, full, clock, url, place, query, write } from '../format.js';
 import { words } from '../words.js';
-import { enc, query } from '../api.js';
 
 const CHIPS = 12,
   SHOWS = ['unread', 'all', 'sent'];
@@ -38,17 +37,20 @@ export default function inbox() {
     chips = Chips('Show'),
     sum = h('p.facts'),
     hint = h('p.hint'),
-    ack = button('', ackAll),
-    rest = button('', () => {
-      every = !every;
-      touch('inbox');
-    });
-  ack.className = rest.className = 'link';
+    ack = button('', ackAll, 'button.link'),
+    rest = button(
+      '',
+      () => {
+        every = !every;
+        touch('inbox');
+      },
+      'button.link'
+    );
   const list = Rows(
     'Mail, newest first',
     m => m.id,
     m => [
-      '#/inbox/' + enc(name) + '/' + enc(m.id) + tail,
+      url('inbox', name, m.id) + tail,
       m.from_agent,
       line(m.title || m.payload, 100) || '(no text)',
       weight(m),
@@ -85,7 +87,7 @@ export default function inbox() {
   const root = Split(
     'inbox',
     [
-      h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: '#/inbox/human/new' }, 'Write')),
+      h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: write() }, 'Write')),
       nav,
       h('div.bar', chips, rest, ack),
       empty,
@@ -112,7 +114,7 @@ export default function inbox() {
     known(name);
     const row = await sendMail({ to_inbox: name, payload: input.value, priority: priority.value });
     input.value = '';
-    location.hash = '#/inbox/' + enc(row.to_inbox) + '/' + enc(row.id);
+    location.hash = place(row);
   });
 
   /** What the file knows of a letter's way: asked again while it is open and not yet read. */
@@ -155,7 +157,7 @@ export default function inbox() {
       },
       r: () => read.hidden || answer.input.focus(),
       m() {
-        location.hash = '#/inbox/human/new';
+        location.hash = write();
       }
     },
     route([where = 'human', which], params) {
@@ -176,8 +178,8 @@ export default function inbox() {
       const shown = names(dirty, nav.matches(':hover')),
         b = box(source),
         m = id !== 'new' && current();
-      nav.set(shown.map(n => [label(n), '#/inbox/' + enc(n) + tail, n === name, n === 'human' ? waiting().length : state.boxes.get(n)?.unread]));
-      chips.set(SHOWS.map(w => [w[0].toUpperCase() + w.slice(1), '#/inbox/' + enc(name) + query({ show: w === 'all' ? '' : w }), w === show]));
+      nav.set(shown.map(n => [label(n), url('inbox', n) + tail, n === name, n === 'human' ? waiting().length : state.boxes.get(n)?.unread]));
+      chips.set(SHOWS.map(w => [cap(w), url('inbox', name) + query({ show: w === 'all' ? '' : w }), w === show]));
       const key = source + show,
         items = order(dirty, list.held() && list.name === key),
         count = show === 'sent' ? 0 : unread().length;

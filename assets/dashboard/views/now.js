@@ -4,11 +4,10 @@
 // question's card is that question's for life: no click can meet another one.
 
 import { h, text, hide, attr, List } from '../dom.js';
-import { state, agents, needs, hush, touch, SUMS } from '../store.js';
-import { Empty, Mark, setMark, Tag, setTag, setTime, Item, setItem, each, tell, button, Spark, who, weight } from '../parts.js';
+import { state, agents, needs, hush, touch, again, SUMS } from '../store.js';
+import { Empty, Mark, setMark, Tag, setTag, setTone, setTime, Item, setItem, each, tell, button, Spark, who, weight } from '../parts.js';
 import { Answer } from '../answer.js';
-import { num, money, line, brief, safe, dur, base } from '../format.js';
-import { enc } from '../api.js';
+import { num, money, line, brief, safe, dur, base, url, place, write } from '../format.js';
 
 const CARDS = 12,
   LINES = 24,
@@ -19,13 +18,12 @@ const URGE = { urgent: 2, action: 1 };
 
 const DOES = { text: 'writes' };
 const said = e => (e.stream_type === 'tool_use' ? brief(e.tool_input) : line(e.error_msg || e.text || e.tool_output || e.directive || e.status));
-const open = m => (m.task ? '#/tasks/' + enc(m.task.task_id) : '#/inbox/' + enc(m.a.id));
-const title = m => safe(m.a.label || m.a.id, 80),
-  write = id => '#/inbox/human/new?to=' + enc(id);
+const open = m => (m.task ? url('tasks', m.task.task_id) : url('inbox', m.a.id));
+const title = m => safe(m.a.label || m.a.id, 80);
 const letters = (e, { unread, a }) => {
   hide(e, !unread);
   text(e, unread + ' unread');
-  attr(e, 'href', '#/inbox/' + enc(a.id));
+  attr(e, 'href', url('inbox', a.id));
 };
 
 function Card() {
@@ -42,12 +40,11 @@ function Card() {
     mail = h('a.mail'),
     at = h('time'),
     say = h('a', 'Message'),
-    seen = button('Dismiss', () => hush(root.m)),
+    seen = button('Dismiss', () => hush(root.m), 'button.link'),
     use = h('div.use');
   const nums = ['turns', 'in', 'out', 'cost'].map(k => h('div', h('dt', k), h('dd')));
   const root = h('article.card', h('header', mark, h('h3', name), model, tag), act, use, h('footer', ws, mail, say, seen, at));
   use.append(h('dl.nums', ...nums), spark);
-  seen.className = 'link';
   root.set = m => {
     const { a, s, e, task } = m,
       beats = state.beats.get(a.id),
@@ -59,7 +56,7 @@ function Card() {
     attr(name, 'href', open(m));
     setTag(tag, m.status);
     text(model, line(s?.model, 30));
-    attr(root, 'data-tone', m.status);
+    setTone(root, m.status);
     const does = calls ? said(calls) : line(task?.directive);
     tell(tool, calls ? line(calls.tool_name || DOES[calls.stream_type] || calls.stream_type, 30) : '');
     text(what, does);
@@ -96,7 +93,7 @@ function Line() {
 function Ask() {
   const head = Item(),
     body = h('p.text'),
-    over = h('p.text.sub', { hidden: true }),
+    over = h('p.text sub', { hidden: true }),
     answer = Answer(),
     root = h('article.ask', head, body, over, answer.root);
   root.set = m => {
@@ -105,7 +102,7 @@ function Ask() {
       .trim();
     setItem(
       head,
-      m.thread_id ? '#/threads/' + enc(m.thread_id) + '/' + m.message_seq : '#/inbox/human/' + enc(m.id),
+      place(m),
       m.from_agent,
       who(m.from_agent),
       weight(m),
@@ -125,7 +122,7 @@ function Ask() {
   return root;
 }
 /** The cards of what waits: new ones below while a hand or the focus is here, sorted when not. */
-function place(ul, list) {
+function arrange(ul, list) {
   const over = ul.matches(':hover'),
     held = over || ul.contains(document.activeElement),
     lis = [...ul.children],
@@ -161,13 +158,12 @@ function place(ul, list) {
 }
 
 const FEED = {
-  message: m => [m.from_id, m.thread_id, m.subject || m.content, 'threads/' + enc(m.thread_id) + '/' + m.message_seq, m.kind],
-  mail: m => [m.from_agent, who(m.to_inbox), m.title || m.payload, 'inbox/' + enc(m.to_inbox) + '/' + enc(m.id), 'mail'],
+  message: m => [m.from_id, m.thread_id, m.subject || m.content, m.kind],
+  mail: m => [m.from_agent, who(m.to_inbox), m.title || m.payload, 'mail'],
   task: e => [
     e.agent_id || e.task_id,
     e.tool_name || DOES[e.stream_type] || e.stream_type,
     said(e),
-    'tasks/' + enc(e.task_id) + (e.id ? '/' + e.id : ''),
     e.stream_type
   ]
 };
@@ -183,10 +179,14 @@ export default function now() {
     packed = h('ul.lines'),
     idle = h('ul.lines'),
     others = ['', ''].map(() =>
-      button('', () => {
-        wide = true;
-        touch('all');
-      })
+      button(
+        '',
+        () => {
+          wide = true;
+          touch('all');
+        },
+        'button.link'
+      )
     );
   const busy = h('section', h('h2', 'Working'), working, packed, others[0]),
     calm = h('section', h('h2', 'Idle'), idle, others[1]);
@@ -200,19 +200,17 @@ export default function now() {
     key: i => i.k,
     make: Item,
     fill(a, i) {
-      const [name, where, words, href, tone] = FEED[i.type](i.row);
-      setItem(a, '#/' + href, name, who(name), '', [line(where, 40), line(words, 120)].filter(Boolean).join(': '), i.t);
-      attr(a, 'data-tone', tone);
+      const [name, where, words, tone] = FEED[i.type](i.row);
+      setItem(a, place(i.row), name, who(name), '', [line(where, 40), line(words, 120)].filter(Boolean).join(': '), i.t);
+      setTone(a, tone);
     }
   });
   const board = h('div.board', h('header.head', h('h1', 'Now'), facts), needed, busy, calm, finished, empty);
   const root = h('div.now', board, h('section.feed', { 'aria-label': 'Activity' }, h('h2', 'Activity'), quiet, list.root));
   let last = 0,
     hand = -1e9,
-    timer = 0,
     places = new Map(),
     wide = false;
-  for (const b of others) b.className = 'link';
   board.onpointermove = () => {
     hand = performance.now();
   };
@@ -243,7 +241,7 @@ export default function now() {
     const today = [...state.tasks.values()]
       .filter(k => k.status === 'completed' && k.updated_at > new Date().setHours(0, 0, 0, 0))
       .sort((a, b) => b.updated_at - a.updated_at);
-    place(asks, wait);
+    arrange(asks, wait);
     each(broken, bad.slice(0, CARDS), Card, set);
     const left = wait.length - ASKS;
     tell(more, left > 0 ? `${left}${need.more ? '+' : ''} more in your inbox` : '');
@@ -254,7 +252,7 @@ export default function now() {
     each(done, finished.open ? today.slice(0, LINES) : [], Item, (c, k) =>
       setItem(
         c,
-        '#/tasks/' + enc(k.task_id),
+        url('tasks', k.task_id),
         k.agent_id || k.task_id,
         line(k.directive) || safe(k.task_id, 80),
         'completed',
@@ -284,15 +282,10 @@ export default function now() {
       }
     },
     paint(dirty) {
-      const wait = 240 - (performance.now() - last);
-      if (wait < 0 || dirty.has('all')) {
+      if (performance.now() - last > 240 || dirty.has('all')) {
         last = performance.now();
         draw();
-      } else
-        timer ||= setTimeout(() => {
-          timer = 0;
-          touch('tick');
-        }, wait);
+      } else again();
       hide(quiet, state.feed.length);
       list.paint(list.held() && list.root.scrollTop ? list.items : state.feed);
     }

@@ -4,8 +4,7 @@
 import { h, text, hide } from '../dom.js';
 import { state, rates, wants } from '../store.js';
 import { command, Tag, setTag, Item, setItem, each, tell, who } from '../parts.js';
-import { num, size, safe, line, clock, dur, base } from '../format.js';
-import { enc } from '../api.js';
+import { num, size, safe, line, clock, dur, base, url } from '../format.js';
 
 const REASONS = 20,
   AGENTS = 500,
@@ -79,7 +78,7 @@ export default function setup() {
     for (const t of ticks) setTag(t.tag, state.agents.get(t.from)?.last_active_at > OPENED ? 'arrived' : '');
     const seen = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
     text(count, num(seen.length));
-    each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, '#/inbox/' + enc(a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
+    each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, url('inbox', a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
     if (!s) return;
     const { trouble: why, rejected: bad, db, watcher, limits, epoch, pos, ...rest } = s;
     tell(trouble, why && `The hub is not well (${safe(s.state, 40)}): ${safe(why.message, 400)}`);

@@ -2,20 +2,19 @@
 // as they come. A call and its result are one row (the store joins them), a running call's
 // clock ticks, and with the waterfall on every step shows its place on the task's time axis.
 
-import { h, text, hide, attr, svg, List, Log } from '../dom.js';
-import { state, ordering, touch, kept, keep, KEPT } from '../store.js';
+import { h, text, hide, attr, picture, List, Log } from '../dom.js';
+import { state, ordering, touch, again, KEPT } from '../store.js';
 import { openLog, loadLog, olderRows, newer, latest, older, seek, everyEvent, notice } from '../sync.js';
 import { Empty, Mark, setMark, Tag, setTag, setTime, who, Chips, tell, save, button } from '../parts.js';
-import { num, money, hms, clock, line, brief, pretty, safe, dur, took, base, many } from '../format.js';
+import { num, money, hms, clock, line, brief, pretty, safe, dur, took, base, many, url, query, write } from '../format.js';
 import { words } from '../words.js';
-import { enc, query } from '../api.js';
+import { kept, keep } from '../api.js';
 
 const name = k => line(k.directive) || safe(k.task_id, 80),
   failed = s => /^(failed|error)$/.test(s),
   going = k => /^(running|waiting)$/.test(k?.status);
 const length = k => ((going(k) ? Date.now() : k.updated_at) - k.started_at) / 1e3,
   tokens = k => (k.tokens_in || 0) + (k.tokens_out || 0);
-const link = (id, tail, at) => '#/tasks/' + enc(id) + (at ? '/' + at : '') + tail;
 
 // ---- the table ----
 
@@ -95,7 +94,7 @@ function Table() {
     fill(a, k) {
       const [first, tag, ...rest] = a.children,
         time = rest.pop();
-      attr(a, 'href', link(k.task_id, tail));
+      attr(a, 'href', url('tasks', k.task_id) + tail);
       setMark(first.firstChild, k.agent_id || k.task_id);
       text(first.lastChild, name(k));
       setTag(tag, k.status);
@@ -103,7 +102,7 @@ function Table() {
       setTime(time, k.updated_at);
     }
   });
-  const top = h('div.trow', { class: 'trow heads' }, h('span', 'Task'), h('span', 'State'), ...heads);
+  const top = h('div.trow heads', h('span', 'Task'), h('span', 'State'), ...heads);
   const root = h('section.table', h('header.head', h('h1', 'Tasks'), sum, chips, search), empty, none, top, list.root);
   return {
     root,
@@ -183,7 +182,7 @@ const make = () =>
       h('summary', h('i'), h('b'), h('span.what'), h('span.tick'))
     ),
     h('div.text', { dir: 'auto' }),
-    svg('svg', { class: 'lane', viewBox: '0 0 100 10', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('path'))
+    picture('lane', '100 10', '', {})
   );
 
 function wording(e) {
@@ -236,7 +235,6 @@ function Detail() {
     hunt = 0,
     axis = [0, 1],
     outlined = 0,
-    late = 0,
     tail = '',
     wide = !!kept('fall');
   const title = h('h1', { tabindex: -1 }),
@@ -273,7 +271,7 @@ function Detail() {
     make: () => h('a', h('b'), h('span.tick')),
     fill(a, t) {
       const [label, tick] = a.children;
-      attr(a, 'href', link(id, tail, t.e.id));
+      attr(a, 'href', url('tasks', id, t.e.id) + tail);
       text(label, 'Turn ' + t.n);
       attr(a, 'data-tone', t.errors ? 'bad' : 'run');
       text(tick, t.errors ? many(t.errors, 'error') : [took((t.end - t.start) / 1e3), t.cost && money(t.cost)].filter(Boolean).join(' · '));
@@ -296,7 +294,7 @@ function Detail() {
       wrong = bad(e, end),
       open = tool && !end;
     text(time, prev && hms(prev.e.created_at) === at ? '·' : at);
-    attr(time, 'href', link(e.task_id, tail, e.id));
+    attr(time, 'href', url('tasks', id, e.id) + tail);
     attr(time, 'aria-label', 'Link to the step at ' + at);
     hide(d, !tool);
     hide(p, tool);
@@ -414,7 +412,7 @@ function Detail() {
               .join(' · ')
           : ''
       );
-      attr(ask, 'href', '#/inbox/human/new?to=' + enc(k?.agent_id || ''));
+      attr(ask, 'href', write(k?.agent_id));
       hide(ask, !k?.agent_id);
       attr(root, 'data-fall', wide);
       attr(fall, 'aria-pressed', String(wide));
@@ -422,11 +420,7 @@ function Detail() {
       if (dirty.has('all') || performance.now() - outlined > 250) {
         outlined = performance.now();
         outline();
-      } else
-        late ||= setTimeout(() => {
-          late = 0;
-          touch('tick');
-        }, 260);
+      } else again();
       log.paint(run);
       if (run.loading || !run.rows.length) return;
       if (goal) log.seek(goal) ? (goal = 0) : loadLog(run, goal + 100);
@@ -443,7 +437,7 @@ export default function tasks() {
   const step = way => {
     const all = table.list.items,
       next = all[all.findIndex(k => k.task_id === id) + way];
-    if (id && next) location.hash = link(next.task_id, location.hash.replace(/^[^?]*/, ''));
+    if (id && next) location.hash = url('tasks', next.task_id) + location.hash.replace(/^[^?]*/, '');
   };
   return {
     root,

@@ -6,9 +6,8 @@ import { h, text, hide, attr, Log } from '../dom.js';
 import { state, ordering, unread, read, touch } from '../store.js';
 import { openLog, loadLog, olderRows, newer, latest, older, say, setThread, known, notice } from '../sync.js';
 import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, field, select, onSend, tell } from '../parts.js';
-import { line, safe, hms, full, many, num } from '../format.js';
+import { line, safe, hms, full, many, num, url, place } from '../format.js';
 import { words } from '../words.js';
-import { enc } from '../api.js';
 
 const NEAR = 120000;
 const build = () => [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at);
@@ -27,7 +26,7 @@ function fill(el, { e }, prev) {
   hide(by, joined);
   hide(subject, !e.subject);
   text(seq, String(e.message_seq));
-  attr(seq, 'href', '#/threads/' + enc(e.thread_id) + '/' + e.message_seq);
+  attr(seq, 'href', place(e));
   setMark(mark, e.from_id);
   text(from, who(e.from_id));
   text(to, e.to_id ? '→ ' + who(e.to_id) : e.to_type === 'broadcast' ? '→ all' : '');
@@ -51,7 +50,7 @@ export default function threads() {
       const p = t.preview,
         n = unread(t);
       return [
-        '#/threads/' + enc(t.id),
+        url('threads', t.id),
         p ? p.from_id : t.id,
         name(t),
         t.status === 'active' ? '' : t.status,

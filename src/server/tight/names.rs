@@ -295,7 +295,7 @@ mod tests {
     fn each_statement_has_its_own() {
         shortened(
             "const list = [];\nconst one = item => list.push(item);\nconst two = (index, list) => { try { for (const entry of list) one(entry, index); } catch (error) { throw error; } };\n",
-            "const A=[];const B=a=>A.push(a);const C=(c,A)=>{try{for(const a of A)B(a,c)}catch(b){throw b}};",
+            "const A=[],B=a=>A.push(a),C=(c,A)=>{try{for(const a of A)B(a,c)}catch(b){throw b}};",
         );
     }
 }
