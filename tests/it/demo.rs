@@ -200,6 +200,14 @@ fn the_demo_ends_by_itself_and_its_agents_end_with_it_even_if_it_is_killed() {
     killed.0.kill().unwrap();
     killed.0.wait().unwrap();
     within("the agents' end", || at_work_in(&other).is_empty().then_some(()));
+    // One that begins when its demo is gone already.
+    let mut late = Process::start({
+        let mut command = demo(&tmp, &["--planner"]);
+        command.env("DEMO", "1").stdout(Stdio::null());
+        command
+    });
+    let ended = within("the end of one that came too late", || late.0.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
     let refused = demo(&other.join("nowhere"), &[]).output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
 }

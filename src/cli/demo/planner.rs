@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 /// Seconds of one wait for the person: short, so that the planner is seen to go on.
 const PATIENCE: u8 = 4;
 
-/// Plays until the demo's process is gone.
+/// Plays until the demo's process is gone, which it may be before this one has begun.
 pub(super) fn play() -> Result<()> {
-    let demo = std::os::unix::process::parent_id();
+    let demo: u32 = std::env::var("DEMO")?.parse()?;
     let mut mcp = Mcp::start()?;
     let mut question = None;
     let mut round = 0;
