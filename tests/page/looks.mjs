@@ -14,7 +14,7 @@ const VIEWS = {
     costs: 'costs?range=30%20days',
     setup: 'setup'
 };
-const axe = process.env.AGENTHUB_AXE,
+const axe = process.env.AGENTHUB_NPM + '/node_modules/axe-core/axe.min.js',
     only = process.env.ONLY;
 const h = await hub();
 sql(scene());

@@ -26,6 +26,15 @@ fn is_keyword(word: &str) -> bool {
     KEYWORDS.split(' ').any(|keyword| keyword == word)
 }
 
+/// Whether a statement at the top of a module begins so. Others are taken for a part of the
+/// one before, which costs no more than a letter.
+fn begins_statement(word: &str) -> bool {
+    matches!(
+        word,
+        "" | "async" | "class" | "const" | "export" | "function" | "import" | "let"
+    )
+}
+
 /// What is between two brackets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Within {
@@ -121,7 +130,12 @@ impl<'t, 'a> Module<'t, 'a> {
             if token.opens() {
                 open.push((at, module.within(at)));
             }
-            if open.is_empty() && matches!(token.text, ";" | "}") && token.kind == Kind::Sign {
+            let ends = match token.text {
+                ";" => true,
+                "}" => begins_statement(module.text(at, 1)),
+                _ => false,
+            };
+            if ends && open.is_empty() {
                 module.statements.push(begin..at + 1);
                 begin = at + 1;
             }
@@ -143,7 +157,7 @@ impl<'t, 'a> Module<'t, 'a> {
         }
         match (self.text(at, -2), self.text(at, -1)) {
             ("class" | "extends", _) => Within::Class,
-            ("=", ">") | (_, "" | ")" | ";" | "{" | "}" | "else" | "try" | "finally" | "do") => Within::Block,
+            ("=", ">") | (_, "" | ")" | ";" | "{" | "}" | "else" | "try" | "catch" | "finally" | "do") => Within::Block,
             _ => Within::Object,
         }
     }
@@ -227,14 +241,30 @@ impl<'t, 'a> Module<'t, 'a> {
         }
     }
 
+    /// The place after this token, or after what it opens.
+    fn after(&self, at: usize) -> usize {
+        self.closes.get(&at).map_or(at, |close| *close) + 1
+    }
+
     /// The names in a pattern, or in a list of parameters.
     fn pattern(&self, open: usize) -> Vec<&'a str> {
-        let close = self.closes.get(&open).copied().unwrap_or(open);
-        (open..close)
-            .filter(|at| self.roles[*at] != Role::Neither)
-            .filter(|at| matches!(self.text(*at, -1), "(" | "[" | "{" | "," | ":" | "."))
-            .map(|at| self.text(at, 0))
-            .collect()
+        let close = self.after(open) - 1;
+        let (mut found, mut at) = (Vec::new(), open + 1);
+        while at < close {
+            match self.text(at, 0) {
+                // A default is no part of the pattern.
+                "=" => {
+                    while at < close && self.text(at, 0) != "," {
+                        at = self.after(at);
+                    }
+                }
+                "[" | "{" => found.extend(self.pattern(at)),
+                name if self.roles[at] != Role::Neither => found.push(name),
+                _ => {}
+            }
+            at = self.after(at);
+        }
+        found
     }
 
     /// What `const` or `let` declares.
@@ -252,7 +282,7 @@ impl<'t, 'a> Module<'t, 'a> {
             if token.closes() || matches!(token.text, ";" | "of") {
                 break;
             }
-            at = self.closes.get(&at).map_or(at, |close| *close) + 1;
+            at = self.after(at);
         }
         found
     }
@@ -288,6 +318,14 @@ mod tests {
         shortened(
             "function make(name, size) {\n  const it = { name, size: 1, get long() { return size ? name : it.size; }, set(size) { it.name = size; } };\n  return (it.set ||= ({ name }) => `${name}: ${it?.name}`);\n}\n",
             "function A(b,c){const a={name:b,size:1,get long(){return c?b:a.size},set(c){a.name=c}};return(a.set||=({name:b})=>`${b}: ${a?.name}`)}",
+        );
+    }
+
+    #[test]
+    fn what_the_browser_gives_keeps_its_name() {
+        shortened(
+            "function draw(first = { second: document }, third = Math.max(first, performance.now())) {\n  try { return third++ / 2; } catch { lost(first, third); }\n}\nconst lost = (item, ...more) => item.ok ? { id: item.id } : more / 2;\n",
+            "function B(a={second:document},b=Math.max(a,performance.now())){try{return b++/2}catch{A(a,b)}}const A=(a,...b)=>a.ok?{id:a.id}:b/2;",
         );
     }
 

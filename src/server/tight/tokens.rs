@@ -98,7 +98,7 @@ fn before_regex(last: &Token<'_>) -> bool {
     match last.kind {
         Kind::Word => last.text == "return",
         Kind::Text => last.text.ends_with("${"),
-        Kind::Sign => !matches!(last.text, ")" | "]" | "}"),
+        Kind::Sign => !matches!(last.text, ")" | "]" | "}" | "++" | "--"),
     }
 }
 
