@@ -98,7 +98,22 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     let path = std::path::absolute(&path)
         .map_err(|e| Error::new(Code::Usage, format!("cannot make {} absolute: {e}", path.display())).because(e))?;
     // One file has one name: what lies beside it (its log, its token, who serves it) is found by that.
-    Ok(std::fs::canonicalize(&path).unwrap_or(path))
+    let path = std::fs::canonicalize(&path).unwrap_or(path);
+    if path.to_str().is_none() {
+        // It could not be told to anybody: what is printed would be another file's name.
+        let message = format!(
+            "cannot use {}: its path is not UTF-8; give another one with --db",
+            path.display()
+        );
+        return Err(Error::new(Code::Usage, message));
+    }
+    Ok(path)
+}
+
+/// Whether commands that are given no path come to this one.
+pub fn is_found_unasked(path: &Path) -> bool {
+    let unasked = env::var_os("AGENTHUB_DB").map(PathBuf::from);
+    db_path(unasked.as_deref()).is_ok_and(|unasked| unasked == path)
 }
 
 /// A path as one word of a POSIX shell's command line.

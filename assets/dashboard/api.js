@@ -53,8 +53,6 @@ async function call(method, path, body) {
   if (res.ok) return res.json();
   const err = (await res.json().catch(() => ({}))).error || {};
   if (res.status === 401) locked();
-  // An older hub without this route: its sentence is about paths, ours about what to do.
-  if (res.status === 405 || (res.status === 404 && /nothing at this path/.test(err.message))) err.message = 'This hub is older than its page.';
   throw failure(res.status, err.message || 'The hub answered ' + res.status + '.');
 }
 

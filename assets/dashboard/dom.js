@@ -47,16 +47,16 @@ export const hide = (e, yes) => {
 
 export class List {
   /** make() → element whose first child is the link; fill(link, item). */
-  constructor({ label, height, make, fill, key, end }) {
-    Object.assign(this, { height, make, fill, key, items: [], live: new Map(), view: 0, hand: -1e9 });
-    this.space = h('div.space', { role: 'list', 'aria-label': label });
+  constructor(how) {
+    Object.assign(this, how, { items: [], live: new Map(), view: 0, hand: -1e9 });
+    this.space = h('div.space', { role: 'list', 'aria-label': how.label });
     const r = (this.root = h('div.list', this.space)),
       hand = () => {
         this.hand = performance.now();
       };
     r.onscroll = () => {
       this.soon();
-      if (end && r.scrollTop + this.view > this.items.length * height - 600) end();
+      if (r.scrollTop + this.view > this.items.length * how.height - 600) how.end?.();
     };
     r.onpointermove = hand;
     r.addEventListener('focusin', e => {
@@ -150,10 +150,10 @@ const WINDOW = 60,
 
 export class Log {
   /** Shows one of log.js's logs, and asks for more of it. */
-  constructor({ label, live, make, fill, older, newer, latest }) {
-    Object.assign(this, { make, fill, older, newer, latest, a: 0, b: 0, from: 0, seen: 0, follow: true });
+  constructor(how) {
+    Object.assign(this, how, { a: 0, b: 0, from: 0, seen: 0, follow: true });
     this.body = h('div.logbody');
-    this.box = h('div.log', { role: 'log', 'aria-label': label, 'aria-live': live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
+    this.box = h('div.log', { role: 'log', 'aria-label': how.label, 'aria-live': how.live, tabindex: 0, onscroll: () => this.scrolled() }, this.body);
     this.jump = h('button.jump', { type: 'button', hidden: true, onclick: () => this.tail() }, 'Latest ↓');
     this.root = h('div.logwrap', this.box, this.jump);
     new ResizeObserver(() => this.follow && this.down()).observe(this.box);

@@ -125,7 +125,7 @@ function counts() {
   if (mine > mail && state.loaded) announce(mine + (mine === 1 ? ' waits' : ' wait') + ' for you');
   mail = mine;
   icon.href = mine
-    ? "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'><circle cx='1' cy='1' r='1' fill='orange'/></svg>"
+    ? "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='-1 -1 2 2'><circle r='1' fill='orange'/></svg>"
     : plain;
 }
 

@@ -62,7 +62,7 @@ export function setTime(e, ms) {
 
 export const button = (label, onclick, kind = 'button') => h(kind, { type: 'button', onclick }, label);
 /** Copies, and says so on the button. */
-export async function copy(b, s) {
+async function copy(b, s) {
   const was = b.textContent;
   try {
     await navigator.clipboard.writeText(s);
@@ -83,13 +83,20 @@ export function command(about, cmd) {
   return h('div.cmd', h('p', about), h('div.cmdline', code, b));
 }
 
+/** Puts commands into `e`, each as `make` does; anew with another file. */
+export function offer(e, names, make) {
+  if (e.of === state.commands) return;
+  e.of = state.commands;
+  e.replaceChildren(...names.map(n => make(...state.commands.get(n))));
+}
+
 /** What to do where nothing is yet. show(yes): the commands are the hub's. */
 export function Empty(title, about, ...names) {
-  const waits = h('p.waits', 'Waiting for the first row'),
-    root = h('section.empty', h('h2', title), h('p', about), waits);
+  const ways = h('div'),
+    root = h('section.empty', h('h2', title), h('p', about), ways, h('p.waits', 'Waiting for the first row'));
   root.show = yes => {
     hide(root, !yes);
-    if (yes) waits.before(...names.splice(0).map(n => command(...state.commands.get(n))));
+    if (yes) offer(ways, names, command);
   };
   return root;
 }

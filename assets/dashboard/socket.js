@@ -32,7 +32,7 @@ export function start(h) {
 }
 
 /** Connect now, whatever the back-off says. */
-export function hurry() {
+function hurry() {
   if (!stopped && !ws) {
     tries = 0;
     open();

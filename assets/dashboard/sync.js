@@ -237,15 +237,20 @@ export const newer = log => readOn(log, 'after', log.last);
 const readOn = (log, way, at) => (log.busy ||= reading(log, way, at));
 async function reading(log, way, at) {
   try {
-    const { items } = await rowsOf(log, way, at),
+    const { items, next } = await rowsOf(log, way, at),
       { rows } = log,
-      full = items.length === PAGE;
-    for (const e of items) put(log, e, true);
+      more = next != null;
+    log.error = '';
+    // If there are too many the end is let go: what follows would leave a hole.
+    const cut = items.some(e => {
+      put(log, e, true);
+      return log.last < log.at(e);
+    });
     if (way === 'before') {
-      rows.all = !full;
+      rows.all = !more;
       rows.apart = at < TOP;
-    } else if (rows.apart) rows.apart = full;
-    else if (full) wants.log(log);
+    } else if (rows.apart) rows.apart = more || cut;
+    else if (more) wants.log(log);
   } catch (e) {
     if (e.status !== 404) log.error = e.message;
   }
@@ -257,15 +262,17 @@ async function reading(log, way, at) {
 }
 
 export function olderRows(log) {
-  const { rows } = log;
-  if (!rows.all && log.first)
+  const { rows, first } = log;
+  if (!rows.all && first)
     page(
       rows,
-      () => rowsOf(log, 'before', log.first),
-      ({ items }) => {
-        rows.all = items.length < PAGE;
-        if (rows === log.rows) putBefore(log, items);
+      () => rowsOf(log, 'before', first),
+      ({ items, next }) => {
         touch('log');
+        // The first may have been let go meanwhile.
+        if (rows !== log.rows || first !== log.first) return;
+        rows.all = next == null;
+        putBefore(log, items);
       }
     );
 }

@@ -1,5 +1,5 @@
 //! `agenthub ask`: a question, and then the answer. This is how a person approves what a
-//! script wants to do: `test "$(agenthub ask human 'Deploy now?')" = yes && ./deploy`.
+//! script wants to do: `test "$(agenthub ask human 'Deploy now?' --from deploy)" = yes && ./deploy`.
 
 use std::time::Duration;
 
@@ -63,8 +63,9 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     output::note(&format!("asked {} (#{})", output::safe(&args.to), question.n))?;
     let Some(answer) = watch::look_until(&writer, args.wait, || writer.answer_to(&question))? else {
         let message = format!(
-            "no answer within {} s; it will be in the inbox of {asker}: agenthub inbox {asker}",
-            args.wait.unwrap_or_default().as_secs_f64()
+            "no answer within {} s; it will be in the inbox of {asker}: {} inbox {asker}",
+            args.wait.unwrap_or_default().as_secs_f64(),
+            file.command()
         );
         return Err(Error::new(Code::WaitedInVain, output::safe(&message)).into());
     };

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::panic;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -101,8 +101,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
 /// The file as the tool's own commands have to name it, unless they come to it by themselves:
 /// what this hook was told by an argument, they are not.
 fn told_to_a_shell(path: &Path) -> Option<String> {
-    let unasked = std::env::var_os("AGENTHUB_DB").map(PathBuf::from);
-    if config::db_path(unasked.as_deref()).is_ok_and(|unasked| unasked == path) {
+    if config::is_found_unasked(path) {
         return None;
     }
     path.to_str()?;

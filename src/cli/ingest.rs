@@ -26,10 +26,10 @@ pub(super) struct Args {
     #[arg(long, value_enum)]
     format: Format,
     /// Record it as this agent's [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "as", value_name = "NAME", value_parser = super::speaker)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::name)]
     task: Option<String>,
 }
 

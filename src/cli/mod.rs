@@ -49,7 +49,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::error::Code;
-use crate::store::{NetworkFs, Reader, Store, Writer};
+use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
 
 pub use hook::is_meant as is_hook;
 pub use output::wants_colour;
@@ -104,6 +104,16 @@ impl File {
         Ok(config::db_path(self.db.as_deref())?)
     }
 
+    /// The program as it has to be called to come to this file.
+    fn command(&self) -> String {
+        match self.path() {
+            Ok(path) if !config::is_found_unasked(&path) => {
+                format!("agenthub --db {}", output::safe(&config::shell_word(&path)))
+            }
+            _ => "agenthub".to_owned(),
+        }
+    }
+
     fn network_fs(&self) -> NetworkFs {
         if self.allow_network_fs {
             NetworkFs::Allow
@@ -145,7 +155,7 @@ impl File {
 #[derive(Debug, Clone, clap::Args)]
 struct Speaker {
     /// Speak as this agent [default: $AGENTHUB_AGENT, the agent tool's session, or human]
-    #[arg(long = "from", visible_alias = "as", value_name = "NAME", value_parser = name)]
+    #[arg(long = "from", visible_alias = "as", value_name = "NAME", value_parser = speaker)]
     name: Option<String>,
 }
 
@@ -249,6 +259,14 @@ fn name(text: &str) -> std::result::Result<String, String> {
         return Err("it is empty; give a name or an id".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Who speaks: one, not everybody.
+fn speaker(text: &str) -> std::result::Result<String, String> {
+    if text == EVERYBODY {
+        return Err(format!("{EVERYBODY} is everybody; give the name of one"));
+    }
+    name(text)
 }
 
 /// A number of seconds from 0 up to a year.

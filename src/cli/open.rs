@@ -19,7 +19,7 @@ pub(super) struct Args {
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     let path = file.path()?;
     let Some(record) = client::runtime()?.block_on(client::running(&path)) else {
-        let message = format!("no hub serves {}; run agenthub serve", path.display());
+        let message = format!("no hub serves {}; run {} serve", path.display(), file.command());
         return Err(Error::new(Code::NotFound, message).into());
     };
     let url = client::dashboard_url(&record.url, Some(&Token::of(&path)?));

@@ -10,6 +10,7 @@ use crate::store::NewMessage;
 #[command(after_long_help = super::JSON_MESSAGE)]
 pub(super) struct Args {
     /// The thread; made if there is none of this name
+    #[arg(value_parser = super::name)]
     thread: String,
     /// What to say; - reads stdin
     text: String,
@@ -22,13 +23,13 @@ pub(super) struct Args {
     #[arg(long)]
     subject: Option<String>,
     /// Whom it is for
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::name)]
     to: Option<String>,
     /// The id of the message this one answers
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::name)]
     reply_to: Option<String>,
     /// An id of one's own: the same message twice is written once
-    #[arg(long)]
+    #[arg(long, value_parser = super::name)]
     id: Option<String>,
     /// Print the row
     #[arg(long)]

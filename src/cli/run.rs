@@ -43,10 +43,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Run it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "as", value_name = "NAME", value_parser = super::speaker)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::name)]
     task: Option<String>,
     /// The program prints this stream by itself: leave its arguments alone
     #[arg(long, value_enum)]

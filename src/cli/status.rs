@@ -21,10 +21,12 @@ pub(super) struct Args {
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     let reader = file.reader()?;
     let (db, counts) = (reader.file_status(), reader.counts()?);
-    let token = Token::of(reader.path())?;
     let hub = client::runtime()?.block_on(async {
         let record = client::running(reader.path()).await?;
-        let status = client::status(&record, &token).await;
+        let status = match Token::at(reader.path()) {
+            Some(token) => client::status(&record, &token).await,
+            None => None,
+        };
         Some((record, status))
     });
     if args.json {
@@ -32,7 +34,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         return output::json(&json!({"hub": hub, "db": db, "counts": counts}));
     }
     match &hub {
-        None => output::line("hub      not running (agenthub serve)")?,
+        None => output::line(&format!("hub      not running ({} serve)", file.command()))?,
         Some((record, None)) => output::line(&format!(
             "hub      {} (pid {}), but it does not take this file's token",
             record.url, record.pid

@@ -136,7 +136,7 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
             Step::Wait(at) => {
                 wait(&mut signal, at.map(|at| started + at)).await?;
                 if signal.borrow().generation != generation {
-                    return Err(Error::new(Code::PositionLost, "the file was replaced; run tail again").into());
+                    return Err(Error::new(Code::StoreReplaced, "the file was replaced; run tail again").into());
                 }
                 session.wake();
             }

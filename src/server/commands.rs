@@ -39,6 +39,13 @@ pub(super) async fn commands(call: Call) -> Result<Response> {
 }
 
 fn list(agenthub: &str, file: &str, origin: &str) -> Vec<Command> {
+    let plays = Command {
+        name: "demo",
+        about: "Agents that only pretend:",
+        // On a file of its own.
+        command: "agenthub demo".to_owned(),
+        from: None,
+    };
     let own = |name, about, words: &str| Command {
         name,
         about,
@@ -54,7 +61,7 @@ fn list(agenthub: &str, file: &str, origin: &str) -> Vec<Command> {
         from: Some(from),
     };
     vec![
-        own("demo", "Agents that only pretend:", "demo"),
+        plays,
         own(
             "run",
             "One, and its steps:",
@@ -62,7 +69,11 @@ fn list(agenthub: &str, file: &str, origin: &str) -> Vec<Command> {
         ),
         own("init", "All on this machine; it shows its changes, and asks:", "init"),
         own("doctor", "Checks every part:", "doctor"),
-        own("ask", "Ask you, and wait:", "ask human \"ship it?\" --wait 600"),
+        own(
+            "ask",
+            "Ask you, and wait:",
+            "ask human \"ship it?\" --wait 600 --from planner",
+        ),
         own("send", "Write to you:", "send human 'the build is red' --from planner"),
         tried(
             "sqlite3",

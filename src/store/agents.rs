@@ -153,7 +153,7 @@ impl Reader {
         }
         let agents = self.agents()?.into_iter().map(|agent| agent.id);
         if to == EVERYBODY {
-            let others: Vec<_> = agents.filter(|name| name != from).collect();
+            let others: Vec<_> = agents.filter(|name| name != from && name != EVERYBODY).collect();
             return match others.is_empty() {
                 true => Err(Error::new(Code::NotFound, "nobody else has been here yet")),
                 false => Ok(others),

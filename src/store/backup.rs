@@ -76,10 +76,23 @@ impl Reader {
         done
     }
 
-    /// A copy in the place of a database that is in use would be taken for damaged.
+    /// A copy in the place of a database that is in use would be taken for damaged, and one in
+    /// the place of what lies beside a database would damage that.
     fn refuse_target(&self, to: &Path, existing: Existing) -> Result<()> {
+        let name = to.to_string_lossy();
+        let belongs = ["-wal", "-shm", "-journal", ".token", ".serve", ".search"]
+            .iter()
+            .find_map(|ending| name.strip_suffix(ending));
+        if let Some(database) = belongs.filter(|database| Path::new(database).exists()) {
+            let message = format!("{name} belongs to the database {database}; give another name");
+            return Err(Error::new(Code::Conflict, message));
+        }
         if existing == Existing::Refuse {
             return Ok(());
+        }
+        if fs::metadata(to).is_ok_and(|there| !there.is_file()) {
+            let message = format!("{name} is no regular file; give another name");
+            return Err(Error::new(Code::Conflict, message));
         }
         let itself = Identity::of(to).is_some_and(|there| Some(there) == Identity::of(self.path()));
         if itself || beside(to, "-wal").exists() {

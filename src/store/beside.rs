@@ -64,7 +64,15 @@ impl Token {
 
     /// The token beside the database at `db`, if there is one that can be read.
     pub fn at(db: &Path) -> Option<Self> {
-        Self::read(&beside(db, ".token")).ok().flatten()
+        Self::existing(db).ok().flatten()
+    }
+
+    /// The token beside the database at `db`, if there is one.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] if it cannot be read, or is none.
+    pub fn existing(db: &Path) -> Result<Option<Self>> {
+        Self::read(&beside(db, ".token"))
     }
 
     /// What is another one once the token beside the database at `db` has been written again:

@@ -11,6 +11,7 @@ use super::Written;
 use super::cells::Cells;
 use super::open::{Reader, Writer};
 use super::receipts::Reading;
+use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 use crate::event::InboxMessageEvent;
 
@@ -242,13 +243,17 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The first answer to `question`: mail in its correlation to whoever asked.
+    /// The first answer to `question`: mail in its correlation to whoever asked. What a person
+    /// was asked, nobody else may answer; an agent's work may be another agent's by now.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn answer_to(&self, question: &InboxRow) -> Result<Option<InboxRow>> {
         let since = self.correspondence(question.correlation(), question.n)?;
-        Ok(since.into_iter().find(|mail| mail.to_inbox == question.from_agent))
+        let answers = |mail: &InboxRow| {
+            mail.to_inbox == question.from_agent && (question.to_inbox != HUMAN || mail.from_agent == HUMAN)
+        };
+        Ok(since.into_iter().find(answers))
     }
 
     pub(super) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {

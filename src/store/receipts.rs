@@ -326,6 +326,14 @@ mod tests {
         let answer = NewInbox::answer(&other, "human", "home");
         writer.reply(&other, &answer, by("human", 8)).unwrap();
         assert_eq!(writer.mail(&other.id).unwrap().unwrap().status, "unread");
+        // What a person was asked, no agent can allow.
+        let may = send(&writer, HUMAN, "may I?");
+        for (who, answers) in [("tester", false), (HUMAN, true)] {
+            let answer = NewInbox::answer(&may, who, "yes");
+            writer.reply(&may, &answer, by(who, 9)).unwrap();
+            let counts = writer.answer_to(&may).unwrap();
+            assert_eq!(counts.map(|mail| mail.from_agent), answers.then(|| who.to_owned()));
+        }
 
         let post = NewMessage {
             id: Some("m1".to_owned()),

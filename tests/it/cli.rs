@@ -182,7 +182,7 @@ fn post_writes_a_message() {
         "build #2\n"
     );
     fails(&hub, &["post", "build", "other", "--from", "planner", "--id", "m1"], 1);
-    fails(&hub, &["post", "", "x"], 1);
+    fails(&hub, &["post", "", "x"], 2);
     fails(&hub, &["post", "build"], 2);
     assert_eq!(
         hub.sql("SELECT from_type || ' ' || from_id FROM messages WHERE message_seq = 1"),

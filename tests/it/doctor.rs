@@ -84,3 +84,50 @@ fn old_libraries_and_foreign_files_are_told() {
     }
     assert_eq!(ill(&hub), Vec::<Value>::new());
 }
+
+/// Without it the doctor would send its reader to change what is not agenthub's, or find all
+/// well where nobody can get in.
+#[test]
+fn what_is_not_ours_is_left_alone_and_a_token_that_is_none_is_told() {
+    let hub = TestHub::start();
+    let look = |db: &str| {
+        let output = hub.agenthub(&["--db", db, "doctor", "--json"]);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), found["findings"].as_array().unwrap().clone())
+    };
+    let other = hub.folder().join("it's another.db");
+    let path = other.to_str().unwrap();
+    crate::support::writer::sqlite3(&other, "CREATE TABLE t(x); INSERT INTO t VALUES(1);");
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let before = std::fs::read_dir(hub.folder()).unwrap().count();
+    for db in [path, hub.folder().to_str().unwrap(), "/dev/null"] {
+        let (code, findings) = look(db);
+        assert_eq!(code, Some(3), "{db}: {findings:?}");
+        assert!(!findings.iter().any(|f| f["check"] == "modes"), "{findings:?}");
+        assert!(finding(&findings, "file").contains(db), "{findings:?}");
+    }
+    assert_eq!(std::fs::read_dir(hub.folder()).unwrap().count(), before);
+
+    let mine = hub.folder().join("it's mine.db");
+    let path = mine.to_str().unwrap();
+    assert!(hub.agenthub(&["--db", path, "path"]).status.success());
+    std::fs::set_permissions(&mine, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (_, findings) = look(path);
+    let advice = findings.iter().find(|f| f["check"] == "modes").unwrap()["advice"].to_string();
+    assert!(
+        advice.contains(r"chmod 600 '") && advice.contains(r"it'\\''s mine.db"),
+        "{advice}"
+    );
+
+    std::fs::write(hub.folder().join("hub.db.token"), "short\n").unwrap();
+    let (code, findings) = look(hub.db().to_str().unwrap());
+    assert!(finding(&findings, "token").contains("too short"), "{findings:?}");
+    assert_eq!(code, Some(3));
+    // The rest of the file can be asked for all the same.
+    let status = hub.agenthub(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(
+        status["hub"]["status"].is_null() && status["counts"]["messages"] == 0,
+        "{status}"
+    );
+}

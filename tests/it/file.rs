@@ -360,3 +360,29 @@ fn a_file_of_the_first_schema_opens_for_ever() {
     let mail = hub.get("/api/inbox?inbox=reviewer&status=unread").json();
     assert_eq!(mail["items"][0]["title"], "please look");
 }
+
+/// Without it a slip of the pen would put a copy where a database keeps its newest rows.
+#[test]
+fn a_copy_never_takes_the_place_of_what_belongs_to_a_database() {
+    let hub = TestHub::start();
+    hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'kept')");
+    let folder = hub.folder().display().to_string();
+    for ending in ["-wal", "-shm", "-journal", ".token", ".serve", ".search"] {
+        let to = format!("{folder}/hub.db{ending}");
+        for force in [&[][..], &["--force"]] {
+            let output = hub.agenthub(&[&["backup", to.as_str()], force].concat());
+            assert_eq!(output.status.code(), Some(1), "{to} {force:?}: {output:?}");
+            assert!(
+                String::from_utf8_lossy(&output.stderr).contains("give another name"),
+                "{output:?}"
+            );
+        }
+    }
+    for to in ["/dev/null", folder.as_str()] {
+        let output = hub.agenthub(&["backup", to, "--force"]);
+        assert_eq!(output.status.code(), Some(1), "{to}: {output:?}");
+    }
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    assert_eq!(hub.sql("SELECT content FROM messages"), "kept");
+    assert_eq!(hub.status()["state"], "ok");
+}

@@ -178,7 +178,7 @@ fn every_command_the_page_offers_writes_to_the_file_it_shows() {
     for offer in offered["items"].as_array().unwrap() {
         let (name, text) = (offer["name"].as_str().unwrap(), offer["command"].as_str().unwrap());
         assert!(
-            text.contains(&hub.db().display().to_string()) || name == "curl" || name == "node",
+            text.contains(&hub.db().display().to_string()) || name == "demo",
             "{text}"
         );
         let Some(from) = offer["from"].as_str() else { continue };

@@ -73,6 +73,50 @@ sql(insert('messages', { thread_id: 'big', from_id: 'x', content: 'live again' }
 ok(await b.until(`[...document.querySelectorAll('.msg .gut')].at(-1)?.textContent === '100004'`), 'where live messages arrive');
 ok((await b.ev(`document.title`)) === 'big · agenthub', 'the title names the thread');
 
+await b.view('threads/big/17');
+await b.until(`document.querySelector('[data-at] .gut')?.textContent === '17'`, 20000);
+const asked = `performance.getEntriesByType('resource').filter(e => e.name.includes('/threads/big/')).length`;
+await b.ev(`performance.clearResourceTimings()`);
+await b.view('threads/big/999999');
+ok(await b.until(`document.querySelector('[data-at] .gut')?.textContent === '100004'`, 20000), 'a link beyond the end leads to the end');
+ok((await b.ev(asked)) <= 4, 'and is not asked for again and again', await b.ev(asked));
+
+// One answer that is an error, in the middle of reading on.
+await b.view('threads/big/17');
+await b.until(`document.querySelector('[data-at] .gut')?.textContent === '17'`, 20000);
+await b.ev(
+    `{ const real = fetch; window.fetch = (url, how) => { if (!url.includes('from_seq')) return real(url, how); window.fetch = real; return Promise.resolve(new Response('{"error":{"message":"Busy."}}', { status: 503 })); }; }`
+);
+const hint = `document.querySelector('.threads .hint').textContent`;
+ok(
+    await until(async () => {
+        await b.ev(`${log}.scrollTop = 1e9`);
+        return (await b.ev(hint)) === 'Busy.';
+    }, 20000),
+    'an answer that is an error is told'
+);
+ok(
+    await until(async () => {
+        await b.ev(`${log}.scrollTop -= 50`);
+        await b.ev(`${log}.scrollTop = 1e9`);
+        return +(await reading()) > 300 && (await b.ev(hint)) === '';
+    }, 20000),
+    'and forgotten with the next that is none',
+    await b.ev(hint)
+);
+
+// A page is cut at some megabytes, and not the last for that.
+series(300, `INSERT INTO messages(thread_id, from_id, content) SELECT 'wide', 'w', 'n' || i || ' ' || printf('%.*c', 60000, 'x') FROM n`);
+await b.view('threads/wide/20');
+ok(await b.until(`document.querySelector('[data-at] .gut')?.textContent === '20'`, 20000), 'pages of large messages are not the last for being short');
+ok(
+    await until(async () => {
+        await b.ev(log + '.scrollTop = 0');
+        return (await reading()) === '1';
+    }, 20000),
+    'and the first is reached'
+);
+
 // ---- more threads and tasks than are kept ----
 
 series(2500, `INSERT INTO threads(id, title, updated_at) SELECT 'th' || i, 'Title ' || i, 1700000000000 + i * 1000 FROM n`);

@@ -24,7 +24,8 @@ const day = back => {
 const steps = n =>
   n > 1
     ? Array.from({ length: n }, (_, i) => stamp(day(n - 1 - i)).slice(0, 10))
-    : Array.from({ length: new Date().getHours() + 1 }, (_, i) => stamp(new Date().setHours(i, 0)).slice(0, 16));
+    : // When clocks go forward two hours are one.
+      [...new Set(Array.from({ length: new Date().getHours() + 1 }, (_, i) => stamp(new Date().setHours(i, 0)).slice(0, 16)))];
 const unit = n => (n > 1 ? 'day' : 'hour');
 
 // ---- tables: a column is [head, field, what is shown] ----

@@ -3,7 +3,7 @@
 
 import { h, text, hide } from '../dom.js';
 import { state, rates, wants } from '../store.js';
-import { command, Tag, setTag, Item, setItem, each, tell, who } from '../parts.js';
+import { command, offer, Tag, setTag, Item, setItem, each, tell, who } from '../parts.js';
 import { num, size, safe, line, clock, dur, base, url } from '../format.js';
 
 const REASONS = 20,
@@ -29,9 +29,9 @@ export default function setup() {
     trouble = h('p.wrong', { role: 'alert' }),
     refused = h('section', h('h2', 'Rejected rows'), rejected);
   const count = h('span.facts'),
-    ways = h('section', h('h2', 'Connect agents')),
-    tries = h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.')),
-    ticks = [];
+    ways = h('div'),
+    tries = h('div');
+  let ticks = [];
   const root = h(
     'div.setup',
     h('header.head', h('h1', 'Setup')),
@@ -42,8 +42,8 @@ export default function setup() {
       h('section', h('h2', 'The hub'), facts),
       refused,
       h('section', h('h2', 'Agents seen', count), agents),
-      ways,
-      tries
+      h('section', h('h2', 'Connect agents'), ways),
+      h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.'), tries)
     )
   );
   let asked = 0,
@@ -54,18 +54,23 @@ export default function setup() {
     dl.replaceChildren(...list.map(([k, v, tone]) => h('div', { 'data-tone': tone }, h('dt', k), h('dd', v))));
   };
 
-  function offer(about, cmd, from) {
+  function tried(about, cmd, from) {
     const tag = Tag(),
       it = command(about, cmd);
     it.firstChild.append(' ', tag);
-    tries.append(it);
     ticks.push({ from, tag });
+    return it;
   }
 
   function draw() {
-    if (state.loaded && !ticks.length) {
-      for (const name of ['init', 'doctor']) ways.append(command(...state.commands.get(name)));
-      for (const c of state.commands.values()) if (c[2]) offer(...c);
+    if (state.loaded && tries.of !== state.commands) {
+      ticks = [];
+      offer(ways, ['init', 'doctor'], command);
+      offer(
+        tries,
+        [...state.commands.keys()].filter(k => state.commands.get(k)[2]),
+        tried
+      );
     }
     const s = state.status,
       lags = [...state.lags].sort((a, b) => a - b),

@@ -423,7 +423,7 @@ function Detail() {
       } else again();
       log.paint(run);
       if (run.loading || !run.rows.length) return;
-      if (goal) log.seek(goal) ? (goal = 0) : loadLog(run, goal + 100);
+      if (goal && !run.busy) log.seek(goal) ? (goal = 0) : loadLog(run, goal + 1);
       if (hunt && !run.rows.paging) jump(hunt);
     }
   };

@@ -142,7 +142,7 @@ export default function threads() {
       hide(status.parentNode, !t);
       text(facts, t ? (t.title ? safe(id, 60) + ' · ' : '') + many(t.last_seq, 'message') : '');
       view.paint(log);
-      if (goal && !log.loading && log.rows.length) view.seek(goal) ? (goal = 0) : loadLog(log, goal + 100);
+      if (goal && !log.busy && !log.loading && log.rows.length) view.seek(goal) ? (goal = 0) : loadLog(log, goal + 1);
       if (t && view.follow && !document.hidden) read(id, t.last_seq);
     }
   };

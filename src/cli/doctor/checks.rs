@@ -2,6 +2,7 @@
 //! how fast a write is noticed, and the hub.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::super::{client, output};
 use super::{Finding, State};
+use crate::config::shell_word;
 use crate::error::{Code, Error, Result};
 use crate::event::{POLL_INTERVAL, now_ms};
 use crate::store::{
@@ -39,18 +41,21 @@ const SQLITE_FLOOR: [u32; 2] = [3, 26];
 
 /// Everything, in order. What cannot be looked at because of something before is left out.
 pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
-    if !path.exists() {
-        return vec![Finding::new(
-            "file",
-            State::Unusable,
-            format!("there is no {}", path.display()),
-            "agenthub path makes it; or name another with --db",
-        )];
+    if let Some(finding) = missing(path) {
+        return vec![finding];
     }
     let hub = ask_hub(path);
     let hub_pid = hub.as_ref().map(|(record, _)| record.pid);
-    let mut findings = vec![modes(path), space(room(path)), libraries()];
     let reader = Reader::open(path, network_fs);
+    let mut findings = Vec::new();
+    // What is not ours is nobody's to change.
+    if !reader.as_ref().is_err_and(|e| e.code() == Code::StoreForeign) {
+        findings.push(modes(path));
+    }
+    findings.extend([space(room(path)), libraries()]);
+    if let Err(e) = Token::existing(path) {
+        findings.push(unusable("token", &e));
+    }
     // If the file cannot even be opened, who holds it is the most likely reason.
     findings.push(locks(path, reader.as_ref().ok(), hub_pid));
     match reader.and_then(|reader| inside(&reader, &mut findings)) {
@@ -59,6 +64,29 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
     }
     findings.push(serving(hub));
     findings
+}
+
+/// Why there is nothing to look at, if that is so.
+fn missing(path: &Path) -> Option<Finding> {
+    let (message, advice) = match std::fs::metadata(path) {
+        Ok(file) if file.is_file() => return None,
+        Ok(_) => (
+            format!("{} is no regular file", path.display()),
+            "name another with --db".to_owned(),
+        ),
+        Err(e) if e.kind() == ErrorKind::NotFound => (
+            format!("there is no {}", path.display()),
+            format!(
+                "agenthub --db {} path makes it; or name another with --db",
+                shell_word(path)
+            ),
+        ),
+        Err(e) => (
+            format!("cannot look at {}: {e}", path.display()),
+            "mend that, or name another with --db".to_owned(),
+        ),
+    };
+    Some(Finding::new("file", State::Unusable, message, advice))
 }
 
 fn unusable(check: &'static str, error: &Error) -> Finding {
@@ -74,23 +102,21 @@ fn modes(path: &Path) -> Finding {
     let mut wrong = Vec::new();
     let mut mend = Vec::new();
     for file in &files {
-        let name = file.path.display();
+        let (name, word) = (file.path.display(), shell_word(&file.path));
         if file.mode & 0o077 != 0 {
             wrong.push(format!("{name} is open to other users (mode {:04o})", file.mode));
-            mend.push(format!("chmod 600 '{name}'"));
+            mend.push(format!("chmod 600 {word}"));
         }
         if file.uid != me {
             wrong.push(format!("{name} belongs to another user (uid {})", file.uid));
-            mend.push(format!("sudo chown {me} '{name}'"));
+            mend.push(format!("sudo chown {me} {word}"));
         }
         if file.links > 1 {
             wrong.push(format!(
                 "{name} has {} names: rows written under another are lost",
                 file.links
             ));
-            mend.push(format!(
-                "find / -xdev -samefile '{name}' shows them: remove all but one"
-            ));
+            mend.push(format!("find / -xdev -samefile {word} shows them: remove all but one"));
         }
     }
     let folder = path.parent().and_then(FileMode::of);
@@ -100,7 +126,7 @@ fn modes(path: &Path) -> Finding {
             folder.path.display(),
             folder.mode
         ));
-        mend.push(format!("chmod go-w '{}'", folder.path.display()));
+        mend.push(format!("chmod go-w {}", shell_word(&folder.path)));
     }
     if wrong.is_empty() {
         return Finding::ok("modes", format!("{} files, for this user only", files.len()));
@@ -336,11 +362,13 @@ fn noticed(took: Duration) -> Finding {
 
 /// The hub that serves the file, and what it says; `Null` if it does not take the token.
 fn ask_hub(path: &Path) -> Option<(Record, Value)> {
-    let token = Token::of(path).ok()?;
     client::runtime().ok()?.block_on(async {
         let record = client::running(path).await?;
-        let status = client::status(&record, &token).await.unwrap_or(Value::Null);
-        Some((record, status))
+        let status = match Token::at(path) {
+            Some(token) => client::status(&record, &token).await,
+            None => None,
+        };
+        Some((record, status.unwrap_or(Value::Null)))
     })
 }
 
