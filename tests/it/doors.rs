@@ -2,7 +2,7 @@
 //! make the browser talk to this port.
 
 use crate::support::http::{self, Answer};
-use crate::support::{Client, TestHub};
+use crate::support::{Client, PATIENCE, TestHub};
 
 /// Every route there is: method, path, whether it needs the token.
 const ROUTES: &[(&str, &str, bool)] = &[
@@ -254,7 +254,7 @@ fn no_auth_is_explicit_loud_and_local() {
         "{}",
         hub.first_line()
     );
-    assert!(hub.log().contains("--no-auth"));
+    hub.wait_for_log("--no-auth");
     Client::shake_hands(hub.port(), "", &[])
         .unwrap_or_else(|e| panic!("{e:?}"))
         .0
@@ -427,7 +427,7 @@ fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
     };
     let begun = std::time::Instant::now();
     crate::support::within("the old token to be shut out", || (with(&old) == 401).then_some(()));
-    assert!(begun.elapsed().as_millis() < 2000, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
     assert_eq!(with(&new), 200);
     // Whoever is in with the old one is out.
     client.rest();

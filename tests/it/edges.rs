@@ -4,13 +4,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::hub::{AGENTHUB, free_port};
 use crate::support::wait::within_time;
-use crate::support::writer::{Process, insert_messages, python_run, sqlite3};
+use crate::support::writer::{Holder, Process, insert_messages, python_run, sqlite3};
 use crate::support::{PATIENCE, TestHub, gate, http, within};
 
 /// Starts `serve` and returns the process and its first line.
@@ -89,20 +89,11 @@ fn what_was_acknowledged_a_moment_ago_counts() {
         assert_eq!(again.expect("batch").seqs().first(), Some(&(seq + 1)));
     }
     // Nor does it take the lock.
-    let db = hub.db().to_str().unwrap().to_owned();
-    let lock = "import sqlite3, sys, time\n\
-                db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-                db.execute('BEGIN IMMEDIATE')\nopen(sys.argv[2], 'w')\ntime.sleep(4)";
-    let held = hub.folder().join("held");
-    std::thread::scope(|scope| {
-        scope.spawn(|| python_run(lock, &[&db, held.to_str().unwrap()]));
-        within("the lock", || held.exists().then_some(()));
-        let begun = Instant::now();
-        let mut client = hub.connect("instance_id=worker");
-        client.subscribe("t", -1);
-        assert_eq!(client.until("batch").seqs(), [100]);
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    });
+    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let mut client = hub.connect("instance_id=worker");
+    client.subscribe("t", -1);
+    assert_eq!(client.until("batch").seqs(), [100]);
+    holder.release();
 }
 
 /// Without it two hubs started in the same moment would both serve the file.

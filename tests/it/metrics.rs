@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::writer::{self, insert_messages};
+use crate::support::writer::{Holder, insert_messages};
 use crate::support::{TestHub, within};
 
 /// All samples by name and labels.
@@ -85,18 +85,13 @@ fn every_number_moves_with_what_it_counts() {
     assert_eq!(large.closed(), 1009);
     grown("disconnects_total{code=\"1009\"}");
     // A lock that is held while the hub wants to write; and the end of it.
-    let hold = "import sqlite3, sys, time\n\
-        db = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)\n\
-        db.execute('BEGIN IMMEDIATE')\ntime.sleep(6)\ndb.execute('COMMIT')";
-    std::thread::scope(|scope| {
-        let db = hub.db().to_str().unwrap();
-        scope.spawn(move || writer::python_run(hold, &[db]));
-        within("a write that fails", || {
-            let answer = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
-            (answer.status == 503).then_some(())
-        });
-        assert_eq!(samples(&hub)["store_ready"].to_bits(), 0.0_f64.to_bits());
+    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    within("a write that fails", || {
+        let answer = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+        (answer.status == 503).then_some(())
     });
+    assert_eq!(samples(&hub)["store_ready"].to_bits(), 0.0_f64.to_bits());
+    holder.release();
     grown("recoveries_total");
     shows(&hub, "store_ready", |ready| ready > 0.5);
     // Another file in its place.

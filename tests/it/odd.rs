@@ -320,7 +320,9 @@ fn an_unreadable_row_is_skipped_counted_and_shown_with_the_reason() {
         assert!(reason.contains(column) && reason.contains("UTF-8"), "{reason}");
     }
     // Once per table in the log, not once per row.
-    assert_eq!(hub.log().matches("cannot be shown").count(), 2, "{}", hub.log());
+    let told = || hub.log().matches("cannot be shown").count();
+    within("both in the log", || (told() >= 2).then_some(()));
+    assert_eq!(told(), 2, "{}", hub.log());
     // The lists over HTTP are none the worse.
     assert_eq!(hub.get("/api/tasks/k/events").items().len(), 1);
 }
@@ -407,12 +409,12 @@ fn a_deleted_message_keeps_its_place_but_not_its_content() {
 /// Without it dead connections would be kept, and live but quiet ones be cut off.
 #[test]
 fn the_hub_pings_and_gives_up_on_the_silent() {
-    let hub = TestHub::with(&["--ping-period", "0.2", "--pong-wait", "1"]);
+    let hub = TestHub::with(&["--ping-period", "0.5", "--pong-wait", "3"]);
     let (mut alive, mut silent) = (hub.connect(""), hub.connect(""));
     // Reading answers the pings; the other does not read.
     let quiet = std::time::Instant::now();
-    assert_eq!(alive.hear(Duration::from_millis(2500)), None);
-    assert!(quiet.elapsed() >= Duration::from_secs(2));
+    assert_eq!(alive.hear(Duration::from_secs(7)), None);
+    assert!(quiet.elapsed() >= Duration::from_secs(6));
     alive.lives();
     within("the silent client's end", || {
         (hub.status()["clients"] == json!(1)).then_some(())

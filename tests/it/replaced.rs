@@ -11,7 +11,7 @@ use crate::support::writer::{insert_messages, sqlite3};
 use crate::support::{Client, TestHub, gate, within};
 
 /// The promise is a second; the rest is for a busy machine.
-const NOTICED: Duration = Duration::from_millis(1500);
+const NOTICED: Duration = Duration::from_secs(3);
 
 /// A client of the seed that follows a thread, one that follows everything, and one that
 /// takes arrays: all have everything the file has.

@@ -101,7 +101,7 @@ fn a_claim_holds_is_given_back_and_runs_out() {
     assert_eq!(claim("w1", "0").json()["claimed_by"], "");
     client.until("inbox_message");
     // This one runs out, and the hub says so by itself.
-    assert_eq!(claim("w2", "0.3").status, 200);
+    assert_eq!(claim("w2", "2").status, 200);
     assert_eq!(client.until("inbox_message").text("claimed_by"), "w2");
     let freed = client.until("inbox_message");
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -71,21 +72,26 @@ fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
     let (process, mut lines) = follow(&hub, &["tail", "--json"]);
     wait_until_open(&hub, &process);
     let mut seen = Vec::new();
-    // It begins with what comes after it has looked for the first time.
-    within("the first line", || {
-        hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('k', 'text')");
-        hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b')");
-        hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
-        Some(())
-    });
-    while seen.len() < 3 {
-        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        let kind = event["type"].as_str().unwrap().to_owned();
-        assert!(event["pos"].is_string(), "{event}");
-        if !seen.contains(&kind) {
-            seen.push(kind);
+    // It begins with what comes after it has looked for the first time, which is not seen from here.
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('k', 'text')");
+                hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b')");
+                hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+            }
+        });
+        while seen.len() < 3 {
+            let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            let kind = event["type"].as_str().unwrap().to_owned();
+            assert!(event["pos"].is_string(), "{event}");
+            if !seen.contains(&kind) {
+                seen.push(kind);
+            }
         }
-    }
+        done.store(true, Ordering::Relaxed);
+    });
     seen.sort();
     assert_eq!(seen, ["inbox_message", "message", "task_stream"]);
     fails(&hub, &["tail", "--from-seq", "3"], 2);

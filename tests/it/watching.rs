@@ -83,9 +83,10 @@ fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
 fn without_watches_it_polls_and_says_so() {
     let hub = TestHub::under(&watches("error=ENOSPC"));
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
-    assert_eq!(hub.log().matches("no file system events").count(), 1, "{}", hub.log());
     let mut client = follower(&hub);
     assert!(time_of_a_row(&hub, &mut client, 1) < PATIENCE);
+    hub.wait_for_log("no file system events");
+    assert_eq!(hub.log().matches("no file system events").count(), 1, "{}", hub.log());
     drop(hub);
     // Whoever insists on events is told that there are none.
     let mut hub = TestHub::asleep(&["--watch", "notify"]);

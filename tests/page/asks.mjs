@@ -55,10 +55,11 @@ ok((await b.until(`document.title === '(2) agenthub'`)) && (await icon()), 'two 
 // Where a card has just come to stand no click counts.
 await clear();
 mail('fresh', 'a4');
-await b.until(yes + ' && 1');
+const met = `document.elementFromPoint(...(r => [r.x + r.width / 2, r.y + r.height / 2])((${yes}).getBoundingClientRect()))?.closest('button')`;
 ok(
+    // Looked at when it comes, and not half a second later.
     await b.ev(
-        `!document.querySelector('.ask').contains(document.elementFromPoint(...(r => [r.x + r.width / 2, r.y + r.height / 2])((${yes}).getBoundingClientRect()))?.closest('button'))`
+        `new Promise(said => { const look = () => (${yes} ? said(!document.querySelector('.ask').contains(${met})) : requestAnimationFrame(look)); look(); })`
     ),
     'a card that came just now takes no click'
 );

@@ -2,12 +2,12 @@
 // the file's rows.
 
 import { copyFileSync, rmSync } from 'node:fs';
-import { browser, hub, sql, insert, ok, end, until, env, SOAK } from './support.mjs';
+import { browser, hub, sql, insert, transaction, ok, end, until, env, SOAK } from './support.mjs';
 
 let h = await hub();
 const b = await browser(),
     post = n =>
-        sql(Array.from({ length: n }, (_, i) => insert('messages', { thread_id: 'build', from_id: 'planner', content: 'row ' + i })).join(''));
+        sql(transaction(Array.from({ length: n }, (_, i) => insert('messages', { thread_id: 'build', from_id: 'planner', content: 'row ' + i }))));
 await b.go(h.url);
 ok(await b.live(), 'live');
 await b.view('threads/build');
@@ -20,7 +20,7 @@ await h.stop();
 ok(await b.until(`/Reconnecting/.test(document.getElementById('pill').textContent)`), 'without a hub it says that it reconnects', await b.pill());
 post(250);
 h = await hub({ listen: h.listen });
-ok(await b.live(15000), 'it is back by itself');
+ok(await b.live(30000), 'it is back by itself');
 ok(await until(shown), 'with the rows written meanwhile');
 
 h.signal('SIGSTOP');

@@ -41,7 +41,7 @@ const rows = (from, to) =>
     ).join('') +
     'COMMIT;\n';
 
-const same = async (what, page, file, ms = 15000) => ok(await until(async () => (await b.state(page)) === sql(file).split('\n').join(), ms), what);
+const same = async (what, page, file, ms = 60000) => ok(await until(async () => (await b.state(page)) === sql(file).split('\n').join(), ms), what);
 /** The page and the file agree, row by row where one is open, in figures elsewhere. */
 async function exact(when) {
     await same(
@@ -71,13 +71,13 @@ async function exact(when) {
                 `(l => l ? [l.first, l.last, l.rows.every((r, i) => r.e.message_seq === l.first + i)].join() : '')(s.logs.get('threads/flood-1'))`
             );
     ok(
-        await until(async () => /^\d+,(\d+),true$/.exec(await log())?.[1] === last, 15000),
+        await until(async () => /^\d+,(\d+),true$/.exec(await log())?.[1] === last, 60000),
         when + ': the open thread has no gap and ends where the file does',
         await log()
     );
     const run = await b.until(
         `import('./store.js').then(({ state: s }) => { const r = s.logs.get('tasks/task-0'); return !r || r.last === ${sql(`SELECT max(id) FROM task_stream WHERE task_id = 'task-0'`) || 0}; })`,
-        15000
+        60000
     );
     ok(run, when + ': the open task ends at the file’s last row');
     const ids = await b.state(

@@ -72,9 +72,13 @@ const STOPS = {
     setup: ['s', /^Copy: agenthub .*init$/, /^Copy: sqlite3/, /^Agents seen$/]
 };
 for (const [view, [key, ...stops]] of Object.entries(STOPS)) {
-    await b.key('g');
-    await b.key(key);
-    ok((await hash()) === '#/' + view, 'g ' + key + ' opens ' + view, await hash());
+    // Both keys have to come within a second.
+    const chord = async () => {
+        await b.key('g');
+        await b.key(key);
+        return (await hash()) === '#/' + view;
+    };
+    ok(await until(chord), 'g ' + key + ' opens ' + view, await hash());
     await b.until(`![...document.querySelectorAll('main .hint:not([hidden])')].some(e => /Loading|Adding/.test(e.textContent))`);
     if (view === 'costs') await b.until(`document.querySelector('.costs td a, .costs th a')`);
     await b.ev(`document.getElementById('main').focus()`);

@@ -75,7 +75,7 @@ export async function end(h, b) {
 }
 
 /** Until f() is true, looked at often; false after the time is up. */
-export async function until(f, ms = 8000) {
+export async function until(f, ms = 20000) {
     for (const end = Date.now() + ms; ;) {
         try {
             const v = await f();
@@ -111,7 +111,7 @@ export async function hub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } = {})
     c.stdout.on('data', d => {
         out += d;
     });
-    if (!(await until(() => out.includes('\n'), 10000))) throw new Error('the hub did not start: ' + err);
+    if (!(await until(() => out.includes('\n'), 30000))) throw new Error('the hub did not start: ' + err);
     const url = new URL(JSON.parse(out.split('\n')[0]).url),
         token = url.hash.slice(7);
     return {
@@ -340,7 +340,7 @@ export async function browser() {
                 !(await until(async () => {
                     at = await b.middle(selector);
                     return b.ev(takes);
-                }, 3000))
+                }, 15000))
             )
                 throw new Error('nothing to click at: ' + selector);
             for (const type of ['mouseMoved', 'mousePressed', 'mouseReleased']) await b.mouse(type, at);

@@ -42,7 +42,7 @@ for (let i = 0; i < 3; i++) {
 ok(themes.join() === 'Light,Dark dark,System', 'the theme goes from the system’s to light to dark', themes.join());
 await b.view('tasks');
 await b.ev(`[...document.querySelectorAll('.trow')].find(a => a.parentNode.at === 2).focus()`);
-const row = await b.ev('document.activeElement.innerText');
+const row = await b.ev(`document.activeElement.getAttribute('href')`);
 await b.key('Enter');
 ok(
     /^#\/tasks\/t-/.test(await hash()) && (await b.until(`document.activeElement.matches('.detail h1')`)),
@@ -52,7 +52,7 @@ ok(
 ok(await b.until(`/watcher|flaky|triggers|guide|notes/.test(document.title)`), 'which is in the title', await b.ev('document.title'));
 await b.ev('history.back()');
 ok(
-    (await b.until(`document.activeElement.matches('.trow')`)) && (await b.ev('document.activeElement.innerText')) === row,
+    (await b.until(`document.activeElement.matches('.trow')`)) && (await b.ev(`document.activeElement.getAttribute('href')`)) === row,
     'Back puts it on the row one came from',
     await focus()
 );

@@ -34,6 +34,8 @@ const LOOKS: usize = 6;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long after a commit it may take to be noticed.
 const NOTICE: Duration = Duration::from_millis(50);
+/// How often that is tried.
+const TRIES: u32 = 3;
 /// Time a row may claim to be from the future, in milliseconds.
 const FUTURE: i64 = 300_000;
 /// The oldest SQLite whose writers the file understands.
@@ -323,11 +325,23 @@ fn told(check: &'static str, problems: &[String], well: &str, advice: &str) -> F
 fn watcher(path: &Path, network_fs: NetworkFs) -> Result<Finding> {
     let writer = Writer::open(path, network_fs)?;
     let reader = Reader::open(path, network_fs)?;
-    let mut before = reader.data_version()?;
     let (mut watch, _poke) = Watch::start(path, Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
+    let mut least = Duration::MAX;
+    // A busy machine may be late once; events that do not come are late each time.
+    for _ in 0..TRIES {
+        least = least.min(notice(&writer, &reader, &mut watch)?);
+        if least <= NOTICE {
+            break;
+        }
+    }
+    Ok(noticed(least))
+}
+
+/// How long it takes until a commit is noticed.
+fn notice(writer: &Writer, reader: &Reader, watch: &mut Watch) -> Result<Duration> {
     // Opening the file has made events of its own: what counts comes after a silence.
     while watch.wait_until(Some(Instant::now() + NOTICE), || true) == Wake::Event {}
-    before = before.max(reader.data_version()?);
+    let mut before = reader.data_version()?;
     writer.probe(now_ms())?;
     let committed = Instant::now();
     loop {
@@ -342,7 +356,7 @@ fn watcher(path: &Path, network_fs: NetworkFs) -> Result<Finding> {
         let seen = moved();
         let took = committed.elapsed();
         if seen || took > Duration::from_secs(2) {
-            return Ok(noticed(took));
+            return Ok(took);
         }
     }
 }
