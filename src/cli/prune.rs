@@ -11,7 +11,7 @@ macro_rules! what_goes {
     ($more:literal) => {
         concat!(
             "Rows go in the order in which they came. Unread mail stays without --force; so do mail somebody works on, \
-             the newest totals of each instance, agents and threads. The log of changes keeps 7 days at least.\n\
+             the newest totals of each instance, the newest row of each kind, agents and threads. The log of changes keeps 7 days at least.\n\
              Everybody goes on writing meanwhile. The file does not get smaller: its room is used again.",
             $more
         )

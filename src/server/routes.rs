@@ -180,7 +180,7 @@ fn nothing_at(path: &str) -> Error {
     if methods.is_empty() {
         return Error::new(
             Code::NotFound,
-            "there is nothing at this path; see the README for what there is",
+            "there is nothing at this path; agenthub schema --wire lists what there is",
         );
     }
     Error::new(

@@ -84,6 +84,7 @@ impl Reader {
     /// `is_right` is asked when the file is open and nothing has been read.
     fn open_if(path: &Path, network_fs: NetworkFs, is_right: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
+        refuse_irregular(path)?;
         // Before it is opened: if it is another file a moment later, that is noticed.
         let identity = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -178,15 +179,7 @@ impl Writer {
                 })?;
         }
         refuse_network_fs(path, network_fs)?;
-        if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-            return Err(Error::new(
-                Code::StoreForeign,
-                format!(
-                    "cannot open {}: it is no regular file; give another path with --db",
-                    path.display()
-                ),
-            ));
-        }
+        refuse_irregular(path)?;
         set_aside_leftovers(path);
         let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
@@ -316,6 +309,19 @@ pub fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
     let result = f();
     PATIENCE.with(|cell| cell.set(before));
     result
+}
+
+fn refuse_irregular(path: &Path) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return Err(Error::new(
+            Code::StoreForeign,
+            format!(
+                "cannot open {}: it is no regular file; give another path with --db",
+                path.display()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn refuse_network_fs(path: &Path, network_fs: NetworkFs) -> Result<()> {

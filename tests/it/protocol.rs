@@ -1,6 +1,8 @@
 //! `PROTOCOL.md` is run: its SQL is given to the `sqlite3` shell, what its client says is
 //! sent, and every frame it shows is the frame that comes.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Deserializer, Value};
 
 use crate::support::{Client, TestHub};
@@ -92,4 +94,21 @@ fn every_frame_of_the_documentation_is_what_the_hub_sends() {
 fn the_command_prints_it() {
     let output = TestHub::asleep(&[]).agenthub(&["schema", "--wire"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), PROTOCOL.trim_end());
+}
+
+/// Without this a route could come or go and nobody outside would know.
+#[test]
+fn every_route_is_in_the_documentation() {
+    let documented: BTreeSet<String> = PROTOCOL
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(['?', '`']).next())
+        .filter(|first| first.contains(" /"))
+        .map(str::to_owned)
+        .collect();
+    let page = |path: &str| path == "/" || path.contains('.');
+    let routes: BTreeSet<String> = agenthub::server::routes()
+        .filter(|(_, path)| !page(path))
+        .map(|(method, path)| format!("{method} {path}"))
+        .collect();
+    assert_eq!(documented, routes);
 }
