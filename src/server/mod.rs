@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,6 +60,9 @@ pub use routes::routes;
 
 /// The port unless another is asked for.
 pub const DEFAULT_PORT: u16 = 4820;
+/// Connections the system keeps until they are accepted. When a hub comes back all its clients
+/// do: whoever does not fit in waits for a second or longer until it knocks again.
+const BACKLOG: u32 = 1024;
 /// Time everything has to end after the signal to stop.
 const SHUTDOWN_WAIT: Duration = Duration::from_millis(1500);
 
@@ -250,7 +253,7 @@ impl Server {
 /// [`Code::AddressInUse`] if the port is taken, [`Code::Internal`] if it cannot be bound
 /// otherwise.
 pub async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>> {
-    let first = TcpListener::bind(address).await.map_err(|e| {
+    let first = listen(address).map_err(|e| {
         let taken = e.kind() == std::io::ErrorKind::AddrInUse;
         let (code, advice) = if taken {
             (Code::AddressInUse, format!("another program listens there (ss -ltnp 'sport = :{0}' or lsof -i :{0} names it); stop it or pass --listen 127.0.0.1:0", address.port()))
@@ -262,11 +265,22 @@ pub async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>> {
     let mut listeners = vec![first];
     if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)
         && let Ok(bound) = listeners[0].local_addr()
-        && let Ok(second) = TcpListener::bind((Ipv6Addr::LOCALHOST, bound.port())).await
+        && let Ok(second) = listen((Ipv6Addr::LOCALHOST, bound.port()).into())
     {
         listeners.push(second);
     }
     Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Connections of the hub before may still be closing.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

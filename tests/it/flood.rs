@@ -135,3 +135,23 @@ fn a_token_in_the_path_stays_out_of_the_log() {
     assert!(!log.contains(&token[..16]), "{log}");
     assert!(log.lines().all(|line| line.len() < 400), "{log}");
 }
+
+/// Without it most of those who come back to a restarted hub at once would wait for a second.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thousand_may_knock_before_the_first_is_let_in() {
+    let room = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let knocks = room.trim().parse::<usize>().unwrap().min(1000);
+    let hub = TestHub::start();
+    hub.signal(rustix::process::Signal::STOP);
+    let address = ([127, 0, 0, 1], hub.port()).into();
+    let waiting: Vec<_> = (0..knocks)
+        .map(|i| {
+            TcpStream::connect_timeout(&address, Duration::from_millis(900))
+                .unwrap_or_else(|e| panic!("number {i} of {knocks}: {e}"))
+        })
+        .collect();
+    hub.signal(rustix::process::Signal::CONT);
+    drop(waiting);
+    within("room for others", || has_room(&hub).then_some(()));
+}

@@ -182,8 +182,8 @@ ok(
 sql(step('ticks', { ...BASH, tool_input: '{"command":"sleep 60"}', call_id: 't1' }));
 await b.view('tasks/ticks');
 const clock = `document.querySelector('.step .tick')?.textContent`;
-const first = await b.until(`/^0:\\d\\d$/.test(${clock}) && ${clock}`);
-ok(first && (await b.until(`/^0:\\d\\d$/.test(${clock}) && ${clock} !== '${first}'`)), 'a running call’s clock goes on', first);
+const begun = await b.until(`/^0:\\d\\d$/.test(${clock}) && ${clock}`);
+ok(begun && (await b.until(`/^0:\\d\\d$/.test(${clock}) && ${clock} !== '${begun}'`)), 'a running call’s clock goes on', begun);
 sql(step('ticks', { stream_type: 'tool_result', tool_name: 'Bash', tool_output: 'ok', call_id: 't1' }));
 ok(
     await b.until(

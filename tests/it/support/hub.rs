@@ -298,9 +298,11 @@ impl TestHub {
 
 impl Drop for TestHub {
     fn drop(&mut self) {
+        let ended = self.run.as_mut().and_then(|run| run.child.try_wait().ok().flatten());
         self.kill();
         if thread::panicking() {
-            let mut text = format!("\n---- the hub on {} said:\n", self.db.display());
+            let how = ended.map_or(String::new(), |status| format!(", which had ended ({status}),"));
+            let mut text = format!("\n---- the hub on {}{how} said:\n", self.db.display());
             let _ = write!(text, "{}", self.log());
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
