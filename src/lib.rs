@@ -49,6 +49,7 @@ pub mod store;
 pub mod watch;
 
 pub mod hub;
+pub mod json;
 pub mod mcp;
 pub mod server;
 

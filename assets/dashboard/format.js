@@ -68,7 +68,7 @@ export const write = id => url('inbox', 'human', 'new') + query({ to: id });
 
 // Text from agents is hostile: colour codes go, and what could hide or reorder text is made visible.
 const ansi = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])/g;
-const odd = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const odd = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 const show = c => (c === '\r' ? '' : '\u27e8' + c.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9');
 
 export function safe(s, max = 20000) {

@@ -80,18 +80,32 @@ pub(super) struct Parser {
     reported: Usage,
     /// Totals of the process before `/clear` set them back.
     cleared: Usage,
+    /// The session the totals are of.
+    session: String,
 }
 
 impl Parser {
     pub(super) fn line(&mut self, line: &Value, task: &mut Task) {
         match text(line, "type") {
-            "system" => system(line, task),
+            "system" => {
+                self.begin(line);
+                system(line, task);
+            }
             "assistant" => self.assistant(line, task),
             "user" => user(line, task),
             "result" => self.result(line, task),
             _ => return,
         }
         task.understood();
+    }
+
+    /// Another session in the same process counts from nothing.
+    fn begin(&mut self, line: &Value) {
+        let session = text(line, "session_id");
+        if text(line, "subtype") == "init" && !session.is_empty() && session != self.session {
+            self.cleared = self.cleared.and(std::mem::take(&mut self.reported));
+            session.clone_into(&mut self.session);
+        }
     }
 
     fn assistant(&mut self, line: &Value, task: &mut Task) {
@@ -101,7 +115,12 @@ impl Parser {
             let id = text(message, "id");
             if id != self.message {
                 self.end_message(task);
-                task.model(text(message, "model"));
+                // A message of the program's own, such as an API error, is no model's.
+                task.model(
+                    Some(text(message, "model"))
+                        .filter(|m| !m.starts_with('<'))
+                        .unwrap_or_default(),
+                );
                 task.turn_start();
                 id.clone_into(&mut self.message);
             }
@@ -131,25 +150,33 @@ impl Parser {
     }
 
     /// The message is told: its provisional usage counts until the result comes.
-    fn end_message(&mut self, task: &mut Task) {
+    pub(super) fn end_message(&mut self, task: &mut Task) {
         if std::mem::take(&mut self.message).is_empty() {
             return;
         }
         let usage = std::mem::take(&mut self.usage);
         let used = task.used();
         *used = used.and(usage);
+        task.has_no_price();
         task.turn_end();
         task.usage("running");
     }
 
     fn result(&mut self, line: &Value, task: &mut Task) {
-        self.message.clear();
-        self.usage = Usage::default();
-        let turns = task.used().turns;
-        *task.used() = Usage {
-            turns,
-            ..self.totals(line)
-        };
+        if says_nothing_of_use(line) {
+            self.end_message(task);
+        } else {
+            self.message.clear();
+            self.usage = Usage::default();
+            let turns = task.used().turns;
+            *task.used() = Usage {
+                turns,
+                ..self.totals(line)
+            };
+            if line["total_cost_usd"].is_number() {
+                task.has_its_price();
+            }
+        }
         let subtype = text(line, "subtype");
         if subtype == "success" && line["is_error"] != Value::Bool(true) {
             task.complete();
@@ -199,6 +226,13 @@ impl Parser {
             ..self.cleared.and(now)
         }
     }
+}
+
+/// A result of a process that broke off may have nothing but zeros.
+fn says_nothing_of_use(line: &Value) -> bool {
+    let usage = message_usage(&line["usage"]);
+    let models = line["modelUsage"].as_object().is_some_and(|models| !models.is_empty());
+    usage.tokens_in + usage.tokens_out == 0 && !models && line["total_cost_usd"].as_f64().unwrap_or(0.0) == 0.0
 }
 
 fn message_usage(usage: &Value) -> Usage {

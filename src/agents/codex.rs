@@ -64,6 +64,8 @@ impl Parser {
         match text(line, "type") {
             "thread.started" => task.begin_session(text(line, "thread_id"), "", ""),
             "turn.started" => task.turn_start(),
+            // What is searched for is told when it was.
+            "item.started" | "item.updated" if text(&line["item"], "type") == "web_search" => {}
             "item.started" | "item.updated" => self.item(&line["item"], task),
             "item.completed" => {
                 self.item(&line["item"], task);

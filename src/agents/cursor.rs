@@ -35,6 +35,18 @@ pub(super) struct Parser {
     answered: bool,
 }
 
+/// What a result says went wrong: it is `{"success": …}`, or stands under another word.
+fn failure(result: &Value) -> String {
+    let Some((word, value)) = result.as_object().and_then(|kinds| kinds.iter().next()) else {
+        return String::new();
+    };
+    match (word.as_str(), value["exitCode"].as_i64()) {
+        ("success", None | Some(0)) => String::new(),
+        ("success", Some(code)) => format!("exit code {code}"),
+        (word, _) => format!("{word}: {}", claude::joined(value)),
+    }
+}
+
 impl Parser {
     pub(super) fn line(&mut self, line: &Value, task: &mut Task) {
         match text(line, "type") {
@@ -70,7 +82,7 @@ impl Parser {
         }
         if text(line, "subtype") == "completed" {
             self.answered = true;
-            task.tool_result(id, &claude::joined(&call["result"]), "", "");
+            task.tool_result(id, &claude::joined(&call["result"]), &failure(&call["result"]), "");
         }
     }
 

@@ -260,12 +260,17 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// There is work again: whatever the person was asked for has been given, or refused.
+    /// There is work again: whatever the person was asked for has been given, or refused; and
+    /// a session that another hook kept from stopping has not ended.
     fn goes_on(&self) -> Result<()> {
-        if self.writer.standing(&self.task)?.status == WAITING {
-            self.remark(RUNNING, "")?;
+        match self.writer.standing(&self.task)?.status.as_str() {
+            WAITING => self.remark(RUNNING, ""),
+            "completed" if !self.in_subagent() => {
+                self.remark(RUNNING, "")?;
+                self.agent_is(RUNNING)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn remark(&self, status: &str, remark: &str) -> Result<()> {
@@ -349,7 +354,8 @@ impl<'a> Call<'a> {
             via: &via,
             now: self.around.now,
         };
-        if matches!(way, Mail::Context | Mail::Reason) {
+        // A prompt comes before the model runs: what it will be shown, it has not seen.
+        if matches!(way, Mail::Context | Mail::Reason) && self.event != "UserPromptSubmit" {
             self.was_seen(reading)?;
         }
         let mut found = match way {

@@ -58,12 +58,12 @@ pub fn text(mail: &[InboxRow], reader: &str, db: Option<&str>) -> String {
         line(reader, NAME)
     );
     for mail in mail {
-        let _ = write!(out, "--- message {} from {}", mail.n, line(&mail.from_agent, NAME));
+        let _ = write!(out, "--- message {} from {}", mail.n, quoted(&mail.from_agent, NAME));
         if mail.priority != "info" {
-            let _ = write!(out, " · {}", line(&mail.priority, 20));
+            let _ = write!(out, " · {}", quoted(&mail.priority, 20));
         }
         if mail.message_type != "notification" {
-            let _ = write!(out, " · {}", line(&mail.message_type, 40));
+            let _ = write!(out, " · {}", quoted(&mail.message_type, 40));
         }
         out.push('\n');
         if !mail.title.is_empty() && !mail.payload.starts_with(&mail.title) {
@@ -91,6 +91,11 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
+/// Somebody's words within a line of ours: where they begin and end cannot be mistaken.
+fn quoted(text: &str, most: usize) -> String {
+    format!("\"{}\"", line(text, most).replace('"', "'"))
+}
+
 /// Somebody's words in one line.
 fn line(text: &str, most: usize) -> String {
     text.chars().take(most).map(visible).collect()
@@ -102,8 +107,13 @@ fn visible(c: char) -> char {
     match c {
         '\t' => ' ',
         c if c.is_control() => '\u{fffd}',
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => '\u{fffd}',
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => '\u{fffd}',
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' => '\u{fffd}',
+        '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
+            '\u{fffd}'
+        }
+        // The last two of the selectors choose between text and picture.
+        '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}' => '\u{fffd}',
+        '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => '\u{fffd}',
         c => c,
     }
 }
@@ -130,7 +140,7 @@ mod tests {
         let ours: Vec<&str> = shown.lines().filter(|line| !line.starts_with("| ")).collect();
         assert_eq!(ours.len(), 3, "{shown}");
         assert!(ours[0].contains("not from the user") && ours[0].contains("planner\u{fffd}--- end"));
-        assert_eq!(ours[1], "--- message 3 from reviewer");
+        assert_eq!(ours[1], "--- message 3 from \"reviewer\"");
         assert!(ours[2].starts_with("--- end of messages"));
         assert!(!shown.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{e0041}')));
     }

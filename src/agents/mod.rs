@@ -24,6 +24,7 @@ pub mod task;
 
 use serde_json::Value;
 
+use crate::json;
 use crate::store::{NewTask, NewTelemetry};
 use task::Task;
 
@@ -188,7 +189,7 @@ impl Stream {
 
     /// The rows in one line, without its line break.
     pub fn line(&mut self, line: &[u8]) -> Vec<Row> {
-        if let Ok(value @ Value::Object(_)) = serde_json::from_str(&String::from_utf8_lossy(line)) {
+        if let Some(value @ Value::Object(_)) = json::lenient(line) {
             match &mut self.parser {
                 Parser::Claude(parser) => parser.line(&value, &mut self.task),
                 Parser::Codex(parser) => parser.line(&value, &mut self.task),
@@ -213,8 +214,10 @@ impl Stream {
 
     /// The rows that end the task, `seconds` after it began.
     pub fn end(&mut self, ended: Ended, seconds: i64) -> Vec<Row> {
-        if let Parser::Gemini(parser) = &mut self.parser {
-            parser.flush(&mut self.task);
+        match &mut self.parser {
+            Parser::Claude(parser) => parser.end_message(&mut self.task),
+            Parser::Gemini(parser) => parser.flush(&mut self.task),
+            Parser::Codex(_) | Parser::Cursor(_) => {}
         }
         self.task.end(ended, seconds);
         self.task.take()

@@ -45,6 +45,8 @@ pub(super) struct Task {
     told: Usage,
     /// What its telemetry rows say that the session used.
     totals: Usage,
+    /// Some of it was used since the vendor last said what everything cost.
+    unpriced: bool,
     /// Lines that meant something.
     understood: u64,
     /// The last status row says that the task runs.
@@ -69,6 +71,7 @@ impl Task {
             used: Usage::default(),
             told: Usage::default(),
             totals: Usage::default(),
+            unpriced: false,
             understood: 0,
             shown_running: false,
             directed: false,
@@ -96,6 +99,16 @@ impl Task {
     /// What the task has used so far.
     pub(super) fn used(&mut self) -> &mut Usage {
         &mut self.used
+    }
+
+    /// What has been used is not in the vendor's costs as yet.
+    pub(super) fn has_no_price(&mut self) {
+        self.unpriced = true;
+    }
+
+    /// The vendor has said what everything up to here cost.
+    pub(super) fn has_its_price(&mut self) {
+        self.unpriced = false;
     }
 
     /// The stream has named its session: from here on rows have an agent.
@@ -239,20 +252,22 @@ impl Task {
         let Some(session) = &self.session else { return };
         self.totals = self.totals.raised_to(self.earlier.and(self.used));
         let totals = self.totals;
+        // A cost is the price of all tokens beside it.
+        let cost = totals.cost.filter(|_| !self.unpriced);
         self.rows.push(Row::Usage(Box::new(NewTelemetry {
             instance_id: session.clone(),
             pid: self.about.pid,
             turns: Some(totals.turns),
             tokens_in: Some(totals.tokens_in),
             tokens_out: Some(totals.tokens_out),
-            cost: totals.cost,
+            cost,
             status: Some(status.to_owned()),
             duration_sec: Some(totals.duration_sec),
             agent_id: Some(self.about.agent_id.clone()),
             model: Some(self.model.clone()).filter(|m| !m.is_empty()),
             // A part of them, whatever the stream says.
             tokens_cached: Some(totals.tokens_cached.min(totals.tokens_in)),
-            cost_source: Some(if totals.cost.is_some() { "reported" } else { "unknown" }.to_owned()),
+            cost_source: Some(if cost.is_some() { "reported" } else { "unknown" }.to_owned()),
         })));
     }
 

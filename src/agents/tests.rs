@@ -1,5 +1,7 @@
 //! The streams of every vendor, as their field lists have them, and as they should not be.
 
+mod cut;
+
 use proptest::prelude::*;
 
 use super::*;

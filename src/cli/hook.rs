@@ -21,6 +21,7 @@ use crate::agents::mail;
 use crate::config;
 use crate::error::Error;
 use crate::event::now_ms;
+use crate::json;
 use crate::store::{Writer, with_patience};
 
 /// How long a hook waits for the file's lock: the tool, and the person before it, wait as long.
@@ -71,7 +72,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     };
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
-    let input: Value = serde_json::from_str(&String::from_utf8_lossy(&bytes)).ok()?;
+    let input = json::lenient(&bytes)?;
     if is_cursor(&input) {
         return None;
     }

@@ -143,6 +143,10 @@ pub(super) struct ListAgents {
     #[serde(default, deserialize_with = "maybe_whole")]
     #[schemars(range(min = 0))]
     pub(super) active_minutes: Option<i64>,
+    /// At most so many, 50 unless given
+    #[serde(default, deserialize_with = "maybe_whole")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) limit: Option<i64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -270,6 +270,7 @@ impl Mcp {
                 workspace: agent.workspace,
             })
             .filter(|agent| agent.active_seconds_ago <= longest)
+            .take(usize::try_from(ask.limit.unwrap_or(50).clamp(1, 1000)).unwrap_or(50))
             .collect();
         let you = file.me().to_owned();
         Ok(Json(Agents { you, agents }))

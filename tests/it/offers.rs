@@ -16,7 +16,7 @@ fn mail_is_put_before_the_model_once_at_the_documented_places() {
     let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", r#""prompt":"go""#));
     let shown = context(&answer, "UserPromptSubmit");
     assert!(
-        shown.contains("\n| one\n") && shown.contains("from reviewer") && shown.contains("not from the user"),
+        shown.contains("\n| one\n") && shown.contains("from \"reviewer\"") && shown.contains("not from the user"),
         "{shown}"
     );
     assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
@@ -160,4 +160,22 @@ fn hooks_at_the_same_time_hand_mail_over_once() {
         .parse()
         .unwrap();
     assert!((1..=6).contains(&recorded), "{recorded}");
+}
+
+/// Without it a receipt would say that a model has seen what it never got to.
+#[test]
+fn a_model_that_did_not_run_has_seen_nothing() {
+    let bench = Bench::new();
+    bench.send("one");
+    for name in ["SessionStart", "UserPromptSubmit", "StopFailure", "SessionEnd"] {
+        bench.hook("claude-code", &event("s1", name, ""));
+    }
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
+    let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
+    assert!(context(&answer, "SessionStart").contains("| one"));
+    // Kept from stopping by somebody else's hook, it works on.
+    bench.hook("claude-code", &event("s2", "Stop", ""));
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    bench.hook("claude-code", &event("s2", "PreToolUse", r#""tool_name":"Bash""#));
+    assert_eq!(bench.sql(LAST_STATUS), "running");
 }
