@@ -441,3 +441,16 @@ fn mistakes_are_taught_in_the_words_of_tools() {
         assert!(said.contains(advice) && !said.contains("agenthub"), "{tool}: {said}");
     }
 }
+
+/// Without it a model that cut a text in the middle of a character would wait for ever.
+#[test]
+fn a_call_with_half_a_character_is_answered() {
+    let hub = TestHub::asleep(&[]);
+    let mut session = Session::start(&hub, Some("w1"));
+    session.greet("2025-11-25");
+    let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"post_status","arguments":{"status":"running","text":"cut \ud83d"}}}"#;
+    session.say(call);
+    let answer = session.answer(5);
+    assert!(answer["error"].is_null(), "{answer}");
+    assert_eq!(hub.sql("SELECT text FROM task_stream"), "cut \u{fffd}");
+}
