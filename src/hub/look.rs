@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Hub;
 use crate::error::{Code, Error, Result};
-use crate::store::{Footprint, LogNow, Pos, Reader};
+use crate::store::{Footprint, LogNow, Pos, Reader, set_aside_log};
 use crate::watch::{Wake, Watch};
 
 /// Changes drawn from the file before those who wait are woken.
@@ -143,10 +143,13 @@ impl Looker {
                 ),
             ));
         }
-        if found.is_some() {
+        if let Some(found) = found {
             // The log and its index at the path are the new one's from now on. Whoever had the
             // old one open would write into them, and be cut off from memory by the new one.
-            self.let_go();
+            self.let_go()?;
+            if known.is_some_and(|known| found.has_the_log_of(&known)) {
+                set_aside_log(&self.path);
+            }
         }
         self.go_over()?;
         self.start_over("it is another file now");
@@ -184,16 +187,25 @@ impl Looker {
     /// is: what came into that log and was not in the database yet is lost with it, and to
     /// move it there now would undo a restore.
     fn leave_dead_log(&mut self) -> Result<()> {
-        self.let_go();
+        self.let_go()?;
         self.go_over()?;
         self.start_over("its write-ahead log was removed by other means than SQLite");
         Ok(())
     }
 
     /// Closes everything and moves nothing.
-    fn let_go(&mut self) {
+    fn let_go(&mut self) -> Result<()> {
         self.reader = None;
-        self.hub.store.abandon();
+        if self.hub.store.abandon() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::StoreReplaced,
+            format!(
+                "{} is another file now, and a read of the one before still goes on; trying again when it is done",
+                self.path.display()
+            ),
+        ))
     }
 
     fn reader(&self) -> Result<&Reader> {

@@ -80,7 +80,7 @@ pub struct Hub {
     log: RwLock<Log>,
     signal: watch::Sender<Signal>,
     poke: Poke,
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
     /// Clients that want to hear of changes at once.
     listeners: Arc<AtomicUsize>,
     acks: Acks,
@@ -141,7 +141,7 @@ impl Hub {
             store,
             limits,
             poke: poke.clone(),
-            reads: Semaphore::new(READS),
+            reads: Arc::new(Semaphore::new(READS)),
             listeners,
             acks: Acks::default(),
             health: Health::default(),
@@ -236,11 +236,15 @@ impl Hub {
         f: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         // The semaphore is never closed.
-        let permit = self.reads.acquire().await.ok();
+        let permit = Arc::clone(&self.reads).acquire_owned().await.ok();
         let hub = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || hub.store.read(f)).await;
-        drop(permit);
-        done.unwrap_or_else(|e| Err(Error::new(Code::Internal, "a read of the file broke off").because(e)))
+        let done = tokio::task::spawn_blocking(move || {
+            // The read's own: whoever asked may be gone before it is done.
+            let _permit = permit;
+            hub.store.read(f)
+        });
+        done.await
+            .unwrap_or_else(|e| Err(Error::new(Code::Internal, "a read of the file broke off").because(e)))
     }
 
     /// What the log has after `pos`: from memory if it is there, otherwise from the file.

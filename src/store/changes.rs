@@ -125,12 +125,7 @@ impl Reader {
         Ok(self
             .conn
             .prepare_cached("SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1")?
-            .query_row([], |row| {
-                Ok(Pos {
-                    seq: row.get(0)?,
-                    tag: row.get(1)?,
-                })
-            })
+            .query_row([], pos)
             .optional()?
             .unwrap_or(Pos::START))
     }
@@ -167,16 +162,8 @@ impl Reader {
                 .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
             let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
             let mut found = statement.query(params![after.seq, rows])?;
-            if after != Pos::START {
-                let first = found.next()?.map(|row| {
-                    Ok::<_, Error>(Pos {
-                        seq: row.get(0)?,
-                        tag: row.get(1)?,
-                    })
-                });
-                if first.transpose()? != Some(after) {
-                    return Err(lost());
-                }
+            if after != Pos::START && found.next()?.map(pos).transpose()? != Some(after) {
+                return Err(lost());
             }
             let mut page = LogPage::default();
             let mut weight = 0;
@@ -185,16 +172,16 @@ impl Reader {
                     page.has_more = true;
                     break;
                 }
-                let pos = Pos {
-                    seq: row.get(0)?,
-                    tag: row.get(1)?,
-                };
+                let pos = pos(row)?;
                 let op = if row.get_ref(4)?.as_str() == Ok("update") {
                     Op::Update
                 } else {
                     Op::Insert
                 };
-                let row = self.row_of(row.get_ref(2)?.as_str().unwrap_or_default(), row.get(3)?)?;
+                let row = match row.get_ref(3)?.as_i64() {
+                    Ok(n) => self.row_of(row.get_ref(2)?.as_str().unwrap_or_default(), n)?,
+                    Err(_) => Row::Unknown,
+                };
                 weight += row.weight();
                 page.changes.push(Change { pos, op, row });
             }
@@ -308,13 +295,17 @@ fn epoch(conn: &Connection) -> rusqlite::Result<String> {
 
 fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Pos>> {
     conn.prepare_cached("SELECT seq, tag FROM changes WHERE seq = ?1")?
-        .query_row([seq], |row| {
-            Ok(Pos {
-                seq: row.get(0)?,
-                tag: row.get(1)?,
-            })
-        })
+        .query_row([seq], pos)
         .optional()
+}
+
+/// The position in the first two columns. Anybody can write to the log what no trigger would:
+/// a tag of another kind is a tag all the same.
+fn pos(row: &rusqlite::Row<'_>) -> rusqlite::Result<Pos> {
+    Ok(Pos {
+        seq: row.get(0)?,
+        tag: row.get_ref(1)?.as_i64().unwrap_or_default() & 0xffff_ffff,
+    })
 }
 
 fn lost() -> Error {

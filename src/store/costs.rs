@@ -74,17 +74,17 @@ pub struct Costs {
 
 impl Costs {
     fn add(&mut self, other: &Self) {
-        self.turns += other.turns;
-        self.tokens_in += other.tokens_in;
-        self.tokens_cached += other.tokens_cached;
-        self.tokens_out += other.tokens_out;
+        self.turns = self.turns.saturating_add(other.turns);
+        self.tokens_in = self.tokens_in.saturating_add(other.tokens_in);
+        self.tokens_cached = self.tokens_cached.saturating_add(other.tokens_cached);
+        self.tokens_out = self.tokens_out.saturating_add(other.tokens_out);
         self.cost += other.cost;
-        self.unpriced_tokens += other.unpriced_tokens;
+        self.unpriced_tokens = self.unpriced_tokens.saturating_add(other.unpriced_tokens);
     }
 
     fn finish(&mut self) {
         #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
-        let share = self.unpriced_tokens as f64 / (self.tokens_in + self.tokens_out).max(1) as f64;
+        let share = self.unpriced_tokens as f64 / self.tokens_in.saturating_add(self.tokens_out).max(1) as f64;
         self.unpriced_share = share.clamp(0.0, 1.0);
     }
 }

@@ -97,6 +97,12 @@ impl Footprint {
         }
     }
 
+    /// Whether beside this file lies the write-ahead log of `earlier`, which is another one:
+    /// whoever opens this file takes that log for its own, and its rows with it.
+    pub fn has_the_log_of(&self, earlier: &Self) -> bool {
+        self.log.wal.is_some() && self.log.wal == earlier.log.wal
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0 && self.wal_bytes == 0

@@ -216,6 +216,8 @@ impl NewInbox {
             && same(&self.correlation_id, &row.correlation_id)
             && same(&self.message_type, &row.message_type)
             && same(&self.title, &row.title)
+            && same(&self.priority, &row.priority)
+            && self.expires_at.is_none_or(|at| row.expires_at == Some(at))
     }
 }
 

@@ -58,7 +58,7 @@ pub use keeper::{Blocker, KeeperStatus, KeeperTrouble};
 pub use locks::{Hold, Holder, holders, strays};
 pub use mailbox::{InboxFilter, MailboxRow};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
-pub use open::{NetworkFs, Reader, Writer, with_patience};
+pub use open::{NetworkFs, Reader, Writer, set_aside_log, with_patience};
 pub use pages::Page;
 pub use prune::{Pruned, Retention, Unread};
 pub use receipts::{Reading, Receipt, ReceiptRow, Trace};
@@ -170,6 +170,7 @@ impl Store {
             idle.busy += 1;
             (idle.opening, idle.readers.pop())
         };
+        let _busy = Busy(self);
         let reader = idle.map_or_else(|| self.reader(), Ok);
         let result = reader.as_ref().map_err(Error::again).and_then(f);
         let mut idle = self.idle();
@@ -179,8 +180,6 @@ impl Store {
         {
             idle.readers.push(reader);
         }
-        idle.busy -= 1;
-        self.quiet.notify_all();
         result
     }
 
@@ -237,24 +236,35 @@ impl Store {
     /// Closes everything that is open and moves nothing: the file or its write-ahead log was
     /// replaced, and what is left of the old log belongs to nobody. As long as one connection of
     /// this process is open, all others would share the dead log's index with it; so whoever
-    /// calls this has closed its own readers, and goes on with [`Store::reopen`].
-    pub fn abandon(&self) {
+    /// calls this has closed its own readers, and goes on with [`Store::reopen`]. False: a read
+    /// that takes longer keeps the dead log open; to be called again.
+    #[must_use]
+    pub fn abandon(&self) -> bool {
         self.writer.abandon();
         self.keeper.abandon();
         let mut idle = self.idle();
         idle.opening += 1;
         idle.readers.clear();
-        // A read that takes longer keeps the dead log open; opening anew is tried again then.
-        drop(
-            self.quiet
-                .wait_timeout_while(idle, ABANDON_WAIT, |idle| idle.busy > 0)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let (idle, _) = self
+            .quiet
+            .wait_timeout_while(idle, ABANDON_WAIT, |idle| idle.busy > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        idle.busy == 0
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         // Nothing panics while the lock is held; a poisoned list of readers is still a list.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A read under way; over when dropped, also by a panic.
+struct Busy<'a>(&'a Store);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.idle().busy -= 1;
+        self.0.quiet.notify_all();
     }
 }
 
@@ -339,7 +349,7 @@ mod tests {
         store.reader().unwrap();
         std::fs::rename(&other, &path).unwrap();
         assert_eq!(store.reader().unwrap_err().code(), Code::StoreReplaced);
-        store.abandon();
+        assert!(store.abandon());
         store.reopen().unwrap();
         store.reader().unwrap();
     }

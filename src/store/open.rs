@@ -224,15 +224,27 @@ fn set_aside_leftovers(path: &Path) {
         if path.exists() || fs::metadata(&left).ok().map(|meta| meta.ino()) != Some(inode) {
             return;
         }
-        let aside = beside(path, &format!("{suffix}.lost-{}", now_ms()));
-        // If it cannot be moved, opening the file will say why.
-        if fs::rename(&left, &aside).is_ok() && suffix == "-wal" {
-            tracing::warn!(
-                "{} is gone and is made anew; what was in its log is kept as {}; agents that have it open must open it again",
-                path.display(),
-                aside.display()
-            );
-        }
+        set_aside(path, suffix, "is gone and is made anew");
+    }
+}
+
+/// Takes the log and its index away from the file at `path`: they are those of the file that
+/// was there before, whose rows whoever opens this one would find in it.
+pub fn set_aside_log(path: &Path) {
+    for suffix in ["-wal", "-shm"] {
+        set_aside(path, suffix, "is another file now");
+    }
+}
+
+fn set_aside(path: &Path, suffix: &str, why: &str) {
+    let aside = beside(path, &format!("{suffix}.lost-{}", now_ms()));
+    // If it cannot be moved, opening the file will say why.
+    if fs::rename(beside(path, suffix), &aside).is_ok() && suffix == "-wal" {
+        tracing::warn!(
+            "{} {why}; what was in its log is kept as {}; agents that have it open must open it again",
+            path.display(),
+            aside.display()
+        );
     }
 }
 

@@ -255,7 +255,7 @@ const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
 const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif(s.workspace, '')), max(nullif(s.directive, '')), \
        (SELECT status FROM task_stream x WHERE x.task_id = p.task_id AND x.stream_type = 'status' AND x.status <> '' ORDER BY x.id DESC LIMIT 1), \
        max(nullif(s.model, '')), coalesce(max(s.turn_num), 0), \
-       coalesce(sum(s.tokens_in), 0), coalesce(sum(s.tokens_out), 0), coalesce(sum(s.cost), 0.0), \
+       CAST(min(total(s.tokens_in), 9e18) AS INTEGER), CAST(min(total(s.tokens_out), 9e18) AS INTEGER), total(s.cost), \
        min(s.created_at), max(s.created_at), p.stream_type, \
        count(*), sum(s.stream_type = 'error'), p.id \
      FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";

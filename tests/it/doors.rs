@@ -1,6 +1,9 @@
 //! Who gets in, tried from outside on every route: a web page anywhere on the internet can
 //! make the browser talk to this port.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::support::http::{self, Answer};
 use crate::support::{Client, PATIENCE, TestHub};
 
@@ -419,6 +422,18 @@ fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
     let (door, old) = (Door(&hub), hub.token().to_owned());
     let mut client = hub.connect("");
     client.lives();
+    // A request that is on its way meanwhile.
+    let (mut late, body) = (
+        TcpStream::connect(("127.0.0.1", hub.port())).unwrap(),
+        r#"{"to_inbox":"human"}"#,
+    );
+    let head = "POST /api/inbox HTTP/1.1\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let (port, length) = (hub.port(), body.len());
+    write!(
+        late,
+        "{head}Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {old}\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .unwrap();
     let output = hub.agenthub(&["token", "--rotate"]);
     let new = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     let with = |token: &str| {
@@ -430,6 +445,10 @@ fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
     assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
     assert_eq!(with(&new), 200);
     // Whoever is in with the old one is out.
+    late.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     client.rest();
     assert!(Client::try_connect(hub.port(), &old, "").is_err());
     Client::connect(hub.port(), &new, "").lives();

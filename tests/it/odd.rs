@@ -443,3 +443,27 @@ fn a_close_is_answered() {
         (hub.status()["clients"] == json!(0)).then_some(())
     });
 }
+
+/// Without it one stray row would stop the hub for everybody, and for good.
+#[test]
+fn what_no_trigger_wrote_into_the_log_stops_nobody() {
+    let mut hub = TestHub::start();
+    let mut client = hub.connect("streams=messages,inbox&since=0");
+    client.expect("hello");
+    for (row, tag) in [("NULL", "1"), ("'x'", "2"), ("1", "-1"), ("1", "'oops'"), ("1", "NULL")] {
+        hub.sql(&format!(
+            "INSERT INTO changes(tbl, row, op, tag) VALUES('nothing', {row}, 'insert', {tag})"
+        ));
+    }
+    hub.sql(&insert_messages("t", 1, 1));
+    assert_eq!(client.until("message").seqs(), [1]);
+    // A place among them is one to come back to.
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b'); INSERT INTO changes(tbl, row, op, tag) VALUES('nothing', 1, 'insert', -7);");
+    let pos = client.until("inbox_message").pos.unwrap();
+    hub.crash_and_restart();
+    hub.sql(&insert_messages("t", 2, 1));
+    let mut again = hub.connect(&format!("streams=messages&since={pos}"));
+    assert_eq!(again.until("message").seqs(), [2]);
+    let head = hub.status()["pos"].as_str().unwrap().to_owned();
+    hub.connect(&format!("streams=messages&since={head}")).expect("hello");
+}

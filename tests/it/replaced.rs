@@ -467,3 +467,33 @@ fn nothing_is_acknowledged_into_a_file_that_was_removed() {
         assert!(there.contains(&id), "{id} was acknowledged and is not there: {there:?}");
     }
 }
+
+/// Without it a copy moved over the file by hand would be mixed with the old one's log.
+#[test]
+fn a_copy_moved_over_the_file_is_that_copy() {
+    let _alone = gate::alone();
+    let mut hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 2000));
+    let copy = backup(&hub);
+    hub.sql(&insert_messages("t", 2001, 4000));
+    // In one file, with a log that has rows of its own.
+    within("the log in the file", || {
+        (hub.sql("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0").then_some(())
+    });
+    hub.sql(&insert_messages("t", 6001, 5));
+    let (all, begun) = (clients(&hub, 6005), Instant::now());
+    fs::rename(&copy, hub.db()).unwrap();
+    all_hear_that_their_position_is_lost(all, begun);
+    let count = || hub.get("/api/threads/t").json()["last_seq"].as_i64();
+    assert_eq!(count(), Some(2000));
+    hub.sql(&insert_messages("t", 2001, 1));
+    within("the next row", || (count() == Some(2001)).then_some(()));
+    assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
+    assert_eq!(hub.status()["state"], "ok");
+    let (status, _) = hub.stop();
+    assert!(status.success());
+    assert_eq!(
+        hub.sql("PRAGMA integrity_check; SELECT count(*) FROM messages"),
+        "ok\n2001"
+    );
+}
