@@ -89,8 +89,11 @@ impl Hub {
     /// # Errors
     /// A `Store…` code; the acks are kept for the next try.
     pub async fn flush_acks(self: &Arc<Self>) -> Result<()> {
-        let (epoch, head) = self.head();
-        let acks = self.acks.all();
+        // In one look: acks of one file must not meet the position of another.
+        let (epoch, head, acks) = {
+            let log = self.log();
+            (Arc::clone(&log.epoch), log.tail.head(), self.acks.all())
+        };
         if acks.is_empty() {
             return Ok(());
         }

@@ -399,8 +399,9 @@ impl Hub {
                 epoch: epoch.into(),
                 generation: log.generation + 1,
             };
+            // As long as nobody can see the new file: what is noted from now on is for that.
+            self.acks.forget();
         }
-        self.acks.forget();
         self.signal.send_modify(|signal| {
             signal.head = head.seq;
             signal.generation += 1;

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::HandshakeError;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
+use super::steady::Steady;
 use super::wait::PATIENCE;
 
 /// One event of the protocol.
@@ -83,7 +84,7 @@ pub(crate) type Refusal = Option<(u16, String)>;
 
 /// One connection.
 pub(crate) struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Steady>,
     /// Events of an array frame not looked at yet.
     waiting: VecDeque<Event>,
     /// Frames with text received so far.
@@ -121,7 +122,7 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|_| None)?;
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        match client(request, stream) {
+        match client(request, Steady(stream)) {
             Ok((socket, response)) => {
                 let protocol = response
                     .headers()
@@ -194,7 +195,7 @@ impl Client {
             let left = deadline
                 .saturating_duration_since(Instant::now())
                 .max(Duration::from_millis(1));
-            self.socket.get_ref().set_read_timeout(Some(left)).unwrap();
+            self.socket.get_ref().0.set_read_timeout(Some(left)).unwrap();
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     self.frames += 1;
@@ -272,7 +273,7 @@ impl Client {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let stream = self.socket.get_mut();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.0.set_read_timeout(Some(PATIENCE)).unwrap();
         // What came before a reset counts.
         drop(stream.read_to_end(&mut bytes));
         bytes

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::steady::Steady;
 use super::wait::PATIENCE;
 
 /// An answer.
@@ -89,9 +90,10 @@ pub(crate) fn raw(port: u16, bytes: &[u8]) -> Answer {
 }
 
 #[track_caller]
-fn raw_on(mut stream: TcpStream, bytes: &[u8]) -> Answer {
+fn raw_on(stream: TcpStream, bytes: &[u8]) -> Answer {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut stream = Steady(stream);
     // A refusal may come, and the connection end, before a large body is out.
     drop(stream.write_all(bytes));
     let (mut answer, mut buffer) = (Vec::new(), [0; 16 << 10]);

@@ -13,6 +13,7 @@ pub(crate) mod follower;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
+pub(crate) mod steady;
 pub(crate) mod wait;
 #[cfg(target_os = "linux")]
 pub(crate) mod weight;
