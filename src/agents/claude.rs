@@ -103,7 +103,12 @@ impl Parser {
     fn begin(&mut self, line: &Value) {
         let session = text(line, "session_id");
         if text(line, "subtype") == "init" && !session.is_empty() && session != self.session {
-            self.cleared = self.cleared.and(std::mem::take(&mut self.reported));
+            self.cleared = self.cleared.and(self.reported);
+            // Its time comes on top: a result states its own only.
+            self.reported = Usage {
+                duration_sec: self.reported.duration_sec,
+                ..Usage::default()
+            };
             session.clone_into(&mut self.session);
         }
     }

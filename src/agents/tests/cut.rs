@@ -14,7 +14,7 @@ fn message(id: &str, model: &str, tokens: i64) -> String {
 
 fn result(tokens: i64, cost: f64) -> String {
     format!(
-        r#"{{"type":"result","subtype":"success","usage":{{"input_tokens":{tokens},"output_tokens":1}},"total_cost_usd":{cost}}}"#
+        r#"{{"type":"result","subtype":"success","usage":{{"input_tokens":{tokens},"output_tokens":1}},"total_cost_usd":{cost},"duration_ms":4000}}"#
     )
 }
 
@@ -75,7 +75,10 @@ fn another_session_in_the_same_process_counts_from_nothing() {
         Ended::Exit(0),
     );
     let last = usage.last().unwrap();
-    assert_eq!((last.tokens_in, last.cost), (Some(2500), Some(1.25)));
+    assert_eq!(
+        (last.tokens_in, last.cost, last.duration_sec),
+        (Some(2500), Some(1.25), Some(8))
+    );
 }
 
 #[test]
