@@ -10,7 +10,7 @@ use std::time::Duration;
 use agenthub::config::Limits;
 use agenthub::server::{Guard, Server, Settings, bind};
 use agenthub::store::{NetworkFs, Store, Token};
-use agenthub::watch::Mode;
+use agenthub::watcher::WatchMode;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
@@ -131,7 +131,7 @@ pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
                 max_messages_per_second: 0,
                 ..Limits::default()
             },
-            watch: Mode::Poll(pause),
+            watch: WatchMode::Poll(pause),
             ..Settings::default()
         };
         let server = Server::with(

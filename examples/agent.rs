@@ -3,8 +3,8 @@
 use std::io::{Write, stdout};
 
 use agenthub::config::db_path;
-use agenthub::event::now_ms;
-use agenthub::store::{InboxFilter, NetworkFs, NewMessage, Reading, Writer};
+use agenthub::protocol::now_ms;
+use agenthub::store::{InboxFilter, NetworkFs, NewMessage, ReadContext, Writer};
 
 fn main() -> anyhow::Result<()> {
     let given = std::env::var_os("AGENTHUB_DB").map(std::path::PathBuf::from);
@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
     };
     for mail in file.inbox(&unread)? {
         writeln!(stdout(), "{}: {}", mail.from_agent, mail.payload)?;
-        let reading = Reading {
+        let reading = ReadContext {
             reader: "rust-agent",
             via: "rust",
             now: now_ms(),

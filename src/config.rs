@@ -11,7 +11,7 @@ use directories::ProjectDirs;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Code, Error, Result};
-use crate::event;
+use crate::protocol;
 
 /// The constants of the protocol as this hub applies them. The defaults are the seed's,
 /// or, where the seed has none, the contract's. Times are in milliseconds when serialised.
@@ -52,14 +52,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_batch_size: event::MAX_BATCH_SIZE,
-            max_messages_per_second: event::MAX_MESSAGES_PER_SECOND,
-            max_lag_messages: event::MAX_LAG_MESSAGES,
-            write_wait: event::WRITE_WAIT,
-            pong_wait: event::PONG_WAIT,
-            ping_period: event::PING_PERIOD,
-            max_message_size: event::MAX_MESSAGE_SIZE,
-            poll_interval: event::POLL_INTERVAL,
+            max_batch_size: protocol::MAX_BATCH_SIZE,
+            max_messages_per_second: protocol::MAX_MESSAGES_PER_SECOND,
+            max_lag_messages: protocol::MAX_LAG_MESSAGES,
+            write_wait: protocol::WRITE_WAIT,
+            pong_wait: protocol::PONG_WAIT,
+            ping_period: protocol::PING_PERIOD,
+            max_message_size: protocol::MAX_MESSAGE_SIZE,
+            poll_interval: protocol::POLL_INTERVAL,
             max_events_per_second: 100,
             telemetry_per_second: 4,
             thread_states_per_second: 10,

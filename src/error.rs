@@ -64,7 +64,7 @@ pub enum Code {
     /// The command line makes no sense.
     Usage,
     /// The wait ended without the thing waited for.
-    WaitedInVain,
+    Timeout,
     /// The address is taken by another program.
     AddressInUse,
     /// The file cannot be used; the other `Store…` kinds say why where that is known.
@@ -86,7 +86,7 @@ pub enum Code {
 }
 
 /// How one [`Code`] looks from outside.
-struct Face {
+struct CodeInfo {
     code: Code,
     /// The name in JSON, on the WebSocket and over HTTP.
     name: &'static str,
@@ -97,8 +97,8 @@ struct Face {
     temporary: bool,
 }
 
-const fn face(code: Code, name: &'static str, http: u16, close: u16, exit: u8) -> Face {
-    Face {
+const fn info(code: Code, name: &'static str, http: u16, close: u16, exit: u8) -> CodeInfo {
+    CodeInfo {
         code,
         name,
         http,
@@ -108,8 +108,8 @@ const fn face(code: Code, name: &'static str, http: u16, close: u16, exit: u8) -
     }
 }
 
-const fn temporary(code: Code, name: &'static str, http: u16, close: u16, exit: u8) -> Face {
-    Face {
+const fn temporary(code: Code, name: &'static str, http: u16, close: u16, exit: u8) -> CodeInfo {
+    CodeInfo {
         code,
         name,
         http,
@@ -121,72 +121,72 @@ const fn temporary(code: Code, name: &'static str, http: u16, close: u16, exit: 
 
 /// The table. Exit codes: 1 failed, 2 usage, 3 the store cannot be used, 4 not found,
 /// 124 waited in vain. Close codes are those of RFC 6455 and the contract's 40xx.
-const FACES: &[Face] = &[
-    face(Code::ParseError, "PARSE_ERROR", 400, 1007, 1),
-    face(Code::UnknownEvent, "UNKNOWN_EVENT", 400, 1008, 1),
-    face(Code::InvalidSubscribe, "INVALID_SUBSCRIBE", 400, 1008, 1),
-    face(Code::SubscribeFailed, "SUBSCRIBE_FAILED", 503, 1011, 3),
-    face(Code::FetchFailed, "FETCH_FAILED", 503, 1011, 3),
-    face(Code::BatchFailed, "BATCH_FAILED", 503, 1011, 3),
-    face(Code::InvalidAck, "INVALID_ACK", 400, 1008, 1),
-    face(Code::AckFailed, "ACK_FAILED", 503, 1011, 3),
-    face(Code::NotSubscribed, "NOT_SUBSCRIBED", 409, 1008, 1),
-    face(Code::PositionLost, "POSITION_LOST", 410, 4010, 1),
+const CODES: &[CodeInfo] = &[
+    info(Code::ParseError, "PARSE_ERROR", 400, 1007, 1),
+    info(Code::UnknownEvent, "UNKNOWN_EVENT", 400, 1008, 1),
+    info(Code::InvalidSubscribe, "INVALID_SUBSCRIBE", 400, 1008, 1),
+    info(Code::SubscribeFailed, "SUBSCRIBE_FAILED", 503, 1011, 3),
+    info(Code::FetchFailed, "FETCH_FAILED", 503, 1011, 3),
+    info(Code::BatchFailed, "BATCH_FAILED", 503, 1011, 3),
+    info(Code::InvalidAck, "INVALID_ACK", 400, 1008, 1),
+    info(Code::AckFailed, "ACK_FAILED", 503, 1011, 3),
+    info(Code::NotSubscribed, "NOT_SUBSCRIBED", 409, 1008, 1),
+    info(Code::PositionLost, "POSITION_LOST", 410, 4010, 1),
     temporary(Code::RateLimited, "RATE_LIMITED", 429, 4013, 1),
     temporary(Code::Lagging, "LAGGING", 429, 4008, 1),
     temporary(Code::ShuttingDown, "SHUTTING_DOWN", 503, 1001, 1),
     temporary(Code::Internal, "INTERNAL", 500, 1011, 1),
-    face(Code::Invalid, "INVALID", 400, 1008, 1),
-    face(Code::NotFound, "NOT_FOUND", 404, 1008, 4),
-    face(Code::Conflict, "CONFLICT", 409, 1008, 1),
-    face(Code::Unauthorized, "UNAUTHORIZED", 401, 1008, 1),
-    face(Code::Forbidden, "FORBIDDEN", 403, 1008, 1),
-    face(Code::TooLarge, "TOO_LARGE", 413, 1009, 1),
-    face(Code::UnsupportedMedia, "UNSUPPORTED_MEDIA_TYPE", 415, 1003, 1),
-    face(Code::MethodNotAllowed, "METHOD_NOT_ALLOWED", 405, 1008, 1),
-    face(Code::HttpVersion, "HTTP_VERSION", 505, 1008, 1),
-    face(Code::Usage, "USAGE", 400, 1008, 2),
-    face(Code::WaitedInVain, "TIMEOUT", 504, 1008, 124),
-    face(Code::AddressInUse, "ADDRESS_IN_USE", 500, 1011, 1),
+    info(Code::Invalid, "INVALID", 400, 1008, 1),
+    info(Code::NotFound, "NOT_FOUND", 404, 1008, 4),
+    info(Code::Conflict, "CONFLICT", 409, 1008, 1),
+    info(Code::Unauthorized, "UNAUTHORIZED", 401, 1008, 1),
+    info(Code::Forbidden, "FORBIDDEN", 403, 1008, 1),
+    info(Code::TooLarge, "TOO_LARGE", 413, 1009, 1),
+    info(Code::UnsupportedMedia, "UNSUPPORTED_MEDIA_TYPE", 415, 1003, 1),
+    info(Code::MethodNotAllowed, "METHOD_NOT_ALLOWED", 405, 1008, 1),
+    info(Code::HttpVersion, "HTTP_VERSION", 505, 1008, 1),
+    info(Code::Usage, "USAGE", 400, 1008, 2),
+    info(Code::Timeout, "TIMEOUT", 504, 1008, 124),
+    info(Code::AddressInUse, "ADDRESS_IN_USE", 500, 1011, 1),
     temporary(Code::StoreUnavailable, "STORE_UNAVAILABLE", 503, 1011, 3),
     temporary(Code::StoreLocked, "STORE_LOCKED", 503, 1011, 3),
     temporary(Code::StoreFull, "STORE_FULL", 507, 1011, 3),
     temporary(Code::StoreReadOnly, "STORE_READ_ONLY", 503, 1011, 3),
     temporary(Code::StoreCorrupt, "STORE_CORRUPT", 500, 1011, 3),
     temporary(Code::StoreReplaced, "STORE_REPLACED", 503, 4010, 3),
-    face(Code::StoreForeign, "STORE_FOREIGN", 503, 1011, 3),
-    face(Code::StoreNetwork, "STORE_NETWORK_FS", 503, 1011, 3),
+    info(Code::StoreForeign, "STORE_FOREIGN", 503, 1011, 3),
+    info(Code::StoreNetwork, "STORE_NETWORK_FS", 503, 1011, 3),
 ];
 
 impl Code {
-    fn face(self) -> &'static Face {
+    fn info(self) -> &'static CodeInfo {
         // The test below walks every code; a missing line would answer as INTERNAL.
-        FACES.iter().find(|f| f.code == self).unwrap_or(&FACES[13])
+        CODES.iter().find(|f| f.code == self).unwrap_or(&CODES[13])
     }
 
     /// The name in JSON: `{"error":{"code":…}}` and the WebSocket's `error` event.
     pub fn name(self) -> &'static str {
-        self.face().name
+        self.info().name
     }
 
     /// The HTTP status.
     pub fn http(self) -> u16 {
-        self.face().http
+        self.info().http
     }
 
     /// The WebSocket close code, where a connection ends over this.
     pub fn close(self) -> u16 {
-        self.face().close
+        self.info().close
     }
 
     /// The process's exit code.
     pub fn exit(self) -> u8 {
-        self.face().exit
+        self.info().exit
     }
 
     /// Whether the same request may work later.
     pub fn is_temporary(self) -> bool {
-        self.face().temporary
+        self.info().temporary
     }
 
     /// Whether the file itself is the trouble.
@@ -257,12 +257,12 @@ mod tests {
     #[test]
     fn every_code_has_one_face() {
         let last = Code::StoreNetwork as usize;
-        assert_eq!(FACES.len(), last + 1, "a code without a line in the table");
-        for (i, f) in FACES.iter().enumerate() {
+        assert_eq!(CODES.len(), last + 1, "a code without a line in the table");
+        for (i, f) in CODES.iter().enumerate() {
             assert_eq!(f.code as usize, i, "{} stands out of order", f.name);
             assert_eq!(f.code.name(), f.name);
         }
-        assert_eq!(FACES[13].code, Code::Internal);
+        assert_eq!(CODES[13].code, Code::Internal);
     }
 
     #[test]
@@ -270,6 +270,6 @@ mod tests {
         assert_eq!(Code::Usage.exit(), 2);
         assert_eq!(Code::StoreFull.exit(), 3);
         assert_eq!(Code::NotFound.exit(), 4);
-        assert_eq!(Code::WaitedInVain.exit(), 124);
+        assert_eq!(Code::Timeout.exit(), 124);
     }
 }

@@ -5,7 +5,7 @@
 //! line. `ARCHITECTURE.md` describes one row's way through the house.
 //!
 //! The modules, each built on those before it alone:
-//! [`error`], [`event`] ← [`config`] ← [`store`] ← [`watch`] ← [`hub`] ← [`server`], [`mcp`], [`agents`] ← [`cli`].
+//! [`error`], [`protocol`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`server`], [`mcp`], [`agents`] ← [`cli`].
 //!
 //! # Names in the seed, names here
 //!
@@ -14,27 +14,27 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `MaxBatchSize`, `MaxMessagesPerSecond`, `MaxLagMessages` | [`event::MAX_BATCH_SIZE`], [`event::MAX_MESSAGES_PER_SECOND`], [`event::MAX_LAG_MESSAGES`] |
-//! | `WriteWait`, `PongWait`, `PingPeriod` | [`event::WRITE_WAIT`], [`event::PONG_WAIT`], [`event::PING_PERIOD`] |
-//! | `MaxMessageSize`, `PollInterval` | [`event::MAX_MESSAGE_SIZE`], [`event::POLL_INTERVAL`] |
-//! | `AckEvent`, `BatchEvent`, `ErrorEvent` | [`event::AckEvent`], [`event::BatchEvent`], [`event::ErrorEvent`] |
-//! | `MessageEvent`, `InboxMessageEvent` | [`event::MessageEvent`], [`event::InboxMessageEvent`] |
-//! | `SubscribeEvent`, `ThreadStateEvent` | [`event::SubscribeEvent`], [`event::ThreadStateEvent`] |
-//! | `TaskStreamEvent`, `TelemetryEvent` | [`event::TaskStreamEvent`], [`event::TelemetryEvent`] |
-//! | `Event`, `EventType` | [`event::Event`], [`event::EventType`] |
-//! | `EventTypeSubscribe`, `EventTypeAck`, `EventTypeMessage`, `EventTypeBatch` | [`event::EventType::SUBSCRIBE`], [`ACK`](event::EventType::ACK), [`MESSAGE`](event::EventType::MESSAGE), [`BATCH`](event::EventType::BATCH) |
-//! | `EventTypeError`, `EventTypePing`, `EventTypePong`, `EventTypeThreadState` | [`event::EventType::ERROR`], [`PING`](event::EventType::PING), [`PONG`](event::EventType::PONG), [`THREAD_STATE`](event::EventType::THREAD_STATE) |
-//! | `EventTypeTelemetry`, `EventTypeInboxMessage`, `EventTypeTaskStream` | [`event::EventType::TELEMETRY`], [`INBOX_MESSAGE`](event::EventType::INBOX_MESSAGE), [`TASK_STREAM`](event::EventType::TASK_STREAM) |
-//! | `TaskStreamEventType` | [`event::TaskStreamEventType`] |
-//! | `TaskStreamTurnStart`, `TaskStreamText`, `TaskStreamToolUse`, `TaskStreamToolResult` | [`event::TaskStreamEventType::TURN_START`], [`TEXT`](event::TaskStreamEventType::TEXT), [`TOOL_USE`](event::TaskStreamEventType::TOOL_USE), [`TOOL_RESULT`](event::TaskStreamEventType::TOOL_RESULT) |
-//! | `TaskStreamTurnEnd`, `TaskStreamError`, `TaskStreamStatus` | [`event::TaskStreamEventType::TURN_END`], [`ERROR`](event::TaskStreamEventType::ERROR), [`STATUS`](event::TaskStreamEventType::STATUS) |
-//! | `NewEvent`, `ParseEvent`, `ParseSubscribe` | [`event::Event::new`], [`event::Event::parse`], [`event::Event::parse_subscribe`] |
-//! | `NewBatchEvent`, `NewErrorEvent`, `NewMessageEvent` | [`event::Event::batch`], [`event::Event::error`], [`event::Event::message`] |
-//! | `NewInboxMessageEvent`, `NewTaskStreamEvent`, `NewTelemetryEvent` | [`event::Event::inbox_message`], [`event::Event::task_stream`], [`event::Event::telemetry`] |
-//! | `NewThreadStateEvent`, `NewPingEvent`, `NewPongEvent` | [`event::Event::thread_state`], [`event::Event::ping`], [`event::Event::pong`] |
+//! | `MaxBatchSize`, `MaxMessagesPerSecond`, `MaxLagMessages` | [`protocol::MAX_BATCH_SIZE`], [`protocol::MAX_MESSAGES_PER_SECOND`], [`protocol::MAX_LAG_MESSAGES`] |
+//! | `WriteWait`, `PongWait`, `PingPeriod` | [`protocol::WRITE_WAIT`], [`protocol::PONG_WAIT`], [`protocol::PING_PERIOD`] |
+//! | `MaxMessageSize`, `PollInterval` | [`protocol::MAX_MESSAGE_SIZE`], [`protocol::POLL_INTERVAL`] |
+//! | `AckEvent`, `BatchEvent`, `ErrorEvent` | [`protocol::AckEvent`], [`protocol::BatchEvent`], [`protocol::ErrorEvent`] |
+//! | `MessageEvent`, `InboxMessageEvent` | [`protocol::MessageEvent`], [`protocol::InboxMessageEvent`] |
+//! | `SubscribeEvent`, `ThreadStateEvent` | [`protocol::SubscribeEvent`], [`protocol::ThreadStateEvent`] |
+//! | `TaskStreamEvent`, `TelemetryEvent` | [`protocol::TaskStreamEvent`], [`protocol::TelemetryEvent`] |
+//! | `Event`, `EventType` | [`protocol::Event`], [`protocol::EventType`] |
+//! | `EventTypeSubscribe`, `EventTypeAck`, `EventTypeMessage`, `EventTypeBatch` | [`protocol::EventType::SUBSCRIBE`], [`ACK`](protocol::EventType::ACK), [`MESSAGE`](protocol::EventType::MESSAGE), [`BATCH`](protocol::EventType::BATCH) |
+//! | `EventTypeError`, `EventTypePing`, `EventTypePong`, `EventTypeThreadState` | [`protocol::EventType::ERROR`], [`PING`](protocol::EventType::PING), [`PONG`](protocol::EventType::PONG), [`THREAD_STATE`](protocol::EventType::THREAD_STATE) |
+//! | `EventTypeTelemetry`, `EventTypeInboxMessage`, `EventTypeTaskStream` | [`protocol::EventType::TELEMETRY`], [`INBOX_MESSAGE`](protocol::EventType::INBOX_MESSAGE), [`TASK_STREAM`](protocol::EventType::TASK_STREAM) |
+//! | `TaskStreamEventType` | [`protocol::TaskStreamEventType`] |
+//! | `TaskStreamTurnStart`, `TaskStreamText`, `TaskStreamToolUse`, `TaskStreamToolResult` | [`protocol::TaskStreamEventType::TURN_START`], [`TEXT`](protocol::TaskStreamEventType::TEXT), [`TOOL_USE`](protocol::TaskStreamEventType::TOOL_USE), [`TOOL_RESULT`](protocol::TaskStreamEventType::TOOL_RESULT) |
+//! | `TaskStreamTurnEnd`, `TaskStreamError`, `TaskStreamStatus` | [`protocol::TaskStreamEventType::TURN_END`], [`ERROR`](protocol::TaskStreamEventType::ERROR), [`STATUS`](protocol::TaskStreamEventType::STATUS) |
+//! | `NewEvent`, `ParseEvent`, `ParseSubscribe` | [`protocol::Event::new`], [`protocol::Event::parse`], [`protocol::Event::parse_subscribe`] |
+//! | `NewBatchEvent`, `NewErrorEvent`, `NewMessageEvent` | [`protocol::Event::batch`], [`protocol::Event::error`], [`protocol::Event::message`] |
+//! | `NewInboxMessageEvent`, `NewTaskStreamEvent`, `NewTelemetryEvent` | [`protocol::Event::inbox_message`], [`protocol::Event::task_stream`], [`protocol::Event::telemetry`] |
+//! | `NewThreadStateEvent`, `NewPingEvent`, `NewPongEvent` | [`protocol::Event::thread_state`], [`protocol::Event::ping`], [`protocol::Event::pong`] |
 //! | `Connection` | [`hub::session::Session`]: what a connection knows of its client |
 //! | `Subscription` | [`hub::session::Subscription`]: a client's place in one thread |
-//! | `BroadcastMessage` | [`hub::entry::Entry`]: one change, on its way to everybody |
+//! | `BroadcastMessage` | [`hub::encoded_change::EncodedChange`]: one change, on its way to everybody |
 //! | `Server`, `NewServer` | [`server::Server`], [`server::Server::new`] |
 //! | `Server.Run`, `Server.HandleWebSocket`, `Server.SetToken` | [`server::Server::run`], [`server::Server::websocket`], [`server::Server::set_token`] |
 //! | `Server.GetConnectionCount` | [`server::Server::connection_count`] |
@@ -42,11 +42,11 @@
 //! | `Server.BroadcastTaskEvent`, `Server.BroadcastTelemetry` | [`server::Server::broadcast_task_event`], [`server::Server::broadcast_telemetry`] |
 
 pub mod error;
-pub mod event;
+pub mod protocol;
 
 pub mod config;
 pub mod store;
-pub mod watch;
+pub mod watcher;
 
 pub mod hub;
 pub mod json;

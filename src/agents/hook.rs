@@ -20,8 +20,8 @@ use super::task::clip;
 use super::{Vendor, claude, codex, mail, number, text};
 use crate::config;
 use crate::error::Result;
-use crate::event::TaskStreamEventType as Kind;
-use crate::store::{AgentState, NewTask, Reading, Receipt, Writer};
+use crate::protocol::TaskStreamEventType as Kind;
+use crate::store::{AgentState, NewTask, ReadContext, Receipt, Writer};
 
 /// How often an hour a session is kept from stopping.
 pub const CONTINUATIONS: i64 = 6;
@@ -349,7 +349,7 @@ impl<'a> Call<'a> {
             return Ok(None);
         }
         let via = format!("{} {}", tool(self.vendor), self.event);
-        let reading = Reading {
+        let reading = ReadContext {
             reader: &self.agent,
             via: &via,
             now: self.around.now,
@@ -387,7 +387,7 @@ impl<'a> Call<'a> {
     }
 
     /// The model has spoken since mail was put before it in this session.
-    fn was_seen(&self, reading: Reading<'_>) -> Result<()> {
+    fn was_seen(&self, reading: ReadContext<'_>) -> Result<()> {
         let before = self
             .writer
             .mail_before_session(&self.agent, &self.task, self.around.now)?;

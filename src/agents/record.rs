@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::{Ended, Row, Stream, Usage};
 use crate::error::{Code, Error, Result};
-use crate::event::TaskStreamEventType as Kind;
+use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{AgentState, NewTask, Writer};
 
 /// Bytes of rows that wait for a file that cannot be written; beyond, the oldest are lost.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::{About, Ended, Row, Usage, Vendor};
 use crate::config;
-use crate::event::TaskStreamEventType as Kind;
+use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTask, NewTelemetry};
 
 /// Bytes of one text in a row. The file takes 1 MiB; a page or a terminal shows far less,

@@ -5,7 +5,7 @@ mod cut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::TaskStreamEventType as Kind;
+use crate::protocol::TaskStreamEventType as Kind;
 
 fn data(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/data/streams/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{File, Speaker, VIA, output};
-use crate::event::now_ms;
-use crate::store::Reading;
+use crate::protocol::now_ms;
+use crate::store::ReadContext;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL)]
@@ -25,7 +25,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     let mut failed = None;
     // One that cannot be acknowledged does not stand in the way of the others.
     for id in &args.ids {
-        let reading = Reading {
+        let reading = ReadContext {
             reader: &reader,
             via: VIA,
             now: now_ms(),

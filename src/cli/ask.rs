@@ -7,9 +7,9 @@ use anyhow::Result;
 
 use super::{File, Speaker, VIA, output, text_or_stdin};
 use crate::error::{Code, Error};
-use crate::event::now_ms;
-use crate::store::{EVERYBODY, NewInbox, Reading, message_id};
-use crate::watch;
+use crate::protocol::now_ms;
+use crate::store::{EVERYBODY, NewInbox, ReadContext, message_id};
+use crate::watcher;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL_ONE)]
@@ -61,15 +61,15 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     };
     let question = writer.send(&question)?.into_row();
     output::note(&format!("asked {} (#{})", output::safe(&args.to), question.n))?;
-    let Some(answer) = watch::look_until(&writer, args.wait, || writer.answer_to(&question))? else {
+    let Some(answer) = watcher::look_until(&writer, args.wait, || writer.answer_to(&question))? else {
         let message = format!(
             "no answer within {} s; it will be in the inbox of {asker}: {} inbox {asker}",
             args.wait.unwrap_or_default().as_secs_f64(),
             file.command()
         );
-        return Err(Error::new(Code::WaitedInVain, output::safe(&message)).into());
+        return Err(Error::new(Code::Timeout, output::safe(&message)).into());
     };
-    let reading = Reading {
+    let reading = ReadContext {
         reader: &asker,
         via: VIA,
         now: now_ms(),

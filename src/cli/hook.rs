@@ -20,8 +20,8 @@ use crate::agents::hook::{Surroundings, answer};
 use crate::agents::mail;
 use crate::config;
 use crate::error::Error;
-use crate::event::now_ms;
 use crate::json;
+use crate::protocol::now_ms;
 use crate::store::{Writer, with_patience};
 
 /// How long a hook waits for the file's lock: the tool, and the person before it, wait as long.

@@ -7,9 +7,9 @@ use anyhow::Result;
 use super::{File, VIA, output};
 use crate::config::{self, HUMAN};
 use crate::error::{Code, Error};
-use crate::event::now_ms;
-use crate::store::{Claim, InboxFilter, InboxRow, Reader, Reading};
-use crate::watch;
+use crate::protocol::now_ms;
+use crate::store::{Claim, InboxFilter, InboxRow, ReadContext, Reader};
+use crate::watcher;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_INBOX)]
@@ -67,7 +67,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         match args.wait {
             None => look(limit)?,
             Some(_) => {
-                let found = watch::look_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
+                let found = watcher::look_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
                 let mut mail = found.ok_or_else(|| in_vain(args))?;
                 mail.reverse();
                 mail
@@ -100,7 +100,7 @@ fn take(file: &File, args: &Args, name: &str, me: &str, reader: &Reader) -> Resu
         limit: usize::from(args.limit.unwrap_or(1)),
     };
     let take = || {
-        let owner = Reading {
+        let owner = ReadContext {
             reader: me,
             via: VIA,
             now: now_ms(),
@@ -111,7 +111,7 @@ fn take(file: &File, args: &Args, name: &str, me: &str, reader: &Reader) -> Resu
         return Ok(take()?);
     }
     // Those who wait in vain do not take the lock.
-    let found = watch::look_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
+    let found = watcher::look_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
         true => Ok(some(take()?)),
         false => Ok(None),
     })?;
@@ -124,7 +124,7 @@ fn some(mail: Vec<InboxRow>) -> Option<Vec<InboxRow>> {
 
 fn in_vain(args: &Args) -> Error {
     let seconds = args.wait.unwrap_or_default().as_secs_f64();
-    Error::new(Code::WaitedInVain, format!("no mail came within {seconds} s"))
+    Error::new(Code::Timeout, format!("no mail came within {seconds} s"))
 }
 
 fn print(mail: &[InboxRow], args: &Args) -> Result<()> {

@@ -167,7 +167,7 @@ pub(super) fn time(unix_ms: i64) -> String {
     };
     let zone = jiff::tz::TimeZone::system();
     let then = timestamp.to_zoned(zone.clone());
-    let today = jiff::Timestamp::from_millisecond(crate::event::now_ms()).map(|now| now.to_zoned(zone).date());
+    let today = jiff::Timestamp::from_millisecond(crate::protocol::now_ms()).map(|now| now.to_zoned(zone).date());
     let format = if today.is_ok_and(|today| today == then.date()) {
         "%H:%M:%S"
     } else {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{File, output};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::{Pruned, Retention, Unread};
 
 macro_rules! what_goes {

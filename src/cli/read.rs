@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{File, Speaker, VIA, output};
-use crate::event::now_ms;
-use crate::store::{InboxRow, Reading};
+use crate::protocol::now_ms;
+use crate::store::{InboxRow, ReadContext};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL_ONE)]
@@ -21,7 +21,7 @@ pub(super) struct Args {
 
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     let (reader, now) = (args.speaker.name(), now_ms());
-    let reading = Reading {
+    let reading = ReadContext {
         reader: &reader,
         via: VIA,
         now,

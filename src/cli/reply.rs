@@ -4,8 +4,8 @@
 use anyhow::Result;
 
 use super::{File, Speaker, VIA, output, text_or_stdin};
-use crate::event::now_ms;
-use crate::store::{NewInbox, Reading};
+use crate::protocol::now_ms;
+use crate::store::{NewInbox, ReadContext};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL_ONE)]
@@ -42,7 +42,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     };
     answer.title = args.title.or(answer.title);
     answer.message_type = args.message_type.or(answer.message_type);
-    let reading = Reading {
+    let reading = ReadContext {
         reader: &reader,
         via: VIA,
         now: now_ms(),

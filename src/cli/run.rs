@@ -33,7 +33,7 @@ use crate::agents::record::{Intake, Recorder};
 use crate::agents::{About, Ended, Stream, Vendor, is_flag};
 use crate::config;
 use crate::error::{Code, Error};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::Writer;
 
 /// How long the output may be silent, once the program has ended, before it counts as over:

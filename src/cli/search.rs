@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{File, output};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::Hit;
 
 /// How to ask.

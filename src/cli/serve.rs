@@ -11,10 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{File, client, output};
 use crate::config::Limits;
 use crate::error::{Code, Error};
-use crate::event;
+use crate::protocol;
 use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
 use crate::store::{Record, ServeLock, Token};
-use crate::watch::{Mode, POLL};
+use crate::watcher::{POLL, WatchMode};
 
 /// File handles for everything but connections: the database, the log, files of the page.
 const SPARE_HANDLES: u64 = 512;
@@ -31,8 +31,8 @@ pub(super) struct Args {
     #[arg(long, env = "AGENTHUB_ADDR", value_name = "ADDR:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
     listen: SocketAddr,
     /// How to notice that something was written
-    #[arg(long, value_enum, default_value_t = WatchMode::Auto)]
-    watch: WatchMode,
+    #[arg(long, value_enum, default_value_t = WatchModeArg::Auto)]
+    watch: WatchModeArg,
     /// Another name requests may be for, as host or host:port
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
@@ -50,7 +50,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum WatchMode {
+enum WatchModeArg {
     /// Events where they work, otherwise a poll
     Auto,
     /// File system events, or fail
@@ -64,13 +64,13 @@ enum WatchMode {
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// Messages in one batch
-    #[arg(long, value_name = "N", default_value_t = event::MAX_BATCH_SIZE, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = protocol::MAX_BATCH_SIZE, value_parser = at_least_one)]
     max_batch_size: usize,
     /// Message and batch frames a second and connection; 0 is no limit
-    #[arg(long, value_name = "N", default_value_t = event::MAX_MESSAGES_PER_SECOND)]
+    #[arg(long, value_name = "N", default_value_t = protocol::MAX_MESSAGES_PER_SECOND)]
     max_messages_per_second: u32,
     /// Changes kept in memory, and messages a client may leave unacknowledged
-    #[arg(long, value_name = "N", default_value_t = event::MAX_LAG_MESSAGES, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = protocol::MAX_LAG_MESSAGES, value_parser = at_least_one)]
     max_lag_messages: usize,
     /// Seconds a client may take to accept a write
     #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds)]
@@ -82,7 +82,7 @@ struct LimitArgs {
     #[arg(long, value_name = "SECS", default_value = "54", value_parser = seconds)]
     ping_period: Duration,
     /// Bytes of one message from a client
-    #[arg(long, value_name = "BYTES", default_value_t = event::MAX_MESSAGE_SIZE, value_parser = at_least_one)]
+    #[arg(long, value_name = "BYTES", default_value_t = protocol::MAX_MESSAGE_SIZE, value_parser = at_least_one)]
     max_message_size: usize,
     /// Seconds between the looks that happen whatever else does
     #[arg(long, value_name = "SECS", default_value = "0.5", value_parser = seconds)]
@@ -208,9 +208,9 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
     let settings = Settings {
         limits: args.limits.limits(),
         watch: match args.watch {
-            WatchMode::Auto => Mode::Auto,
-            WatchMode::Notify => Mode::Notify,
-            WatchMode::Poll => Mode::Poll(POLL),
+            WatchModeArg::Auto => WatchMode::Auto,
+            WatchModeArg::Notify => WatchMode::Notify,
+            WatchModeArg::Poll => WatchMode::Poll(POLL),
         },
         allowed_hosts: args.allow_host.clone(),
         assets: args.assets.clone(),

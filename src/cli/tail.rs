@@ -10,16 +10,16 @@ use tokio::sync::watch;
 use super::{File, client, output};
 use crate::config::Limits;
 use crate::error::{Code, Error};
-use crate::event::{
+use crate::hub::connect_options::{ConnectOptions, Framing, Streams};
+use crate::hub::encoded_change::{Frame, WireFormat};
+use crate::hub::session::{Action, Now, Read, Session};
+use crate::hub::{Hub, Signal};
+use crate::protocol::{
     BatchEvent, ErrorEvent, Event, EventType, InboxMessageEvent, MessageEvent, SubscribeEvent, TaskStreamEvent,
     TelemetryEvent, now_ms,
 };
-use crate::hub::entry::{Form, Frame};
-use crate::hub::session::{Now, Read, Session, Step};
-use crate::hub::wishes::{Framing, Streams, Wishes};
-use crate::hub::{Hub, Signal};
 use crate::store::Start;
-use crate::watch::Mode;
+use crate::watcher::WatchMode;
 
 /// Bytes of messages read from the file at a time.
 const PAGE_BYTES: usize = 1 << 20;
@@ -51,7 +51,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         max_messages_per_second: 0,
         ..Limits::default()
     };
-    let (hub, looker) = Hub::start(file.store()?, limits, Mode::Auto)?;
+    let (hub, looker) = Hub::start(file.store()?, limits, WatchMode::Auto)?;
     hub.listener_came();
     let outcome = client::runtime()?.block_on(async {
         tokio::select! {
@@ -86,9 +86,9 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
     } else {
         everything
     };
-    let wishes = Wishes {
+    let wishes = ConnectOptions {
         streams,
-        form: Form::Extended,
+        form: WireFormat::Extended,
         framing: Framing::Single,
     };
     let mut session = Session::new(wishes, hub.limits().clone(), epoch, head);
@@ -111,14 +111,14 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
     }
     loop {
         match session.step(now()) {
-            Step::Send(frame) => show(&frame, args)?,
-            Step::Read(Read::Open { thread_id, start }) => {
+            Action::Send(frame) => show(&frame, args)?,
+            Action::Read(Read::Open { thread_id, start }) => {
                 let anchor = hub.head().1;
                 let opening = hub.read(move |reader| reader.open_thread("", &thread_id, start, anchor));
                 // There is nothing to follow then.
                 session.opened(now(), &opening.await?);
             }
-            Step::Read(Read::Page { thread_id, after, rows }) => {
+            Action::Read(Read::Page { thread_id, after, rows }) => {
                 let anchor = hub.head().1;
                 let page = hub.read(move |reader| reader.thread_page(&thread_id, after, rows, PAGE_BYTES, anchor));
                 match page.await {
@@ -126,21 +126,21 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
                     Err(error) => session.read_failed(now(), &error),
                 }
             }
-            Step::Feed(pos) => match hub.changes_after(pos).await {
+            Action::Feed(pos) => match hub.changes_after(pos).await {
                 Ok(entries) => session.feed(entries),
                 // What is wrong with the file may pass; the looker says what it is.
                 Err(error) if error.code().is_store() => tokio::time::sleep(RETRY).await,
                 Err(error) => return Err(error.into()),
             },
-            Step::Ack(_) => {}
-            Step::Wait(at) => {
+            Action::Ack(_) => {}
+            Action::Wait(at) => {
                 wait(&mut signal, at.map(|at| started + at)).await?;
                 if signal.borrow().generation != generation {
                     return Err(Error::new(Code::StoreReplaced, "the file was replaced; run tail again").into());
                 }
                 session.wake();
             }
-            Step::Close(code) => return Err(Error::new(code, "the stream ended").into()),
+            Action::Close(code) => return Err(Error::new(code, "the stream ended").into()),
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{File, output};
 use crate::error::{Code, Error};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::{InboxRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
 
 #[derive(Debug, clap::Args)]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Hub;
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::Ack;
 
 /// Time in which acks are gathered before they are stored.
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::hub::Limits;
     use crate::store::{NetworkFs, Store, Writer};
-    use crate::watch::Mode;
+    use crate::watcher::WatchMode;
 
     fn ack() -> Ack {
         Ack {
@@ -158,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
         let store = Store::open(&path, NetworkFs::Refuse).unwrap();
-        let (hub, looker) = Hub::start(store, Limits::default(), Mode::Auto).unwrap();
+        let (hub, looker) = Hub::start(store, Limits::default(), WatchMode::Auto).unwrap();
         // Nobody looks: the writer is the first to come upon the other file.
         looker.stop();
         hub.acknowledge(hub.generation() + 1, ack());

@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
-use super::entry::Entry;
+use super::encoded_change::EncodedChange;
 use crate::error::Error;
-use crate::event::now_ms;
-use crate::store::{Rejected, Row};
+use crate::protocol::now_ms;
+use crate::store::{Row, UnreadableRow};
 
 /// Rejected rows kept for showing.
 const SHOWN: usize = 20;
@@ -68,12 +68,12 @@ struct Rejections {
 
 impl Health {
     /// Notes the odd rows among those just read.
-    pub(super) fn inspect(&self, entries: &[Arc<Entry>]) {
+    pub(super) fn inspect(&self, entries: &[Arc<EncodedChange>]) {
         for entry in entries {
             match entry.row() {
                 Row::Message(row, _) if !row.degraded.is_empty() => self.degrade("messages", &row.degraded),
                 Row::Inbox(row) if !row.degraded.is_empty() => self.degrade("inbox_messages", &row.degraded),
-                Row::Rejected(rejected) => self.reject(rejected),
+                Row::Unreadable(rejected) => self.reject(rejected),
                 _ => {}
             }
         }
@@ -84,7 +84,7 @@ impl Health {
         tracing::debug!("a row of {table} is delivered degraded: {reason}");
     }
 
-    fn reject(&self, rejected: &Rejected) {
+    fn reject(&self, rejected: &UnreadableRow) {
         let mut rejections = lock(&self.rejected);
         let count = rejections.by_table.entry(rejected.table).or_default();
         *count += 1;

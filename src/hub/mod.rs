@@ -10,17 +10,16 @@
 //! and is then seen like anybody else's.
 
 mod acks;
-mod ages;
-mod arrival;
-mod coalesce;
-pub mod entry;
+mod change_reader;
+pub mod connect_options;
+pub mod encoded_change;
 mod health;
-pub mod limit;
-mod look;
+mod latency_histogram;
+mod latest_value_throttle;
+mod recent_changes;
 pub mod session;
-mod subscription;
-mod tail;
-pub mod wishes;
+mod stream_start;
+pub mod token_bucket;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -30,20 +29,20 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
-use crate::store::{Change, Pos, Reader, Start, Store, ThreadOpening, ThreadPage, Writer};
-use crate::watch::{Mode, Poke, Using, Watch};
+use crate::protocol::now_ms;
+use crate::store::{Change, Position, Reader, Start, Store, ThreadOpening, ThreadPage, Writer};
+use crate::watcher::{NotifyMethod, WakeHandle, Watch, WatchMode};
 
 use acks::Acks;
-use ages::Ages;
-use entry::Entry;
+use change_reader::{ChangeReader, Stats};
+use encoded_change::EncodedChange;
 use health::Health;
-use look::{Looker, Stats};
-use tail::{Reach, Tail};
+use latency_histogram::LatencyHistogram;
+use recent_changes::{RecentChanges, RecentLookup};
 
-pub use ages::AgesNow;
-pub use arrival::{Arrival, Beginning};
 pub use health::{RejectedRow, Trouble};
+pub use latency_histogram::LatencySnapshot;
+pub use stream_start::{ConnectSnapshot, StreamStart};
 
 /// Reads of the file under way at a time; the others wait without a thread.
 const READS: usize = 4;
@@ -66,7 +65,7 @@ pub struct Signal {
 /// The log as the hub has it now.
 #[derive(Debug)]
 struct Log {
-    tail: Tail,
+    tail: RecentChanges,
     epoch: Arc<str>,
     /// As in [`Signal`].
     generation: u64,
@@ -79,14 +78,14 @@ pub struct Hub {
     limits: Limits,
     log: RwLock<Log>,
     signal: watch::Sender<Signal>,
-    poke: Poke,
+    poke: WakeHandle,
     reads: Arc<Semaphore>,
     /// Clients that want to hear of changes at once.
     listeners: Arc<AtomicUsize>,
     acks: Acks,
     health: Health,
     stats: Stats,
-    ages: Ages,
+    ages: LatencyHistogram,
 }
 
 /// Says so if the looker breaks off: a hub that shows nothing new must not say that all is well.
@@ -101,14 +100,14 @@ impl Drop for Alarm {
     }
 }
 
-/// The hub's looker thread. [`LookerHandle::stop`] ends it.
+/// The hub's looker thread. [`ChangeReaderHandle::stop`] ends it.
 #[derive(Debug)]
-pub struct LookerHandle {
+pub struct ChangeReaderHandle {
     thread: JoinHandle<()>,
-    poke: Poke,
+    poke: WakeHandle,
 }
 
-impl LookerHandle {
+impl ChangeReaderHandle {
     /// Ends the looker and waits for it.
     pub fn stop(self) {
         self.poke.stop();
@@ -122,7 +121,7 @@ impl Hub {
     ///
     /// # Errors
     /// A `Store…` code if the file cannot be read or watched.
-    pub fn start(store: Store, limits: Limits, mode: Mode) -> Result<(Arc<Self>, LookerHandle)> {
+    pub fn start(store: Store, limits: Limits, mode: WatchMode) -> Result<(Arc<Self>, ChangeReaderHandle)> {
         let listeners = Arc::new(AtomicUsize::new(0));
         let reader = store.reader()?;
         // Watching begins before the first look, so that nothing falls in between.
@@ -130,7 +129,7 @@ impl Hub {
         let (head, epoch) = (reader.head()?, reader.epoch()?);
         let hub = Arc::new(Self {
             log: RwLock::new(Log {
-                tail: Tail::new(head, limits.max_lag_messages),
+                tail: RecentChanges::new(head, limits.max_lag_messages),
                 epoch: epoch.into(),
                 generation: 0,
             }),
@@ -146,9 +145,9 @@ impl Hub {
             acks: Acks::default(),
             health: Health::default(),
             stats: Stats::default(),
-            ages: Ages::default(),
+            ages: LatencyHistogram::default(),
         });
-        let looker = Looker::new(Arc::clone(&hub), reader, watch, head);
+        let looker = ChangeReader::new(Arc::clone(&hub), reader, watch, head);
         let thread = std::thread::Builder::new()
             .name("agenthub-looker".into())
             .spawn({
@@ -159,7 +158,7 @@ impl Hub {
                 }
             })
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the looker thread: {e}")))?;
-        Ok((hub, LookerHandle { thread, poke }))
+        Ok((hub, ChangeReaderHandle { thread, poke }))
     }
 
     /// The limits in force.
@@ -198,7 +197,7 @@ impl Hub {
     }
 
     /// How commits are noticed.
-    pub fn using(&self) -> Using {
+    pub fn using(&self) -> NotifyMethod {
         self.stats.using()
     }
 
@@ -208,12 +207,12 @@ impl Hub {
     }
 
     /// How old new rows were when clients took them from memory.
-    pub fn ages(&self) -> AgesNow {
+    pub fn ages(&self) -> LatencySnapshot {
         self.ages.now()
     }
 
     /// The file's epoch and the position after the newest change seen.
-    pub fn head(&self) -> (Arc<str>, Pos) {
+    pub fn head(&self) -> (Arc<str>, Position) {
         let log = self.log();
         (Arc::clone(&log.epoch), log.tail.head())
     }
@@ -221,7 +220,7 @@ impl Hub {
     /// The same, with the position as clients see it.
     pub fn head_text(&self) -> (Arc<str>, String) {
         let (epoch, pos) = self.head();
-        let text = entry::pos_text(&epoch, pos, None);
+        let text = encoded_change::pos_text(&epoch, pos, None);
         (epoch, text)
     }
 
@@ -251,7 +250,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the file's log does not have `pos`; a `Store…` code.
-    pub async fn changes_after(self: &Arc<Self>, pos: Pos) -> Result<Vec<Arc<Entry>>> {
+    pub async fn changes_after(self: &Arc<Self>, pos: Position) -> Result<Vec<Arc<EncodedChange>>> {
         if let Some(entries) = self.changes_in_memory(pos) {
             return Ok(entries);
         }
@@ -262,20 +261,20 @@ impl Hub {
         Ok(page
             .changes
             .into_iter()
-            .map(|change| Arc::new(Entry::new(change, &epoch)))
+            .map(|change| Arc::new(EncodedChange::new(change, &epoch)))
             .collect())
     }
 
     /// What the live tail has after `pos`; `None` if it does not reach back that far.
-    pub fn changes_in_memory(&self, pos: Pos) -> Option<Vec<Arc<Entry>>> {
+    pub fn changes_in_memory(&self, pos: Position) -> Option<Vec<Arc<EncodedChange>>> {
         match self.log().tail.after(pos, FEED_ROWS, FEED_BYTES) {
-            Reach::Here(entries) => {
+            RecentLookup::Here(entries) => {
                 let now = now_ms();
                 let times = entries.iter().filter_map(|entry| entry.written_at());
                 times.for_each(|created_at| self.ages.note(created_at, now));
                 Some(entries)
             }
-            Reach::Behind => None,
+            RecentLookup::Behind => None,
         }
     }
 
@@ -377,7 +376,7 @@ impl Hub {
         let epoch = Arc::clone(&self.log().epoch);
         let entries: Vec<_> = changes
             .into_iter()
-            .map(|change| Arc::new(Entry::new(change, &epoch)))
+            .map(|change| Arc::new(EncodedChange::new(change, &epoch)))
             .collect();
         self.health.inspect(&entries);
         let head = {
@@ -391,11 +390,11 @@ impl Hub {
     }
 
     /// The file is another one: nobody's position counts any more.
-    fn replaced(&self, head: Pos, epoch: &str) {
+    fn replaced(&self, head: Position, epoch: &str) {
         {
             let mut log = self.log.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             *log = Log {
-                tail: Tail::new(head, self.limits.max_lag_messages),
+                tail: RecentChanges::new(head, self.limits.max_lag_messages),
                 epoch: epoch.into(),
                 generation: log.generation + 1,
             };

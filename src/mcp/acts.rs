@@ -11,7 +11,7 @@ use super::file::File;
 use super::shapes::{CheckInbox, Priority, SendMessage, Sent, Teach};
 use crate::config::from_type;
 use crate::error::{Code, Error};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::{Claim, EVERYBODY, InboxFilter, InboxRow, NewInbox, NewMessage, Reader, Receipt};
 
 /// The longest wait of one call: clients give up after a minute.

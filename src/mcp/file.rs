@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
-use crate::store::{AgentState, NetworkFs, Reader, Reading, Writer, with_patience};
-use crate::watch;
+use crate::protocol::now_ms;
+use crate::store::{AgentState, NetworkFs, ReadContext, Reader, Writer, with_patience};
+use crate::watcher;
 
 /// By which way receipts written here came.
 const VIA: &str = "mcp";
@@ -92,8 +92,8 @@ impl File {
     }
 
     /// The agent, reading now.
-    pub(super) fn reading(&self) -> Reading<'_> {
-        Reading {
+    pub(super) fn reading(&self) -> ReadContext<'_> {
+        ReadContext {
             reader: &self.me,
             via: VIA,
             now: now_ms(),
@@ -135,9 +135,9 @@ impl File {
         blocking(move || {
             file.with(|_| Ok(()))?;
             let reader = Reader::open(&file.shared.path, file.shared.network_fs)?;
-            watch::look_until(&reader, Some(patience), || {
+            watcher::look_until(&reader, Some(patience), || {
                 if ends.iter().any(CancellationToken::is_cancelled) {
-                    return Err(Error::new(Code::WaitedInVain, "nobody waits for this any more"));
+                    return Err(Error::new(Code::Timeout, "nobody waits for this any more"));
                 }
                 look(&file, &reader)
             })

@@ -18,7 +18,7 @@ use super::shapes::{
     PostStatus, Posted, ReadThread, Refused, Reply, Search, SendMessage, Sent, Status, Teach, Thread,
 };
 use crate::config::HUMAN;
-use crate::event::{TaskStreamEventType, now_ms};
+use crate::protocol::{TaskStreamEventType, now_ms};
 use crate::store::{AgentState, NewInbox, NewTask, Receipt, message_id};
 
 #[tool_router(vis = "pub(super)")]

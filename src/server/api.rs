@@ -15,7 +15,7 @@ use warp::reply::Response;
 use super::routes::Call;
 use crate::config::{HUMAN, from_type};
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::{InboxFilter, MailboxRow, NewInbox, NewMessage, Written};
 
 /// Items in a list unless fewer or more are asked for.

@@ -6,7 +6,7 @@
 
 use super::Server;
 use crate::error::Result;
-use crate::event::{InboxMessageEvent, MessageEvent, TaskStreamEvent, TelemetryEvent};
+use crate::protocol::{InboxMessageEvent, MessageEvent, TaskStreamEvent, TelemetryEvent};
 use crate::store::{InboxRow, MessageRow, NewInbox, NewMessage, NewTelemetry, TaskRow, TelemetryRow};
 
 impl Server {

@@ -17,12 +17,12 @@ use super::auth::{SUBPROTOCOL, protocols};
 use super::routes::Call;
 use super::{api, lock, ws};
 use crate::error::{Code, Error, Result};
-use crate::hub::wishes::Query;
+use crate::hub::connect_options::ConnectQuery;
 
 /// `GET /ws`: answers the upgrade and leaves a task with the client.
 pub(super) async fn upgrade(mut call: Call) -> Result<Response> {
     let key = handshake(&call.method, &call.headers)?;
-    let query = Query::parse(call.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    let query = ConnectQuery::parse(call.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
     let upgrade = call.upgrade.take().ok_or_else(|| {
         Error::new(
             Code::Invalid,

@@ -16,8 +16,8 @@ use warp::reply::Response;
 use super::routes::Call;
 use super::{Server, api, lock};
 use crate::error::{Code, Result};
-use crate::hub::AgesNow;
-use crate::store::{FileStatus, Hold};
+use crate::hub::LatencySnapshot;
+use crate::store::{FileStatus, LockKind};
 
 /// Counts by name.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub(super) async fn readyz(call: Call) -> Result<Response> {
     let kept = keeper.trouble.iter().filter(|trouble| !told(trouble.code));
     let kept: Vec<Value> = kept.map(|trouble| json!(trouble)).collect();
     reasons.extend(kept);
-    let writers = keeper.blockers.iter().filter(|b| b.holder.hold != Hold::Read);
+    let writers = keeper.blockers.iter().filter(|b| b.holder.hold != LockKind::Read);
     reasons.extend(writers.map(|blocker| {
         json!({
             "code": Code::StoreLocked.name(),
@@ -58,7 +58,8 @@ pub(super) async fn readyz(call: Call) -> Result<Response> {
     if reasons.is_empty()
         && let Err(error) = hub.read(|reader| reader.head()).await
     {
-        reasons.push(json!({"code": error.code().name(), "message": error.message(), "since": crate::event::now_ms()}));
+        reasons
+            .push(json!({"code": error.code().name(), "message": error.message(), "since": crate::protocol::now_ms()}));
     }
     let (status, word) = if reasons.is_empty() {
         (StatusCode::OK, "ready")
@@ -228,9 +229,9 @@ fn keeper(server: &Server, page: &mut Page) {
         "Processes that have been in the way for over 10 s.",
     );
     for (hold, word) in [
-        (Hold::Exclusive, "exclusive"),
-        (Hold::Write, "write"),
-        (Hold::Read, "read"),
+        (LockKind::Exclusive, "exclusive"),
+        (LockKind::Write, "write"),
+        (LockKind::Read, "read"),
     ] {
         let count = keeper.blockers.iter().filter(|b| b.holder.hold == hold).count();
         page.sample("", &[("hold", word)], count);
@@ -272,7 +273,7 @@ impl Page {
         let _ = writeln!(self.text, "{close} {value}");
     }
 
-    fn histogram(&mut self, name: &str, help: &str, ages: &AgesNow) {
+    fn histogram(&mut self, name: &str, help: &str, ages: &LatencySnapshot) {
         self.family(name, "histogram", help);
         for (bound, count) in &ages.within {
             self.sample("_bucket", &[("le", &seconds(*bound).to_string())], count);

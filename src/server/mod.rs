@@ -50,7 +50,7 @@ use crate::config::Limits;
 use crate::error::{Code, Error, Result};
 use crate::hub::Hub;
 use crate::store::{Record, Store, Token};
-use crate::watch::Mode;
+use crate::watcher::WatchMode;
 
 use auth::Policy;
 pub use auth::{Guard, admit};
@@ -72,7 +72,7 @@ pub struct Settings {
     /// The protocol's constants.
     pub limits: Limits,
     /// How commits are noticed.
-    pub watch: Mode,
+    pub watch: WatchMode,
     /// Hosts beside this machine's own names that requests may be for.
     pub allowed_hosts: Vec<String>,
     /// Where the page's files come from instead of from the binary.
@@ -83,7 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            watch: Mode::Auto,
+            watch: WatchMode::Auto,
             allowed_hosts: Vec::new(),
             assets: None,
         }
@@ -94,7 +94,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Server {
     hub: Arc<Hub>,
-    looker: Mutex<Option<crate::hub::LookerHandle>>,
+    looker: Mutex<Option<crate::hub::ChangeReaderHandle>>,
     settings: Settings,
     guard: Mutex<Guard>,
     /// The token in the database's file of it, if that is the one that was given.

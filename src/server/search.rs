@@ -11,7 +11,7 @@ use warp::reply::Response;
 use super::api::{list, ok};
 use super::routes::Call;
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::CostsBy;
 
 /// `GET /api/search?q&limit&after`: messages, mail and task events that have all words of

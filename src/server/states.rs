@@ -12,8 +12,8 @@ use super::api::ok;
 use super::routes::Call;
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
-use crate::event::now_ms;
-use crate::store::{InboxRow, Reading, ReceiptRow};
+use crate::protocol::now_ms;
+use crate::store::{InboxRow, ReadContext, ReceiptRow};
 
 /// By which way receipts written here came.
 const VIA: &str = "http";
@@ -109,6 +109,6 @@ pub(super) async fn receipts(call: Call) -> Result<Response> {
     Ok(ok(&call.server.hub().read(read).await?))
 }
 
-fn reading(reader: &str, now: i64) -> Reading<'_> {
-    Reading { reader, via: VIA, now }
+fn reading(reader: &str, now: i64) -> ReadContext<'_> {
+    ReadContext { reader, via: VIA, now }
 }

@@ -39,11 +39,11 @@ use super::metered::{Socket, websocket};
 use super::pulse::Pulse;
 use super::renewal::while_valid;
 use crate::error::{Code, Result};
-use crate::event::now_ms;
-use crate::hub::entry::Entry;
-use crate::hub::session::{Now, Read, Session, Step};
-use crate::hub::wishes::Query;
-use crate::hub::{Arrival, Hub, Signal};
+use crate::hub::connect_options::ConnectQuery;
+use crate::hub::encoded_change::EncodedChange;
+use crate::hub::session::{Action, Now, Read, Session};
+use crate::hub::{ConnectSnapshot, Hub, Signal};
+use crate::protocol::now_ms;
 use crate::store::{Ack, Start, ThreadOpening, ThreadPage};
 
 /// Bytes gathered for one write.
@@ -86,8 +86,8 @@ impl Drop for Presence {
 pub(super) async fn serve(
     server: Arc<Server>,
     upgrade: OnUpgrade,
-    query: Query,
-    arrived: Arrival,
+    query: ConnectQuery,
+    arrived: ConnectSnapshot,
     permit: Option<Arc<OwnedSemaphorePermit>>,
     sessions: CancellationToken,
 ) {
@@ -104,7 +104,7 @@ pub(super) async fn serve(
 enum Fetched {
     Opened(Result<ThreadOpening>),
     Page(Result<ThreadPage>),
-    Log(Result<Vec<Arc<Entry>>>),
+    Log(Result<Vec<Arc<EncodedChange>>>),
 }
 
 type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
@@ -130,7 +130,7 @@ struct Client {
     server: Arc<Server>,
     _presence: Presence,
     _permit: Option<Arc<OwnedSemaphorePermit>>,
-    query: Query,
+    query: ConnectQuery,
     sink: SplitSink<Socket, Message>,
     stream: SplitStream<Socket>,
     /// Frames on their way into the socket.
@@ -149,7 +149,7 @@ impl Client {
     fn new(
         presence: Presence,
         permit: Option<Arc<OwnedSemaphorePermit>>,
-        query: Query,
+        query: ConnectQuery,
         socket: Socket,
         written: Arc<AtomicU64>,
     ) -> Self {
@@ -171,7 +171,7 @@ impl Client {
         }
     }
 
-    async fn run(mut self, arrived: Arrival) {
+    async fn run(mut self, arrived: ConnectSnapshot) {
         let mut signal = self.hub().signal();
         let seen = *signal.borrow_and_update();
         self.generation = arrived.generation;
@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// Finds the client's place and makes its session.
-    async fn begin(&mut self, seen: Signal, arrived: Arrival) -> std::result::Result<Session, End> {
+    async fn begin(&mut self, seen: Signal, arrived: ConnectSnapshot) -> std::result::Result<Session, End> {
         let limits = self.hub().limits().clone();
         let greeting =
             |session: &mut Session, now| session.greet(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);
@@ -306,11 +306,11 @@ impl Client {
         let mut bytes = 0;
         while bytes < BURST_BYTES {
             match session.step(self.now()) {
-                Step::Send(frame) => {
+                Action::Send(frame) => {
                     bytes += frame.len();
                     self.burst.push_back(text(frame.bytes()));
                 }
-                Step::Read(Read::Page { thread_id, after, rows }) => {
+                Action::Read(Read::Page { thread_id, after, rows }) => {
                     match self
                         .hub()
                         .page_in_memory(self.generation, &thread_id, after, rows, PAGE_BYTES)
@@ -319,8 +319,10 @@ impl Client {
                         None => self.fetch = Some(self.fetch_page(thread_id, after, rows)),
                     }
                 }
-                Step::Read(Read::Open { thread_id, start }) => self.fetch = Some(self.fetch_opening(thread_id, start)),
-                Step::Feed(pos) => {
+                Action::Read(Read::Open { thread_id, start }) => {
+                    self.fetch = Some(self.fetch_opening(thread_id, start))
+                }
+                Action::Feed(pos) => {
                     if let Some(entries) = self.hub().changes_in_memory(pos) {
                         session.feed(entries);
                         continue;
@@ -332,7 +334,7 @@ impl Client {
                     }
                     return Ok(retry.map(|at| at - self.started));
                 }
-                Step::Ack(ack) => {
+                Action::Ack(ack) => {
                     let instance = self.query.instance_id.clone();
                     let ack = Ack {
                         instance,
@@ -341,8 +343,8 @@ impl Client {
                     };
                     self.hub().acknowledge(self.generation, ack);
                 }
-                Step::Wait(at) => return Ok(at),
-                Step::Close(code) => return Err(End::over(code, code.name())),
+                Action::Wait(at) => return Ok(at),
+                Action::Close(code) => return Err(End::over(code, code.name())),
             }
         }
         Ok(None)

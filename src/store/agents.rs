@@ -6,10 +6,10 @@
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::cells::{Cells, Rejected};
-use super::inbox::EVERYBODY;
-use super::open::{Reader, Writer};
-use super::pages::{PAGE_BYTES, Page};
+use super::connection::{Reader, Writer};
+use super::inbox::messages::EVERYBODY;
+use super::pagination::{PAGE_BYTES, Page};
+use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 
@@ -38,8 +38,8 @@ pub struct AgentRow {
 }
 
 impl AgentRow {
-    fn read(row: &rusqlite::Row<'_>) -> Result<Self, Rejected> {
-        let mut cells = Cells::new(row);
+    fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
+        let mut cells = RowReader::new(row);
         let agent = Self {
             n: cells.int(),
             id: cells.text(),
@@ -171,7 +171,7 @@ impl Reader {
         ))
     }
 
-    pub(super) fn agent_row(&self, n: i64) -> Result<Option<Result<AgentRow, Rejected>>> {
+    pub(super) fn agent_row(&self, n: i64) -> Result<Option<Result<AgentRow, UnreadableRow>>> {
         let sql = format!("SELECT {COLUMNS} FROM agents WHERE n = ?1");
         Ok(self
             .conn

@@ -7,11 +7,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::agents::AgentRow;
-use super::cells::Rejected;
-use super::inbox::InboxRow;
+use super::connection::{Reader, Writer};
+use super::inbox::messages::InboxRow;
 use super::messages::{self, MessageRow};
-use super::open::{Reader, Writer};
-use super::tasks::TaskRow;
+use super::row_reader::UnreadableRow;
+use super::task_events::TaskRow;
 use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
 use crate::error::{Code, Error, Result};
@@ -21,14 +21,14 @@ use crate::error::{Code, Error, Result};
 /// The tag is random. A file that was restored or rolled back has other tags at the same
 /// numbers, so a position is checked, not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pos {
+pub struct Position {
     /// `changes.seq`; 0 is before the first.
     pub seq: i64,
     /// `changes.tag` of that row; 0 with `seq` 0.
     pub tag: i64,
 }
 
-impl Pos {
+impl Position {
     /// Before the first change.
     pub const START: Self = Self { seq: 0, tag: 0 };
 }
@@ -58,7 +58,7 @@ pub enum Row {
     /// An agent.
     Agent(AgentRow),
     /// It cannot be read, and is not of a table that is delivered at any price.
-    Rejected(Rejected),
+    Unreadable(UnreadableRow),
     /// It was pruned.
     Pruned(Table),
     /// It is of a table this program does not know.
@@ -100,7 +100,7 @@ impl Table {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The position after it.
-    pub pos: Pos,
+    pub pos: Position,
     /// What happened.
     pub op: Op,
     /// To what.
@@ -121,13 +121,13 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn head(&self) -> Result<Pos> {
+    pub fn head(&self) -> Result<Position> {
         Ok(self
             .conn
             .prepare_cached("SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1")?
             .query_row([], pos)
             .optional()?
-            .unwrap_or(Pos::START))
+            .unwrap_or(Position::START))
     }
 
     /// The file's epoch: 32 hex digits made with the file.
@@ -150,11 +150,11 @@ impl Reader {
     }
 
     /// At most `limit` changes and about `bytes` bytes of rows after `after`; one larger row
-    /// comes alone. With [`Pos::START`], from the first that is kept.
+    /// comes alone. With [`Position::START`], from the first that is kept.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the log does not have `after`; a `Store…` code.
-    pub fn log_after(&self, after: Pos, limit: usize, bytes: usize) -> Result<LogPage> {
+    pub fn log_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
         self.snapshot(|| {
             // The row at the position itself comes first: it proves the position.
             let mut statement = self
@@ -162,7 +162,7 @@ impl Reader {
                 .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
             let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
             let mut found = statement.query(params![after.seq, rows])?;
-            if after != Pos::START && found.next()?.map(pos).transpose()? != Some(after) {
+            if after != Position::START && found.next()?.map(pos).transpose()? != Some(after) {
                 return Err(lost());
             }
             let mut page = LogPage::default();
@@ -193,7 +193,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn pos_at(&self, seq: i64) -> Result<Option<Pos>> {
+    pub fn pos_at(&self, seq: i64) -> Result<Option<Position>> {
         Ok(at(&self.conn, seq)?)
     }
 
@@ -202,7 +202,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn confirms(&self, epoch: &str, pos: Pos) -> Result<bool> {
+    pub fn confirms(&self, epoch: &str, pos: Position) -> Result<bool> {
         self.conn.execute_batch("PRAGMA shrink_memory")?;
         self.snapshot(|| Ok(has(&self.conn, epoch, pos)?))
     }
@@ -230,10 +230,10 @@ impl Reader {
             Table::Inbox => self.inbox_row(n)?.map(Row::Inbox),
             Table::Telemetry => self
                 .telemetry_row(n)?
-                .map(|r| r.map_or_else(Row::Rejected, Row::Telemetry)),
-            Table::Tasks => self.task_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Task)),
-            Table::Threads => self.thread_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Thread)),
-            Table::Agents => self.agent_row(n)?.map(|r| r.map_or_else(Row::Rejected, Row::Agent)),
+                .map(|r| r.map_or_else(Row::Unreadable, Row::Telemetry)),
+            Table::Tasks => self.task_row(n)?.map(|r| r.map_or_else(Row::Unreadable, Row::Task)),
+            Table::Threads => self.thread_row(n)?.map(|r| r.map_or_else(Row::Unreadable, Row::Thread)),
+            Table::Agents => self.agent_row(n)?.map(|r| r.map_or_else(Row::Unreadable, Row::Agent)),
         };
         Ok(found.unwrap_or(Row::Pruned(table)))
     }
@@ -245,7 +245,7 @@ impl Writer {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn has(&self, epoch: &str, pos: Pos) -> Result<bool> {
+    pub fn has(&self, epoch: &str, pos: Position) -> Result<bool> {
         Ok(has(&self.conn, epoch, pos)?)
     }
 }
@@ -270,22 +270,22 @@ impl Row {
             Self::Telemetry(row) => row.weight(),
             Self::Thread(row) => row.weight(),
             Self::Agent(row) => row.weight(),
-            Self::Rejected(_) | Self::Pruned(_) | Self::Unknown => 200,
+            Self::Unreadable(_) | Self::Pruned(_) | Self::Unknown => 200,
         }
     }
 }
 
 /// Fails unless the log has `pos`. Call within a snapshot, before reading what it vouches for.
-pub(super) fn demand(conn: &Connection, pos: Pos) -> Result<()> {
+pub(super) fn demand(conn: &Connection, pos: Position) -> Result<()> {
     if stands(conn, pos)? { Ok(()) } else { Err(lost()) }
 }
 
-fn has(conn: &Connection, known: &str, pos: Pos) -> rusqlite::Result<bool> {
+fn has(conn: &Connection, known: &str, pos: Position) -> rusqlite::Result<bool> {
     Ok(epoch(conn)? == known && stands(conn, pos)?)
 }
 
-fn stands(conn: &Connection, pos: Pos) -> rusqlite::Result<bool> {
-    Ok(pos == Pos::START || at(conn, pos.seq)? == Some(pos))
+fn stands(conn: &Connection, pos: Position) -> rusqlite::Result<bool> {
+    Ok(pos == Position::START || at(conn, pos.seq)? == Some(pos))
 }
 
 fn epoch(conn: &Connection) -> rusqlite::Result<String> {
@@ -293,7 +293,7 @@ fn epoch(conn: &Connection) -> rusqlite::Result<String> {
         .query_row([], |row| row.get(0))
 }
 
-fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Pos>> {
+fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Position>> {
     conn.prepare_cached("SELECT seq, tag FROM changes WHERE seq = ?1")?
         .query_row([seq], pos)
         .optional()
@@ -301,8 +301,8 @@ fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Pos>> {
 
 /// The position in the first two columns. Anybody can write to the log what no trigger would:
 /// a tag of another kind is a tag all the same.
-fn pos(row: &rusqlite::Row<'_>) -> rusqlite::Result<Pos> {
-    Ok(Pos {
+fn pos(row: &rusqlite::Row<'_>) -> rusqlite::Result<Position> {
+    Ok(Position {
         seq: row.get(0)?,
         tag: row.get_ref(1)?.as_i64().unwrap_or_default() & 0xffff_ffff,
     })

@@ -17,8 +17,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::cells::Cells;
-use super::open::Reader;
+use super::connection::Reader;
+use super::row_reader::RowReader;
 use crate::error::Result;
 
 /// What costs are added up by.
@@ -152,7 +152,7 @@ impl Reader {
         let mut instances: HashMap<String, Instance> = HashMap::new();
         let mut groups: BTreeMap<String, Costs> = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            let mut cells = Cells::new(row);
+            let mut cells = RowReader::new(row);
             let name = cells.text();
             let instance = match instances.entry(name) {
                 Entry::Occupied(known) => known.into_mut(),
@@ -222,7 +222,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         Ok(
             statement.query_row(params![ToSqlOutput::Borrowed(instance), first], |row| {
-                let mut cells = Cells::new(row);
+                let mut cells = RowReader::new(row);
                 Ok(Totals {
                     turns: cells.int(),
                     tokens_in: cells.int(),
@@ -238,7 +238,7 @@ impl Reader {
 impl Instance {
     /// Takes a row's totals: what they are more than the last, and whether they say what
     /// everything so far cost.
-    fn take(&mut self, cells: &mut Cells<'_>) -> (Costs, bool) {
+    fn take(&mut self, cells: &mut RowReader<'_>) -> (Costs, bool) {
         let used = Costs {
             turns: more(&mut self.last.turns, cells.maybe_int()),
             tokens_in: more(&mut self.last.tokens_in, cells.maybe_int()),

@@ -6,13 +6,13 @@
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::cells::Cells;
-use super::changes::Pos;
-use super::open::{Reader, Writer};
-use super::pages::{PAGE_BYTES, Page};
+use super::changes::Position;
+use super::connection::{Reader, Writer};
+use super::pagination::{PAGE_BYTES, Page};
+use super::row_reader::RowReader;
 use super::{Written, changes};
 use crate::error::{Code, Error, Result};
-use crate::event::MessageEvent;
+use crate::protocol::MessageEvent;
 
 /// The columns of a [`MessageRow`], in the order it reads them.
 pub(super) const COLUMNS: &str = "m.n, m.id, m.thread_id, m.message_seq, m.created_at, m.from_type, m.from_id, \
@@ -66,7 +66,7 @@ pub struct MessageRow {
 
 impl MessageRow {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = Cells::new(row);
+        let mut cells = RowReader::new(row);
         let mut message = Self {
             n: cells.int(),
             id: cells.text(),
@@ -251,7 +251,7 @@ impl Reader {
         after: i64,
         rows: usize,
         bytes: usize,
-        anchor: Pos,
+        anchor: Position,
     ) -> Result<ThreadPage> {
         self.snapshot(|| {
             changes::demand(&self.conn, anchor)?;
@@ -289,7 +289,13 @@ impl Reader {
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the log no longer has `anchor`; a `Store…` code.
-    pub fn open_thread(&self, instance: &str, thread_id: &str, start: Start, anchor: Pos) -> Result<ThreadOpening> {
+    pub fn open_thread(
+        &self,
+        instance: &str,
+        thread_id: &str,
+        start: Start,
+        anchor: Position,
+    ) -> Result<ThreadOpening> {
         self.snapshot(|| {
             changes::demand(&self.conn, anchor)?;
             let after = match start {
@@ -312,7 +318,7 @@ impl Reader {
             let id_at = self
                 .conn
                 .prepare_cached("SELECT id FROM messages WHERE thread_id = ?1 AND message_seq = ?2")?
-                .query_row(params![thread_id, after], |row| Ok(Cells::new(row).text()))
+                .query_row(params![thread_id, after], |row| Ok(RowReader::new(row).text()))
                 .optional()?;
             Ok(ThreadOpening {
                 after,

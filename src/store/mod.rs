@@ -9,34 +9,25 @@
 //! Nothing here knows of tokio: every call blocks, and callers on a runtime say so.
 
 mod agents;
-mod backup;
-mod beside;
-mod cells;
 mod changes;
-mod checkup;
-mod claims;
+mod connection;
 mod costs;
-mod footprint;
+mod file_identity;
+mod hook_sessions;
 mod inbox;
-mod keeper;
-mod locks;
-mod mail;
-mod mailbox;
+mod lock_holders;
+mod maintenance;
 mod messages;
-mod offers;
-mod open;
-mod pages;
-mod prune;
-mod receipts;
+mod pagination;
+mod row_reader;
 mod schema;
 mod search;
-mod sessions;
-mod status;
+mod sidecar_files;
 mod subscriptions;
-mod tasks;
+mod task_events;
 mod telemetry;
 mod threads;
-mod writer;
+mod writer_thread;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -45,29 +36,29 @@ use std::time::Duration;
 use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
-pub use backup::{BackupDone, Existing};
-pub use beside::{Record, ServeLock, Token};
-pub use cells::Rejected;
-pub use changes::{Change, LogPage, Op, Pos, Row, Table};
-pub use checkup::{FileMode, room};
-pub use claims::{Claim, MAX_LEASE};
+pub use changes::{Change, LogPage, Op, Position, Row, Table};
+pub use connection::{NetworkFs, Reader, Writer, set_aside_log, with_patience};
 pub use costs::{Costs, CostsBy};
-pub use footprint::{Footprint, Identity, LogNow};
-pub use inbox::{EVERYBODY, InboxRow, NewInbox, message_id};
-pub use keeper::{Blocker, KeeperStatus, KeeperTrouble};
-pub use locks::{Hold, Holder, holders, strays};
-pub use mailbox::{InboxFilter, MailboxRow};
+pub use file_identity::{FileIdentity, Identity, WalState};
+pub use hook_sessions::TaskProgress;
+pub use inbox::claims::{Claim, MAX_LEASE};
+pub use inbox::list::{InboxFilter, MailboxRow};
+pub use inbox::messages::{EVERYBODY, InboxRow, NewInbox, message_id};
+pub use inbox::receipts::{ReadContext, Receipt, ReceiptRow, Trace};
+pub use lock_holders::{Holder, LockKind, holders, strays};
+pub use maintenance::backup::{BackupDone, Existing};
+pub use maintenance::file_status::{Counts, FileStatus};
+pub use maintenance::integrity::{FileMode, room};
+pub use maintenance::prune::{Pruned, Retention, Unread};
+pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
-pub use open::{NetworkFs, Reader, Writer, set_aside_log, with_patience};
-pub use pages::Page;
-pub use prune::{Pruned, Retention, Unread};
-pub use receipts::{Reading, Receipt, ReceiptRow, Trace};
+pub use pagination::Page;
+pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::Hit;
-pub use sessions::Standing;
-pub use status::{Counts, FileStatus};
+pub use sidecar_files::{Record, ServeLock, Token};
 pub use subscriptions::{Ack, SubscriberRow};
-pub use tasks::{NewTask, TaskRow, TaskSummary};
+pub use task_events::{NewTask, TaskRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
 
@@ -109,8 +100,8 @@ pub struct Store {
     readers: Mutex<Idle>,
     /// Nobody reads any more.
     quiet: Condvar,
-    keeper: keeper::KeeperThread,
-    writer: writer::WriterThread,
+    keeper: maintenance::thread::MaintenanceThread,
+    writer: writer_thread::WriterThread,
 }
 
 /// Readers not in use, all of the same opening of the file.
@@ -139,8 +130,8 @@ impl Store {
         Ok(Self {
             path: path.to_owned(),
             network_fs,
-            writer: writer::WriterThread::start(writer)?,
-            keeper: keeper::KeeperThread::start(keeper)?,
+            writer: writer_thread::WriterThread::start(writer)?,
+            keeper: maintenance::thread::MaintenanceThread::start(keeper)?,
             readers: Mutex::new(idle),
             quiet: Condvar::new(),
         })
@@ -207,7 +198,7 @@ impl Store {
     }
 
     /// What the keeper has done and seen.
-    pub fn keeper(&self) -> KeeperStatus {
+    pub fn keeper(&self) -> MaintenanceStatus {
         self.keeper.status()
     }
 

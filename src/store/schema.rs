@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::open::patiently;
+use super::connection::patiently;
 use crate::error::{Code, Error, Result};
 
 /// "AGHB": whose file it is.
@@ -150,7 +150,7 @@ fn migrate(conn: &Connection, path: &Path) -> Result<()> {
 mod tests {
     use rusqlite::OpenFlags;
 
-    use super::super::open::connect;
+    use super::super::connection::connect;
     use super::super::{NetworkFs, Writer};
     use super::*;
 

@@ -5,8 +5,8 @@
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::cells::Cells;
-use super::open::{Reader, Writer};
+use super::connection::{Reader, Writer};
+use super::row_reader::RowReader;
 use crate::error::Result;
 
 /// One acknowledgement on its way to the file.
@@ -42,7 +42,7 @@ impl Reader {
              ORDER BY last_ack_seq DESC, n",
         )?;
         let found = statement.query_map([thread_id], |row| {
-            let mut cells = Cells::new(row);
+            let mut cells = RowReader::new(row);
             Ok(SubscriberRow {
                 instance_id: cells.text(),
                 subscribed_at: cells.int(),

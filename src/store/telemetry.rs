@@ -6,11 +6,11 @@
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::cells::{Cells, Rejected};
-use super::open::{Reader, Writer};
-use super::pages::{PAGE_BYTES, Page};
+use super::connection::{Reader, Writer};
+use super::pagination::{PAGE_BYTES, Page};
+use super::row_reader::{RowReader, UnreadableRow};
 use crate::error::{Code, Error, Result};
-use crate::event::TelemetryEvent;
+use crate::protocol::TelemetryEvent;
 
 const COLUMNS: &str = "id, instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, agent_id, \
      model, tokens_cached, cost_source, created_at";
@@ -49,8 +49,8 @@ pub struct TelemetryRow {
 }
 
 impl TelemetryRow {
-    fn read(row: &rusqlite::Row<'_>) -> Result<Self, Rejected> {
-        let mut cells = Cells::new(row);
+    fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
+        let mut cells = RowReader::new(row);
         let telemetry = Self {
             id: cells.int(),
             instance_id: cells.text(),
@@ -162,7 +162,7 @@ impl Reader {
         )
     }
 
-    pub(super) fn telemetry_row(&self, id: i64) -> Result<Option<Result<TelemetryRow, Rejected>>> {
+    pub(super) fn telemetry_row(&self, id: i64) -> Result<Option<Result<TelemetryRow, UnreadableRow>>> {
         let sql = format!("SELECT {COLUMNS} FROM telemetry WHERE id = ?1");
         Ok(self
             .conn

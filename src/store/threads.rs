@@ -6,11 +6,11 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::Written;
-use super::cells::{Cells, Rejected};
-use super::open::{Reader, Writer};
-use super::pages::{PAGE_BYTES, Page};
+use super::connection::{Reader, Writer};
+use super::pagination::{PAGE_BYTES, Page};
+use super::row_reader::{RowReader, UnreadableRow};
 use crate::error::{Code, Error, Result};
-use crate::event::ThreadStateEvent;
+use crate::protocol::ThreadStateEvent;
 
 /// The columns of a [`ThreadRow`], in the order it reads them.
 pub(super) const COLUMNS: &str = "t.n, t.id, t.title, t.created_at, t.created_by_type, t.created_by_id, t.status, \
@@ -44,14 +44,14 @@ pub struct ThreadRow {
 
 impl ThreadRow {
     /// Reads the row whose columns begin at `offset`.
-    pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, Rejected> {
+    pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, UnreadableRow> {
         let (thread, cells) = Self::mended_at(row, offset);
         cells.accept("threads", thread.n, thread)
     }
 
     /// Reads it as far as it can be read.
-    fn mended_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, Cells<'r>) {
-        let mut cells = Cells::starting_at(row, offset);
+    fn mended_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, RowReader<'r>) {
+        let mut cells = RowReader::starting_at(row, offset);
         let thread = Self {
             n: cells.int(),
             id: cells.name(),
@@ -164,7 +164,7 @@ impl Reader {
         })
     }
 
-    pub(super) fn thread_row(&self, n: i64) -> Result<Option<Result<ThreadRow, Rejected>>> {
+    pub(super) fn thread_row(&self, n: i64) -> Result<Option<Result<ThreadRow, UnreadableRow>>> {
         let sql = format!("SELECT {COLUMNS} FROM threads t WHERE t.n = ?1");
         Ok(self
             .conn

@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 use agenthub::config::Limits;
-use agenthub::event::Event;
-use agenthub::hub::session::{Now, Read, Session, Step};
-use agenthub::hub::wishes::Query;
-use agenthub::store::{MessageRow, Pos, Start, ThreadOpening, ThreadPage};
+use agenthub::protocol::Event;
+use agenthub::hub::session::{Now, Read, Session, Action};
+use agenthub::hub::connect_options::ConnectQuery;
+use agenthub::store::{MessageRow, Position, Start, ThreadOpening, ThreadPage};
 use libfuzzer_sys::fuzz_target;
 
 const QUERIES: [&[(&str, &str)]; 4] = [
@@ -56,8 +56,8 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, frames)) = data.split_first() else {
         return;
     };
-    let query = Query::parse(QUERIES[usize::from(kind % 4)].iter().copied()).unwrap();
-    let mut session = Session::new(query.wishes, Limits::default(), "e".into(), Pos::START);
+    let query = ConnectQuery::parse(QUERIES[usize::from(kind % 4)].iter().copied()).unwrap();
+    let mut session = Session::new(query.wishes, Limits::default(), "e".into(), Position::START);
     for (i, frame) in (0u64..).zip(frames.split(|byte| *byte == b'\n')) {
         let now = Now {
             at: Duration::from_millis(i * 20),
@@ -75,15 +75,15 @@ fuzz_target!(|data: &[u8]| {
         for taken in 0.. {
             assert!(taken < 10_000, "it spins");
             match session.step(now) {
-                Step::Send(frame) if frame.bytes().starts_with(b"[") => {
+                Action::Send(frame) if frame.bytes().starts_with(b"[") => {
                     serde_json::from_slice::<Vec<Event>>(frame.bytes()).unwrap();
                 }
-                Step::Send(frame) => drop(Event::parse(frame.bytes()).unwrap()),
-                Step::Read(Read::Open { start, .. }) => session.opened(now, &opening(start)),
-                Step::Read(Read::Page { thread_id, after, rows }) => session.read(now, page(&thread_id, after, rows)),
-                Step::Feed(_) => session.feed(Vec::new()),
-                Step::Ack(ack) => assert!((0..=MESSAGES).contains(&ack.ack_seq)),
-                Step::Wait(_) | Step::Close(_) => break,
+                Action::Send(frame) => drop(Event::parse(frame.bytes()).unwrap()),
+                Action::Read(Read::Open { start, .. }) => session.opened(now, &opening(start)),
+                Action::Read(Read::Page { thread_id, after, rows }) => session.read(now, page(&thread_id, after, rows)),
+                Action::Feed(_) => session.feed(Vec::new()),
+                Action::Ack(ack) => assert!((0..=MESSAGES).contains(&ack.ack_seq)),
+                Action::Wait(_) | Action::Close(_) => break,
             }
         }
     }

@@ -5,8 +5,8 @@
 
 #![no_main]
 
-use agenthub::hub::entry::Since;
-use agenthub::hub::wishes::Query;
+use agenthub::hub::encoded_change::Since;
+use agenthub::hub::connect_options::ConnectQuery;
 use agenthub::server::{Guard, admit};
 use agenthub::store::Token;
 use hyper::Request;
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let query: Vec<_> = query.into_owned().collect();
-    drop(Query::parse(
+    drop(ConnectQuery::parse(
         query.iter().map(|(name, value)| (name.as_str(), value.as_str())),
     ));
     query.iter().for_each(|(_, value)| drop(Since::parse(value)));

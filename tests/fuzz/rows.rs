@@ -11,11 +11,11 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use agenthub::config::Limits;
-use agenthub::event::Event;
-use agenthub::hub::entry::Entry;
-use agenthub::hub::session::{Now, Session, Step};
-use agenthub::hub::wishes::Query;
-use agenthub::store::{NetworkFs, Pos, Reader, Row, Writer};
+use agenthub::protocol::Event;
+use agenthub::hub::encoded_change::EncodedChange;
+use agenthub::hub::session::{Now, Session, Action};
+use agenthub::hub::connect_options::ConnectQuery;
+use agenthub::store::{NetworkFs, Position, Reader, Row, Writer};
 use libfuzzer_sys::fuzz_target;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -86,7 +86,7 @@ struct Bench {
     agent: Connection,
     reader: Reader,
     epoch: std::sync::Arc<str>,
-    pos: Pos,
+    pos: Position,
     _folder: tempfile::TempDir,
 }
 
@@ -155,11 +155,11 @@ fuzz_target!(|data: &[u8]| {
         let page = bench.reader.log_after(bench.pos, 100, usize::MAX).unwrap();
         bench.pos = page.changes.last().expect("the row has a line in the log").pos;
         for query in [&[][..], &[("streams", "messages,inbox,telemetry,tasks,threads")]] {
-            let query = Query::parse(query.iter().copied()).unwrap();
+            let query = ConnectQuery::parse(query.iter().copied()).unwrap();
             let streams = query.wishes.streams;
-            let mut session = Session::new(query.wishes, Limits::default(), bench.epoch.clone(), Pos::START);
+            let mut session = Session::new(query.wishes, Limits::default(), bench.epoch.clone(), Position::START);
             let entries = page.changes.iter().cloned();
-            session.feed(entries.map(|change| Entry::new(change, &bench.epoch).into()).collect());
+            session.feed(entries.map(|change| EncodedChange::new(change, &bench.epoch).into()).collect());
             let (now, mut told) = (
                 Now {
                     at: Duration::from_secs(60),
@@ -167,12 +167,12 @@ fuzz_target!(|data: &[u8]| {
                 },
                 false,
             );
-            while let Step::Send(frame) = session.step(now) {
+            while let Action::Send(frame) = session.step(now) {
                 let event = Event::parse(frame.bytes()).unwrap();
                 told |= event.event_type.as_str() == kind;
             }
             let skipped = page.changes.iter().any(|change| match &change.row {
-                Row::Rejected(rejected) => table == rejected.table && !rejected.reason.is_empty(),
+                Row::Unreadable(rejected) => table == rejected.table && !rejected.reason.is_empty(),
                 _ => false,
             });
             let must = matches!(kind, "message" | "inbox_message");

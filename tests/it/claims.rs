@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::TestHub;
-use crate::support::follower::client;
+use crate::support::eventually::within;
+use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
-use crate::support::wait::within;
 use crate::support::writer::{Process, python};
 
 fn fill(hub: &TestHub, count: usize) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::wait::{PATIENCE, within, within_time};
+use crate::support::eventually::{PATIENCE, within, within_time};
 use crate::support::writer::Process;
 use crate::support::{TestHub, gate};
 

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::support::TestHub;
 use crate::support::client::{Client, Heard};
+use crate::support::eventually::{PATIENCE, within};
 use crate::support::http;
-use crate::support::wait::{PATIENCE, within};
 use crate::support::writer::{Process, python};
 
 /// Processes at work in a folder. (macOS has no /proc; none are seen there.)

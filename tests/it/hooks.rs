@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::runs::{Bench, LAST_STATUS, feed, stderr, stream};
+use super::run_and_ingest::{Bench, LAST_STATUS, feed, stderr, stream};
 use super::support::writer::Holder;
 
 /// A hook's event, as its tool sends it.

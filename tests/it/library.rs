@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use agenthub::event::{InboxMessageEvent, MessageEvent, TaskStreamEvent, TaskStreamEventType, TelemetryEvent};
+use agenthub::protocol::{InboxMessageEvent, MessageEvent, TaskStreamEvent, TaskStreamEventType, TelemetryEvent};
 use agenthub::server::{Server, bind};
 use agenthub::store::{NetworkFs, Store, Token};
 use serde_json::json;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::wait::within_time;
+use crate::support::eventually::within_time;
 use crate::support::writer::{Holder, Process, insert_messages, sqlite3};
 use crate::support::{PATIENCE, TestHub, gate, say, within};
 
@@ -200,7 +200,7 @@ fn a_lock_held_by_another_is_named_once_and_passes() {
     assert_eq!(state(&hub), "STORE_LOCKED");
     let error = client.expect_error("STORE_UNAVAILABLE");
     assert_eq!(error.data["temporary"], json!(true));
-    // Reading goes on meanwhile.
+    // ReadContext goes on meanwhile.
     assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
     client.subscribe("t", 0);
     assert_eq!(client.expect("batch").seqs(), [1]);
@@ -233,7 +233,7 @@ fn a_full_disk_is_named_once_and_passes() {
     assert!(code.starts_with("STORE_"), "{code}");
     assert_eq!(state(&hub), code);
     client.expect_error("STORE_UNAVAILABLE");
-    // Reading goes on; an ack waits in memory for better times; others still can write.
+    // ReadContext goes on; an ack waits in memory for better times; others still can write.
     client.ack("t", 2);
     client.lives();
     hub.sql(&insert_messages("t", 4, 1));

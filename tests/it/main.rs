@@ -5,75 +5,69 @@
 mod support;
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod backpressure;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod crash_loop;
+#[cfg(test)]
 mod dashboard;
+#[cfg(test)]
+mod database_file;
+#[cfg(test)]
+mod db_misuse;
+#[cfg(test)]
+mod db_replaced;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod deployment_edge_cases;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
-mod doors;
-#[cfg(test)]
-mod edges;
-#[cfg(test)]
-mod file;
-#[cfg(test)]
-mod flood;
+mod hook_delivery;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod http_access_control;
+#[cfg(test)]
+mod http_pagination;
+#[cfg(test)]
+mod http_state_changes;
+#[cfg(test)]
+mod hub_log;
+#[cfg(test)]
 mod init;
-#[cfg(test)]
-mod kills;
-#[cfg(test)]
-mod layers;
 #[cfg(test)]
 mod library;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
-mod logs;
+mod load;
+#[cfg(test)]
+mod maintenance;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
-mod misuse;
-#[cfg(test)]
-mod odd;
-#[cfg(test)]
-mod offers;
-#[cfg(test)]
 mod page;
-#[cfg(test)]
-mod pages;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
-mod replaced;
+mod route_matrix;
 #[cfg(test)]
-mod resume;
-#[cfg(test)]
-mod runs;
-#[cfg(test)]
-mod siege;
-#[cfg(test)]
-mod slow;
+mod run_and_ingest;
 #[cfg(test)]
 mod snippets;
-#[cfg(test)]
-mod states;
-#[cfg(test)]
-mod storm;
-#[cfg(test)]
-mod streams;
 #[cfg(test)]
 mod system_calls;
 #[cfg(test)]
@@ -81,12 +75,18 @@ mod tail;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
-mod upkeep;
+mod third_party_clients;
+#[cfg(test)]
+mod unauthenticated_flood;
 #[cfg(test)]
 mod usage;
 #[cfg(test)]
-mod watching;
+mod watcher;
 #[cfg(test)]
-mod wire;
+mod ws_compat;
+#[cfg(test)]
+mod ws_malformed_input;
+#[cfg(test)]
+mod ws_streams;
 #[cfg(test)]
 mod xss;

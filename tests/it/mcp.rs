@@ -8,9 +8,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
-use crate::support::follower::client;
+use crate::support::eventually::{PATIENCE, within};
+use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
-use crate::support::wait::{PATIENCE, within};
 use crate::support::writer::{self, Holder, Process};
 
 #[track_caller]

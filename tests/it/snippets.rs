@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use crate::support::TestHub;
+use crate::support::eventually::within;
 use crate::support::hub::AGENTHUB;
-use crate::support::wait::within;
 use crate::support::writer::python;
 
 /// Heading, language and text of every block of code.

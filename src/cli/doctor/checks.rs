@@ -15,12 +15,12 @@ use super::super::{client, output};
 use super::{Finding, State};
 use crate::config::shell_word;
 use crate::error::{Code, Error, Result};
-use crate::event::{POLL_INTERVAL, now_ms};
+use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
-    FileMode, Hold, Holder, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
+    FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
     with_patience,
 };
-use crate::watch::{Mode, Wake, Watch};
+use crate::watcher::{Wake, Watch, WatchMode};
 
 /// Bytes the write-ahead log stays under while writers follow the advice.
 const WAL_BOUND: u64 = 32 << 20;
@@ -220,12 +220,12 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
     // Whoever lets others write in between is not in the way.
     let moves = before != head();
     held.retain(|holder| match holder.hold {
-        Hold::Read => Some(holder.pid) != hub,
-        Hold::Write | Hold::Exclusive => !moves,
+        LockKind::Read => Some(holder.pid) != hub,
+        LockKind::Write | LockKind::Exclusive => !moves,
     });
     // Whoever reads again and again is not, either: each time he sees what is new.
-    if held.iter().any(|holder| holder.hold == Hold::Read) && is_log_free(path) {
-        held.retain(|holder| holder.hold != Hold::Read);
+    if held.iter().any(|holder| holder.hold == LockKind::Read) && is_log_free(path) {
+        held.retain(|holder| holder.hold != LockKind::Read);
     }
     let lost = strays(path);
     if held.is_empty() && lost.is_empty() {
@@ -325,7 +325,7 @@ fn told(check: &'static str, problems: &[String], well: &str, advice: &str) -> F
 fn watcher(path: &Path, network_fs: NetworkFs) -> Result<Finding> {
     let writer = Writer::open(path, network_fs)?;
     let reader = Reader::open(path, network_fs)?;
-    let (mut watch, _poke) = Watch::start(path, Mode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
+    let (mut watch, _poke) = Watch::start(path, WatchMode::Auto, POLL_INTERVAL, Arc::new(AtomicUsize::new(1)))?;
     let mut least = Duration::MAX;
     // A busy machine may be late once; events that do not come are late each time.
     for _ in 0..TRIES {

@@ -19,7 +19,7 @@ use crate::agents::Vendor;
 use crate::agents::hook;
 use crate::agents::setup::{Part, Place, What, Written};
 use crate::error::{Code, Error};
-use crate::event::now_ms;
+use crate::protocol::now_ms;
 use crate::store::{NetworkFs, NewInbox, Writer};
 
 /// Who gets the test mail, in a file of its own.

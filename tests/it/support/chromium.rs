@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::client::client;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
+use super::eventually::{PATIENCE, within};
 use super::http;
-use super::wait::{PATIENCE, within};
 use super::writer::Process;
 
 const FLAGS: &[&str] = &[

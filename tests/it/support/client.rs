@@ -12,8 +12,8 @@ use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::HandshakeError;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use super::steady::Steady;
-use super::wait::PATIENCE;
+use super::eintr_retry::Steady;
+use super::eventually::PATIENCE;
 
 /// One event of the protocol.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::steady::Steady;
-use super::wait::PATIENCE;
+use super::eintr_retry::Steady;
+use super::eventually::PATIENCE;
 
 /// An answer.
 #[derive(Debug, Clone)]

@@ -20,9 +20,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Client;
+use super::eventually::{PATIENCE, within_time};
 use super::gate::{self, Pass};
 use super::http::{self, Answer};
-use super::wait::{PATIENCE, within_time};
 use super::writer;
 
 /// The binary under test.

@@ -8,20 +8,20 @@ use std::io::Write as _;
 pub(crate) mod agent;
 pub(crate) mod chromium;
 pub(crate) mod client;
-pub(crate) mod dice;
-pub(crate) mod follower;
+pub(crate) mod eintr_retry;
+pub(crate) mod eventually;
+pub(crate) mod external_client;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
-pub(crate) mod steady;
-pub(crate) mod wait;
 #[cfg(target_os = "linux")]
-pub(crate) mod weight;
+pub(crate) mod process_stats;
+pub(crate) mod seeded_rng;
 pub(crate) mod writer;
 
 pub(crate) use client::{Client, Event, Heard};
+pub(crate) use eventually::{PATIENCE, within};
 pub(crate) use hub::TestHub;
-pub(crate) use wait::{PATIENCE, within};
 
 /// Says something for whoever reads the run's output, also of a test that passes.
 pub(crate) fn say(text: &str) {

@@ -1,0 +1,341 @@
+//! Inbox messages: sending one, answering one.
+//!
+//! For: the `inbox_messages` table.
+//! Not for: what is in a mailbox (`mailbox`), who has seen what (`receipts`), who works on
+//! what (`claims`), or waiting for mail (`hub`, `cli`).
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use crate::config::HUMAN;
+use crate::error::{Code, Error, Result};
+use crate::protocol::InboxMessageEvent;
+use crate::store::Written;
+use crate::store::connection::{Reader, Writer};
+use crate::store::inbox::receipts::ReadContext;
+use crate::store::row_reader::RowReader;
+
+/// The name whose rows show in every mailbox.
+pub const EVERYBODY: &str = "all";
+
+/// The columns of an [`InboxRow`], in the order it reads them.
+pub(in crate::store) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
+     priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
+
+/// One row of the `inbox_messages` table, readable whatever its writer put there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct InboxRow {
+    /// The row's number: later mail has a higher one.
+    pub n: i64,
+    /// Unique id.
+    pub id: String,
+    /// The message's public id.
+    pub message_id: String,
+    /// What binds question and answer together.
+    pub correlation_id: String,
+    /// Who sent it.
+    pub from_agent: String,
+    /// Whose inbox it is in.
+    pub to_inbox: String,
+    /// notification, request, response …
+    pub message_type: String,
+    /// A subject line.
+    pub title: String,
+    /// The text.
+    pub payload: String,
+    /// info, action, urgent.
+    pub priority: String,
+    /// unread, read, archived, deleted.
+    pub status: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// When it was read, Unix milliseconds.
+    pub read_at: Option<i64>,
+    /// When it stops being listed, Unix milliseconds.
+    pub expires_at: Option<i64>,
+    /// Who works on it.
+    pub claimed_by: String,
+    /// Until when, Unix milliseconds.
+    pub claim_expires_at: Option<i64>,
+    /// What could not be read as it is: empty if all is well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub degraded: String,
+}
+
+impl InboxRow {
+    pub(in crate::store) fn read(row: &rusqlite::Row<'_>) -> Self {
+        let mut cells = RowReader::new(row);
+        let mut mail = Self {
+            n: cells.int(),
+            id: cells.text(),
+            message_id: cells.text(),
+            correlation_id: cells.text(),
+            from_agent: cells.text(),
+            to_inbox: cells.text(),
+            message_type: cells.text(),
+            title: cells.text(),
+            payload: cells.text(),
+            priority: cells.text(),
+            status: cells.text(),
+            created_at: cells.int(),
+            read_at: cells.maybe_int(),
+            expires_at: cells.maybe_int(),
+            claimed_by: cells.text(),
+            claim_expires_at: cells.maybe_int(),
+            degraded: String::new(),
+        };
+        mail.degraded = cells.problem().unwrap_or_default();
+        mail
+    }
+
+    /// Roughly the bytes it takes in memory and on the wire.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            &self.id,
+            &self.message_id,
+            &self.correlation_id,
+            &self.from_agent,
+            &self.to_inbox,
+            &self.message_type,
+            &self.title,
+            &self.payload,
+            &self.priority,
+            &self.status,
+            &self.claimed_by,
+        ];
+        200 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+
+    /// What it is about, in one line: its title, or its text if it has none.
+    pub fn subject(&self) -> &str {
+        if self.title.is_empty() {
+            &self.payload
+        } else {
+            &self.title
+        }
+    }
+
+    /// What binds it to its answers: its correlation, or its own id if it has none.
+    pub fn correlation(&self) -> &str {
+        if self.correlation_id.is_empty() {
+            &self.message_id
+        } else {
+            &self.correlation_id
+        }
+    }
+
+    /// The mail as the seed's clients know it.
+    pub fn event(&self) -> InboxMessageEvent {
+        InboxMessageEvent {
+            id: self.id.clone(),
+            message_id: self.message_id.clone(),
+            correlation_id: self.correlation_id.clone(),
+            from_agent: self.from_agent.clone(),
+            to_inbox: self.to_inbox.clone(),
+            message_type: self.message_type.clone(),
+            title: self.title.clone(),
+            payload: self.payload.clone(),
+            status: self.status.clone(),
+            created_at: self.created_at,
+            degraded: !self.degraded.is_empty(),
+            ..InboxMessageEvent::default()
+        }
+    }
+
+    /// The mail with what came after the seed.
+    pub fn extended(&self) -> InboxMessageEvent {
+        InboxMessageEvent {
+            priority: self.priority.clone(),
+            read_at: self.read_at.unwrap_or(0),
+            expires_at: self.expires_at.unwrap_or(0),
+            claimed_by: self.claimed_by.clone(),
+            claim_expires_at: self.claim_expires_at.unwrap_or(0),
+            ..self.event()
+        }
+    }
+}
+
+/// Mail to be sent. What is `None` takes the file's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewInbox {
+    /// Unique id; made by the file if absent.
+    pub id: Option<String>,
+    /// The message's public id; made by the file if absent.
+    pub message_id: Option<String>,
+    /// What binds question and answer together.
+    pub correlation_id: Option<String>,
+    /// Who sends.
+    pub from_agent: String,
+    /// To whom.
+    pub to_inbox: String,
+    /// notification, request, response …
+    pub message_type: Option<String>,
+    /// A subject line.
+    pub title: Option<String>,
+    /// The text.
+    pub payload: String,
+    /// info, action, urgent.
+    pub priority: Option<String>,
+    /// When it stops being listed, Unix milliseconds.
+    pub expires_at: Option<i64>,
+}
+
+impl NewInbox {
+    /// Mail with nothing but the required fields and a text.
+    pub fn new(from_agent: impl Into<String>, to_inbox: impl Into<String>, payload: impl Into<String>) -> Self {
+        Self {
+            from_agent: from_agent.into(),
+            to_inbox: to_inbox.into(),
+            payload: payload.into(),
+            ..Self::default()
+        }
+    }
+
+    /// An answer to `question`: to its sender, in its correlation, under its title.
+    pub fn answer(question: &InboxRow, from_agent: impl Into<String>, payload: impl Into<String>) -> Self {
+        let title = match question.title.as_str() {
+            "" => None,
+            title if title.starts_with("Re: ") => Some(title.to_owned()),
+            title => Some(format!("Re: {title}")),
+        };
+        Self {
+            correlation_id: Some(question.correlation().to_owned()),
+            message_type: Some("response".to_owned()),
+            title,
+            ..Self::new(from_agent, question.from_agent.clone(), payload)
+        }
+    }
+
+    /// Whether `row` is what this mail would have become.
+    fn is(&self, row: &InboxRow) -> bool {
+        let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
+        self.from_agent == row.from_agent
+            && self.to_inbox == row.to_inbox
+            && self.payload == row.payload
+            && same(&self.message_id, &row.message_id)
+            && same(&self.correlation_id, &row.correlation_id)
+            && same(&self.message_type, &row.message_type)
+            && same(&self.title, &row.title)
+            && same(&self.priority, &row.priority)
+            && self.expires_at.is_none_or(|at| row.expires_at == Some(at))
+    }
+}
+
+/// A new `message_id`, for mail that has to be known before it is sent.
+///
+/// # Errors
+/// [`Code::Internal`] if the system has no random numbers.
+pub fn message_id() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| Error::new(Code::Internal, format!("cannot get random numbers: {e}")))?;
+    Ok(random
+        .iter()
+        .fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}")))
+}
+
+impl Reader {
+    /// The mail of one correlation after row `after`, oldest first.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn correspondence(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE correlation_id = ?1 AND n > ?2 ORDER BY n");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let found = statement.query_map(params![correlation_id, after], |row| Ok(InboxRow::read(row)))?;
+        Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    /// The first answer to `question`: mail in its correlation to whoever asked. What a person
+    /// was asked, nobody else may answer; an agent's work may be another agent's by now.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn answer_to(&self, question: &InboxRow) -> Result<Option<InboxRow>> {
+        let since = self.correspondence(question.correlation(), question.n)?;
+        let answers = |mail: &InboxRow| {
+            mail.to_inbox == question.from_agent && (question.to_inbox != HUMAN || mail.from_agent == HUMAN)
+        };
+        Ok(since.into_iter().find(answers))
+    }
+
+    pub(in crate::store) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE n = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([n], |row| Ok(InboxRow::read(row)))
+            .optional()?)
+    }
+}
+
+impl Writer {
+    /// Sends mail. An id that is there already is no error if the content is the same.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] for an id with other content, [`Code::Invalid`] for what the
+    /// file refuses, a `Store…` code.
+    pub fn send(&self, new: &NewInbox) -> Result<Written<InboxRow>> {
+        self.atomically(|| {
+            for id in [&new.id, &new.message_id].into_iter().flatten() {
+                // A number that is an id here is nobody's number.
+                if let Some(row) = self.mail(id)?.filter(|row| row.id == *id || row.message_id == *id) {
+                    return if new.is(&row) {
+                        Ok(Written::Existed(row))
+                    } else {
+                        Err(Error::new(
+                            Code::Conflict,
+                            format!("mail with the id {id} exists with other content; give a new id"),
+                        ))
+                    };
+                }
+            }
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
+                     payload, priority, expires_at) VALUES(coalesce(?1, lower(hex(randomblob(16)))), \
+                     coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, 'notification'), \
+                     coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10)",
+                )?
+                .execute(params![
+                    new.id,
+                    new.message_id,
+                    new.correlation_id,
+                    new.from_agent,
+                    new.to_inbox,
+                    new.message_type,
+                    new.title,
+                    new.payload,
+                    new.priority,
+                    new.expires_at,
+                ])?;
+            self.inbox_row(self.conn.last_insert_rowid())?
+                .map(Written::Created)
+                .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+        })
+    }
+
+    /// Sends several, all or none.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub fn send_all(&self, mail: &[NewInbox]) -> Result<Vec<InboxRow>> {
+        self.atomically(|| mail.iter().map(|new| Ok(self.send(new)?.into_row())).collect())
+    }
+
+    /// Sends `answer` (see [`NewInbox::answer`]) and, if the question was the sender's to
+    /// deal with, acknowledges that.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: ReadContext<'_>) -> Result<Written<InboxRow>> {
+        self.atomically(|| {
+            let written = self.send(answer)?;
+            let holder = self.demand_mail(&question.id)?;
+            let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
+            if holder == reading.reader || question.is_for_all() {
+                self.ack_mail(&question.id, reading)?;
+            }
+            Ok(written)
+        })
+    }
+}

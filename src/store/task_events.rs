@@ -1,0 +1,373 @@
+//! The stream of running tasks.
+//!
+//! For: the `task_stream` table, event by event and summed up per task.
+//! Not for: costs: a task's numbers are never added to telemetry's.
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use super::connection::{Reader, Writer};
+use super::pagination::{PAGE_BYTES, Page};
+use super::row_reader::{RowReader, UnreadableRow};
+use crate::error::{Code, Error, Result};
+use crate::protocol::TaskStreamEvent;
+
+const COLUMNS: &str = "id, task_id, stream_type, thread_id, turn_num, text, tool_name, tool_input, tool_output, \
+     error_msg, status, tokens_in, tokens_out, cost, duration_sec, workspace, directive, directive_full, agent_id, \
+     source_type, call_id, parent_call_id, model, created_at";
+
+/// One row of the `task_stream` table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TaskRow {
+    /// The row's number.
+    pub id: i64,
+    /// The task.
+    pub task_id: String,
+    /// What happened.
+    pub stream_type: String,
+    /// The thread it belongs to.
+    pub thread_id: String,
+    /// The turn of the model, from 1.
+    pub turn_num: Option<i64>,
+    /// Text from the model.
+    pub text: String,
+    /// The tool's name.
+    pub tool_name: String,
+    /// What the tool was given.
+    pub tool_input: String,
+    /// What it answered.
+    pub tool_output: String,
+    /// What went wrong.
+    pub error_msg: String,
+    /// running, completed, failed.
+    pub status: String,
+    /// Tokens in.
+    pub tokens_in: Option<i64>,
+    /// Tokens out.
+    pub tokens_out: Option<i64>,
+    /// US dollars.
+    pub cost: Option<f64>,
+    /// Seconds.
+    pub duration_sec: Option<i64>,
+    /// Working directory.
+    pub workspace: String,
+    /// What the task was asked to do, shortened.
+    pub directive: String,
+    /// What the task was asked to do, whole.
+    pub directive_full: String,
+    /// The agent at work.
+    pub agent_id: String,
+    /// Where the event comes from.
+    pub source_type: String,
+    /// Pairs a tool's call with its result.
+    pub call_id: String,
+    /// The call within which this one was made.
+    pub parent_call_id: String,
+    /// The model.
+    pub model: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+impl TaskRow {
+    fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
+        let mut cells = RowReader::new(row);
+        let task = Self {
+            id: cells.int(),
+            task_id: cells.text(),
+            stream_type: cells.text(),
+            thread_id: cells.text(),
+            turn_num: cells.maybe_int(),
+            text: cells.text(),
+            tool_name: cells.text(),
+            tool_input: cells.text(),
+            tool_output: cells.text(),
+            error_msg: cells.text(),
+            status: cells.text(),
+            tokens_in: cells.maybe_int(),
+            tokens_out: cells.maybe_int(),
+            cost: cells.maybe_real(),
+            duration_sec: cells.maybe_int(),
+            workspace: cells.text(),
+            directive: cells.text(),
+            directive_full: cells.text(),
+            agent_id: cells.text(),
+            source_type: cells.text(),
+            call_id: cells.text(),
+            parent_call_id: cells.text(),
+            model: cells.text(),
+            created_at: cells.int(),
+        };
+        cells.accept("task_stream", task.id, task)
+    }
+
+    /// The event as the seed's clients know it.
+    pub fn event(&self) -> TaskStreamEvent {
+        TaskStreamEvent {
+            task_id: self.task_id.clone(),
+            thread_id: self.thread_id.clone(),
+            stream_type: self.stream_type.clone().into(),
+            turn_num: self.turn_num.unwrap_or(0),
+            text: self.text.clone(),
+            tool_name: self.tool_name.clone(),
+            tool_input: self.tool_input.clone(),
+            tool_output: self.tool_output.clone(),
+            error_msg: self.error_msg.clone(),
+            status: self.status.clone(),
+            tokens_in: self.tokens_in.unwrap_or(0),
+            tokens_out: self.tokens_out.unwrap_or(0),
+            cost: self.cost.unwrap_or(0.0),
+            duration_sec: self.duration_sec.unwrap_or(0),
+            workspace: self.workspace.clone(),
+            directive: self.directive.clone(),
+            directive_full: self.directive_full.clone(),
+            agent_id: self.agent_id.clone(),
+            source_type: self.source_type.clone(),
+            ..TaskStreamEvent::default()
+        }
+    }
+
+    /// The event with what came after the seed.
+    pub fn extended(&self) -> TaskStreamEvent {
+        TaskStreamEvent {
+            id: self.id,
+            call_id: self.call_id.clone(),
+            parent_call_id: self.parent_call_id.clone(),
+            model: self.model.clone(),
+            created_at: self.created_at,
+            ..self.event()
+        }
+    }
+
+    /// Roughly the bytes it takes in memory and on the wire.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            &self.task_id,
+            &self.stream_type,
+            &self.thread_id,
+            &self.text,
+            &self.tool_name,
+            &self.tool_input,
+            &self.tool_output,
+            &self.error_msg,
+            &self.status,
+            &self.workspace,
+            &self.directive,
+            &self.directive_full,
+            &self.agent_id,
+            &self.source_type,
+            &self.call_id,
+            &self.parent_call_id,
+            &self.model,
+        ];
+        300 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}
+
+/// A task's event to be written: the fields of the wire's, `id` and `created_at` aside.
+pub type NewTask = TaskStreamEvent;
+
+/// One task in one line.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TaskSummary {
+    /// The task.
+    pub task_id: String,
+    /// The agent at work.
+    pub agent_id: String,
+    /// Working directory.
+    pub workspace: String,
+    /// What it was asked to do.
+    pub directive: String,
+    /// The last status it reported.
+    pub status: String,
+    /// The model.
+    pub model: String,
+    /// The highest turn.
+    pub turns: i64,
+    /// Tokens in, summed over its turns.
+    pub tokens_in: i64,
+    /// Tokens out, summed over its turns.
+    pub tokens_out: i64,
+    /// US dollars, summed over its turns.
+    pub cost: f64,
+    /// When its first event came, Unix milliseconds.
+    pub started_at: i64,
+    /// When its last event came, Unix milliseconds.
+    pub updated_at: i64,
+    /// What its last event was.
+    pub last_type: String,
+    /// How many events it has.
+    pub events: i64,
+    /// How many of them are errors.
+    pub errors: i64,
+    /// The number of its last event; tasks are listed by it.
+    pub last_id: i64,
+}
+
+impl TaskSummary {
+    fn read(row: &rusqlite::Row<'_>) -> Self {
+        let mut cells = RowReader::new(row);
+        Self {
+            task_id: cells.text(),
+            agent_id: cells.text(),
+            workspace: cells.text(),
+            directive: cells.text(),
+            status: cells.text(),
+            model: cells.text(),
+            turns: cells.int(),
+            tokens_in: cells.int(),
+            tokens_out: cells.int(),
+            cost: cells.maybe_real().unwrap_or(0.0),
+            started_at: cells.int(),
+            updated_at: cells.int(),
+            last_type: cells.text(),
+            events: cells.int(),
+            errors: cells.int(),
+            last_id: cells.int(),
+        }
+    }
+
+    fn weight(&self) -> usize {
+        let texts = [
+            &self.task_id,
+            &self.agent_id,
+            &self.workspace,
+            &self.directive,
+            &self.status,
+            &self.model,
+            &self.last_type,
+        ];
+        300 + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}
+
+/// The tasks whose newest event is before `?1`, newest first, by the number of that event.
+/// A loose scan hops from task to task on the index `(task_id, id)`.
+const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
+       SELECT min(task_id) FROM task_stream \
+       UNION ALL \
+       SELECT (SELECT min(task_id) FROM task_stream WHERE task_id > task.task_id) FROM task WHERE task.task_id IS NOT NULL \
+     ) \
+     SELECT (SELECT max(id) FROM task_stream s WHERE s.task_id = task.task_id) AS last_id \
+     FROM task WHERE task_id IS NOT NULL AND last_id < ?1 ORDER BY last_id DESC LIMIT ?2";
+
+/// One task in one line: the one whose newest event is `?1`.
+const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif(s.workspace, '')), max(nullif(s.directive, '')), \
+       (SELECT status FROM task_stream x WHERE x.task_id = p.task_id AND x.stream_type = 'status' AND x.status <> '' ORDER BY x.id DESC LIMIT 1), \
+       max(nullif(s.model, '')), coalesce(max(s.turn_num), 0), \
+       CAST(min(total(s.tokens_in), 9e18) AS INTEGER), CAST(min(total(s.tokens_out), 9e18) AS INTEGER), total(s.cost), \
+       min(s.created_at), max(s.created_at), p.stream_type, \
+       count(*), sum(s.stream_type = 'error'), p.id \
+     FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";
+
+impl Reader {
+    /// At most `limit` tasks and about 8 MiB of them, those with the newest events first,
+    /// whose newest event is before `before`.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn tasks(&self, before: Option<i64>, limit: usize) -> Result<Page<TaskSummary>> {
+        self.snapshot(|| {
+            let mut statement = self.conn.prepare_cached(TASKS)?;
+            let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+            let last = statement.query_map(params![before.unwrap_or(i64::MAX), rows], |row| row.get(0))?;
+            // Only the tasks of this page are read row by row.
+            let mut summary = self.conn.prepare_cached(SUMMARY)?;
+            let (mut page, mut weight) = (Page::new(), 0);
+            for id in last.collect::<rusqlite::Result<Vec<i64>>>()? {
+                if page.items.len() == limit || weight > PAGE_BYTES {
+                    page.has_more = true;
+                    break;
+                }
+                let task = summary.query_row([id], |row| Ok(TaskSummary::read(row)))?;
+                weight += task.weight();
+                page.items.push(task);
+            }
+            Ok(page)
+        })
+    }
+
+    /// At most `limit` events of a task after the event `after`, in order; about 8 MiB at most.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn task_events_after(&self, task_id: &str, after: i64, limit: usize) -> Result<Page<TaskRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id > ?2 ORDER BY id");
+        self.task_events(&sql, task_id, after, limit)
+    }
+
+    /// The last `limit` events of a task before the event `before`, the newest first; about
+    /// 8 MiB at most.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn task_events_before(&self, task_id: &str, before: i64, limit: usize) -> Result<Page<TaskRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC");
+        self.task_events(&sql, task_id, before, limit)
+    }
+
+    fn task_events(&self, sql: &str, task_id: &str, from: i64, limit: usize) -> Result<Page<TaskRow>> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let found = statement.query(params![task_id, from])?;
+        Page::draw(found, limit, PAGE_BYTES, |row| TaskRow::read(row).ok(), TaskRow::weight)
+    }
+
+    pub(super) fn task_row(&self, id: i64) -> Result<Option<Result<TaskRow, UnreadableRow>>> {
+        let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE id = ?1");
+        Ok(self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([id], |row| Ok(TaskRow::read(row)))
+            .optional()?)
+    }
+}
+
+impl Writer {
+    /// Writes one event of a task. Empty fields stay NULL.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
+    pub fn stream(&self, new: &NewTask) -> Result<TaskRow> {
+        fn text(value: &str) -> Option<&str> {
+            Some(value).filter(|v| !v.is_empty())
+        }
+        fn number(value: i64) -> Option<i64> {
+            Some(value).filter(|v| *v != 0)
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT INTO task_stream(task_id, stream_type, thread_id, turn_num, text, tool_name, tool_input, \
+                 tool_output, error_msg, status, tokens_in, tokens_out, cost, duration_sec, workspace, directive, \
+                 directive_full, agent_id, source_type, call_id, parent_call_id, model) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+            )?
+            .execute(params![
+                new.task_id,
+                new.stream_type.as_str(),
+                text(&new.thread_id),
+                number(new.turn_num),
+                text(&new.text),
+                text(&new.tool_name),
+                text(&new.tool_input),
+                text(&new.tool_output),
+                text(&new.error_msg),
+                text(&new.status),
+                number(new.tokens_in),
+                number(new.tokens_out),
+                Some(new.cost).filter(|c| *c != 0.0),
+                number(new.duration_sec),
+                text(&new.workspace),
+                text(&new.directive),
+                text(&new.directive_full),
+                text(&new.agent_id),
+                text(&new.source_type),
+                text(&new.call_id),
+                text(&new.parent_call_id),
+                text(&new.model),
+            ])?;
+        match self.task_row(self.conn.last_insert_rowid())? {
+            Some(Ok(row)) => Ok(row),
+            _ => Err(Error::new(Code::Internal, "the task event just written cannot be read")),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! What agents do to the file without meaning harm: each is survived, and the doctor says
+//! who it is and what to do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::agent::{Agent, doctor_names, ill};
+use crate::support::eventually::within_time;
+use crate::support::writer::{self, insert_messages};
+use crate::support::{TestHub, say, within};
+
+/// Longer than somebody has to be in the way to be named.
+const LONG: Duration = Duration::from_secs(40);
+
+/// Without it all agents would hang, and nobody would know which one to blame.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_transaction_left_open_is_named_by_its_process() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 1));
+    let mut agent = Agent::start(
+        &hub,
+        "db.execute('BEGIN IMMEDIATE')\n\
+         db.execute(\"INSERT INTO messages(thread_id, from_id) VALUES('t', 'agent')\")\n\
+         pause()\ndb.execute('COMMIT')\npause()\n",
+    );
+    let mut client = hub.connect("");
+    client.subscribe("t", 0);
+    assert_eq!(client.expect("batch").seqs(), [1], "reading goes on");
+    doctor_names(&hub, agent.pid());
+    let named = format!("process {} (", agent.pid());
+    within_time(LONG, "the process in the log", || {
+        hub.log().contains(&named).then_some(())
+    });
+    let ready = within("the process as a reason", || {
+        Some(hub.get("/readyz")).filter(|ready| ready.body.contains(&named))
+    });
+    assert_eq!(
+        (ready.status, &ready.json()["reasons"][0]["code"]),
+        (503, &json!("STORE_LOCKED"))
+    );
+    assert_eq!(hub.status()["keeper"]["blockers"][0]["pid"], agent.pid());
+    assert!(hub.get("/metrics").body.contains("agenthub_blockers{hold=\"write\"} 1"));
+    agent.go_on();
+    assert_eq!(agent.line(), "so");
+    assert_eq!(client.until("message").number("message_seq"), 2);
+    within("the hub to be ready again", || {
+        (hub.get("/readyz").status == 200).then_some(())
+    });
+    within("one line when it began, and one when it was over", || {
+        (hub.log().matches(&named).count() == 2).then_some(())
+    });
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// Without it the log would grow until the disk is full.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_read_left_open_is_named_and_the_log_is_short_again_after_it() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 100));
+    let mut agent = Agent::start(
+        &hub,
+        "rows = db.execute('SELECT * FROM messages')\nrows.fetchone()\npause()\nrows.close()\npause()\n",
+    );
+    let named = format!("process {} (", agent.pid());
+    let begun = Instant::now();
+    let mut first = 101;
+    while !hub.log().contains(&named) {
+        assert!(begun.elapsed() < LONG, "not named: {}", hub.log());
+        hub.sql(&insert_messages("t", first, 100));
+        first += 100;
+    }
+    assert!(
+        begun.elapsed() > Duration::from_secs(8),
+        "named after {:?}",
+        begun.elapsed()
+    );
+    doctor_names(&hub, agent.pid());
+    assert_eq!(hub.get("/readyz").status, 200, "others can write");
+    agent.go_on();
+    assert_eq!(agent.line(), "so");
+    hub.sql(&insert_messages("t", first, 1));
+    within("everything in the database", || {
+        (hub.status()["keeper"]["wal_pinned_frames"] == 0 && hub.log().matches(&named).count() == 2).then_some(())
+    });
+}
+
+/// Without it one agent's pragma would make readers and writers wait for each other for ever.
+#[test]
+fn journal_mode_is_put_back() {
+    let mut hub = TestHub::start();
+    let mode = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=0.2)\n\
+                try: print(db.execute('PRAGMA journal_mode=DELETE').fetchone()[0])\n\
+                except sqlite3.OperationalError as e: print(e)";
+    let db = hub.db().to_str().unwrap().to_owned();
+    assert_eq!(
+        writer::python_run(mode, &[&db]),
+        "database is locked",
+        "the hub has it open"
+    );
+    hub.stop();
+    assert_eq!(writer::python_run(mode, &[&db]), "delete");
+    assert_eq!(ill(&hub)[0]["check"], "log");
+    hub.wake();
+    assert_eq!(hub.sql("PRAGMA journal_mode"), "wal");
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// Without it a value of 300 MB would be read into memory again and again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_value_of_300_mb_is_refused_aloud() {
+    let hub = TestHub::start();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap()
+            .to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    };
+    let before = memory();
+    for (table, columns) in [
+        ("messages", "thread_id, from_id, content"),
+        ("inbox_messages", "from_agent, to_inbox, payload"),
+        ("task_stream", "task_id, stream_type, tool_output"),
+    ] {
+        let sql = format!("INSERT OR IGNORE INTO {table}({columns}) VALUES('a', 'b', printf('%.*c', 300000000, 'x'))");
+        let output = writer::try_sqlite3(hub.db(), &sql);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let column = columns.rsplit(' ').next().unwrap();
+        assert!(
+            said.contains(&format!("{table}.{column}")) && said.contains("1 MiB"),
+            "{said}"
+        );
+    }
+    let body = json!({"content": "x".repeat((1 << 20) + 1)}).to_string();
+    assert_eq!(hub.send("POST", "/api/threads/t/messages", &body).status, 400);
+    hub.sql(&insert_messages("t", 1, 1));
+    assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
+    assert!(
+        memory() < before + (16 << 20),
+        "{before} bytes before, {} after",
+        memory()
+    );
+}
+
+/// Without it an agent that does not wait would take others down with it.
+#[test]
+fn agents_that_do_not_wait_harm_only_themselves() {
+    let hub = TestHub::start();
+    let impatient = "import sqlite3, sys\n\
+        db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n\
+        acked = failed = 0\n\
+        while acked < 300:\n    \
+            try: db.execute(\"INSERT INTO messages(thread_id, from_id) VALUES('t', ?)\", (sys.argv[2],)); acked += 1\n    \
+            except sqlite3.OperationalError as e:\n        \
+                assert 'locked' in str(e), e\n        failed += 1\n\
+        print(acked, failed)";
+    let db = hub.db().to_str().unwrap();
+    let mut client = hub.connect("");
+    client.subscribe("t", 0);
+    std::thread::scope(|scope| {
+        let agents: Vec<_> = ["a", "b", "c"]
+            .map(|name| scope.spawn(move || writer::python_run(impatient, &[db, name])))
+            .into();
+        for agent in agents {
+            assert!(agent.join().unwrap().starts_with("300 "));
+        }
+    });
+    let seqs: Vec<i64> = client
+        .messages_until(900)
+        .iter()
+        .map(|m| m["message_seq"].as_i64().unwrap())
+        .collect();
+    assert_eq!(seqs, (1..=900).collect::<Vec<_>>());
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// Without it the file that is made anew would share its log with the one that is gone, and be
+/// damaged by whoever still writes there.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_removed_file_and_the_new_one_have_nothing_in_common() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 50));
+    let mut agent = Agent::start(
+        &hub,
+        "def write(n):\n    for i in range(n): db.execute(\"INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'agent', ?)\", ('x' * 3000,))\n\
+         write(5)\npause()\nwrite(300)\npause()\nwrite(300)\npause()\n",
+    );
+    hub.settle();
+    std::fs::remove_file(hub.db()).unwrap();
+    hub.wait_for_log("is gone and is made anew");
+    within("a hub that is ready again", || {
+        (hub.db().exists() && hub.get("/readyz").status == 200).then_some(())
+    });
+    // The agent goes on as if nothing had happened, and so does everybody else.
+    agent.go_on();
+    assert_eq!(agent.line(), "so");
+    hub.sql(&insert_messages("new", 1, 300));
+    let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    agent.go_on();
+    assert_eq!(agent.line(), "so");
+    let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(
+        hub.sql("PRAGMA integrity_check; SELECT count(*) FROM messages"),
+        "ok\n302"
+    );
+    assert_eq!(hub.get("/readyz").status, 200, "{}", hub.log());
+    doctor_names(&hub, agent.pid());
+    let kept = std::fs::read_dir(hub.folder()).unwrap().flatten();
+    let kept = kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("hub.db-wal.lost-"));
+    assert_eq!(kept.count(), 1, "what was in the log is kept");
+    drop(agent);
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// A small file system, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Over `folder`, where this system lets the tests do that.
+    fn over(folder: &Path, bytes: u64) -> Option<Self> {
+        let options = format!("size={bytes},mode=0700");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "agenthub-test"])
+            .arg(folder)
+            .output();
+        let mounted = mounted.is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A hub may still be in there: it goes when that does.
+        drop(Command::new("umount").arg("-l").arg(&self.0).output());
+    }
+}
+
+/// Without it a hub whose agents all fail would say that all is well, or find the trouble over
+/// every other second.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
+    let mut hub = TestHub::asleep(&[]);
+    let Some(_disk) = SmallDisk::over(hub.folder(), 8 << 20) else {
+        say("this system lets nobody mount: a disk that is full for everybody is left out");
+        return;
+    };
+    hub.wake();
+    let ballast = hub.folder().join("ballast");
+    std::fs::write(&ballast, vec![0; 3 << 20]).unwrap();
+    let fill = "import sqlite3, sys\n\
+        db = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)\n\
+        try:\n    \
+            while True: db.execute(\"INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', ?)\", ('x' * 50000,))\n\
+        except sqlite3.OperationalError as e: print(e)";
+    let said = writer::python_run(fill, &[hub.db().to_str().unwrap()]);
+    assert!(said.contains("full"), "{said}");
+    within("a hub that is not ready", || {
+        let ready = hub.get("/readyz");
+        (ready.status == 503 && ready.body.contains("STORE_FULL")).then_some(())
+    });
+    assert_eq!(hub.status()["state"], "STORE_FULL");
+    assert!(hub.get("/metrics").body.contains("agenthub_store_ready 0"));
+    let refused = hub.send(
+        "POST",
+        "/api/threads/t/messages",
+        &json!({"content": "x".repeat(900_000)}).to_string(),
+    );
+    assert_eq!(
+        (refused.status, refused.code()),
+        (507, "STORE_FULL".into()),
+        "{refused:?}"
+    );
+    let findings = ill(&hub);
+    let disk = findings.iter().find(|f| f["check"] == "disk").unwrap();
+    assert!(disk["advice"].as_str().unwrap().starts_with("free some room"), "{disk}");
+    // It stays so for as long as it is so, in one line each.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        assert_eq!(hub.get("/readyz").status, 503, "{}", hub.log());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let log = hub.log();
+    assert!(
+        log.matches("STORE_FULL").count() <= 2 && !log.contains("again"),
+        "{log}"
+    );
+    std::fs::remove_file(&ballast).unwrap();
+    within("a hub that is ready again", || {
+        (hub.get("/readyz").status == 200).then_some(())
+    });
+    hub.sql(&insert_messages("u", 1, 1));
+    let answer = hub.send("POST", "/api/threads/u/messages", r#"{"content":"x"}"#);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
+}
+
+/// Without it a file that one program has for itself would be a hub that does not start, and
+/// a doctor who does not know why.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_somebody_has_for_himself_is_named_by_the_doctor() {
+    let mut hub = TestHub::start();
+    hub.stop();
+    let agent = Agent::start(
+        &hub,
+        "db.execute('PRAGMA locking_mode = EXCLUSIVE')\ndb.execute('BEGIN EXCLUSIVE')\npause()\n",
+    );
+    doctor_names(&hub, agent.pid());
+    let output = hub.agenthub(&["doctor"]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("for itself"), "{said}");
+    drop(agent);
+    assert_eq!(ill(&hub), Vec::<Value>::new());
+}
+
+/// Without it rows would be lost or out of order after the clock was set back.
+#[test]
+fn a_clock_that_was_ahead_changes_no_order_and_is_told() {
+    let hub = TestHub::start();
+    let mut client = hub.connect("");
+    client.subscribe("t", 0);
+    client.expect("batch");
+    // What was written while the clock was an hour ahead, and what came after.
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id, created_at) VALUES('t', 'a', strftime('%s', 'now') * 1000 + 3600000);
+         INSERT INTO inbox_messages(from_agent, to_inbox, payload, created_at, claimed_by, claim_expires_at)
+           VALUES('a', 'b', 'early', strftime('%s', 'now') * 1000 + 3600000, 'w1', strftime('%s', 'now') * 1000 + 3660000)",
+    );
+    hub.sql(&insert_messages("t", 2, 3));
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('a', 'b', 'late')");
+    let seqs: Vec<i64> = client
+        .messages_until(4)
+        .iter()
+        .map(|m| m["message_seq"].as_i64().unwrap())
+        .collect();
+    assert_eq!(seqs, [1, 2, 3, 4]);
+    let texts: Vec<String> = hub
+        .get("/api/inbox?inbox=b")
+        .items()
+        .iter()
+        .map(|m| m["payload"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(texts, ["late", "early"]);
+    let findings = ill(&hub);
+    assert!(findings.iter().any(|f| f["check"] == "clock"), "{findings:?}");
+    // A claim made then can be given back by its owner.
+    let id = hub.sql("SELECT message_id FROM inbox_messages WHERE payload = 'early'");
+    let answer = hub.send(
+        "POST",
+        &format!("/api/inbox/{id}/claim"),
+        r#"{"owner":"w1","lease_sec":0}"#,
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+}

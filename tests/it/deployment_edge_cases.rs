@@ -1,0 +1,249 @@
+//! The hub at the edges of what its owner and the machine do: several at once, links, other
+//! addresses, a log that nobody reads, a storm in the middle of the end.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::eventually::within_time;
+use crate::support::hub::{AGENTHUB, free_port};
+use crate::support::writer::{Holder, Process, insert_messages, python_run, sqlite3};
+use crate::support::{PATIENCE, TestHub, gate, http, within};
+
+/// Starts `serve` and returns the process and its first line.
+#[track_caller]
+fn serve(mut command: Command) -> (Process, String) {
+    let mut process = Process::start({
+        command.stdout(Stdio::piped());
+        command
+    });
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (process, line.trim().to_owned())
+}
+
+/// Without it a hub whose log has no reader any more would stop to deliver, and say all is well.
+#[test]
+fn a_log_that_nobody_reads_costs_nothing() {
+    let hub = TestHub::asleep(&[]);
+    let port = free_port();
+    let mut command = hub.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::start(command);
+    // Nobody reads on.
+    drop(process.0.stderr.take());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let token = line.trim().split_once("#token=").unwrap().1;
+    let mut client = crate::support::Client::connect(port, token, "");
+    client.subscribe("t", 0);
+    client.expect("batch");
+    // Something worth a line: the file is another one for a moment.
+    hub.sql(&insert_messages("t", 1, 1));
+    client.expect("message");
+    let away = hub.folder().join("away.db");
+    fs::rename(hub.db(), &away).unwrap();
+    client.expect_error("STORE_UNAVAILABLE");
+    fs::rename(&away, hub.db()).unwrap();
+    hub.sql(&insert_messages("t", 2, 1));
+    assert_eq!(client.until("message").seqs(), [2]);
+}
+
+/// Without it a hub in the middle of a storm would neither end when told to nor notice that
+/// its file was replaced.
+#[test]
+fn a_storm_does_not_hold_up_the_end() {
+    let _alone = gate::alone();
+    let mut hub = TestHub::start();
+    let mut client = hub.connect("streams=messages&frames=array");
+    client.expect("hello");
+    hub.sql(&insert_messages("t", 1, 150_000));
+    // It has begun with them and is far from their end.
+    client.expect("message");
+    let (status, took) = hub.stop();
+    assert!(status.success());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Without it a client that acknowledges and comes back at once would get again what it has
+/// just acknowledged, or nothing at all while the file cannot be written.
+#[test]
+fn what_was_acknowledged_a_moment_ago_counts() {
+    let hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 100));
+    for seq in 1..=99 {
+        let mut client = hub.connect("instance_id=worker");
+        client.subscribe("t", 99);
+        client.expect("batch");
+        client.ack("t", seq);
+        client.lives();
+        let mut again = hub.connect("instance_id=worker");
+        again.subscribe("t", -1);
+        assert_eq!(again.expect("batch").seqs().first(), Some(&(seq + 1)));
+    }
+    // Nor does it take the lock.
+    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let mut client = hub.connect("instance_id=worker");
+    client.subscribe("t", -1);
+    assert_eq!(client.until("batch").seqs(), [100]);
+    holder.release();
+}
+
+/// Without it two hubs started in the same moment would both serve the file.
+#[test]
+fn of_several_started_at_once_one_serves() {
+    for _ in 0..4 {
+        let hub = TestHub::asleep(&[]);
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| serve(hub.command(&["serve", "--listen", "127.0.0.1:0"]))))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let urls: Vec<&str> = started.iter().map(|(_, line)| line.as_str()).collect();
+        assert!(
+            urls[0].starts_with("http://127.0.0.1:") && urls.iter().all(|url| *url == urls[0]),
+            "{urls:?}"
+        );
+        let mut started = started;
+        let mut running = || {
+            started
+                .iter_mut()
+                .filter_map(|(p, _)| p.0.try_wait().unwrap().is_none().then_some(()))
+                .count()
+        };
+        within("all but one to go", || (running() == 1).then_some(()));
+    }
+}
+
+/// Without it one file would have two hubs and two tokens, and events would not come.
+#[test]
+fn a_link_leads_to_the_file_itself() {
+    let hub = TestHub::start();
+    let elsewhere = hub.folder().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let link = elsewhere.join("link.db");
+    std::os::unix::fs::symlink(hub.db(), &link).unwrap();
+    let output = hub.agenthub(&["--db", link.to_str().unwrap(), "path"]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        hub.db().to_str().unwrap()
+    );
+    let (_, line) = serve(hub.command(&["--db", link.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"]));
+    assert_eq!(line, hub.first_line());
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+}
+
+/// Without it the address that is printed would be one that refuses whoever goes there.
+#[test]
+fn every_address_that_is_printed_can_be_gone_to() {
+    for listen in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]"] {
+        let hub = TestHub::asleep(&[]);
+        let port = free_port();
+        let (_process, line) = serve(hub.command(&["serve", "--listen", &format!("{listen}:{port}")]));
+        if line.is_empty() && listen.contains(':') {
+            // There is no IPv6 on this machine.
+            continue;
+        }
+        let (url, token) = line
+            .split_once("/#token=")
+            .unwrap_or_else(|| panic!("{listen}: {line:?}"));
+        let host = url.strip_prefix("http://").unwrap();
+        let bearer = format!("Bearer {token}");
+        let headers = [("Host", host), ("Authorization", bearer.as_str())];
+        for path in ["/", "/api/status"] {
+            let stream = std::net::TcpStream::connect(host).unwrap_or_else(|e| panic!("{host}: {e}"));
+            let answer = http::request_on(stream, "GET", path, &headers, "");
+            assert_eq!(answer.status, 200, "{listen} {path}: {answer:?}");
+        }
+    }
+}
+
+/// Without it a file of another program would be changed by a look at it.
+#[test]
+fn what_is_refused_is_left_with_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("other.db");
+    // A log that its program has not moved into the database, because it was killed.
+    python_run(
+        "import os, sqlite3, sys\n\
+         db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+         db.execute('PRAGMA journal_mode=WAL'); db.execute('CREATE TABLE t(x)')\n\
+         db.execute('INSERT INTO t VALUES(1)')\nos._exit(0)",
+        &[db.to_str().unwrap()],
+    );
+    let wal = folder.path().join("other.db-wal");
+    let before = (fs::read(&db).unwrap(), fs::read(&wal).unwrap());
+    for command in [&["path"][..], &["threads"], &["serve", "--listen", "127.0.0.1:0"]] {
+        let output = Command::new(AGENTHUB)
+            .arg("--db")
+            .arg(&db)
+            .args(command)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command:?}");
+    }
+    assert!(before == (fs::read(&db).unwrap(), fs::read(&wal).unwrap()));
+    assert_eq!(sqlite3(&db, "SELECT x FROM t"), "1");
+}
+
+/// Without it `--db` on a device would change the device's mode.
+#[test]
+fn a_file_that_is_none_is_refused() {
+    let output = Command::new(AGENTHUB)
+        .args(["--db", "/dev/null", "path"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("no regular file"), "{said}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata("/dev/null").unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o666);
+}
+
+/// Without it threads whose names are not text would be mixed with each other, and a client be
+/// shown what was never said there.
+#[test]
+fn threads_with_names_that_are_no_text_stay_apart() {
+    let hub = TestHub::start();
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id, content) VALUES(CAST(x'ff' AS TEXT), 'a', 'one'), \
+         (CAST(x'fe' AS TEXT), 'a', 'two'), (char(65533), 'a', 'three'), (CAST(x'ff' AS TEXT), 'a', 'four');",
+    );
+    let mut client = hub.connect("");
+    client.subscribe("\u{fffd}", 0);
+    let batch = client.expect("batch");
+    assert_eq!(
+        (batch.seqs(), &batch.messages()[0]["content"]),
+        (vec![1], &json!("three"))
+    );
+    let mut stream = hub.connect("streams=messages&since=0");
+    let mut threads = std::collections::BTreeMap::<String, Vec<i64>>::new();
+    for message in within_time(PATIENCE, "four messages", || {
+        let mut all = Vec::new();
+        while all.len() < 4 {
+            all.extend(stream.next().messages());
+        }
+        Some(all)
+    }) {
+        let thread = message["thread_id"].as_str().unwrap().to_owned();
+        threads
+            .entry(thread)
+            .or_default()
+            .push(message["message_seq"].as_i64().unwrap());
+    }
+    let mut numbers: Vec<_> = threads.into_values().collect();
+    numbers.sort();
+    assert_eq!(numbers, [vec![1], vec![1], vec![1, 2]]);
+    // A live row of one of them is not the other's next.
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES(CAST(x'fe' AS TEXT), 'a')");
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES(char(65533), 'a')");
+    assert_eq!(client.expect("message").seqs(), [2]);
+}

@@ -1,0 +1,181 @@
+//! Mail that hooks put before a model: when, once, and to which session.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use super::hooks::{context, event};
+use super::run_and_ingest::{Bench, LAST_STATUS, feed};
+use super::support::within;
+
+#[test]
+fn mail_is_put_before_the_model_once_at_the_documented_places() {
+    let bench = Bench::new();
+    bench.hook("claude-code", &event("s", "SessionStart", ""));
+    bench.send("one");
+    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", r#""prompt":"go""#));
+    let shown = context(&answer, "UserPromptSubmit");
+    assert!(
+        shown.contains("\n| one\n") && shown.contains("from \"reviewer\"") && shown.contains("not from the user"),
+        "{shown}"
+    );
+    assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
+
+    // Tools that run beside the model's words prove nothing; the next batch does.
+    bench.send("two");
+    assert!(bench.hook("claude-code", &event("s", "PreToolUse", "")).is_null());
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages WHERE n = 1"), "unread");
+    // A subagent is not who the mail is for.
+    assert!(
+        bench
+            .hook("claude-code", &event("s", "PostToolBatch", r#""agent_id":"sub""#))
+            .is_null()
+    );
+    let answer = bench.hook("claude-code", &event("s", "PostToolBatch", ""));
+    assert!(context(&answer, "PostToolBatch").contains("| two"));
+    assert!(!context(&answer, "PostToolBatch").contains("| one"));
+    assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|unread");
+    assert!(bench.hook("claude-code", &event("s", "PostToolBatch", "")).is_null());
+    assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|read");
+
+    // Codex: other places, the same mail.
+    bench.send("three");
+    let answer = bench.hook(
+        "codex",
+        &event("c", "PostToolUse", r#""tool_name":"shell","tool_response":"ok""#),
+    );
+    assert!(context(&answer, "PostToolUse").contains("| three"));
+    assert!(bench.hook("codex", &event("c", "PreToolUse", "")).is_null());
+    bench.send("four");
+    let answer = bench.hook("codex", &event("c", "Stop", r#""stop_hook_active":false"#));
+    assert_eq!(answer["decision"], "block");
+    assert!(answer["reason"].as_str().unwrap().contains("| four"));
+    assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
+}
+
+#[test]
+fn what_a_session_missed_is_offered_to_the_next() {
+    let bench = Bench::new();
+    bench.send("one");
+    let answer = bench.hook("claude-code", &event("s1", "UserPromptSubmit", ""));
+    assert!(context(&answer, "UserPromptSubmit").contains("| one"));
+    // That session died before the model spoke.
+    let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
+    assert!(context(&answer, "SessionStart").contains("| one"));
+    bench.hook("claude-code", &event("s2", "Stop", ""));
+    let answer = bench.hook("claude-code", &event("s3", "SessionStart", ""));
+    assert!(!context(&answer, "SessionStart").contains("| one"));
+}
+
+#[test]
+fn another_sessions_hook_says_nothing_of_what_this_one_has_read() {
+    let bench = Bench::new();
+    bench.send("one");
+    assert!(
+        !bench
+            .hook("claude-code", &event("s1", "UserPromptSubmit", ""))
+            .is_null()
+    );
+    // Another session of the same agent's goes on meanwhile.
+    assert!(bench.hook("claude-code", &event("s2", "Stop", "")).is_null());
+    let status = || bench.sql("SELECT status FROM inbox_messages");
+    assert_eq!(status(), "unread");
+    assert!(bench.hook("claude-code", &event("s1", "Stop", "")).is_null());
+    assert_eq!(status(), "read");
+}
+
+#[test]
+fn mail_that_nobody_took_from_the_hook_is_offered_again() {
+    let bench = Bench::new();
+    bench.send("one");
+    let mut deaf = bench.command(&["hook", "claude-code"]);
+    deaf.env("AGENTHUB_AGENT", "planner").stdin(Stdio::piped());
+    deaf.stdout(fs::File::create("/dev/full").unwrap());
+    let mut child = deaf.spawn().unwrap();
+    let prompt = event("s", "UserPromptSubmit", "");
+    child.stdin.take().unwrap().write_all(&prompt).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
+    // Each of these is a place where the model would have been taken to have read it.
+    let again = within("the mail", || {
+        let answer = bench.hook("claude-code", &prompt);
+        (!answer.is_null()).then_some(answer)
+    });
+    assert!(context(&again, "UserPromptSubmit").contains("| one"));
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
+    bench.hook("claude-code", &event("s", "Stop", ""));
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "read");
+}
+
+#[test]
+fn a_session_can_always_stop() {
+    let bench = Bench::new();
+    let stop = |more: &str| bench.hook("claude-code", &event("s", "Stop", more));
+    bench.send("one");
+    assert!(stop(r#""stop_hook_active":true"#).is_null(), "it was kept a moment ago");
+    assert_eq!(bench.sql("SELECT count(*) FROM receipts"), "0", "and the mail waits");
+    assert!(!stop("").is_null());
+    assert!(stop("").is_null(), "the same mail is no reason twice");
+    // Somebody who never stops writing does not keep anybody for ever.
+    let kept = (0..20)
+        .filter(|i| {
+            bench.send(&format!("again {i}"));
+            !stop(r#""stop_hook_active":false"#).is_null()
+        })
+        .count();
+    assert_eq!(kept, 5, "with the first, as often an hour as is allowed");
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    assert_eq!(
+        context(&answer, "UserPromptSubmit").matches("--- message").count(),
+        5,
+        "no more at once"
+    );
+}
+
+#[test]
+fn hooks_at_the_same_time_hand_mail_over_once() {
+    let bench = Bench::new();
+    bench.send("one");
+    let answers: Vec<serde_json::Value> = std::thread::scope(|scope| {
+        let input = event("s", "PostToolUse", "");
+        let runs: Vec<_> = (0..6)
+            .map(|_| {
+                let (bench, input) = (&bench, input.clone());
+                let mut command = bench.command(&["hook", "codex"]);
+                command.env("AGENTHUB_AGENT", "planner");
+                scope.spawn(move || feed(command, &input).stdout)
+            })
+            .collect();
+        runs.into_iter()
+            .map(|run| run.join().unwrap())
+            .filter(|out| !out.is_empty())
+            .map(|out| serde_json::from_slice(&out).unwrap())
+            .collect()
+    });
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    // One that waited too long for the lock has said nothing, as it should.
+    let recorded: usize = bench
+        .sql("SELECT count(*) FROM task_stream WHERE stream_type = 'tool_result'")
+        .parse()
+        .unwrap();
+    assert!((1..=6).contains(&recorded), "{recorded}");
+}
+
+/// Without it a receipt would say that a model has seen what it never got to.
+#[test]
+fn a_model_that_did_not_run_has_seen_nothing() {
+    let bench = Bench::new();
+    bench.send("one");
+    for name in ["SessionStart", "UserPromptSubmit", "StopFailure", "SessionEnd"] {
+        bench.hook("claude-code", &event("s1", name, ""));
+    }
+    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
+    let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
+    assert!(context(&answer, "SessionStart").contains("| one"));
+    // Kept from stopping by somebody else's hook, it works on.
+    bench.hook("claude-code", &event("s2", "Stop", ""));
+    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    bench.hook("claude-code", &event("s2", "PreToolUse", r#""tool_name":"Bash""#));
+    assert_eq!(bench.sql(LAST_STATUS), "running");
+}

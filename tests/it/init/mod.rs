@@ -1,0 +1,484 @@
+//! `agenthub init` on homes of every kind: what is there stays, twice is once, undo is undo.
+
+mod third_party_config;
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::support::gate;
+use super::support::hub::AGENTHUB;
+
+/// A home, with programs that pass for the vendors'.
+struct Home {
+    folder: tempfile::TempDir,
+    _pass: gate::Pass,
+}
+
+impl Home {
+    /// A home without anything but a Claude Code of this version.
+    fn new(claude: &str) -> Self {
+        let home = Self {
+            folder: tempfile::tempdir().unwrap(),
+            _pass: gate::shared(),
+        };
+        home.program("claude", &format!("echo '{claude} (Claude Code)'"));
+        home
+    }
+
+    /// A home with all four tools, their files as given.
+    fn with(files: &[(&str, &str)]) -> Self {
+        let home = Self::new("2.1.330");
+        for tool in ["codex", "gemini", "cursor"] {
+            home.program(tool, "exit 1");
+        }
+        for (name, text) in files {
+            home.write(name, text);
+        }
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("home").join(name)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.folder.path().join("bin").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::create_dir_all(self.path("")).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(AGENTHUB);
+        let path = format!("{}:/usr/bin:/bin", self.folder.path().join("bin").display());
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.path(""))
+            .current_dir(self.path(""))
+            .stdin(Stdio::null())
+            .args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(&[&["init"], args].concat()).output().unwrap()
+    }
+
+    #[track_caller]
+    fn succeed(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every file of the home but the hub's own, with what it says, and every folder.
+    fn files(&self) -> BTreeMap<PathBuf, String> {
+        fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.file_name() == ".local" {
+                    continue;
+                } else if entry.file_type().unwrap().is_dir() {
+                    found.insert(entry.path().join(""), String::new());
+                    walk(&entry.path(), found);
+                } else {
+                    found.insert(entry.path(), fs::read_to_string(entry.path()).unwrap());
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.path(""), &mut found);
+        found
+    }
+}
+
+/// Files as people have them: comments, foreign entries, habits of their own.
+const RICH: &[(&str, &str)] = &[
+    (
+        ".claude/settings.json",
+        r#"{
+    // my own settings
+    "model": "opus",
+    "statusLine": { "type": "command", "command": "my-line" }, /* keep */
+    "env": {"OTEL_LOGS_EXPORTER": "otlp"},
+    "hooks": {
+        "Stop": [
+            { "hooks": [ { "type": "command", "command": "say done" } ] } // loud
+        ],
+        "PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": "guard \"$PWD\""}]}],
+        "TeammateIdle": [],
+    },
+    "permissions": {"allow": ["Bash(ls:*)"]}
+}"#,
+    ),
+    (
+        ".claude.json",
+        "{\n\t\"numStartups\": 7,\n\t\"mcpServers\": {\n\t\t\"other\": {\"command\": \"npx\", \"args\": [\"-y\", \"other\"], \"env\": {\"K\": \"V\"}}\n\t},\n\t\"projects\": {\"/p\": {\"x\": 1.50, \"big\": 12345678901234567890}}\n}\n",
+    ),
+    (
+        ".codex/hooks.json",
+        "{\"hooks\":{\"Stop\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"mine\"}]}]}}",
+    ),
+    (
+        ".codex/config.toml",
+        "# my codex\nmodel = \"gpt-5\"   # the best\nnotify = [\"notify-send\", \"Codex\"]\n\n[mcp_servers.other]\ncommand = \"npx\"\nargs = [\n  \"-y\", # yes\n  \"other\",\n]\n\n[otel]\nenvironment = \"home\"\n\n[hooks.state.\"x\"]\ntrusted_hash = \"abc\"\n",
+    ),
+    (
+        ".gemini/settings.json",
+        "{\n  // theme\n  \"theme\": \"Dark\",\n  \"mcpServers\": {}\n}\n",
+    ),
+    (
+        ".cursor/mcp.json",
+        "{ \"mcpServers\": { \"a\": { \"url\": \"http://x\" } } }\n",
+    ),
+];
+
+#[test]
+fn twice_is_once_and_undo_is_undo() {
+    let empty: &[(&str, &str)] = &[];
+    let blank: &[(&str, &str)] = &[
+        (".claude/settings.json", ""),
+        (".claude.json", "{}"),
+        (".codex/hooks.json", "{}\n"),
+        (".codex/config.toml", ""),
+        (".gemini/settings.json", "// nothing yet\n"),
+        (".cursor/mcp.json", "{\n}\n"),
+    ];
+    let windows: Vec<(&str, String)> = RICH
+        .iter()
+        .map(|(name, text)| (*name, text.replace('\n', "\r\n")))
+        .collect();
+    let windows: Vec<(&str, &str)> = windows.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    for files in [empty, blank, RICH, &windows] {
+        let home = Home::with(files);
+        let before = home.files();
+        let said = home.succeed(&["--yes"]);
+        assert!(
+            said.contains("Claude Code: a test mail came through its hook in"),
+            "{said}"
+        );
+        assert!(said.contains("Codex: a test mail came through its hook in"), "{said}");
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+            assert!(said.contains(&format!("{tool}: its MCP server has 9 tools.")), "{said}");
+        }
+        assert!(said.contains("ask once whether to trust 6 hooks"), "{said}");
+        let after = home.files();
+        for (name, text) in files {
+            assert_eq!(home.read(&format!("{name}.agenthub.bak")), *text);
+            assert_ne!(home.read(name), *text);
+        }
+        let said = home.succeed(&["--yes"]);
+        assert!(
+            said.starts_with("Everything is connected: nothing to change."),
+            "{said}"
+        );
+        assert_eq!(home.files(), after, "a second time changes no byte");
+        home.succeed(&["--undo", "--yes"]);
+        assert_eq!(home.files(), before, "as if nothing had been");
+        assert!(
+            home.succeed(&["--undo", "--yes"])
+                .starts_with("Nothing of ours is there")
+        );
+    }
+}
+
+#[test]
+fn everything_foreign_stays_where_it_was() {
+    let home = Home::with(RICH);
+    home.succeed(&["--yes"]);
+    for (name, text) in RICH {
+        let now = home.read(name);
+        let mut lines = now.lines().map(str::trim);
+        for line in text.lines().map(str::trim).filter(|line| line.len() > 2) {
+            // A line may have got a comma, or been opened up for what follows; its words stand.
+            let words = line.trim_end_matches(['}', ']', ' ', ',']);
+            if name.ends_with("hooks.json") || *name == ".cursor/mcp.json" {
+                continue;
+            }
+            assert!(
+                lines.any(|new| new.replace(',', "").contains(&words.replace(',', ""))),
+                "{name}: {words:?} is gone or moved:\n{now}"
+            );
+        }
+    }
+    assert!(home.read(".codex/hooks.json").contains("\"command\":\"mine\""));
+    assert!(home.read(".cursor/mcp.json").contains("\"url\": \"http://x\""));
+    let toml = home.read(".codex/config.toml");
+    assert!(toml.contains("[mcp_servers.agenthub]\ncommand = "), "{toml}");
+    assert!(
+        toml.starts_with(&RICH[3].1[..RICH[3].1.find("[otel]").unwrap()]),
+        "{toml}"
+    );
+    let settings = home.read(".claude/settings.json");
+    assert_eq!(settings.matches(" hook claude-code\"").count(), 11, "{settings}");
+    assert!(!settings.contains("agenthub\\\" hook statusline"));
+    let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
+    assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
+    assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
+}
+
+#[test]
+fn what_was_changed_since_is_undone_piece_by_piece() {
+    let home = Home::with(RICH);
+    home.succeed(&["--yes"]);
+    for (name, mine, yours) in [
+        (".claude/settings.json", "\"model\": \"opus\"", "\"model\": \"haiku\""),
+        (".claude.json", "\"numStartups\": 7", "\"numStartups\": 8"),
+        (".codex/config.toml", "gpt-5", "gpt-6"),
+        (".gemini/settings.json", "Dark", "Light"),
+    ] {
+        home.write(name, &home.read(name).replace(mine, yours));
+    }
+    home.succeed(&["--undo", "--yes"]);
+    for (name, theirs) in [
+        (".claude/settings.json", "\"model\": \"haiku\""),
+        (".claude.json", "\"numStartups\": 8"),
+        (".codex/config.toml", "gpt-6"),
+        (".gemini/settings.json", "Light"),
+    ] {
+        let text = home.read(name);
+        assert!(text.contains(theirs) && !text.contains("agenthub"), "{name}:\n{text}");
+    }
+    assert!(
+        home.read(".claude/settings.json")
+            .contains("{ \"hooks\": [ { \"type\": \"command\", \"command\": \"say done\" } ] } // loud")
+    );
+    assert!(home.read(".codex/config.toml").contains("[mcp_servers.other]"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused_with_its_line() {
+    for (name, text, line) in [
+        (".claude/settings.json", "{\n  \"a\": 1,\n  oops\n}", "line 3"),
+        (".claude/settings.json", "[]", "line 1"),
+        (".claude/settings.json", "{\"hooks\": []}", "\"hooks\" is not an object"),
+        (
+            ".claude/settings.json",
+            "{\"hooks\": {\"Stop\": {}}}",
+            "\"Stop\" is not an array",
+        ),
+        (
+            ".claude/settings.json",
+            "{\"hooks\": {}, \"hooks\": {\"Stop\": []}}",
+            "\"hooks\" stands there twice",
+        ),
+        (
+            ".codex/hooks.json",
+            "{\"hooks\": {\"Stop\": [], \"Stop\": []}}",
+            "\"Stop\" stands there twice",
+        ),
+        (
+            ".gemini/settings.json",
+            "{\"mcpServers\": {\"agenthub\": {}, \"agenthub\": {}}}",
+            "\"agenthub\" stands there twice",
+        ),
+        (
+            ".claude.json",
+            "{\"mcpServers\": {\"agenthub\": {\"command\": \"somebody-elses\"}}}",
+            "another MCP server",
+        ),
+        (".codex/config.toml", "a = 1\n\nb = = 2\n", "line 3"),
+        (
+            ".codex/config.toml",
+            "mcp_servers = 3\n",
+            "\"mcp_servers\" is not a table",
+        ),
+        (".gemini/settings.json", "{\"theme\": \"Dark\"", "line 1"),
+        (".cursor/mcp.json", "{\n\"a\": 'b'\n}", "line 2"),
+    ] {
+        let home = Home::with(&[(name, text)]);
+        let before = home.files();
+        let output = home.run(&["--yes"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name} {text}: {said}");
+        assert!(
+            said.lines().count() == 1 && said.contains(name) && said.contains(line),
+            "{said}"
+        );
+        assert_eq!(home.files(), before, "nothing was changed");
+    }
+    let home = Home::with(&[]);
+    fs::create_dir_all(home.path(".gemini/settings.json")).unwrap();
+    assert_eq!(home.run(&["--yes"]).status.code(), Some(1));
+}
+
+#[test]
+fn old_and_unknown_versions_are_not_given_what_would_hurt_them() {
+    let home = Home::new("2.1.99");
+    let said = home.succeed(&["--yes"]);
+    assert!(said.contains("Update it to 2.1.101"), "{said}");
+    assert!(!home.path(".claude/settings.json").exists() && home.path(".claude.json").exists());
+
+    let home = Home::new("2.1.330");
+    fs::remove_file(home.folder.path().join("bin/claude")).unwrap();
+    fs::create_dir(home.path(".claude")).unwrap();
+    let said = home.succeed(&["--yes"]);
+    assert!(said.contains("--only claude"), "{said}");
+    assert!(!home.path(".claude/settings.json").exists());
+    home.succeed(&["--yes", "--only", "claude"]);
+    assert!(home.path(".claude/settings.json").exists());
+
+    let home = Home::with(&[(".codex/config.toml", "[[hooks.Stop]]\nhooks = []\n")]);
+    let said = home.succeed(&["--yes", "--only", "codex"]);
+    assert!(said.contains("Codex: no hooks"), "{said}");
+    assert!(!home.path(".codex/hooks.json").exists());
+    assert!(home.read(".codex/config.toml").contains("agenthub"));
+}
+
+#[test]
+fn nothing_is_written_that_was_not_agreed_to() {
+    let home = Home::with(RICH);
+    let before = home.files();
+    let said = home.succeed(&["--dry-run"]);
+    assert!(
+        said.contains("+ ") && said.ends_with("Nothing was changed.\n"),
+        "{said}"
+    );
+    // Nobody is there to ask.
+    let output = home.run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--yes"));
+    assert_eq!(home.files(), before);
+
+    let bare = Home::new("2.1.330");
+    fs::remove_dir_all(bare.folder.path().join("bin")).unwrap();
+    assert_eq!(bare.run(&["--yes"]).status.code(), Some(4));
+    let output = bare
+        .command(&["init", "--yes"])
+        .env("HOME", "/proc/nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+}
+
+#[test]
+fn only_the_project_and_only_the_tools_named() {
+    let home = Home::with(&[("work/.mcp.json", "{}")]);
+    let mut command = home.command(&["init", "--yes", "--project", "--only", "claude,cursor"]);
+    assert!(
+        command
+            .current_dir(home.path("work"))
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let names: Vec<_> = home
+        .files()
+        .into_keys()
+        .filter(|path| path.is_file())
+        .map(|path| path.strip_prefix(home.path("")).unwrap().display().to_string())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "work/.claude/settings.local.json",
+            "work/.cursor/mcp.json",
+            "work/.mcp.json",
+            "work/.mcp.json.agenthub.bak"
+        ]
+    );
+}
+
+#[test]
+fn links_and_modes_stay_as_they_are() {
+    let home = Home::with(&[("dotfiles/settings.json", "{}\n")]);
+    fs::create_dir(home.path(".claude")).unwrap();
+    std::os::unix::fs::symlink(home.path("dotfiles/settings.json"), home.path(".claude/settings.json")).unwrap();
+    fs::set_permissions(home.path("dotfiles/settings.json"), Permissions::from_mode(0o640)).unwrap();
+    home.succeed(&["--yes"]);
+    assert!(home.path(".claude/settings.json").is_symlink());
+    assert!(home.read("dotfiles/settings.json").contains("hook claude-code"));
+    assert_eq!(
+        fs::metadata(home.path("dotfiles/settings.json")).unwrap().mode() & 0o777,
+        0o640
+    );
+    assert_eq!(fs::metadata(home.path(".claude.json")).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn several_at_once_do_it_once() {
+    let home = Home::with(RICH);
+    let outputs: Vec<Output> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| home.run(&["--yes"]))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for output in &outputs {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for (name, text) in RICH {
+        assert_eq!(
+            home.read(&format!("{name}.agenthub.bak")),
+            *text,
+            "the backup is of what was there before all of them"
+        );
+    }
+    assert!(home.succeed(&["--yes"]).starts_with("Everything is connected"));
+    assert_eq!(
+        home.read(".claude/settings.json")
+            .matches(" hook claude-code\"")
+            .count(),
+        11
+    );
+}
+
+#[test]
+fn another_file_and_another_place_of_the_program_are_followed() {
+    let home = Home::with(RICH);
+    let mut command = home.command(&["--db", "my hub.db", "init", "--yes", "--only", "claude,codex"]);
+    assert!(command.output().unwrap().status.success());
+    let settings = home.read(".claude/settings.json");
+    let path = home.path("my hub.db").display().to_string();
+    assert!(
+        settings.contains(&format!("--db \\\"{path}\\\" hook claude-code\"")),
+        "{settings}"
+    );
+    assert!(
+        home.read(".codex/config.toml")
+            .contains(&format!("args = [\"--db\", \"{path}\", \"mcp\"]"))
+    );
+    // Back to the usual file: the same entries, changed in their places.
+    home.succeed(&["--yes", "--only", "claude,codex"]);
+    let settings = home.read(".claude/settings.json");
+    assert_eq!(settings.matches(" hook claude-code\"").count(), 11);
+    assert!(!settings.contains("--db"));
+    home.succeed(&["--yes", "--undo"]);
+    for (name, text) in &RICH[..4] {
+        assert_eq!(home.read(name), *text);
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_everything_as_it_was() {
+    let home = Home::with(RICH);
+    let before = home.files();
+    let ours = home.command(&["init", "--yes"]);
+    // Files may not grow: every write fails.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]);
+    command.arg(ours.get_program()).args(ours.get_args()).env_clear();
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.current_dir(home.path("")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("agenthub: cannot write ") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(home.files(), before);
+}
