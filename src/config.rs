@@ -116,17 +116,6 @@ pub fn is_found_unasked(path: &Path) -> bool {
     db_path(unasked.as_deref()).is_ok_and(|unasked| unasked == path)
 }
 
-/// A path as one word of a POSIX shell's command line.
-pub fn shell_word(path: &Path) -> String {
-    let path = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-    if path.chars().all(plain) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
-    }
-}
-
 /// The inbox of the person in front of the screen.
 pub const HUMAN: &str = "human";
 
@@ -221,12 +210,6 @@ pub fn from_type(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_one_word_to_a_shell() {
-        assert_eq!(shell_word(Path::new("/home/u/.local/hub.db")), "/home/u/.local/hub.db");
-        assert_eq!(shell_word(Path::new("/my $x/it's.db")), r"'/my $x/it'\''s.db'");
-    }
 
     #[test]
     fn sessions_that_begin_together_have_names_of_their_own() {

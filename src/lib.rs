@@ -42,14 +42,15 @@
 //! | `Server.BroadcastTaskEvent`, `Server.BroadcastTelemetry` | [`server::Server::broadcast_task_event`], [`server::Server::broadcast_telemetry`] |
 
 pub mod error;
+pub mod fs;
 pub mod protocol;
+pub mod text;
 
 pub mod config;
 pub mod store;
 pub mod watcher;
 
 pub mod hub;
-pub mod json;
 pub mod mcp;
 pub mod server;
 

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 
 use crate::store::InboxRow;
+use crate::text::safe_text::replace_hidden;
 
 /// Pieces of mail put before the model at once.
 pub const MOST: usize = 5;
@@ -87,7 +88,7 @@ pub fn text(mail: &[InboxRow], reader: &str, db: Option<&str>) -> String {
 fn shown(text: &str) -> String {
     text.chars()
         .take(BODY)
-        .map(|c| if c == '\n' { c } else { visible(c) })
+        .map(|c| if c == '\n' { c } else { replace_hidden(c) })
         .collect()
 }
 
@@ -98,24 +99,7 @@ fn quoted(text: &str, most: usize) -> String {
 
 /// Somebody's words in one line.
 fn line(text: &str, most: usize) -> String {
-    text.chars().take(most).map(visible).collect()
-}
-
-/// Controls, marks of direction and characters without width or shape would hide what a
-/// person looking at the transcript should see.
-fn visible(c: char) -> char {
-    match c {
-        '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' => '\u{fffd}',
-        '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
-            '\u{fffd}'
-        }
-        // The last two of the selectors choose between text and picture.
-        '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}' => '\u{fffd}',
-        '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => '\u{fffd}',
-        c => c,
-    }
+    text.chars().take(most).map(replace_hidden).collect()
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub mod task;
 
 use serde_json::Value;
 
-use crate::json;
 use crate::store::{NewTask, NewTelemetry};
+use crate::text::lenient_json;
 use task::Task;
 
 /// One row to be written.
@@ -189,7 +189,7 @@ impl Stream {
 
     /// The rows in one line, without its line break.
     pub fn line(&mut self, line: &[u8]) -> Vec<Row> {
-        if let Some(value @ Value::Object(_)) = json::lenient(line) {
+        if let Some(value @ Value::Object(_)) = lenient_json::lenient(line) {
             match &mut self.parser {
                 Parser::Claude(parser) => parser.line(&value, &mut self.task),
                 Parser::Codex(parser) => parser.line(&value, &mut self.task),

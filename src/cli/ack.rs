@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{File, Speaker, VIA, output};
 use crate::protocol::now_ms;
 use crate::store::ReadContext;
+use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL)]
@@ -47,8 +48,8 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
             if mail.status == "unread" && !mail.is_for_all() {
                 output::note(&format!(
                     "acknowledged by {}; it stays unread for {}",
-                    output::safe(&reader),
-                    output::safe(&mail.to_inbox)
+                    safe_text::escape(&reader),
+                    safe_text::escape(&mail.to_inbox)
                 ))?;
             }
         }

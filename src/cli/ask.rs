@@ -9,6 +9,7 @@ use super::{File, Speaker, VIA, output, text_or_stdin};
 use crate::error::{Code, Error};
 use crate::protocol::now_ms;
 use crate::store::{EVERYBODY, NewInbox, ReadContext, message_id};
+use crate::text::safe_text;
 use crate::watcher;
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     let (asker, writer) = (args.speaker.name(), file.writer()?);
     if args.to == asker {
         let message = format!("{asker} would ask {asker}; say who asks with --from NAME or AGENTHUB_AGENT");
-        return Err(Error::new(Code::Usage, output::safe(&message)).into());
+        return Err(Error::new(Code::Usage, safe_text::escape(&message)).into());
     }
     if args.to == EVERYBODY {
         return Err(Error::new(Code::Usage, "one question has one answer: ask one by name, not all").into());
@@ -60,14 +61,14 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         ..NewInbox::new(asker.clone(), to_inbox, payload)
     };
     let question = writer.send(&question)?.into_row();
-    output::note(&format!("asked {} (#{})", output::safe(&args.to), question.n))?;
+    output::note(&format!("asked {} (#{})", safe_text::escape(&args.to), question.n))?;
     let Some(answer) = watcher::look_until(&writer, args.wait, || writer.answer_to(&question))? else {
         let message = format!(
             "no answer within {} s; it will be in the inbox of {asker}: {} inbox {asker}",
             args.wait.unwrap_or_default().as_secs_f64(),
             file.command()
         );
-        return Err(Error::new(Code::Timeout, output::safe(&message)).into());
+        return Err(Error::new(Code::Timeout, safe_text::escape(&message)).into());
     };
     let reading = ReadContext {
         reader: &asker,

@@ -20,9 +20,10 @@ use crate::agents::hook::{Surroundings, answer};
 use crate::agents::mail;
 use crate::config;
 use crate::error::Error;
-use crate::json;
 use crate::protocol::now_ms;
 use crate::store::{Writer, with_patience};
+use crate::text::lenient_json;
+use crate::text::shell;
 
 /// How long a hook waits for the file's lock: the tool, and the person before it, wait as long.
 /// One that hands mail over takes the lock twice.
@@ -72,7 +73,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     };
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
-    let input = json::lenient(&bytes)?;
+    let input = lenient_json::lenient(&bytes)?;
     if is_cursor(&input) {
         return None;
     }
@@ -106,7 +107,7 @@ fn told_to_a_shell(path: &Path) -> Option<String> {
         return None;
     }
     path.to_str()?;
-    let quoted = config::shell_word(path);
+    let quoted = shell::quote(path);
     (quoted.chars().count() <= mail::DB && !quoted.chars().any(char::is_control)).then_some(quoted)
 }
 

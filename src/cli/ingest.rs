@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::File;
-use super::run::{Format, Signals, new_task, opener, speaker};
+use super::run::{Format, new_task, opener, speaker};
+use super::signals::{self, Signals};
 use crate::agents::lines::Lines;
 use crate::agents::record::{Intake, Recorder};
 use crate::agents::{About, Ended, Stream};
@@ -42,7 +43,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (came, read) = runtime.block_on(async {
-        let mut signals = Signals::listen(Signals::ENDING)?;
+        let mut signals = Signals::listen(signals::ENDING)?;
         let stream = Stream::new(args.format.vendor(), about);
         // What goes wrong is told at the end, when it is known whether it went right after all.
         let recorder = Recorder::start(stream, None, opener(file), |_| {})?;

@@ -33,6 +33,7 @@ mod schema;
 mod search;
 mod send;
 mod serve;
+mod signals;
 mod status;
 mod tail;
 mod threads;
@@ -50,6 +51,8 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::error::Code;
 use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
+use crate::text::safe_text;
+use crate::text::shell;
 
 pub use hook::is_meant as is_hook;
 pub use output::wants_colour;
@@ -108,7 +111,7 @@ impl File {
     fn command(&self) -> String {
         match self.path() {
             Ok(path) if !config::is_found_unasked(&path) => {
-                format!("agenthub --db {}", output::safe(&config::shell_word(&path)))
+                format!("agenthub --db {}", safe_text::escape(&shell::quote(&path)))
             }
             _ => "agenthub".to_owned(),
         }

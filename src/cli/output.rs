@@ -12,6 +12,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::store::InboxRow;
+use crate::text::safe_text::{escape, escape_json};
 
 /// Prints a line. Ends the process quietly, through the error, when nobody reads any more.
 pub(super) fn line(text: &str) -> Result<()> {
@@ -58,7 +59,7 @@ pub(super) fn mail_state(mail: &InboxRow, now: i64) -> String {
 /// Prints one JSON document: for people with line breaks, for pipes without.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
     if is_terminal() {
-        line(&seen(&serde_json::to_string_pretty(value)?))
+        line(&escape_json(&serde_json::to_string_pretty(value)?))
     } else {
         line(&serde_json::to_string(value)?)
     }
@@ -72,23 +73,11 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
 
 /// Prints a line of JSON as it is, unless a person looks at it.
 pub(super) fn json_text(text: &str) -> Result<()> {
-    if is_terminal() { line(&seen(text)) } else { line(text) }
-}
-
-/// The same JSON with its treacherous characters written as escapes: JSON itself demands that
-/// of the controls below the space alone.
-fn seen(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c != '\n' && is_treacherous(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(shown, "\\u{unit:04x}");
-            }
-        } else {
-            shown.push(c);
-        }
+    if is_terminal() {
+        line(&escape_json(text))
+    } else {
+        line(text)
     }
-    shown
 }
 
 /// Prints rows under headings, in columns as wide as they need to be; the last one takes
@@ -123,7 +112,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
 
 /// Somebody's text in one line of at most `most` characters.
 pub(super) fn short(text: &str, most: usize) -> String {
-    let mut shown: String = safe(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut shown: String = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     if shown.chars().count() > most {
         shown = shown.chars().take(most.saturating_sub(1)).collect();
         shown.push('…');
@@ -134,30 +123,7 @@ pub(super) fn short(text: &str, most: usize) -> String {
 /// Somebody's text with its line breaks, later lines set in by `indent`.
 pub(super) fn block(text: &str, indent: usize) -> String {
     let margin = format!("\n{:indent$}", "");
-    text.lines().map(safe).collect::<Vec<_>>().join(&margin)
-}
-
-/// Makes every character visible that could do something else than be read: controls,
-/// escapes, marks that turn the direction of the text, and characters without width.
-pub(super) fn safe(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' => shown.push(' '),
-            c if is_treacherous(c) => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-fn is_treacherous(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    text.lines().map(|line| escape(line)).collect::<Vec<_>>().join(&margin)
 }
 
 /// A time of day if it was today, otherwise with the date; in this machine's time zone.
@@ -189,29 +155,6 @@ pub(super) fn bytes(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_an_agent_writes_reaches_the_terminal_as_a_command() {
-        for (hostile, shown) in [
-            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
-            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
-            ("a\rb", "a\\u{d}b"),
-            ("\u{202e}gnp.exe", "\\u{202e}gnp.exe"),
-            ("zero\u{200b}width", "zero\\u{200b}width"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("plain ünïcode 漢字 🙂", "plain ünïcode 漢字 🙂"),
-        ] {
-            assert_eq!(safe(hostile), shown);
-        }
-    }
-
-    #[test]
-    fn json_on_a_terminal_says_the_same_and_moves_nothing() {
-        let text = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{e0041}\n漢";
-        let shown = seen(&serde_json::to_string_pretty(&[text]).unwrap());
-        assert!(!shown.chars().any(|c| c != '\n' && is_treacherous(c)), "{shown}");
-        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [text]);
-    }
 
     #[test]
     fn long_text_is_cut_by_characters() {

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{File, Speaker, output, text_or_stdin};
 use crate::config::from_type;
 use crate::store::NewMessage;
+use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MESSAGE)]
@@ -52,6 +53,6 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     if args.json {
         output::json(&row)
     } else {
-        output::line(&format!("{} #{}", output::safe(&row.thread_id), row.message_seq))
+        output::line(&format!("{} #{}", safe_text::escape(&row.thread_id), row.message_seq))
     }
 }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{File, Speaker, VIA, output};
 use crate::protocol::now_ms;
 use crate::store::{InboxRow, ReadContext};
+use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL_ONE)]
@@ -36,8 +37,8 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     if mail.status == "unread" && !mail.is_for_all() && mail.to_inbox != reader {
         output::note(&format!(
             "seen by {}; it stays unread for {}",
-            output::safe(&reader),
-            output::safe(&mail.to_inbox)
+            safe_text::escape(&reader),
+            safe_text::escape(&mail.to_inbox)
         ))?;
     }
     Ok(())

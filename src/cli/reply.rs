@@ -6,6 +6,7 @@ use anyhow::Result;
 use super::{File, Speaker, VIA, output, text_or_stdin};
 use crate::protocol::now_ms;
 use crate::store::{NewInbox, ReadContext};
+use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::JSON_MAIL_ONE)]
@@ -51,5 +52,5 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     if args.json {
         return output::json(&row);
     }
-    output::line(&format!("{} → {}", row.message_id, output::safe(&row.to_inbox)))
+    output::line(&format!("{} → {}", row.message_id, safe_text::escape(&row.to_inbox)))
 }

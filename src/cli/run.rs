@@ -9,7 +9,6 @@
 
 use std::ffi::OsString;
 use std::fs::File as Pipe;
-use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -18,16 +17,15 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 
 use super::File;
+use super::signals::Signals;
 use crate::agents::lines::Lines;
 use crate::agents::record::{Intake, Recorder};
 use crate::agents::{About, Ended, Stream, Vendor, is_flag};
@@ -96,7 +94,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // From here on signals are the program's business.
-        let mut signals = Signals::listen(Signals::PASSED_ON)?;
+        let mut signals = Signals::listen(PASSED_ON)?;
         let begun = Instant::now();
         let mut child = match start(file, vendor, &command, &task_id, &agent_id) {
             Ok(child) => child,
@@ -116,7 +114,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
         })?;
         let writing = Arc::new(AtomicBool::new(false));
         let over = output.map(|pipe| pump(pipe.into(), recorder.intake(), Arc::clone(&writing)));
-        let status = signals.pass_on_until_end(&mut child).await?;
+        let status = pass_on_until_end(&mut signals, &mut child).await?;
         if let Some(over) = over {
             drain(&over, &writing);
         }
@@ -338,75 +336,36 @@ fn drain(over: &Receiver<()>, writing: &AtomicBool) {
     }
 }
 
-/// Signals that are caught instead of ending this program.
-pub(super) struct Signals(Vec<(Signal, UnixSignal)>);
+/// Signals that end a program without a handler: the child decides what to do with them.
+const PASSED_ON: &[Signal] = &[
+    Signal::INT,
+    Signal::TERM,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+];
 
-impl Signals {
-    /// The signals by which somebody ends a program.
-    pub(super) const ENDING: &[Signal] = &[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
-    /// What ends a program that does not expect it: theirs to expect, not ours.
-    const PASSED_ON: &[Signal] = &[
-        Signal::INT,
-        Signal::TERM,
-        Signal::HUP,
-        Signal::QUIT,
-        Signal::USR1,
-        Signal::USR2,
-    ];
-
-    /// From here on those of `wanted` are caught that are not ignored: `nohup` means what it
-    /// says.
-    pub(super) fn listen(wanted: &[Signal]) -> io::Result<Self> {
-        let ignored = ignored();
-        wanted
-            .iter()
-            .filter(|wanted| ignored & (1 << (wanted.as_raw() - 1)) == 0)
-            .map(|wanted| Ok((*wanted, signal(SignalKind::from_raw(wanted.as_raw()))?)))
-            .collect::<io::Result<_>>()
-            .map(Self)
-    }
-
-    /// The next that comes.
-    pub(super) async fn next(&mut self) -> Signal {
-        poll_fn(|context| {
-            let mut signals = self.0.iter_mut();
-            let came = signals.find_map(|(caught, signal)| signal.poll_recv(context).is_ready().then_some(*caught));
-            came.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-
-    async fn pass_on_until_end(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
-        loop {
-            let caught = tokio::select! {
-                status = child.wait() => return status,
-                caught = self.next() => caught,
-            };
-            // What a terminal sends, it has sent to the program as well.
-            if matches!(caught, Signal::INT | Signal::QUIT) && in_foreground() {
-                continue;
-            }
-            if let Some(pid) = child
-                .id()
-                .and_then(|pid| i32::try_from(pid).ok())
-                .and_then(Pid::from_raw)
-            {
-                // It may have ended in this very moment.
-                let _ = kill_process(pid, caught);
-            }
+/// Waits for `child` to end, and sends it the signals this process receives.
+async fn pass_on_until_end(signals: &mut Signals, child: &mut Child) -> io::Result<ExitStatus> {
+    loop {
+        let caught = tokio::select! {
+            status = child.wait() => return status,
+            caught = signals.next() => caught,
+        };
+        // The terminal sends these to its whole foreground group, the child included.
+        if matches!(caught, Signal::INT | Signal::QUIT) && in_foreground() {
+            continue;
+        }
+        if let Some(pid) = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw)
+        {
+            // The child may have ended meanwhile.
+            let _ = kill_process(pid, caught);
         }
     }
-}
-
-/// The signals this process was started to ignore, a bit for each; none where the system does
-/// not tell.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
 }
 
 /// Whether this process's group is the one its terminal talks to.

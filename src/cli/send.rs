@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{File, Speaker, output, text_or_stdin};
 use crate::error::{Code, Error};
 use crate::store::{EVERYBODY, NewInbox, Writer};
+use crate::text::safe_text;
 
 /// Characters of the first line that become the title.
 const TITLE: usize = 80;
@@ -64,7 +65,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
         return output::json(&rows);
     }
     for row in rows {
-        output::line(&format!("{} → {}", row.message_id, output::safe(&row.to_inbox)))?;
+        output::line(&format!("{} → {}", row.message_id, safe_text::escape(&row.to_inbox)))?;
     }
     Ok(())
 }
@@ -75,7 +76,7 @@ pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error:
     writer.recipients(to, from).map_err(|e| match e.code() {
         Code::NotFound if to != EVERYBODY => Error::new(
             e.code(),
-            format!("{} (send --new makes the inbox)", output::safe(e.message())),
+            format!("{} (send --new makes the inbox)", safe_text::escape(e.message())),
         ),
         _ => e,
     })

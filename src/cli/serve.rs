@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals;
 use super::{File, client, output};
 use crate::config::Limits;
 use crate::error::{Code, Error};
@@ -15,6 +16,7 @@ use crate::protocol;
 use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
 use crate::store::{Record, ServeLock, Token};
 use crate::watcher::{POLL, WatchMode};
+use rustix::process::Signal;
 
 /// File handles for everything but connections: the database, the log, files of the page.
 const SPARE_HANDLES: u64 = 512;
@@ -273,13 +275,8 @@ fn hangup() -> Result<impl Future<Output = ()>> {
 }
 
 fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    match ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) {
-        Some(mask) => mask & 1 == 1,
-        // Where that cannot be asked: nohup takes stderr away from the terminal.
-        None => !std::io::stderr().is_terminal(),
-    }
+    // Without /proc: `nohup` redirects stderr away from the terminal.
+    signals::is_ignored(Signal::HUP).unwrap_or_else(|| !std::io::stderr().is_terminal())
 }
 
 /// Somebody serves the file already: says where.

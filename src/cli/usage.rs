@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use super::{Cli, output};
+use super::Cli;
+use crate::text::safe_text;
 
 /// The line for this error, which came of what was `typed`.
 pub fn explain(e: &clap::Error, typed: impl Iterator<Item = OsString>) -> String {
@@ -29,7 +30,7 @@ pub fn explain(e: &clap::Error, typed: impl Iterator<Item = OsString>) -> String
         Some(command) => format!("see agenthub {command} --help"),
         None => "see agenthub --help".to_owned(),
     });
-    output::safe(&said.join("; "))
+    safe_text::escape(&said.join("; "))
 }
 
 fn in_a_line(text: &str) -> String {

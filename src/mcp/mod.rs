@@ -26,8 +26,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
-use crate::json;
 use crate::store::{AgentState, NetworkFs, with_patience};
+use crate::text::lenient_json;
 
 use file::{File, GREETING, Shared};
 pub use who::Speaker;
@@ -132,7 +132,7 @@ async fn listen(stdin: Stdin, mut input: DuplexStream, gone: CancellationToken) 
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
-        let mended = std::str::from_utf8(&line).ok().and_then(json::paired);
+        let mended = std::str::from_utf8(&line).ok().and_then(lenient_json::paired);
         let bytes = mended.as_deref().map_or(line.as_slice(), str::as_bytes);
         if input.write_all(bytes).await.is_err() {
             break;

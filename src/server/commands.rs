@@ -12,6 +12,7 @@ use super::api;
 use super::routes::Call;
 use crate::config;
 use crate::error::Result;
+use crate::text::shell;
 
 #[derive(Debug, Serialize)]
 struct Command {
@@ -27,7 +28,7 @@ struct Command {
 /// `GET /api/commands`: all of them, in one page.
 pub(super) async fn commands(call: Call) -> Result<Response> {
     let path = call.server.hub().store().path();
-    let file = config::shell_word(path);
+    let file = shell::quote(path);
     let agenthub = if config::db_path(None).is_ok_and(|home| home == path) {
         "agenthub".to_owned()
     } else {

@@ -6,17 +6,21 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+use crate::fs::atomic_file;
 use crate::protocol::now_ms;
 
 /// What lets a program in: 256 random bits, as 64 hex digits. Does not print itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
+
+/// Mode of the files beside the database: readable by their owner only.
+const PRIVATE: u32 = 0o600;
 
 /// Seconds that a file system's clock may stand still.
 const TICK: i64 = 2;
@@ -52,7 +56,7 @@ impl Token {
             return Ok(token);
         }
         let token = Self::random()?;
-        match write_new(&path, format!("{}\n", token.0).as_bytes()) {
+        match atomic_file::create(&path, format!("{}\n", token.0).as_bytes(), PRIVATE) {
             Ok(()) => Ok(token),
             // Another process was faster: its token is the token.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
@@ -95,14 +99,14 @@ impl Token {
         if path.exists() {
             // In place: a hub that serves holds its lock on this very file.
             let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
-                file.set_permissions(Permissions::from_mode(0o600))?;
+                file.set_permissions(Permissions::from_mode(PRIVATE))?;
                 file.write_all(text.as_bytes())?;
                 file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
                 file.sync_all()
             });
             written.map_err(|e| cannot("write", &path, &e))?;
         } else {
-            write_private(&path, text.as_bytes())?;
+            atomic_file::replace(&path, text.as_bytes(), PRIVATE).map_err(|e| cannot("write", &path, &e))?;
         }
         Ok(token)
     }
@@ -163,7 +167,8 @@ impl Record {
     pub fn write(&self, db: &Path) -> Result<()> {
         let json =
             serde_json::to_vec(self).map_err(|e| Error::new(Code::Internal, "cannot encode the record").because(e))?;
-        write_private(&beside(db, ".serve"), &json)
+        let path = beside(db, ".serve");
+        atomic_file::replace(&path, &json, PRIVATE).map_err(|e| cannot("write", &path, &e))
     }
 
     /// Takes the record away, if it is still this one.
@@ -213,37 +218,6 @@ pub(super) fn beside(db: &Path, suffix: &str) -> PathBuf {
     let mut name = db.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// Writes a file that only its owner can read, whole or not at all, in the place of another.
-fn write_private(path: &Path, content: &[u8]) -> Result<()> {
-    write_beside(path, content)
-        .and_then(|temporary| fs::rename(&temporary, path))
-        .map_err(|e| cannot("write", path, &e))
-}
-
-/// The same, where there is none yet: whoever comes at the same time sees all of it or nothing.
-fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let temporary = write_beside(path, content)?;
-    let made = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary)?;
-    made
-}
-
-/// Writes the content to a file of this process beside `path`.
-fn write_beside(path: &Path, content: &[u8]) -> std::io::Result<PathBuf> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    Ok(temporary)
 }
 
 fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules in the order they are built on each other. Those of one line do not know each other.
 const LAYERS: &[&[&str]] = &[
-    &["error", "protocol", "json"],
+    &["error", "fs", "protocol", "text"],
     &["config"],
     &["store"],
     &["watcher"],

@@ -4,16 +4,16 @@
 //! written.
 //! Not for: what is in them.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Backup, Change};
 use crate::error::{Code, Error, Result};
+use crate::fs::atomic_file;
 
 /// Mode of a file that was not there: what is in it may be secret one day.
 const MODE: u32 = 0o600;
@@ -78,14 +78,14 @@ pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
         ));
     }
     if let (Backup::Make, Some(before)) = (change.backup, &change.before) {
-        replace(&backup(&change.path), before, mode(&path))?;
+        write(&backup(&change.path), before, mode(&path))?;
     }
     match &change.after {
         Some(text) => {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder).map_err(|e| cannot("make", folder, &e))?;
             }
-            replace(&path, text, mode(&path))?;
+            write(&path, text, mode(&path))?;
         }
         None => {
             fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?;
@@ -107,29 +107,8 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).map_or(MODE, |meta| meta.permissions().mode() & 0o777)
 }
 
-/// Puts a new file in the place of `path`: readers see the old text or the new one.
-fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".agenthub.{}", std::process::id()));
-    let new = path.with_file_name(name);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE)
-        .open(&new)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, path));
-    written.map_err(|e| {
-        // What was begun is of no use to anybody.
-        drop(fs::remove_file(&new));
-        cannot("write", path, &e)
-    })
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    atomic_file::replace(path, text.as_bytes(), mode).map_err(|e| cannot("write", path, &e))
 }
 
 fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {

@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use super::super::{client, output};
 use super::{Finding, State};
-use crate::config::shell_word;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
     FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
     with_patience,
 };
+use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
 
 /// Bytes the write-ahead log stays under while writers follow the advice.
@@ -80,7 +80,7 @@ fn missing(path: &Path) -> Option<Finding> {
             format!("there is no {}", path.display()),
             format!(
                 "agenthub --db {} path makes it; or name another with --db",
-                shell_word(path)
+                shell::quote(path)
             ),
         ),
         Err(e) => (
@@ -104,7 +104,7 @@ fn modes(path: &Path) -> Finding {
     let mut wrong = Vec::new();
     let mut mend = Vec::new();
     for file in &files {
-        let (name, word) = (file.path.display(), shell_word(&file.path));
+        let (name, word) = (file.path.display(), shell::quote(&file.path));
         if file.mode & 0o077 != 0 {
             wrong.push(format!("{name} is open to other users (mode {:04o})", file.mode));
             mend.push(format!("chmod 600 {word}"));
@@ -128,7 +128,7 @@ fn modes(path: &Path) -> Finding {
             folder.path.display(),
             folder.mode
         ));
-        mend.push(format!("chmod go-w {}", shell_word(&folder.path)));
+        mend.push(format!("chmod go-w {}", shell::quote(&folder.path)));
     }
     if wrong.is_empty() {
         return Finding::ok("modes", format!("{} files, for this user only", files.len()));

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{File, output};
 use crate::error::{Code, Error};
+use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -98,7 +99,7 @@ fn print(findings: &[Finding]) -> Result<()> {
             output::block(&finding.message, 15)
         ))?;
         if !finding.advice.is_empty() {
-            output::line(&format!("     {:<9} → {}", "", output::safe(&finding.advice)))?;
+            output::line(&format!("     {:<9} → {}", "", safe_text::escape(&finding.advice)))?;
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::{File, diff, output};
 use crate::agents::Vendor;
 use crate::agents::setup::{self, Change, Lock, Part, Place, What};
 use crate::error::{Code, Error};
+use crate::text::safe_text;
 
 /// The first Claude Code that passes over events it does not know: an older one throws the
 /// whole file away over one of them.
@@ -252,11 +253,11 @@ fn say(plan: &Plan) -> Result<()> {
         };
         output::line(&format!(
             "{} ({verb})",
-            output::safe(&change.path.display().to_string())
+            safe_text::escape(&change.path.display().to_string())
         ))?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         for line in diff::lines(&text(&change.before), &text(&change.after)) {
-            output::line(&format!("  {}", output::safe(&line)))?;
+            output::line(&format!("  {}", safe_text::escape(&line)))?;
         }
     }
     plan.remarks.iter().try_for_each(|remark| output::line(remark))
@@ -287,7 +288,10 @@ fn carry_out(shown: &Plan, tools: &[Tool], args: &Args, place: &Place) -> Result
     }
     for change in &now.changes {
         setup::apply(change, &lock)?;
-        output::line(&format!("Wrote {}", output::safe(&change.path.display().to_string())))?;
+        output::line(&format!(
+            "Wrote {}",
+            safe_text::escape(&change.path.display().to_string())
+        ))?;
     }
     Ok(())
 }

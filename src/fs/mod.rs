@@ -1,0 +1,3 @@
+//! Small files that are replaced as a whole.
+
+pub mod atomic_file;

@@ -1,0 +1,8 @@
+//! Inbox messages: storing, listing, claiming, acknowledging, and delivering them to a model.
+
+pub(super) mod claims;
+pub(super) mod deliveries;
+pub(super) mod list;
+pub(super) mod lookup;
+pub(super) mod messages;
+pub(super) mod receipts;

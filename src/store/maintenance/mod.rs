@@ -1,0 +1,7 @@
+//! Maintenance of the database: checkpoints, integrity checks, status, pruning and backups.
+
+pub(super) mod backup;
+pub(super) mod file_status;
+pub(super) mod integrity;
+pub(super) mod prune;
+pub(super) mod thread;
