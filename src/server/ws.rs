@@ -214,9 +214,9 @@ impl Client {
         let from = self.query.since.clone();
         match self.hub().beginning(from, arrived).await {
             Ok(beginning) => {
-                let mut session = Session::new(self.query.wishes.clone(), limits, beginning.epoch, beginning.pos);
+                let mut session = Session::new(self.query.options.clone(), limits, beginning.epoch, beginning.pos);
                 session.resume(beginning.resumed, beginning.kept);
-                if self.query.greets {
+                if self.query.hello {
                     greeting(&mut session, self.now());
                 }
                 if seen.troubles > 0
@@ -229,7 +229,7 @@ impl Client {
             Err(error) => {
                 // The client learns where the file is now, and that it has to start anew.
                 let (epoch, head) = self.hub().head();
-                let mut session = Session::new(self.query.wishes.clone(), limits, epoch, head);
+                let mut session = Session::new(self.query.options.clone(), limits, epoch, head);
                 greeting(&mut session, self.now());
                 session.close(self.now(), error.code(), error.message());
                 Ok(session)
