@@ -67,7 +67,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         match args.wait {
             None => look(limit)?,
             Some(_) => {
-                let found = watcher::look_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
+                let found = watcher::read_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
                 let mut mail = found.ok_or_else(|| in_vain(args))?;
                 mail.reverse();
                 mail
@@ -111,7 +111,7 @@ fn take(file: &File, args: &Args, name: &str, me: &str, reader: &Reader) -> Resu
         return Ok(take()?);
     }
     // Those who wait in vain do not take the lock.
-    let found = watcher::look_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
+    let found = watcher::read_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
         true => Ok(some(take()?)),
         false => Ok(None),
     })?;

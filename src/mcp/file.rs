@@ -135,7 +135,7 @@ impl File {
         blocking(move || {
             file.with(|_| Ok(()))?;
             let reader = Reader::open(&file.shared.path, file.shared.network_fs)?;
-            watcher::look_until(&reader, Some(patience), || {
+            watcher::read_until(&reader, Some(patience), || {
                 if ends.iter().any(CancellationToken::is_cancelled) {
                     return Err(Error::new(Code::Timeout, "nobody waits for this any more"));
                 }
