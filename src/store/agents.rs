@@ -111,7 +111,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn knows_agent(&self, id: &str) -> Result<bool> {
+    pub fn agent_exists(&self, id: &str) -> Result<bool> {
         let found = self
             .conn
             .prepare_cached("SELECT 1 FROM agents WHERE id = ?1")?
@@ -126,7 +126,7 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn knows(&self, name: &str) -> Result<bool> {
-        if matches!(name, HUMAN | EVERYBODY) || self.knows_agent(name)? {
+        if matches!(name, HUMAN | EVERYBODY) || self.agent_exists(name)? {
             return Ok(true);
         }
         Ok(self
@@ -186,8 +186,8 @@ impl Writer {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn meet_agent(&self, id: &str) -> Result<()> {
-        if !self.knows_agent(id)? {
+    pub fn register_agent(&self, id: &str) -> Result<()> {
+        if !self.agent_exists(id)? {
             self.conn
                 .prepare_cached("INSERT OR IGNORE INTO agents(id) VALUES(?1)")?
                 .execute(params![id])?;

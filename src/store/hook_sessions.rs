@@ -48,7 +48,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn standing(&self, task_id: &str) -> Result<TaskProgress> {
+    pub fn task_progress(&self, task_id: &str) -> Result<TaskProgress> {
         let turn: Option<Option<i64>> = self
             .conn
             .prepare_cached("SELECT turn_num FROM task_stream WHERE task_id = ?1 ORDER BY id DESC LIMIT 1")?
@@ -76,7 +76,7 @@ impl Writer {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn in_passing(&self) -> Result<()> {
+    pub fn configure_for_short_process(&self) -> Result<()> {
         self.conn.pragma_update(None, "synchronous", "NORMAL")?;
         let leave = self.file_status().wal_size < LONG_LOG;
         self.conn
@@ -151,7 +151,7 @@ mod tests {
                 turns: Some(turns),
                 ..NewTelemetry::default()
             };
-            writer.report(&new).unwrap();
+            writer.record_telemetry(&new).unwrap();
         }
         assert_eq!(writer.totals("i").unwrap().unwrap().turns, Some(2));
     }

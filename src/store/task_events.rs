@@ -327,7 +327,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
-    pub fn stream(&self, new: &NewTask) -> Result<TaskRow> {
+    pub fn record_task_event(&self, new: &NewTask) -> Result<TaskRow> {
         fn text(value: &str) -> Option<&str> {
             Some(value).filter(|v| !v.is_empty())
         }

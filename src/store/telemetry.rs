@@ -177,7 +177,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
-    pub fn report(&self, new: &NewTelemetry) -> Result<TelemetryRow> {
+    pub fn record_telemetry(&self, new: &NewTelemetry) -> Result<TelemetryRow> {
         self.conn
             .prepare_cached(
                 "INSERT INTO telemetry(instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, \

@@ -154,7 +154,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_thread(&self, id: &str) -> Result<ThreadRow> {
+    pub fn require_thread(&self, id: &str) -> Result<ThreadRow> {
         self.thread(id)?.ok_or_else(|| {
             let id: String = id.chars().take(80).collect();
             Error::new(
@@ -231,13 +231,13 @@ impl Writer {
             ));
         }
         self.atomically(|| {
-            self.demand_thread(id)?;
+            self.require_thread(id)?;
             self.conn
                 .prepare_cached(
                     "UPDATE threads SET status = coalesce(?2, status), title = coalesce(?3, title) WHERE id = ?1",
                 )?
                 .execute(params![id, status, title])?;
-            self.demand_thread(id)
+            self.require_thread(id)
         })
     }
 }

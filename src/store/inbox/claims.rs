@@ -45,7 +45,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn has_free_mail(&self, claim: Claim<'_>, now: i64) -> Result<bool> {
+    pub fn has_claimable_mail(&self, claim: Claim<'_>, now: i64) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM inbox_messages WHERE {FREE})");
         Ok(self
             .conn
@@ -84,7 +84,7 @@ impl Writer {
     pub fn claim_mail(&self, id: &str, lease: Duration, owner: ReadContext<'_>) -> Result<InboxRow> {
         let until = end_of(lease, owner.now)?;
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
+            let mail = self.require_mail(id)?;
             if let Some(why) = why_not_claimed(&mail, owner.now) {
                 return Err(Error::new(Code::Conflict, format!("{id} {why}")));
             }
@@ -100,7 +100,7 @@ impl Writer {
     /// holds it; a `Store…` code.
     pub fn release_mail(&self, id: &str, owner: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
+            let mail = self.require_mail(id)?;
             held_by_another(&mail, id, owner)?;
             self.conn
                 .prepare_cached(
@@ -108,7 +108,7 @@ impl Writer {
                      WHERE n = ?1 AND status = 'unread'",
                 )?
                 .execute([mail.n])?;
-            self.demand_mail(&mail.message_id)
+            self.require_mail(&mail.message_id)
         })
     }
 
@@ -116,7 +116,7 @@ impl Writer {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn free_claims(&self, now: i64) -> Result<usize> {
+    pub fn release_expired_claims(&self, now: i64) -> Result<usize> {
         let due = self
             .conn
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox_messages WHERE claim_expires_at <= ?1)")?
@@ -148,7 +148,7 @@ impl Writer {
             ));
         }
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
+            let mail = self.require_mail(id)?;
             if mail.is_for_all() && mail.status == "unread" && PERSONAL.contains(&status) {
                 return self.set_standing(mail, status, by);
             }
@@ -159,15 +159,15 @@ impl Writer {
                      claimed_by = CASE ?2 WHEN 'unread' THEN NULL ELSE claimed_by END WHERE n = ?1 AND status <> ?2",
                 )?
                 .execute(params![mail.n, status, by.now])?;
-            self.demand_mail(&mail.message_id)
+            self.require_mail(&mail.message_id)
         })
     }
 
     /// The status of mail to everybody for one reader, by receipts; these are never taken back.
     fn set_standing(&self, mail: InboxRow, status: &str, by: ReadContext<'_>) -> Result<InboxRow> {
         match status {
-            "read" => self.receipt(&mail.message_id, Receipt::Seen, by)?,
-            "archived" => self.receipt(&mail.message_id, Receipt::Archived, by)?,
+            "read" => self.add_receipt(&mail.message_id, Receipt::Seen, by)?,
+            "archived" => self.add_receipt(&mail.message_id, Receipt::Archived, by)?,
             _ => {}
         }
         let receipts = self.receipts(&mail.message_id)?;
@@ -198,7 +198,7 @@ impl Writer {
         let mail = self
             .inbox_row(n)?
             .ok_or_else(|| Error::new(Code::Internal, "the mail just claimed is not there"))?;
-        self.receipt(&mail.message_id, Receipt::Seen, owner)?;
+        self.add_receipt(&mail.message_id, Receipt::Seen, owner)?;
         Ok(mail)
     }
 }
@@ -366,9 +366,9 @@ mod tests {
         let (_folder, writer) = file();
         send(&writer, "jobs", "1");
         writer.claim(from_jobs(1), by("w1", 1_000)).unwrap();
-        assert_eq!(writer.free_claims(60_999).unwrap(), 0);
+        assert_eq!(writer.release_expired_claims(60_999).unwrap(), 0);
         let head = writer.head().unwrap().seq;
-        assert_eq!(writer.free_claims(61_000).unwrap(), 1);
+        assert_eq!(writer.release_expired_claims(61_000).unwrap(), 1);
         assert_eq!(writer.mail("1").unwrap().unwrap().claimed_by, "");
         assert_eq!(writer.head().unwrap().seq, head + 1, "everybody hears of it");
         // Work that took longer than the lease is still done, unless another has begun it.

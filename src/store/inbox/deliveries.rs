@@ -55,7 +55,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_to_offer(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+    pub fn mail_to_deliver(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
         let mut found = self.mail_of_offers(reader, now, |offer| offer.is_lost(now))?;
         found.truncate(limit);
         let sql = format!(
@@ -79,7 +79,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_offered(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+    pub fn mail_delivered_unseen(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
              AND (expires_at IS NULL OR expires_at > ?3) \
@@ -99,7 +99,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_before_session(&self, reader: &str, session: &str, now: i64) -> Result<Vec<InboxRow>> {
+    pub fn mail_delivered_to_session(&self, reader: &str, session: &str, now: i64) -> Result<Vec<InboxRow>> {
         self.mail_of_offers(reader, now, |offer| offer.printed && offer.is_of(session))
     }
 
@@ -138,10 +138,10 @@ impl Writer {
     /// Writes that `mail` is about to be printed for a session of the reader.
     ///
     /// # Errors
-    /// As [`Writer::receipt`].
-    pub fn offer(&self, mail: &[InboxRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
+    /// As [`Writer::add_receipt`].
+    pub fn record_delivery(&self, mail: &[InboxRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
-            self.receipts_for(mail, Receipt::Offered, reading)?;
+            self.add_receipts(mail, Receipt::Offered, reading)?;
             let mut offers = self.offers(reading.reader)?;
             offers.retain(|offer| mail.iter().all(|mail| mail.n != offer.n));
             offers.extend(mail.iter().map(|mail| Offer {
@@ -159,7 +159,7 @@ impl Writer {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn confirm_offer(&self, mail: &[i64], session: &str, reader: &str) -> Result<()> {
+    pub fn confirm_delivery(&self, mail: &[i64], session: &str, reader: &str) -> Result<()> {
         self.atomically(|| {
             let mut offers = self.offers(reader)?;
             for offer in &mut offers {
@@ -217,8 +217,8 @@ mod tests {
         send(&writer, EVERYBODY, "two");
         send(&writer, "tester", "three");
         let offer = |reader: &str, now| {
-            let mail = writer.mail_to_offer(reader, now, 9).unwrap();
-            writer.offer(&mail, "s", by(reader, now)).unwrap();
+            let mail = writer.mail_to_deliver(reader, now, 9).unwrap();
+            writer.record_delivery(&mail, "s", by(reader, now)).unwrap();
             texts(mail)
         };
         assert_eq!(offer("planner", 1), ["one", "two"]);
@@ -245,8 +245,8 @@ mod tests {
     fn an_offer_that_was_never_printed_is_lost_and_made_again() {
         let (_folder, writer) = file();
         send(&writer, "planner", "one");
-        let to_offer = |now| writer.mail_to_offer("planner", now, 9).unwrap();
-        writer.offer(&to_offer(5), "s", by("planner", 5)).unwrap();
+        let to_offer = |now| writer.mail_to_deliver("planner", now, 9).unwrap();
+        writer.record_delivery(&to_offer(5), "s", by("planner", 5)).unwrap();
         let (soon, late) = (
             5_i64.saturating_add_unsigned(PRINTING - 1),
             5_i64.saturating_add_unsigned(PRINTING),
@@ -254,15 +254,15 @@ mod tests {
         assert!(to_offer(soon).is_empty(), "it may be printed this very moment");
         assert_eq!(to_offer(late).len(), 1);
         assert_eq!(to_offer(-soon).len(), 1, "nor does a clock that was set back keep it");
-        let before = |session| texts(writer.mail_before_session("planner", session, 9).unwrap());
+        let before = |session| texts(writer.mail_delivered_to_session("planner", session, 9).unwrap());
         assert!(before("s").is_empty());
-        writer.confirm_offer(&[1], "t", "planner").unwrap();
+        writer.confirm_delivery(&[1], "t", "planner").unwrap();
         assert!(before("s").is_empty(), "that was another session");
-        writer.confirm_offer(&[1], "s", "planner").unwrap();
+        writer.confirm_delivery(&[1], "s", "planner").unwrap();
         assert!(to_offer(late).is_empty());
         assert_eq!((before("s").len(), before("t").len()), (1, 0));
         writer
-            .receipt(
+            .add_receipt(
                 &writer.mail("1").unwrap().unwrap().message_id,
                 Receipt::Seen,
                 by("planner", 7),
@@ -278,15 +278,15 @@ mod tests {
             send(&writer, "planner", &i.to_string());
         }
         let long = "s".repeat(SESSION * 2);
-        let mail = writer.mail_to_offer("planner", 1, KEPT + 1).unwrap();
-        writer.offer(&mail, &long, by("planner", 1)).unwrap();
+        let mail = writer.mail_to_deliver("planner", 1, KEPT + 1).unwrap();
+        writer.record_delivery(&mail, &long, by("planner", 1)).unwrap();
         let all: Vec<i64> = mail.iter().map(|mail| mail.n).collect();
-        writer.confirm_offer(&all, &long, "planner").unwrap();
-        let before = |session: &str| texts(writer.mail_before_session("planner", session, 9).unwrap());
+        writer.confirm_delivery(&all, &long, "planner").unwrap();
+        let before = |session: &str| texts(writer.mail_delivered_to_session("planner", session, 9).unwrap());
         assert_eq!(before(&long).len(), KEPT);
         assert_eq!(before(&long)[0], "1");
-        writer.offer(&mail[1..2], "t", by("planner", 2)).unwrap();
-        writer.confirm_offer(&all, "t", "planner").unwrap();
+        writer.record_delivery(&mail[1..2], "t", by("planner", 2)).unwrap();
+        writer.confirm_delivery(&all, "t", "planner").unwrap();
         assert_eq!((before(&long).len(), before("t")), (KEPT - 1, vec!["1".to_owned()]));
         // Somebody else's words under our key are no offers.
         for odd in ["x'ff'", "NULL", "5", "'[{}]'"] {

@@ -35,7 +35,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_meant(&self, typed: &str) -> Result<Option<InboxRow>> {
+    pub fn mail_by_number_or_id(&self, typed: &str) -> Result<Option<InboxRow>> {
         let number = typed.strip_prefix('#').unwrap_or(typed).parse();
         match number.map_or(Ok(None), |n| self.inbox_row(n))? {
             None => self.mail(typed),
@@ -43,19 +43,19 @@ impl Reader {
         }
     }
 
-    /// As [`Reader::mail_meant`], for those who cannot go on without it.
+    /// As [`Reader::mail_by_number_or_id`], for those who cannot go on without it.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_mail_meant(&self, typed: &str) -> Result<InboxRow> {
-        self.mail_meant(typed)?.ok_or_else(|| no_mail(typed))
+    pub fn require_mail_by_number_or_id(&self, typed: &str) -> Result<InboxRow> {
+        self.mail_by_number_or_id(typed)?.ok_or_else(|| no_mail(typed))
     }
 
     /// As [`Reader::mail`], for those who cannot go on without it.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_mail(&self, id: &str) -> Result<InboxRow> {
+    pub fn require_mail(&self, id: &str) -> Result<InboxRow> {
         self.mail(id)?.ok_or_else(|| no_mail(id))
     }
 }
@@ -90,12 +90,12 @@ mod tests {
             writer.send(&new).unwrap();
             assert_eq!(writer.send(&new).unwrap().into_row().id, id, "sent once");
         }
-        let meant = |typed: &str| writer.demand_mail_meant(typed).unwrap().n;
+        let meant = |typed: &str| writer.require_mail_by_number_or_id(typed).unwrap().n;
         assert_eq!(
             ["1", "#1", "3", "#3", "x", "x0", "30"].map(meant),
             [1, 1, 3, 3, 2, 2, 1]
         );
-        assert!(writer.mail_meant("4").unwrap().is_none());
+        assert!(writer.mail_by_number_or_id("4").unwrap().is_none());
         // Rows are found by their ids all the same, and read as what they are.
         assert_eq!(writer.mail("3").unwrap().unwrap().n, 1);
         assert_eq!(writer.read_mail("3", reading).unwrap().n, 1);

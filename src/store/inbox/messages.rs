@@ -330,7 +330,7 @@ impl Writer {
     pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: ReadContext<'_>) -> Result<Written<InboxRow>> {
         self.atomically(|| {
             let written = self.send(answer)?;
-            let holder = self.demand_mail(&question.id)?;
+            let holder = self.require_mail(&question.id)?;
             let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
             if holder == reading.reader || question.is_for_all() {
                 self.ack_mail(&question.id, reading)?;

@@ -129,11 +129,11 @@ impl Reader {
     /// A `Store…` code.
     pub fn trace(&self, id: &str) -> Result<Option<Trace>> {
         self.snapshot(|| {
-            if let Some(mail) = self.mail_meant(id)? {
+            if let Some(mail) = self.mail_by_number_or_id(id)? {
                 return Ok(Some(Trace::Mail {
                     receipts: self.receipts(&mail.message_id)?,
                     answers: self.correspondence(mail.correlation(), mail.n)?,
-                    known: mail.to_inbox == HUMAN || self.knows_agent(&mail.to_inbox)?,
+                    known: mail.to_inbox == HUMAN || self.agent_exists(&mail.to_inbox)?,
                     last_read_at: self.last_read_at(&mail.to_inbox)?,
                     mail,
                 }));
@@ -165,7 +165,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
-    pub fn receipt(&self, message_id: &str, state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    pub fn add_receipt(&self, message_id: &str, state: Receipt, reading: ReadContext<'_>) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO receipts(message_id, reader, state, via, created_at) VALUES(?1, ?2, ?3, ?4, ?5) \
@@ -181,14 +181,14 @@ impl Writer {
         Ok(())
     }
 
-    /// As [`Writer::receipt`] for several pieces of mail, in one transaction.
+    /// As [`Writer::add_receipt`] for several pieces of mail, in one transaction.
     ///
     /// # Errors
-    /// As [`Writer::receipt`].
-    pub fn receipts_for(&self, mail: &[InboxRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    /// As [`Writer::add_receipt`].
+    pub fn add_receipts(&self, mail: &[InboxRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
             mail.iter()
-                .try_for_each(|mail| self.receipt(&mail.message_id, state, reading))
+                .try_for_each(|mail| self.add_receipt(&mail.message_id, state, reading))
         })
     }
 
@@ -200,12 +200,12 @@ impl Writer {
     /// `Store…` code.
     pub fn read_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
-            self.receipt(&mail.message_id, Receipt::Seen, reading)?;
+            let mail = self.require_mail(id)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
             if mail.to_inbox == reading.reader && mail.holder(reading.now).is_none() {
                 self.mark_read(mail.n, reading.now)?;
             }
-            self.demand_mail(&mail.id)
+            self.require_mail(&mail.id)
         })
     }
 
@@ -219,7 +219,7 @@ impl Writer {
     /// [`Code::Conflict`] while somebody else works on it; a `Store…` code.
     pub fn ack_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
+            let mail = self.require_mail(id)?;
             if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
                 return Err(Error::new(
                     Code::Conflict,
@@ -229,12 +229,12 @@ impl Writer {
                     ),
                 ));
             }
-            self.receipt(&mail.message_id, Receipt::Seen, reading)?;
-            self.receipt(&mail.message_id, Receipt::Acked, reading)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
+            self.add_receipt(&mail.message_id, Receipt::Acked, reading)?;
             if self.is_to_deal_with(&mail, reading.reader)? {
                 self.mark_read(mail.n, reading.now)?;
             }
-            self.demand_mail(&mail.id)
+            self.require_mail(&mail.id)
         })
     }
 
@@ -243,7 +243,7 @@ impl Writer {
         if mail.to_inbox == reader || mail.claimed_by == reader {
             return Ok(true);
         }
-        Ok(!matches!(mail.to_inbox.as_str(), EVERYBODY | HUMAN) && !self.knows_agent(&mail.to_inbox)?)
+        Ok(!matches!(mail.to_inbox.as_str(), EVERYBODY | HUMAN) && !self.agent_exists(&mail.to_inbox)?)
     }
 
     /// Unread mail becomes read; a claim on it ends, its holder's name stays.
@@ -285,7 +285,7 @@ mod tests {
     fn nobody_takes_anothers_mail_away_by_acknowledging_it() {
         let (_folder, writer) = file();
         for name in ["planner", "tester"] {
-            writer.meet_agent(name).unwrap();
+            writer.register_agent(name).unwrap();
         }
         let ack = |mail: &InboxRow, reader: &str| writer.ack_mail(&mail.id, by(reader, 1)).unwrap().status;
         for inbox in ["planner", HUMAN, EVERYBODY] {
