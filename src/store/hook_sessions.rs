@@ -119,13 +119,13 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NetworkFs, NewTelemetry};
+    use super::super::NewTelemetry;
+    use super::super::test_support::temp_database;
     use super::*;
 
     #[test]
     fn counts_continuations_per_hour_and_reader() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let (_folder, writer) = temp_database();
         let counted: Vec<bool> = (0..4)
             .map(|now| writer.count_continuation("a", now, 3).unwrap())
             .collect();
@@ -142,8 +142,7 @@ mod tests {
 
     #[test]
     fn totals_returns_the_newest_row() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let (_folder, writer) = temp_database();
         assert_eq!(writer.totals("i").unwrap(), None);
         for turns in 1..=2 {
             let new = NewTelemetry {

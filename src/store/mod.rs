@@ -26,6 +26,8 @@ mod sidecar_files;
 mod subscriptions;
 mod task_events;
 mod telemetry;
+#[cfg(test)]
+mod test_support;
 mod threads;
 mod writer_thread;
 

@@ -158,7 +158,7 @@ impl Reader {
             let id: String = id.chars().take(80).collect();
             Error::new(
                 Code::NotFound,
-                format!("there is no thread {id:?}; `agenthub threads` lists all threads"),
+                format!("there is no thread {id:?}; run agenthub threads to list them"),
             )
         })
     }

@@ -355,13 +355,13 @@ impl SearchIndex {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_support::temp_database;
     use super::super::{NetworkFs, NewInbox, NewMessage, Writer};
     use super::*;
 
     #[test]
     fn finds_only_visible_rows() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let (_folder, writer) = temp_database();
         let found = |query: &str| -> Vec<String> {
             let hits = writer.search(query, 10, 1_000).unwrap();
             hits.into_iter().map(|hit| hit.snippet).collect()
