@@ -27,7 +27,7 @@ fn whoever_reads_again_and_again_is_not_in_the_way() {
     ));
     let _agent = ScriptedAgent::start(
         &hub,
-        "print('so', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
+        "print('paused', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
     );
     let findings = doctor_problems(&hub);
     assert!(!findings.iter().any(|f| f["check"] == "locks"), "{findings:?}");
