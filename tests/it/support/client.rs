@@ -82,6 +82,11 @@ pub(crate) enum Received {
 /// A refused upgrade: status and body, or `None` if there was no response.
 pub(crate) type Refusal = Option<(u16, String)>;
 
+/// SQL for an inbox message that every client with the stream `inbox`, or without `streams`,
+/// receives. Written after the rows of a test, it shows that a client has received all of them.
+pub(crate) const MARKER_ROW: &str =
+    "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'marker');";
+
 /// A connection.
 pub(crate) struct Client {
     socket: WebSocket<EintrRetry>,
@@ -246,6 +251,13 @@ impl Client {
                 return event;
             }
         }
+    }
+
+    /// Asserts that the next event is [`MARKER_ROW`].
+    #[track_caller]
+    pub(crate) fn expect_marker(&mut self) {
+        let event = self.expect("inbox_message");
+        assert_eq!(event.text("title"), "marker", "{event:?}");
     }
 
     /// The next event, which must be an error with this code.
