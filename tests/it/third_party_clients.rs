@@ -34,7 +34,7 @@ impl BrowserClient {
         let (address, token) = (json!(format!("127.0.0.1:{}", hub.port())), json!(hub.token()));
         page.eval(&format!(
             "{follow}; window.lines = []; \
-             follow({address}, {token}, {{ pos: '0', note: (more) => window.lines.push(...more) }}); 0"
+             follow({address}, {token}, {{ pos: '0', append: (more) => window.lines.push(...more) }}); 0"
         ));
         Self(page)
     }

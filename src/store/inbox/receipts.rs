@@ -311,11 +311,11 @@ mod tests {
         assert_eq!(writer.mail(&other.id).unwrap().unwrap().status, "unread");
         // An agent's answer to a question to `human` does not count.
         let request = send(&writer, HUMAN, "may I?");
-        for (who, answers) in [("tester", false), (HUMAN, true)] {
-            let answer = NewInbox::answer(&request, who, "yes");
-            writer.reply(&request, &answer, by(who, 9)).unwrap();
-            let counts = writer.answer_to(&request).unwrap();
-            assert_eq!(counts.map(|mail| mail.from_agent), answers.then(|| who.to_owned()));
+        for (sender, counts) in [("tester", false), (HUMAN, true)] {
+            let answer = NewInbox::answer(&request, sender, "yes");
+            writer.reply(&request, &answer, by(sender, 9)).unwrap();
+            let answer = writer.answer_to(&request).unwrap();
+            assert_eq!(answer.map(|mail| mail.from_agent), counts.then(|| sender.to_owned()));
         }
 
         let post = NewMessage {
