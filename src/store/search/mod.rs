@@ -75,7 +75,7 @@ const TABLE_SHIFT: usize = 56;
 
 /// A search result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Hit {
+pub struct SearchHit {
     /// `messages`, `inbox_messages` or `task_stream`.
     pub table: &'static str,
     /// `messages.id`, `inbox_messages.message_id` or `task_stream.id`.
@@ -102,7 +102,7 @@ pub struct Hit {
     pub created_at: i64,
 }
 
-impl Hit {
+impl SearchHit {
     fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -123,7 +123,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Code::Invalid`] if there is no word in `query`; a `Store…` code.
-    pub fn search(&self, query: &str, limit: usize, now: i64) -> Result<Vec<Hit>> {
+    pub fn search(&self, query: &str, limit: usize, now: i64) -> Result<Vec<SearchHit>> {
         Ok(self.search_from(query, 0, limit, now)?.0)
     }
 
@@ -132,7 +132,13 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::search`].
-    pub fn search_from(&self, query: &str, skip: usize, limit: usize, now: i64) -> Result<(Vec<Hit>, Option<usize>)> {
+    pub fn search_from(
+        &self,
+        query: &str,
+        skip: usize,
+        limit: usize,
+        now: i64,
+    ) -> Result<(Vec<SearchHit>, Option<usize>)> {
         let query = SearchQuery::parse(query)?;
         let from = (skip, limit);
         match self.search_index(&query, from, now) {
@@ -156,7 +162,12 @@ impl Reader {
         SearchIndex::open(self.path())?.update_from(self)
     }
 
-    fn search_index(&self, query: &SearchQuery, from: (usize, usize), now: i64) -> Result<(Vec<Hit>, Option<usize>)> {
+    fn search_index(
+        &self,
+        query: &SearchQuery,
+        from: (usize, usize),
+        now: i64,
+    ) -> Result<(Vec<SearchHit>, Option<usize>)> {
         let (skip, limit) = from;
         let index = SearchIndex::open(self.path())?;
         while index.update_from(self)? {}
@@ -180,7 +191,7 @@ impl Reader {
         Ok((hits, None))
     }
 
-    fn hit(&self, row: i64, query: &SearchQuery, now: i64) -> Result<Option<Hit>> {
+    fn hit(&self, row: i64, query: &SearchQuery, now: i64) -> Result<Option<SearchHit>> {
         let Some(source) = usize::try_from(row >> TABLE_SHIFT).ok().and_then(|i| TABLES.get(i)) else {
             return Ok(None);
         };
@@ -195,7 +206,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let hit = statement.query_row(params![n, now], |row| {
             let mut cells = RowReader::new(row);
-            let mut hit = Hit {
+            let mut hit = SearchHit {
                 table,
                 id: cells.text(),
                 thread_id: cells.text(),
@@ -204,7 +215,7 @@ impl Reader {
                 task_id: cells.text(),
                 from: cells.text(),
                 title: cells.text(),
-                ..Hit::default()
+                ..SearchHit::default()
             };
             hit.snippet = query.snippet(&cells.text());
             hit.created_at = cells.int();
