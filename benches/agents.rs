@@ -36,7 +36,7 @@ fn wait(report: &mut Report) -> Result<()> {
             .args(["inbox", &name, "--wait", "20"])
             .stdout(Stdio::null())
             .spawn()?;
-        while !reader.knows_agent(&name)? {
+        while !reader.agent_exists(&name)? {
             std::thread::yield_now();
         }
         std::thread::park_timeout(Duration::from_millis(10));
@@ -60,7 +60,7 @@ fn hooks(report: &mut Report) -> Result<()> {
     let writer = Writer::open(&db, NetworkFs::Refuse)?;
     writer.atomically(|| {
         for turn in 1..=ROWS {
-            writer.stream(&NewTask {
+            writer.record_task_event(&NewTask {
                 task_id: "claude-s".into(),
                 stream_type: "text".to_owned().into(),
                 turn_num: turn,

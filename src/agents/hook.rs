@@ -121,7 +121,7 @@ impl Answer {
         if self.mail.is_empty() {
             return Ok(());
         }
-        writer.confirm_offer(&self.mail, &self.session, &self.agent)
+        writer.confirm_delivery(&self.mail, &self.session, &self.agent)
     }
 }
 
@@ -188,9 +188,9 @@ impl<'a> Call<'a> {
         Ok(self.event == "PostToolBatch"
             && self
                 .writer
-                .mail_before_session(&self.agent, &self.task, self.around.now)?
+                .mail_delivered_to_session(&self.agent, &self.task, self.around.now)?
                 .is_empty()
-            && self.writer.mail_to_offer(&self.agent, self.around.now, 1)?.is_empty())
+            && self.writer.mail_to_deliver(&self.agent, self.around.now, 1)?.is_empty())
     }
 
     fn record(&self) -> Result<()> {
@@ -222,7 +222,7 @@ impl<'a> Call<'a> {
 
     fn prompt(&self) -> Result<()> {
         let prompt = text(self.input, "prompt");
-        let turn = self.writer.standing(&self.task)?.turn + 1;
+        let turn = self.writer.task_progress(&self.task)?.turn + 1;
         self.put(&NewTask {
             turn_num: turn,
             ..self.row(Kind::TURN_START)?
@@ -263,7 +263,7 @@ impl<'a> Call<'a> {
     /// There is work again: whatever the person was asked for has been given, or refused; and
     /// a session that another hook kept from stopping has not ended.
     fn goes_on(&self) -> Result<()> {
-        match self.writer.standing(&self.task)?.status.as_str() {
+        match self.writer.task_progress(&self.task)?.status.as_str() {
             WAITING => self.remark(RUNNING, ""),
             "completed" if !self.in_subagent() => {
                 self.remark(RUNNING, "")?;
@@ -295,7 +295,10 @@ impl<'a> Call<'a> {
 
     /// The session is over; a turn that was under way will not be finished.
     fn session_end(&self) -> Result<()> {
-        if matches!(self.writer.standing(&self.task)?.status.as_str(), RUNNING | WAITING) {
+        if matches!(
+            self.writer.task_progress(&self.task)?.status.as_str(),
+            RUNNING | WAITING
+        ) {
             self.put(&NewTask {
                 error_msg: "the session ended in the middle of a turn".to_owned(),
                 ..self.row(Kind::ERROR)?
@@ -327,7 +330,7 @@ impl<'a> Call<'a> {
         Ok(NewTask {
             task_id: self.task.clone(),
             stream_type,
-            turn_num: self.writer.standing(&self.task)?.turn,
+            turn_num: self.writer.task_progress(&self.task)?.turn,
             agent_id: self.agent.clone(),
             source_type: self.vendor.name().to_owned(),
             model: text(self.input, "model").to_owned(),
@@ -336,7 +339,7 @@ impl<'a> Call<'a> {
     }
 
     fn put(&self, row: &NewTask) -> Result<()> {
-        self.writer.stream(row).map(drop)
+        self.writer.record_task_event(row).map(drop)
     }
 
     /// Hands unread mail over, if this is a place for it.
@@ -359,10 +362,12 @@ impl<'a> Call<'a> {
             self.was_seen(reading)?;
         }
         let mut found = match way {
-            Mail::Again => self.writer.mail_offered(&self.agent, self.around.now, mail::MOST)?,
+            Mail::Again => self
+                .writer
+                .mail_delivered_unseen(&self.agent, self.around.now, mail::MOST)?,
             _ => Vec::new(),
         };
-        for mail in self.writer.mail_to_offer(&self.agent, self.around.now, mail::MOST)? {
+        for mail in self.writer.mail_to_deliver(&self.agent, self.around.now, mail::MOST)? {
             if found.iter().all(|other| other.n != mail.n) {
                 found.push(mail);
             }
@@ -376,7 +381,7 @@ impl<'a> Call<'a> {
             return Ok(None);
         }
         if !found.is_empty() {
-            self.writer.offer(&found, &self.task, reading)?;
+            self.writer.record_delivery(&found, &self.task, reading)?;
         }
         Ok(Some(Answer {
             text: self.output(way, &text).to_string(),
@@ -390,12 +395,12 @@ impl<'a> Call<'a> {
     fn was_seen(&self, reading: ReadContext<'_>) -> Result<()> {
         let before = self
             .writer
-            .mail_before_session(&self.agent, &self.task, self.around.now)?;
+            .mail_delivered_to_session(&self.agent, &self.task, self.around.now)?;
         for row in &before {
             if mail::is_whole(row) {
                 self.writer.read_mail(&row.message_id, reading)?;
             } else {
-                self.writer.receipt(&row.message_id, Receipt::Seen, reading)?;
+                self.writer.add_receipt(&row.message_id, Receipt::Seen, reading)?;
             }
         }
         Ok(())

@@ -264,10 +264,10 @@ impl Book {
 fn put(writer: &Writer, row: &Row, pid: Option<i64>) -> Result<()> {
     let written = match row {
         Row::Task(task) => writer
-            .stream(task)
+            .record_task_event(task)
             .map(drop)
             .and_then(|()| tell_agent(writer, task, pid)),
-        Row::Usage(usage) => writer.report(usage).map(drop),
+        Row::Usage(usage) => writer.record_telemetry(usage).map(drop),
     };
     match written {
         Err(e) if e.code() == Code::Invalid => {

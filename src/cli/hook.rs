@@ -89,7 +89,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     };
     let (writer, answer) = with_patience(LOCK_WAIT, || {
         let writer = Writer::open(&path, file.network_fs())?;
-        writer.in_passing()?;
+        writer.configure_for_short_process()?;
         let answer = answer(&writer, vendor, &input, &around)?;
         Ok::<_, Error>((writer, answer))
     })

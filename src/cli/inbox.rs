@@ -55,9 +55,9 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         .unwrap_or_else(|| HUMAN.to_owned());
     let me = speaker.unwrap_or_else(|| name.clone());
     let reader = file.reader()?;
-    if me != HUMAN && !reader.knows_agent(&me)? {
+    if me != HUMAN && !reader.agent_exists(&me)? {
         // Whoever reads can be written to from now on.
-        file.writer()?.meet_agent(&me)?;
+        file.writer()?.register_agent(&me)?;
     }
     let look = |limit: usize| list(&reader, args, &name, &me, limit);
     let mail = if args.claim {
@@ -111,9 +111,11 @@ fn take(file: &File, args: &Args, name: &str, me: &str, reader: &Reader) -> Resu
         return Ok(take()?);
     }
     // Those who wait in vain do not take the lock.
-    let found = watcher::read_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
-        true => Ok(some(take()?)),
-        false => Ok(None),
+    let found = watcher::read_until(reader, args.wait, || {
+        match reader.has_claimable_mail(claim, now_ms())? {
+            true => Ok(some(take()?)),
+            false => Ok(None),
+        }
     })?;
     found.ok_or_else(|| in_vain(args).into())
 }

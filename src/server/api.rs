@@ -222,7 +222,7 @@ pub(super) async fn thread(call: Call) -> Result<Response> {
     Ok(ok(&call
         .server
         .hub()
-        .read(move |reader| reader.demand_thread(&id))
+        .read(move |reader| reader.require_thread(&id))
         .await?))
 }
 

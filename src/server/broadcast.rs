@@ -62,7 +62,7 @@ impl Server {
     /// What the file refuses, or a `Store…` code.
     pub async fn broadcast_task_event(&self, stream: &TaskStreamEvent) -> Result<TaskRow> {
         let new = stream.clone();
-        self.hub.write(move |writer| writer.stream(&new)).await
+        self.hub.write(move |writer| writer.record_task_event(&new)).await
     }
 
     /// Writes telemetry; every client gets it (the seed's `BroadcastTelemetry`).
@@ -85,6 +85,6 @@ impl Server {
             tokens_cached: Some(telemetry.tokens_cached).filter(|n| *n > 0),
             cost_source: text(&telemetry.cost_source),
         };
-        self.hub.write(move |writer| writer.report(&new)).await
+        self.hub.write(move |writer| writer.record_telemetry(&new)).await
     }
 }

@@ -77,7 +77,11 @@ pub(super) async fn report(call: Call) -> Result<Response> {
         tokens_cached: body.tokens_cached,
         cost_source: body.cost_source,
     };
-    let row = call.server.hub().write(move |writer| writer.report(&new)).await?;
+    let row = call
+        .server
+        .hub()
+        .write(move |writer| writer.record_telemetry(&new))
+        .await?;
     Ok(answer(StatusCode::CREATED, &row))
 }
 
@@ -136,6 +140,10 @@ pub(super) async fn task_event(call: Call) -> Result<Response> {
         model: body.model,
         ..NewTask::default()
     };
-    let row = call.server.hub().write(move |writer| writer.stream(&new)).await?;
+    let row = call
+        .server
+        .hub()
+        .write(move |writer| writer.record_task_event(&new))
+        .await?;
     Ok(answer(StatusCode::CREATED, &row))
 }

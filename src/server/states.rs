@@ -102,7 +102,7 @@ struct MailWithReceipts {
 pub(super) async fn receipts(call: Call) -> Result<Response> {
     let id = call.id().to_owned();
     let read = move |reader: &crate::store::Reader| {
-        let mail = reader.demand_mail(&id)?;
+        let mail = reader.require_mail(&id)?;
         let receipts = reader.receipts(&mail.message_id)?;
         Ok(MailWithReceipts { mail, receipts })
     };

@@ -26,6 +26,8 @@ mod sidecar_files;
 mod subscriptions;
 mod task_events;
 mod telemetry;
+#[cfg(test)]
+mod test_support;
 mod threads;
 mod writer_thread;
 
@@ -55,7 +57,7 @@ pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use pagination::Page;
 pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
-pub use search::Hit;
+pub use search::SearchHit;
 pub use sidecar_files::{Record, ServeLock, Token};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTask, TaskRow, TaskSummary};

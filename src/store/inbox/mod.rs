@@ -1,4 +1,4 @@
-//! Inbox messages: storing, listing, claiming, acknowledging, and delivering them to a model.
+//! Inbox messages (mail): sending, listing, claiming, acknowledging, and delivering them to a model.
 
 pub(super) mod claims;
 pub(super) mod deliveries;

@@ -245,7 +245,7 @@ impl Worker {
                 self.note(room);
             }
         }
-        self.writer.free_claims(now_ms())?;
+        self.writer.release_expired_claims(now_ms())?;
         let head = self.writer.head()?.seq;
         let quiet = head == self.head;
         self.search_behind |= !quiet;
