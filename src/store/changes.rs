@@ -4,34 +4,18 @@
 //! file really has.
 //! Not for: remembering positions (`hub`).
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::agents::AgentRow;
-use super::connection::{Reader, Writer};
+use super::connection::Reader;
 use super::inbox::messages::InboxRow;
 use super::messages::{self, MessageRow};
+use super::position::{self, Position};
 use super::row_reader::UnreadableRow;
 use super::task_events::TaskRow;
 use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
-use crate::error::{Code, Error, Result};
-
-/// A position in the log: after the change with this number, which carries this tag.
-///
-/// The tag is random. A file that was restored or rolled back has other tags at the same
-/// numbers, so a position is checked, not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// `changes.seq`; 0 is before the first.
-    pub seq: i64,
-    /// `changes.tag` of that row; 0 with `seq` 0.
-    pub tag: i64,
-}
-
-impl Position {
-    /// Before the first change.
-    pub const START: Self = Self { seq: 0, tag: 0 };
-}
+use crate::error::Result;
 
 /// What happened to the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,27 +101,6 @@ pub struct LogPage {
 }
 
 impl Reader {
-    /// The position after the newest change.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn head(&self) -> Result<Position> {
-        Ok(self
-            .conn
-            .prepare_cached("SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1")?
-            .query_row([], pos)
-            .optional()?
-            .unwrap_or(Position::START))
-    }
-
-    /// The file's epoch: 32 hex digits made with the file.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn epoch(&self) -> Result<String> {
-        Ok(epoch(&self.conn)?)
-    }
-
     /// A number that moves whenever another connection has committed (`data_version`).
     ///
     /// # Errors
@@ -162,8 +125,8 @@ impl Reader {
                 .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
             let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
             let mut found = statement.query(params![after.seq, rows])?;
-            if after != Position::START && found.next()?.map(pos).transpose()? != Some(after) {
-                return Err(lost());
+            if after != Position::START && found.next()?.map(position::from_row).transpose()? != Some(after) {
+                return Err(position::lost());
             }
             let mut page = LogPage::default();
             let mut weight = 0;
@@ -172,7 +135,7 @@ impl Reader {
                     page.has_more = true;
                     break;
                 }
-                let pos = pos(row)?;
+                let pos = position::from_row(row)?;
                 let op = if row.get_ref(4)?.as_str() == Ok("update") {
                     Op::Update
                 } else {
@@ -187,24 +150,6 @@ impl Reader {
             }
             Ok(page)
         })
-    }
-
-    /// The position at `seq`, if the log still has it.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn pos_at(&self, seq: i64) -> Result<Option<Position>> {
-        Ok(at(&self.conn, seq)?)
-    }
-
-    /// Whether the file has this epoch and `pos`: the file itself, not what this connection
-    /// remembers of it.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn confirms(&self, epoch: &str, pos: Position) -> Result<bool> {
-        self.conn.execute_batch("PRAGMA shrink_memory")?;
-        self.snapshot(|| Ok(has(&self.conn, epoch, pos)?))
     }
 
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
@@ -239,17 +184,6 @@ impl Reader {
     }
 }
 
-impl Writer {
-    /// Whether what is written now goes into the file with this epoch and `pos`. Call within
-    /// the transaction that writes.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn has(&self, epoch: &str, pos: Position) -> Result<bool> {
-        Ok(has(&self.conn, epoch, pos)?)
-    }
-}
-
 impl Row {
     /// The thread a message or a thread belongs to.
     pub fn thread_id(&self) -> Option<&str> {
@@ -273,44 +207,4 @@ impl Row {
             Self::Unreadable(_) | Self::Pruned(_) | Self::Unknown => 200,
         }
     }
-}
-
-/// Fails unless the log has `pos`. Call within a snapshot, before reading what it vouches for.
-pub(super) fn demand(conn: &Connection, pos: Position) -> Result<()> {
-    if stands(conn, pos)? { Ok(()) } else { Err(lost()) }
-}
-
-fn has(conn: &Connection, known: &str, pos: Position) -> rusqlite::Result<bool> {
-    Ok(epoch(conn)? == known && stands(conn, pos)?)
-}
-
-fn stands(conn: &Connection, pos: Position) -> rusqlite::Result<bool> {
-    Ok(pos == Position::START || at(conn, pos.seq)? == Some(pos))
-}
-
-fn epoch(conn: &Connection) -> rusqlite::Result<String> {
-    conn.prepare_cached("SELECT value FROM hub WHERE key = 'epoch'")?
-        .query_row([], |row| row.get(0))
-}
-
-fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Position>> {
-    conn.prepare_cached("SELECT seq, tag FROM changes WHERE seq = ?1")?
-        .query_row([seq], pos)
-        .optional()
-}
-
-/// The position in the first two columns. Anybody can write to the log what no trigger would:
-/// a tag of another kind is a tag all the same.
-fn pos(row: &rusqlite::Row<'_>) -> rusqlite::Result<Position> {
-    Ok(Position {
-        seq: row.get(0)?,
-        tag: row.get_ref(1)?.as_i64().unwrap_or_default() & 0xffff_ffff,
-    })
-}
-
-fn lost() -> Error {
-    Error::new(
-        Code::PositionLost,
-        "the position is not in the file: it was replaced, restored, or pruned beyond it; start anew",
-    )
 }

@@ -5,25 +5,21 @@
 //! and lose rows.
 //! Not for: what is in the file (`schema` and the subjects beside it).
 
-use std::cell::Cell;
 use std::fs::{self, DirBuilder, Permissions};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::file_identity::{Identity, Log};
-use super::schema;
 use super::sidecar_files::beside;
+use super::{busy_retry, schema};
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 
-/// How long a write waits for the lock. The contract's advice to every writer.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// The longest row this process will read: every column the file accepts at its largest,
 /// and nothing like the 300 MB value that would be read whole otherwise.
 const MAX_ROW_BYTES: i32 = 32 << 20;
@@ -258,7 +254,7 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
             format!("cannot open {}: {}", path.display(), error.message()),
         )
     })?;
-    conn.busy_handler(Some(wait_for_lock))?;
+    conn.busy_handler(Some(busy_retry::busy_handler))?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -267,60 +263,6 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
-}
-
-thread_local! {
-    /// How long this thread waits for a lock.
-    static PATIENCE: Cell<Duration> = const { Cell::new(LOCK_WAIT) };
-    /// When this thread began to wait for the lock it waits for.
-    static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// Called by SQLite while somebody else holds the lock: waits about 0.2 ms and says whether
-/// to try again.
-///
-/// SQLite's own handler backs off to 100 ms, and whoever backs off furthest starves: with
-/// 8 busy writers its worst wait was measured at 1.5 s. The shorter the wait, the better
-/// the chance against a writer that takes the lock again at once: on a machine with far
-/// more to do than it can, p99.9 was 500 ms with 1 ms and 150 ms with 0.2 ms. It is spread
-/// over 0.1 to 0.3 ms so that those who wait do not wake in step.
-fn wait_for_lock(tries: i32) -> bool {
-    let now = Instant::now();
-    let since = WAITING_SINCE.with(|cell| {
-        let since = if tries == 0 { now } else { cell.get().unwrap_or(now) };
-        cell.set(Some(since));
-        since
-    });
-    if now.duration_since(since) >= PATIENCE.with(Cell::get) {
-        return false;
-    }
-    let spread = now.duration_since(since).subsec_nanos().wrapping_mul(2_654_435_761) >> 12;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "SQLite asks for a wait; no runtime's thread writes"
-    )]
-    std::thread::sleep(Duration::from_micros(100 + u64::from(spread % 200)));
-    true
-}
-
-/// Runs `f` until it is not told any more that somebody else holds a lock, as long as this
-/// thread has patience: there are locks for which SQLite does not ask the busy handler.
-pub(super) fn patiently<T>(mut f: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    for tries in 0.. {
-        match f() {
-            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && wait_for_lock(tries) => {}
-            outcome => return outcome,
-        }
-    }
-    f()
-}
-
-/// Runs `f` on this thread with another patience for the file's lock than five seconds.
-pub fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
-    let before = PATIENCE.with(|cell| cell.replace(patience));
-    let result = f();
-    PATIENCE.with(|cell| cell.set(before));
-    result
 }
 
 fn refuse_irregular(path: &Path) -> Result<()> {

@@ -9,6 +9,7 @@
 //! Nothing here knows of tokio: every call blocks, and callers on a runtime say so.
 
 mod agents;
+mod busy_retry;
 mod changes;
 mod connection;
 mod costs;
@@ -19,6 +20,7 @@ mod lock_holders;
 mod maintenance;
 mod messages;
 mod pagination;
+mod position;
 mod row_reader;
 mod schema;
 mod search;
@@ -36,15 +38,17 @@ use std::time::Duration;
 use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
-pub use changes::{Change, LogPage, Op, Position, Row, Table};
-pub use connection::{NetworkFs, Reader, Writer, set_aside_log, with_patience};
+pub use busy_retry::with_busy_timeout;
+pub use changes::{Change, LogPage, Op, Row, Table};
+pub use connection::{NetworkFs, Reader, Writer, set_aside_log};
 pub use costs::{Costs, CostsBy};
 pub use file_identity::{FileIdentity, Identity, WalState};
 pub use hook_sessions::TaskProgress;
+pub use inbox::addressing::{EVERYBODY, ReadContext};
 pub use inbox::claims::{Claim, MAX_LEASE};
 pub use inbox::list::{InboxFilter, MailboxRow};
-pub use inbox::messages::{EVERYBODY, InboxRow, NewInbox, message_id};
-pub use inbox::receipts::{ReadContext, Receipt, ReceiptRow, Trace};
+pub use inbox::messages::{InboxRow, NewInbox, message_id};
+pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
 pub use lock_holders::{Holder, LockKind, holders, strays};
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
@@ -53,6 +57,7 @@ pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use pagination::Page;
+pub use position::Position;
 pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::Hit;

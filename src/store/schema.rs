@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::patiently;
+use super::busy_retry::retry_while_busy;
 use crate::error::{Code, Error, Result};
 
 /// "AGHB": whose file it is.
@@ -108,7 +108,7 @@ fn refusal(path: &Path, why: &str) -> Error {
 /// Write-ahead logging persists in the file; a file somebody took out of it is put back.
 fn ensure_wal(conn: &Connection, path: &Path) -> Result<()> {
     // Another process may be at this switch as well, when several open a new file at once.
-    let mode: String = patiently(|| conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)))?;
+    let mode: String = retry_while_busy(|| conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)))?;
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }

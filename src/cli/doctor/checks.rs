@@ -17,7 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
     FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
-    with_patience,
+    with_busy_timeout,
 };
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
@@ -256,7 +256,7 @@ fn is_log_free(path: &Path) -> bool {
     let Ok(writer) = Writer::open(path, NetworkFs::Allow) else {
         return false;
     };
-    if with_patience(LOOK_INTERVAL, || writer.probe(now_ms())).is_err() {
+    if with_busy_timeout(LOOK_INTERVAL, || writer.probe(now_ms())).is_err() {
         return false;
     }
     let moved = || {

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::messages::{COLUMNS, EVERYBODY, InboxRow};
-use crate::store::inbox::receipts::{ReadContext, Receipt};
+use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
+use crate::store::inbox::messages::{COLUMNS, InboxRow};
+use crate::store::inbox::receipts::Receipt;
 
 /// The key, in the table `hub`, under which a reader's last offers stand.
 const OFFERED: &str = "offered:";

@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
-use crate::store::connection::{Reader, Writer, with_patience};
+use crate::store::busy_retry::with_busy_timeout;
+use crate::store::connection::{Reader, Writer};
 use crate::store::maintenance::integrity::room;
 
 /// How long writers may be held up so that the log can start anew.
@@ -173,6 +174,6 @@ impl Writer {
                 })
             })
         };
-        Ok(with_patience(RESTART_WAIT, checkpoint)?)
+        Ok(with_busy_timeout(RESTART_WAIT, checkpoint)?)
     }
 }
