@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Hub;
 use crate::error::{Code, Error, Result};
-use crate::store::{FileIdentity, Position, Reader, WalState, set_aside_log};
+use crate::store::{FileIdentity, Position, Reader, WalState, set_aside_wal};
 use crate::watcher::{Wake, Watch};
 
 /// Changes drawn from the file before those who wait are woken.
@@ -121,7 +121,7 @@ impl ChangeReader {
                 self.broken = true;
                 return Err(emptied(&self.path));
             }
-            match found.log_since(&known) {
+            match found.wal_since(&known) {
                 WalState::Same => self.log_missing = false,
                 // Somebody may be moving it along with the database: asked once more.
                 WalState::Missing if !std::mem::replace(&mut self.log_missing, true) => return Ok(()),
@@ -147,8 +147,8 @@ impl ChangeReader {
             // The log and its index at the path are the new one's from now on. Whoever had the
             // old one open would write into them, and be cut off from memory by the new one.
             self.let_go()?;
-            if known.is_some_and(|known| found.has_the_log_of(&known)) {
-                set_aside_log(&self.path);
+            if known.is_some_and(|known| found.has_wal_of(&known)) {
+                set_aside_wal(&self.path);
             }
         }
         self.go_over()?;

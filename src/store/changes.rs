@@ -1,8 +1,7 @@
-//! The log: every insert and every change of state in the file, in commit order.
+//! The change log: every insert and every state change in the file, in commit order.
 //!
-//! For: reading what happened after a position, and telling whether a position is one the
-//! file really has.
-//! Not for: remembering positions (`hub`).
+//! Triggers write one row to the table `changes` for each. [`Reader::log_after`] reads the changes
+//! after a [`Position`], each with its row as it is now.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -17,16 +16,16 @@ use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
 use crate::error::Result;
 
-/// What happened to the row.
+/// What a change did to its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// It is new.
+    /// The row is new.
     Insert,
-    /// Its state changed.
+    /// The row's state changed.
     Update,
 }
 
-/// The row a change is about, as it is now.
+/// The row of a change, as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row {
     /// A message, and the state of its thread.
@@ -35,21 +34,22 @@ pub enum Row {
     Inbox(InboxRow),
     /// Telemetry.
     Telemetry(TelemetryRow),
-    /// A task's event.
+    /// A task event.
     Task(TaskRow),
     /// A thread.
     Thread(ThreadRow),
     /// An agent.
     Agent(AgentRow),
-    /// It cannot be read, and is not of a table that is delivered at any price.
+    /// The row has invalid values. Never a message or an inbox message: their invalid values are
+    /// converted.
     Unreadable(UnreadableRow),
-    /// It was pruned.
+    /// The row was pruned.
     Pruned(Table),
-    /// It is of a table this program does not know.
+    /// The row is of a table that this program does not know.
     Unknown,
 }
 
-/// The tables whose rows are in the log.
+/// The tables whose changes are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     /// `threads`
@@ -67,7 +67,7 @@ pub enum Table {
 }
 
 impl Table {
-    fn named(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "threads" => Self::Threads,
             "messages" => Self::Messages,
@@ -80,28 +80,28 @@ impl Table {
     }
 }
 
-/// One line of the log.
+/// One entry of the change log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The position after it.
+    /// The position after this change.
     pub pos: Position,
-    /// What happened.
+    /// What the change did.
     pub op: Op,
-    /// To what.
+    /// The changed row.
     pub row: Row,
 }
 
-/// A run of the log.
+/// Consecutive entries of the change log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogPage {
     /// In commit order, without a gap.
     pub changes: Vec<Change>,
-    /// There are more after these.
+    /// Whether the log has more changes after these.
     pub has_more: bool,
 }
 
 impl Reader {
-    /// A number that moves whenever another connection has committed (`data_version`).
+    /// Returns `PRAGMA data_version`, which changes when another connection commits.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -112,14 +112,15 @@ impl Reader {
             .query_row([], |row| row.get(0))?)
     }
 
-    /// At most `limit` changes and about `bytes` bytes of rows after `after`; one larger row
-    /// comes alone. With [`Position::START`], from the first that is kept.
+    /// Returns the changes after `after`: at most `limit`, and about `bytes` bytes of rows (a larger
+    /// row comes alone). [`Position::START`] begins at the oldest change that is kept.
     ///
     /// # Errors
-    /// [`Code::PositionLost`] if the log does not have `after`; a `Store…` code.
+    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the log does not have `after`; a
+    /// `Store…` code.
     pub fn log_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
         self.snapshot(|| {
-            // The row at the position itself comes first: it proves the position.
+            // The query includes the row at the position itself, which proves the position.
             let mut statement = self
                 .conn
                 .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
@@ -153,7 +154,7 @@ impl Reader {
     }
 
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
-        let Some(table) = Table::named(table) else {
+        let Some(table) = Table::from_name(table) else {
             return Ok(Row::Unknown);
         };
         let found = match table {
@@ -185,7 +186,7 @@ impl Reader {
 }
 
 impl Row {
-    /// The thread a message or a thread belongs to.
+    /// Returns the thread id of a message or a thread.
     pub fn thread_id(&self) -> Option<&str> {
         match self {
             Self::Message(message, _) => Some(&message.thread_id),
@@ -194,8 +195,8 @@ impl Row {
         }
     }
 
-    /// Roughly the bytes it takes in memory and on the wire: its texts, whichever columns
-    /// they are in, and something for the rest.
+    /// Returns roughly the bytes of the row in memory and on the wire: the bytes of all its texts
+    /// plus a constant for the rest.
     pub fn weight(&self) -> usize {
         match self {
             Self::Message(message, thread) => message.weight() + thread.weight(),
