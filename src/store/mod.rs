@@ -47,7 +47,7 @@ pub use inbox::claims::{Claim, MAX_LEASE};
 pub use inbox::list::{InboxFilter, MailboxRow};
 pub use inbox::messages::{InboxRow, NewInbox, message_id};
 pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
-pub use lock_holders::{Holder, LockKind, holders, strays};
+pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::integrity::{FileMode, room};

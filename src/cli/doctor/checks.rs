@@ -16,8 +16,8 @@ use super::{Finding, State};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
-    FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
-    with_busy_timeout,
+    FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, holders, processes_with_deleted_file, room,
+    sqlite_version, with_busy_timeout,
 };
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
@@ -227,7 +227,7 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
     if held.iter().any(|holder| holder.hold == LockKind::Read) && is_log_free(path) {
         held.retain(|holder| holder.hold != LockKind::Read);
     }
-    let lost = strays(path);
+    let lost = processes_with_deleted_file(path);
     if held.is_empty() && lost.is_empty() {
         return Finding::ok("locks", "nobody holds one for long");
     }
