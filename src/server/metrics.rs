@@ -50,7 +50,7 @@ pub(super) async fn readyz(call: Call) -> Result<Response> {
     reasons.extend(writers.map(|blocker| {
         json!({
             "code": Code::StoreLocked.name(),
-            "message": blocker.holder.complaint(hub.store().path()),
+            "message": blocker.holder.describe(hub.store().path()),
             "since": blocker.since,
         })
     }));
