@@ -21,7 +21,7 @@ use crate::agents::mail;
 use crate::config;
 use crate::error::Error;
 use crate::protocol::now_ms;
-use crate::store::{Writer, with_patience};
+use crate::store::{Writer, with_busy_timeout};
 use crate::text::lenient_json;
 use crate::text::shell;
 
@@ -87,7 +87,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
         pid: variable("CLAUDE_PID").and_then(|pid| pid.parse().ok()),
         now: now_ms(),
     };
-    let (writer, answer) = with_patience(LOCK_WAIT, || {
+    let (writer, answer) = with_busy_timeout(LOCK_WAIT, || {
         let writer = Writer::open(&path, file.network_fs())?;
         writer.configure_for_short_process()?;
         let answer = answer(&writer, vendor, &input, &around)?;
@@ -97,7 +97,7 @@ fn attend(file: &File, args: &Args) -> Option<()> {
     let answer = answer?;
     output::line(&answer.text).ok()?;
     // Mail that is before the model and not known to be is put before it again.
-    with_patience(LOCK_WAIT, || answer.printed(&writer)).ok()
+    with_busy_timeout(LOCK_WAIT, || answer.printed(&writer)).ok()
 }
 
 /// The file as the tool's own commands have to name it, unless they come to it by themselves:

@@ -167,7 +167,7 @@ pub(super) async fn healthz(call: Call) -> Result<Response> {
 pub(super) async fn status(call: Call) -> Result<Response> {
     let hub = call.server.hub();
     let (epoch, pos) = hub.head_text();
-    let keeper = hub.store().keeper();
+    let keeper = hub.store().maintenance_status();
     let trouble = hub.trouble().map(|trouble| json!(trouble));
     let trouble = trouble.or_else(|| keeper.trouble.as_ref().map(|trouble| json!(trouble)));
     let (rejected_counts, rejected) = hub.rejected();

@@ -41,7 +41,7 @@ impl Tally {
 pub(super) async fn readyz(call: Call) -> Result<Response> {
     let hub = call.server.hub();
     let mut reasons: Vec<Value> = hub.troubles().iter().map(|trouble| json!(trouble)).collect();
-    let keeper = hub.store().keeper();
+    let keeper = hub.store().maintenance_status();
     let told = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
     let kept = keeper.trouble.iter().filter(|trouble| !told(trouble.code));
     let kept: Vec<Value> = kept.map(|trouble| json!(trouble)).collect();
@@ -50,7 +50,7 @@ pub(super) async fn readyz(call: Call) -> Result<Response> {
     reasons.extend(writers.map(|blocker| {
         json!({
             "code": Code::StoreLocked.name(),
-            "message": blocker.holder.complaint(hub.store().path()),
+            "message": blocker.holder.describe(hub.store().path()),
             "since": blocker.since,
         })
     }));
@@ -111,7 +111,7 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
         "WebSocket connections open.",
         server.connection_count(),
     );
-    let ready = hub.trouble().is_none() && hub.store().keeper().trouble.is_none();
+    let ready = hub.trouble().is_none() && hub.store().maintenance_status().trouble.is_none();
     page.one(
         "store_ready",
         "gauge",
@@ -196,7 +196,7 @@ fn keeper(server: &Server, page: &mut Page) {
         "The longest a write of the hub's own kept others from writing.",
         seconds(server.hub().store().longest_write_ms()),
     );
-    let keeper = server.hub().store().keeper();
+    let keeper = server.hub().store().maintenance_status();
     page.one(
         "wal_frames",
         "gauge",

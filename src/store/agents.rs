@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::connection::{Reader, Writer};
-use super::inbox::messages::EVERYBODY;
+use super::inbox::addressing::EVERYBODY;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::HUMAN;

@@ -3,11 +3,11 @@
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::changes::Position;
 use super::connection::{Reader, Writer};
 use super::pagination::{PAGE_BYTES, Page};
+use super::position::Position;
 use super::row_reader::RowReader;
-use super::{Written, changes};
+use super::{Written, position};
 use crate::error::{Code, Error, Result};
 use crate::protocol::MessageEvent;
 
@@ -251,7 +251,7 @@ impl Reader {
         anchor: Position,
     ) -> Result<ThreadPage> {
         self.snapshot(|| {
-            changes::demand(&self.conn, anchor)?;
+            position::require(&self.conn, anchor)?;
             self.page(thread_id, after, rows, bytes)
         })
     }
@@ -296,7 +296,7 @@ impl Reader {
         anchor: Position,
     ) -> Result<ThreadOpening> {
         self.snapshot(|| {
-            changes::demand(&self.conn, anchor)?;
+            position::require(&self.conn, anchor)?;
             let after = match start {
                 Start::After(seq) => seq,
                 Start::LastAck => self.last_ack(instance, thread_id)?,

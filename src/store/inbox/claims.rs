@@ -11,8 +11,9 @@ use rusqlite::params;
 
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::messages::{EVERYBODY, InboxRow};
-use crate::store::inbox::receipts::{ReadContext, Receipt};
+use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
+use crate::store::inbox::messages::InboxRow;
+use crate::store::inbox::receipts::Receipt;
 
 /// Maximum lease. Work that takes longer than a week is considered abandoned.
 pub const MAX_LEASE: Duration = Duration::from_secs(7 * 86_400);

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::messages::{COLUMNS, EVERYBODY, InboxRow};
-use crate::store::inbox::receipts::{ReadContext, Receipt};
+use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
+use crate::store::inbox::messages::{COLUMNS, InboxRow};
+use crate::store::inbox::receipts::Receipt;
 
 /// Prefix of the keys in the `hub` table that store a reader's last deliveries.
 const KEY_PREFIX: &str = "offered:";

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::connection::Reader;
-use crate::store::inbox::messages::{COLUMNS, EVERYBODY, InboxRow};
+use crate::store::inbox::addressing::EVERYBODY;
+use crate::store::inbox::messages::{COLUMNS, InboxRow};
 use crate::store::pagination::{PAGE_BYTES, Page};
 use crate::store::row_reader::RowReader;
 

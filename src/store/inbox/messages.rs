@@ -8,13 +8,10 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::InboxMessageEvent;
 use crate::store::Written;
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::receipts::ReadContext;
+use crate::store::inbox::addressing::ReadContext;
 use crate::store::row_reader::RowReader;
 
-/// The name whose rows show in every mailbox.
-pub const EVERYBODY: &str = "all";
-
-/// The columns of an [`InboxRow`], in the order in which [`InboxRow::read`] reads them.
+/// The columns of an [`InboxRow`], in the order it reads them.
 pub(in crate::store) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
      priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
 

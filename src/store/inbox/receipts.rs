@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::messages::{EVERYBODY, InboxRow};
+use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
+use crate::store::inbox::messages::InboxRow;
 use crate::store::messages::MessageRow;
 use crate::store::row_reader::RowReader;
 use crate::store::subscriptions::SubscriberRow;
@@ -43,17 +44,6 @@ impl Receipt {
             Self::Archived => "archived",
         }
     }
-}
-
-/// Who reads a message, through which interface, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadContext<'a> {
-    /// The reader's name.
-    pub reader: &'a str,
-    /// `cli`, `mcp`, `http`, `claude-code Stop` …
-    pub via: &'a str,
-    /// Unix milliseconds.
-    pub now: i64,
 }
 
 /// One row of the `receipts` table.

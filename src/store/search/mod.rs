@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::connection::{Reader, connect, patiently};
+use super::busy_retry::retry_while_busy;
+use super::connection::{Reader, connect};
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
 use super::sidecar_files::beside;
@@ -252,8 +253,8 @@ impl SearchIndex {
         let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
-            // Another process may be switching the journal mode too.
-            patiently(|| conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))?;
+            // Another process may be at this switch as well.
+            retry_while_busy(|| conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))?;
             let transaction = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
             // Another process may have created the schema while this one waited.
             if transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
