@@ -1,5 +1,5 @@
-// A client of the whole stream, on the WebSocket that Node and browsers have built in. `log` knows the position to go on
-// from (`pos`) and takes lines as stream.py writes them (`note`).
+// A client of the stream of all messages that uses the built-in WebSocket of Node and browsers. `log.pos` is the position to
+// resume from; `log.note` appends lines in the format of stream.py.
 function follow(address, token, log) {
     const url = `ws://${address}/ws?streams=messages&since=${log.pos}`;
     const socket = new WebSocket(url, ['agenthub', `bearer.${token}`]);
@@ -17,10 +17,11 @@ function follow(address, token, log) {
             log.pos = '0';
         }
     };
-    // The hub is down, or this connection is over. It comes back. (Of a connection that was refused Node 20 says "error" alone.)
-    let over = false;
+    // The hub is down or the connection has ended: reconnect. Both events may fire, but after a refused connection Node 20
+    // fires only "error".
+    let ended = false;
     socket.onclose = socket.onerror = () => {
-        if (!over) setTimeout(follow, 20, address, token, log);
-        over = true;
+        if (!ended) setTimeout(follow, 20, address, token, log);
+        ended = true;
     };
 }

@@ -1,7 +1,7 @@
-"""An agent that works through a shared inbox with the official Python client, until a file says stop.
+"""A worker that processes a shared inbox with the official Python MCP client until the stop file exists.
 
-Arguments: the program, the file, its name, the lease in seconds, the file that says stop, its log. What it has handled it
-writes into the log before it acknowledges: whoever kills it in between sees work that is done twice.
+Arguments: the program, the database, the worker's name, the lease in seconds, the stop file, the log. The worker logs each
+message before it acknowledges it, so a kill between the two shows up as a message that is processed twice.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ async def main():
         while not os.path.exists(STOP):
             arguments = {"inbox": "jobs", "claim_seconds": int(LEASE), "limit": 10, "wait_seconds": 1}
             mail = (await client.call_tool("check_inbox", arguments)).structured_content["mail"]
-            for one in mail:
+            for message in mail:
                 with open(LOG, "a") as log:
-                    log.write(one["id"] + "\n")
+                    log.write(message["id"] + "\n")
             if mail:
-                await asyncio.sleep(0.05)  # the work takes its time: whoever is killed is killed at work
-                result = await client.call_tool("ack_message", {"ids": [one["id"] for one in mail]})
+                await asyncio.sleep(0.05)  # simulated work, so that a kill usually hits a worker that holds a claim
+                result = await client.call_tool("ack_message", {"ids": [message["id"] for message in mail]})
                 assert not result.is_error, result
 
 

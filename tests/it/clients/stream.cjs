@@ -1,4 +1,4 @@
-// follow.js in Node. It may be killed at any moment: started again, it goes on where its log ends.
+// Runs follow.js in Node. It can be killed at any moment: after a restart it resumes where its log ends.
 // usage: node [--experimental-websocket] stream.cjs ADDRESS TOKEN LOG
 const fs = require('node:fs');
 const path = require('node:path');
@@ -7,7 +7,7 @@ const source = fs.readFileSync(path.join(__dirname, 'follow.js'), 'utf8');
 const follow = new Function(`${source}; return follow`)();
 const [address, token, file] = process.argv.slice(2);
 
-/** Where the log ends. What was cut off behind it is taken away, and comes again. */
+/** Returns the last position in the log. Truncates an incomplete batch or line after it; the hub sends that batch again. */
 function lastPosition() {
     const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
     while (lines.length && lines.at(-1).startsWith('- ')) lines.pop();
@@ -18,6 +18,6 @@ function lastPosition() {
 
 follow(address, token, {
     pos: lastPosition(),
-    // In one write, so that a kill leaves all of it or a part that lastPosition takes away.
+    // One write call, so that a kill leaves either all lines or a part that lastPosition truncates.
     note: (lines) => fs.appendFileSync(file, lines.map((line) => `${line}\n`).join('')),
 });

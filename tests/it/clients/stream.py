@@ -1,10 +1,11 @@
-"""A client of the whole stream, in arrays, on the library `websockets`. It may be killed at any moment: started again, it goes on
-where its log ends.
+"""A client of the stream of all messages that uses the library `websockets` and `frames=array`. It can be killed at any moment:
+after a restart it resumes where its log ends.
 
 usage: stream.py ADDRESS TOKEN LOG
 
-ADDRESS is host:port. LOG gets a line a message, "POS ID"; "-" stands for POS within a batch, which has one position, that
-of its last message. A line "LOST" says that the hub knows the position no more, and that everything begins anew.
+ADDRESS is host:port. LOG gets one line "POS ID" per message. A batch has only the position of its last message, so for its
+other messages POS is "-". A line "LOST" means that the hub no longer has the position; the client then starts from the
+beginning.
 """
 
 import json
@@ -20,7 +21,7 @@ log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
 
 def last_position():
-    """Where the log ends. What was cut off behind it is taken away, and comes again."""
+    """Returns the last position in the log. Truncates an incomplete batch or line after it; the hub sends that batch again."""
     with open(path, "rb") as f:
         lines = f.read().split(b"\n")[:-1]
     while lines and lines[-1].startswith(b"- "):
@@ -30,11 +31,11 @@ def last_position():
 
 
 def note(lines):
-    """In one write, so that a kill leaves all of it or a part that last_position takes away."""
+    """Appends in one write call, so that a kill leaves either all lines or a part that last_position truncates."""
     os.write(log, "".join(line + "\n" for line in lines).encode())
 
 
-def hear(socket):
+def receive(socket):
     for text in socket:
         frame = json.loads(text)
         lines = []
@@ -44,7 +45,7 @@ def hear(socket):
                 lines.append(f"{event['pos']} {data['id']}")
             elif event["type"] == "batch":
                 ids = [message["id"] for message in data["messages"]]
-                lines += [f"- {one}" for one in ids[:-1]] + [f"{event['pos']} {ids[-1]}"]
+                lines += [f"- {id}" for id in ids[:-1]] + [f"{event['pos']} {ids[-1]}"]
             elif event["type"] == "error" and data["code"] == "POSITION_LOST":
                 lines.append("LOST")
         if lines:
@@ -55,8 +56,8 @@ while True:
     url = f"ws://{address}/ws?streams=messages&frames=array&since={last_position()}"
     try:
         with connect(url, additional_headers={"Authorization": f"Bearer {token}"}, max_size=None) as socket:
-            hear(socket)
+            receive(socket)
     except (OSError, EOFError, ConnectionClosed, InvalidHandshake, TimeoutError):
         pass
-    # The hub is down. It comes back.
+    # The hub is down or the connection has ended: reconnect.
     time.sleep(0.02)
