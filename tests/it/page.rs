@@ -11,7 +11,7 @@ use crate::support::chromium::Page;
 const LIVE: &str = "document.getElementById('pill').dataset.state === 'live'";
 
 /// The texts of the messages shown, in order.
-const MESSAGES: &str = "[...document.querySelectorAll('.msg .text')].map(e => e.textContent).join('|')";
+const MESSAGES: &str = "[...document.querySelectorAll('.message .text')].map(e => e.textContent).join('|')";
 
 #[track_caller]
 fn shows_messages(page: &mut Page, expected: &str) {
