@@ -11,7 +11,9 @@ mod cli;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
-mod dashboard;
+mod dashboard_live;
+#[cfg(test)]
+mod dashboard_suite;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
@@ -50,8 +52,6 @@ mod misuse;
 mod odd;
 #[cfg(test)]
 mod offers;
-#[cfg(test)]
-mod page;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]

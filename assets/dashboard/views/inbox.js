@@ -85,7 +85,7 @@ function deliveryLines(mail, receipts) {
   const hasReadReceipt = receipts.some(receipt => receipt.state !== 'offered');
   if (mail.read_at && !hasReadReceipt) lines.push('Read · ' + formatDayAndTime(mail.read_at));
   else if (mail.status === 'unread' && lines.length === 1) {
-    lines.push(mail.to_inbox === 'human' ? 'Not read by you yet' : 'Not read yet');
+    lines.push(mail.to_inbox === 'human' ? 'You haven’t read it yet' : 'Not read yet');
   }
   return lines;
 }

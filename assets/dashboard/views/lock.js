@@ -23,7 +23,7 @@ export default function lock() {
   });
   const root = element(
     'section.lock',
-    element('h1', 'Access token required'),
+    element('h1', 'This page needs an access token'),
     explanation,
     form,
     Command({ about: 'Open this page with the token (afterwards, a bookmark works too):', command: 'agenthub open' }),
@@ -37,7 +37,7 @@ export default function lock() {
         explanation,
         savedToken()
           ? 'The saved token belongs to another hub, or was replaced.'
-          : 'This page needs an access token.'
+          : 'Paste the token below, or open the page with it.'
       )
   };
 }

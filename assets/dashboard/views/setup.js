@@ -132,7 +132,7 @@ export default function setup() {
     setPairs(
       hubFacts,
       Object.entries({ ...db, ...rest, ...watcher }).map(([name, value]) => ({
-        label: name.replace(/_/g, ' '),
+        label: name.replace(/_ms$/, '').replace(/_/g, ' '),
         value: formatStatusValue(name, value),
         tone: name === 'state' && (value === 'ok' ? 'ok' : 'bad')
       }))

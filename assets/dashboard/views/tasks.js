@@ -149,7 +149,7 @@ function TaskTable() {
     spellcheck: 'false',
     oninput: () => location.replace(tasksRoute(searchInput.value))
   });
-  const statusChips = Chips('State');
+  const statusChips = Chips('Status');
   const summary = element('p.facts');
   const hint = element('p.hint');
   const empty = EmptyState('No tasks yet', 'A task is the recorded steps of one agent run.', 'run', 'demo');
@@ -160,7 +160,7 @@ function TaskTable() {
   const headings = COLUMNS.map(([label, , key]) =>
     key == null ? element('span', label) : button(label, () => sortBy(key))
   );
-  const header = element('div.task-row column-headers', element('span', 'Task'), element('span', 'State'), ...headings);
+  const header = element('div.task-row column-headers', element('span', 'Task'), element('span', 'Status'), ...headings);
   const list = new ListView({
     label: 'Tasks',
     rowHeight: 40,
