@@ -24,9 +24,7 @@ export function Sparkline() {
   const root = drawing('sparkline', '60 20', '', {});
   root.set = samples => {
     const scale = 19 / Math.max(4, ...samples);
-    const bars = samples.map((count, i) =>
-      count ? `M${i + 0.5} 20v-${Math.max(1.5, count * scale).toFixed(1)}` : ''
-    );
+    const bars = samples.map((count, i) => (count ? `M${i + 0.5} 20v-${Math.max(1.5, count * scale).toFixed(1)}` : ''));
     setAttribute(root.firstChild, 'd', bars.join('') || 'M0 20');
   };
   return root;
@@ -181,11 +179,7 @@ export function Chips(label) {
 
 /** Two panes side by side on a wide screen, one at a time on a narrow one. */
 export const SplitView = (className, listPane, detailPane) =>
-  element(
-    'div.split ' + className,
-    element('section.side', ...listPane),
-    element('section.detail', ...detailPane)
-  );
+  element('div.split ' + className, element('section.side', ...listPane), element('section.detail', ...detailPane));
 
 // ---- dialogs, downloads, forms ----
 

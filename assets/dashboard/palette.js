@@ -53,11 +53,7 @@ function localResults(query) {
     ...commands,
     ...[...state.agents.keys()].map(id => ['Message ' + id, 'agent', routeToNewMail(id)]),
     ...[...state.threads.values()].map(thread => [thread.title || thread.id, 'thread', routeTo('threads', thread.id)]),
-    ...[...state.tasks.values()].map(task => [
-      task.directive || task.task_id,
-      'task',
-      routeTo('tasks', task.task_id)
-    ])
+    ...[...state.tasks.values()].map(task => [task.directive || task.task_id, 'task', routeTo('tasks', task.task_id)])
   ];
   const words = query.toLowerCase().split(/\s+/);
   return candidates

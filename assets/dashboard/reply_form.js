@@ -11,9 +11,7 @@ const expectsReply = mail => /request|question/.test(mail.message_type);
 function isYesNoQuestion(mail) {
   if (mail.message_type === 'approval_request') return true;
   const question = mail.payload.replace(/[\s([]*\b(yes or no|yes\/no|y\/n)\b[\s)\].]*$/i, '');
-  return (
-    expectsReply(mail) && /\?\s*$/.test(question) && !/\b(or|who|what|when|where|which|why|how)\b/i.test(question)
-  );
+  return expectsReply(mail) && /\?\s*$/.test(question) && !/\b(or|who|what|when|where|which|why|how)\b/i.test(question);
 }
 
 /** Returns { root, input, markButton, lastReply, set(mail) }. */

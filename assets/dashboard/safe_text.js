@@ -9,7 +9,8 @@ const INVISIBLE =
   /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 
 /** ⟨202e⟩ instead of the character itself; carriage returns are dropped. */
-const codePointLabel = char => (char === '\r' ? '' : '\u27e8' + char.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9');
+const codePointLabel = char =>
+  char === '\r' ? '' : '\u27e8' + char.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9';
 
 /** Returns the text without escapes and invisible characters, cut at `maxLength` UTF-16 units. */
 export function safeText(value, maxLength = 20000) {

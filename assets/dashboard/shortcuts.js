@@ -29,11 +29,7 @@ function createDialog(commands, singleKeysEnabled, onToggleSingleKeys) {
   const checkbox = element('input', { type: 'checkbox', onchange: () => onToggleSingleKeys(checkbox.checked) });
   checkbox.checked = singleKeysEnabled;
   const rows = [...commands.filter(([, keys]) => keys), ...SHORTCUTS].map(([label, keys]) =>
-    element(
-      'div',
-      element('dt', ...keys.split(' ').map(key => element('kbd', key))),
-      element('dd', label)
-    )
+    element('div', element('dt', ...keys.split(' ').map(key => element('kbd', key))), element('dd', label))
   );
   return Dialog(
     'shortcuts',

@@ -338,8 +338,7 @@ export function mailIn(name) {
     .sort((a, b) => b.created_at - a.created_at);
 }
 
-const isClaimedByAgent = mail =>
-  mail.claimed_by && mail.claimed_by !== 'human' && mail.claim_expires_at > Date.now();
+const isClaimedByAgent = mail => mail.claimed_by && mail.claimed_by !== 'human' && mail.claim_expires_at > Date.now();
 /** Returns whether mail is unread and not claimed by an agent. */
 export const isPending = mail => mail.status === 'unread' && !isClaimedByAgent(mail);
 /** Returns the pending mail to the person. */

@@ -206,7 +206,8 @@ refresh.status = throttled(0, async () => {
   state.status = await get('status');
   invalidate('connection');
 });
-for (const path of ['agents', 'telemetry']) refresh[path] = throttled(1000, async () => putItems(path, await get(path)));
+for (const path of ['agents', 'telemetry'])
+  refresh[path] = throttled(1000, async () => putItems(path, await get(path)));
 refresh.mailboxes = throttled(700, async () => {
   putItems('inboxes', await get('inboxes'));
   invalidate('inbox');
@@ -277,8 +278,7 @@ export function returnToLatest(kind, id) {
 export const loadNewer = timeline => loadRows(timeline, 'after', timeline.last);
 
 /** Loads a page, one at a time. Live events wait meanwhile: the ids of task events have gaps, so only their order counts. */
-const loadRows = (timeline, direction, position) =>
-  (timeline.busy ||= fetchAndAppend(timeline, direction, position));
+const loadRows = (timeline, direction, position) => (timeline.busy ||= fetchAndAppend(timeline, direction, position));
 
 async function fetchAndAppend(timeline, direction, position) {
   try {
@@ -360,7 +360,8 @@ export const setThreadStatus = async (id, status) =>
 // ---- mail ----
 
 function fetchMail(mailboxName, query) {
-  const filter = mailboxName[0] === '>' ? { from: mailboxName.slice(1) } : mailboxName !== '*' && { inbox: mailboxName };
+  const filter =
+    mailboxName[0] === '>' ? { from: mailboxName.slice(1) } : mailboxName !== '*' && { inbox: mailboxName };
   return get('inbox', { ...filter, limit: PAGE_SIZE, ...query });
 }
 

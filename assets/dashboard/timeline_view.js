@@ -25,7 +25,14 @@ export class TimelineView {
    *   loadLatest(timeline): reloads the end
    */
   constructor(options) {
-    Object.assign(this, options, { windowStart: 0, windowEnd: 0, drawnStart: 0, drawnEnd: 0, seenEnd: 0, following: true });
+    Object.assign(this, options, {
+      windowStart: 0,
+      windowEnd: 0,
+      drawnStart: 0,
+      drawnEnd: 0,
+      seenEnd: 0,
+      following: true
+    });
     this.body = element('div.timeline-body');
     this.scroller = element(
       'div.timeline',
@@ -171,7 +178,9 @@ export class TimelineView {
       Object.assign(rowElement, { row, version: row.version, previous });
       setAttribute(rowElement, 'data-selected', this.selected === index);
       const time = row.event.created_at;
-      const startsDay = previous ? formatDay(time) !== formatDay(previous.event.created_at) : formatDayUnlessToday(time);
+      const startsDay = previous
+        ? formatDay(time) !== formatDay(previous.event.created_at)
+        : formatDayUnlessToday(time);
       setAttribute(rowElement, 'data-day', startsDay ? formatDay(time) : null);
       this.fillRow(rowElement, row, previous);
     });

@@ -1,16 +1,7 @@
 // What needs the person, and that a reply goes to the request it was meant for: cards that move under
 // the pointer, replies sent twice, mail to everyone, mistyped names, many unread messages.
 
-import {
-    startBrowser,
-    startHub,
-    sql,
-    insert,
-    transaction,
-    check,
-    finish,
-    eventually
-} from './support.mjs';
+import { startBrowser, startHub, sql, insert, transaction, check, finish, eventually } from './support.mjs';
 
 const hub = await startHub();
 const browser = await startBrowser();
@@ -68,10 +59,7 @@ check(
 const position = await browser.centerOf(YES_BUTTON);
 await browser.mouse('mouseMoved', position);
 writeRequest('production', 'evil', { priority: 'urgent' });
-check(
-    await browser.eventually(hasCard('production')),
-    'a second request appears while the pointer is on the first'
-);
+check(await browser.eventually(hasCard('production')), 'a second request appears while the pointer is on the first');
 check(
     await browser.evaluate(`document.querySelector('.request').innerText.includes('cache?')`),
     'the second request is below the first'
@@ -110,10 +98,7 @@ check(await eventually(() => replies() === 'a1:yes,a4:yes'), 'later it accepts t
 await browser.evaluate(
     `import('./sync.js').then(async sync => { const mail = { id: 'twice', from_agent: 'a5', message_id: 'm', status: 'unread', payload: '' }; await Promise.allSettled([sync.reply(mail, 'yes'), sync.reply(mail, 'yes')]); })`
 );
-check(
-    sql(`SELECT count(*) FROM inbox_messages WHERE to_inbox = 'a5'`) === '1',
-    'the same reply sent twice is one row'
-);
+check(sql(`SELECT count(*) FROM inbox_messages WHERE to_inbox = 'a5'`) === '1', 'the same reply sent twice is one row');
 
 // ---- keys ----
 
@@ -242,12 +227,22 @@ check(
 // ---- many unread messages, many mailboxes ----
 
 sql(`UPDATE inbox_messages SET status = 'read' WHERE id = 'all1'`);
-const unreadMail = i => ({ from_agent: 'spam', to_inbox: 'human', title: 'n' + i, payload: 'x', created_at: Date.now() - 1e6 + i });
+const unreadMail = i => ({
+    from_agent: 'spam',
+    to_inbox: 'human',
+    title: 'n' + i,
+    payload: 'x',
+    created_at: Date.now() - 1e6 + i
+});
 sql(transaction(Array.from({ length: 450 }, (_, i) => insert('inbox_messages', unreadMail(i)))));
 await browser.open(hub.url);
 await browser.isLive();
 await browser.goTo('inbox');
-check(await browser.eventually(`document.title.startsWith('(450)')`), 'all 450 unread messages are counted', await title());
+check(
+    await browser.eventually(`document.title.startsWith('(450)')`),
+    'all 450 unread messages are counted',
+    await title()
+);
 const linkButton = pattern =>
     `[...document.querySelectorAll('.inbox .toolbar .link-button')].find(e => ${pattern}.test(e.textContent))`;
 await browser.click(linkButton('/^Mark/'));
@@ -265,11 +260,7 @@ sql(transaction(Array.from({ length: 60 }, (_, i) => mailTo('box-' + i))));
 const chipCount = `document.querySelectorAll('.side .chips li:not([hidden])').length`;
 await browser.eventually(`/more mailboxes/.test(document.querySelector('.inbox .side').innerText)`);
 await browser.click(linkButton('/more mailboxes/'));
-check(
-    await browser.eventually(chipCount + ' > 62'),
-    'every mailbox can be reached',
-    await browser.evaluate(chipCount)
-);
+check(await browser.eventually(chipCount + ' > 62'), 'every mailbox can be reached', await browser.evaluate(chipCount));
 
 // ---- invisible characters ----
 

@@ -2,18 +2,7 @@
 // the rows of the database.
 
 import { copyFileSync, rmSync } from 'node:fs';
-import {
-    startBrowser,
-    startHub,
-    sql,
-    insert,
-    transaction,
-    check,
-    finish,
-    eventually,
-    env,
-    SOAK
-} from './support.mjs';
+import { startBrowser, startHub, sql, insert, transaction, check, finish, eventually, env, SOAK } from './support.mjs';
 
 let hub = await startHub();
 const browser = await startBrowser();

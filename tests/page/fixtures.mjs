@@ -36,11 +36,19 @@ const MESSAGES = [
 const HOSTILE_TEXT = 'مرحبا \u202eevil\u202c <img src=x onerror=alert(1)> \x1b[31mred\x1b[0m [x](javascript:alert(1))';
 /** [tool, input, output] */
 const TOOLS = [
-    ['Bash', { command: 'cargo test --workspace -- --nocapture resume' }, 'test result: ok. 214 passed; 0 failed; finished in 12.41s'],
+    [
+        'Bash',
+        { command: 'cargo test --workspace -- --nocapture resume' },
+        'test result: ok. 214 passed; 0 failed; finished in 12.41s'
+    ],
     ['Read', { file_path: SOURCES + 'agenthub/src/store/changes.rs' }, '//! The one ordered log.\n'],
     [
         'Edit',
-        { file_path: SOURCES + 'agenthub/src/watch.rs', old_string: 'let wait = POLL;', new_string: 'let wait = POLL.min(left);\nlet again = true;' },
+        {
+            file_path: SOURCES + 'agenthub/src/watch.rs',
+            old_string: 'let wait = POLL;',
+            new_string: 'let wait = POLL.min(left);\nlet again = true;'
+        },
         'ok'
     ],
     ['Grep', { pattern: 'fn read', path: 'src' }, 'src/watch.rs:88\nsrc/hub/reader.rs:31']
@@ -55,8 +63,7 @@ const STEP_TEXTS = [
 export function fixtureSql({ messages = 240, now = Date.now() } = {}) {
     const statements = [];
     const add = (table, row) => statements.push(insert(table, row));
-    const addUnlessExists = (table, row) =>
-        statements.push(insert(table, row).replace('INSERT', 'INSERT OR IGNORE'));
+    const addUnlessExists = (table, row) => statements.push(insert(table, row).replace('INSERT', 'INSERT OR IGNORE'));
     for (const [id, workspace, , status] of AGENTS) {
         addUnlessExists('agents', {
             id,
@@ -109,8 +116,14 @@ export function fixtureSql({ messages = 240, now = Date.now() } = {}) {
             'The change is on the branch `cursor`.\n\nNothing else depends on it.',
             { created_at: now - i * 11 * MINUTE - 40000, status: pick(['unread', 'read', 'read']) }
         );
-    mail('docs-writer', 'human', 'Docs are up', 'See docs/.', { created_at: now - 3 * HOUR, status: 'read', read_at: now - 2 * HOUR });
-    mail('planner', 'human', 'Plan for this afternoon', '1. finish the watcher\n2. flaky tests\n3. release', { created_at: now - 63 * MINUTE });
+    mail('docs-writer', 'human', 'Docs are up', 'See docs/.', {
+        created_at: now - 3 * HOUR,
+        status: 'read',
+        read_at: now - 2 * HOUR
+    });
+    mail('planner', 'human', 'Plan for this afternoon', '1. finish the watcher\n2. flaky tests\n3. release', {
+        created_at: now - 63 * MINUTE
+    });
     mail(
         'reviewer',
         'human',
@@ -123,7 +136,13 @@ export function fixtureSql({ messages = 240, now = Date.now() } = {}) {
         'human',
         'Ship 0.4.0?',
         'All 214 tests pass on Linux and macOS.\nThe changelog is written; the tag is not pushed yet.\n\nShip it?',
-        { message_type: 'approval_request', priority: 'urgent', correlation_id: 'corr-1', id: 'ship', created_at: now - 4 * MINUTE }
+        {
+            message_type: 'approval_request',
+            priority: 'urgent',
+            correlation_id: 'corr-1',
+            id: 'ship',
+            created_at: now - 4 * MINUTE
+        }
     );
 
     for (let day = 29; day >= 0; day--)
@@ -224,7 +243,16 @@ export function fixtureSql({ messages = 240, now = Date.now() } = {}) {
                 );
             }
             if (!isRunning || turn_num < turns)
-                step('turn_end', { turn_num, tokens_in: 21000 + random(30000), tokens_out: 400 + random(900), cost: (5 + random(40)) / 100 }, 3);
+                step(
+                    'turn_end',
+                    {
+                        turn_num,
+                        tokens_in: 21000 + random(30000),
+                        tokens_out: 400 + random(900),
+                        cost: (5 + random(40)) / 100
+                    },
+                    3
+                );
         }
         if (status === 'failed') step('error', { error_msg: 'the model gave up after three failed builds' });
         if (!isRunning) step('status', { status, text: status === 'failed' ? '' : 'All done.' });

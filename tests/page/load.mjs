@@ -59,7 +59,8 @@ const KINDS = [
 function rowsSql(from, to) {
     const numbers = `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${to - 1})`;
     const inserts = KINDS.map(
-        ([target, values, condition]) => `${numbers} INSERT INTO ${target} SELECT ${values} FROM n WHERE ${condition};\n`
+        ([target, values, condition]) =>
+            `${numbers} INSERT INTO ${target} SELECT ${values} FROM n WHERE ${condition};\n`
     );
     return 'BEGIN IMMEDIATE;\n' + inserts.join('') + 'COMMIT;\n';
 }

@@ -221,9 +221,7 @@ sql(
 );
 await browser.goTo('tasks/orphan');
 check(
-    await browser.eventually(
-        `[...document.querySelectorAll('.step')].some(e => /no result.*Bash/s.test(e.innerText))`
-    ),
+    await browser.eventually(`[...document.querySelectorAll('.step')].some(e => /no result.*Bash/s.test(e.innerText))`),
     'a call without a result ends with its task',
     (await stepTexts())[1]
 );
@@ -232,8 +230,7 @@ await browser.goTo('tasks/ticks');
 const DURATION = `document.querySelector('.step .duration')?.textContent`;
 const firstDuration = await browser.eventually(`/^0:\\d\\d$/.test(${DURATION}) && ${DURATION}`);
 check(
-    firstDuration &&
-        (await browser.eventually(`/^0:\\d\\d$/.test(${DURATION}) && ${DURATION} !== '${firstDuration}'`)),
+    firstDuration && (await browser.eventually(`/^0:\\d\\d$/.test(${DURATION}) && ${DURATION} !== '${firstDuration}'`)),
     'the clock of a running call ticks',
     firstDuration
 );
@@ -297,9 +294,7 @@ check(
 
 // ---- following a task ----
 
-insertRows(400, i =>
-    step('follow', { stream_type: 'text', text: 'step ' + i, turn_num: 1 + Math.floor(i / 20) })
-);
+insertRows(400, i => step('follow', { stream_type: 'text', text: 'step ' + i, turn_num: 1 + Math.floor(i / 20) }));
 await browser.goTo('tasks/follow');
 check(
     await browser.eventually(`document.querySelectorAll('.outline .row').length > 5`, 2000),

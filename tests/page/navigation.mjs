@@ -96,10 +96,7 @@ sql(
         insert('messages', { thread_id: 'old', from_id: 'a', content: 'today' })
 );
 await browser.goTo('threads/old');
-check(
-    await browser.eventually(`document.querySelectorAll('.message').length === 2`),
-    'an old message is shown'
-);
+check(await browser.eventually(`document.querySelectorAll('.message').length === 2`), 'an old message is shown');
 const shownDays = await browser.evaluate(
     `[...document.querySelectorAll('.message')].map(e => e.dataset.day || '-').join()`
 );

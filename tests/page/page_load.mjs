@@ -15,8 +15,7 @@ const browser = await startBrowser();
 sql(fixtureSql());
 await browser.open(hub.url);
 check(await browser.isLive(), 'the page is live');
-const isOwnRequest = url =>
-    /^(http|ws):/.test(url) ? new URL(url).host === hub.listen : /^(data|about):/.test(url);
+const isOwnRequest = url => (/^(http|ws):/.test(url) ? new URL(url).host === hub.listen : /^(data|about):/.test(url));
 const foreign = [...browser.requestedUrls].filter(url => !isOwnRequest(url));
 check(!foreign.length, 'requests go to the hub only', foreign.join(', '));
 const modules = [...browser.requestedUrls].filter(url => url.endsWith('.js'));

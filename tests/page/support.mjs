@@ -115,7 +115,8 @@ export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } 
     });
     const stdout = collect(child.stdout);
     const stderr = collect(child.stderr);
-    if (!(await eventually(() => stdout().includes('\n'), 30000))) throw new Error('the hub did not start: ' + stderr());
+    if (!(await eventually(() => stdout().includes('\n'), 30000)))
+        throw new Error('the hub did not start: ' + stderr());
     const url = new URL(JSON.parse(stdout().split('\n')[0]).url);
     return {
         url: url.href,

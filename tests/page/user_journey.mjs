@@ -10,9 +10,7 @@ const hash = () => browser.evaluate('location.hash');
 await browser.open(hub.url);
 check(await browser.isLive(), 'the page is live');
 check(
-    await browser.eventually(
-        `!document.querySelector('.empty').hidden && document.querySelector('.empty code')`
-    ),
+    await browser.eventually(`!document.querySelector('.empty').hidden && document.querySelector('.empty code')`),
     'the empty page shows commands to copy'
 );
 sql(insert('messages', { thread_id: 'build', from_id: 'planner', content: 'tests are green' }));
@@ -79,8 +77,7 @@ check(
     await eventually(() => sql(personMessage) === 'human|directive'),
     'a message from the page is a directive of the human'
 );
-const hostileText =
-    '<img src=x onerror=alert(1)><script>alert(2)</script> [x](javascript:alert(3)) **b** `c`\u202eabc';
+const hostileText = '<img src=x onerror=alert(1)><script>alert(2)</script> [x](javascript:alert(3)) **b** `c`\u202eabc';
 sql(insert('messages', { thread_id: 'build', from_id: 'evil', content: hostileText }));
 check(
     await browser.eventually(`[...document.querySelectorAll('.message')].at(-1).textContent.includes('onerror')`),
@@ -196,10 +193,7 @@ check(
     await hash()
 );
 await browser.press('?');
-check(
-    await browser.evaluate(`document.querySelector('dialog[open] kbd') !== null`),
-    '? shows the keyboard shortcuts'
-);
+check(await browser.evaluate(`document.querySelector('dialog[open] kbd') !== null`), '? shows the keyboard shortcuts');
 await browser.press('Escape');
 await browser.goTo('tasks?q=status%3Afailed');
 check(

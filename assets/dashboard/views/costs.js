@@ -83,9 +83,7 @@ function Table(caption, columns, items, range) {
   const csvButton = button('CSV', downloadCsv);
   setAttribute(csvButton, 'aria-label', 'Download CSV: ' + caption);
   const cells = item =>
-    columns.map(([, , content], i) =>
-      element(i ? 'td' : 'th', i ? {} : { scope: 'row' }, content(item))
-    );
+    columns.map(([, , content], i) => element(i ? 'td' : 'th', i ? {} : { scope: 'row' }, content(item)));
   return element(
     'div.scroll',
     { tabindex: 0, role: 'group', 'aria-label': caption },
@@ -257,7 +255,9 @@ export default function costs() {
     }
     const heading = unit === 'day' ? 'Day' : 'Hour';
     const intervalTable = Table('By ' + unit, [[heading, 'key', i => i.key], ...SUM_COLUMNS], intervals, range);
-    sections.push(element('details', element('summary', unit === 'day' ? 'Daily values' : 'Hourly values'), intervalTable));
+    sections.push(
+      element('details', element('summary', unit === 'day' ? 'Daily values' : 'Hourly values'), intervalTable)
+    );
     body.replaceChildren(...sections);
   }
 

@@ -3,7 +3,15 @@
 // the person does that explicitly.
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
-import { state, throttledList, openMailbox as mailboxOf, mailIn, isPending, pendingMail, invalidate } from '../store.js';
+import {
+  state,
+  throttledList,
+  openMailbox as mailboxOf,
+  mailIn,
+  isPending,
+  pendingMail,
+  invalidate
+} from '../store.js';
 import {
   openMailbox,
   loadOlderMail,
@@ -236,9 +244,7 @@ export default function inbox() {
   }
 
   function toggleRead(mail) {
-    setMailStatus(mail, toggledStatus(mail)).catch(error =>
-      showNotice('Couldn’t mark the message: ' + error.message)
-    );
+    setMailStatus(mail, toggledStatus(mail)).catch(error => showNotice('Couldn’t mark the message: ' + error.message));
   }
 
   async function loadDetails() {

@@ -18,7 +18,9 @@ const PAGE_OPENED_AT = Date.now();
 /** Formats a value of /api/status. */
 function formatStatusValue(name, value) {
   if (value && typeof value === 'object') {
-    const parts = Object.entries(value).map(([key, part]) => `${key.replace(/_/g, ' ')} ${formatStatusValue(key, part)}`);
+    const parts = Object.entries(value).map(
+      ([key, part]) => `${key.replace(/_/g, ' ')} ${formatStatusValue(key, part)}`
+    );
     return parts.join(' · ') || 'none';
   }
   if (/size$/.test(name)) return formatBytes(value);

@@ -61,7 +61,9 @@ const SORT_VALUES = {
 const TIME_UNITS_MS = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 const TEXT_FIELDS = { agent: 'agent_id', status: 'status', workspace: 'workspace', model: 'model' };
 const FILTER_HELP =
-  'Use status: agent: workspace: model: since:2h cost:>1 sort:cost, or one of ' + Object.keys(SORT_VALUES).join(', ') + '.';
+  'Use status: agent: workspace: model: since:2h cost:>1 sort:cost, or one of ' +
+  Object.keys(SORT_VALUES).join(', ') +
+  '.';
 
 const contains = (field, text) => task =>
   String(task[field] || '')
@@ -123,13 +125,7 @@ const tasksRoute = query => '#/tasks' + queryString({ q: query });
 
 function createTaskRow() {
   const cells = COLUMNS.slice(0, -1).map(() => element('span'));
-  return element(
-    'a.task-row',
-    element('span', Initials(), element('b')),
-    Tag(),
-    ...cells,
-    element('time')
-  );
+  return element('a.task-row', element('span', Initials(), element('b')), Tag(), ...cells, element('time'));
 }
 
 function TaskTable() {
@@ -160,7 +156,12 @@ function TaskTable() {
   const headings = COLUMNS.map(([label, , key]) =>
     key == null ? element('span', label) : button(label, () => sortBy(key))
   );
-  const header = element('div.task-row column-headers', element('span', 'Task'), element('span', 'Status'), ...headings);
+  const header = element(
+    'div.task-row column-headers',
+    element('span', 'Task'),
+    element('span', 'Status'),
+    ...headings
+  );
   const list = new ListView({
     label: 'Tasks',
     rowHeight: 40,
@@ -239,8 +240,7 @@ function TaskTable() {
 
 /** Returns the event that ends a step: the result of a call, or a result without a call. */
 const endEvent = ({ event, result }) => result || (event.stream_type === 'tool_result' && event);
-const isError = (event, end) =>
-  event.stream_type === 'error' || (!!end && (!!end.error_msg || isFailure(end.status)));
+const isError = (event, end) => event.stream_type === 'error' || (!!end && (!!end.error_msg || isFailure(end.status)));
 
 /** Creates the input and output of a step when it is opened: most never are. */
 function updateToolIo(details) {
@@ -286,9 +286,7 @@ function createStep() {
 function stepText(event) {
   const hasUsage = event.tokens_in || event.tokens_out;
   const cost = event.cost ? ' · ' + formatMoney(event.cost) : '';
-  const usage = hasUsage
-    ? ` · ${formatCount(event.tokens_in)} in · ${formatCount(event.tokens_out)} out` + cost
-    : '';
+  const usage = hasUsage ? ` · ${formatCount(event.tokens_in)} in · ${formatCount(event.tokens_out)} out` + cost : '';
   const turn = 'Turn ' + (event.turn_num || '');
   switch (event.stream_type) {
     case 'turn_start':
