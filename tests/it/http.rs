@@ -412,6 +412,9 @@ fn the_page_is_served_whole_and_kept() {
         headers.push(("If-None-Match".into(), answer.header("etag").unwrap().into()));
         let kept = http::request(hub.port(), "GET", path, &headers, "");
         assert_eq!((kept.status, kept.body.as_str()), (304, ""), "{path}");
+        for name in ["etag", "content-security-policy", "x-content-type-options"] {
+            assert_eq!(kept.header(name), answer.header(name), "{path}: {name}");
+        }
     }
     // The server sends the files as written, with `--assets` and without.
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dashboard");
