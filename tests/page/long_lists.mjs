@@ -108,12 +108,12 @@ check(
     await browser.evaluate(threadRequests)
 );
 
-// ---- one response is an error ----
+// ---- responses with an error ----
 
 await browser.goTo('threads/big/17');
 await selectedNumberIs(17);
 await browser.evaluate(
-    `{ const real = fetch; window.fetch = (url, options) => { if (!url.includes('from_seq')) return real(url, options); window.fetch = real; return Promise.resolve(new Response('{"error":{"message":"busy."}}', { status: 503 })); }; }`
+    `{ window.realFetch = fetch; window.fetch = (url, options) => url.includes('from_seq') ? Promise.resolve(new Response('{"error":{"message":"busy."}}', { status: 503 })) : realFetch(url, options); }`
 );
 const threadHint = () => browser.evaluate(`document.querySelector('.threads .hint').textContent`);
 check(
@@ -123,6 +123,7 @@ check(
     }),
     'an error while loading a page is shown'
 );
+await browser.evaluate('void (window.fetch = window.realFetch)');
 check(
     await eventually(async () => {
         await browser.evaluate(`${TIMELINE}.scrollTop -= 50`);
