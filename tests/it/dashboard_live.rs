@@ -1,5 +1,5 @@
-//! The page in a real browser: what agents write is there at once, behind its lock, and
-//! still right after the hub was gone.
+//! The page in a real browser: it shows rows as they are written, requires the token, resumes after a
+//! restart of the hub, and never interprets text from agents as markup.
 
 use std::time::{Duration, Instant};
 
@@ -10,28 +10,31 @@ use crate::support::chromium::Page;
 
 const LIVE: &str = "document.getElementById('pill').dataset.state === 'live'";
 
-/// The texts of the messages shown, in order.
-const MESSAGES: &str = "[...document.querySelectorAll('.msg .text')].map(e => e.textContent).join('|')";
+/// The texts of the messages on the page, in order, joined by `|`.
+const MESSAGES: &str = "[...document.querySelectorAll('.message .text')].map(e => e.textContent).join('|')";
 
 #[track_caller]
 fn shows_messages(page: &mut Page, expected: &str) {
     page.wait_for(&format!("{MESSAGES} === {}", json!(expected)));
 }
 
-/// Without it the hub would work and nobody would see it.
 #[test]
-fn a_row_written_by_any_program_is_shown_at_once() {
+fn shows_rows_as_they_are_written() {
     let hub = TestHub::start();
     let mut page = Page::start();
     page.open(hub.first_line());
     page.wait_for(LIVE);
-    // The token is taken out of the address bar and the history.
+    // The page removes the token from the address bar and the history.
     assert!(!page.eval("location.href").as_str().unwrap().contains("token"));
     page.eval("location.hash = '#/threads/build'");
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')");
-    let written = Instant::now();
+    let written_at = Instant::now();
     shows_messages(&mut page, "tests are green");
-    assert!(written.elapsed() < Duration::from_secs(10), "{:?}", written.elapsed());
+    assert!(
+        written_at.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        written_at.elapsed()
+    );
     page.eval("location.hash = '#/inbox'");
     hub.sql(
         "INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('planner', 'human', 'Deploy?', 'now')",
@@ -49,10 +52,8 @@ fn a_row_written_by_any_program_is_shown_at_once() {
     assert_eq!(page.console_errors, Vec::<String>::new());
 }
 
-/// Without it whoever opens the address could read everything, or the owner would not know
-/// how to get in.
 #[test]
-fn without_the_token_the_page_is_locked_and_says_what_to_do() {
+fn without_the_token_the_page_shows_no_data_and_how_to_unlock() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'secret')");
     let mut page = Page::start();
@@ -68,7 +69,7 @@ fn without_the_token_the_page_is_locked_and_says_what_to_do() {
     );
     page.eval(&format!("location.hash = '#token={}'", hub.token()));
     page.wait_for(LIVE);
-    // The bookmark works from then on, also by another name of this machine.
+    // The browser keeps the token: bookmarks work, also with another name of this machine.
     page.open(&format!("http://127.0.0.1:{}/#/threads/build", hub.port()));
     shows_messages(&mut page, "secret");
     page.open("about:blank");
@@ -77,9 +78,8 @@ fn without_the_token_the_page_is_locked_and_says_what_to_do() {
     assert_eq!(page.eval("location.origin"), json!(address.trim_end_matches('/')));
 }
 
-/// Without it the page would go on showing yesterday after a restart, or show rows twice.
 #[test]
-fn the_page_comes_back_and_shows_what_was_written_meanwhile() {
+fn after_a_restart_shows_rows_written_meanwhile_exactly_once() {
     let mut hub = TestHub::start();
     let mut page = Page::start();
     page.open(&hub.first_line().replace("/#", "/?#"));
@@ -94,29 +94,24 @@ fn the_page_comes_back_and_shows_what_was_written_meanwhile() {
         hub.launch();
         shows_messages(&mut page, expected);
         page.wait_for(LIVE);
-        // And from then on live.
+        // New rows arrive live again.
         if round == 1 {
             hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'four')");
             shows_messages(&mut page, "one|two|three|two|three|four");
         }
     }
+    // The browser itself logs failed requests and connections.
     let exceptions: Vec<_> = page
         .console_errors
         .iter()
-        .filter(|c| !c.contains(r#""source":"network""#))
-        .collect();
-    // A connection that breaks is the browser's own complaint.
-    let exceptions: Vec<_> = exceptions
-        .into_iter()
-        .filter(|c| !c.contains("WebSocket connection"))
+        .filter(|c| !c.contains(r#""source":"network""#) && !c.contains("WebSocket connection"))
         .collect();
     assert!(exceptions.is_empty(), "{exceptions:?}");
 }
 
-/// Without it an agent, or whoever speaks through one, could run a program in the page that
-/// holds the token.
+/// A script in the page could read the token.
 #[test]
-fn what_agents_write_is_text() {
+fn shows_markup_from_agents_as_text() {
     let hub = TestHub::start();
     let hostile = "<img src=x onerror=\"window.caught=1\"><script>window.caught=1</script>";
     for sql in [
