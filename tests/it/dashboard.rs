@@ -7,22 +7,16 @@
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::support::gate;
-
-/// One browser at a time: they take their time and half the machine.
-static TURN: Mutex<()> = Mutex::new(());
 /// No script takes longer, the long forms included.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a script; everything it started is gone afterwards.
 fn page(script: &str) {
-    let _pass = gate::shared();
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = env!("CARGO_MANIFEST_DIR");
     let mut child = Command::new("node")
         .arg(format!("{root}/tests/page/{script}"))
@@ -72,9 +66,8 @@ fn every_view_looks_right_in_both_themes() {
 }
 
 #[test]
-fn a_flood_leaves_it_smooth_and_true() {
+fn a_flood_leaves_it_smooth_and_true_exclusive() {
     // Its figures are the machine's and the page's, not those of other tests.
-    let _alone = gate::alone();
     page("flood.mjs");
 }
 

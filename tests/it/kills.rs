@@ -17,7 +17,7 @@ use crate::support::dice::Dice;
 use crate::support::follower::{Follower, Library};
 use crate::support::wait::{eventually, within_time};
 use crate::support::writer::{Process, python, script};
-use crate::support::{TestHub, gate, say};
+use crate::support::{TestHub, say};
 
 const WRITERS: usize = 6;
 /// Rows a second of each.
@@ -105,8 +105,7 @@ fn acked(hub: &TestHub, name: &str) -> PathBuf {
 
 /// Without it "nothing is lost" would be a hope.
 #[test]
-fn whatever_is_killed_nothing_is_lost_or_doubled() {
-    let _alone = gate::alone();
+fn whatever_is_killed_nothing_is_lost_or_doubled_exclusive() {
     let kills = if std::env::var_os("AGENTHUB_SOAK").is_some() {
         500
     } else {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::writer::{insert_messages, sqlite3};
-use crate::support::{Client, TestHub, gate, within};
+use crate::support::{Client, TestHub, within};
 
 /// The promise is a second; the rest is for a busy machine.
 const NOTICED: Duration = Duration::from_secs(3);
@@ -90,8 +90,7 @@ fn another(hub: &TestHub) -> PathBuf {
 
 /// Without it a hub would go on showing a file that is not there any more.
 #[test]
-fn another_file_in_its_place_is_noticed() {
-    let _alone = gate::alone();
+fn another_file_in_its_place_is_noticed_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let other = another(&hub);
@@ -118,8 +117,7 @@ fn another_file_in_its_place_is_noticed() {
 /// Without it a restore into the running hub's file would leave clients in a history that
 /// does not exist.
 #[test]
-fn a_restore_into_the_live_file_is_noticed() {
-    let _alone = gate::alone();
+fn a_restore_into_the_live_file_is_noticed_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let copy = backup(&hub);
@@ -213,8 +211,7 @@ fn rest(hub: &TestHub) {
 /// Without it a file copied over the other, which stays the same file to the system, would
 /// be believed to be the one whose pages are still in memory.
 #[test]
-fn a_copy_over_the_live_file_is_noticed() {
-    let _alone = gate::alone();
+fn a_copy_over_the_live_file_is_noticed_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let other = another(&hub);
@@ -235,8 +232,7 @@ fn a_copy_over_the_live_file_is_noticed() {
 /// Without it a file that was cut short would look well to the hub until somebody writes,
 /// which nobody can.
 #[test]
-fn a_file_cut_short_is_named_and_goes_on_when_it_is_whole_again() {
-    let _alone = gate::alone();
+fn a_file_cut_short_is_named_and_goes_on_when_it_is_whole_again_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let mut client = hub.connect("streams=messages&since=0");
@@ -270,8 +266,7 @@ fn a_file_cut_short_is_named_and_goes_on_when_it_is_whole_again() {
 /// Without it a hub whose write-ahead log was removed would go on in one that nobody else sees:
 /// what it acknowledges would be lost, and what it moves into the database would damage it.
 #[test]
-fn a_log_that_is_taken_away_is_noticed_and_left() {
-    let _alone = gate::alone();
+fn a_log_that_is_taken_away_is_noticed_and_left_exclusive() {
     for taken in [&["-wal", "-shm"][..], &["-wal"], &["-shm"]] {
         let hub = TestHub::start();
         hub.sql(&insert_messages("t", 1, 5));
@@ -299,8 +294,7 @@ fn a_log_that_is_taken_away_is_noticed_and_left() {
 
 /// Without it the restore that people make by hand would be undone by the hub.
 #[test]
-fn a_restore_by_hand_is_noticed_and_stays() {
-    let _alone = gate::alone();
+fn a_restore_by_hand_is_noticed_and_stays_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let copy = backup(&hub);
@@ -325,8 +319,7 @@ fn a_restore_by_hand_is_noticed_and_stays() {
 
 /// Without it a file that was away for a moment would cost every client its position.
 #[test]
-fn a_file_that_comes_back_is_the_same_file() {
-    let _alone = gate::alone();
+fn a_file_that_comes_back_is_the_same_file_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let [mut seed, mut stream, mut array] = clients(&hub, 5);
@@ -470,8 +463,7 @@ fn nothing_is_acknowledged_into_a_file_that_was_removed() {
 
 /// Without it a copy moved over the file by hand would be mixed with the old one's log.
 #[test]
-fn a_copy_moved_over_the_file_is_that_copy() {
-    let _alone = gate::alone();
+fn a_copy_moved_over_the_file_is_that_copy_exclusive() {
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 2000));
     let copy = backup(&hub);

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::TestHub;
 use crate::support::chromium::Page;
 use crate::support::follower::{Follower, Library, client, lives};
 use crate::support::wait::within_time;
 use crate::support::writer::{Process, insert_messages, python, script};
-use crate::support::{TestHub, gate};
 
 /// Rows a second, and how long they are written.
 const RATE: usize = 300;
@@ -99,8 +99,7 @@ fn count(hub: &TestHub) -> usize {
 
 /// Without it "resume" would be something that only our own client can do.
 #[test]
-fn three_libraries_resume_through_three_restarts_and_a_restore() {
-    let _alone = gate::alone();
+fn three_libraries_resume_through_three_restarts_and_a_restore_exclusive() {
     let mut hub = TestHub::start();
     let mut clients = Clients::start(&hub);
     let mut command = python();

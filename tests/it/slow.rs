@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::wait::within_time;
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Heard, PATIENCE, TestHub, gate, within};
+use crate::support::{Client, Heard, PATIENCE, TestHub, within};
 
 /// A row that follows those a test is about, for a client that listens to the inbox.
 const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
@@ -272,9 +272,8 @@ fn write_wait_counts_from_the_write_and_not_from_the_next_event() {
 /// Without it each client that does not read would keep what it missed in the hub's memory.
 #[test]
 #[cfg(target_os = "linux")]
-fn twenty_frozen_clients_cost_no_more_than_they_may() {
+fn twenty_frozen_clients_cost_no_more_than_they_may_exclusive() {
     const FROZEN: u64 = 20;
-    let _alone = gate::alone();
     // Those that do not read answer no ping either.
     let hub = TestHub::with(&[
         "--write-wait",
@@ -305,9 +304,8 @@ fn twenty_frozen_clients_cost_no_more_than_they_may() {
 
 /// Without it a client that reads slower than agents write would lose rows, or its connection.
 #[test]
-fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second() {
+fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second_exclusive() {
     const SECONDS: usize = 4;
-    let _alone = gate::alone();
     // It reads seldom, and so answers pings late.
     let hub = TestHub::with(&["--pong-wait", "3600"]);
     let mut client = hub.connect("");

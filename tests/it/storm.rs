@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::follower::{Follower, Library};
 use crate::support::wait::within_time;
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Heard, TestHub, gate};
+use crate::support::{Client, Heard, TestHub};
 
 const THREADS: usize = 10;
 const CLIENTS: usize = 20;
@@ -110,8 +110,7 @@ fn stream(stage: &Stage, wanted: impl Fn() -> usize) -> Vec<String> {
 /// Without it rows would be lost, doubled or out of order just when it matters: under load,
 /// and when something crashes.
 #[test]
-fn every_client_has_exactly_the_files_rows_across_two_kills() {
-    let _alone = gate::alone();
+fn every_client_has_exactly_the_files_rows_across_two_kills_exclusive() {
     let mut hub = TestHub::start();
     let db = hub.db().to_owned();
     let threads: Vec<String> = (0..THREADS).map(|i| format!("thread-{i}")).collect();

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, insert_messages, python, script, sqlite3};
-use crate::support::{Client, TestHub, gate, http, say, within};
+use crate::support::{Client, TestHub, http, say, within};
 
 /// The calls that change a file. SQLite uses no others.
 const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
@@ -161,8 +161,7 @@ fn sweep(
 
 /// Without it there could be a moment at which a crash takes a row along.
 #[test]
-fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
-    let _alone = gate::alone();
+fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along_exclusive() {
     let found = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for synchronous in ["NORMAL", "FULL"] {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{self, Process, insert_messages};
-use crate::support::{TestHub, gate, say, within};
+use crate::support::{TestHub, say, within};
 
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {
@@ -357,8 +357,7 @@ impl Gauge {
 /// Without it the log would grow until the disk is full, or keeping it short would stop those
 /// who write. 30 minutes with `AGENTHUB_SOAK=1`, otherwise one.
 #[test]
-fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
-    let _alone = gate::alone();
+fn the_log_stays_short_while_eight_write_and_the_file_is_kept_exclusive() {
     let Course {
         length,
         interval,

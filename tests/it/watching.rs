@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::wait::PATIENCE;
 use crate::support::writer::insert_messages;
-use crate::support::{Client, TestHub, gate};
+use crate::support::{Client, TestHub};
 
 /// The poll underneath everything.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -46,8 +46,7 @@ fn follower(hub: &TestHub) -> Client {
 
 /// Without it a machine whose file system says nothing would show rows twice a second.
 #[test]
-fn the_poll_alone_is_fast_enough_to_look_live() {
-    let _alone = gate::alone();
+fn the_poll_alone_is_fast_enough_to_look_live_exclusive() {
     let hub = TestHub::with(&["--watch", "poll"]);
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
     let mut client = follower(&hub);
@@ -58,8 +57,7 @@ fn the_poll_alone_is_fast_enough_to_look_live() {
 /// Without it a watch that was set and stays silent would be believed for ever.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
-    let _alone = gate::alone();
+fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll_exclusive() {
     // The system takes the watch and forgets it.
     let hub = TestHub::under(&watches("retval=1"));
     assert_eq!(hub.status()["watcher"]["using"], json!("notify"));

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,7 +20,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::gate::{self, Pass};
 use super::http::{self, Answer};
 use super::wait::{PATIENCE, within_time};
 use super::writer;
@@ -38,7 +37,6 @@ pub(crate) struct TestHub {
     wrapper: Vec<String>,
     run: Option<Run>,
     log: Arc<Mutex<String>>,
-    _pass: Pass,
 }
 
 /// One process, from start to end.
@@ -88,7 +86,6 @@ impl TestHub {
 
     /// A folder and a hub that is not running yet; there is no file either.
     pub(crate) fn asleep(args: &[&str]) -> Self {
-        let pass = gate::shared();
         let mut builder = tempfile::Builder::new();
         builder.prefix("agenthub-");
         if std::env::var_os("KEEP_TMP").is_some() {
@@ -103,7 +100,6 @@ impl TestHub {
             wrapper: Vec::new(),
             run: None,
             log: Arc::default(),
-            _pass: pass,
         }
     }
 
@@ -374,13 +370,21 @@ impl Drop for Run {
     }
 }
 
-/// A port nobody has, below those the system gives out by itself: a hub that is started
-/// again finds it still free.
+/// Returns a free port below the system's ephemeral range, so that a hub that restarts finds it still free.
+///
+/// Tests that run at the same time draw from separate ranges: nextest runs each test in a process of its own and gives
+/// it a slot number, and under `cargo test` all tests share the counter. The process id makes it unlikely that two test
+/// runs on one machine draw the same ports.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    const FIRST: u32 = 20_000;
+    const SLOTS: u32 = 16;
+    const PORTS_PER_SLOT: u32 = 750;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse::<u32>().unwrap());
+    let first = FIRST + slot % SLOTS * PORTS_PER_SLOT;
     loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let offset = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_PER_SLOT;
+        let port = u16::try_from(first + offset).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -10,7 +10,6 @@ pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod dice;
 pub(crate) mod follower;
-pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod steady;
