@@ -57,7 +57,7 @@ struct Worker {
 }
 
 #[test]
-fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then() {
+fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then_heavy() {
     let hub = TestHub::asleep(&[]);
     fill(&hub, JOBS);
     let stop = hub.folder().join("stop");

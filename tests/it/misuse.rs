@@ -113,7 +113,7 @@ fn journal_mode_is_put_back() {
 /// Without it a value of 300 MB would be read into memory again and again.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_value_of_300_mb_is_refused_aloud() {
+fn a_value_of_300_mb_is_refused_aloud_heavy() {
     let hub = TestHub::start();
     let memory = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap();

@@ -304,7 +304,7 @@ fn twenty_frozen_clients_cost_no_more_than_they_may_exclusive() {
 
 /// Without it a client that reads slower than agents write would lose rows, or its connection.
 #[test]
-fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second_exclusive() {
+fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second_heavy() {
     const SECONDS: usize = 4;
     // It reads seldom, and so answers pings late.
     let hub = TestHub::with(&["--pong-wait", "3600"]);

@@ -225,7 +225,7 @@ fn hub_file(db: &std::path::Path, name: &str) -> std::path::PathBuf {
 
 /// Without it history would end where the hub's memory does.
 #[test]
-fn a_late_subscriber_gets_all_of_a_hundred_thousand_messages() {
+fn a_late_subscriber_gets_all_of_a_hundred_thousand_messages_heavy() {
     let hub = TestHub::with(&["--max-messages-per-second", "0"]);
     hub.sql(&insert_messages("t", 1, 100_000));
     let mut client = hub.connect("");
