@@ -1,7 +1,6 @@
-//! A hook's input: whatever it is, the rows go in or nothing does, and what is printed is
-//! JSON within the vendors' caps.
+//! Calls a vendor's hook with arbitrary JSON. The call must succeed, and its output must be JSON within the vendors' limits.
 //!
-//! The input: a byte for the vendor, then the JSON, one call a line.
+//! Input: one byte selects the vendor, then JSON, one hook call per line.
 
 #![no_main]
 
@@ -13,24 +12,24 @@ use agenthub::store::{NetworkFs, NewInbox, Writer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// What Claude Code takes of a hook's output (characters); Codex takes more.
-const CAP: usize = 10_000;
+/// Maximum hook output that Claude Code accepts, in characters. Codex accepts more.
+const MAX_OUTPUT: usize = 10_000;
 
-/// Inputs that share a file: an input that fails must fail alone as well.
-const INPUTS: u32 = 100;
+/// Inputs after which the database is replaced: few, so that a failing input also fails alone.
+const INPUTS_PER_DATABASE: u32 = 100;
 
-/// A file, and for how many inputs more.
-struct Bench {
-    left: u32,
+/// A database that several inputs share.
+struct Database {
+    inputs_left: u32,
     writer: Writer,
     _folder: tempfile::TempDir,
 }
 
-impl Bench {
+impl Database {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
-            left: INPUTS,
+            inputs_left: INPUTS_PER_DATABASE,
             writer: Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap(),
             _folder: folder,
         }
@@ -38,18 +37,18 @@ impl Bench {
 }
 
 thread_local! {
-    static BENCH: RefCell<Bench> = RefCell::new(Bench::new());
+    static DATABASE: RefCell<Database> = RefCell::new(Database::new());
 }
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, text)) = data.split_first() else { return };
     let vendor = [Vendor::Claude, Vendor::Codex][usize::from(kind % 2)];
-    BENCH.with_borrow_mut(|bench| {
-        bench.left -= 1;
-        if bench.left == 0 {
-            *bench = Bench::new();
+    DATABASE.with_borrow_mut(|database| {
+        database.inputs_left -= 1;
+        if database.inputs_left == 0 {
+            *database = Database::new();
         }
-        let writer = &bench.writer;
+        let writer = &database.writer;
         writer
             .send(&NewInbox::new("reviewer", "planner", "tests are green"))
             .unwrap();
@@ -63,7 +62,11 @@ fuzz_target!(|data: &[u8]| {
                 continue;
             };
             if let Some(answer) = answer(writer, vendor, &input, &around).unwrap() {
-                assert!(answer.text.chars().count() <= CAP, "{} characters", answer.text.len());
+                assert!(
+                    answer.text.chars().count() <= MAX_OUTPUT,
+                    "{} characters",
+                    answer.text.len()
+                );
                 serde_json::from_str::<Value>(&answer.text).unwrap();
                 answer.printed(writer).unwrap();
             }

@@ -1,7 +1,7 @@
-//! Heads of requests: whatever stands in them, none gets in that does not carry the token
-//! and name this machine; and the query of `/ws` is read or refused.
+//! Checks the access control of arbitrary request heads: a request is accepted only with the token and with a `Host` that
+//! names this machine. The query of `/ws` must parse or be rejected without a panic.
 //!
-//! The input: method, target, and headers, one a line, as on the wire.
+//! Input: method, target, and headers, one per line, as on the wire.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use agenthub::store::Token;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 
-/// Short, so that a mutation can find it: what is looked for is a way around it.
+/// Short, so that mutations can produce it. The target looks for ways around the check, not for the token.
 const SECRET: &str = "sesame";
 
 fuzz_target!(|data: &[u8]| {
@@ -48,11 +48,11 @@ fuzz_target!(|data: &[u8]| {
     has_secret |= parts.uri.path() == "/ws" && query.iter().any(|(name, value)| name == "token" && value == SECRET);
     let guard = Guard::Token(Token::new(SECRET));
     if admit(([127, 0, 0, 1], 4820).into(), &[], &parts, &guard).is_ok() {
-        assert!(has_secret, "let in without the token: {parts:?}");
-        let ours = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
-        let named = hosts
+        assert!(has_secret, "accepted without the token: {parts:?}");
+        let own_hosts = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
+        let names_this_machine = hosts
             .iter()
-            .all(|host| ours.iter().any(|our| our.as_bytes().eq_ignore_ascii_case(host)));
-        assert!(hosts.len() == 1 && named, "let in for {hosts:?}");
+            .all(|host| own_hosts.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(host)));
+        assert!(hosts.len() == 1 && names_this_machine, "accepted with Host {hosts:?}");
     }
 });

@@ -1,7 +1,6 @@
-//! The vendors' streams, whole or broken: every input ends its task, and no total is ever
-//! negative or shrinks.
+//! Parses arbitrary vendor streams. Every task must end as completed or failed, and totals must never be negative or shrink.
 //!
-//! The input: a byte for the vendor, then the stream.
+//! Input: one byte selects the vendor, then the stream.
 
 #![no_main]
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::client::MARKER_ROW;
 use crate::support::eventually::within_time;
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Received, TIMEOUT, TestHub, gate, within};
+use crate::support::{Client, Received, TIMEOUT, TestHub, within};
 
 #[track_caller]
 fn connect_with_hello(hub: &TestHub, query: &str) -> Client {
@@ -265,9 +265,8 @@ fn write_wait_starts_at_the_blocked_write() {
 /// The hub keeps no queue for a client that does not read.
 #[test]
 #[cfg(target_os = "linux")]
-fn twenty_frozen_clients_use_bounded_memory() {
+fn twenty_frozen_clients_use_bounded_memory_exclusive() {
     const FROZEN: u64 = 20;
-    let _alone = gate::alone();
     // The frozen clients do not answer pings either, so both timeouts are long.
     let hub = TestHub::with_args(&[
         "--write-wait",
@@ -303,9 +302,8 @@ fn twenty_frozen_clients_use_bounded_memory() {
 
 /// A client that reads slowly keeps up through batches.
 #[test]
-fn ten_frames_per_second_carry_a_thousand_rows_per_second() {
+fn ten_frames_per_second_carry_a_thousand_rows_per_second_exclusive() {
     const SECONDS: usize = 4;
-    let _alone = gate::alone();
     // The client reads rarely and answers pings late.
     let hub = TestHub::with_args(&["--pong-wait", "3600"]);
     let mut client = hub.connect("");

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::TestHub;
 use crate::support::eventually::{TIMEOUT, within, within_time};
 use crate::support::writer::Process;
-use crate::support::{TestHub, gate};
 
 /// `agenthub`, by this agent.
 fn by(hub: &TestHub, agent: &str, args: &[&str]) -> Command {
@@ -265,8 +265,7 @@ fn waits(hub: &TestHub, round: usize) -> Vec<Duration> {
 }
 
 #[test]
-fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub() {
-    let _alone = gate::alone();
+fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub_exclusive() {
     for mut hub in [TestHub::not_started(&[]), TestHub::start()] {
         run(&hub, "human", &["path"]);
         // Nine of ten. A busy machine has a bad round; waits that miss their row and go by

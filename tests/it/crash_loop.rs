@@ -16,7 +16,7 @@ use crate::support::eventually::{eventually, within_time};
 use crate::support::external_client::{ExternalClient, Library};
 use crate::support::seeded_rng::SeededRng;
 use crate::support::writer::{Process, python, script};
-use crate::support::{TestHub, gate, print_line};
+use crate::support::{TestHub, print_line};
 
 const WRITERS: usize = 6;
 /// Rows per second of each writer.
@@ -102,8 +102,7 @@ fn acked(hub: &TestHub, name: &str) -> PathBuf {
 }
 
 #[test]
-fn kills_cause_no_lost_or_duplicate_rows() {
-    let _alone = gate::alone();
+fn kills_cause_no_lost_or_duplicate_rows_exclusive() {
     let kills = if std::env::var_os("AGENTHUB_SOAK").is_some() {
         500
     } else {

@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::support::gate;
-
 /// One browser at a time: each takes half of the machine's processors.
 static TURN: Mutex<()> = Mutex::new(());
 /// Maximum time of a script, also in its long form.
@@ -20,7 +18,6 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a script and fails with its failed checks. The script's process group is killed on timeout.
 fn run_script(script: &str) {
-    let _pass = gate::shared();
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = env!("CARGO_MANIFEST_DIR");
     let mut child = Command::new("node")
@@ -65,9 +62,8 @@ fn views_are_accessible_in_both_themes_and_sizes() {
 }
 
 #[test]
-fn stays_responsive_and_consistent_under_load() {
+fn stays_responsive_and_consistent_under_load_exclusive() {
     // Other tests must not affect the measured times.
-    let _alone = gate::alone();
     run_script("load.mjs");
 }
 

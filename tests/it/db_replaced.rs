@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::writer::{insert_messages, sqlite3};
-use crate::support::{Client, TestHub, gate, within};
+use crate::support::{Client, TestHub, within};
 
 /// Maximum time until clients know about a replaced database. The documented time is one second; the
 /// rest is for a busy machine.
@@ -92,8 +92,7 @@ fn another(hub: &TestHub) -> PathBuf {
 }
 
 #[test]
-fn detects_another_database_at_its_path_in_time() {
-    let _alone = gate::alone();
+fn detects_another_database_at_its_path_in_time_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let other = another(&hub);

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::eventually::within_time;
 use crate::support::hub::{AGENTHUB, free_port};
 use crate::support::writer::{LockHolder, Process, insert_messages, python_run, sqlite3};
-use crate::support::{TIMEOUT, TestHub, gate, http, within};
+use crate::support::{TIMEOUT, TestHub, http, within};
 
 /// Starts `serve` and returns the process and its first line.
 #[track_caller]
@@ -59,8 +59,7 @@ fn a_log_that_nobody_reads_costs_nothing() {
 /// Without it a hub in the middle of a storm would neither end when told to nor notice that
 /// its file was replaced.
 #[test]
-fn a_storm_does_not_hold_up_the_end() {
-    let _alone = gate::alone();
+fn a_storm_does_not_hold_up_the_end_exclusive() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("streams=messages&frames=array");
     client.expect("hello");

@@ -26,7 +26,7 @@ fn walk(hub: &TestHub, path: &str, cursor: &str) -> (Vec<Value>, usize) {
 
 /// Without it one agent's largest rows, and one look at the list, would fill the memory.
 #[test]
-fn no_page_is_larger_than_some_megabytes() {
+fn no_page_is_larger_than_some_megabytes_heavy() {
     const MOST: usize = 10 << 20;
     let hub = TestHub::start();
     let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 30)";

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::support::writer::sqlite3;
-use crate::support::{Client, gate, within};
+use crate::support::{Client, within};
 
 /// A server in this process, stopped and waited for when dropped.
 struct Inside {
@@ -23,12 +23,10 @@ struct Inside {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     folder: tempfile::TempDir,
-    _pass: gate::Pass,
 }
 
 impl Inside {
     fn start() -> Self {
-        let pass = gate::shared();
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
         let store = Store::open(&db, NetworkFs::Refuse).unwrap();
@@ -55,7 +53,6 @@ impl Inside {
             stop: Some(stop),
             thread: Some(thread),
             folder,
-            _pass: pass,
         }
     }
 

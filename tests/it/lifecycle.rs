@@ -12,13 +12,12 @@ use serde_json::{Value, json};
 
 use crate::support::eventually::within_time;
 use crate::support::writer::{LockHolder, Process, insert_messages, sqlite3};
-use crate::support::{TIMEOUT, TestHub, gate, print_line, within};
+use crate::support::{TIMEOUT, TestHub, print_line, within};
 
 /// Without it clients would not know why they were cut off, acks would be lost, or a
 /// service manager would have to use force.
 #[test]
-fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
-    let _alone = gate::alone();
+fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds_exclusive() {
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     hub.sql(

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::eventually::within_time;
 use crate::support::external_client::{ExternalClient, Library};
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Received, TestHub, gate};
+use crate::support::{Client, Received, TestHub};
 
 const THREADS: usize = 10;
 const CLIENTS: usize = 20;
@@ -114,8 +114,7 @@ fn receive_stream(shared: &Shared, expected: impl Fn() -> usize) -> Vec<String> 
 
 /// Under load and across crashes, every client receives each row once and in order.
 #[test]
-fn every_client_receives_exactly_the_stored_rows_across_two_kills() {
-    let _alone = gate::alone();
+fn every_client_receives_exactly_the_stored_rows_across_two_kills_exclusive() {
     let mut hub = TestHub::start();
     let db = hub.db().to_owned();
     let threads: Vec<String> = (0..THREADS).map(|i| format!("thread-{i}")).collect();

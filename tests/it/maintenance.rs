@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{self, Process, insert_messages};
-use crate::support::{TestHub, gate, print_line, within};
+use crate::support::{TestHub, print_line, within};
 
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {
@@ -354,8 +354,7 @@ impl LargestSize {
 /// Eight writers, backups and prunes at the same time. Runs 30 minutes with `AGENTHUB_SOAK=1`,
 /// otherwise one.
 #[test]
-fn keeps_the_wal_short_under_load_without_blocking_writers() {
-    let _alone = gate::alone();
+fn keeps_the_wal_short_under_load_without_blocking_writers_exclusive() {
     let LoadPlan {
         length,
         interval,

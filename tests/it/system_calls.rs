@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, insert_messages, python, script, sqlite3};
-use crate::support::{Client, TestHub, gate, http, print_line, within};
+use crate::support::{Client, TestHub, http, print_line, within};
 
 /// The system calls with which SQLite changes files.
 const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
@@ -160,8 +160,7 @@ fn sweep(
 }
 
 #[test]
-fn loses_no_acknowledged_row_at_any_crash_point() {
-    let _alone = gate::alone();
+fn loses_no_acknowledged_row_at_any_crash_point_exclusive() {
     let found = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for synchronous in ["NORMAL", "FULL"] {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::TestHub;
 use crate::support::chromium::Page;
 use crate::support::eventually::within_time;
 use crate::support::external_client::{ExternalClient, Library, client, histories};
 use crate::support::writer::{Process, insert_messages, python, script};
-use crate::support::{TestHub, gate};
 
 /// Rows per second.
 const RATE: usize = 300;
@@ -103,8 +103,7 @@ fn count(hub: &TestHub) -> usize {
 
 /// Any WebSocket library can resume.
 #[test]
-fn three_libraries_resume_through_three_restarts_and_a_restore() {
-    let _alone = gate::alone();
+fn three_libraries_resume_through_three_restarts_and_a_restore_exclusive() {
     let mut hub = TestHub::start();
     let mut clients = Clients::start(&hub);
     let mut command = python();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::eventually::TIMEOUT;
 use crate::support::writer::insert_messages;
-use crate::support::{Client, TestHub, gate};
+use crate::support::{Client, TestHub};
 
 /// The hub's timer, which runs with every method.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -46,8 +46,7 @@ fn subscriber(hub: &TestHub) -> Client {
 
 /// Rows appear immediately also on file systems without events.
 #[test]
-fn polling_alone_delivers_rows_within_50_ms() {
-    let _alone = gate::alone();
+fn polling_alone_delivers_rows_within_50_ms_exclusive() {
     let hub = TestHub::with_args(&["--watch", "poll"]);
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
     let mut client = subscriber(&hub);
@@ -58,8 +57,7 @@ fn polling_alone_delivers_rows_within_50_ms() {
 /// A watch can succeed and never deliver events, for example in some containers.
 #[test]
 #[cfg(target_os = "linux")]
-fn switches_to_polling_if_events_never_arrive() {
-    let _alone = gate::alone();
+fn switches_to_polling_if_events_never_arrive_exclusive() {
     // The system call returns success without setting a watch.
     let hub = TestHub::with_wrapper(&inject_inotify("retval=1"));
     assert_eq!(hub.status()["watcher"]["using"], json!("notify"));

@@ -8,13 +8,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::support::gate;
 use super::support::hub::AGENTHUB;
 
 /// A home, with programs that pass for the vendors'.
 struct Home {
     folder: tempfile::TempDir,
-    _pass: gate::Pass,
 }
 
 impl Home {
@@ -22,7 +20,6 @@ impl Home {
     fn new(claude: &str) -> Self {
         let home = Self {
             folder: tempfile::tempdir().unwrap(),
-            _pass: gate::shared(),
         };
         home.program("claude", &format!("echo '{claude} (Claude Code)'"));
         home

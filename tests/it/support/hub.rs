@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,7 +21,6 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::eventually::{TIMEOUT, within_time};
-use super::gate::{self, Pass};
 use super::http::{self, Answer};
 use super::writer;
 
@@ -38,7 +37,6 @@ pub(crate) struct TestHub {
     wrapper: Vec<String>,
     run: Option<Run>,
     log: Arc<Mutex<String>>,
-    _pass: Pass,
 }
 
 /// A running hub process.
@@ -88,7 +86,6 @@ impl TestHub {
 
     /// Creates a folder for a hub, without a process and without a database.
     pub(crate) fn not_started(args: &[&str]) -> Self {
-        let pass = gate::shared();
         let mut builder = tempfile::Builder::new();
         builder.prefix("agenthub-");
         if std::env::var_os("KEEP_TMP").is_some() {
@@ -103,7 +100,6 @@ impl TestHub {
             wrapper: Vec::new(),
             run: None,
             log: Arc::default(),
-            _pass: pass,
         }
     }
 
@@ -377,10 +373,15 @@ impl Drop for Run {
 
 /// A free port below the system's ephemeral range, so that it is still free when a hub restarts.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    const FIRST: u32 = 20_000;
+    const SLOTS: u32 = 16;
+    const PORTS_PER_SLOT: u32 = 750;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse::<u32>().unwrap());
+    let first = FIRST + slot % SLOTS * PORTS_PER_SLOT;
     loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let offset = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_PER_SLOT;
+        let port = u16::try_from(first + offset).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -10,7 +10,6 @@ pub(crate) mod client;
 pub(crate) mod eintr_retry;
 pub(crate) mod eventually;
 pub(crate) mod external_client;
-pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
 #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
-//! Many clients: one row to each of them, a burst to each of them, what one costs while
-//! nothing happens, and what changes for the others when one stops reading.
+//! Many clients: delivery of one row and of a burst to all of them, memory of an idle connection, and the effect of a client
+//! that stops reading.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::hub::Hub;
 use super::report::{Goal, Report, Sample, short};
 use super::writer::{self, clock};
 
-/// One row, this often.
+/// Number of rows in `one_row`.
 const ROUNDS: u64 = 11;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
@@ -22,10 +22,10 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     for clients in [1, 10, 100, 1000] {
         burst(report, clients)?;
     }
-    frozen(report)
+    stalled_client(report)
 }
 
-/// What one costs while nothing happens.
+/// Measures the memory of an idle connection.
 fn idle(report: &mut Report) -> Result<()> {
     const CLIENTS: u32 = 1000;
     let hub = Hub::start(&["--max-connections", "2000"])?;
@@ -49,8 +49,8 @@ fn idle(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One row to all of them. The clients look at a frame no further than they must: real ones
-/// are not a thousand in one process.
+/// Measures the delivery of one row to all clients. They do not parse frames: a thousand JSON parsers in one process would
+/// dominate the figure.
 fn one_row(report: &mut Report, clients: u32) -> Result<()> {
     let hub = Hub::start(&["--max-connections", "2000"])?;
     let (last, cpu) = runtime()?.block_on(async {
@@ -59,7 +59,7 @@ fn one_row(report: &mut Report, clients: u32) -> Result<()> {
             connected.push(Counter::follow(&hub, "bench").await?);
         }
         let (mut last, mut before) = (Vec::new(), 0.0);
-        // The first row finds them at the start of their subscriptions, and does not count.
+        // The first row is not counted, because the subscriptions have just begun.
         for round in 0..=ROUNDS {
             let child = writer::start(&hub.db, "bench", 1000, 1)?;
             let mut latest = 0;
@@ -78,20 +78,20 @@ fn one_row(report: &mut Report, clients: u32) -> Result<()> {
         let each = (hub.cpu()? - before) / (ROUNDS as f64 * f64::from(clients));
         anyhow::Ok((Sample::new(last).median(), each))
     })?;
-    let figure = format!("one row to {clients} clients: commit → the last has it, ms, median of {ROUNDS}");
+    let figure = format!("one row to {clients} clients: commit → the last client, ms, median of {ROUNDS}");
     if clients == 1000 {
         report.judge(figure, last, Goal::AtMost(25.0));
-        report.note("the same: hub's µs of processor for a delivery", short(cpu * 1e6));
+        report.note("the same: CPU time of the hub per delivery, µs", short(cpu * 1e6));
     } else {
         report.note(figure, short(last));
     }
     Ok(())
 }
 
-/// Rows of one transaction to all of them, as fast as it goes. The clients share one process
-/// and two cores with the hub: what they cost is in the figure.
+/// Measures the delivery of the rows of one transaction to all clients, at full speed. The clients run in one process beside
+/// the hub, so their CPU time is part of the figure.
 fn burst(report: &mut Report, clients: u32) -> Result<()> {
-    // As far as the live tail reaches: beyond it messages travel in batches of fifty.
+    // The capacity of the live tail. Older messages are sent in batches of 50.
     const ROWS: u32 = 1000;
     let rows = ROWS - 1;
     let hub = Hub::start(&["--max-connections", "2000", "--max-messages-per-second", "0"])?;
@@ -128,7 +128,7 @@ fn burst(report: &mut Report, clients: u32) -> Result<()> {
     let frames = frames as f64;
     report.note(
         format!(
-            "a burst of {rows} rows to {clients} clients: messages/s delivered; frames/s; hub's µs of processor for a message"
+            "a burst of {rows} rows to {clients} clients: messages/s delivered; frames/s; CPU time of the hub per message, µs"
         ),
         format!(
             "{}; {}; {}",
@@ -144,41 +144,34 @@ fn burst(report: &mut Report, clients: u32) -> Result<()> {
     Ok(())
 }
 
-/// 100 clients at 2,000 rows/s: what changes for 99 of them, and for the hub's memory, when
-/// the hundredth stops reading.
-fn frozen(report: &mut Report) -> Result<()> {
+/// Measures how one client that stops reading affects the latency of 99 others and the memory of the hub, at 2,000 rows/s.
+fn stalled_client(report: &mut Report) -> Result<()> {
     let seconds = if report.soak { 60 } else { 15 };
-    let (alone, _) = crowd(seconds, 0)?;
-    let (beside, growth) = crowd(seconds, 1)?;
+    let (alone, _) = ninety_nine_clients(seconds, 0)?;
+    let (beside, growth) = ninety_nine_clients(seconds, 1)?;
     report.note(
         format!("99 clients, 2,000 rows/s for {seconds} s: p99 ms"),
         short(alone),
     );
-    report.note(
-        "the same beside a client that has stopped reading: p99 ms",
-        short(beside),
-    );
+    report.note("the same beside a client that does not read: p99 ms", short(beside));
     report.judge(
-        "a client that has stopped reading: p99 of the others ÷ without it",
+        "a client that does not read: p99 of the others ÷ p99 without it",
         beside / alone,
         Goal::AtMost(1.5),
     );
-    report.judge(
-        "… and the hub's memory grew by, MiB",
-        growth / 1024.0,
-        Goal::AtMost(16.0),
-    );
+    report.judge("… growth of the hub's memory, MiB", growth / 1024.0, Goal::AtMost(16.0));
     Ok(())
 }
 
-fn crowd(seconds: u32, stopped: u32) -> Result<(f64, f64)> {
+/// Returns the p99 latency of 99 clients in ms and the growth of the hub in KiB, beside `stalled` clients that do not read.
+fn ninety_nine_clients(seconds: u32, stalled: u32) -> Result<(f64, f64)> {
     const RATE: u32 = 2000;
     let hub = Hub::start(&[])?;
     let rows = RATE * seconds;
     runtime()?.block_on(async {
-        let mut asleep = Vec::new();
-        for _ in 0..stopped {
-            asleep.push(Counter::follow(&hub, "bench").await?);
+        let mut not_reading = Vec::new();
+        for _ in 0..stalled {
+            not_reading.push(Counter::follow(&hub, "bench").await?);
         }
         let mut live = JoinSet::new();
         for _ in 0..99 {
@@ -188,12 +181,12 @@ fn crowd(seconds: u32, stopped: u32) -> Result<(f64, f64)> {
         }
         let before = hub.rss()?;
         let (begun, child) = (Instant::now(), writer::start(&hub.db, "bench", RATE, rows)?);
-        let (mut all, mut most) = (Vec::new(), before);
-        let mut look = tokio::time::interval(Duration::from_millis(200));
+        let (mut all, mut max_rss) = (Vec::new(), before);
+        let mut sample = tokio::time::interval(Duration::from_millis(200));
         while !live.is_empty() {
             tokio::select! {
                 Some(times) = live.join_next() => all.push(times??),
-                _ = look.tick() => most = most.max(hub.rss()?),
+                _ = sample.tick() => max_rss = max_rss.max(hub.rss()?),
             }
         }
         let written = writer::numbers(child)?;
@@ -204,20 +197,20 @@ fn crowd(seconds: u32, stopped: u32) -> Result<(f64, f64)> {
         let latencies = all
             .iter()
             .flat_map(|times| times.iter().zip(&written).map(|(at, commit)| millis(at - commit)));
-        Ok((Sample::new(latencies.collect()).at(0.99), most - before))
+        Ok((Sample::new(latencies.collect()).at(0.99), max_rss - before))
     })
 }
 
-/// When each of `rows` messages came, which must be all of them, in order.
+/// Receives `rows` messages, checks their order, and returns the arrival time of each.
 async fn receive(client: &mut Client, rows: usize) -> Result<Vec<i64>> {
     let mut times = Vec::with_capacity(rows);
     while times.len() < rows {
         let text = client.text().await?;
         let at = clock();
-        // Parsing millions of messages would measure the parser: only the numbers are read.
+        // Reads only the numbers: parsing millions of messages would measure the parser.
         for part in text.split("\"message_seq\":").skip(1) {
             let seq: usize = part.split(',').next().unwrap_or_default().parse()?;
-            anyhow::ensure!(seq == times.len() + 1, "after {} came {seq}", times.len());
+            anyhow::ensure!(seq == times.len() + 1, "message {seq} follows {}", times.len());
             times.push(at);
         }
     }

@@ -1,4 +1,4 @@
-//! What the hub itself uses: processor and memory, at rest and at work.
+//! CPU time and memory of the hub, idle and under load.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::hub::Hub;
 use super::report::{Goal, Report, short};
 use super::writer;
 
-/// Seconds each state is watched. (The system counts in hundredths of a second.)
+/// Duration of each measurement in seconds. Long, because Linux counts CPU time in steps of 10 ms.
 const SECONDS: u32 = 40;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         (3, "notify", 0.1),
         (3, "poll", 3.0),
     ] {
-        let (share, rss) = watched(clients, watch, 0)?;
+        let (share, rss) = measure(clients, watch, 0)?;
         report.judge(
             format!("idle, {clients} clients, {watch}: % of a core"),
             share,
@@ -29,7 +29,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         report.judge(figure, rss, Goal::AtMost(15.0));
     }
     for rate in [100, 1000] {
-        let (share, rss) = watched(3, "notify", rate)?;
+        let (share, rss) = measure(3, "notify", rate)?;
         report.note(
             format!("{rate} rows/s, 3 clients: % of a core; MiB in use"),
             format!("{}; {}", short(share), short(rss)),
@@ -38,8 +38,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Percent of a core and MiB of a hub with so many clients while `rate` rows a second come.
-fn watched(clients: usize, watch: &str, rate: u32) -> Result<(f64, f64)> {
+/// Returns the percentage of a core and the MiB that a hub with `clients` clients uses at `rate` rows/s.
+fn measure(clients: usize, watch: &str, rate: u32) -> Result<(f64, f64)> {
     let hub = Hub::start(&["--watch", watch])?;
     runtime()?.block_on(async {
         let mut readers = tokio::task::JoinSet::new();
@@ -51,7 +51,7 @@ fn watched(clients: usize, watch: &str, rate: u32) -> Result<(f64, f64)> {
         let writing = (rate > 0)
             .then(|| writer::start(&hub.db, "bench", rate, rate * (SECONDS + 2)))
             .transpose()?;
-        // What a start costs is another figure.
+        // Leave out the cost of starting.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = hub.cpu()?;
         tokio::time::sleep(Duration::from_secs(SECONDS.into())).await;

@@ -1,5 +1,4 @@
-//! What a file that has grown costs: latency, start, the inbox, search, and how fast a late
-//! client catches up.
+//! Effect of the size of the database: latency, start, `agenthub inbox`, search, and the catch-up rate of a late client.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,21 +7,20 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use super::client::{Client, Counter, runtime};
-use super::hub::{AGENTHUB, Hub, Noticing};
+use super::hub::{AGENTHUB, Detection, Hub};
 use super::latency::measure;
 use super::report::{Goal, Report, Sample, short};
 use super::writer;
 
-/// Turns, in each of which every file is measured: what the machine does meanwhile is the
-/// same for all.
+/// Number of turns. Each turn measures every database, so that other load on the machine affects all of them.
 const TURNS: usize = 5;
-/// Tries of each in a turn; the figure is the median of all.
+/// Measurements per turn. The figure is the median over all turns.
 const TRIES: usize = 3;
-/// Threads the messages are spread over.
+/// Number of threads that the messages are spread over.
 const THREADS: u64 = 100;
 
-/// A file of this many messages, and what it took: ms, but for the latency, in µs.
-struct Grown {
+/// A database of `size` messages and its measurements: latency in µs, everything else in ms.
+struct Database {
     size: u64,
     db: PathBuf,
     latency: Vec<f64>,
@@ -39,9 +37,9 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut files = Vec::new();
     for size in sizes {
-        files.push(Grown::new(folder.path(), size)?);
+        files.push(Database::new(folder.path(), size)?);
     }
-    // What was written is on its way to the disk, and would be in everybody's way.
+    // Pending writes of the new databases would disturb the measurements.
     ensure!(Command::new("sync").status()?.success(), "sync failed");
     for _ in 0..TURNS {
         for file in &mut files {
@@ -51,7 +49,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let median = |samples: &[f64]| Sample::new(samples.to_vec()).median();
     for file in &files {
         let figure = format!(
-            "{} messages, {} mails: commit → client p50 µs; start, `agenthub inbox`, search, ms",
+            "{} messages, {} inbox messages: commit → client p50 µs; start, `agenthub inbox`, search, ms",
             file.size,
             file.size / 10
         );
@@ -63,7 +61,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         median(&files[2].start),
         Goal::AtMost(300.0),
     );
-    let ratio = |of: fn(&Grown) -> &Vec<f64>| median(of(&files[2])) / median(of(&files[0]));
+    let ratio = |of: fn(&Database) -> &Vec<f64>| median(of(&files[2])) / median(of(&files[0]));
     report.judge(
         "1,000,000 messages ÷ 10,000: commit → client",
         ratio(|file| &file.latency),
@@ -82,14 +80,14 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     catch_up(report)
 }
 
-/// Messages in threads, a tenth as many mails, of which a handful is unread.
+/// Writes `rows` messages and a tenth as many inbox messages, of which 100 are unread.
 fn fill(db: &Path, rows: u64) -> Result<()> {
     let conn = writer::open(db)?;
     conn.execute_batch(&format!(
         "BEGIN IMMEDIATE;
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
          INSERT INTO messages(thread_id, from_id, content)
-         SELECT 'thread-' || (i % {THREADS}), 'writer-' || (i % 7), 'row ' || i || ' says that all is well' FROM n;
+         SELECT 'thread-' || (i % {THREADS}), 'writer-' || (i % 7), 'row ' || i || ' of the benchmark, all is well' FROM n;
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows} / 10)
          INSERT INTO inbox_messages(from_agent, to_inbox, payload, status)
          SELECT 'writer-' || (i % 7), 'reader-' || (i % 20), 'mail ' || i, CASE WHEN i > 100 THEN 'read' ELSE 'unread' END FROM n;
@@ -98,12 +96,12 @@ fn fill(db: &Path, rows: u64) -> Result<()> {
     Ok(())
 }
 
-impl Grown {
+impl Database {
     fn new(folder: &Path, size: u64) -> Result<Self> {
         let db = folder.join(size.to_string()).join("hub.db");
         drop(Hub::start_on(&db, &[])?);
         fill(&db, size)?;
-        // The first search makes the index.
+        // The first search creates the index.
         agenthub(&db, &["search", "well"])?;
         Ok(Self {
             size,
@@ -123,12 +121,12 @@ impl Grown {
                 .push(agenthub(&self.db, &["search", "\"row 4242\"", "--limit", "10"])?);
         }
         self.latency
-            .push(measure(&self.db, Noticing::Notify, 100, 1, 200)?.median());
+            .push(measure(&self.db, Detection::Notify, 100, 1, 200)?.median());
         Ok(())
     }
 }
 
-/// Milliseconds from the start of a hub to its first answer over a WebSocket.
+/// Returns the milliseconds from the start of a hub to its first answer over a WebSocket.
 fn started(db: &Path) -> Result<f64> {
     let begun = Instant::now();
     let hub = Hub::start_on(db, &[])?;
@@ -140,7 +138,7 @@ fn started(db: &Path) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// Milliseconds that a command takes.
+/// Runs a command and returns the milliseconds it takes.
 fn agenthub(db: &Path, args: &[&str]) -> Result<f64> {
     let begun = Instant::now();
     let mut command = Command::new(AGENTHUB);
@@ -149,11 +147,11 @@ fn agenthub(db: &Path, args: &[&str]) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// One late client of one long thread.
+/// Measures how fast a client receives a long thread that it subscribes to late.
 fn catch_up(report: &mut Report) -> Result<()> {
     let mut rounds = vec![(100_000_u32, "0", 3), (1_000_000, "0", 3), (100_000, "100", 1)];
     if report.large {
-        // 5,000 a second, by its nature.
+        // At most 5,000 messages/s: 100 batches of 50.
         rounds.push((1_000_000, "100", 1));
     }
     for (rows, throttle, tries) in rounds {
