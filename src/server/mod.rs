@@ -31,7 +31,6 @@ mod reports;
 mod routes;
 mod search;
 mod states;
-mod tight;
 mod ws;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -60,12 +60,6 @@ fn the_page_is_light_and_asks_nobody_else() {
     page("weight.mjs");
 }
 
-/// Without it a short name could be another variable's, and only a rare path would show it.
-#[test]
-fn the_page_that_travels_is_the_page_that_is_written() {
-    page("same.mjs");
-}
-
 #[test]
 fn every_view_looks_right_in_both_themes() {
     page("looks.mjs");
