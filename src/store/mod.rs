@@ -12,6 +12,7 @@ mod agents;
 mod changes;
 mod connection;
 mod costs;
+mod default_sender;
 mod file_identity;
 mod hook_sessions;
 mod inbox;

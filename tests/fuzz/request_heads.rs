@@ -7,7 +7,7 @@
 
 use agenthub::hub::encoded_change::Since;
 use agenthub::hub::connect_options::ConnectQuery;
-use agenthub::server::{Guard, admit};
+use agenthub::server::{AuthMode, check_request};
 use agenthub::store::Token;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
@@ -46,8 +46,8 @@ fuzz_target!(|data: &[u8]| {
     ));
     query.iter().for_each(|(_, value)| drop(Since::parse(value)));
     has_secret |= parts.uri.path() == "/ws" && query.iter().any(|(name, value)| name == "token" && value == SECRET);
-    let guard = Guard::Token(Token::new(SECRET));
-    if admit(([127, 0, 0, 1], 4820).into(), &[], &parts, &guard).is_ok() {
+    let mode = AuthMode::Token(Token::new(SECRET));
+    if check_request(([127, 0, 0, 1], 4820).into(), &[], &parts, &mode).is_ok() {
         assert!(has_secret, "let in without the token: {parts:?}");
         let ours = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
         let named = hosts

@@ -8,10 +8,10 @@ use hyper::header::HOST;
 use serde::Serialize;
 use warp::reply::Response;
 
-use super::api;
-use super::routes::Call;
 use crate::config;
 use crate::error::Result;
+use crate::server::request::ApiRequest;
+use crate::server::response;
 use crate::text::shell;
 
 #[derive(Debug, Serialize)]
@@ -26,20 +26,20 @@ struct Command {
 }
 
 /// `GET /api/commands`: all of them, in one page.
-pub(super) async fn commands(call: Call) -> Result<Response> {
-    let path = call.server.hub().store().path();
+pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
+    let path = request.server.hub().store().path();
     let file = shell::quote(path);
     let agenthub = if config::db_path(None).is_ok_and(|home| home == path) {
         "agenthub".to_owned()
     } else {
         format!("agenthub --db {file}")
     };
-    let host = call.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = format!("http://{}", host.unwrap_or_default());
-    Ok(api::list(&list(&agenthub, &file, &origin), None::<()>))
+    Ok(response::list(&commands(&agenthub, &file, &origin), None::<()>))
 }
 
-fn list(agenthub: &str, file: &str, origin: &str) -> Vec<Command> {
+fn commands(agenthub: &str, file: &str, origin: &str) -> Vec<Command> {
     let plays = Command {
         name: "demo",
         about: "Agents that only pretend:",
