@@ -123,7 +123,7 @@ pub(super) fn short(text: &str, most: usize) -> String {
 /// Somebody's text with its line breaks, later lines set in by `indent`.
 pub(super) fn block(text: &str, indent: usize) -> String {
     let margin = format!("\n{:indent$}", "");
-    text.lines().map(|line| escape(line)).collect::<Vec<_>>().join(&margin)
+    text.lines().map(escape).collect::<Vec<_>>().join(&margin)
 }
 
 /// A time of day if it was today, otherwise with the date; in this machine's time zone.

@@ -88,7 +88,7 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
     };
     let wishes = ConnectOptions {
         streams,
-        form: WireFormat::Extended,
+        format: WireFormat::Extended,
         framing: Framing::Single,
     };
     let mut session = Session::new(wishes, hub.limits().clone(), epoch, head);

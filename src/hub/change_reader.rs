@@ -1,53 +1,112 @@
-//! The looker: the one thread that reads the log and fills the live tail.
+//! The change reader: the one thread that reads the change log and fills the recent changes.
 //!
-//! For: looking when [`Watch`] says so, drawing what is new in pages, and noticing that
-//! the file is another one or cannot be read.
-//! Not for: telling clients; they are woken and help themselves.
+//! It reads when [`Watch`] wakes it, in pages, and detects that the database at the path was
+//! replaced, overwritten, or cannot be read. Clients are woken by the hub's signal and fetch what
+//! they need themselves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Hub;
+use super::health::Operation;
+use super::state::Hub;
+use crate::config::Limits;
 use crate::error::{Code, Error, Result};
-use crate::store::{FileIdentity, Position, Reader, WalState, set_aside_log};
-use crate::watcher::{Wake, Watch};
+use crate::store::{FileIdentity, Position, Reader, Store, WalState, set_aside_log};
+use crate::watcher::{Wake, WakeHandle, Watch, WatchMode};
 
-/// Changes drawn from the file before those who wait are woken.
+/// Maximum number of changes read before waiting clients are woken.
 const PAGE_ROWS: usize = 256;
-/// Bytes of rows drawn from the file before those who wait are woken.
+/// Maximum number of bytes of rows read before waiting clients are woken.
 const PAGE_BYTES: usize = 1 << 20;
-/// Time between two looks at which file is at the path.
+/// Time between two checks which file is at the path.
 const IDENTITY_INTERVAL: Duration = Duration::from_millis(250);
-/// Time the path may lead nowhere before a new file is made there: somebody may be moving
-/// one into place.
+/// Time during which there may be no file at the path before a new one is created: another
+/// process may be moving a file there.
 const MISSING_WAIT: Duration = Duration::from_secs(2);
 
-/// The thread's state.
-pub(super) struct ChangeReader {
+/// Stops the change reader of a hub.
+#[derive(Debug)]
+pub struct ChangeReaderHandle {
+    thread: JoinHandle<()>,
+    wake_handle: WakeHandle,
+}
+
+impl ChangeReaderHandle {
+    /// Ends the thread and waits for it.
+    pub fn stop(self) {
+        self.wake_handle.stop();
+        // A panic of the thread was reported when it happened.
+        drop(self.thread.join());
+    }
+}
+
+impl Hub {
+    /// Starts a hub for the database of `store`, and its change reader thread.
+    ///
+    /// # Errors
+    /// A `Store…` code if the database cannot be read or watched.
+    pub fn start(store: Store, limits: Limits, mode: WatchMode) -> Result<(Arc<Self>, ChangeReaderHandle)> {
+        let listeners = Arc::new(AtomicUsize::new(0));
+        let reader = store.reader()?;
+        // Watching begins before the first read: no commit is missed in between.
+        let (watch, wake_handle) = Watch::start(store.path(), mode, limits.poll_interval, Arc::clone(&listeners))?;
+        let (head, epoch) = (reader.head()?, reader.epoch()?);
+        let hub = Arc::new(Self::new(store, limits, (head, epoch), wake_handle.clone(), listeners));
+        let change_reader = ChangeReader::new(Arc::clone(&hub), reader, watch, head);
+        let thread = std::thread::Builder::new()
+            .name("agenthub-reader".into())
+            .spawn({
+                let report = PanicReport(Arc::clone(&hub));
+                move || {
+                    change_reader.run();
+                    drop(report);
+                }
+            })
+            .map_err(|e| Error::new(Code::Internal, format!("cannot start the change reader thread: {e}")))?;
+        Ok((hub, ChangeReaderHandle { thread, wake_handle }))
+    }
+}
+
+/// Marks the hub as failed if the change reader panics: a hub that shows no new rows must not
+/// report itself ready.
+struct PanicReport(Arc<Hub>);
+
+impl Drop for PanicReport {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "the thread that reads changes has panicked; restart the hub, and report this bug";
+            self.0.fail(Operation::Read, &Error::new(Code::Internal, message));
+        }
+    }
+}
+
+/// The state of the change reader's thread.
+struct ChangeReader {
     hub: Arc<Hub>,
     path: PathBuf,
-    /// None while the file was let go and could not be opened again.
+    /// `None` after the database was closed and could not be opened again.
     reader: Option<Reader>,
     watch: Watch,
     cursor: Position,
+    /// The last `data_version`.
     version: i64,
-    footprint: Option<FileIdentity>,
-    next_identity: Instant,
+    identity: Option<FileIdentity>,
+    next_identity_check: Instant,
     missing_since: Option<Instant>,
-    /// The file could not be read when it was last asked whether it is still the same.
+    /// The last check of the content failed.
     broken: bool,
-    /// The write-ahead log was not there at the last look.
-    log_missing: bool,
+    /// The write-ahead log was missing at the last check.
+    wal_missing: bool,
 }
 
 impl ChangeReader {
-    /// A looker that starts at `cursor`.
-    pub(super) fn new(hub: Arc<Hub>, reader: Reader, watch: Watch, cursor: Position) -> Self {
+    fn new(hub: Arc<Hub>, reader: Reader, watch: Watch, cursor: Position) -> Self {
         let path = reader.path().to_owned();
-        let footprint = footprint(&reader);
-        hub.stats.set_using(watch.using());
+        let identity = identity_of(&reader);
+        hub.wake_stats.set_method(watch.using());
         Self {
             hub,
             path,
@@ -55,16 +114,16 @@ impl ChangeReader {
             watch,
             cursor,
             version: 0,
-            footprint,
-            next_identity: Instant::now(),
+            identity,
+            next_identity_check: Instant::now(),
             missing_since: None,
             broken: false,
-            log_missing: false,
+            wal_missing: false,
         }
     }
 
-    /// Looks until it is told to stop.
-    pub(super) fn run(mut self) {
+    /// Reads changes until the thread is stopped.
+    fn run(mut self) {
         loop {
             let (reader, version) = (&self.reader, &mut self.version);
             let wake = self.watch.wait(|| {
@@ -74,21 +133,21 @@ impl ChangeReader {
             if wake == Wake::Stop {
                 return;
             }
-            let outcome = self.check_identity().and_then(|()| self.draw());
+            let outcome = self.check_identity().and_then(|()| self.read_page());
             let found = *outcome.as_ref().unwrap_or(&0);
-            self.hub.stats.count_wake(wake, found);
+            self.hub.wake_stats.count(wake, found);
             self.watch.learn(wake, found > 0);
-            self.hub.stats.set_using(self.watch.using());
+            self.hub.wake_stats.set_method(self.watch.using());
             match outcome {
-                Ok(_) => self.hub.reading_works(),
-                Err(error) if error.code() == Code::PositionLost => self.start_over("its log is another one now"),
-                Err(error) => self.hub.reading_fails(&error),
+                Ok(_) => self.hub.read_succeeded(),
+                Err(error) if error.code() == Code::PositionLost => self.start_over("its change log was replaced"),
+                Err(error) => self.hub.fail(Operation::Read, &error),
             }
         }
     }
 
-    /// Draws a page of what is new. Returns how many changes there were.
-    fn draw(&mut self) -> Result<usize> {
+    /// Reads and publishes one page of new changes. Returns their number.
+    fn read_page(&mut self) -> Result<usize> {
         let page = self.reader()?.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES)?;
         let found = page.changes.len();
         if let Some(last) = page.changes.last() {
@@ -96,23 +155,23 @@ impl ChangeReader {
             self.hub.publish(page.changes);
         }
         if page.has_more {
-            // In a turn of its own: whoever stops the hub, or replaces the file in the middle
-            // of a storm, does not wait for its end.
+            // The next page is read in the next iteration, so that a stop or a replaced database
+            // is noticed even while writers are faster than this thread.
             self.watch.more();
         }
         Ok(found)
     }
 
-    /// Notices that the path leads to another file or to other content, and goes over to that.
+    /// Detects that the path leads to another file or to other content, and switches to it.
     fn check_identity(&mut self) -> Result<()> {
         let now = Instant::now();
-        // While the file is missing every wake asks: what is still open can be read all along.
-        if now < self.next_identity && self.missing_since.is_none() {
+        // While the file is missing, every wake checks: the open one can still be read.
+        if now < self.next_identity_check && self.missing_since.is_none() {
             return Ok(());
         }
-        self.next_identity = now + IDENTITY_INTERVAL;
+        self.next_identity_check = now + IDENTITY_INTERVAL;
         let found = FileIdentity::of(&self.path);
-        let known = self.footprint;
+        let known = self.identity;
         if let Some((found, known)) = found.zip(known)
             && found.identity == known.identity
         {
@@ -122,57 +181,57 @@ impl ChangeReader {
                 return Err(emptied(&self.path));
             }
             match found.log_since(&known) {
-                WalState::Same => self.log_missing = false,
-                // Somebody may be moving it along with the database: asked once more.
-                WalState::Missing if !std::mem::replace(&mut self.log_missing, true) => return Ok(()),
-                WalState::Missing | WalState::Other => return self.leave_dead_log(),
+                WalState::Same => self.wal_missing = false,
+                // Another process may be moving it along with the database: check once more.
+                WalState::Missing if !std::mem::replace(&mut self.wal_missing, true) => return Ok(()),
+                WalState::Missing | WalState::Other => return self.leave_dead_wal(),
             }
             if self.broken || found.is_rewritten_since(&known) {
-                self.confirm()?;
+                self.confirm_content()?;
             }
-            self.footprint = Some(found);
+            self.identity = Some(found);
             return Ok(());
         }
         if found.is_none() && now.duration_since(*self.missing_since.get_or_insert(now)) < MISSING_WAIT {
             return Err(Error::new(
                 Code::StoreReplaced,
                 format!(
-                    "{} is gone; put it back, or a new one is made in {} s",
+                    "{} is gone; put it back, or a new database is created in {} s",
                     self.path.display(),
                     MISSING_WAIT.as_secs()
                 ),
             ));
         }
         if let Some(found) = found {
-            // The log and its index at the path are the new one's from now on. Whoever had the
-            // old one open would write into them, and be cut off from memory by the new one.
-            self.let_go()?;
+            // The -wal and -shm at the path belong to the new file from now on. A connection to the
+            // old file would write into them, and crash when the new one truncates the -shm.
+            self.close_all()?;
             if known.is_some_and(|known| found.has_the_log_of(&known)) {
                 set_aside_log(&self.path);
             }
         }
-        self.go_over()?;
-        self.start_over("it is another file now");
+        self.reopen()?;
+        self.start_over("the file was replaced");
         Ok(())
     }
 
-    /// Asks the file whether it still has what was read from it. Checkpoints come by here;
-    /// so does a file that was copied over or cut short by other means than SQLite, which
-    /// nobody would notice who goes on with the pages in his memory.
-    fn confirm(&mut self) -> Result<()> {
+    /// Checks that the database still contains the last position read. This runs after every
+    /// checkpoint, and after a file was overwritten or truncated by other means than SQLite, which
+    /// a connection with cached pages would not notice.
+    fn confirm_content(&mut self) -> Result<()> {
         let epoch = self.hub.head().0;
         let confirmed = if self.broken {
-            // What this thread has open may never work again, though the file does.
-            self.hub.store.reader()?.confirms(&epoch, self.cursor)
+            // A connection of this thread may stay broken although the file works again.
+            self.hub.store().reader()?.confirms(&epoch, self.cursor)
         } else {
             self.reader()?.confirms(&epoch, self.cursor)
         };
         match confirmed {
             Ok(true) if !self.broken => Ok(()),
             Ok(same) => {
-                self.go_over()?;
+                self.reopen()?;
                 if !same {
-                    self.start_over("its content is another one now");
+                    self.start_over("its content was replaced");
                 }
                 Ok(())
             }
@@ -183,26 +242,26 @@ impl ChangeReader {
         }
     }
 
-    /// What is open goes on in a write-ahead log that nobody else sees. It is closed as it
-    /// is: what came into that log and was not in the database yet is lost with it, and to
-    /// move it there now would undo a restore.
-    fn leave_dead_log(&mut self) -> Result<()> {
-        self.let_go()?;
-        self.go_over()?;
+    /// Leaves a write-ahead log that was removed or replaced under the open connections. They are
+    /// closed without a checkpoint: rows that are only in the old log are lost with it, and moving
+    /// them into the database now would undo a restore.
+    fn leave_dead_wal(&mut self) -> Result<()> {
+        self.close_all()?;
+        self.reopen()?;
         self.start_over("its write-ahead log was removed by other means than SQLite");
         Ok(())
     }
 
-    /// Closes everything and moves nothing.
-    fn let_go(&mut self) -> Result<()> {
+    /// Closes all connections without a checkpoint.
+    fn close_all(&mut self) -> Result<()> {
         self.reader = None;
-        if self.hub.store.abandon() {
+        if self.hub.store().abandon() {
             return Ok(());
         }
         Err(Error::new(
             Code::StoreReplaced,
             format!(
-                "{} is another file now, and a read of the one before still goes on; trying again when it is done",
+                "{} was replaced, and a read of the previous file is still in progress; retrying when it ends",
                 self.path.display()
             ),
         ))
@@ -212,95 +271,49 @@ impl ChangeReader {
         self.reader.as_ref().ok_or_else(|| {
             Error::new(
                 Code::StoreUnavailable,
-                format!("{} could not be opened again; trying further", self.path.display()),
+                format!("{} could not be opened again; retrying", self.path.display()),
             )
         })
     }
 
-    /// Lets go of what is open and opens what is at the path.
-    fn go_over(&mut self) -> Result<()> {
-        self.hub.store.reopen()?;
-        let reader = self.hub.store.reader()?;
-        self.footprint = footprint(&reader);
+    /// Closes all connections and opens the file at the path.
+    fn reopen(&mut self) -> Result<()> {
+        self.hub.store().reopen()?;
+        let reader = self.hub.store().reader()?;
+        self.identity = identity_of(&reader);
         self.reader = Some(reader);
         self.watch.renew(&self.path);
-        (self.missing_since, self.broken, self.log_missing) = (None, false, false);
+        (self.missing_since, self.broken, self.wal_missing) = (None, false, false);
         Ok(())
     }
 
-    /// Begins at the end of whatever log there is now; every client's position is lost.
+    /// Continues at the end of the current change log; the positions of all clients are lost.
     fn start_over(&mut self, why: &str) {
         let found = self.reader().and_then(|reader| Ok((reader.head()?, reader.epoch()?)));
         match found {
             Ok((head, epoch)) => {
-                tracing::warn!("{}: {why}; clients have to start anew", self.path.display());
+                tracing::warn!("{}: {why}; clients have to start over", self.path.display());
                 self.cursor = head;
                 self.hub.replaced(head, &epoch);
             }
-            Err(error) => self.hub.reading_fails(&error),
+            Err(error) => self.hub.fail(Operation::Read, &error),
         }
     }
 }
 
-/// What `stat` tells of the file that was opened; nothing if another one is in its place by
-/// now, so that the next look goes over to that.
-fn footprint(reader: &Reader) -> Option<FileIdentity> {
+/// Returns the identity of the file `reader` has open; `None` if another file is at its path by
+/// now, so that the next check switches to that.
+fn identity_of(reader: &Reader) -> Option<FileIdentity> {
     FileIdentity::of(reader.path()).filter(|found| Some(found.identity) == reader.identity())
 }
 
-/// Nobody can make the schema anew in a file that others still have open.
+/// The schema cannot be created again in a file that other processes have open.
 fn emptied(path: &Path) -> Error {
     Error::new(
         Code::StoreCorrupt,
         format!(
-            "{} was emptied by other means than SQLite; copy a backup there, or end the agents and remove it",
+            "{} was emptied by other means than SQLite; copy a backup there, or stop the agents and remove it",
             path.display()
         ),
     )
-}
-
-/// Counts of wakes, by why and by whether they brought anything.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    wakes: [[std::sync::atomic::AtomicU64; 2]; 5],
-    polling: std::sync::atomic::AtomicBool,
-}
-
-/// The wakes that are counted, with their names.
-const SOURCES: [(Wake, &str); 5] = [
-    (Wake::Event, "event"),
-    (Wake::Own, "own"),
-    (Wake::Again, "again"),
-    (Wake::Poll, "poll"),
-    (Wake::Timer, "timer"),
-];
-
-impl Stats {
-    fn count_wake(&self, wake: Wake, found: usize) {
-        if let Some(i) = SOURCES.iter().position(|(w, _)| *w == wake) {
-            self.wakes[i][usize::from(found > 0)].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn set_using(&self, using: crate::watcher::NotifyMethod) {
-        self.polling
-            .store(using == crate::watcher::NotifyMethod::Poll, Ordering::Relaxed);
-    }
-
-    /// What is in use now.
-    pub(super) fn using(&self) -> crate::watcher::NotifyMethod {
-        if self.polling.load(Ordering::Relaxed) {
-            crate::watcher::NotifyMethod::Poll
-        } else {
-            crate::watcher::NotifyMethod::Notify
-        }
-    }
-
-    /// Each source with its wakes in vain and its hits.
-    pub(super) fn wakes(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
-        SOURCES
-            .iter()
-            .zip(&self.wakes)
-            .map(|((_, name), [empty, hit])| (*name, empty.load(Ordering::Relaxed), hit.load(Ordering::Relaxed)))
-    }
 }

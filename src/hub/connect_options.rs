@@ -1,13 +1,12 @@
-//! What a client asks for when it connects: `streams`, `since`, `frames`, `instance_id`.
+//! Options of a WebSocket connection: `streams`, `since`, `frames` and `instance_id` in the query
+//! of `GET /ws`.
 //!
-//! For: reading the query of `GET /ws`. A client written for the seed gives none of the
-//! first three and gets what the seed would send.
-//! Not for: what follows from it (`session`).
+//! A client of AILANG's protocol gives none of the first three, and gets the compatible form.
 
 use super::encoded_change::{Since, WireFormat};
 use crate::error::{Code, Error, Result};
 
-/// Which rows a client gets without subscribing.
+/// The rows a client gets without subscribing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streams {
     /// Every message of every thread.
@@ -23,8 +22,8 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// What the seed sends to everybody.
-    pub const SEED: Self = Self {
+    /// What every client of AILANG's protocol gets.
+    pub const COMPAT: Self = Self {
         messages: false,
         inbox: true,
         telemetry: true,
@@ -41,96 +40,96 @@ impl Streams {
     };
 }
 
-/// How events become frames.
+/// How events are packed into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// One event, one frame.
+    /// One event per frame.
     Single,
-    /// Several events in one frame, as a JSON array.
+    /// Several events per frame, as a JSON array.
     Array,
 }
 
-/// What a client asked for when it connected.
+/// The rows a client gets, and their format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// Which rows it gets without subscribing.
+    /// The rows it gets without subscribing.
     pub streams: Streams,
-    /// Rows in which form: [`WireFormat::Extended`] for whoever asked for more than the seed has.
-    pub form: WireFormat,
-    /// How events become frames.
+    /// [`WireFormat::Extended`] if the client gave any option that AILANG's protocol does not have.
+    pub format: WireFormat,
+    /// How events are packed into frames.
     pub framing: Framing,
 }
 
 impl ConnectOptions {
-    /// A client written for the seed.
-    pub const SEED: Self = Self {
-        streams: Streams::SEED,
-        form: WireFormat::Compat,
+    /// The options of a client of AILANG's protocol.
+    pub const COMPAT: Self = Self {
+        streams: Streams::COMPAT,
+        format: WireFormat::Compat,
         framing: Framing::Single,
     };
 }
 
-/// The whole of what was asked for.
+/// The parsed query of `GET /ws`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectQuery {
-    /// Whose acks these are.
+    /// The name under which acknowledgements are stored.
     pub instance_id: String,
     /// Rows and frames.
-    pub wishes: ConnectOptions,
-    /// Where to go on from.
+    pub options: ConnectOptions,
+    /// Where the stream starts.
     pub since: From,
-    /// Whether to say hello: the client asked for more than the seed has.
-    pub greets: bool,
+    /// Whether to send `hello`: the client gave an option that AILANG's protocol does not have.
+    pub hello: bool,
 }
 
-/// Where a client's stream begins.
+/// Where a client's stream starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum From {
-    /// With what comes next.
+    /// With the next change.
     Now,
-    /// With everything kept.
+    /// With the oldest change kept.
     Start,
-    /// After a position it was given.
+    /// After a position the client was given.
     Since(Since),
 }
 
 impl ConnectQuery {
-    /// Reads the names and values of a query. Names it does not know are left alone.
+    /// Parses the names and values of a query. Unknown names are ignored.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for a value that means nothing.
+    /// [`Code::Invalid`] for an invalid value.
     pub fn parse<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self> {
         let mut query = Self {
             instance_id: "user".into(),
-            wishes: ConnectOptions::SEED,
+            options: ConnectOptions::COMPAT,
             since: From::Now,
-            greets: false,
+            hello: false,
         };
         for (name, value) in pairs {
             match name {
                 "instance_id" if value.is_empty() || value.len() > 255 => {
-                    return Err(Error::new(Code::Invalid, "instance_id has 1 to 255 bytes"));
+                    return Err(Error::new(Code::Invalid, "instance_id must have 1 to 255 bytes"));
                 }
                 "instance_id" => query.instance_id = value.to_owned(),
-                "streams" => query.wishes.streams = Streams::parse(value)?,
+                "streams" => query.options.streams = Streams::parse(value)?,
                 "since" if value == "0" => query.since = From::Start,
                 "since" => {
                     let since = Since::parse(value).ok_or_else(|| {
                         Error::new(
                             Code::Invalid,
-                            "since is a pos the hub gave, 0 for everything kept, or absent",
+                            "since must be a pos the hub sent, 0 for everything kept, or absent",
                         )
                     })?;
                     query.since = From::Since(since);
                 }
-                "frames" if value == "array" => query.wishes.framing = Framing::Array,
-                "frames" => return Err(Error::new(Code::Invalid, "frames is array, or absent")),
+                "frames" if value == "array" => query.options.framing = Framing::Array,
+                "frames" => return Err(Error::new(Code::Invalid, "frames must be array, or absent")),
                 _ => continue,
             }
-            query.greets |= name != "instance_id";
+            query.hello |= name != "instance_id";
         }
-        if query.greets {
-            query.wishes.form = WireFormat::Extended;
+        if query.hello {
+            query.options.format = WireFormat::Extended;
         }
         Ok(query)
     }
@@ -150,7 +149,7 @@ impl Streams {
                 _ => {
                     return Err(Error::new(
                         Code::Invalid,
-                        "streams is a comma list of messages, inbox, telemetry, tasks, threads",
+                        "streams must be a comma-separated list of messages, inbox, telemetry, tasks, threads",
                     ));
                 }
             }
@@ -168,24 +167,24 @@ mod tests {
     }
 
     #[test]
-    fn without_anything_it_is_the_seed() {
+    fn defaults_to_the_compatible_form() {
         let query = parse("token=x&instance_id=me&other=1").unwrap();
-        assert_eq!(query.wishes, ConnectOptions::SEED);
+        assert_eq!(query.options, ConnectOptions::COMPAT);
         assert_eq!(
-            (query.instance_id.as_str(), query.since, query.greets),
+            (query.instance_id.as_str(), query.since, query.hello),
             ("me", From::Now, false)
         );
     }
 
     #[test]
-    fn each_of_the_three_switches_the_rest_on() {
+    fn any_further_option_selects_the_extended_form() {
         for one in ["streams=tasks", "since=0", "frames=array"] {
             let query = parse(one).unwrap();
-            assert!(query.greets, "{one}");
-            assert_eq!(query.wishes.form, WireFormat::Extended, "{one}");
+            assert!(query.hello, "{one}");
+            assert_eq!(query.options.format, WireFormat::Extended, "{one}");
         }
-        assert_eq!(parse("frames=array").unwrap().wishes.streams, Streams::SEED);
-        let streams = parse("streams=messages,threads").unwrap().wishes.streams;
+        assert_eq!(parse("frames=array").unwrap().options.streams, Streams::COMPAT);
+        let streams = parse("streams=messages,threads").unwrap().options.streams;
         assert_eq!(
             streams,
             Streams {
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn rejects_invalid_values() {
         for bad in ["streams=everything", "since=yesterday", "frames=single", "instance_id="] {
             assert_eq!(parse(bad).unwrap_err().code(), Code::Invalid, "{bad}");
         }

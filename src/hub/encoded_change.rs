@@ -1,11 +1,7 @@
-//! One change as clients are told of it: its JSON, made once for all of them.
+//! A change with its JSON, encoded once and shared by all clients; and the text of every frame.
 //!
-//! For: the live tail's entries, and the text of every frame.
-//! Not for: who gets which.
-//!
-//! A row has two forms on the wire: what clients of the seed know ([`WireFormat::Compat`]), and
-//! that with its position and the later columns ([`WireFormat::Extended`]). Each is made when
-//! first asked for, and then shared.
+//! A row has two wire formats: that of AILANG's protocol ([`WireFormat::Compat`]), and the same
+//! with its position and further columns ([`WireFormat::Extended`]). Each is encoded on first use.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -22,32 +18,32 @@ use crate::store::{Change, Op, Position, Row};
 pub struct Frame(Bytes);
 
 impl Frame {
-    /// Its bytes, which are UTF-8.
+    /// Returns the text as UTF-8 bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// How long it is.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it is empty, which no event is.
+    /// Returns whether the frame is empty. No event is.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// An event of the hub's own.
+    /// Encodes an event without a position.
     pub fn new(event_type: &EventType, timestamp: i64, data: &impl Serialize) -> Self {
         Self(encode(event_type, timestamp, "", data).text)
     }
 
-    /// An event without data.
+    /// Encodes an event without data.
     pub(super) fn bare(event_type: &EventType, timestamp: i64) -> Self {
         Self(format!(r#"{{"type":"{}","timestamp":{timestamp}}}"#, event_type.as_str()).into())
     }
 
-    /// Several events as one JSON array.
+    /// Joins several events to one JSON array.
     pub(super) fn array(events: &[Self]) -> Self {
         let mut text = Vec::with_capacity(events.iter().map(|e| e.len() + 1).sum::<usize>() + 2);
         text.push(b'[');
@@ -61,7 +57,7 @@ impl Frame {
         Self(text.into())
     }
 
-    /// A `batch` of messages already encoded, with a position or the empty string.
+    /// Joins encoded messages to a `batch`. `pos` is a position, or empty for none.
     pub(super) fn batch<'a>(
         timestamp: i64,
         pos: &str,
@@ -89,48 +85,48 @@ impl Frame {
     }
 }
 
-/// Which of its two forms a row takes on the wire.
+/// The wire format of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireFormat {
-    /// As the seed's clients know it.
+    /// The compatible form: that of AILANG's protocol.
     Compat,
-    /// With `pos` and the later columns.
+    /// With `pos` and all columns.
     Extended,
 }
 
-/// A frame, and where in it the data is.
+/// The text of a frame, and the range of its `data`.
 #[derive(Debug)]
 struct Encoded {
     text: Bytes,
     data: Range<usize>,
 }
 
-/// One change, ready to be told.
+/// One change, and its encoded events.
 #[derive(Debug)]
 pub struct EncodedChange {
     change: Change,
     epoch: Arc<str>,
     timestamp: i64,
-    seed: OnceLock<Encoded>,
+    compat: OnceLock<Encoded>,
     extended: OnceLock<Encoded>,
-    /// A message's other event: the state of its thread.
-    state: OnceLock<Encoded>,
+    /// The state of the thread, which a message changes too.
+    thread_state: OnceLock<Encoded>,
 }
 
 impl EncodedChange {
-    /// Wraps a change of the file with this epoch, as seen now.
+    /// Wraps a change that was just read from the database with this epoch.
     pub fn new(change: Change, epoch: &Arc<str>) -> Self {
         Self {
             change,
             epoch: Arc::clone(epoch),
             timestamp: now_ms(),
-            seed: OnceLock::new(),
+            compat: OnceLock::new(),
             extended: OnceLock::new(),
-            state: OnceLock::new(),
+            thread_state: OnceLock::new(),
         }
     }
 
-    /// The same change with the row as it is by now.
+    /// Returns the same change with the current state of the row.
     pub(super) fn with_row(&self, row: Row) -> Self {
         let change = Change { row, ..self.change };
         Self {
@@ -139,22 +135,22 @@ impl EncodedChange {
         }
     }
 
-    /// The position after it.
+    /// Returns the position after the change.
     pub fn pos(&self) -> Position {
         self.change.pos
     }
 
-    /// The row as it is now.
+    /// Returns the row.
     pub fn row(&self) -> &Row {
         &self.change.row
     }
 
-    /// Whether the row is new or only changed.
+    /// Returns whether the row was inserted or updated.
     pub fn op(&self) -> Op {
         self.change.op
     }
 
-    /// When a new row was written, Unix milliseconds.
+    /// Returns when a new row was written, in Unix milliseconds.
     pub(super) fn written_at(&self) -> Option<i64> {
         match &self.change.row {
             _ if self.change.op == Op::Update => None,
@@ -166,23 +162,23 @@ impl EncodedChange {
         }
     }
 
-    /// Roughly the bytes it holds in memory: the row, and its JSON.
+    /// Returns the approximate size in memory, in bytes: the row and its JSON.
     pub fn weight(&self) -> usize {
         2 * self.change.row.weight()
     }
 
-    /// Its event in the given form. Empty for rows that are no events.
+    /// Returns the event in the given format; empty for rows that are not sent.
     pub(super) fn frame(&self, form: WireFormat) -> Frame {
         Frame(self.encoded(form).text.clone())
     }
 
-    /// Its data alone, for batches.
+    /// Returns only the data of the event, for batches.
     pub(super) fn data(&self, form: WireFormat) -> &[u8] {
         let encoded = self.encoded(form);
         &encoded.text[encoded.data.clone()]
     }
 
-    /// Its extended event under another position.
+    /// Returns the extended event with another position.
     pub(super) fn frame_at(&self, pos: &str) -> Frame {
         let encoded = self.encoded(WireFormat::Extended);
         with_pos(
@@ -193,14 +189,14 @@ impl EncodedChange {
         )
     }
 
-    /// The state of its thread, for a message or a thread, under a position or none.
+    /// Returns the thread state of a message or a thread, with a position or without.
     pub(super) fn thread_state(&self, pos: Option<&str>) -> Option<Frame> {
         let thread = match &self.change.row {
             Row::Message(_, thread) | Row::Thread(thread) if !thread.id.is_empty() => thread,
             _ => return None,
         };
         let encoded = self
-            .state
+            .thread_state
             .get_or_init(|| encode(&EventType::THREAD_STATE, self.timestamp, "", &thread.event()));
         Some(match pos {
             None => Frame(encoded.text.clone()),
@@ -227,7 +223,7 @@ impl EncodedChange {
 
     fn encoded(&self, form: WireFormat) -> &Encoded {
         let (cell, pos) = match form {
-            WireFormat::Compat => (&self.seed, String::new()),
+            WireFormat::Compat => (&self.compat, String::new()),
             WireFormat::Extended => (&self.extended, pos_text(&self.epoch, self.change.pos, None)),
         };
         cell.get_or_init(|| {
@@ -251,8 +247,8 @@ impl EncodedChange {
     }
 }
 
-/// A position as clients see it: the epoch, the number and the tag; and, where states
-/// older than it are still held back, the number from which on to look for them again.
+/// Formats a position for clients: the epoch, the number and the tag; and, if older states are
+/// still held back, the number from which on a resuming client is sent states again.
 pub(super) fn pos_text(epoch: &str, pos: Position, floor: Option<i64>) -> String {
     let mut text = format!("{epoch}.{}.{:x}", pos.seq, pos.tag);
     if let Some(floor) = floor {
@@ -262,19 +258,19 @@ pub(super) fn pos_text(epoch: &str, pos: Position, floor: Option<i64>) -> String
     text
 }
 
-/// What a client gave as `since`, taken apart.
+/// A parsed `since`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {
-    /// The file's epoch when the position was given out.
+    /// The epoch of the database that issued the position.
     pub epoch: String,
     /// The position.
     pub pos: Position,
-    /// States from this number on may be missing.
+    /// The client may lack states from this change number on.
     pub floor: Option<i64>,
 }
 
 impl Since {
-    /// Takes a position apart; `None` if it is not one.
+    /// Parses a position; `None` if it is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let epoch = parts.next()?.to_owned();
@@ -311,7 +307,7 @@ fn with_pos(event_type: &EventType, timestamp: i64, pos: &str, data: &[u8]) -> F
     Frame(text.into())
 }
 
-/// `{"type":…,"timestamp":…,"data":`. A position consists of characters JSON leaves alone.
+/// Writes `{"type":…,"timestamp":…,"data":`. A position has no characters that JSON escapes.
 fn head(text: &mut Vec<u8>, event_type: &EventType, timestamp: i64, pos: &str) {
     text.extend_from_slice(br#"{"type":""#);
     text.extend_from_slice(event_type.as_str().as_bytes());
@@ -328,7 +324,7 @@ fn head(text: &mut Vec<u8>, event_type: &EventType, timestamp: i64, pos: &str) {
 fn json_into(text: &mut Vec<u8>, data: &impl Serialize) {
     let start = text.len();
     if serde_json::to_writer(&mut *text, data).is_err() {
-        // Only a map with keys that are no strings could fail; no event has one.
+        // Encoding fails only for maps with keys that are not strings. No event has one.
         text.truncate(start);
         text.extend_from_slice(b"null");
     }
@@ -368,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_form_has_no_position_and_no_later_fields() {
+    fn compatible_form_has_no_position_and_no_further_fields() {
         let event = parsed(&entry().frame(WireFormat::Compat));
         assert_eq!(event.pos, None);
         let message: MessageEvent = serde_json::from_str(event.data.unwrap().get()).unwrap();
@@ -376,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extended_form_has_both() {
+    fn extended_form_has_position_and_further_fields() {
         let event = parsed(&entry().frame(WireFormat::Extended));
         assert_eq!(event.pos.as_deref(), Some("e.7.ff"));
         let message: MessageEvent = serde_json::from_str(event.data.unwrap().get()).unwrap();
@@ -385,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_and_arrays_are_json() {
+    fn batches_and_arrays_are_valid_json() {
         let entry = entry();
         let data = entry.data(WireFormat::Compat);
         let batch = parsed(&Frame::batch(5, "", "t\"", [data, data].into_iter(), true));
@@ -400,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_survive_the_round_trip_and_nothing_else_does() {
+    fn parses_only_positions_it_has_formatted() {
         let pos = Position {
             seq: 12,
             tag: 0xdead_beef,

@@ -1,40 +1,35 @@
-//! What is wrong with the file, if anything, and which rows could not be shown.
+//! The health of the database: whether it can be read and written, and rows that cannot be shown.
 //!
-//! For: one line in the log for each change of state, `/api/status`, and clients.
-//! Not for: mending it. The hub goes on trying and notices when it works again.
+//! Each change of state is logged once, and shown on `/api/status` and to clients. The hub keeps
+//! trying, and notices when the database works again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
-use super::Hub;
 use super::encoded_change::EncodedChange;
 use crate::error::Error;
 use crate::protocol::now_ms;
 use crate::store::{Row, UnreadableRow};
 
-/// Rejected rows kept for showing.
-const SHOWN: usize = 20;
-/// Time between two tries to write while writing fails.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of unreadable rows kept for display.
+const SHOWN_ROWS: usize = 20;
 
-/// Something wrong with the file.
+/// A reason why the database cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Its name, from [`crate::error`]'s table.
+    /// Name from the table in [`crate::error`].
     pub code: &'static str,
-    /// What it is and what to do about it.
+    /// What happened and what to do next.
     pub message: String,
-    /// Since when, Unix milliseconds.
+    /// Start, Unix milliseconds.
     pub since: i64,
 }
 
-/// A row that could not be shown.
+/// A row that cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RejectedRow {
     /// The table.
@@ -43,160 +38,180 @@ pub struct RejectedRow {
     pub row: i64,
     /// The column and what is wrong with it.
     pub reason: String,
-    /// When it was met, Unix milliseconds.
+    /// When the change reader found it, Unix milliseconds.
     pub at: i64,
 }
 
-/// The hub's notes on the file.
+/// What the hub does with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Read,
+    Write,
+}
+
+impl Operation {
+    /// The participle for log lines: "cannot be read", "cannot be written".
+    fn participle(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "written",
+        }
+    }
+}
+
+/// The state of the database as the hub sees it.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    reading: Mutex<Option<Trouble>>,
-    writing: Mutex<Option<Trouble>>,
-    /// Whether there is trouble, for the many who only ask that.
-    troubled: AtomicBool,
+    failures: Mutex<Failures>,
+    /// Whether there is a failure, to be read without the lock. Changed only under it.
+    has_failure: AtomicBool,
     degraded: AtomicU64,
     recoveries: AtomicU64,
-    rejected: Mutex<Rejections>,
-    writing_failed: Notify,
+    unreadable: Mutex<UnreadableRows>,
+    write_failed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Rejections {
-    by_table: BTreeMap<&'static str, u64>,
+struct Failures {
+    read: Option<Trouble>,
+    write: Option<Trouble>,
+}
+
+impl Failures {
+    fn slot(&mut self, operation: Operation) -> &mut Option<Trouble> {
+        match operation {
+            Operation::Read => &mut self.read,
+            Operation::Write => &mut self.write,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct UnreadableRows {
+    count_by_table: BTreeMap<&'static str, u64>,
     last: VecDeque<RejectedRow>,
 }
 
 impl Health {
-    /// Notes the odd rows among those just read.
+    /// Counts the degraded and unreadable rows among new changes.
     pub(super) fn inspect(&self, entries: &[Arc<EncodedChange>]) {
         for entry in entries {
             match entry.row() {
-                Row::Message(row, _) if !row.degraded.is_empty() => self.degrade("messages", &row.degraded),
-                Row::Inbox(row) if !row.degraded.is_empty() => self.degrade("inbox_messages", &row.degraded),
-                Row::Unreadable(rejected) => self.reject(rejected),
+                Row::Message(row, _) if !row.degraded.is_empty() => self.count_degraded("messages", &row.degraded),
+                Row::Inbox(row) if !row.degraded.is_empty() => self.count_degraded("inbox_messages", &row.degraded),
+                Row::Unreadable(row) => self.add_unreadable(row),
                 _ => {}
             }
         }
     }
 
-    fn degrade(&self, table: &str, reason: &str) {
+    fn count_degraded(&self, table: &str, reason: &str) {
         self.degraded.fetch_add(1, Ordering::Relaxed);
         tracing::debug!("a row of {table} is delivered degraded: {reason}");
     }
 
-    fn reject(&self, rejected: &UnreadableRow) {
-        let mut rejections = lock(&self.rejected);
-        let count = rejections.by_table.entry(rejected.table).or_default();
+    fn add_unreadable(&self, row: &UnreadableRow) {
+        let mut unreadable = lock(&self.unreadable);
+        let count = unreadable.count_by_table.entry(row.table).or_default();
         *count += 1;
         if *count == 1 {
             tracing::warn!(
                 "row {} of {} cannot be shown: {} (further ones are counted on /api/status)",
-                rejected.row,
-                rejected.table,
-                rejected.reason
+                row.row,
+                row.table,
+                row.reason
             );
         }
-        if rejections.last.len() == SHOWN {
-            rejections.last.pop_front();
+        if unreadable.last.len() == SHOWN_ROWS {
+            unreadable.last.pop_front();
         }
-        rejections.last.push_back(RejectedRow {
-            table: rejected.table,
-            row: rejected.row,
-            reason: rejected.reason.clone(),
+        unreadable.last.push_back(RejectedRow {
+            table: row.table,
+            row: row.row,
+            reason: row.reason.clone(),
             at: now_ms(),
         });
     }
-}
 
-impl Hub {
-    /// The worst that is wrong with the file now.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.troubles().into_iter().next()
-    }
-
-    /// What is wrong with the file now: reading first, then writing.
-    pub fn troubles(&self) -> Vec<Trouble> {
-        if !self.health.troubled.load(Ordering::Acquire) {
+    /// Returns the current failures: reading first, then writing.
+    pub(super) fn failures(&self) -> Vec<Trouble> {
+        if !self.has_failure.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let both = [&self.health.reading, &self.health.writing];
-        both.into_iter().filter_map(|which| lock(which).clone()).collect()
+        let failures = lock(&self.failures);
+        [&failures.read, &failures.write]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
-    /// Messages and mail delivered although something in them could not be read.
-    pub fn degraded(&self) -> u64 {
-        self.health.degraded.load(Ordering::Relaxed)
+    /// Returns the number of messages delivered although part of them could not be read.
+    pub(super) fn degraded(&self) -> u64 {
+        self.degraded.load(Ordering::Relaxed)
     }
 
-    /// Times the file could be used again.
-    pub fn recoveries(&self) -> u64 {
-        self.health.recoveries.load(Ordering::Relaxed)
+    /// Returns how often the database became usable again.
+    pub(super) fn recoveries(&self) -> u64 {
+        self.recoveries.load(Ordering::Relaxed)
     }
 
-    /// Rows not shown: how many by table, and the last of them.
-    pub fn rejected(&self) -> (BTreeMap<&'static str, u64>, Vec<RejectedRow>) {
-        let rejections = lock(&self.health.rejected);
-        (rejections.by_table.clone(), rejections.last.iter().cloned().collect())
+    /// Returns the number of unreadable rows by table, and the last of these rows.
+    pub(super) fn unreadable(&self) -> (BTreeMap<&'static str, u64>, Vec<RejectedRow>) {
+        let unreadable = lock(&self.unreadable);
+        (
+            unreadable.count_by_table.clone(),
+            unreadable.last.iter().cloned().collect(),
+        )
     }
 
-    pub(super) fn reading_fails(&self, error: &Error) {
-        self.trouble_with(&self.health.reading, "read", error);
-    }
-
-    pub(super) fn reading_works(&self) {
-        self.all_well_with(&self.health.reading, "read");
-    }
-
-    pub(super) fn writing_fails(&self, error: &Error) {
-        self.trouble_with(&self.health.writing, "written", error);
-        self.health.writing_failed.notify_one();
-    }
-
-    pub(super) fn writing_works(&self) {
-        self.all_well_with(&self.health.writing, "written");
-    }
-
-    /// While writing fails, tries now and then whether it works again, until `stop`.
-    pub async fn probe_writing(self: Arc<Self>, stop: CancellationToken) {
-        let probes = async {
-            loop {
-                self.health.writing_failed.notified().await;
-                while lock(&self.health.writing).is_some() {
-                    tokio::time::sleep(PROBE_INTERVAL).await;
-                    // The outcome is noted by `write` itself.
-                    drop(self.write(|writer| writer.probe(now_ms())).await);
-                }
-            }
-        };
-        // Whatever is being tried then, nobody waits for it any more.
-        let _: Option<()> = stop.run_until_cancelled(probes).await;
-    }
-
-    fn trouble_with(&self, which: &Mutex<Option<Trouble>>, verb: &str, error: &Error) {
+    /// Records that `operation` failed. Returns whether this is news: a repeated failure with the
+    /// same code is not.
+    pub(super) fn fail(&self, operation: Operation, error: &Error) -> bool {
         let code = error.code().name();
-        let mut trouble = lock(which);
-        if trouble.as_ref().is_some_and(|t| t.code == code) {
-            return;
+        {
+            let mut failures = lock(&self.failures);
+            let failure = failures.slot(operation);
+            if failure.as_ref().is_some_and(|known| known.code == code) {
+                return false;
+            }
+            tracing::error!("the database cannot be {}: {code}: {error}", operation.participle());
+            *failure = Some(Trouble {
+                code,
+                message: error.message().to_owned(),
+                since: now_ms(),
+            });
+            self.has_failure.store(true, Ordering::Release);
         }
-        tracing::error!("the file cannot be {verb}: {code}: {error}");
-        *trouble = Some(Trouble {
-            code,
-            message: error.message().to_owned(),
-            since: now_ms(),
-        });
-        drop(trouble);
-        self.health.troubled.store(true, Ordering::Release);
-        self.signal.send_modify(|signal| signal.troubles += 1);
+        if operation == Operation::Write {
+            self.write_failed.notify_one();
+        }
+        true
     }
 
-    fn all_well_with(&self, which: &Mutex<Option<Trouble>>, verb: &str) {
-        if !self.health.troubled.load(Ordering::Acquire) || lock(which).take().is_none() {
+    /// Records that `operation` succeeded.
+    pub(super) fn recover(&self, operation: Operation) {
+        if !self.has_failure.load(Ordering::Acquire) {
             return;
         }
-        tracing::info!("the file can be {verb} again");
-        self.health.recoveries.fetch_add(1, Ordering::Relaxed);
-        let troubled = lock(&self.health.reading).is_some() || lock(&self.health.writing).is_some();
-        self.health.troubled.store(troubled, Ordering::Release);
+        let mut failures = lock(&self.failures);
+        if failures.slot(operation).take().is_none() {
+            return;
+        }
+        tracing::info!("the database can be {} again", operation.participle());
+        self.recoveries.fetch_add(1, Ordering::Relaxed);
+        let has_failure = failures.read.is_some() || failures.write.is_some();
+        self.has_failure.store(has_failure, Ordering::Release);
+    }
+
+    /// Waits until a write fails.
+    pub(super) async fn write_failed(&self) {
+        self.write_failed.notified().await;
+    }
+
+    /// Returns whether the last write failed.
+    pub(super) fn is_write_failing(&self) -> bool {
+        lock(&self.failures).write.is_some()
     }
 }
 

@@ -1,19 +1,16 @@
-//! How old rows are when they are handed to a client: commit to send.
+//! Delivery latency: the age of new rows when they are handed to a client, for `/metrics`.
 //!
-//! For: `/metrics`.
-//! Not for: rows that a client catches up on; their age is that of its absence.
-//!
-//! A row's time is its own `created_at`, which the file sets when the INSERT runs, to the
-//! millisecond.
+//! The age is measured from the row's `created_at`, which the database sets when the INSERT runs,
+//! in milliseconds. Rows that a client reads from the database after an absence are not counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Upper bounds of the buckets, in milliseconds.
 const BOUNDS: [u64; 14] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000];
-/// An older row was not written now, whatever it says: it was imported, or a clock is wrong.
-const PLAUSIBLE: i64 = 3_600_000;
+/// Largest plausible age, in milliseconds. An older row was imported, or a clock is wrong.
+const MAX_PLAUSIBLE_AGE: i64 = 3_600_000;
 
-/// A histogram.
+/// A cumulative histogram, safe to share between threads.
 #[derive(Debug, Default)]
 pub(super) struct LatencyHistogram {
     buckets: [AtomicU64; BOUNDS.len()],
@@ -21,23 +18,23 @@ pub(super) struct LatencyHistogram {
     count: AtomicU64,
 }
 
-/// What a histogram holds at a moment.
+/// The content of a histogram at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatencySnapshot {
-    /// Upper bounds in milliseconds, and how many are within each.
+    /// Upper bounds in milliseconds, each with the number of ages up to it.
     pub within: Vec<(u64, u64)>,
-    /// All ages together, in milliseconds.
+    /// Sum of all ages, in milliseconds.
     pub sum: u64,
-    /// How many there are.
+    /// Number of ages.
     pub count: u64,
 }
 
 impl LatencyHistogram {
-    /// Notes a row of the time `created_at`, handed on at `now`; both Unix milliseconds.
-    pub(super) fn note(&self, created_at: i64, now: i64) {
+    /// Records a row written at `created_at` and sent at `now`, both in Unix milliseconds.
+    pub(super) fn record(&self, created_at: i64, now: i64) {
         let age = now.saturating_sub(created_at);
-        // A clock that was set back a little makes rows of the future; they are new.
-        if !(-PLAUSIBLE..=PLAUSIBLE).contains(&age) {
+        // A clock that was set back makes rows of the near future: their age counts as 0.
+        if !(-MAX_PLAUSIBLE_AGE..=MAX_PLAUSIBLE_AGE).contains(&age) {
             return;
         }
         let age = u64::try_from(age).unwrap_or(0);
@@ -49,18 +46,19 @@ impl LatencyHistogram {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn now(&self) -> LatencySnapshot {
+    /// Returns the current content.
+    pub(super) fn snapshot(&self) -> LatencySnapshot {
         let count = self.count.load(Ordering::Relaxed);
-        let mut so_far = 0;
+        let mut total = 0;
         let within = BOUNDS.iter().zip(&self.buckets).map(|(bound, bucket)| {
-            so_far += bucket.load(Ordering::Relaxed);
-            (*bound, so_far)
+            total += bucket.load(Ordering::Relaxed);
+            (*bound, total)
         });
         LatencySnapshot {
             within: within.collect(),
             sum: self.sum.load(Ordering::Relaxed),
-            // Notes come in between: the whole is not less than its parts.
-            count: count.max(so_far),
+            // Other threads record meanwhile: the total must not be below the last bucket.
+            count: count.max(total),
         }
     }
 }
@@ -70,8 +68,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_age_is_in_every_bucket_that_holds_it() {
-        let ages = LatencyHistogram::default();
+    fn counts_each_age_in_every_bucket_above_it() {
+        let histogram = LatencyHistogram::default();
         for (created_at, now) in [
             (1_000, 1_000),
             (1_000, 1_003),
@@ -79,13 +77,13 @@ mod tests {
             (0, 90_000),
             (0, i64::MAX),
         ] {
-            ages.note(created_at, now);
+            histogram.record(created_at, now);
         }
-        let now = ages.now();
-        assert_eq!(now.count, 4, "the implausible one is left out");
-        assert_eq!(now.sum, 3 + 90_000);
-        assert_eq!(now.within[0], (1, 2));
-        assert_eq!(now.within[2], (5, 3));
-        assert_eq!(now.within[13], (60_000, 3));
+        let snapshot = histogram.snapshot();
+        assert_eq!(snapshot.count, 4, "an implausible age is ignored");
+        assert_eq!(snapshot.sum, 3 + 90_000);
+        assert_eq!(snapshot.within[0], (1, 2));
+        assert_eq!(snapshot.within[2], (5, 3));
+        assert_eq!(snapshot.within[13], (60_000, 3));
     }
 }

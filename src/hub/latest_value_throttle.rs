@@ -1,8 +1,8 @@
-//! Several states of one thing within a moment become its latest.
+//! Limits how often the state of one key is sent; of several states within an interval only the
+//! latest is sent.
 //!
-//! For: telemetry (an instance) and thread states (a thread), whose older states nobody
-//! needs once a newer one is there.
-//! Not for: messages, mail and task events: those are all delivered.
+//! Used for telemetry (the key is an instance) and thread states (a thread), whose older states
+//! are obsolete. Messages, inbox messages and task events are never throttled.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,47 +10,47 @@ use std::time::Duration;
 
 use super::encoded_change::EncodedChange;
 
-/// Keys remembered before those that may speak again anyway are forgotten.
-const REMEMBERED: usize = 1024;
+/// Number of remembered keys from which on those whose interval has passed are removed.
+const CLEANUP_SIZE: usize = 1024;
 
 /// A state that is held back.
 #[derive(Debug)]
 struct Held {
     entry: Arc<EncodedChange>,
-    /// The log number of the first state held back, in whose place `entry` is.
+    /// The change number of the first state held back, which `entry` replaces.
     since: i64,
 }
 
-/// Passes one state of a key at once and holds later ones back until `interval` is over.
+/// Passes one state of a key immediately and holds later ones back until `interval` has passed.
 #[derive(Debug)]
 pub(super) struct LatestValueThrottle {
     interval: Duration,
-    /// When each key last passed.
+    /// When a state of each key was last passed.
     passed: HashMap<String, Duration>,
-    /// Keys remembered at which those that may speak again are looked for.
-    full_at: usize,
-    /// The latest state held back of each key.
+    /// Size of `passed` at which the next cleanup runs.
+    cleanup_at: usize,
+    /// The latest state of each key that is held back.
     held: HashMap<String, Held>,
-    /// The keys held back, in the order they fall due.
+    /// The keys held back, by the time they are due.
     due: BTreeSet<(Duration, String)>,
-    /// Their `since`. Each is another key's: a change is about one thing.
+    /// The `since` of all states held back. They are distinct: a change has one key.
     since: BTreeSet<i64>,
 }
 
 impl LatestValueThrottle {
-    /// At most `rate` states a second of each key.
+    /// Creates a throttle for at most `rate` states a second of each key.
     pub(super) fn new(rate: u32) -> Self {
         Self {
             interval: Duration::from_secs(1) / rate.max(1),
             passed: HashMap::new(),
-            full_at: REMEMBERED,
+            cleanup_at: CLEANUP_SIZE,
             held: HashMap::new(),
             due: BTreeSet::new(),
             since: BTreeSet::new(),
         }
     }
 
-    /// Whether `entry` may pass now; if not, it is held back in the place of an older one.
+    /// Returns whether `entry` may be sent now. Otherwise it is held back and replaces an older one.
     pub(super) fn admit(&mut self, now: Duration, key: &str, entry: &Arc<EncodedChange>) -> bool {
         let ready = self
             .passed
@@ -64,7 +64,7 @@ impl LatestValueThrottle {
         false
     }
 
-    /// Holds `entry` back until `due`, or in the place of an older one until that is due.
+    /// Holds `entry` back until `due`, or until the older state it replaces is due.
     pub(super) fn hold(&mut self, due: Duration, key: &str, entry: &Arc<EncodedChange>) {
         if let Some(held) = self.held.get_mut(key) {
             held.entry = Arc::clone(entry);
@@ -79,7 +79,7 @@ impl LatestValueThrottle {
         self.held.insert(key.to_owned(), held);
     }
 
-    /// A state whose time has come.
+    /// Returns a state that is due.
     pub(super) fn release(&mut self, now: Duration) -> Option<Arc<EncodedChange>> {
         if self.next_due()? > now {
             return None;
@@ -91,22 +91,22 @@ impl LatestValueThrottle {
         Some(held.entry)
     }
 
-    /// When the next state's time comes.
+    /// Returns when the next state is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The log number from which on something is still held back.
+    /// Returns the lowest change number that is still held back.
     pub(super) fn floor(&self) -> Option<i64> {
         self.since.first().copied()
     }
 
     fn remember(&mut self, now: Duration, key: String) {
-        if self.passed.len() >= self.full_at {
+        if self.passed.len() >= self.cleanup_at {
             let interval = self.interval;
             self.passed.retain(|_, last| *last + interval > now);
-            // Looking again at every step would cost more than remembering.
-            self.full_at = REMEMBERED.max(2 * self.passed.len());
+            // A cleanup for every new key would cost more than the memory.
+            self.cleanup_at = CLEANUP_SIZE.max(2 * self.passed.len());
         }
         self.passed.insert(key, now);
     }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_passes_and_then_the_latest_after_each_interval() {
+    fn passes_the_first_state_and_then_the_latest_of_each_interval() {
         let mut states = LatestValueThrottle::new(4);
         assert!(states.admit(ms(0), "a", &entry(1)));
         assert!(!states.admit(ms(10), "a", &entry(2)));
@@ -148,9 +148,8 @@ mod tests {
         assert_eq!(states.next_due(), Some(ms(500)));
     }
 
-    /// One that came later but was due earlier waited for the one before it.
     #[test]
-    fn each_key_falls_due_at_its_own_time() {
+    fn each_key_is_due_at_its_own_time() {
         let mut states = LatestValueThrottle::new(4);
         assert!(states.admit(ms(0), "a", &entry(1)));
         assert!(states.admit(ms(200), "b", &entry(2)));
@@ -162,14 +161,13 @@ mod tests {
         assert_eq!(released(&mut states, 450), Some(3));
     }
 
-    /// Every new key looked through all of those remembered.
     #[test]
-    fn many_keys_are_remembered_and_forgotten_now_and_then() {
+    fn removes_old_keys_only_now_and_then() {
         let mut states = LatestValueThrottle::new(4);
         for n in 0..5000 {
             assert!(states.admit(ms(0), &n.to_string(), &entry(n)));
         }
-        assert!(states.full_at >= 4096);
+        assert!(states.cleanup_at >= 4096);
         for n in 5000..20_000 {
             assert!(states.admit(ms(1000), &n.to_string(), &entry(n)));
         }

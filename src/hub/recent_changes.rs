@@ -1,8 +1,7 @@
-//! The live tail: the last changes, in memory, shared by everybody.
+//! The most recent changes, in memory, shared by all clients.
 //!
-//! For: clients that are up to date or nearly so.
-//! Not for: anybody further behind: they read the file. The tail is bounded by rows and
-//! by bytes, and never grows for a slow client.
+//! Clients that are nearly up to date read from here, others from the database. The size is
+//! bounded by rows and by bytes, and does not depend on the slowest client.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use super::encoded_change::EncodedChange;
 use crate::store::{MessageRow, Op, Position, Row, ThreadPage};
 
-/// Bytes kept at most, beside the bound on rows.
+/// Maximum number of bytes kept, in addition to the maximum number of rows.
 const MAX_BYTES: usize = 8 << 20;
 
 /// The changes after `base`, up to `head`.
@@ -21,21 +20,21 @@ pub(super) struct RecentChanges {
     bytes: usize,
     /// The position before the first entry.
     base: Position,
-    /// The position after the last.
+    /// The position after the last entry.
     head: Position,
 }
 
-/// What the tail has for a client that walks the log.
+/// The result of looking up the changes after a position.
 #[derive(Debug)]
 pub(super) enum RecentLookup {
-    /// The changes after its position; none if it has everything.
-    Here(Vec<Arc<EncodedChange>>),
-    /// It is further behind than the tail reaches: it has to read the file.
-    Behind,
+    /// The changes after the position; empty if the client is up to date.
+    Found(Vec<Arc<EncodedChange>>),
+    /// The position is older than the recent changes: the client has to read the database.
+    TooOld,
 }
 
 impl RecentChanges {
-    /// An empty tail at `head`, to hold at most `max_rows` changes.
+    /// Creates an empty list at `head` for at most `max_rows` changes.
     pub(super) fn new(head: Position, max_rows: usize) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -46,14 +45,15 @@ impl RecentChanges {
         }
     }
 
-    /// The position after the newest change.
+    /// Returns the position after the newest change.
     pub(super) fn head(&self) -> Position {
         self.head
     }
 
+    /// Adds the next change, and removes the oldest ones beyond the bounds.
     pub(super) fn push(&mut self, entry: Arc<EncodedChange>) {
         if entry.op() == Op::Update {
-            self.amend(entry.row());
+            self.update_message(entry.row());
         }
         self.head = entry.pos();
         self.bytes += entry.weight();
@@ -65,8 +65,8 @@ impl RecentChanges {
         }
     }
 
-    /// A message is shown as it is now: what was deleted is not told again.
-    fn amend(&mut self, row: &Row) {
+    /// Replaces a message by its current state, so that a deleted text is not sent again.
+    fn update_message(&mut self, row: &Row) {
         let Row::Message(changed, _) = row else { return };
         for entry in &mut self.entries {
             let same = |m: &MessageRow| m.message_seq == changed.message_seq && m.thread_id == changed.thread_id;
@@ -78,18 +78,18 @@ impl RecentChanges {
         }
     }
 
-    /// At most `limit` changes and about `bytes` bytes of rows after `pos`; one larger row
-    /// comes alone.
+    /// Returns at most `limit` changes and about `bytes` bytes of rows after `pos`; a larger row is
+    /// returned alone.
     pub(super) fn after(&self, pos: Position, limit: usize, bytes: usize) -> RecentLookup {
         if pos.seq > self.head.seq {
-            // It has read on in the file, and has everything there is here.
-            return RecentLookup::Here(Vec::new());
+            // The client has read further in the database than the change reader has.
+            return RecentLookup::Found(Vec::new());
         }
         let first = self.entries.partition_point(|entry| entry.pos().seq <= pos.seq);
         let before = first.checked_sub(1).map_or(self.base, |i| self.entries[i].pos());
         if before != pos {
-            // Older than the tail, or of another history: that is for the file to say.
-            return RecentLookup::Behind;
+            // Older than all entries, or of another history: the database decides.
+            return RecentLookup::TooOld;
         }
         let mut weight = 0;
         let fits = |entry: &&Arc<EncodedChange>| {
@@ -97,7 +97,7 @@ impl RecentChanges {
             weight += entry.row().weight();
             is_first || weight <= bytes
         };
-        RecentLookup::Here(
+        RecentLookup::Found(
             self.entries
                 .range(first..)
                 .take(limit)
@@ -107,8 +107,9 @@ impl RecentChanges {
         )
     }
 
-    /// At most `rows` messages and `bytes` bytes of a thread after `after`, if the tail has the
-    /// very next one; one larger message comes alone. Walks back from the newest change, so that a client only just behind costs little.
+    /// Returns at most `rows` messages and `bytes` bytes of a thread after `after`, if the next one
+    /// is here; a larger message is returned alone. Walks back from the newest change, so that a
+    /// client that is slightly behind costs little.
     pub(super) fn thread_page(&self, thread_id: &str, after: i64, rows: usize, bytes: usize) -> Option<ThreadPage> {
         let mut messages: VecDeque<&MessageRow> = VecDeque::new();
         let (mut weight, mut has_more) = (0, false);
@@ -129,7 +130,7 @@ impl RecentChanges {
                 has_more = true;
             }
         }
-        // Numbers have no gaps: if the next one is here, so is everything after it.
+        // Message numbers have no gaps: if the next one is here, so are all after it.
         (messages.front()?.message_seq == after + 1).then(|| ThreadPage {
             messages: messages.into_iter().cloned().collect(),
             has_more,
@@ -155,30 +156,42 @@ mod tests {
         ))
     }
 
-    fn seqs(reach: RecentLookup) -> Option<Vec<i64>> {
-        match reach {
-            RecentLookup::Here(entries) => Some(entries.iter().map(|e| e.pos().seq).collect()),
-            RecentLookup::Behind => None,
+    fn seqs(lookup: RecentLookup) -> Option<Vec<i64>> {
+        match lookup {
+            RecentLookup::Found(entries) => Some(entries.iter().map(|e| e.pos().seq).collect()),
+            RecentLookup::TooOld => None,
         }
     }
 
     #[test]
-    fn it_keeps_the_last_rows_and_says_who_is_behind() {
-        let mut tail = RecentChanges::new(Position { seq: 10, tag: 1 }, 3);
+    fn keeps_the_last_rows_and_reports_older_positions() {
+        let mut recent = RecentChanges::new(Position { seq: 10, tag: 1 }, 3);
         let at = |seq| Position { seq, tag: 1 };
-        assert_eq!(seqs(tail.after(at(10), 9, ALL)), Some(vec![]));
-        assert_eq!(seqs(tail.after(at(9), 9, ALL)), None);
-        (11..=15).for_each(|seq| tail.push(entry(seq)));
-        assert_eq!(tail.head(), at(15));
-        assert_eq!(seqs(tail.after(at(11), 9, ALL)), None);
-        assert_eq!(seqs(tail.after(at(12), 9, ALL)), Some(vec![13, 14, 15]));
-        assert_eq!(seqs(tail.after(at(13), 1, ALL)), Some(vec![14]));
-        assert_eq!(seqs(tail.after(at(12), 9, 450)), Some(vec![13, 14]));
-        assert_eq!(seqs(tail.after(at(12), 9, 1)), Some(vec![13]), "one comes in any case");
-        assert_eq!(seqs(tail.after(at(15), 9, ALL)), Some(vec![]));
-        assert_eq!(seqs(tail.after(at(16), 9, ALL)), Some(vec![]), "read on in the file");
+        assert_eq!(seqs(recent.after(at(10), 9, ALL)), Some(vec![]));
+        assert_eq!(seqs(recent.after(at(9), 9, ALL)), None);
+        (11..=15).for_each(|seq| recent.push(entry(seq)));
+        assert_eq!(recent.head(), at(15));
+        assert_eq!(seqs(recent.after(at(11), 9, ALL)), None);
+        assert_eq!(seqs(recent.after(at(12), 9, ALL)), Some(vec![13, 14, 15]));
+        assert_eq!(seqs(recent.after(at(13), 1, ALL)), Some(vec![14]));
+        assert_eq!(seqs(recent.after(at(12), 9, 450)), Some(vec![13, 14]));
+        assert_eq!(
+            seqs(recent.after(at(12), 9, 1)),
+            Some(vec![13]),
+            "one row is always returned"
+        );
+        assert_eq!(seqs(recent.after(at(15), 9, ALL)), Some(vec![]));
+        assert_eq!(
+            seqs(recent.after(at(16), 9, ALL)),
+            Some(vec![]),
+            "read further in the database"
+        );
         for other in [13, 12, 15].map(|seq| Position { seq, tag: 2 }) {
-            assert_eq!(seqs(tail.after(other, 9, ALL)), None, "{other:?} is of another history");
+            assert_eq!(
+                seqs(recent.after(other, 9, ALL)),
+                None,
+                "{other:?} belongs to another history"
+            );
         }
     }
 
@@ -201,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_read_from_memory_only_if_nothing_is_missing() {
-        let mut tail = RecentChanges::new(Position { seq: 0, tag: 1 }, 6);
+    fn reads_a_thread_from_memory_only_without_gaps() {
+        let mut recent = RecentChanges::new(Position { seq: 0, tag: 1 }, 6);
         for i in 1..=4 {
-            tail.push(message(2 * i - 1, "a", i));
-            tail.push(message(2 * i, "b", i));
+            recent.push(message(2 * i - 1, "a", i));
+            recent.push(message(2 * i, "b", i));
         }
         let seqs = |thread, after, rows| {
-            let page = tail.thread_page(thread, after, rows, 1 << 20)?;
+            let page = recent.thread_page(thread, after, rows, 1 << 20)?;
             Some((
                 page.messages.iter().map(|m| m.message_seq).collect::<Vec<_>>(),
                 page.has_more,
@@ -216,8 +229,8 @@ mod tests {
         };
         assert_eq!(seqs("a", 2, 9), Some((vec![3, 4], false)));
         assert_eq!(seqs("a", 1, 2), Some((vec![2, 3], true)));
-        assert_eq!(seqs("a", 0, 9), None, "1 has left the tail");
-        assert_eq!(seqs("a", 4, 9), None, "whether there are more is for the file to say");
+        assert_eq!(seqs("a", 0, 9), None, "message 1 was removed");
+        assert_eq!(seqs("a", 4, 9), None, "the database decides whether there are more");
         assert_eq!(seqs("c", 0, 9), None);
     }
 }

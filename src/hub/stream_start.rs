@@ -1,69 +1,64 @@
-//! Where a client's stream begins.
-//!
-//! For: the place of a client that comes, and of one that comes back with a position.
-//! Not for: what it is sent from there on (`session`).
+//! Where the stream of a new or resuming client starts.
 
 use std::sync::Arc;
 
+use super::connect_options::From;
 use super::encoded_change::Since;
-use super::{Hub, connect_options, position_lost};
+use super::state::{Hub, position_lost};
 use crate::error::Result;
 use crate::store::Position;
 
-/// Where a client is when it comes.
+/// The state of the hub when a client connects.
 #[derive(Debug, Clone)]
 pub struct ConnectSnapshot {
     /// As in [`Signal`](super::Signal).
     pub generation: u64,
-    /// The file's epoch.
+    /// The database's epoch.
     pub epoch: Arc<str>,
-    /// The newest change seen.
+    /// The position after the newest change.
     pub head: Position,
 }
 
-/// What a client's stream starts from.
+/// The start of a client's stream.
 #[derive(Debug, Clone)]
 pub struct StreamStart {
-    /// The file's epoch.
+    /// The database's epoch.
     pub epoch: Arc<str>,
     /// The session's first position.
     pub pos: Position,
-    /// Up to where the client has everything but states held back.
+    /// The client has everything up to here, except states that were held back.
     pub resumed: Position,
-    /// Up to where rows may be pruned without the client's losing anything.
+    /// Rows up to here may be pruned without loss for the client.
     pub kept: Position,
 }
 
 impl Hub {
-    /// Where a client is that comes now.
+    /// Returns the state for a client that connects now.
     pub fn arrival(&self) -> ConnectSnapshot {
         let log = self.log();
         ConnectSnapshot {
             generation: log.generation,
             epoch: Arc::clone(&log.epoch),
-            head: log.tail.head(),
+            head: log.recent.head(),
         }
     }
 
-    /// Where a client's stream begins that came when epoch and head were `arrived`.
+    /// Returns the start of the stream of a client that connected at `snapshot`.
     ///
     /// # Errors
-    /// [`PositionLost`](crate::error::Code::PositionLost) if the position it gave is not in this file; a `Store…` code.
-    pub async fn beginning(
-        self: &Arc<Self>,
-        from: connect_options::From,
-        arrived: ConnectSnapshot,
-    ) -> Result<StreamStart> {
+    /// [`PositionLost`](crate::error::Code::PositionLost) if the client's position is not in this
+    /// database; a `Store…` code.
+    pub async fn beginning(self: &Arc<Self>, from: From, snapshot: ConnectSnapshot) -> Result<StreamStart> {
         let ConnectSnapshot {
             generation,
             epoch,
             head,
-        } = arrived;
+        } = snapshot;
         if self.generation() != generation {
             return Err(position_lost());
         }
         let since = match from {
-            connect_options::From::Now => {
+            From::Now => {
                 return Ok(StreamStart {
                     epoch,
                     pos: head,
@@ -71,7 +66,7 @@ impl Hub {
                     kept: head,
                 });
             }
-            connect_options::From::Start => {
+            From::Start => {
                 return Ok(StreamStart {
                     epoch,
                     pos: Position::START,
@@ -79,7 +74,7 @@ impl Hub {
                     kept: head,
                 });
             }
-            connect_options::From::Since(since) => since,
+            From::Since(since) => since,
         };
         let Since {
             epoch: known,
@@ -97,8 +92,8 @@ impl Hub {
                 if reader.pos_at(resumed.seq)? != Some(resumed) {
                     return Err(position_lost());
                 }
-                // States older than the position may still be owed. If the log no longer
-                // reaches back that far, they are among those it begins with.
+                // States older than the position may be missing. If the change log no longer
+                // goes back that far, its first changes contain them.
                 let Some(floor) = floor else { return Ok(resumed) };
                 Ok(reader.pos_at(floor - 1)?.unwrap_or(Position::START))
             })

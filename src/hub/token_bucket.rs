@@ -1,22 +1,19 @@
-//! A token bucket on somebody else's clock.
-//!
-//! For: frames per second to a client, events per second from one.
-//! Not for: deciding what happens to the excess.
+//! A token bucket without a clock of its own: the caller passes the time.
 
 use std::time::Duration;
 
-/// Lets `rate` things a second pass, and `burst` at once after a pause.
+/// Limits events to `rate` a second, with up to `burst` at once after a pause.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
-    /// Time one token takes to come; zero means there is no limit.
+    /// Time between two tokens; zero means no limit.
     interval: Duration,
     burst: u32,
-    /// When the bucket will be full again. Before that, every `interval` missing is a token short.
+    /// Time at which the bucket is full. Each `interval` before it is one token less.
     full_at: Duration,
 }
 
 impl TokenBucket {
-    /// `rate` a second, `burst` at once. A rate of 0 means no limit.
+    /// Creates a full bucket. A rate of 0 means no limit.
     pub fn new(rate: u32, burst: u32) -> Self {
         let interval = if rate == 0 {
             Duration::ZERO
@@ -30,7 +27,7 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token if there is one.
+    /// Takes a token if there is one. Returns whether there was.
     pub fn take(&mut self, now: Duration) -> bool {
         if self.ready_at() > now {
             return false;
@@ -39,7 +36,7 @@ impl TokenBucket {
         true
     }
 
-    /// When the next token is there. In the past if it is there now.
+    /// Returns the time of the next token; it is in the past if there is one now.
     pub fn ready_at(&self) -> Duration {
         self.full_at.saturating_sub(self.interval * (self.burst - 1))
     }
@@ -50,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_the_rate() {
+    fn allows_a_burst_and_then_the_rate() {
         let mut bucket = TokenBucket::new(100, 3);
         let mut now = Duration::from_secs(5);
         assert_eq!((0..5).filter(|_| bucket.take(now)).count(), 3);
@@ -63,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_second_it_is_the_rate() {
+    fn allows_the_rate_over_a_second() {
         let mut bucket = TokenBucket::new(100, 1);
         let passed = (0..10_000u64)
             .filter(|t| bucket.take(Duration::from_micros(t * 100)))
@@ -72,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_zero_is_no_limit() {
+    fn rate_of_zero_means_no_limit() {
         let mut bucket = TokenBucket::new(0, 1);
         assert!((0..1000).all(|_| bucket.take(Duration::ZERO)));
     }

@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let query = ConnectQuery::parse(QUERIES[usize::from(kind % 4)].iter().copied()).unwrap();
-    let mut session = Session::new(query.wishes, Limits::default(), "e".into(), Position::START);
+    let mut session = Session::new(query.options, Limits::default(), "e".into(), Position::START);
     for (i, frame) in (0u64..).zip(frames.split(|byte| *byte == b'\n')) {
         let now = Now {
             at: Duration::from_millis(i * 20),

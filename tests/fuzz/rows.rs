@@ -156,8 +156,8 @@ fuzz_target!(|data: &[u8]| {
         bench.pos = page.changes.last().expect("the row has a line in the log").pos;
         for query in [&[][..], &[("streams", "messages,inbox,telemetry,tasks,threads")]] {
             let query = ConnectQuery::parse(query.iter().copied()).unwrap();
-            let streams = query.wishes.streams;
-            let mut session = Session::new(query.wishes, Limits::default(), bench.epoch.clone(), Position::START);
+            let streams = query.options.streams;
+            let mut session = Session::new(query.options, Limits::default(), bench.epoch.clone(), Position::START);
             let entries = page.changes.iter().cloned();
             session.feed(entries.map(|change| EncodedChange::new(change, &bench.epoch).into()).collect());
             let (now, mut told) = (

@@ -1,43 +1,43 @@
-//! What the client says, and what it is answered.
+//! Events from the client, and the replies to them.
 
 use super::{Frame, Now, PendingSubscribe, Session, Start};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{AckEvent, ErrorEvent, Event, EventType, SubscribeEvent};
 
-/// Threads one connection may follow or have left, and bytes of their names together. (How
-/// long one name may be is up to the size of a frame.)
+/// Maximum number of threads of one connection, including those it has unsubscribed from.
 const MAX_THREADS: usize = 10_000;
-const MAX_NAMES: usize = 1 << 20;
-/// Events over the rate, less those within it, after which the client is disconnected.
+/// Maximum number of bytes of the names of all these threads. (The size of a frame limits one.)
+const MAX_NAME_BYTES: usize = 1 << 20;
+/// Excess of events over the rate at which the client is disconnected.
 const MAX_EXCESS: u32 = 1000;
 
 impl Session {
-    /// Takes a text frame from the client.
+    /// Processes a text frame.
     pub fn receive(&mut self, now: Now, text: &[u8]) {
-        if !self.is_in_rate(now) {
+        if !self.is_within_rate(now) {
             return;
         }
-        if let Err(error) = Event::parse(text).and_then(|event| self.obey(now, &event)) {
+        if let Err(error) = Event::parse(text).and_then(|event| self.handle(now, &event)) {
             self.warn(now, error.code(), error.message());
         }
     }
 
-    /// Takes a binary frame from the client, which no event is.
+    /// Processes a binary frame: no event is one.
     pub fn receive_binary(&mut self, now: Now) {
-        if self.is_in_rate(now) {
+        if self.is_within_rate(now) {
             self.warn(now, Code::ParseError, "cannot read a binary frame; send JSON as text");
         }
     }
 
-    /// Whether the client may say something now. If not, it is told.
-    fn is_in_rate(&mut self, now: Now) -> bool {
-        let allowed = self.inbound.take(now.at);
+    /// Counts an event, and returns whether it is within the rate. If not, the client gets an error.
+    fn is_within_rate(&mut self, now: Now) -> bool {
+        let allowed = self.inbound_rate.take(now.at);
         if allowed {
             self.excess = self.excess.saturating_sub(1);
         } else {
             self.excess += 1;
             let message = format!(
-                "more than {} events a second; send fewer",
+                "more than {} events per second; send fewer",
                 self.limits.max_events_per_second
             );
             if self.excess >= MAX_EXCESS {
@@ -49,50 +49,50 @@ impl Session {
         allowed
     }
 
-    fn obey(&mut self, now: Now, event: &Event) -> Result<()> {
+    fn handle(&mut self, now: Now, event: &Event) -> Result<()> {
         match &event.event_type {
             t if *t == EventType::SUBSCRIBE => self.subscribe(event.parse_subscribe()?),
             t if *t == EventType::UNSUBSCRIBE => self.unsubscribe(&event.parse_unsubscribe()?.thread_id),
             t if *t == EventType::ACK => self.acknowledge(now, event.parse_ack()?),
             t if *t == EventType::PING => {
-                self.answers.push_back(Frame::bare(&EventType::PONG, now.wall_ms));
+                self.replies.push_back(Frame::bare(&EventType::PONG, now.wall_ms));
                 Ok(())
             }
             other => Err(Error::new(
                 Code::UnknownEvent,
                 format!(
-                    "cannot do {:?}; send subscribe, unsubscribe, ack or ping",
+                    "unknown event {:?}; send subscribe, unsubscribe, ack or ping",
                     shortened(other.as_str())
                 ),
             )),
         }
     }
 
-    fn subscribe(&mut self, wish: SubscribeEvent) -> Result<()> {
+    fn subscribe(&mut self, request: SubscribeEvent) -> Result<()> {
         let refuse = |why: &str| Err(Error::new(Code::InvalidSubscribe, format!("cannot subscribe: {why}")));
-        if self.wishes.streams.messages {
+        if self.options.streams.messages {
             return refuse("this connection gets every message already (streams=messages)");
         }
-        if wish.thread_id.is_empty() {
+        if request.thread_id.is_empty() {
             return refuse("thread_id is required");
         }
-        let start = match wish.from_seq {
+        let start = match request.from_seq {
             -1 => Start::LastAck,
-            0.. => Start::After(wish.from_seq),
-            _ => return refuse("from_seq is a message_seq, 0 for the first, or -1 for your last ack"),
+            0.. => Start::After(request.from_seq),
+            _ => return refuse("from_seq must be a message_seq, 0 for the first, or -1 for your last ack"),
         };
-        if !self.threads.contains_key(&wish.thread_id) && !self.left.contains_key(&wish.thread_id) {
-            let full = self.threads.len() + self.left.len() >= MAX_THREADS;
-            if full || self.names + wish.thread_id.len() > MAX_NAMES {
-                return refuse("this connection follows too many threads; open another");
+        if !self.subscriptions.contains_key(&request.thread_id) && !self.unsubscribed.contains_key(&request.thread_id) {
+            let full = self.subscriptions.len() + self.unsubscribed.len() >= MAX_THREADS;
+            if full || self.name_bytes + request.thread_id.len() > MAX_NAME_BYTES {
+                return refuse("this connection has too many threads; open another");
             }
         }
-        self.leave(&wish.thread_id);
-        self.wanted = Some(PendingSubscribe {
-            thread_id: wish.thread_id,
+        self.remove_subscription(&request.thread_id);
+        self.pending_subscribe = Some(PendingSubscribe {
+            thread_id: request.thread_id,
             start,
-            from_id: wish.from_id,
-            met: 0,
+            from_id: request.from_id,
+            newest: 0,
         });
         Ok(())
     }
@@ -104,12 +104,15 @@ impl Session {
                 "cannot unsubscribe: thread_id is required",
             ));
         }
-        self.leave(thread_id);
+        self.remove_subscription(thread_id);
         Ok(())
     }
 
     fn acknowledge(&mut self, now: Now, ack: AckEvent) -> Result<()> {
-        let last = match (self.threads.get(&ack.thread_id), self.left.get(&ack.thread_id)) {
+        let last = match (
+            self.subscriptions.get(&ack.thread_id),
+            self.unsubscribed.get(&ack.thread_id),
+        ) {
             (Some(thread), _) => thread.last,
             (None, Some(last)) => *last,
             (None, None) => {
@@ -129,10 +132,10 @@ impl Session {
             ));
         }
         let limit = self.limits.max_lag_messages;
-        if let Some(thread) = self.threads.get_mut(&ack.thread_id) {
+        if let Some(thread) = self.subscriptions.get_mut(&ack.thread_id) {
             thread.acknowledge(ack.ack_seq, limit);
             self.schedule(&ack.thread_id);
-            // The first ack may come when more than the limit was sent already.
+            // Before the first ack, more messages than the limit may have been sent.
             self.pause_if_lagging(now, &ack.thread_id);
         }
         match self.acks.iter_mut().find(|queued| queued.thread_id == ack.thread_id) {
@@ -142,7 +145,7 @@ impl Session {
         Ok(())
     }
 
-    /// Puts an error among the answers. What is wrong with the file has one name here.
+    /// Adds an `error` event to the replies. All temporary failures of the database have one code.
     pub(super) fn error(&mut self, now: Now, code: Code, message: &str, thread_id: &str, first_seq: Option<i64>) {
         let code = if code.is_store() && code.is_temporary() {
             Code::StoreUnavailable
@@ -156,12 +159,12 @@ impl Session {
             temporary: code.is_temporary(),
             first_seq,
         };
-        self.answers
+        self.replies
             .push_back(Frame::new(&EventType::ERROR, now.wall_ms, &error));
     }
 }
 
-/// A client's own word, short enough to give back.
+/// Shortens text of the client for an error message.
 fn shortened(text: &str) -> &str {
     let end = text.char_indices().nth(60).map_or(text.len(), |(i, _)| i);
     &text[..end]

@@ -1,18 +1,18 @@
-//! One client's state machine: events and times in, frames out.
+//! The state machine of one client: events and times in, actions out.
 //!
-//! For: subscriptions, gaps, batches, throttling, flow control, positions.
-//! Not for: sockets, the file or a clock: there is no I/O here. The caller asks
-//! [`Session::step`] what to do next, does it, and asks again.
+//! It handles subscriptions, gaps, batches, throttling, flow control and positions. It has no I/O
+//! and no clock: the caller asks [`Session::step`] for the next action, carries it out, and asks
+//! again.
 //!
-//! 1. The session walks the log ([`Action::Feed`]): every change is considered once, in order.
-//! 2. Rows for everybody go out as they are met. A subscribed message goes out live only
-//!    if it is the very next one of its thread; anything else sends the subscription to
-//!    the file ([`Action::Read`]), where it continues after the last message sent.
-//! 3. So there is no queue of what a client still has to get, only a place in each thread
-//!    and one in the log; and no race between history and the present: a number that is
-//!    not the next is never sent.
-//! 4. Nothing is taken from the log or the file unless it may go out at once: a client
-//!    that does not read costs what is in its hands, not what it missed.
+//! 1. The session reads the change log in order ([`Action::Feed`]) and processes each change once.
+//! 2. Rows that are not tied to a subscription are sent as they appear. A message of a subscribed
+//!    thread is sent live only if its number is the next one of the thread. Otherwise the
+//!    subscription reads the database ([`Action::Read`]) and continues after the last message sent.
+//! 3. There is no queue of messages a client still has to get, only a cursor in the change log and
+//!    one in each thread. History and live messages cannot overlap or race: a message whose number
+//!    is not the next is never sent.
+//! 4. The session takes changes and messages only when it may send them immediately. A client that
+//!    does not read costs the memory of what was taken, not of what it misses.
 
 mod change_feed;
 mod client_events;
@@ -39,43 +39,44 @@ use subscription::ReplaySource;
 
 pub use subscription::Subscription;
 
-/// Answers waiting to be sent before the client's next event has to wait.
-const MAX_ANSWERS: usize = 64;
-/// Events in one array frame at most.
+/// Maximum number of unsent replies; above it no further event of the client is processed.
+const MAX_REPLIES: usize = 64;
+/// Maximum number of events in one array frame.
 const ARRAY_EVENTS: usize = 1000;
-/// Bytes in one array frame at most, unless one event alone is larger.
+/// Maximum number of bytes in one array frame, unless a single event is larger.
 const ARRAY_BYTES: usize = 512 * 1024;
 
-/// Two readings of the clock: time since some fixed moment, and the wall's.
+/// The current time of the monotonic clock and of the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Never moves back.
+    /// Time since a fixed moment; never decreases.
     pub at: Duration,
-    /// Unix milliseconds, for timestamps alone.
+    /// Unix milliseconds, only for timestamps of events.
     pub wall_ms: i64,
 }
 
-/// What the caller is to do next.
+/// What the caller has to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Send this frame, then ask again.
+    /// Send this frame.
     Send(Frame),
-    /// Read this, hand the answer over, and ask again meanwhile.
+    /// Start this read and pass its result to [`Session::opened`], [`Session::read`] or
+    /// [`Session::read_failed`]. Other actions may follow before it ends.
     Read(Read),
-    /// Hand over what the log has after this position, even if it is nothing.
+    /// Pass the changes after this position to [`Session::feed`], even if there are none.
     Feed(Position),
-    /// Store this acknowledgement, then ask again.
+    /// Store this acknowledgement.
     Ack(AckEvent),
-    /// Nothing to do before this time, or before something happens.
+    /// Wait until this time, or until something happens.
     Wait(Option<Duration>),
-    /// Close the connection over this.
+    /// Close the connection with this code.
     Close(Code),
 }
 
-/// Something to be read from the file. One read is under way at a time.
+/// A read of the database. There is at most one at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
-    /// What a subscription starts from.
+    /// The start of a subscription.
     Open {
         /// The thread.
         thread_id: String,
@@ -88,32 +89,32 @@ pub enum Read {
         thread_id: String,
         /// After this `message_seq`.
         after: i64,
-        /// Messages at most.
+        /// Maximum number of messages.
         rows: usize,
     },
 }
 
-/// The first event to a client that asked for more than the seed has.
+/// The `hello` event: the first one of a client that uses the extended form.
 #[derive(Debug, Clone, Serialize)]
 pub struct Hello {
     /// The hub's version.
     pub version: &'static str,
-    /// The file's epoch.
+    /// The database's epoch.
     pub epoch: String,
-    /// Where the stream goes on from.
+    /// The position the stream starts after.
     pub pos: String,
-    /// The client's name, as it gave it.
+    /// The client's `instance_id`.
     pub instance_id: String,
-    /// The constants in force.
+    /// The limits in force.
     pub limits: Limits,
 }
 
-/// What is being read, and for which subscription.
+/// The read in progress.
 #[derive(Debug)]
 enum PendingRead {
     Open(PendingSubscribe),
-    /// For the subscription to this thread. If it is given up meanwhile there is none: the
-    /// next one to the same thread has to be read for itself, and one read follows the other.
+    /// A page of this thread. If the subscription ends meanwhile, the result is dropped: a new
+    /// subscription to the same thread has a read of its own, and reads do not overlap.
     Page(String),
 }
 
@@ -123,94 +124,96 @@ struct PendingSubscribe {
     thread_id: String,
     start: Start,
     from_id: Option<String>,
-    /// The highest `message_seq` met in the log meanwhile: the file may have been read
-    /// before that was written.
-    met: i64,
+    /// The highest `message_seq` of the thread in the change log meanwhile: the read may have
+    /// happened before that message was written.
+    newest: i64,
 }
 
-/// One client's state machine.
+/// The state machine of one client.
 #[derive(Debug)]
 pub struct Session {
-    wishes: ConnectOptions,
+    options: ConnectOptions,
     limits: Limits,
     epoch: Arc<str>,
-    /// Where in the log it is: everything up to here was considered.
+    /// Cursor in the change log: all changes up to here are processed.
     pos: Position,
-    /// The client's own position when it came back: up to here it has everything but the
-    /// states that were being held back.
+    /// The position from which the client resumed: it has everything up to here, except states
+    /// that were held back.
     resumed: Position,
-    /// Rows up to here may be pruned without the client's losing anything: it asked for
-    /// what is kept.
+    /// Rows up to here may be pruned without loss: the client asked only for what is kept.
     kept: Position,
-    /// Changes handed over and not considered yet.
-    ahead: VecDeque<Arc<EncodedChange>>,
-    /// The log had nothing more when it was last asked.
-    dry: bool,
-    /// Frames made and not handed out yet: a message and its thread's state at most.
-    out: VecDeque<Frame>,
-    threads: HashMap<String, Subscription>,
-    /// Threads left again, with their last number: they may still be acknowledged.
-    left: HashMap<String, i64>,
-    /// Bytes of the names of all of these.
-    names: usize,
-    /// A `subscribe` whose read has not begun.
-    wanted: Option<PendingSubscribe>,
-    /// Threads to be read from the file, in turn.
+    /// Changes passed to [`Session::feed`] and not processed yet.
+    unprocessed: VecDeque<Arc<EncodedChange>>,
+    /// The change log had no more changes at the last read.
+    at_end: bool,
+    /// Encoded frames to send next: at most a message and the state of its thread.
+    outgoing: VecDeque<Frame>,
+    subscriptions: HashMap<String, Subscription>,
+    /// Threads whose subscription ended, with their last number: acknowledgements still count.
+    unsubscribed: HashMap<String, i64>,
+    /// Total bytes of the names of all these threads.
+    name_bytes: usize,
+    /// A `subscribe` whose read has not started.
+    pending_subscribe: Option<PendingSubscribe>,
+    /// Threads to read from the database, round robin.
     to_read: VecDeque<String>,
-    /// Threads that have a batch to send, in turn.
+    /// Threads with a batch to send, round robin.
     to_send: VecDeque<String>,
-    reading: Option<PendingRead>,
-    /// No reads before this time: the last one failed.
+    pending_read: Option<PendingRead>,
+    /// No read starts before this time: the last one failed.
     retry_at: Duration,
-    answers: VecDeque<Frame>,
+    replies: VecDeque<Frame>,
     acks: VecDeque<AckEvent>,
-    frames: TokenBucket,
-    inbound: TokenBucket,
+    outbound_rate: TokenBucket,
+    inbound_rate: TokenBucket,
+    /// Events over the inbound rate, less those within it.
     excess: u32,
     telemetry: LatestValueThrottle,
-    states: LatestValueThrottle,
-    /// Events of the array frame in the making.
+    thread_states: LatestValueThrottle,
+    /// Events for the next array frame.
     array: Vec<Frame>,
     array_bytes: usize,
+    /// The next array frame is sent at this time at the earliest.
     array_at: Duration,
+    /// Set when the connection is to close after the remaining replies.
     closing: Option<Code>,
 }
 
 impl Session {
-    /// A session for a client whose stream goes on after `pos`.
-    pub fn new(wishes: ConnectOptions, limits: Limits, epoch: Arc<str>, pos: Position) -> Self {
-        // An array frame counts once, however much is in it.
-        let rate = if wishes.framing == Framing::Array {
+    /// Creates a session whose stream starts after `pos`.
+    pub fn new(options: ConnectOptions, limits: Limits, epoch: Arc<str>, pos: Position) -> Self {
+        // Array frames have a rate limit of their own.
+        let rate = if options.framing == Framing::Array {
             0
         } else {
             limits.max_messages_per_second
         };
         Self {
-            frames: TokenBucket::new(rate, rate),
-            inbound: TokenBucket::new(
+            outbound_rate: TokenBucket::new(rate, rate),
+            inbound_rate: TokenBucket::new(
                 limits.max_events_per_second,
                 limits.max_events_per_second.saturating_mul(2),
             ),
             telemetry: LatestValueThrottle::new(limits.telemetry_per_second),
-            states: LatestValueThrottle::new(limits.thread_states_per_second),
-            wishes,
+            thread_states: LatestValueThrottle::new(limits.thread_states_per_second),
+            options,
             limits,
             epoch,
             pos,
             resumed: pos,
             kept: pos,
-            ahead: VecDeque::new(),
-            dry: false,
-            out: VecDeque::new(),
-            threads: HashMap::new(),
-            left: HashMap::new(),
-            names: 0,
-            wanted: None,
+            unprocessed: VecDeque::new(),
+            at_end: false,
+            outgoing: VecDeque::new(),
+            subscriptions: HashMap::new(),
+            unsubscribed: HashMap::new(),
+            name_bytes: 0,
+            pending_subscribe: None,
             to_read: VecDeque::new(),
             to_send: VecDeque::new(),
-            reading: None,
+            pending_read: None,
             retry_at: Duration::ZERO,
-            answers: VecDeque::new(),
+            replies: VecDeque::new(),
             acks: VecDeque::new(),
             excess: 0,
             array: Vec::new(),
@@ -220,49 +223,49 @@ impl Session {
         }
     }
 
-    /// The client has been here before and has everything up to `resumed`, but for the
-    /// states that were held back: those from the session's own position on are told again.
-    /// Up to `kept` it is content with the rows that were not pruned.
+    /// Resumes a stream: the client has everything up to `resumed`, except states that were held
+    /// back. States after the session's own position are sent again. Pruned rows up to `kept` are
+    /// not reported as a loss.
     pub fn resume(&mut self, resumed: Position, kept: Position) {
         (self.resumed, self.kept) = (resumed, kept);
     }
 
-    /// Greets a client that asked for more than the seed has.
+    /// Sends `hello`.
     pub fn greet(&mut self, now: Now, version: &'static str, instance_id: &str) {
         let hello = Hello {
             version,
             epoch: self.epoch.to_string(),
-            pos: self.place(),
+            pos: self.resume_pos(),
             instance_id: instance_id.to_owned(),
             limits: self.limits.clone(),
         };
-        self.answers
+        self.replies
             .push_back(Frame::new(&EventType::HELLO, now.wall_ms, &hello));
     }
 
-    /// Whether the client's next event can be taken now. One is dealt with after the other,
-    /// and a client that does not read the answers is not listened to.
+    /// Returns whether the client's next event can be processed now. Events are processed one
+    /// after the other, and not while the client does not read the replies.
     pub fn listens(&self) -> bool {
-        let subscribing = self.wanted.is_some() || matches!(self.reading, Some(PendingRead::Open(_)));
-        !subscribing && self.answers.len() < MAX_ANSWERS && self.acks.len() < MAX_ANSWERS && self.closing.is_none()
+        let subscribing = self.pending_subscribe.is_some() || matches!(self.pending_read, Some(PendingRead::Open(_)));
+        !subscribing && self.replies.len() < MAX_REPLIES && self.acks.len() < MAX_REPLIES && self.closing.is_none()
     }
 
-    /// Whether it has been closed and only says why.
+    /// Returns whether the session is closing and only sends the remaining replies.
     pub fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Something was committed: the log may have more.
+    /// Reports a commit: the change log may have more changes.
     pub fn wake(&mut self) {
-        self.dry = false;
+        self.at_end = false;
     }
 
-    /// Tells the client that something is wrong that concerns no thread.
+    /// Sends an `error` event that concerns no thread.
     pub fn warn(&mut self, now: Now, code: Code, message: &str) {
         self.error(now, code, message, "", None);
     }
 
-    /// Tells the client why, and closes once it has been told.
+    /// Sends an `error` event, and closes the connection after it.
     pub fn close(&mut self, now: Now, code: Code, message: &str) {
         if self.closing.is_none() {
             self.warn(now, code, message);
@@ -270,9 +273,9 @@ impl Session {
         }
     }
 
-    /// What to do next.
+    /// Returns the next action.
     pub fn step(&mut self, now: Now) -> Action {
-        if let Some(frame) = self.answers.pop_front() {
+        if let Some(frame) = self.replies.pop_front() {
             return Action::Send(frame);
         }
         if let Some(ack) = self.acks.pop_front() {
@@ -281,18 +284,18 @@ impl Session {
         if let Some(code) = self.closing {
             return Action::Close(code);
         }
-        let step = match self.wishes.framing {
+        let action = match self.options.framing {
             Framing::Single => self.next(now).unwrap_or_else(|| Action::Wait(self.deadline(now))),
             Framing::Array => self.step_array(now),
         };
-        match step {
-            // The walk through the log came upon a loss: say so at once.
+        match action {
+            // A change has closed the session: send the reason first.
             Action::Wait(_) if self.closing.is_some() => self.step(now),
-            step => step,
+            action => action,
         }
     }
 
-    /// Gathers events until there are no more, or enough; then sends them as one frame.
+    /// Collects events until there are no more, or enough, and sends them as one frame.
     fn step_array(&mut self, now: Now) -> Action {
         if now.at < self.array_at {
             return Action::Wait(Some(self.array_at));
@@ -315,9 +318,9 @@ impl Session {
         Action::Send(Frame::array(&std::mem::take(&mut self.array)))
     }
 
-    /// The next thing to send, read or be fed; `None` if there is none now.
+    /// Returns the next frame, read or feed; `None` if there is none now.
     fn next(&mut self, now: Now) -> Option<Action> {
-        if let Some(frame) = self.out.pop_front() {
+        if let Some(frame) = self.outgoing.pop_front() {
             return Some(Action::Send(frame));
         }
         if let Some(read) = self.next_opening(now) {
@@ -329,31 +332,33 @@ impl Session {
         if let Some(read) = self.next_page(now) {
             return Some(Action::Read(read));
         }
-        while let Some(entry) = self.ahead.front() {
+        while let Some(entry) = self.unprocessed.front() {
             if self.is_streamed(entry) {
-                // In order, or not at all: without a token everything behind it waits too.
-                if !self.frames.take(now.at) {
+                // Order is kept: without a token, all later changes wait too.
+                if !self.outbound_rate.take(now.at) {
                     return None;
                 }
                 self.stream_messages(now);
-            } else if let Some(entry) = self.ahead.pop_front() {
-                self.consider(now, &entry);
+            } else if let Some(entry) = self.unprocessed.pop_front() {
+                self.process(now, &entry);
                 if self.closing.is_some() {
                     return None;
                 }
                 self.pos = entry.pos();
             }
-            if let Some(frame) = self.out.pop_front() {
+            if let Some(frame) = self.outgoing.pop_front() {
                 return Some(Action::Send(frame));
             }
         }
-        (!self.dry).then_some(Action::Feed(self.pos))
+        (!self.at_end).then_some(Action::Feed(self.pos))
     }
 
-    /// When something falls due by itself.
+    /// Returns the time of the next action that does not depend on new changes or events.
     fn deadline(&self, now: Now) -> Option<Duration> {
-        let throttled = !self.ahead.is_empty() || !self.to_send.is_empty() || !self.to_read.is_empty();
-        let token = throttled.then(|| self.frames.ready_at()).filter(|at| *at > now.at);
+        let throttled = !self.unprocessed.is_empty() || !self.to_send.is_empty() || !self.to_read.is_empty();
+        let token = throttled
+            .then(|| self.outbound_rate.ready_at())
+            .filter(|at| *at > now.at);
         let retry = Some(self.retry_at).filter(|at| *at > now.at);
         [token, retry, self.next_held()].into_iter().flatten().min()
     }

@@ -1,7 +1,5 @@
-//! One client's place in one thread.
-//!
-//! For: what was sent, what was acknowledged, and whether the next message may go out.
-//! Not for: anything that crosses threads (`session`).
+//! A client's cursor in one thread: what was sent, what was acknowledged, and whether the next
+//! message may be sent.
 
 use std::collections::VecDeque;
 
@@ -9,96 +7,96 @@ use crate::config::Limits;
 use crate::protocol::MAX_BATCH_BYTES;
 use crate::store::MessageRow;
 
-/// How a subscription gets its messages.
+/// Where a subscription gets its messages from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplaySource {
-    /// From the log, as they come: everything before has been sent.
+    /// From the change log: all earlier messages have been sent.
     Live,
-    /// From the file, page by page: something before has not been sent yet.
-    File,
+    /// From the database, page by page: earlier messages have not been sent yet.
+    Database,
 }
 
-/// One client's place in one thread.
+/// A client's cursor in one thread.
 #[derive(Debug)]
 pub struct Subscription {
     /// The last `message_seq` sent.
     pub(super) sent: i64,
     /// The last `message_seq` the thread is known to have.
     pub(super) last: i64,
-    pub(super) feed: ReplaySource,
-    /// A batch is owed even if it is empty: the answer to `subscribe`.
-    pub(super) owes_answer: bool,
-    /// Everything up to here was acknowledged on this connection, or is from before it.
+    pub(super) source: ReplaySource,
+    /// The reply to `subscribe` is due: a batch, even if it is empty.
+    pub(super) owes_batch: bool,
+    /// Everything up to here was acknowledged on this connection, or sent before it.
     acked: i64,
-    /// The client acknowledges: from its first ack on it may not fall too far behind.
-    acks: bool,
-    /// The client is too far behind with its acks, and has been told.
+    /// The client acknowledges messages: the number of unacknowledged ones is limited.
+    uses_acks: bool,
+    /// Too many messages are unacknowledged, and the client got an error.
     pub(super) paused: bool,
-    /// It stands in one of the session's queues, or is being read.
+    /// The thread is in one of the session's queues, or being read.
     pub(super) queued: bool,
-    /// Read from the file and not sent yet.
+    /// Messages read from the database and not sent yet.
     pub(super) page: VecDeque<MessageRow>,
 }
 
 impl Subscription {
-    /// A subscription that continues after `sent` in a thread that ends at `last`.
+    /// Creates a subscription that continues after `sent` in a thread that ends at `last`.
     pub(super) fn new(sent: i64, last: i64) -> Self {
         Self {
             sent,
             last,
-            feed: ReplaySource::File,
-            owes_answer: true,
+            source: ReplaySource::Database,
+            owes_batch: true,
             acked: sent,
-            acks: false,
+            uses_acks: false,
             paused: false,
             queued: false,
             page: VecDeque::new(),
         }
     }
 
-    /// Whether there is something in the file, or owed, that this client may be sent.
-    pub(super) fn is_hungry(&self) -> bool {
-        self.feed == ReplaySource::File && !self.paused && (self.owes_answer || self.sent < self.last)
+    /// Returns whether a batch is due, or there are messages to read and send.
+    pub(super) fn needs_data(&self) -> bool {
+        self.source == ReplaySource::Database && !self.paused && (self.owes_batch || self.sent < self.last)
     }
 
-    /// Whether a batch can be made without reading the file.
+    /// Returns whether a batch can be made without a read.
     pub(super) fn has_batch(&self) -> bool {
-        !self.page.is_empty() || (self.owes_answer && self.sent >= self.last)
+        !self.page.is_empty() || (self.owes_batch && self.sent >= self.last)
     }
 
-    /// Stops until the client has caught up with its acks. What was read is read again.
+    /// Pauses until enough is acknowledged. The current page is dropped and read again then.
     pub(super) fn pause(&mut self) {
         self.paused = true;
-        self.feed = ReplaySource::File;
+        self.source = ReplaySource::Database;
         self.page.clear();
     }
 
-    /// Messages that may be sent before the client has to acknowledge some.
+    /// Returns how many messages may be sent before the client has to acknowledge some.
     pub(super) fn room(&self, limit: usize) -> usize {
-        if !self.acks || limit == 0 {
+        if !self.uses_acks || limit == 0 {
             return usize::MAX;
         }
-        // Less than nothing if it went back in the thread and acknowledged beyond.
+        // Negative if the client went back in the thread and acknowledged later messages before.
         let unacked = usize::try_from(self.sent - self.acked).unwrap_or(0);
         limit.saturating_sub(unacked)
     }
 
-    /// Takes note of an ack, which never moves back. Goes on when half of `limit` is left.
+    /// Records an ack; a lower one changes nothing. Ends a pause when half of `limit` is free.
     pub(super) fn acknowledge(&mut self, seq: i64, limit: usize) {
-        self.acks = true;
+        self.uses_acks = true;
         self.acked = self.acked.max(seq);
         if self.paused && self.room(limit) >= limit.div_ceil(2) {
             self.paused = false;
         }
     }
 
-    /// The next messages for one batch: by number, by bytes, and by what the client's acks
-    /// leave room for.
+    /// Takes the next messages for one batch, limited by number, bytes, and unacknowledged
+    /// messages.
     pub(super) fn next_batch(&mut self, limits: &Limits) -> Vec<MessageRow> {
-        let most = limits.max_batch_size.min(self.room(limits.max_lag_messages));
+        let max_messages = limits.max_batch_size.min(self.room(limits.max_lag_messages));
         let mut bytes = 0;
         let mut batch = Vec::new();
-        while batch.len() < most {
+        while batch.len() < max_messages {
             let Some(next) = self.page.front() else { break };
             bytes += next.weight();
             if bytes > MAX_BATCH_BYTES && !batch.is_empty() {

@@ -209,9 +209,9 @@ impl Connection {
         let from = self.query.since.clone();
         match self.hub().beginning(from, snapshot).await {
             Ok(start) => {
-                let mut session = Session::new(self.query.wishes.clone(), limits, start.epoch, start.pos);
+                let mut session = Session::new(self.query.options.clone(), limits, start.epoch, start.pos);
                 session.resume(start.resumed, start.kept);
-                if self.query.greets {
+                if self.query.hello {
                     greet(&mut session, self.now());
                 }
                 if signal.troubles > 0
@@ -224,7 +224,7 @@ impl Connection {
             Err(error) => {
                 // The greeting contains the current position, from which the client can start.
                 let (epoch, head) = self.hub().head();
-                let mut session = Session::new(self.query.wishes.clone(), limits, epoch, head);
+                let mut session = Session::new(self.query.options.clone(), limits, epoch, head);
                 greet(&mut session, self.now());
                 session.close(self.now(), error.code(), error.message());
                 session

@@ -57,7 +57,7 @@ impl Default for Setup {
     /// A client of the seed with the usual limits.
     fn default() -> Self {
         Self {
-            wishes: ConnectOptions::SEED,
+            wishes: ConnectOptions::COMPAT,
             limits: Limits::default(),
             tail: 1000,
             feed: 256,
@@ -161,10 +161,10 @@ fn setups() -> impl Strategy<Value = Setup> {
             threads,
         };
         match kind {
-            0 => ConnectOptions::SEED,
+            0 => ConnectOptions::COMPAT,
             kind => ConnectOptions {
-                streams: if kind == 1 { Streams::SEED } else { chosen },
-                form: WireFormat::Extended,
+                streams: if kind == 1 { Streams::COMPAT } else { chosen },
+                format: WireFormat::Extended,
                 framing: if array { Framing::Array } else { Framing::Single },
             },
         }

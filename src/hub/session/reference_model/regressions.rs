@@ -42,12 +42,12 @@ fn streaming() -> Setup {
     let streams = Streams {
         messages: true,
         threads: true,
-        ..Streams::SEED
+        ..Streams::COMPAT
     };
     Setup {
         wishes: ConnectOptions {
             streams,
-            form: WireFormat::Extended,
+            format: WireFormat::Extended,
             framing: Framing::Single,
         },
         ..Setup::default()
@@ -233,7 +233,7 @@ fn a_hole_in_a_page_is_a_lost_position() {
         at: Duration::ZERO,
         wall_ms: 0,
     };
-    let mut session = Session::new(ConnectOptions::SEED, Limits::default(), "e".into(), Position::START);
+    let mut session = Session::new(ConnectOptions::COMPAT, Limits::default(), "e".into(), Position::START);
     session.feed(Vec::new());
     session.receive(now, br#"{"type":"subscribe","data":{"thread_id":"t"}}"#);
     assert!(matches!(session.step(now), Action::Read(Read::Open { .. })));

@@ -76,7 +76,7 @@ impl Following {
 
     /// What the session makes from now on has this number or a higher one.
     fn boundary(&self, session: &Session) -> usize {
-        self.events + session.out.len() + session.array.len()
+        self.events + session.outgoing.len() + session.array.len()
     }
 
     fn follow(&mut self, thread_id: &str, sub: Option<Sub>, session: &Session) {
@@ -166,7 +166,7 @@ impl Following {
         let boundary = self.boundary(session);
         let limit = i64::try_from(self.limits.max_lag_messages).unwrap();
         let mut told = Vec::new();
-        for (thread_id, thread) in &session.threads {
+        for (thread_id, thread) in &session.subscriptions {
             let Some(sub) = self.present(thread_id) else { continue };
             let unacked = thread.sent - sub.acked;
             if thread.paused && sub.paused.is_none() {

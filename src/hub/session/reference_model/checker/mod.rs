@@ -88,7 +88,7 @@ impl Judge {
         };
         Conn {
             started,
-            greeted: wishes.form == WireFormat::Compat,
+            greeted: wishes.format == WireFormat::Compat,
             pos: 0,
             kept: 0,
             frames: Rate::new(rate, rate),

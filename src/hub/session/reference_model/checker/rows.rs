@@ -60,7 +60,7 @@ impl Judge {
         let placed = placed || event.event_type == EventType::BATCH;
         assert_eq!(
             event.pos.is_some(),
-            placed && self.wishes.form == WireFormat::Extended,
+            placed && self.wishes.format == WireFormat::Extended,
             "{event:?}"
         );
     }

@@ -9,7 +9,7 @@ use super::super::{Deed, From, Number};
 use super::{World, thread};
 use crate::error::{Code, Error};
 use crate::hub::recent_changes::RecentLookup;
-use crate::hub::session::{Action, MAX_ANSWERS, PendingRead as Under, Read, Session};
+use crate::hub::session::{Action, MAX_REPLIES, PendingRead as Under, Read, Session};
 use crate::store::{Position, ThreadOpening, ThreadPage};
 
 /// The answer to a read.
@@ -29,8 +29,8 @@ pub(super) struct PendingRead {
 
 /// Whether the page under way is for a subscription that is still there.
 fn reads_for_somebody(session: &Session) -> bool {
-    match &session.reading {
-        Some(Under::Page(thread_id)) => session.threads.contains_key(thread_id),
+    match &session.pending_read {
+        Some(Under::Page(thread_id)) => session.subscriptions.contains_key(thread_id),
         _ => false,
     }
 }
@@ -56,8 +56,8 @@ impl World {
                 Action::Send(frame) => self.judge.hears(&frame, now.at, &self.file, session),
                 Action::Read(read) => self.read(read),
                 Action::Feed(pos) => match self.tail.after(pos, self.setup.feed, usize::MAX) {
-                    RecentLookup::Here(entries) => session.feed(entries),
-                    RecentLookup::Behind => {
+                    RecentLookup::Found(entries) => session.feed(entries),
+                    RecentLookup::TooOld => {
                         if self.log.is_none() && self.log_retry <= self.now {
                             let page = self.setup.early.then(|| self.file.log_after(pos, self.setup.feed));
                             self.log = Some((pos, page));
@@ -146,9 +146,9 @@ impl World {
     fn take_page(&mut self, thread_id: &str, page: ThreadPage) {
         let now = self.clock();
         let Some(session) = &mut self.session else { return };
-        let had = session.threads.contains_key(thread_id);
+        let had = session.subscriptions.contains_key(thread_id);
         session.read(now, page);
-        if had && !session.threads.contains_key(thread_id) {
+        if had && !session.subscriptions.contains_key(thread_id) {
             self.judge.will_hear("POSITION_LOST", thread_id);
             self.judge.following().lost(thread_id, &self.file, session);
         }
@@ -235,7 +235,12 @@ impl World {
             let waiting = self.judge.following().waiting();
             if waiting.is_empty() {
                 let session = self.session.as_ref().unwrap();
-                assert!(session.ahead.is_empty() && session.dry && session.out.is_empty() && self.said.is_empty());
+                assert!(
+                    session.unprocessed.is_empty()
+                        && session.at_end
+                        && session.outgoing.is_empty()
+                        && self.said.is_empty()
+                );
                 return self.judge.is_content(&self.file);
             }
             for n in 0..3 {
@@ -252,17 +257,17 @@ impl World {
     /// Whatever the client does, it costs no more than this.
     pub(super) fn check_memory(&self) {
         let Some(session) = &self.session else { return };
-        assert!(session.ahead.len() <= self.setup.feed, "ahead");
-        assert!(session.acks.len() <= MAX_ANSWERS, "acks");
-        assert!(session.out.len() <= 2, "out");
+        assert!(session.unprocessed.len() <= self.setup.feed, "ahead");
+        assert!(session.acks.len() <= MAX_REPLIES, "acks");
+        assert!(session.outgoing.len() <= 2, "out");
         let warnings = self.judge.warnings();
-        assert!(session.answers.len() <= MAX_ANSWERS + 8 + warnings, "answers");
-        let in_hand = session.threads.values().filter(|thread| !thread.page.is_empty());
+        assert!(session.replies.len() <= MAX_REPLIES + 8 + warnings, "answers");
+        let in_hand = session.subscriptions.values().filter(|thread| !thread.page.is_empty());
         let pages = in_hand
             .inspect(|thread| assert!(thread.queued, "a page for nothing"))
             .count();
         assert!(pages <= 1, "{pages} pages");
         let queued = session.to_read.len() + session.to_send.len();
-        assert!(queued <= session.threads.len(), "queues");
+        assert!(queued <= session.subscriptions.len(), "queues");
     }
 }

@@ -146,7 +146,7 @@ impl World {
                     .map(|floor| self.file.line(floor - 1).map_or(Position::START, |line| line.pos));
                 (floor.unwrap_or(since.pos), since.pos, since.pos)
             }
-            (From::Start, _) if self.setup.wishes != super::ConnectOptions::SEED => {
+            (From::Start, _) if self.setup.wishes != super::ConnectOptions::COMPAT => {
                 self.judge.begins(Position::START, head, self.now);
                 (Position::START, Position::START, head)
             }
@@ -157,7 +157,7 @@ impl World {
         };
         let mut session = self.session_at(pos);
         session.resume(resumed, kept);
-        if self.setup.wishes != super::ConnectOptions::SEED {
+        if self.setup.wishes != super::ConnectOptions::COMPAT {
             session.greet(self.clock(), "0", "me");
         }
         self.session = Some(session);
@@ -283,7 +283,7 @@ impl World {
     }
 
     fn prune_log(&mut self, keep: usize) {
-        let seed = self.setup.wishes == super::ConnectOptions::SEED;
+        let seed = self.setup.wishes == super::ConnectOptions::COMPAT;
         if seed
             || self
                 .session
