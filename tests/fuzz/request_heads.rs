@@ -1,7 +1,7 @@
-//! Heads of requests: whatever stands in them, none gets in that does not carry the token
-//! and name this machine; and the query of `/ws` is read or refused.
+//! Fuzzes the access checks with request heads: no request is accepted without the token and one of this
+//! machine's host names. Also parses the query as that of `/ws`.
 //!
-//! The input: method, target, and headers, one a line, as on the wire.
+//! The input is the method, the target and the headers, one per line.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use agenthub::store::Token;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 
-/// Short, so that a mutation can find it: what is looked for is a way around it.
+/// The token. It is short so that mutations find it; the target is a way around it.
 const SECRET: &str = "sesame";
 
 fuzz_target!(|data: &[u8]| {
@@ -48,11 +48,11 @@ fuzz_target!(|data: &[u8]| {
     has_secret |= parts.uri.path() == "/ws" && query.iter().any(|(name, value)| name == "token" && value == SECRET);
     let mode = AuthMode::Token(Token::new(SECRET));
     if check_request(([127, 0, 0, 1], 4820).into(), &[], &parts, &mode).is_ok() {
-        assert!(has_secret, "let in without the token: {parts:?}");
+        assert!(has_secret, "accepted without the token: {parts:?}");
         let ours = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
         let named = hosts
             .iter()
             .all(|host| ours.iter().any(|our| our.as_bytes().eq_ignore_ascii_case(host)));
-        assert!(hosts.len() == 1 && named, "let in for {hosts:?}");
+        assert!(hosts.len() == 1 && named, "accepted for {hosts:?}");
     }
 });

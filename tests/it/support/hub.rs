@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::eventually::{PATIENCE, within_time};
 use super::gate::{self, Pass};
-use super::http::{self, Answer};
+use super::http::{self, Response};
 use super::writer;
 
 /// The binary under test.
@@ -249,13 +249,13 @@ impl TestHub {
 
     /// `GET` with the token.
     #[track_caller]
-    pub(crate) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Response {
         http::request(self.port, "GET", path, &self.headers(), "")
     }
 
     /// A request with the token and a body in JSON.
     #[track_caller]
-    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let mut headers = self.headers();
         headers.push(("Content-Type".into(), "application/json".into()));
         http::request(self.port, method, path, &headers, body)
