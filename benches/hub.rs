@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use agenthub::config::Limits;
-use agenthub::server::{Guard, Server, Settings, bind};
+use agenthub::server::{AuthMode, Server, Settings, bind};
 use agenthub::store::{NetworkFs, Store, Token};
 use agenthub::watcher::WatchMode;
 use anyhow::{Context, Result, bail};
@@ -136,7 +136,7 @@ pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
         let server = Server::with(
             Store::open(db, NetworkFs::Refuse)?,
             settings,
-            Guard::Token(token.clone()),
+            AuthMode::Token(token.clone()),
         )?;
         let listeners = bind(([127, 0, 0, 1], 0).into()).await?;
         let address = listeners[0].local_addr()?;

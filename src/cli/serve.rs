@@ -13,7 +13,7 @@ use super::{File, client, output};
 use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::protocol;
-use crate::server::{DEFAULT_PORT, Guard, Server, Settings, bind};
+use crate::server::{AuthMode, DEFAULT_PORT, Server, Settings, bind};
 use crate::store::{Record, ServeLock, Token};
 use crate::watcher::{POLL, WatchMode};
 use rustix::process::Signal;
@@ -217,14 +217,14 @@ pub(super) async fn serve(file: &File, args: Args, end: impl Future<Output = ()>
         allowed_hosts: args.allow_host.clone(),
         assets: args.assets.clone(),
     };
-    let guard = if args.no_auth {
-        Guard::Nobody
+    let auth_mode = if args.no_auth {
+        AuthMode::Disabled
     } else {
-        Guard::Token(token.clone())
+        AuthMode::Token(token.clone())
     };
-    let server = Server::with(store, settings, guard)?;
+    let server = Server::with(store, settings, auth_mode)?;
     let record = Record::new(url.clone())?;
-    server.announce(&record);
+    server.set_run_id(&record);
     record.write(&path)?;
     if args.no_auth {
         tracing::warn!("--no-auth: every program and every user on this machine can read and write everything here");

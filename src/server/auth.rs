@@ -1,14 +1,15 @@
-//! Who gets in.
+//! Checks the head of every request before its body is read or its route runs.
 //!
-//! For: judging every request before anything else looks at it: by where it thinks it is
-//! going (Host), where it comes from (Origin, Sec-Fetch-Site), what it brings
-//! (Content-Type), and whether it knows the token.
-//! Not for: what it asks for.
+//! A hub that shows and instructs coding agents can control its owner's machine, and any web page
+//! can make a browser send requests to localhost. Therefore the checks are independent of each
+//! other, and every comparison is exact (no prefixes, no patterns). In this order:
 //!
-//! A hub that shows and instructs coding agents is a remote control on its owner's
-//! laptop, and any web page can make the browser talk to localhost. Each check stands
-//! alone, and every comparison is exact: prefixes and patterns are how others were broken
-//! into.
+//! 1. the version is HTTP/1.1
+//! 2. `Host` is one of the hub's names (DNS rebinding)
+//! 3. `Origin`, if present, is the hub's own
+//! 4. `Sec-Fetch-Site`, if present, is `none` or `same-origin`; a link to the dashboard is allowed
+//! 5. a GET has no body; any other method has `Content-Type: application/json` (HTML forms)
+//! 6. the token, unless the route is open or the hub runs with `--no-auth`
 
 use std::net::SocketAddr;
 
@@ -21,47 +22,48 @@ use subtle::ConstantTimeEq;
 use crate::error::{Code, Error, Result};
 use crate::store::Token;
 
-/// The WebSocket subprotocol this hub speaks.
+/// The WebSocket subprotocol of this hub.
 pub(super) const SUBPROTOCOL: &str = "agenthub";
-/// The entry of `Sec-WebSocket-Protocol` that carries a token.
-const BEARER_PROTOCOL: &str = "bearer.";
-/// Characters of a stranger's word in a log line.
-const SHOWN: usize = 80;
-/// Hex digits in a row that may be part of a token.
-const SECRET_DIGITS: usize = 16;
-/// The path that also takes the token from the query, as the seed's clients send it.
-const WEBSOCKET_PATH: &str = "/ws";
+/// Prefix of the entry of `Sec-WebSocket-Protocol` that carries the token: browsers cannot set
+/// `Authorization` on a WebSocket.
+const BEARER_PROTOCOL_PREFIX: &str = "bearer.";
+/// Maximum characters of a client's text in a log line or an error message.
+const MAX_QUOTED_CHARS: usize = 80;
+/// Number of consecutive hex digits that are treated as part of a token.
+const MIN_TOKEN_DIGITS: usize = 16;
+/// The one path that also accepts the token in the query, as clients of AILANG's protocol send it.
+pub(super) const WEBSOCKET_PATH: &str = "/ws";
 
-/// What a request may ask for without a token.
+/// Whether a route requires the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Secrecy {
-    /// Anybody who reaches the port: the page itself, and whether the hub is alive.
+pub(super) enum AuthRequirement {
+    /// No token: the dashboard's files, and `/healthz`.
     Open,
-    /// Only who knows the token.
+    /// The token.
     Token,
 }
 
-/// Whether a token is needed at all.
+/// How requests are authenticated.
 #[derive(Debug, Clone)]
-pub enum Guard {
-    /// This one.
+pub enum AuthMode {
+    /// Requests must carry this token.
     Token(Token),
-    /// The owner said `--no-auth`.
-    Nobody,
+    /// No request needs a token (`--no-auth`).
+    Disabled,
 }
 
-/// The rules of one hub.
+/// The hosts and origins that one hub accepts.
 #[derive(Debug, Clone)]
-pub(super) struct Policy {
-    /// `host:port`, exactly as a client may write it.
+pub(super) struct AccessPolicy {
+    /// Accepted values of `Host`: `host:port`.
     hosts: Vec<String>,
-    /// `http://host:port`, exactly as a browser writes it.
+    /// Accepted values of `Origin`: `http://host:port`, as browsers write it.
     origins: Vec<String>,
 }
 
-impl Policy {
-    /// The rules for a hub that listens at `address` and answers to `allowed` beside the
-    /// names of this machine itself. `allowed` entries are `host` or `host:port`.
+impl AccessPolicy {
+    /// Returns the policy of a hub that listens at `address`. It accepts this machine's own names
+    /// and `allowed`, whose entries are `host` or `host:port`.
     pub(super) fn new(address: SocketAddr, allowed: &[String]) -> Self {
         let port = address.port();
         let mut hosts: Vec<String> = ["127.0.0.1", "localhost", "[::1]"]
@@ -82,77 +84,91 @@ impl Policy {
             });
         }
         if port == 80 {
-            // A client leaves the scheme's own port out.
-            let bare: Vec<String> = hosts
+            // Clients omit the default port of the scheme.
+            let without_port: Vec<String> = hosts
                 .iter()
-                .filter_map(|h| h.strip_suffix(":80"))
+                .filter_map(|host| host.strip_suffix(":80"))
                 .map(str::to_owned)
                 .collect();
-            hosts.extend(bare);
+            hosts.extend(without_port);
         }
         let origins = hosts.iter().map(|host| format!("http://{host}")).collect();
         Self { hosts, origins }
     }
 
-    /// Lets a request in, or says why not.
-    pub(super) fn admit(&self, request: &Parts, secrecy: Secrecy, guard: &Guard) -> Result<()> {
+    /// Checks the head of a request.
+    pub(super) fn check(&self, request: &Parts, requirement: AuthRequirement, mode: &AuthMode) -> Result<()> {
         check_version(request)?;
         self.check_host(&request.headers, &request.uri)?;
         self.check_origin(&request.headers)?;
         check_fetch_site(request)?;
-        check_body(request)?;
-        match (guard, secrecy) {
-            (Guard::Nobody, _) | (_, Secrecy::Open) => Ok(()),
-            (Guard::Token(token), Secrecy::Token) => check_token(request, token),
+        check_body_headers(request)?;
+        match (mode, requirement) {
+            (AuthMode::Disabled, _) | (_, AuthRequirement::Open) => Ok(()),
+            (AuthMode::Token(token), AuthRequirement::Token) => check_token(request, token),
         }
     }
 
     fn check_host(&self, headers: &HeaderMap, uri: &Uri) -> Result<()> {
-        let refuse = |what: String| Err(forbidden(format!("{what}; allow it with --allow-host if it is yours")));
         if uri.authority().is_some() {
-            return refuse("the request names a host in its target, as if to a proxy".into());
+            return Err(forbidden(
+                "the request target is an absolute URL, as for a proxy; send the path alone".to_owned(),
+            ));
         }
-        match one(headers, HOST.as_str())? {
-            None => refuse("the request names no host".into()),
+        match single_header(headers, HOST.as_str())? {
+            None => Err(forbidden("the request has no Host header; send one".to_owned())),
             Some(host) if self.hosts.iter().any(|h| h.eq_ignore_ascii_case(host)) => Ok(()),
-            Some(host) => refuse(format!("the request is for the host {}", quoted(host))),
+            Some(host) => Err(forbidden(format!(
+                "the host {} is not one of this hub; allow it with --allow-host if it is yours",
+                quoted(host)
+            ))),
         }
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<()> {
-        match one(headers, ORIGIN.as_str())? {
+        match single_header(headers, ORIGIN.as_str())? {
             None => Ok(()),
             Some(origin) if self.origins.iter().any(|o| o == origin) => Ok(()),
             Some(origin) => Err(forbidden(format!(
-                "the request comes from a page of {}, and only the hub's own may talk to it; open it with agenthub open",
+                "the request comes from a page of {}, and only the hub's own page has access; open it with agenthub open",
                 quoted(origin)
             ))),
         }
     }
 }
 
-/// Lets the head of a request in that needs the token, or says why not: for a server of one's
-/// own around [`Server::websocket`](super::Server::websocket). It listens at `address` and
-/// answers to `allowed` (`host` or `host:port`) beside this machine's own names.
+/// Checks the head of a request for a route that requires the token: for a server that embeds
+/// [`Server::websocket`](super::Server::websocket). The server listens at `address` and accepts
+/// `allowed` (`host` or `host:port`) in addition to this machine's own names.
 ///
 /// # Errors
 /// [`Code::HttpVersion`], [`Code::Forbidden`], [`Code::Invalid`], [`Code::UnsupportedMedia`] or
 /// [`Code::Unauthorized`].
-pub fn admit(address: SocketAddr, allowed: &[String], request: &Parts, guard: &Guard) -> Result<()> {
-    Policy::new(address, allowed).admit(request, Secrecy::Token, guard)
+pub fn check_request(address: SocketAddr, allowed: &[String], request: &Parts, mode: &AuthMode) -> Result<()> {
+    AccessPolicy::new(address, allowed).check(request, AuthRequirement::Token, mode)
+}
+
+fn check_version(request: &Parts) -> Result<()> {
+    if request.version == Version::HTTP_11 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::HttpVersion,
+        format!("{:?} is not supported; send HTTP/1.1", request.version),
+    ))
 }
 
 fn check_fetch_site(request: &Parts) -> Result<()> {
-    let header = |name: &str| one(&request.headers, name);
+    let header = |name: &str| single_header(&request.headers, name);
     match header("sec-fetch-site")? {
         None | Some("none" | "same-origin") => Ok(()),
         Some(site) => {
-            // A link to the dashboard on some other page may be followed.
-            let followed = request.uri.path() == "/"
+            // Another page may link to the dashboard.
+            let is_link = request.uri.path() == "/"
                 && request.method == Method::GET
                 && header("sec-fetch-mode")? == Some("navigate")
                 && header("sec-fetch-dest")? == Some("document");
-            if followed {
+            if is_link {
                 return Ok(());
             }
             Err(forbidden(format!(
@@ -163,35 +179,25 @@ fn check_fetch_site(request: &Parts) -> Result<()> {
     }
 }
 
-fn check_version(request: &Parts) -> Result<()> {
-    if request.version == Version::HTTP_11 {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::HttpVersion,
-        format!("{:?} is not spoken here; send HTTP/1.1", request.version),
-    ))
-}
-
-/// A body is asked for and said to be JSON. One that nobody asked for is not even read: it
-/// would fill the memory for whoever has no token.
-fn check_body(request: &Parts) -> Result<()> {
+/// Checks the headers that describe the body. A body that no route uses is refused unread: reading
+/// it would let clients without a token use the hub's memory.
+fn check_body_headers(request: &Parts) -> Result<()> {
     if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        let length = one(&request.headers, CONTENT_LENGTH.as_str())?;
+        let length = single_header(&request.headers, CONTENT_LENGTH.as_str())?;
         if length.is_none_or(|length| length == "0") && !request.headers.contains_key(TRANSFER_ENCODING) {
             return Ok(());
         }
         return Err(Error::new(
             Code::Invalid,
-            format!("a {} has no body here; leave it out", request.method),
+            format!("a {} request must not have a body; leave it out", request.method),
         ));
     }
-    let given = one(&request.headers, CONTENT_TYPE.as_str())?;
-    let is_json = given.is_some_and(|value| {
+    let content_type = single_header(&request.headers, CONTENT_TYPE.as_str())?;
+    let is_json = content_type.is_some_and(|value| {
         let mut parts = value.split(';').map(str::trim);
         parts
             .next()
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+            .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"))
             && parts.all(|parameter| parameter.eq_ignore_ascii_case("charset=utf-8"))
     });
     if is_json {
@@ -199,27 +205,27 @@ fn check_body(request: &Parts) -> Result<()> {
     }
     Err(Error::new(
         Code::UnsupportedMedia,
-        "the body's type is not said to be JSON; send Content-Type: application/json",
+        "the Content-Type is not JSON; send Content-Type: application/json",
     ))
 }
 
 fn check_token(request: &Parts, token: &Token) -> Result<()> {
-    let known = |given: &str| bool::from(given.as_bytes().ct_eq(token.secret().as_bytes()));
-    let bearer = one(&request.headers, AUTHORIZATION.as_str())?.and_then(|value| {
+    let is_token = |given: &str| bool::from(given.as_bytes().ct_eq(token.secret().as_bytes()));
+    let bearer = single_header(&request.headers, AUTHORIZATION.as_str())?.and_then(|value| {
         let (scheme, secret) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
     });
-    let in_protocol = || {
-        protocols(&request.headers)
-            .find_map(|p| p.strip_prefix(BEARER_PROTOCOL))
-            .is_some_and(known)
+    let in_subprotocol = || {
+        subprotocols(&request.headers)
+            .find_map(|entry| entry.strip_prefix(BEARER_PROTOCOL_PREFIX))
+            .is_some_and(is_token)
     };
     let in_query = || {
         request.uri.path() == WEBSOCKET_PATH
             && form_urlencoded::parse(request.uri.query().unwrap_or_default().as_bytes())
-                .any(|(name, value)| name == "token" && known(&value))
+                .any(|(name, value)| name == "token" && is_token(&value))
     };
-    if bearer.is_some_and(known) || in_protocol() || in_query() {
+    if bearer.is_some_and(is_token) || in_subprotocol() || in_query() {
         return Ok(());
     }
     Err(Error::new(
@@ -228,56 +234,57 @@ fn check_token(request: &Parts, token: &Token) -> Result<()> {
     ))
 }
 
-/// The WebSocket subprotocols a client offers.
-pub(super) fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// Returns the WebSocket subprotocols that a client offers.
+pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
         .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(',').map(str::trim))
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
 }
 
-/// The one value of a header that may be there once.
-fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>> {
+/// Returns the value of a header that may be present at most once.
+fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(forbidden(format!("the header {name} is there twice; send it once")));
+        return Err(forbidden(format!("the header {name} is repeated; send it once")));
     }
     first
         .map(|value| {
             value
                 .to_str()
-                .map_err(|_| forbidden(format!("the header {name} is not plain text; send ASCII")))
+                .map_err(|_| forbidden(format!("the header {name} is not ASCII text; send ASCII")))
         })
         .transpose()
 }
 
-fn forbidden(why: String) -> Error {
-    Error::new(Code::Forbidden, why)
+fn forbidden(message: String) -> Error {
+    Error::new(Code::Forbidden, message)
 }
 
-/// A stranger's word, safe and short enough for a log line, without what may be a token: mail
-/// and shells make a path of `/#token=…`.
+/// Returns a client's text in quotes, escaped and shortened for a log line, and cut off before
+/// anything that may be a token: mail programs and shells turn the fragment of `/#token=…` into a
+/// path.
 pub(super) fn quoted(text: &str) -> String {
     let mut shown = String::new();
-    let mut digits = 0;
-    for c in without_token(text).chars() {
-        digits = if c.is_ascii_hexdigit() { digits + 1 } else { 0 };
+    let mut hex_digits = 0;
+    for c in before_token(text).chars() {
+        hex_digits = if c.is_ascii_hexdigit() { hex_digits + 1 } else { 0 };
         shown.push(c);
-        if digits == SECRET_DIGITS {
-            shown.truncate(shown.len() - digits);
+        if hex_digits == MIN_TOKEN_DIGITS {
+            shown.truncate(shown.len() - hex_digits);
             shown.push('…');
-            // The rest of a long run is left out with its beginning.
+            // The rest of the text is cut off with the digits.
             break;
         }
     }
-    let short: String = shown.chars().take(SHOWN).collect();
+    let short: String = shown.chars().take(MAX_QUOTED_CHARS).collect();
     format!("{short:?}")
 }
 
-/// The text up to what is said to be a token.
-fn without_token(text: &str) -> &str {
+/// Returns the text up to the first word that announces a token.
+fn before_token(text: &str) -> &str {
     let end = |name: &str| text.to_ascii_lowercase().find(name).map(|at| at + name.len());
     let end = [end("token="), end("token%3d"), end("bearer")]
         .into_iter()
@@ -292,21 +299,25 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn policy() -> Policy {
-        Policy::new(
+    fn policy() -> AccessPolicy {
+        AccessPolicy::new(
             "127.0.0.1:4820".parse().unwrap(),
             &["hub.test".into(), "other:99".into()],
         )
     }
 
-    fn judge(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<()> {
+    fn check(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<()> {
         let mut request = hyper::Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let secrecy = if target == "/" { Secrecy::Open } else { Secrecy::Token };
-        policy().admit(&parts, secrecy, &Guard::Token(Token::new(SECRET)))
+        let requirement = if target == "/" {
+            AuthRequirement::Open
+        } else {
+            AuthRequirement::Token
+        };
+        policy().check(&parts, requirement, &AuthMode::Token(Token::new(SECRET)))
     }
 
     fn code(outcome: Result<()>) -> Option<Code> {
@@ -314,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_exact() {
+    fn compares_hosts_exactly() {
         for host in [
             "127.0.0.1:4820",
             "localhost:4820",
@@ -323,7 +334,7 @@ mod tests {
             "hub.test:4820",
             "other:99",
         ] {
-            assert_eq!(code(judge("GET", "/", &[("host", host)])), None, "{host}");
+            assert_eq!(code(check("GET", "/", &[("host", host)])), None, "{host}");
         }
         for host in [
             "",
@@ -342,14 +353,14 @@ mod tests {
             "127.1:4820",
         ] {
             assert_eq!(
-                code(judge("GET", "/", &[("host", host)])),
+                code(check("GET", "/", &[("host", host)])),
                 Some(Code::Forbidden),
                 "{host:?}"
             );
         }
-        assert_eq!(code(judge("GET", "/", &[])), Some(Code::Forbidden));
+        assert_eq!(code(check("GET", "/", &[])), Some(Code::Forbidden));
         assert_eq!(
-            code(judge(
+            code(check(
                 "GET",
                 "/",
                 &[("host", "localhost:4820"), ("host", "localhost:4820")]
@@ -357,14 +368,14 @@ mod tests {
             Some(Code::Forbidden)
         );
         assert_eq!(
-            code(judge("GET", "http://localhost:4820/", &[("host", "localhost:4820")])),
+            code(check("GET", "http://localhost:4820/", &[("host", "localhost:4820")])),
             Some(Code::Forbidden)
         );
     }
 
     #[test]
-    fn origins_are_exact() {
-        let from = |origin| code(judge("GET", "/", &[("host", "localhost:4820"), ("origin", origin)]));
+    fn compares_origins_exactly() {
+        let from = |origin| code(check("GET", "/", &[("host", "localhost:4820"), ("origin", origin)]));
         assert_eq!(from("http://127.0.0.1:4820"), None);
         assert_eq!(from("http://[::1]:4820"), None);
         for origin in [
@@ -385,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sites_may_only_link_here() {
+    fn other_sites_may_only_link_to_the_dashboard() {
         let host = ("host", "localhost:4820");
         let navigation = [
             host,
@@ -393,11 +404,11 @@ mod tests {
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "document"),
         ];
-        assert_eq!(code(judge("GET", "/", &navigation)), None);
-        assert_eq!(code(judge("GET", "/api/status", &navigation)), Some(Code::Forbidden));
+        assert_eq!(code(check("GET", "/", &navigation)), None);
+        assert_eq!(code(check("GET", "/api/status", &navigation)), Some(Code::Forbidden));
         for site in ["cross-site", "same-site", "x"] {
             assert_eq!(
-                code(judge("GET", "/", &[host, ("sec-fetch-site", site)])),
+                code(check("GET", "/", &[host, ("sec-fetch-site", site)])),
                 Some(Code::Forbidden),
                 "{site}"
             );
@@ -408,24 +419,24 @@ mod tests {
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "iframe"),
         ];
-        assert_eq!(code(judge("GET", "/", &frame)), Some(Code::Forbidden));
+        assert_eq!(code(check("GET", "/", &frame)), Some(Code::Forbidden));
     }
 
     #[test]
-    fn the_token_has_three_places() {
+    fn accepts_the_token_in_three_places() {
         let host = ("host", "localhost:4820");
         let bearer = format!("Bearer {SECRET}");
         let protocol = format!("agenthub, bearer.{SECRET}");
         let query = format!("/ws?token={SECRET}");
         assert_eq!(
-            code(judge("GET", "/api/status", &[host, ("authorization", &bearer)])),
+            code(check("GET", "/api/status", &[host, ("authorization", &bearer)])),
             None
         );
         assert_eq!(
-            code(judge("GET", "/ws", &[host, ("sec-websocket-protocol", &protocol)])),
+            code(check("GET", "/ws", &[host, ("sec-websocket-protocol", &protocol)])),
             None
         );
-        assert_eq!(code(judge("GET", &query, &[host])), None);
+        assert_eq!(code(check("GET", &query, &[host])), None);
         let short = format!("Bearer {}", &SECRET[..63]);
         let cookie = format!("token={SECRET}");
         for (target, headers) in [
@@ -437,7 +448,7 @@ mod tests {
             ("/ws?token=", vec![host]),
         ] {
             assert_eq!(
-                code(judge("GET", target, &headers)),
+                code(check("GET", target, &headers)),
                 Some(Code::Unauthorized),
                 "{target} {headers:?}"
             );
@@ -445,12 +456,12 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_said_to_be_json() {
+    fn requires_json_content_type() {
         let bearer = format!("Bearer {SECRET}");
-        let post = |kind: Option<&str>| {
+        let post = |content_type: Option<&str>| {
             let mut headers = vec![("host", "localhost:4820"), ("authorization", bearer.as_str())];
-            headers.extend(kind.map(|k| ("content-type", k)));
-            code(judge("POST", "/api/inbox", &headers))
+            headers.extend(content_type.map(|value| ("content-type", value)));
+            code(check("POST", "/api/inbox", &headers))
         };
         assert_eq!(post(Some("application/json")), None);
         assert_eq!(post(Some("Application/JSON; charset=UTF-8")), None);
@@ -466,8 +477,8 @@ mod tests {
     }
 
     #[test]
-    fn no_log_line_shows_a_token() {
-        for hostile in [
+    fn quoted_text_contains_no_token() {
+        for text in [
             format!("/%23token={SECRET}"),
             format!("/token={SECRET}"),
             format!("/TOKEN%3D{SECRET}"),
@@ -476,22 +487,22 @@ mod tests {
             format!("/ws/{}", &SECRET[..32]),
             format!("127.0.0.1:4820/#token={SECRET}"),
         ] {
-            assert!(!quoted(&hostile).contains(&SECRET[..16]), "{hostile}");
+            assert!(!quoted(&text).contains(&SECRET[..16]), "{text}");
         }
         assert_eq!(quoted("/api/threads/cafe"), "\"/api/threads/cafe\"");
         assert_eq!(quoted(&"x".repeat(99)).chars().count(), 82);
     }
 
     #[test]
-    fn a_get_brings_no_body_and_every_request_is_http_1_1() {
+    fn refuses_a_body_on_get_and_other_http_versions() {
         let host = ("host", "localhost:4820");
-        assert_eq!(code(judge("GET", "/", &[host, ("content-length", "0")])), None);
+        assert_eq!(code(check("GET", "/", &[host, ("content-length", "0")])), None);
         for body in [
             ("content-length", "9"),
             ("content-length", "x"),
             ("transfer-encoding", "chunked"),
         ] {
-            assert_eq!(code(judge("GET", "/", &[host, body])), Some(Code::Invalid), "{body:?}");
+            assert_eq!(code(check("GET", "/", &[host, body])), Some(Code::Invalid), "{body:?}");
         }
         let request = hyper::Request::builder().version(Version::HTTP_10).body(());
         let (parts, ()) = request.unwrap().into_parts();

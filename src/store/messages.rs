@@ -1,9 +1,10 @@
 //! The `messages` table: posting a message, and reading a thread's messages by `message_seq`.
 
 use rusqlite::{OptionalExtension, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::connection::{Reader, Writer};
+use super::default_sender::{human, human_if_null};
 use super::pagination::{PAGE_BYTES, Page};
 use super::position::Position;
 use super::row_reader::RowReader;
@@ -142,20 +143,24 @@ impl MessageRow {
     }
 }
 
-/// A message to be written. What is `None` takes the file's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A message to write: the body of `POST /api/threads/{id}/messages`. A field that is `None` gets the
+/// database's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewMessage {
-    /// Unique id; made by the file if absent.
+    /// Unique id; the database generates one if it is `None`.
     pub id: Option<String>,
-    /// The thread.
+    /// The thread. In HTTP it is part of the path.
+    #[serde(skip)]
     pub thread_id: String,
     /// human, agent, system …
     pub from_type: Option<String>,
-    /// Who writes.
+    /// The sender's name; in a body without it, the person's.
+    #[serde(default = "human", deserialize_with = "human_if_null")]
     pub from_id: String,
     /// As `from_type`, also broadcast.
     pub to_type: Option<String>,
-    /// Whom it is for.
+    /// The recipient's name.
     pub to_id: Option<String>,
     /// directive, question, proposal, status, result …
     pub kind: Option<String>,
@@ -163,7 +168,7 @@ pub struct NewMessage {
     pub subject: Option<String>,
     /// The text.
     pub content: String,
-    /// JSON of the writer's own.
+    /// JSON with a meaning that only the sender defines.
     pub metadata_json: Option<String>,
     /// The id of the message this one answers.
     pub reply_to: Option<String>,

@@ -11,6 +11,7 @@ mod busy_retry;
 mod changes;
 mod connection;
 mod costs;
+mod default_sender;
 mod file_identity;
 mod hook_sessions;
 mod inbox;

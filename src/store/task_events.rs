@@ -3,13 +3,13 @@
 //! Tokens and costs of task events count the same use as `telemetry`, so the two are never added.
 
 use rusqlite::{OptionalExtension, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::connection::{Reader, Writer};
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::error::{Code, Error, Result};
-use crate::protocol::TaskStreamEvent;
+use crate::protocol::{TaskStreamEvent, TaskStreamEventType};
 
 const COLUMNS: &str = "id, task_id, stream_type, thread_id, turn_num, text, tool_name, tool_input, tool_output, \
      error_msg, status, tokens_in, tokens_out, cost, duration_sec, workspace, directive, directive_full, agent_id, \
@@ -163,8 +163,56 @@ impl TaskRow {
     }
 }
 
-/// A task event to write. Its `id` and `created_at` are ignored.
-pub type NewTask = TaskStreamEvent;
+/// A task event to write: the body of `POST /api/tasks/{id}/events`. Empty and zero fields are stored as NULL.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewTask {
+    /// The task. In HTTP it is part of the path.
+    #[serde(skip)]
+    pub task_id: String,
+    /// What happened.
+    pub stream_type: TaskStreamEventType,
+    /// The thread it belongs to.
+    pub thread_id: String,
+    /// The turn of the model, from 1.
+    pub turn_num: i64,
+    /// Text from the model.
+    pub text: String,
+    /// The tool's name.
+    pub tool_name: String,
+    /// The tool's input.
+    pub tool_input: String,
+    /// The tool's output.
+    pub tool_output: String,
+    /// The error.
+    pub error_msg: String,
+    /// running, completed, failed.
+    pub status: String,
+    /// Tokens in; never added to telemetry's.
+    pub tokens_in: i64,
+    /// Tokens out; never added to telemetry's.
+    pub tokens_out: i64,
+    /// US dollars; never added to telemetry's.
+    pub cost: f64,
+    /// Seconds.
+    pub duration_sec: i64,
+    /// Working directory.
+    pub workspace: String,
+    /// The task's instruction, shortened.
+    pub directive: String,
+    /// The task's instruction, whole.
+    pub directive_full: String,
+    /// The agent that runs the task.
+    pub agent_id: String,
+    /// The source of the event: coordinator, eval, github, direct …
+    pub source_type: String,
+    /// Pairs a tool's call with its result.
+    pub call_id: String,
+    /// The call within which this one was made (a subagent's).
+    pub parent_call_id: String,
+    /// The model.
+    pub model: String,
+}
 
 /// Summary of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -4,7 +4,7 @@
 //! differences.
 
 use rusqlite::{OptionalExtension, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::connection::{Reader, Writer};
 use super::pagination::{PAGE_BYTES, Page};
@@ -111,10 +111,12 @@ impl TelemetryRow {
     }
 }
 
-/// Totals to be written. What is `None` stays NULL or takes the file's default.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Running totals to write: the body of `POST /api/telemetry`. A field that is `None` stays NULL or gets
+/// the database's default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewTelemetry {
-    /// The process's or session's name.
+    /// The name of the process or session.
     pub instance_id: String,
     /// Its process id.
     pub pid: Option<i64>,
@@ -130,7 +132,7 @@ pub struct NewTelemetry {
     pub status: Option<String>,
     /// Seconds so far.
     pub duration_sec: Option<i64>,
-    /// The agent behind the instance.
+    /// The agent that runs in the instance.
     pub agent_id: Option<String>,
     /// The model.
     pub model: Option<String>,

@@ -1,7 +1,7 @@
 //! The `threads` table: creating and changing threads, and listing them by activity.
 
 use rusqlite::{OptionalExtension, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Written;
 use super::connection::{Reader, Writer};
@@ -90,8 +90,9 @@ impl ThreadRow {
     }
 }
 
-/// A thread to be made. What is `None` takes the file's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A thread to create: the body of `POST /api/threads`. A field that is `None` gets the database's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewThread {
     /// Its name.
     pub id: String,
@@ -99,7 +100,7 @@ pub struct NewThread {
     pub title: Option<String>,
     /// human, agent, system …
     pub created_by_type: Option<String>,
-    /// Who makes it.
+    /// The creator's name.
     pub created_by_id: Option<String>,
     /// JSON: `{"target_agent","workspace"}`.
     pub context_json: Option<String>,

@@ -1,18 +1,18 @@
-//! Checks the access control of arbitrary request heads: a request is accepted only with the token and with a `Host` that
-//! names this machine. The query of `/ws` must parse or be rejected without a panic.
+//! Fuzzes the access checks with request heads: no request is accepted without the token and one of this
+//! machine's host names. Also parses the query as that of `/ws`.
 //!
-//! Input: method, target, and headers, one per line, as on the wire.
+//! The input is the method, the target and the headers, one per line.
 
 #![no_main]
 
 use agenthub::hub::encoded_change::Since;
 use agenthub::hub::connect_options::ConnectQuery;
-use agenthub::server::{Guard, admit};
+use agenthub::server::{AuthMode, check_request};
 use agenthub::store::Token;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 
-/// Short, so that mutations can produce it. The target looks for ways around the check, not for the token.
+/// The token. It is short so that mutations find it; the target is a way around it.
 const SECRET: &str = "sesame";
 
 fuzz_target!(|data: &[u8]| {
@@ -46,13 +46,13 @@ fuzz_target!(|data: &[u8]| {
     ));
     query.iter().for_each(|(_, value)| drop(Since::parse(value)));
     has_secret |= parts.uri.path() == "/ws" && query.iter().any(|(name, value)| name == "token" && value == SECRET);
-    let guard = Guard::Token(Token::new(SECRET));
-    if admit(([127, 0, 0, 1], 4820).into(), &[], &parts, &guard).is_ok() {
+    let mode = AuthMode::Token(Token::new(SECRET));
+    if check_request(([127, 0, 0, 1], 4820).into(), &[], &parts, &mode).is_ok() {
         assert!(has_secret, "accepted without the token: {parts:?}");
-        let own_hosts = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
-        let names_this_machine = hosts
+        let ours = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];
+        let named = hosts
             .iter()
-            .all(|host| own_hosts.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(host)));
-        assert!(hosts.len() == 1 && names_this_machine, "accepted with Host {hosts:?}");
+            .all(|host| ours.iter().any(|our| our.as_bytes().eq_ignore_ascii_case(host)));
+        assert!(hosts.len() == 1 && named, "accepted for {hosts:?}");
     }
 });

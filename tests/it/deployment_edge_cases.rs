@@ -1,5 +1,5 @@
-//! The hub at the edges of what its owner and the machine do: several at once, links, other
-//! addresses, a log that nobody reads, a storm in the middle of the end.
+//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a log that is not
+//! read, a shutdown under load, files that are not databases.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use crate::support::hub::{AGENTHUB, free_port};
 use crate::support::writer::{LockHolder, Process, insert_messages, python_run, sqlite3};
 use crate::support::{TIMEOUT, TestHub, http, within};
 
-/// Starts `serve` and returns the process and its first line.
+/// Runs a `serve` command and returns the process and its first line.
 #[track_caller]
 fn serve(mut command: Command) -> (Process, String) {
     let mut process = Process::start({
@@ -27,15 +27,14 @@ fn serve(mut command: Command) -> (Process, String) {
     (process, line.trim().to_owned())
 }
 
-/// Without it a hub whose log has no reader any more would stop to deliver, and say all is well.
+/// A closed stderr must not stop the delivery of messages.
 #[test]
-fn a_log_that_nobody_reads_costs_nothing() {
+fn delivers_when_stderr_is_closed() {
     let hub = TestHub::not_started(&[]);
     let port = free_port();
     let mut command = hub.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Process::start(command);
-    // Nobody reads on.
     drop(process.0.stderr.take());
     let mut line = String::new();
     BufReader::new(process.0.stdout.take().unwrap())
@@ -45,7 +44,7 @@ fn a_log_that_nobody_reads_costs_nothing() {
     let mut client = crate::support::Client::connect(port, token, "");
     client.subscribe("t", 0);
     client.expect("batch");
-    // Something worth a line: the file is another one for a moment.
+    // Something that is logged: the database is missing for a moment.
     hub.sql(&insert_messages("t", 1, 1));
     client.expect("message");
     let away = hub.folder().join("away.db");
@@ -56,25 +55,24 @@ fn a_log_that_nobody_reads_costs_nothing() {
     assert_eq!(client.until("message").seqs(), [2]);
 }
 
-/// Without it a hub in the middle of a storm would neither end when told to nor notice that
-/// its file was replaced.
+/// A client that is still receiving many rows must not delay the shutdown.
 #[test]
-fn a_storm_does_not_hold_up_the_end_exclusive() {
+fn shuts_down_in_the_middle_of_a_large_delivery_exclusive() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("streams=messages&frames=array");
     client.expect("hello");
     hub.sql(&insert_messages("t", 1, 150_000));
-    // It has begun with them and is far from their end.
+    // The delivery has begun and is far from its end.
     client.expect("message");
     let (status, took) = hub.stop();
     assert!(status.success());
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// Without it a client that acknowledges and comes back at once would get again what it has
-/// just acknowledged, or nothing at all while the file cannot be written.
+/// Acks reach the database up to 100 ms later, but count at once: a client that acknowledges and
+/// reconnects gets no message again, also while the database cannot be written.
 #[test]
-fn what_was_acknowledged_a_moment_ago_counts() {
+fn recent_acks_count_for_a_reconnecting_client() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 100));
     for seq in 1..=99 {
@@ -87,7 +85,7 @@ fn what_was_acknowledged_a_moment_ago_counts() {
         again.subscribe("t", -1);
         assert_eq!(again.expect("batch").seqs().first(), Some(&(seq + 1)));
     }
-    // Nor does it take the lock.
+    // Subscribing takes no write lock.
     let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", -1);
@@ -95,9 +93,9 @@ fn what_was_acknowledged_a_moment_ago_counts() {
     holder.release();
 }
 
-/// Without it two hubs started in the same moment would both serve the file.
+/// Hubs that start on one database at the same time must not all serve it.
 #[test]
-fn of_several_started_at_once_one_serves() {
+fn one_of_several_hubs_started_at_once_serves() {
     for _ in 0..4 {
         let hub = TestHub::not_started(&[]);
         let started: Vec<_> = std::thread::scope(|scope| {
@@ -118,13 +116,13 @@ fn of_several_started_at_once_one_serves() {
                 .filter_map(|(p, _)| p.0.try_wait().unwrap().is_none().then_some(()))
                 .count()
         };
-        within("all but one to go", || (running() == 1).then_some(()));
+        within("all but one to exit", || (running() == 1).then_some(()));
     }
 }
 
-/// Without it one file would have two hubs and two tokens, and events would not come.
+/// A database opened through a symbolic link has the same hub and the same token.
 #[test]
-fn a_link_leads_to_the_file_itself() {
+fn follows_a_symbolic_link_to_the_database() {
     let hub = TestHub::start();
     let elsewhere = hub.folder().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -140,15 +138,15 @@ fn a_link_leads_to_the_file_itself() {
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
 }
 
-/// Without it the address that is printed would be one that refuses whoever goes there.
+/// The hub must accept the URL that it prints.
 #[test]
-fn every_address_that_is_printed_can_be_gone_to() {
+fn every_printed_url_works() {
     for listen in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]"] {
         let hub = TestHub::not_started(&[]);
         let port = free_port();
         let (_process, line) = serve(hub.command(&["serve", "--listen", &format!("{listen}:{port}")]));
         if line.is_empty() && listen.contains(':') {
-            // There is no IPv6 on this machine.
+            // This machine has no IPv6.
             continue;
         }
         let (url, token) = line
@@ -159,18 +157,18 @@ fn every_address_that_is_printed_can_be_gone_to() {
         let headers = [("Host", host), ("Authorization", bearer.as_str())];
         for path in ["/", "/api/status"] {
             let stream = std::net::TcpStream::connect(host).unwrap_or_else(|e| panic!("{host}: {e}"));
-            let answer = http::request_on(stream, "GET", path, &headers, "");
-            assert_eq!(answer.status, 200, "{listen} {path}: {answer:?}");
+            let response = http::request_on(stream, "GET", path, &headers, "");
+            assert_eq!(response.status, 200, "{listen} {path}: {response:?}");
         }
     }
 }
 
-/// Without it a file of another program would be changed by a look at it.
+/// Opening another program's database must not change it, nor its write-ahead log.
 #[test]
-fn what_is_refused_is_left_with_its_log() {
+fn leaves_another_programs_database_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("other.db");
-    // A log that its program has not moved into the database, because it was killed.
+    // A killed program leaves a write-ahead log that is not checkpointed.
     python_run(
         "import os, sqlite3, sys\n\
          db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
@@ -193,24 +191,23 @@ fn what_is_refused_is_left_with_its_log() {
     assert_eq!(sqlite3(&db, "SELECT x FROM t"), "1");
 }
 
-/// Without it `--db` on a device would change the device's mode.
+/// `--db` with a device must not change the device's mode.
 #[test]
-fn a_file_that_is_none_is_refused() {
+fn refuses_a_database_that_is_not_a_regular_file() {
     let output = Command::new(AGENTHUB)
         .args(["--db", "/dev/null", "path"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("not a regular file"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("no regular file"), "{stderr}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata("/dev/null").unwrap().permissions());
     assert_eq!(mode & 0o777, 0o666);
 }
 
-/// Without it threads whose names are not text would be mixed with each other, and a client be
-/// shown what was never said there.
+/// Names that are not UTF-8 are shown with replacement characters, but must not be mixed up.
 #[test]
-fn threads_with_names_that_are_no_text_stay_apart() {
+fn threads_with_invalid_utf8_names_stay_separate() {
     let hub = TestHub::start();
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, content) VALUES(CAST(x'ff' AS TEXT), 'a', 'one'), \
@@ -241,7 +238,7 @@ fn threads_with_names_that_are_no_text_stay_apart() {
     let mut numbers: Vec<_> = threads.into_values().collect();
     numbers.sort();
     assert_eq!(numbers, [vec![1], vec![1], vec![1, 2]]);
-    // A live row of one of them is not the other's next.
+    // A new row in one of them is not the next row of another.
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES(CAST(x'fe' AS TEXT), 'a')");
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES(char(65533), 'a')");
     assert_eq!(client.expect("message").seqs(), [2]);

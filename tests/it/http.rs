@@ -1,4 +1,4 @@
-//! The HTTP API from outside: lists and their pages, what is written once, and what is refused.
+//! The HTTP API, from outside: lists, idempotent POSTs, refused requests, status and the page's files.
 
 use serde_json::{Value, json};
 
@@ -9,22 +9,22 @@ fn numbers(items: &[Value], name: &str) -> Vec<i64> {
     items.iter().map(|item| item[name].as_i64().unwrap()).collect()
 }
 
-/// Walks a list to its end by its cursor and returns all items.
+/// Reads a list to its end by its cursor and returns all items.
 #[track_caller]
 fn walk(hub: &TestHub, path: &str, cursor: &str) -> Vec<Value> {
     let mut items = Vec::new();
     let mut next = None;
     loop {
-        let question = if path.contains('?') { '&' } else { '?' };
+        let separator = if path.contains('?') { '&' } else { '?' };
         let url = match &next {
             None => path.to_owned(),
-            Some(next) => format!("{path}{question}{cursor}={next}"),
+            Some(next) => format!("{path}{separator}{cursor}={next}"),
         };
-        let answer = hub.get(&url);
-        assert_eq!(answer.status, 200, "{url}: {answer:?}");
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        let page = answer.json();
+        let response = hub.get(&url);
+        assert_eq!(response.status, 200, "{url}: {response:?}");
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        let page = response.json();
         assert_eq!(page.as_object().unwrap().len(), 2, "{page}");
         items.extend(page["items"].as_array().unwrap().iter().cloned());
         next = match &page["next"] {
@@ -36,9 +36,9 @@ fn walk(hub: &TestHub, path: &str, cursor: &str) -> Vec<Value> {
     }
 }
 
-/// Without it a thread could not be read from its beginning, or from its end backwards.
+/// A client reads a thread from its beginning, or backwards from its end.
 #[test]
-fn messages_are_listed_both_ways() {
+fn lists_messages_forwards_and_backwards() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("a b/c?d", 1, 25));
     let path = "/api/threads/a%20b%2Fc%3Fd/messages";
@@ -84,15 +84,14 @@ fn messages_are_listed_both_ways() {
         [1, 2, 3, 4, 5]
     );
     assert_eq!(first["next"], Value::Null);
-    // Exactly a page is no reason for another.
+    // A list of exactly one page has no next page.
     assert_eq!(hub.get(&format!("{path}?limit=25")).json()["next"], Value::Null);
     // An unknown thread has no messages.
     assert_eq!(hub.get("/api/threads/unknown/messages").items(), Vec::<Value>::new());
 }
 
-/// Without it the page could show only the first hundred of anything.
 #[test]
-fn every_list_has_pages() {
+fn lists_are_complete_over_all_pages() {
     let hub = TestHub::start();
     let mut sql = String::new();
     for i in 0..25 {
@@ -108,7 +107,7 @@ fn every_list_has_pages() {
         ));
     }
     hub.sql(&sql);
-    // Threads: the last active first, each once. All of them were active in the same moment.
+    // Threads: each once, although all were active in the same millisecond.
     let mut threads: Vec<String> = walk(&hub, "/api/threads?limit=4", "before")
         .iter()
         .map(|t| t["id"].as_str().unwrap().to_owned())
@@ -117,7 +116,7 @@ fn every_list_has_pages() {
     threads.sort();
     threads.dedup();
     assert_eq!(threads.len(), 25);
-    // Mail: newest first.
+    // Inbox messages: newest first.
     let titles: Vec<String> = walk(&hub, "/api/inbox?limit=4", "before")
         .iter()
         .map(|m| m["title"].as_str().unwrap().to_owned())
@@ -163,9 +162,9 @@ fn every_list_has_pages() {
     assert_eq!((&b0["total"], &b0["unread"]), (&json!(9), &json!(9)));
 }
 
-/// Without it mail to everybody would be in nobody's inbox, and old mail for ever in all.
+/// An inbox also shows mail to `all`, and no expired mail. Claimed mail is not unread.
 #[test]
-fn an_inbox_shows_what_is_for_its_owner() {
+fn inbox_lists_mail_to_its_owner_and_to_all() {
     let hub = TestHub::start();
     hub.sql(
         "INSERT INTO inbox_messages(id, from_agent, to_inbox) VALUES('mine', 'a', 'me'), ('all', 'a', 'all'), ('other', 'a', 'you');
@@ -193,9 +192,9 @@ fn an_inbox_shows_what_is_for_its_owner() {
     assert_eq!(by_public_id.json(), mail);
 }
 
-/// Without it a client that repeats a request after a broken connection would write twice.
+/// A client may repeat a request after a lost connection.
 #[test]
-fn a_post_is_written_once() {
+fn repeated_post_writes_one_row() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("t", 0);
@@ -233,7 +232,7 @@ fn a_post_is_written_once() {
         assert_eq!((conflict.status, conflict.code()), (409, "CONFLICT".into()));
     }
     assert_eq!(hub.send("POST", "/api/threads/u/messages", body).status, 409);
-    // Without an id the file makes one; without a sender it is the person.
+    // Without an id the database generates one; without a sender the person is the sender.
     let anonymous = hub.send("POST", path, r#"{"content":"hello"}"#);
     assert_eq!(anonymous.status, 201);
     let anonymous = anonymous.json();
@@ -276,13 +275,12 @@ fn a_post_is_written_once() {
     assert_eq!(hub.sql("SELECT count(*) FROM messages"), "2");
 }
 
-/// Without it a wrong request would be an empty answer, or a crash.
 #[test]
-fn wrong_requests_are_refused_with_their_status() {
+fn refuses_invalid_requests_with_their_status() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
     let post = |path: &str, body: &str| hub.send("POST", path, body);
-    for (answer, status, code) in [
+    for (response, status, code) in [
         (hub.get("/api/threads/unknown"), 404, "NOT_FOUND"),
         (hub.get("/api/inbox/unknown"), 404, "NOT_FOUND"),
         (hub.get("/api"), 404, "NOT_FOUND"),
@@ -303,7 +301,7 @@ fn wrong_requests_are_refused_with_their_status() {
         (post("/api/inbox", ""), 400, "INVALID"),
         (post("/api/inbox", "{"), 400, "INVALID"),
         (post("/api/inbox", "[]"), 400, "INVALID"),
-        (post("/api/inbox", r#"{"payload":"nobody"}"#), 400, "INVALID"),
+        (post("/api/inbox", r#"{"payload":"x"}"#), 400, "INVALID"),
         (post("/api/inbox", r#"{"to_inbox":"","payload":"x"}"#), 400, "INVALID"),
         (post("/api/inbox", r#"{"to_inbox":"a","titel":"x"}"#), 400, "INVALID"),
         (post("/api/inbox", r#"{"to_inbox":7}"#), 400, "INVALID"),
@@ -319,17 +317,20 @@ fn wrong_requests_are_refused_with_their_status() {
             "INVALID",
         ),
     ] {
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer:?}");
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (status, code),
+            "{response:?}"
+        );
     }
     assert_eq!(hub.sql("SELECT count(*) FROM changes"), "3");
-    // A limit beyond the largest is the largest.
+    // A limit over the maximum means the maximum.
     assert_eq!(hub.get("/api/threads?limit=1000000").items().len(), 1);
 }
 
-/// Without it a large body would take the hub's memory, or the largest message allowed
-/// could not be sent.
+/// The limit protects the hub's memory, and still allows the largest message.
 #[test]
-fn a_body_has_a_limit() {
+fn limits_the_size_of_bodies() {
     let hub = TestHub::start();
     let path = "/api/threads/t/messages";
     let body = |n: usize| format!(r#"{{"content":"{}"}}"#, "x".repeat(n));
@@ -348,7 +349,7 @@ fn a_body_has_a_limit() {
     );
     let refused = hub.send("POST", path, &body((1 << 20) + (64 << 10)));
     assert_eq!((refused.status, refused.code().as_str()), (413, "TOO_LARGE"));
-    // Also without a length, in chunks.
+    // The limit also applies to a body in chunks, without a length.
     let mut request = String::from(
         "POST /api/threads/t/messages HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n",
     );
@@ -365,9 +366,8 @@ fn a_body_has_a_limit() {
     assert_eq!(hub.sql("SELECT count(*) FROM messages"), "1");
 }
 
-/// Without it a person could not tell how the hub is.
 #[test]
-fn status_says_how_the_hub_is() {
+fn status_reports_hub_and_database() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));
     let _client = hub.connect("");
@@ -391,9 +391,9 @@ fn status_says_how_the_hub_is() {
     assert!(!health.to_string().contains(hub.db().to_str().unwrap()));
 }
 
-/// Without it the page would be fetched again and again, or an old one shown after an upgrade.
+/// The browser keeps the page's files, and asks each time whether they changed.
 #[test]
-fn the_page_is_served_whole_and_kept() {
+fn serves_the_page_with_an_entity_tag() {
     let hub = TestHub::start();
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
@@ -401,19 +401,24 @@ fn the_page_is_served_whole_and_kept() {
         ("/app.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
     ] {
-        let answer = hub.get(path);
+        let response = hub.get(path);
         assert_eq!(
-            (answer.status, answer.header("content-type")),
+            (response.status, response.header("content-type")),
             (200, Some(kind)),
             "{path}"
         );
-        assert!(!answer.body.is_empty(), "{path}");
+        assert!(!response.body.is_empty(), "{path}");
         let mut headers = hub.headers();
-        headers.push(("If-None-Match".into(), answer.header("etag").unwrap().into()));
+        headers.push(("If-None-Match".into(), response.header("etag").unwrap().into()));
         let kept = http::request(hub.port(), "GET", path, &headers, "");
         assert_eq!((kept.status, kept.body.as_str()), (304, ""), "{path}");
-        for name in ["etag", "content-security-policy", "x-content-type-options"] {
-            assert_eq!(kept.header(name), answer.header(name), "{path}: {name}");
+        for name in [
+            "etag",
+            "cache-control",
+            "content-security-policy",
+            "x-content-type-options",
+        ] {
+            assert_eq!(kept.header(name), response.header(name), "{path}: {name}");
         }
     }
     // The server sends the files as written, with `--assets` and without.

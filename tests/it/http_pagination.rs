@@ -1,20 +1,19 @@
-//! Lists in pages: nothing is left out, nothing comes twice, and no page is larger than a
-//! browser or the hub can hold.
+//! Pages of lists: no item is missing or repeated, and the size of a page is limited in bytes.
 
 use serde_json::Value;
 
 use crate::support::TestHub;
 
-/// All items of a list, page by page, and the bytes of the largest page.
+/// Returns all items of a list, read page by page, and the size of the largest page in bytes.
 #[track_caller]
 fn walk(hub: &TestHub, path: &str, cursor: &str) -> (Vec<Value>, usize) {
     let (mut items, mut largest, mut next) = (Vec::new(), 0, String::new());
     loop {
-        let answer = hub.get(&format!("{path}{next}"));
-        largest = largest.max(answer.body.len());
-        items.extend(answer.items());
+        let response = hub.get(&format!("{path}{next}"));
+        largest = largest.max(response.body.len());
+        items.extend(response.items());
         assert!(items.len() <= 1000, "{path} has no end");
-        let given = answer.json()["next"].clone();
+        let given = response.json()["next"].clone();
         let given = match &given {
             Value::Null => return (items, largest),
             Value::String(text) => form_urlencoded::byte_serialize(text.as_bytes()).collect(),
@@ -24,10 +23,10 @@ fn walk(hub: &TestHub, path: &str, cursor: &str) -> (Vec<Value>, usize) {
     }
 }
 
-/// Without it one agent's largest rows, and one look at the list, would fill the memory.
+/// A list of one agent's largest rows must not fill the memory of the hub or the browser.
 #[test]
-fn no_page_is_larger_than_some_megabytes_heavy() {
-    const MOST: usize = 10 << 20;
+fn pages_are_limited_in_bytes() {
+    const MAX_PAGE: usize = 10 << 20;
     let hub = TestHub::start();
     let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 30)";
     let large = "printf('%.*c', 1000000, 'x')";
@@ -51,9 +50,9 @@ fn no_page_is_larger_than_some_megabytes_heavy() {
     ] {
         let (items, largest) = walk(&hub, path, cursor);
         assert_eq!(items.len(), count, "{path}");
-        assert!(largest < MOST, "{path}: a page of {largest} bytes");
+        assert!(largest < MAX_PAGE, "{path}: a page of {largest} bytes");
     }
-    // Backwards, in order within each page.
+    // Backwards: in ascending order within each page.
     for (path, cursor, key) in [
         ("/api/threads/t/messages?limit=1000&", "before_seq", "message_seq"),
         ("/api/tasks/k/events?limit=1000&", "before", "id"),
@@ -71,9 +70,8 @@ fn no_page_is_larger_than_some_megabytes_heavy() {
     }
 }
 
-/// Without it what is beyond the first page of agents, mailboxes, totals or finds could not be had.
 #[test]
-fn every_list_goes_on_after_its_first_page() {
+fn every_list_continues_after_its_first_page() {
     let hub = TestHub::start();
     let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 25)";
     hub.sql(&format!(
@@ -94,25 +92,25 @@ fn every_list_goes_on_after_its_first_page() {
         names.dedup();
         assert_eq!((items.len(), names.len()), (25, 25), "{path}");
         for wrong in ["x", "-1.x", ""] {
-            let answer = hub.get(&format!("{path}&{cursor}={wrong}"));
+            let response = hub.get(&format!("{path}&{cursor}={wrong}"));
             assert_eq!(
-                (answer.status, answer.code()),
+                (response.status, response.code()),
                 (400, "INVALID".into()),
                 "{path} {wrong:?}"
             );
         }
     }
-    // Unread first, then the newest; all of them unless fewer are asked for.
+    // Mailboxes with unread mail first, then by the newest mail. Without a limit all are listed.
     let mailboxes = hub.get("/api/inboxes").items();
     assert!(mailboxes[..12].iter().all(|m| m["unread"] == 1) && mailboxes[12]["unread"] == 0);
     assert_eq!(hub.get("/api/agents").items().len(), 25);
-    // With all but the first gone, what is there still comes with an end.
+    // A cursor at the end of the results gives an empty last page.
     assert_eq!(hub.get("/api/search?q=needle&after=25").items().len(), 0);
 }
 
-/// Without it a message to the last thread of a page would begin the list anew.
+/// A message in a listed thread moves it to the front, which must not restart the list.
 #[test]
-fn a_list_of_threads_goes_on_where_it_was_though_they_move() {
+fn thread_list_continues_after_a_thread_moves() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO threads(id) VALUES('a'), ('b'), ('c'), ('d')");
     let page = |cursor: &str| {

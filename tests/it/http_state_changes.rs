@@ -1,4 +1,4 @@
-//! Changes of state over HTTP: threads, mail, claims, receipts.
+//! Changes of state over HTTP: threads, inbox messages, claims and receipts.
 
 use serde_json::Value;
 
@@ -6,9 +6,9 @@ use crate::support::{TestHub, within};
 
 fn send(hub: &TestHub, to: &str, text: &str) -> String {
     let body = format!(r#"{{"from_agent":"boss","to_inbox":"{to}","payload":"{text}"}}"#);
-    let answer = hub.send("POST", "/api/inbox", &body);
-    assert_eq!(answer.status, 201, "{answer:?}");
-    answer.json()["message_id"].as_str().unwrap().to_owned()
+    let response = hub.send("POST", "/api/inbox", &body);
+    assert_eq!(response.status, 201, "{response:?}");
+    response.json()["message_id"].as_str().unwrap().to_owned()
 }
 
 fn receipts(mail: &Value) -> Vec<String> {
@@ -20,53 +20,53 @@ fn receipts(mail: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_thread_gets_a_title_and_a_status_and_its_followers_hear_of_it() {
+fn patches_a_thread_and_sends_its_state_to_subscribers() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'green')");
     let mut client = hub.connect("");
     client.subscribe("build", 0);
     client.expect("batch");
-    let answer = hub.send(
+    let response = hub.send(
         "PATCH",
         "/api/threads/build",
         r#"{"title":"The build","status":"paused"}"#,
     );
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(
-        (&answer.json()["title"], &answer.json()["status"]),
+        (&response.json()["title"], &response.json()["status"]),
         (&"The build".into(), &"paused".into())
     );
     let state = client.until("thread_state");
     assert_eq!((state.text("title"), state.text("status")), ("The build", "paused"));
-    // What is not named stays.
-    let answer = hub.send("PATCH", "/api/threads/build", r#"{"status":"resolved"}"#);
-    assert_eq!(answer.json()["title"], "The build");
+    // A field that is not in the body stays unchanged.
+    let response = hub.send("PATCH", "/api/threads/build", r#"{"status":"resolved"}"#);
+    assert_eq!(response.json()["title"], "The build");
     for (path, body, status) in [
         ("/api/threads/build", "{}", 400),
         ("/api/threads/build", r#"{"last_seq":9}"#, 400),
         ("/api/threads/build", r#"{"status":""}"#, 400),
         ("/api/threads/build", "status", 400),
-        ("/api/threads/nowhere", r#"{"status":"paused"}"#, 404),
+        ("/api/threads/unknown", r#"{"status":"paused"}"#, 404),
     ] {
-        let answer = hub.send("PATCH", path, body);
-        assert_eq!(answer.status, status, "{body} {answer:?}");
-        assert!(!answer.code().is_empty());
+        let response = hub.send("PATCH", path, body);
+        assert_eq!(response.status, status, "{body} {response:?}");
+        assert!(!response.code().is_empty());
     }
 }
 
 #[test]
-fn mail_changes_its_status_and_shows_its_receipts() {
+fn patches_the_status_of_mail_and_lists_receipts() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     let id = send(&hub, "human", "look");
     assert_eq!(client.until("inbox_message").text("status"), "unread");
     let path = format!("/api/inbox/{id}");
-    let answer = hub.send("PATCH", &path, r#"{"status":"read"}"#);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(answer.json()["read_at"].as_i64().is_some_and(|at| at > 0));
+    let response = hub.send("PATCH", &path, r#"{"status":"read"}"#);
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(response.json()["read_at"].as_i64().is_some_and(|at| at > 0));
     assert_eq!(client.until("inbox_message").text("status"), "read");
     assert_eq!(receipts(&hub.get(&path).json()), ["human seen http"]);
-    // What somebody else's mail is made to be is no receipt of theirs.
+    // Marking another agent's mail as read writes no receipt for that agent.
     let other = send(&hub, "planner", "look");
     hub.send("PATCH", &format!("/api/inbox/{other}"), r#"{"status":"read"}"#);
     let mail = hub.get(&format!("/api/inbox/{other}")).json();
@@ -77,14 +77,14 @@ fn mail_changes_its_status_and_shows_its_receipts() {
     assert_eq!(hub.send("PATCH", &path, r#"{"status":" "}"#).status, 400);
     assert_eq!(hub.send("PATCH", &path, r#"{"status":"read","title":"x"}"#).status, 400);
     assert_eq!(
-        hub.send("PATCH", "/api/inbox/nowhere", r#"{"status":"read"}"#).status,
+        hub.send("PATCH", "/api/inbox/unknown", r#"{"status":"read"}"#).status,
         404
     );
-    assert_eq!(hub.get("/api/inbox/nowhere").status, 404);
+    assert_eq!(hub.get("/api/inbox/unknown").status, 404);
 }
 
 #[test]
-fn a_claim_holds_is_given_back_and_runs_out() {
+fn a_claim_excludes_others_until_released_or_expired() {
     let hub = TestHub::start();
     let mut client = hub.connect("streams=inbox");
     client.expect("hello");
@@ -100,7 +100,7 @@ fn a_claim_holds_is_given_back_and_runs_out() {
     assert_eq!((claim("w2", "60").status, claim("w2", "0").status), (409, 409));
     assert_eq!(claim("w1", "0").json()["claimed_by"], "");
     client.until("inbox_message");
-    // This one runs out, and the hub says so by itself.
+    // This claim expires, and the hub sends the change.
     assert_eq!(claim("w2", "2").status, 200);
     assert_eq!(client.until("inbox_message").text("claimed_by"), "w2");
     let freed = client.until("inbox_message");
@@ -109,7 +109,7 @@ fn a_claim_holds_is_given_back_and_runs_out() {
         "",
         "{freed:?}"
     );
-    within("the mail to be free", || {
+    within("the claim to be released", || {
         (claim("w1", "60").status == 200).then_some(())
     });
     assert_eq!(
@@ -123,18 +123,18 @@ fn a_claim_holds_is_given_back_and_runs_out() {
         (r#"{"owner":"w1","lease_sec":1e9}"#, 400),
         (r#"{"owner":"w1","lease_sec":"1"}"#, 400),
     ] {
-        let answer = hub.send("POST", &path, body);
-        assert_eq!(answer.status, status, "{body} {answer:?}");
+        let response = hub.send("POST", &path, body);
+        assert_eq!(response.status, status, "{body} {response:?}");
     }
     assert_eq!(
-        hub.send("POST", "/api/inbox/nowhere/claim", r#"{"owner":"w1","lease_sec":1}"#)
+        hub.send("POST", "/api/inbox/unknown/claim", r#"{"owner":"w1","lease_sec":1}"#)
             .status,
         404
     );
 }
 
-/// The status of each piece of mail in an inbox's listing, by text.
-fn standing(hub: &TestHub, query: &str) -> Vec<String> {
+/// Returns the text and status of each message in an inbox's list.
+fn listed(hub: &TestHub, query: &str) -> Vec<String> {
     let mail = hub.get(&format!("/api/inbox?{query}")).items();
     let text = |m: &Value, name: &str| m[name].as_str().unwrap().to_owned();
     mail.iter()
@@ -142,10 +142,9 @@ fn standing(hub: &TestHub, query: &str) -> Vec<String> {
         .collect()
 }
 
-/// Without it the person's glance at a broadcast would take it away from every agent that has
-/// not looked yet.
+/// When the person reads a message to `all`, it stays unread for every agent that has not read it.
 #[test]
-fn mail_to_all_is_read_by_each_for_himself() {
+fn mail_to_all_is_read_per_reader() {
     let hub = TestHub::start();
     let [read, archived] = ["one", "two"].map(|text| send(&hub, "all", text));
     let patch = |id: &str, status: &str| {
@@ -153,15 +152,18 @@ fn mail_to_all_is_read_by_each_for_himself() {
         hub.send("PATCH", &format!("/api/inbox/{id}"), &body)
     };
     for (id, status) in [(&read, "unread"), (&read, "read"), (&archived, "archived")] {
-        let answer = patch(id, status);
-        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some(status)));
+        let response = patch(id, status);
+        assert_eq!(
+            (response.status, response.json()["status"].as_str()),
+            (200, Some(status))
+        );
     }
-    assert_eq!(standing(&hub, "inbox=human"), ["two archived", "one read"]);
-    assert_eq!(standing(&hub, "inbox=human&status=read"), ["one read"]);
-    assert_eq!(standing(&hub, "inbox=human&status=archived"), ["two archived"]);
-    assert!(standing(&hub, "inbox=human&status=unread").is_empty());
+    assert_eq!(listed(&hub, "inbox=human"), ["two archived", "one read"]);
+    assert_eq!(listed(&hub, "inbox=human&status=read"), ["one read"]);
+    assert_eq!(listed(&hub, "inbox=human&status=archived"), ["two archived"]);
+    assert!(listed(&hub, "inbox=human&status=unread").is_empty());
     assert_eq!(
-        standing(&hub, "inbox=planner&status=unread"),
+        listed(&hub, "inbox=planner&status=unread"),
         ["two unread", "one unread"]
     );
     assert_eq!(hub.sql("SELECT DISTINCT status FROM inbox_messages"), "unread");
@@ -171,24 +173,24 @@ fn mail_to_all_is_read_by_each_for_himself() {
         receipts(&hub.get(&format!("/api/inbox/{read}")).json()),
         ["human seen http"]
     );
-    // What has a receipt cannot be made unseen; what is deleted is so for everybody.
+    // A message with a receipt cannot become unread again. Deleting applies to all readers.
     assert_eq!(
         (patch(&read, "unread").status, patch(&read, "deleted").status),
         (409, 200)
     );
-    assert_eq!(standing(&hub, "inbox=planner"), ["two unread"]);
+    assert_eq!(listed(&hub, "inbox=planner"), ["two unread"]);
     let claim = hub.send(
         "POST",
         &format!("/api/inbox/{archived}/claim"),
         r#"{"owner":"w1","lease_sec":60}"#,
     );
     assert_eq!((claim.status, claim.code()), (409, "CONFLICT".into()), "{claim:?}");
-    assert_eq!(standing(&hub, "inbox=planner&status=unread"), ["two unread"]);
+    assert_eq!(listed(&hub, "inbox=planner&status=unread"), ["two unread"]);
 }
 
-/// Without it work would be given out that nobody lists any more, to nobody.
+/// Expired mail is no longer listed, and an empty name owns nothing.
 #[test]
-fn expired_mail_and_nameless_owners_make_no_claim() {
+fn refuses_claims_of_expired_mail_and_by_empty_owners() {
     let hub = TestHub::start();
     let id = send(&hub, "jobs", "work");
     hub.sql("UPDATE inbox_messages SET expires_at = 1000");
@@ -200,10 +202,9 @@ fn expired_mail_and_nameless_owners_make_no_claim() {
     assert_eq!(hub.sql("SELECT claimed_by IS NULL FROM inbox_messages"), "1");
 }
 
-/// Without it an agent that asks for its thread again after a person named it would be told
-/// that there is another one.
+/// An agent that creates its thread again gets the same one, also after the person renamed it.
 #[test]
-fn a_thread_is_the_same_whatever_its_title_became() {
+fn repeated_create_returns_the_thread_after_a_rename() {
     let hub = TestHub::start();
     let make = |body: &str| hub.send("POST", "/api/threads", body).status;
     let build = r#"{"id":"build","title":"Build","created_by_id":"planner"}"#;
@@ -214,15 +215,15 @@ fn a_thread_is_the_same_whatever_its_title_became() {
         (200, 200)
     );
     assert_eq!(hub.get("/api/threads/build").json()["title"], "The build");
-    // Somebody else's is another one; and a title is not dropped without a word.
+    // Another creator means another thread. A title is refused, not ignored, if the thread has none.
     assert_eq!(make(r#"{"id":"build","title":"Build","created_by_id":"other"}"#), 409);
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('implicit', 'planner')");
     assert_eq!(make(r#"{"id":"implicit","created_by_id":"planner"}"#), 200);
-    let answer = hub.send(
+    let response = hub.send(
         "POST",
         "/api/threads",
         r#"{"id":"implicit","title":"T","created_by_id":"planner"}"#,
     );
-    assert_eq!(answer.status, 409);
-    assert!(answer.body.contains("PATCH"), "{answer:?}");
+    assert_eq!(response.status, 409);
+    assert!(response.body.contains("PATCH"), "{response:?}");
 }

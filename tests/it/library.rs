@@ -1,13 +1,13 @@
-//! The crate as a program uses it that was written for the seed's package: a server in the
-//! same process, and functions that broadcast.
+//! The crate as a library: a program that embeds the server, as programs written for AILANG's package do.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use agenthub::protocol::{InboxMessageEvent, MessageEvent, TaskStreamEvent, TaskStreamEventType, TelemetryEvent};
+use agenthub::error::{Code, Result};
+use agenthub::protocol::TaskStreamEventType;
 use agenthub::server::{Server, bind};
-use agenthub::store::{NetworkFs, Store, Token};
+use agenthub::store::{NetworkFs, NewInbox, NewMessage, NewTask, NewTelemetry, Store, Token};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use crate::support::writer::sqlite3;
 use crate::support::{Client, within};
 
-/// A server in this process, stopped and waited for when dropped.
-struct Inside {
+/// A server in this process. Dropping it stops the server and waits for its end.
+struct EmbeddedServer {
     server: Arc<Server>,
     port: u16,
     runtime: Arc<Runtime>,
@@ -25,7 +25,7 @@ struct Inside {
     folder: tempfile::TempDir,
 }
 
-impl Inside {
+impl EmbeddedServer {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
@@ -59,9 +59,13 @@ impl Inside {
     fn db(&self) -> std::path::PathBuf {
         self.folder.path().join("hub.db")
     }
+
+    fn wait<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(call)
+    }
 }
 
-impl Drop for Inside {
+impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -70,120 +74,101 @@ impl Drop for Inside {
     }
 }
 
-/// Without it a program that used the seed's package could not be brought over.
+/// A program written for AILANG's package needs a counterpart for each of its functions.
 #[test]
-fn the_seeds_functions_do_what_they_say() {
-    let inside = Inside::start();
-    let token = Token::of(&inside.db()).unwrap();
-    let mut client = Client::connect(inside.port, token.secret(), "");
+fn library_functions_write_rows_that_clients_receive() {
+    let embedded = EmbeddedServer::start();
+    let server = &embedded.server;
+    let token = Token::of(&embedded.db()).unwrap();
+    let mut client = Client::connect(embedded.port, token.secret(), "");
     client.assert_alive();
-    assert_eq!(inside.server.connection_count(), 1);
+    assert_eq!(server.connection_count(), 1);
     client.subscribe("t", 0);
     client.expect("batch");
 
-    let message = MessageEvent {
-        thread_id: "t".into(),
-        from_id: "planner".into(),
-        kind: "question".into(),
-        content: "which?".into(),
-        ..MessageEvent::default()
+    let message = NewMessage {
+        kind: Some("question".into()),
+        ..NewMessage::new("t", "planner", "which?")
     };
-    let row = inside
-        .runtime
-        .block_on(inside.server.broadcast_message(&message))
-        .unwrap();
+    let row = embedded.wait(server.broadcast_message(message)).unwrap();
     assert_eq!((row.message_seq, row.from_type.as_str()), (1, "agent"));
-    let heard = client.expect("message");
+    let received = client.expect("message");
     assert_eq!(
-        (heard.text("id"), heard.text("kind"), heard.text("content")),
+        (received.text("id"), received.text("kind"), received.text("content")),
         (row.id.as_str(), "question", "which?")
     );
 
-    let mail = InboxMessageEvent {
-        from_agent: "planner".into(),
-        to_inbox: "human".into(),
-        title: "T".into(),
-        payload: "P".into(),
-        message_type: "approval_request".into(),
-        ..InboxMessageEvent::default()
+    let mail = NewInbox {
+        title: Some("T".into()),
+        message_type: Some("approval_request".into()),
+        ..NewInbox::new("planner", "human", "P")
     };
-    let row = inside
-        .runtime
-        .block_on(inside.server.broadcast_inbox_message(&mail))
-        .unwrap();
-    let heard = client.expect("inbox_message");
+    let row = embedded.wait(server.broadcast_inbox_message(mail)).unwrap();
+    let received = client.expect("inbox_message");
     assert_eq!(
-        (heard.text("message_id"), heard.text("message_type")),
+        (received.text("message_id"), received.text("message_type")),
         (row.message_id.as_str(), "approval_request")
     );
 
-    let task = TaskStreamEvent {
+    let task = NewTask {
         task_id: "k".into(),
         stream_type: TaskStreamEventType::TOOL_USE,
         tool_name: "bash".into(),
         turn_num: 2,
-        ..TaskStreamEvent::default()
+        ..NewTask::default()
     };
-    inside
-        .runtime
-        .block_on(inside.server.broadcast_task_event(&task))
-        .unwrap();
-    let heard = client.expect("task_stream");
+    embedded.wait(server.broadcast_task_event(task)).unwrap();
+    let received = client.expect("task_stream");
     assert_eq!(
-        heard.data,
+        received.data,
         json!({"task_id": "k", "stream_type": "tool_use", "tool_name": "bash", "turn_num": 2})
     );
 
-    let telemetry = TelemetryEvent {
+    let telemetry = NewTelemetry {
         instance_id: "i".into(),
-        turns: 3,
-        cost: 0.5,
-        status: "completed".into(),
-        ..TelemetryEvent::default()
+        turns: Some(3),
+        cost: Some(0.5),
+        status: Some("completed".into()),
+        ..NewTelemetry::default()
     };
-    inside
-        .runtime
-        .block_on(inside.server.broadcast_telemetry(&telemetry))
-        .unwrap();
-    let heard = client.expect("telemetry");
-    assert_eq!((heard.text("status"), heard.number("turns")), ("completed", 3));
+    embedded.wait(server.broadcast_telemetry(telemetry)).unwrap();
+    let received = client.expect("telemetry");
+    assert_eq!((received.text("status"), received.number("turns")), ("completed", 3));
 
-    // What was broadcast is in the file, like everything.
+    // Every call has written to the database.
     assert_eq!(
         sqlite3(
-            &inside.db(),
+            &embedded.db(),
             "SELECT group_concat(tbl, ' ') FROM (SELECT DISTINCT tbl FROM changes ORDER BY 1)"
         ),
         "agents inbox_messages messages task_stream telemetry threads"
     );
-    // What the file refuses is an error, not a broadcast.
-    let refused = inside
-        .runtime
-        .block_on(inside.server.broadcast_message(&MessageEvent::default()));
-    assert_eq!(refused.unwrap_err().code(), agenthub::error::Code::Invalid);
+    // A row that the database refuses is an error, and no client receives it.
+    let refused = embedded.wait(server.broadcast_message(NewMessage::default()));
+    assert_eq!(refused.unwrap_err().code(), Code::Invalid);
     client.assert_alive();
 
-    // Another token from now on; who is in stays in.
-    inside.server.set_token("another token of the owner's choosing");
+    // A new token applies to new connections; open ones stay open.
+    server.set_token("another token of the owner's choosing");
     assert!(matches!(
-        Client::try_connect(inside.port, token.secret(), ""),
+        Client::try_connect(embedded.port, token.secret(), ""),
         Err(Some((401, _)))
     ));
-    Client::connect(inside.port, "another token of the owner's choosing", "").assert_alive();
+    Client::connect(embedded.port, "another token of the owner's choosing", "").assert_alive();
     client.assert_alive();
     within("the count of connections", || {
-        (inside.server.connection_count() == 1).then_some(())
+        (server.connection_count() == 1).then_some(())
     });
 }
 
-/// Without it the WebSocket could not be part of a server that has other routes too.
+/// A warp server with routes of its own can contain the WebSocket.
 #[test]
-fn the_websocket_is_a_filter_of_its_own() {
-    let inside = Inside::start();
-    let routes = inside.server.websocket();
+fn websocket_filter_can_be_embedded_in_another_server() {
+    let embedded = EmbeddedServer::start();
+    let routes = embedded.server.websocket();
     let (tx, rx) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let runtime = Arc::clone(&inside.runtime);
+    let runtime = Arc::clone(&embedded.runtime);
     let thread = std::thread::spawn(move || {
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -201,7 +186,7 @@ fn the_websocket_is_a_filter_of_its_own() {
         client.subscribe("t", 0);
         client.expect("batch");
         sqlite3(
-            &inside.db(),
+            &embedded.db(),
             "INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')",
         );
         assert_eq!(client.expect("message").seqs(), [1]);

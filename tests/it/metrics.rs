@@ -1,4 +1,4 @@
-//! Every number of `/metrics` moves with what it counts.
+//! `/metrics`: every metric changes with what it measures.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::writer::{LockHolder, insert_messages};
 use crate::support::{TestHub, within};
 
-/// All samples by name and labels.
+/// Returns all samples by name and labels.
 fn samples(hub: &TestHub) -> BTreeMap<String, f64> {
     let page = hub.get("/metrics").body;
     let lines = page.lines().filter(|line| !line.starts_with('#'));
@@ -20,22 +20,21 @@ fn samples(hub: &TestHub) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Waits until a number is what it should be.
+/// Waits until the value of a metric fulfils a condition.
 #[track_caller]
-fn shows(hub: &TestHub, name: &str, is: impl Fn(f64) -> bool) {
+fn wait_for_value(hub: &TestHub, name: &str, is: impl Fn(f64) -> bool) {
     within(name, || {
         is(samples(hub).get(name).copied().unwrap_or(0.0)).then_some(())
     });
 }
 
-/// Without it a graph would be a flat line while everything burns.
 #[test]
-fn every_number_moves_with_what_it_counts() {
+fn every_metric_changes_with_what_it_measures() {
     let hub = TestHub::start();
     let before = samples(&hub);
-    let grown = |name: &str| {
+    let wait_for_increase = |name: &str| {
         let before = before.get(name).copied().unwrap_or(0.0);
-        shows(&hub, name, |now| now > before);
+        wait_for_value(&hub, name, |now| now > before);
     };
     let mut client = hub.connect("streams=messages");
     client.expect("hello");
@@ -44,10 +43,9 @@ fn every_number_moves_with_what_it_counts() {
     }
     client.messages_until(400);
     for name in ["file_bytes", "wal_bytes", "commit_to_send_seconds_count", "wal_frames"] {
-        grown(name);
+        wait_for_increase(name);
     }
-    // Which of the looks after a commit finds it is a matter of luck: on a busy machine hardly
-    // ever the first.
+    // Which read after a commit finds the row depends on timing: on a busy machine rarely the first.
     let wakes = |part: &str| -> f64 {
         let now = samples(&hub);
         let such = now
@@ -60,15 +58,15 @@ fn every_number_moves_with_what_it_counts() {
         hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
         (wakes("source=\"own\"") >= 1.0).then_some(())
     });
-    grown("wakes_total{source=\"timer\",result=\"empty\"}");
-    // What cannot be read.
+    wait_for_increase("wakes_total{source=\"timer\",result=\"empty\"}");
+    // Rows with invalid values.
     hub.sql(
         "INSERT INTO telemetry(instance_id, model) VALUES('i', CAST(x'ff' AS TEXT));
          INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', CAST(x'ff' AS TEXT));",
     );
-    grown("rows_rejected_total{table=\"telemetry\"}");
-    grown("rows_degraded_total");
-    // Who is not let in, by reason.
+    wait_for_increase("rows_rejected_total{table=\"telemetry\"}");
+    wait_for_increase("rows_degraded_total");
+    // Refused requests, by reason.
     crate::support::http::request(hub.port(), "GET", "/", &[("Host", "evil.test")], "");
     crate::support::http::request(
         hub.port(),
@@ -77,28 +75,28 @@ fn every_number_moves_with_what_it_counts() {
         &[("Host", format!("127.0.0.1:{}", hub.port()))],
         "",
     );
-    grown("refused_total{reason=\"FORBIDDEN\"}");
-    grown("refused_total{reason=\"UNAUTHORIZED\"}");
-    // Why clients go.
+    wait_for_increase("refused_total{reason=\"FORBIDDEN\"}");
+    wait_for_increase("refused_total{reason=\"UNAUTHORIZED\"}");
+    // Closed connections, by close code.
     let mut large = hub.connect("");
     large.send("subscribe", &json!({"thread_id": "x".repeat(20_000)}));
     assert_eq!(large.expect_close(), 1009);
-    grown("disconnects_total{code=\"1009\"}");
-    // A lock that is held while the hub wants to write; and the end of it.
+    wait_for_increase("disconnects_total{code=\"1009\"}");
+    // Another process holds the write lock while the hub writes, then releases it.
     let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     within("a write that fails", || {
-        let answer = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
-        (answer.status == 503).then_some(())
+        let response = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+        (response.status == 503).then_some(())
     });
     assert_eq!(samples(&hub)["store_ready"].to_bits(), 0.0_f64.to_bits());
     holder.release();
-    grown("recoveries_total");
-    shows(&hub, "store_ready", |ready| ready > 0.5);
-    // Another file in its place.
+    wait_for_increase("recoveries_total");
+    wait_for_value(&hub, "store_ready", |ready| ready > 0.5);
+    // Another file replaces the database.
     let copy = hub.folder().join("copy.db");
     assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
     std::fs::rename(&copy, hub.db()).unwrap();
-    grown("replacements_total");
+    wait_for_increase("replacements_total");
     assert_eq!(client.expect_close(), 4010);
-    grown("disconnects_total{code=\"4010\"}");
+    wait_for_increase("disconnects_total{code=\"4010\"}");
 }

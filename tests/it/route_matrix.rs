@@ -1,6 +1,8 @@
-//! Everything at once against every route there is: the table of routes itself says which,
-//! so a new one cannot be forgotten. Nothing gets through, each refusal is one line in the
-//! log without a secret, and afterwards the hub is as it was.
+//! Every kind of forged or oversized request, against every route.
+//!
+//! The routes come from the server's own table, so that a new one is covered. Each request is
+//! refused, each refusal is one log line without a secret, and the hub's memory and file
+//! descriptors are the same afterwards.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,23 +10,25 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::http::{self, Answer};
+use crate::support::http::{self, Response};
 #[cfg(target_os = "linux")]
 use crate::support::process_stats::memory_and_handles;
 use crate::support::{Client, TIMEOUT, TestHub, print_line, within};
 
 type Headers = Vec<(String, String)>;
 
-/// Every route, with something in the place of each `{…}`.
+/// Every route, with a value in place of each `{…}`; and paths and methods that no route has.
 fn routes() -> Vec<(&'static str, String)> {
-    let routes: Vec<_> = agenthub::server::routes()
+    let mut routes: Vec<_> = agenthub::server::routes()
         .map(|(method, path)| (method, path.replace("{id}", "x")))
         .collect();
     assert!(routes.len() > 30 && routes.contains(&("POST", "/api/inbox".into())));
+    let others = [("GET", "/nowhere"), ("GET", "/healthz/"), ("DELETE", "/api/threads/x")];
+    routes.extend(others.map(|(method, path)| (method, path.to_owned())));
     routes
 }
 
-/// Whether anybody may ask: the page's files and the pulse.
+/// Returns whether the path needs no token: the page's files and `/healthz`.
 fn is_open(path: &str) -> bool {
     path == "/" || path == "/healthz" || std::path::Path::new(path).extension().is_some()
 }
@@ -33,45 +37,50 @@ fn header(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
 }
 
-fn refusals(hub: &TestHub) -> usize {
+fn refusals_in_log(hub: &TestHub) -> usize {
     hub.log().matches("refused ").count()
 }
 
 /// Sends a request that must be refused with one of these statuses.
 #[track_caller]
-fn refused(hub: &TestHub, (method, path): (&str, &str), headers: &Headers, statuses: &[u16]) {
+fn assert_refused(hub: &TestHub, (method, path): (&str, &str), headers: &Headers, statuses: &[u16]) {
     let mut headers = headers.clone();
     if method != "GET" && !headers.iter().any(|(name, _)| name == "Content-Type") {
         headers.push(header("Content-Type", "application/json"));
     }
-    let answer = http::request(hub.port(), method, path, &headers, "");
+    let response = http::request(hub.port(), method, path, &headers, "");
     assert!(
-        statuses.contains(&answer.status),
-        "{method} {path} with {headers:?}: {answer:?}"
+        statuses.contains(&response.status),
+        "{method} {path} with {headers:?}: {response:?}"
     );
-    advises(&answer);
+    assert_has_advice(&response);
 }
 
-/// A refusal is JSON, says what to do, and shows nothing to another origin.
+/// Checks that a refusal is JSON, says what to do, and cannot be read by another origin.
 #[track_caller]
-fn advises(answer: &Answer) {
-    assert!(!answer.code().is_empty());
-    let json = answer.json();
+fn assert_has_advice(response: &Response) {
+    let code = match response.status {
+        401 => "UNAUTHORIZED",
+        403 => "FORBIDDEN",
+        415 => "UNSUPPORTED_MEDIA_TYPE",
+        _ => "INVALID",
+    };
+    assert_eq!(response.code(), code);
+    let json = response.json();
     let message = json["error"]["message"].as_str().unwrap();
     let advice = message.rsplit_once("; ").map_or("", |(_, advice)| advice);
     let verb = advice.split(' ').next().unwrap();
     assert!(
         ["allow", "leave", "open", "send"].contains(&verb),
-        "what is the owner to do? {message:?}"
+        "the message has no advice: {message:?}"
     );
-    assert_eq!(answer.header("access-control-allow-origin"), None);
-    assert_eq!(answer.header("set-cookie"), None);
+    assert_eq!(response.header("access-control-allow-origin"), None);
+    assert_eq!(response.header("set-cookie"), None);
 }
 
-/// Without it a page on the internet, or another program on this machine, would be let in by
-/// the one route nobody thought of.
+/// A web page, or another program on this machine, must not get in through one forgotten route.
 #[test]
-fn nothing_gets_through_on_any_route() {
+fn refuses_forged_requests_on_every_route() {
     let hub = TestHub::start();
     let (port, token) = (hub.port(), hub.token().to_owned());
     let (host, bearer) = (
@@ -93,6 +102,9 @@ fn nothing_gets_through_on_any_route() {
         format!("127.0.0.1.nip.io:{port}"),
         format!("localhost.:{port}"),
         format!("localhost.evil.test:{port}"),
+        "evil.test".to_owned(),
+        format!("evil.test:{port}"),
+        format!("127.0.0.1:{}", port + 1),
         format!("evil.test#127.0.0.1:{port}"),
         format!("user@127.0.0.1:{port}"),
     ];
@@ -106,6 +118,7 @@ fn nothing_gets_through_on_any_route() {
         format!("http://localhost:{}", port - 1),
         format!("http://127.0.0.1.nip.io:{port}"),
         format!("http://localhost:{port}.evil.test"),
+        format!("http://127.0.0.1:{port}.evil.test"),
         format!("http://evil.test:{port}"),
         format!("http://localhost:{port}@evil.test"),
         format!("http://127.0.0.1:{port}/"),
@@ -114,13 +127,16 @@ fn nothing_gets_through_on_any_route() {
         "http://192.168.1.7:8000".to_owned(),
     ];
     let half = &token[..32];
-    let mut turned = token.clone();
-    turned.replace_range(63.., if token.ends_with('0') { "1" } else { "0" });
-    let strangers: Vec<(String, Headers)> = vec![
+    let mut one_digit_off = token.clone();
+    one_digit_off.replace_range(63.., if token.ends_with('0') { "1" } else { "0" });
+    let without_token: Vec<(String, Headers)> = vec![
         (String::new(), vec![]),
         (String::new(), vec![header("Authorization", "Bearer ")]),
         (String::new(), vec![header("Authorization", format!("Bearer {half}"))]),
-        (String::new(), vec![header("Authorization", format!("Bearer {turned}"))]),
+        (
+            String::new(),
+            vec![header("Authorization", format!("Bearer {one_digit_off}"))],
+        ),
         (
             String::new(),
             vec![header("Authorization", format!("Bearer {token}{token}"))],
@@ -132,6 +148,7 @@ fn nothing_gets_through_on_any_route() {
         (format!("?token={token}"), vec![]),
         (format!("?access_token={token}"), vec![]),
     ];
+    const SITES: [&str; 5] = ["cross-site", "same-site", "anything", "none, same-origin", ""];
     hub.status();
     #[cfg(target_os = "linux")]
     let before = memory_and_handles(&hub);
@@ -139,16 +156,16 @@ fn nothing_gets_through_on_any_route() {
     for (method, path) in routes() {
         let route = (method, path.as_str());
         for wrong in &hosts {
-            refused(&hub, route, &vec![header("Host", wrong), bearer.clone()], &[403]);
+            assert_refused(&hub, route, &vec![header("Host", wrong), bearer.clone()], &[403]);
         }
-        refused(
+        assert_refused(
             &hub,
             route,
             &vec![host.clone(), host.clone(), bearer.clone()],
             &[400, 403],
         );
         for wrong in &origins {
-            refused(
+            assert_refused(
                 &hub,
                 route,
                 &vec![host.clone(), bearer.clone(), header("Origin", wrong)],
@@ -156,28 +173,28 @@ fn nothing_gets_through_on_any_route() {
             );
         }
         let ours = header("Origin", format!("http://127.0.0.1:{port}"));
-        refused(
+        assert_refused(
             &hub,
             route,
             &vec![host.clone(), bearer.clone(), ours.clone(), ours],
             &[403],
         );
-        for site in ["cross-site", "same-site", "none, same-origin", ""] {
-            refused(
+        for site in SITES {
+            assert_refused(
                 &hub,
                 route,
                 &vec![host.clone(), bearer.clone(), header("Sec-Fetch-Site", site)],
                 &[403],
             );
         }
-        sent += hosts.len() + origins.len() + 6;
-        for (query, given) in strangers.iter().filter(|_| !is_open(&path)) {
+        sent += hosts.len() + origins.len() + SITES.len() + 2;
+        for (query, given) in without_token.iter().filter(|_| !is_open(&path)) {
             if path == "/ws" && query.starts_with("?token=") {
-                continue; // The seed's clients send it there.
+                continue; // /ws accepts the token there, for the compatible form.
             }
             let target = format!("{path}{query}");
             let headers = [vec![host.clone()], given.clone()].concat();
-            refused(&hub, (method, &target), &headers, &[401]);
+            assert_refused(&hub, (method, &target), &headers, &[401]);
             sent += 1;
         }
         for kind in [
@@ -186,9 +203,10 @@ fn nothing_gets_through_on_any_route() {
             "application/x-www-form-urlencoded",
             "multipart/form-data",
             "application/jsonp",
+            "text/plain; application/json",
         ] {
             if method != "GET" {
-                refused(
+                assert_refused(
                     &hub,
                     route,
                     &vec![host.clone(), bearer.clone(), header("Content-Type", kind)],
@@ -198,30 +216,32 @@ fn nothing_gets_through_on_any_route() {
             }
         }
     }
-    within("a line for each refusal", || (refusals(&hub) >= sent).then_some(()));
-    assert_eq!(refusals(&hub), sent, "one line each, no more");
-    assert!(!hub.log().contains(half), "a secret in the log");
+    within("a log line for each refusal", || {
+        (refusals_in_log(&hub) >= sent).then_some(())
+    });
+    assert_eq!(refusals_in_log(&hub), sent, "one log line for each refusal");
+    assert!(!hub.log().contains(half), "a token is in the log");
     assert_eq!(hub.status()["counts"]["messages"], 0);
     assert_eq!(hub.status()["refused"], sent);
     #[cfg(target_os = "linux")]
-    is_as_before(&hub, before);
+    assert_as_before(&hub, before);
 }
 
-/// Whether the hub holds what it did: its handles, and its memory but for some megabytes that
-/// stay with the allocator.
+/// Checks that the hub has as many file descriptors as before, and as much memory, except for some
+/// megabytes that the allocator keeps.
 #[track_caller]
 #[cfg(target_os = "linux")]
-fn is_as_before(hub: &TestHub, (memory, handles): (u64, usize)) {
-    within("the handles to be given back", || {
+fn assert_as_before(hub: &TestHub, (memory, handles): (u64, usize)) {
+    within("the file descriptors to be closed", || {
         (memory_and_handles(hub).1 <= handles + 4).then_some(())
     });
     let now = memory_and_handles(hub).0;
     assert!(now < memory + (16 << 20), "{memory} bytes before, {now} after");
 }
 
-/// Without it whoever reaches the port could read the owner's files.
+/// A path must not reach files outside the dashboard's own.
 #[test]
-fn no_path_leads_out_of_the_page() {
+fn serves_no_file_outside_the_page() {
     let hub = TestHub::start();
     for path in [
         "/../../../etc/passwd",
@@ -236,20 +256,20 @@ fn no_path_leads_out_of_the_page() {
         "/api/threads/..%2f..%2fetc%2fpasswd",
         "/api/inbox/%2e%2e%2f",
     ] {
-        let answer = hub.get(path);
-        assert_eq!(answer.status, 404, "{path}: {answer:?}");
-        assert!(!answer.body.contains("root:") && !answer.body.contains(hub.token()));
+        let response = hub.get(path);
+        assert_eq!(response.status, 404, "{path}: {response:?}");
+        assert!(!response.body.contains("root:") && !response.body.contains(hub.token()));
     }
 }
 
-/// Without it a request could fill the memory, or hold a connection for ever.
+/// A large or endless body must not fill the memory, nor occupy a connection.
 #[test]
-fn bodies_have_an_end() {
+fn refuses_oversized_and_contradictory_bodies() {
     let hub = TestHub::start();
-    let before = refusals(&hub);
+    let before = refusals_in_log(&hub);
     hub.status();
     #[cfg(target_os = "linux")]
-    let held = memory_and_handles(&hub);
+    let before_bodies = memory_and_handles(&hub);
     let head = format!(
         "POST /api/inbox HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
         hub.port(),
@@ -257,7 +277,7 @@ fn bodies_have_an_end() {
     );
     let large = format!("{head}Content-Length: {}\r\n\r\n{}", 5 << 20, "x".repeat(5 << 20));
     assert_eq!(http::raw(hub.port(), large.as_bytes()).status, 413);
-    // Without end: it is cut off while it is being sent.
+    // An endless body: the hub closes while it is sent.
     let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -267,37 +287,37 @@ fn bodies_have_an_end() {
     while taken < 64 << 20 && stream.write_all(chunk.as_bytes()).is_ok() {
         taken += 0x10000;
     }
-    assert!(taken < 16 << 20, "{taken} bytes were taken");
+    assert!(taken < 16 << 20, "{taken} bytes were accepted");
     within("both refusals in the log", || {
-        (refusals(&hub) == before + 2).then_some(())
+        (refusals_in_log(&hub) == before + 2).then_some(())
     });
-    // A length that is none, two that differ, and a head smuggled behind a body.
+    // An invalid length, two different ones, and a length together with chunks (request smuggling).
     for lengths in [
         "Content-Length: -1\r\n",
         "Content-Length: 5\r\nContent-Length: 6\r\n",
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     ] {
-        let answer = http::raw(
+        let response = http::raw(
             hub.port(),
             format!("{head}{lengths}Connection: close\r\n\r\n0\r\n\r\n").as_bytes(),
         );
-        assert!(answer.status >= 400, "{lengths:?}: {answer:?}");
+        assert!(response.status >= 400, "{lengths:?}: {response:?}");
     }
     assert_eq!(hub.status()["counts"]["inbox_messages"], 0);
     drop(stream);
     #[cfg(target_os = "linux")]
-    is_as_before(&hub, held);
+    assert_as_before(&hub, before_bodies);
 }
 
-/// Without it one program that opens sockets would shut everybody else out, for ever.
+/// A program that opens thousands of connections must not exclude the others, nor leave memory behind.
 #[test]
 #[cfg(target_os = "linux")]
-fn five_thousand_connections_leave_the_hub_as_it_was_heavy() {
-    const CROWD: usize = 5000;
+fn recovers_from_five_thousand_connections() {
+    const CONNECTIONS: usize = 5000;
     let most = getrlimit(Resource::Nofile);
-    if most.maximum.is_some_and(|most| most < CROWD as u64 + 200) {
+    if most.maximum.is_some_and(|most| most < CONNECTIONS as u64 + 200) {
         panic!(
-            "this machine allows {:?} open files; the test needs {CROWD}",
+            "this machine allows {:?} open files; the test needs {CONNECTIONS}",
             most.maximum
         );
     }
@@ -306,37 +326,37 @@ fn five_thousand_connections_leave_the_hub_as_it_was_heavy() {
         maximum: most.maximum,
     };
     setrlimit(Resource::Nofile, limits).unwrap();
-    // The friend answers pings while it reads, which it does not while the crowd comes and goes.
+    // The subscriber answers pings only while it reads, which it does not while the others connect.
     let hub = TestHub::with_args(&["--pong-wait", "3600"]);
-    let mut friend = hub.connect("");
-    friend.assert_alive();
-    friend.subscribe("t", 0);
-    friend.expect("batch");
+    let mut subscriber = hub.connect("");
+    subscriber.assert_alive();
+    subscriber.subscribe("t", 0);
+    subscriber.expect("batch");
     hub.status();
     let (at_rest, handles) = memory_and_handles(&hub);
-    // What a crowd used stays with the allocator, for the next one; how much is left to chance.
-    // What is lost would be lost each time: 2 KiB a connection and nothing less is seen.
+    // The allocator keeps a varying part of the memory of one round for the next. A leak grows with
+    // each round: it shows from 2 KiB per connection.
     let mut after = vec![at_rest];
-    while after.len() < 2 || (after.len() < 5 && grown(&after) >= (CROWD as u64) << 11) {
-        crowd(&hub, &mut friend, CROWD);
-        within("the handles to be given back", || {
+    while after.len() < 2 || (after.len() < 5 && grown(&after) >= (CONNECTIONS as u64) << 11) {
+        connect_and_disconnect(&hub, &mut subscriber, CONNECTIONS);
+        within("the file descriptors to be closed", || {
             (memory_and_handles(&hub).1 <= handles + 4).then_some(())
         });
         after.push(memory_and_handles(&hub).0);
     }
     let kib: Vec<u64> = after.iter().map(|bytes| bytes >> 10).collect();
-    writeln!(std::io::stderr(), "KiB at rest, and after each crowd: {kib:?}").unwrap();
+    writeln!(std::io::stderr(), "KiB at rest, and after each round: {kib:?}").unwrap();
     assert!(after[1] < at_rest + (32 << 20), "{kib:?}");
     assert!(
-        grown(&after) < (CROWD as u64) << 11,
-        "each crowd leaves something behind: {kib:?}"
+        grown(&after) < (CONNECTIONS as u64) << 11,
+        "memory grows with each round: {kib:?}"
     );
-    let told = hub.log().matches("connections are open").count();
-    assert!((1..=10 * after.len()).contains(&told), "told {told} times");
-    friend.assert_alive();
+    let warnings = hub.log().matches("connections are open").count();
+    assert!((1..=10 * after.len()).contains(&warnings), "{warnings} warnings");
+    subscriber.assert_alive();
 }
 
-/// Bytes by which the last is more than the one before.
+/// Returns by how many bytes the last value is larger than the one before.
 fn grown(after: &[u64]) -> u64 {
     match after {
         [.., before, last] => last.saturating_sub(*before),
@@ -344,28 +364,28 @@ fn grown(after: &[u64]) -> u64 {
     }
 }
 
-/// So many connections that say nothing of sense, while a friend goes on; and the time it
-/// takes until there is room again.
-fn crowd(hub: &TestHub, friend: &mut Client, many: usize) {
-    let crowd: Vec<TcpStream> = (0..many)
+/// Opens `many` connections that send nothing useful, and checks that the subscriber still receives
+/// messages, and that others can connect again soon.
+fn connect_and_disconnect(hub: &TestHub, subscriber: &mut Client, many: usize) {
+    let connections: Vec<TcpStream> = (0..many)
         .map(|i| {
             let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
-            // Some say nothing, some dribble, some speak another language.
-            let words: &[u8] = [
+            // Nothing, an unfinished line, an unfinished head, another protocol.
+            let bytes: &[u8] = [
                 &b""[..],
                 b"GET /",
                 b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             ][i % 4];
-            drop(stream.write_all(words));
+            drop(stream.write_all(bytes));
             stream
         })
         .collect();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'x')");
-    friend.until("message");
-    // Those who say nothing are sent away by themselves.
+    subscriber.until("message");
+    // The header timeout closes the idle ones.
     let begun = Instant::now();
-    within("room for others", || {
+    within("a free connection", || {
         let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).ok()?;
         let request = format!(
             "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
@@ -373,55 +393,55 @@ fn crowd(hub: &TestHub, friend: &mut Client, many: usize) {
         );
         stream.write_all(request.as_bytes()).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.contains("200 OK").then_some(())
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        response.contains("200 OK").then_some(())
     });
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    drop(crowd);
+    drop(connections);
 }
 
-/// Without it a file of another user on the same machine would show everything.
+/// Another user of the same machine must not be able to read the database or its token.
 #[test]
-fn another_user_of_this_machine_sees_nothing() {
+fn files_are_readable_only_by_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'secret')");
     assert_eq!(hub.get("/api/search?q=secret").items().len(), 1);
-    // A folder of agenthub's own making is closed; this one is opened, so that the files have
-    // to keep their secrets by themselves.
+    // A directory that agenthub creates is private. This one is made readable, so that the test covers
+    // the modes of the files.
     let deep = hub.folder().join("deep/hub.db");
     assert!(hub.agenthub(&["--db", deep.to_str().unwrap(), "path"]).status.success());
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(deep.parent().unwrap()), 0o700);
     std::fs::set_permissions(hub.folder(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let stranger = |program: &[&str]| {
+    let as_other_user = |program: &[&str]| {
         let mut command = std::process::Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         command.args(program).output()
     };
-    let may_be_another = stranger(&["true"]).is_ok_and(|output| output.status.success());
-    let mut seen = 0;
+    let can_switch_user = as_other_user(&["true"]).is_ok_and(|output| output.status.success());
+    let mut checked = 0;
     for entry in std::fs::read_dir(hub.folder()).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_str().unwrap().starts_with("hub.db") {
             assert_eq!(mode(&path), 0o600, "{}", path.display());
-            if may_be_another {
-                let output = stranger(&["cat", path.to_str().unwrap()]).unwrap();
+            if can_switch_user {
+                let output = as_other_user(&["cat", path.to_str().unwrap()]).unwrap();
                 assert!(
                     !output.status.success() && output.stdout.is_empty(),
                     "{}",
                     path.display()
                 );
             }
-            seen += 1;
+            checked += 1;
         }
     }
-    assert!(seen >= 6, "database, log, index, token and record: {seen}");
-    if !may_be_another {
-        print_line("only root may be another user: what that one sees is left out");
+    assert!(checked >= 6, "database, log, index, token and record: {checked}");
+    if !can_switch_user {
+        print_line("skipped: reading the files as another user needs root");
         return;
     }
-    let output = stranger(&["sqlite3", hub.db().to_str().unwrap(), "SELECT * FROM messages"]).unwrap();
+    let output = as_other_user(&["sqlite3", hub.db().to_str().unwrap(), "SELECT * FROM messages"]).unwrap();
     assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
 }

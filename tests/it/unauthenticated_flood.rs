@@ -1,5 +1,4 @@
-//! Many at once who want nothing but to be in the way, none of them with a token: they take no
-//! memory, and there is room again for others.
+//! Many clients without a token at once: they use no memory, and others can connect again.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,9 +9,9 @@ use crate::support::http;
 use crate::support::process_stats::memory_and_handles;
 use crate::support::{TestHub, within};
 
-/// Whether a stranger's `GET /healthz` is answered.
-fn has_room(hub: &TestHub) -> bool {
-    let ask = || {
+/// Returns whether a new connection is served: sends `GET /healthz` without a token.
+fn accepts_connections(hub: &TestHub) -> bool {
+    let get_healthz = || {
         let mut stream = TcpStream::connect(("127.0.0.1", hub.port()))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let port = hub.port();
@@ -20,52 +19,51 @@ fn has_room(hub: &TestHub) -> bool {
             stream,
             "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer.contains("200 OK"))
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        Ok::<_, std::io::Error>(response.contains("200 OK"))
     };
-    ask().unwrap_or(false)
+    get_healthz().unwrap_or(false)
 }
 
-/// Without it whoever asks for much and reads nothing would keep every place for ever.
+/// Clients that send requests and read no responses must not occupy all connections.
 #[test]
-fn those_who_do_not_read_make_room() {
-    const CROWD: usize = 100;
+fn closes_connections_that_do_not_read() {
+    const CLIENTS: usize = 100;
     let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "100"]);
     let request = format!("GET /app.css HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", hub.port());
     let requests = request.repeat(1500);
     let begun = Instant::now();
-    let crowd: Vec<TcpStream> = (0..CROWD)
+    let clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| {
             let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
             stream.set_nonblocking(true).unwrap();
-            // What does not fit into the socket is more than enough already.
+            // The socket's buffers hold enough requests; the rest may be dropped.
             drop(stream.write_all(requests.as_bytes()));
             stream
         })
         .collect();
-    within("room for others", || has_room(&hub).then_some(()));
-    within("all of them to be given up", || {
-        (hub.log().matches("read nothing of its answers").count() == CROWD).then_some(())
+    within("a free connection", || accepts_connections(&hub).then_some(()));
+    within("all of them to be closed", || {
+        (hub.log().matches("read nothing of its responses").count() == CLIENTS).then_some(())
     });
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert!(hub.get("/metrics").body.contains("reason=\"NOT_READING\"} 100"));
-    drop(crowd);
-    // Who reads, if late, gets everything.
+    drop(clients);
+    // A client that reads late still gets the whole response.
     let mut late = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     late.write_all(request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes())
         .unwrap();
-    let mut answer = String::new();
-    late.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let mut response = String::new();
+    late.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
 }
 
-/// Without it a request that needs no token could bring a body, and a thousand of them would
-/// fill the memory.
+/// Bodies of requests that need no token must not fill the memory.
 #[test]
 #[cfg(target_os = "linux")]
-fn bodies_nobody_asked_for_are_not_read() {
-    const CROWD: usize = 400;
+fn refuses_bodies_of_get_requests_unread() {
+    const CLIENTS: usize = 400;
     const LARGE: usize = 1 << 20;
     let hub = TestHub::start();
     let with_body = |method: &str, path: &str, length: &str| {
@@ -79,34 +77,34 @@ fn bodies_nobody_asked_for_are_not_read() {
     for (_, path) in gets {
         let path = path.replace("{id}", "x");
         for length in ["Content-Length: 2", "Transfer-Encoding: chunked"] {
-            let answer = http::raw(hub.port(), with_body("GET", &path, length).as_bytes());
-            assert_eq!((answer.status, answer.code()), (400, "INVALID".into()), "{path}");
+            let response = http::raw(hub.port(), with_body("GET", &path, length).as_bytes());
+            assert_eq!((response.status, response.code()), (400, "INVALID".into()), "{path}");
         }
     }
     let (memory, handles) = memory_and_handles(&hub);
     let head = with_body("GET", "/healthz", &format!("Content-Length: {}", LARGE + 1));
     let part = [head.as_bytes(), &vec![b'x'; LARGE]].concat();
-    let crowd: Vec<TcpStream> = (0..CROWD)
+    let clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| {
             let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-            // The refusal may come, and the connection end, before all of it is out.
+            // The hub may refuse and close before the whole body is sent.
             drop(stream.write_all(&part));
             stream
         })
         .collect();
     let grown = memory_and_handles(&hub).0.saturating_sub(memory);
-    assert!(grown < 32 << 20, "{grown} bytes more for {CROWD} bodies of {LARGE}");
-    drop(crowd);
-    within("the handles to be given back", || {
+    assert!(grown < 32 << 20, "{grown} bytes more for {CLIENTS} bodies of {LARGE}");
+    drop(clients);
+    within("the file descriptors to be closed", || {
         (memory_and_handles(&hub).1 <= handles + 4).then_some(())
     });
-    assert!(has_room(&hub));
+    assert!(accepts_connections(&hub));
 }
 
-/// Without it the link with the token, as mail and shells mangle it, would end up in the log.
+/// Mail programs and shells turn the link with the token into a path.
 #[test]
-fn a_token_in_the_path_stays_out_of_the_log() {
+fn tokens_in_paths_are_not_logged() {
     let hub = TestHub::start();
     let token = hub.token();
     let paths = [
@@ -116,19 +114,19 @@ fn a_token_in_the_path_stays_out_of_the_log() {
         format!("/{}", "x".repeat(20_000)),
     ];
     for path in &paths {
-        let answer = http::request(
+        let response = http::request(
             hub.port(),
             "GET",
             path,
             &[("Host", format!("127.0.0.1:{}", hub.port()))],
             "",
         );
-        assert_eq!(answer.status, 401, "{answer:?}");
+        assert_eq!(response.status, 401, "{response:?}");
     }
-    // A whole address where only its host belongs.
+    // A whole URL as the Host.
     let host = format!("127.0.0.1:{}/#token={token}", hub.port());
     assert_eq!(http::request(hub.port(), "GET", "/", &[("Host", host)], "").status, 403);
-    within("a line for each", || {
+    within("a log line for each", || {
         (hub.log().matches("refused ").count() == paths.len() + 1).then_some(())
     });
     let log = hub.log();
@@ -136,22 +134,23 @@ fn a_token_in_the_path_stays_out_of_the_log() {
     assert!(log.lines().all(|line| line.len() < 400), "{log}");
 }
 
-/// Without it most of those who come back to a restarted hub at once would wait for a second.
+/// After a restart of the hub all clients connect at once. A connection beyond the backlog would
+/// wait about 1 s for the SYN retry.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_thousand_may_knock_before_the_first_is_let_in() {
-    let room = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
-    let knocks = room.trim().parse::<usize>().unwrap().min(1000);
+fn backlog_holds_a_thousand_connections() {
+    let system_limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let connections = system_limit.trim().parse::<usize>().unwrap().min(1000);
     let hub = TestHub::start();
     hub.signal(rustix::process::Signal::STOP);
     let address = ([127, 0, 0, 1], hub.port()).into();
-    let waiting: Vec<_> = (0..knocks)
+    let waiting: Vec<_> = (0..connections)
         .map(|i| {
             TcpStream::connect_timeout(&address, Duration::from_millis(900))
-                .unwrap_or_else(|e| panic!("number {i} of {knocks}: {e}"))
+                .unwrap_or_else(|e| panic!("connection {i} of {connections}: {e}"))
         })
         .collect();
     hub.signal(rustix::process::Signal::CONT);
     drop(waiting);
-    within("room for others", || has_room(&hub).then_some(()));
+    within("a free connection", || accepts_connections(&hub).then_some(()));
 }

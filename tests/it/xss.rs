@@ -1,13 +1,14 @@
-//! What agents write is text in the page, whatever they write and in whichever column: the
-//! columns are those the file has, so that a new one cannot be forgotten.
+//! The page shows everything agents write as text, from every column.
+//!
+//! The columns are read from the database's schema, so that a new one is covered.
 
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
 use crate::support::chromium::Page;
 
-/// What runs, in one browser or the other, where text is taken for markup, a link, a template
-/// or a style. `pwn` notes that it did.
+/// Texts that run code in some browser if they are used as markup, a link, a template or a style. The
+/// function `pwn` records it.
 const PAYLOADS: [&str; 14] = [
     "<img src=x onerror=pwn()>",
     "<svg onload=pwn()><script>pwn()</script></svg>",
@@ -25,18 +26,18 @@ const PAYLOADS: [&str; 14] = [
     "`'\"><object data=\"javascript:pwn()\"></object>",
 ];
 
-/// Watches from the first moment on.
+/// Runs before the page's own scripts: records violations of the content security policy.
 const WATCH: &str = "window.violations = []; window.pwn = () => { window.caught = true };\
     addEventListener('securitypolicyviolation', e => violations.push([e.violatedDirective, e.blockedURI, e.sourceFile].join(' ')));";
 
-/// Elements and attributes that text would have become; the page's own icon is there twice.
+/// Lists elements and attributes that a payload may have become. The page itself has an icon twice.
 const MARKUP: &str = "[...document.querySelectorAll('*')].filter(e => !e.matches('head > link, img[src^=favicon]')).filter(e => \
     ['IMG', 'IFRAME', 'OBJECT', 'EMBED', 'BASE'].includes(e.tagName) || (e.tagName === 'SCRIPT' && !e.src) \
     || (e.tagName === 'STYLE' && e.closest('main, dialog')) || e.hasAttribute('action') \
     || [...e.attributes].some(a => /^on/i.test(a.name) || (/^(href|src|data|xlink:href)$/i.test(a.name) && /^(javascript|data|\\/\\/)/i.test(a.value.trim()))) \
     ).map(e => e.outerHTML.slice(0, 200))";
 
-/// The columns of a table that hold text.
+/// Returns the text columns of a table.
 fn text_columns(hub: &TestHub, table: &str) -> Vec<String> {
     let columns = hub.sql(&format!(
         "SELECT name FROM pragma_table_info('{table}') WHERE type = 'TEXT' ORDER BY cid"
@@ -44,7 +45,7 @@ fn text_columns(hub: &TestHub, table: &str) -> Vec<String> {
     columns.lines().map(str::to_owned).collect()
 }
 
-/// An INSERT with the payload in every column of text, but for those that are `given`.
+/// Returns an INSERT with the payload in every text column except those `given`.
 fn insert(hub: &TestHub, table: &str, payload: &str, given: &[(&str, &str)]) -> String {
     let quoted = payload.replace('\'', "''");
     let columns = text_columns(hub, table);
@@ -64,8 +65,8 @@ fn insert(hub: &TestHub, table: &str, payload: &str, given: &[(&str, &str)]) -> 
     )
 }
 
-/// Every table with one payload, twice: all of it hostile, and as far as it must be known to
-/// be shown as what it is.
+/// Returns INSERTs for every table with one payload: in all columns, and again with the values that
+/// make the page show each kind of row.
 fn rows(hub: &TestHub, i: usize, payload: &str) -> String {
     let mut sql = insert(hub, "threads", payload, &[]);
     sql += &insert(hub, "messages", payload, &[]);
@@ -111,7 +112,7 @@ fn rows(hub: &TestHub, i: usize, payload: &str) -> String {
     sql
 }
 
-/// Goes to a view, lets it be drawn, and looks at what became of the payloads.
+/// Opens a view, waits until it is drawn, and checks that no payload became markup or ran.
 #[track_caller]
 fn visit(page: &mut Page, view: &str, shown: bool) {
     page.eval(&format!("location.hash = {}", json!(view)));
@@ -120,7 +121,7 @@ fn visit(page: &mut Page, view: &str, shown: bool) {
     }
     page.eval("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))");
     assert_eq!(page.eval(MARKUP), json!([]), "{view}");
-    // Whatever waits for the pointer or the focus.
+    // Handlers of pointer and focus events.
     page.eval("document.querySelectorAll('main *').forEach(e => { e.dispatchEvent(new Event('mouseover')); e.dispatchEvent(new Event('focus')); })");
     assert_eq!(page.eval("window.caught === undefined"), json!(true), "{view}");
     assert_eq!(page.eval("window.violations"), json!([]), "{view}");
@@ -131,10 +132,9 @@ fn encoded(text: &str) -> String {
     encoded.replace('+', "%20")
 }
 
-/// Without it an agent, or whoever speaks through one, could run a program in the page that
-/// holds the token.
+/// The page holds the token: an agent, or an author whose text an agent repeats, must not run code in it.
 #[test]
-fn nothing_an_agent_writes_is_more_than_text() {
+fn agents_texts_never_become_markup_or_code() {
     let hub = TestHub::start();
     let mut page = Page::start();
     page.run_before_load(WATCH);
@@ -168,21 +168,21 @@ fn nothing_an_agent_writes_is_more_than_text() {
         visit(&mut page, &format!("#/inbox/{}", encoded(payload)), true);
         let mail = encoded(&format!("a approval_request {i} {payload}"));
         visit(&mut page, &format!("#/inbox/human/{mail}"), true);
-        // As a place that does not exist, too.
+        // Views that do not exist.
         visit(
             &mut page,
             &format!("#/{}/{}", encoded(payload), encoded(payload)),
             false,
         );
     }
-    // What was found, in a window of its own; and what comes while one looks on.
+    // Search results, and rows that arrive while the page is open.
     page.eval("document.getElementById('find').click()");
     page.eval(
         "(() => { const input = document.querySelector('dialog[open] input'); input.value = 'pwn'; \
          input.dispatchEvent(new Event('input', { bubbles: true })); })()",
     );
     page.wait_for("document.querySelector('dialog[open]').textContent.includes('pwn()')");
-    assert_eq!(page.eval(MARKUP), json!([]), "what was found");
+    assert_eq!(page.eval(MARKUP), json!([]), "search results");
     page.eval("document.querySelector('dialog[open]').close()");
     visit(&mut page, "#/now", true);
     let later: String = PAYLOADS

@@ -1,13 +1,14 @@
 //! The `inbox_messages` table: its rows, sending a message, and replying to one.
 
 use rusqlite::{OptionalExtension, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 use crate::protocol::InboxMessageEvent;
 use crate::store::Written;
 use crate::store::connection::{Reader, Writer};
+use crate::store::default_sender::{human, human_if_null};
 use crate::store::inbox::addressing::ReadContext;
 use crate::store::row_reader::RowReader;
 
@@ -148,28 +149,32 @@ impl InboxRow {
     }
 }
 
-/// Mail to be sent. What is `None` takes the file's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// An inbox message to send: the body of `POST /api/inbox`. A field that is `None` gets the database's
+/// default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewInbox {
-    /// Unique id; made by the file if absent.
+    /// Unique id; the database generates one if it is `None`.
     pub id: Option<String>,
-    /// The message's public id; made by the file if absent.
+    /// The message's public id; the database generates one if it is `None`.
     pub message_id: Option<String>,
-    /// What binds question and answer together.
+    /// The id that a question and its answers share.
     pub correlation_id: Option<String>,
-    /// Who sends.
+    /// The sender's name; in a body without it, the person's.
+    #[serde(default = "human", deserialize_with = "human_if_null")]
     pub from_agent: String,
-    /// To whom.
+    /// The inbox it is sent to.
     pub to_inbox: String,
     /// notification, request, response …
     pub message_type: Option<String>,
     /// A subject line.
     pub title: Option<String>,
     /// The text.
+    #[serde(default)]
     pub payload: String,
     /// info, action, urgent.
     pub priority: Option<String>,
-    /// When it stops being listed, Unix milliseconds.
+    /// When it expires and is no longer listed, Unix milliseconds.
     pub expires_at: Option<i64>,
 }
 

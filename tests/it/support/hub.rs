@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::eventually::{TIMEOUT, within_time};
-use super::http::{self, Answer};
+use super::http::{self, Response};
 use super::writer;
 
 /// The binary under test.
@@ -245,13 +245,13 @@ impl TestHub {
 
     /// Sends a `GET` request with the token.
     #[track_caller]
-    pub(crate) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Response {
         http::request(self.port, "GET", path, &self.headers(), "")
     }
 
     /// Sends a request with the token and a JSON body.
     #[track_caller]
-    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let mut headers = self.headers();
         headers.push(("Content-Type".into(), "application/json".into()));
         http::request(self.port, method, path, &headers, body)

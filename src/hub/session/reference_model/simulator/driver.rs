@@ -1,6 +1,6 @@
 //! The driver: steps taken, reads answered, time passing.
 //!
-//! For: what a client's task does in `server::ws`, at any pace and with any failure.
+//! For: what a client's task does in `server::websocket::connection`, at any pace and with any failure.
 //! Not for: what the client and the hub do (`world`).
 
 use std::time::Duration;

@@ -7,10 +7,10 @@ use hyper::header::HOST;
 use serde::Serialize;
 use warp::reply::Response;
 
-use super::api;
-use super::routes::Call;
 use crate::config;
 use crate::error::Result;
+use crate::server::request::ApiRequest;
+use crate::server::response;
 use crate::text::shell;
 
 #[derive(Debug, Serialize)]
@@ -25,21 +25,21 @@ struct Command {
 }
 
 /// Returns all commands in one page.
-pub(super) async fn commands(call: Call) -> Result<Response> {
-    let path = call.server.hub().store().path();
+pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
+    let path = request.server.hub().store().path();
     let quoted_path = shell::quote(path);
     let agenthub = if config::db_path(None).is_ok_and(|default| default == path) {
         "agenthub".to_owned()
     } else {
         format!("agenthub --db {quoted_path}")
     };
-    let host = call.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = format!("http://{}", host.unwrap_or_default());
-    Ok(api::list(&list(&agenthub, &quoted_path, &origin), None::<()>))
+    Ok(response::list(&commands(&agenthub, &quoted_path, &origin), None::<()>))
 }
 
 /// `agenthub` is the program with its `--db` option, `path` the quoted path of the database.
-fn list(agenthub: &str, path: &str, origin: &str) -> Vec<Command> {
+fn commands(agenthub: &str, path: &str, origin: &str) -> Vec<Command> {
     let agenthub_command = |name, about, arguments: &str| Command {
         name,
         about,

@@ -1,9 +1,7 @@
-//! A WebSocket that says back what it is told: `GET /ws?echo`, in builds with the feature
-//! `echo` alone.
+//! A WebSocket that echoes every message: `GET /ws?echo`, only in builds with the feature `echo`.
 //!
-//! For: the conformance suite, which speaks to the same handshake, socket and frames as every
-//! client does.
-//! Not for: a release.
+//! The Autobahn conformance suite uses it to test the same handshake, socket and frames that every
+//! client uses. A release is built without it.
 
 use std::sync::Arc;
 
@@ -12,21 +10,21 @@ use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::Server;
-use super::metered::websocket;
-use super::ws::{End, broken};
+use super::connection::{CloseReason, close_reason};
+use super::socket;
+use crate::server::state::Server;
 
-/// Says back what comes until one side ends it.
+/// Echoes messages until one side closes.
 pub(super) async fn serve(server: Arc<Server>, upgrade: OnUpgrade) {
     let Ok(upgraded) = upgrade.await else { return };
-    let (mut socket, _) = websocket(upgraded, server.hub.limits()).await;
+    let (mut socket, _) = socket::open(upgraded, server.hub.limits()).await;
     while let Some(message) = socket.next().await {
-        let answered = match message {
+        let sent = match message {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => socket.send(message).await,
             // tungstenite answers pings and closes by itself.
             Ok(_) => Ok(()),
             Err(error) => {
-                if let End::Close(code, reason) = broken(&error) {
+                if let CloseReason::Hub(code, reason) = close_reason(&error) {
                     let frame = CloseFrame {
                         code: code.into(),
                         reason: reason.into(),
@@ -36,7 +34,7 @@ pub(super) async fn serve(server: Arc<Server>, upgrade: OnUpgrade) {
                 return;
             }
         };
-        if answered.is_err() {
+        if sent.is_err() {
             return;
         }
     }

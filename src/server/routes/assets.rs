@@ -8,25 +8,26 @@ use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
-use hyper::{Method, StatusCode};
 use warp::reply::Response;
 
-use super::{Server, api};
+use crate::server::request::ApiRequest;
+use crate::server::response;
 
 /// Allows the page to load its own files and to connect to its own hub, and nothing else.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// One file of the page.
-struct Asset {
+pub(crate) struct Asset {
     path: &'static str,
     content: &'static [u8],
 }
 
 macro_rules! assets {
     ($($path:literal,)*) => {
-        &[$(Asset { path: concat!("/", $path), content: include_bytes!(concat!("../../assets/dashboard/", $path)) },)*]
+        &[$(Asset { path: concat!("/", $path), content: include_bytes!(concat!("../../../assets/dashboard/", $path)) },)*]
     };
 }
 
@@ -73,38 +74,34 @@ static ENTITY_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 });
 
-/// Returns whether the page has a file at `path`.
-pub(super) fn has(path: &str) -> bool {
-    find(path).is_some()
-}
-
 /// Returns the URL path of every file of the page.
-pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
     std::iter::once("/").chain(ASSETS.iter().map(|asset| asset.path))
 }
 
-fn find(path: &str) -> Option<&'static Asset> {
+/// Returns the page's file at `path`.
+pub(crate) fn find(path: &str) -> Option<&'static Asset> {
     let path = if path == "/" { "/index.html" } else { path };
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-/// Answers a GET or HEAD request for a file of the page; `None` if there is no such file.
-pub(super) fn serve(server: &Server, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return None;
-    }
-    let asset = find(path)?;
-    if path == "/"
-        && server.at_home.load(Ordering::Relaxed)
+/// Answers a GET or HEAD request for `asset`. A request `at_root`, for `/`, is redirected to
+/// 127.0.0.1 if the hub can be reached there.
+pub(crate) async fn serve(request: &ApiRequest, asset: &'static Asset, at_root: bool) -> Response {
+    let (server, headers) = (&request.server, &request.headers);
+    if at_root
+        && server.reachable_at_loopback.load(Ordering::Relaxed)
         && let Some(redirect) = redirect_to_loopback_address(headers)
     {
-        return Some(redirect);
+        return redirect;
     }
-    let edited = server
-        .settings
-        .assets
-        .as_deref()
-        .and_then(|folder| read(folder, asset.path));
+    let edited = match server.settings.assets.clone() {
+        // A file system may block: read off the runtime's threads.
+        Some(folder) => tokio::task::spawn_blocking(move || read(&folder, asset.path))
+            .await
+            .unwrap_or_default(),
+        None => None,
+    };
     let entity_tag = edited.is_none().then(|| ENTITY_TAG.clone());
     let mut response = if entity_tag.is_some() && headers.get(IF_NONE_MATCH) == entity_tag.as_ref() {
         let mut not_modified = Response::new(Bytes::new().into());
@@ -124,8 +121,8 @@ pub(super) fn serve(server: &Server, method: &Method, path: &str, headers: &Head
     if let Some(entity_tag) = entity_tag {
         headers.insert(ETAG, entity_tag);
     }
-    api::harden(headers);
-    Some(response)
+    response::add_safety_headers(headers);
+    response
 }
 
 /// Redirects requests for `localhost` or `[::1]` to 127.0.0.1: the browser stores the token per
@@ -139,7 +136,7 @@ fn redirect_to_loopback_address(headers: &HeaderMap) -> Option<Response> {
         LOCATION,
         HeaderValue::from_str(&format!("http://127.0.0.1{port}/")).ok()?,
     );
-    api::harden(response.headers_mut());
+    response::add_safety_headers(response.headers_mut());
     Some(response)
 }
 

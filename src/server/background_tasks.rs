@@ -1,0 +1,20 @@
+//! The tasks that run beside the connections of a server.
+
+use std::sync::Arc;
+
+use super::state::Server;
+use super::token_rotation;
+
+impl Server {
+    /// Starts the background tasks once: storing acks, retrying writes while the database cannot
+    /// be written, and watching the token file. They end on shutdown.
+    pub(super) fn start_background_tasks(self: &Arc<Self>) {
+        self.background_tasks_started.call_once(|| {
+            self.tasks.spawn(Arc::clone(&self.hub).keep_acks(self.shutdown.clone()));
+            self.tasks
+                .spawn(Arc::clone(&self.hub).probe_writing(self.shutdown.clone()));
+            self.tasks
+                .spawn(token_rotation::watch(Arc::downgrade(self), self.shutdown.clone()));
+        });
+    }
+}

@@ -1,0 +1,281 @@
+//! Accepts connections, and passes each request through the access checks to its route.
+//!
+//! Each connection has limits: [`HEADER_TIMEOUT`] for a request's head, [`BODY_TIMEOUT`] for its
+//! body, [`MAX_HEAD`] and [`MAX_BODY`] for their sizes, and the write timeout of
+//! [`ProgressStream`] for its responses. The access rules themselves are in `auth`.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper::{Request, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::auth::{self, AccessPolicy};
+use super::progress_stream::ProgressStream;
+use super::response;
+use super::router;
+use super::state::Server;
+use crate::error::{Code, Error, Result};
+
+/// Connections the kernel queues until they are accepted. After a restart of the hub all clients
+/// reconnect at once; connections beyond the backlog wait about 1 s for the SYN retry.
+const BACKLOG: u32 = 1024;
+/// Maximum bytes of a body: the largest column, and its JSON.
+const MAX_BODY: usize = (1 << 20) + (64 << 10);
+/// Maximum bytes of a request's head.
+const MAX_HEAD: usize = 32 << 10;
+/// Maximum time a client may take to send a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time a client may take to send a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Delay after the first failed accept. It doubles with each further failure.
+const MIN_ACCEPT_DELAY: Duration = Duration::from_millis(5);
+/// Maximum delay after a failed accept.
+const MAX_ACCEPT_DELAY: Duration = Duration::from_secs(1);
+
+/// Binds `address`, and for 127.0.0.1 also `[::1]` on the same port if the machine has IPv6.
+///
+/// # Errors
+/// [`Code::AddressInUse`] if the port is in use, [`Code::Internal`] if it cannot be bound for
+/// another reason.
+pub async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>> {
+    let first = listen(address).map_err(|e| {
+        let (code, advice) = if e.kind() == std::io::ErrorKind::AddrInUse {
+            let port = address.port();
+            (
+                Code::AddressInUse,
+                format!(
+                    "another program uses this port (find it with ss -ltnp 'sport = :{port}' or lsof -i :{port}); \
+                     stop it, or pass --listen 127.0.0.1:0 to use any free port"
+                ),
+            )
+        } else {
+            (Code::Internal, "pass another address with --listen".to_owned())
+        };
+        Error::new(code, format!("cannot listen on {address}: {e}; {advice}")).because(e)
+    })?;
+    let mut listeners = vec![first];
+    if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)
+        && let Ok(bound) = listeners[0].local_addr()
+        && let Ok(second) = listen((Ipv6Addr::LOCALHOST, bound.port()).into())
+    {
+        listeners.push(second);
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Connections of a hub that has just ended may still be in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves the connections of one listening socket.
+#[derive(Clone)]
+pub(super) struct Listener {
+    pub(super) server: Arc<Server>,
+    pub(super) routes: BoxedFilter<(Response,)>,
+    pub(super) policy: Arc<AccessPolicy>,
+    /// One permit per connection allowed.
+    pub(super) permits: Arc<Semaphore>,
+}
+
+impl Listener {
+    /// Accepts connections until the server shuts down.
+    pub(super) async fn run(self, socket: TcpListener) {
+        let mut delay = MIN_ACCEPT_DELAY;
+        while let Some(accepted) = self.server.shutdown.run_until_cancelled(socket.accept()).await {
+            match accepted {
+                Ok((stream, _)) => {
+                    delay = MIN_ACCEPT_DELAY;
+                    self.accept(stream);
+                }
+                Err(e) => {
+                    // Most likely the process is out of file descriptors: other connections must end first.
+                    tracing::warn!("cannot accept a connection: {e}; retrying in {} ms", delay.as_millis());
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(MAX_ACCEPT_DELAY);
+                }
+            }
+        }
+    }
+
+    /// Starts a task for the connection: one that serves it, or one that answers 503 if the
+    /// connection limit is reached.
+    fn accept(&self, stream: TcpStream) {
+        // Send each frame at once instead of waiting for more to fill a packet. If the socket is
+        // closed already, the first read reports it.
+        drop(stream.set_nodelay(true));
+        let limit = self.server.settings.limits.max_connections;
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => {
+                // A tenth must be free before the log says so, so that it does not alternate.
+                if self.permits.available_permits() * 10 > limit
+                    && self.server.at_connection_limit.swap(false, Ordering::Relaxed)
+                {
+                    tracing::info!("below the connection limit again");
+                }
+                let listener = self.clone();
+                self.server.tasks.spawn(async move {
+                    listener.serve(stream, permit).await;
+                });
+            }
+            Err(_) => {
+                self.server.refused.increment("TOO_MANY_CONNECTIONS");
+                if !self.server.at_connection_limit.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "{limit} connections are open, which is the limit: new ones are refused; \
+                         close some, or raise --max-connections"
+                    );
+                }
+                self.server.tasks.spawn(refuse_connection(stream));
+            }
+        }
+    }
+
+    /// Serves the requests of one connection.
+    async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let shutdown = self.server.shutdown.clone();
+        // Shared, because a WebSocket keeps the permit after its request has ended.
+        let permit = Arc::new(permit);
+        let (server, has_request) = (Arc::clone(&self.server), AtomicBool::new(false));
+        let service = hyper::service::service_fn(|request| {
+            has_request.store(true, Ordering::Relaxed);
+            let listener = self.clone();
+            let permit = Arc::clone(&permit);
+            async move { Ok::<_, Infallible>(listener.respond(request, permit).await) }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEAD);
+        let write_timeout = self.server.settings.limits.write_wait;
+        let socket = TokioIo::new(ProgressStream::with_write_timeout(stream, write_timeout));
+        let connection = http.serve_connection(socket, service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // Not a refusal: a client that disconnects, and a keep-alive connection that times out.
+        match outcome {
+            Err(e) if e.is_parse() => server.record_refusal(
+                "BAD_REQUEST",
+                "a connection",
+                format_args!("its request is not HTTP/1.1 ({e})"),
+            ),
+            Err(e) if e.is_timeout() && !has_request.load(Ordering::Relaxed) => server.record_refusal(
+                "NO_REQUEST",
+                "a connection",
+                format_args!("no request came within {} s", HEADER_TIMEOUT.as_secs()),
+            ),
+            Err(e) if is_write_timeout(&e) => server.record_refusal(
+                "NOT_READING",
+                "a connection",
+                format_args!(
+                    "the client read nothing of its responses for {} s",
+                    write_timeout.as_secs()
+                ),
+            ),
+            _ => {}
+        }
+    }
+
+    /// Checks a request, reads its body and passes it to its route.
+    async fn respond(&self, request: Request<Incoming>, permit: Arc<OwnedSemaphorePermit>) -> Response {
+        let (parts, body) = request.into_parts();
+        let found = router::find(&parts.method, parts.uri.path());
+        let check = || {
+            self.policy
+                .check(&parts, found.auth_requirement(), &self.server.auth_mode())
+        };
+        if let Err(error) = check() {
+            return self.refuse(&parts, &error);
+        }
+        let body = match read_body(&parts, body).await {
+            // The token may have been rotated while the body arrived.
+            Ok(body) if !body.is_empty() => check().map(|()| body),
+            outcome => outcome,
+        };
+        match body {
+            Err(error) => self.refuse(&parts, &error),
+            Ok(body) => {
+                let mut request = Request::from_parts(parts, Full::new(body));
+                request.extensions_mut().insert(found);
+                request.extensions_mut().insert(permit);
+                let service = TowerToHyperService::new(warp::service(self.routes.clone()));
+                service.call(request).await.unwrap_or_else(|never| match never {})
+            }
+        }
+    }
+
+    fn refuse(&self, parts: &Parts, error: &Error) -> Response {
+        // The path is logged without its query, which may contain a token.
+        let subject = format_args!("{} {}", parts.method, auth::quoted(parts.uri.path()));
+        self.server.record_refusal(error.code().name(), subject, error);
+        response::error(error)
+    }
+}
+
+/// Returns whether a connection ended because of its write timeout.
+fn is_write_timeout(e: &hyper::Error) -> bool {
+    std::error::Error::source(e)
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
+}
+
+/// Reads a body. One whose declared length is over the limit is not read at all.
+async fn read_body(parts: &Parts, body: Incoming) -> Result<Bytes> {
+    let too_large = || {
+        Error::new(
+            Code::TooLarge,
+            format!("the body is larger than {MAX_BODY} bytes; send less"),
+        )
+    };
+    let length = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(e)) => Err(Error::new(Code::Invalid, "the body ended early; send it whole").because(e)),
+        Err(_) => Err(Error::new(
+            Code::Invalid,
+            format!("the body took longer than {} s; send it faster", BODY_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+/// Answers a connection over the limit with 503 and closes it.
+async fn refuse_connection(mut stream: TcpStream) {
+    const RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 62\r\n\
+        Retry-After: 1\r\nConnection: close\r\n\r\ntoo many connections; close some, or raise --max-connections.\n";
+    let _ = tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(RESPONSE)).await;
+}

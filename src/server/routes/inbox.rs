@@ -1,0 +1,157 @@
+//! `/api/inbox` and `/api/inboxes`: inbox messages, their status, claims and receipts.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use warp::reply::Response;
+
+use crate::config::HUMAN;
+use crate::error::{Code, Error, Result};
+use crate::protocol::now_ms;
+use crate::server::request::ApiRequest;
+use crate::server::response;
+use crate::store::{InboxFilter, InboxRow, MailboxRow, NewInbox, ReadContext, Reader, ReceiptRow, Writer};
+
+/// `via` of the receipts written here.
+const VIA: &str = "http";
+
+/// `GET /api/inboxes?limit&before`: the mailboxes that contain mail, those with unread mail first.
+pub(crate) async fn list_mailboxes(request: ApiRequest) -> Result<Response> {
+    let limit = request.limit_of_short_list()?;
+    let before = request.cursor("before", parse_mailbox_cursor)?;
+    let page = request
+        .server
+        .hub()
+        .read(move |reader| reader.mailboxes_page(before.as_ref(), limit))
+        .await?;
+    let next = page.next(mailbox_cursor);
+    Ok(response::list(&page.items, next))
+}
+
+/// Returns the cursor of a mailbox: whether it has unread mail, the time of its newest mail, its name.
+fn mailbox_cursor(mailbox: &MailboxRow) -> String {
+    let has_unread = u8::from(mailbox.unread > 0);
+    format!("{has_unread}.{}.{}", mailbox.newest_at, mailbox.inbox)
+}
+
+fn parse_mailbox_cursor(text: &str) -> Option<MailboxRow> {
+    let mut parts = text.splitn(3, '.');
+    Some(MailboxRow {
+        unread: parts.next()?.parse().ok()?,
+        newest_at: parts.next()?.parse().ok()?,
+        inbox: parts.next()?.to_owned(),
+        ..MailboxRow::default()
+    })
+}
+
+/// `GET /api/inbox?inbox&status&from&limit&before`: inbox messages, the newest first.
+pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
+    let filter = InboxFilter {
+        inbox: request.filter("inbox"),
+        reader: None,
+        status: request.filter("status"),
+        from: request.filter("from"),
+        before: request.number("before")?,
+        after: None,
+        now: now_ms(),
+        limit: request.limit()?,
+    };
+    let page = request
+        .server
+        .hub()
+        .read(move |reader| reader.inbox_page(&filter))
+        .await?;
+    Ok(response::list(&page.items, page.next(|mail| mail.n)))
+}
+
+/// `POST /api/inbox`: sends an inbox message. Without `from_agent` the person sends it.
+pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
+    let new: NewInbox = request.json()?;
+    request
+        .server
+        .hub()
+        .write(move |writer| writer.send(&new))
+        .await
+        .map(response::written)
+}
+
+/// The response of `GET /api/inbox/{id}`.
+#[derive(Serialize)]
+struct MailWithReceipts {
+    #[serde(flatten)]
+    mail: InboxRow,
+    receipts: Vec<ReceiptRow>,
+}
+
+/// `GET /api/inbox/{id}`: an inbox message by `id`, `message_id` or number, with its receipts, the
+/// oldest first.
+pub(crate) async fn get(request: ApiRequest) -> Result<Response> {
+    let id = request.id().to_owned();
+    let read = move |reader: &Reader| {
+        let mail = reader.require_mail(&id)?;
+        let receipts = reader.receipts(&mail.message_id)?;
+        Ok(MailWithReceipts { mail, receipts })
+    };
+    Ok(response::ok(&request.server.hub().read(read).await?))
+}
+
+/// The body of `PATCH /api/inbox/{id}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MailUpdate {
+    status: String,
+}
+
+/// `PATCH /api/inbox/{id}`: changes the status. If the person's own mail becomes read, it gets a
+/// receipt. Returns the inbox message.
+pub(crate) async fn update(request: ApiRequest) -> Result<Response> {
+    let (id, body): (_, MailUpdate) = (request.id().to_owned(), request.json()?);
+    let change = move |writer: &Writer| {
+        let person = read_context(HUMAN);
+        let mail = writer.set_mail_status(&id, &body.status, person)?;
+        if mail.to_inbox == HUMAN && mail.status == "read" {
+            writer.read_mail(&mail.message_id, person)?;
+        }
+        Ok(mail)
+    };
+    Ok(response::ok(&request.server.hub().write(change).await?))
+}
+
+/// The body of `POST /api/inbox/{id}/claim`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaimRequest {
+    owner: String,
+    lease_sec: f64,
+}
+
+/// `POST /api/inbox/{id}/claim`: claims an inbox message for `lease_sec` seconds, or extends the
+/// owner's lease; 0 releases it. Returns the inbox message, or 409 if another owner holds it.
+pub(crate) async fn claim(request: ApiRequest) -> Result<Response> {
+    let (id, body): (_, ClaimRequest) = (request.id().to_owned(), request.json()?);
+    if body.owner.trim().is_empty() {
+        return Err(Error::new(
+            Code::Invalid,
+            "owner is empty; send the name of the agent that claims",
+        ));
+    }
+    let lease = Duration::try_from_secs_f64(body.lease_sec)
+        .map_err(|_| Error::new(Code::Invalid, "lease_sec must be a number of seconds, 0 or more"))?;
+    let change = move |writer: &Writer| {
+        let owner = read_context(&body.owner);
+        if lease.is_zero() {
+            writer.release_mail(&id, owner)
+        } else {
+            writer.claim_mail(&id, lease, owner)
+        }
+    };
+    Ok(response::ok(&request.server.hub().write(change).await?))
+}
+
+fn read_context(reader: &str) -> ReadContext<'_> {
+    ReadContext {
+        reader,
+        via: VIA,
+        now: now_ms(),
+    }
+}

@@ -1,0 +1,90 @@
+//! `/healthz`, `/readyz` and `/api/status`: whether the hub runs, and whether it can use its database.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use crate::error::{Code, Result};
+use crate::protocol::now_ms;
+use crate::server::request::ApiRequest;
+use crate::server::response;
+use crate::store::LockKind;
+
+/// `GET /healthz`: the process is alive, and which run of the hub it is. Needs no token and does
+/// not use the database.
+pub(crate) async fn healthz(request: ApiRequest) -> Result<Response> {
+    Ok(response::ok(
+        &json!({"status": "ok", "run": request.server.run_id(), "version": env!("CARGO_PKG_VERSION")}),
+    ))
+}
+
+/// `GET /readyz`: 200 if the hub can read and write its database, else 503 with the reasons.
+pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
+    let hub = request.server.hub();
+    let mut reasons: Vec<Value> = hub.troubles().iter().map(|trouble| json!(trouble)).collect();
+    let maintenance = hub.store().maintenance_status();
+    let is_listed = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
+    let more = maintenance.trouble.iter().filter(|trouble| !is_listed(trouble.code));
+    let more: Vec<Value> = more.map(|trouble| json!(trouble)).collect();
+    reasons.extend(more);
+    let writers = maintenance.blockers.iter().filter(|b| b.holder.hold != LockKind::Read);
+    reasons.extend(writers.map(|blocker| {
+        json!({
+            "code": Code::StoreLocked.name(),
+            "message": blocker.holder.describe(hub.store().path()),
+            "since": blocker.since,
+        })
+    }));
+    // A failure that the background threads have not met yet shows in a read.
+    if reasons.is_empty()
+        && let Err(error) = hub.read(|reader| reader.head()).await
+    {
+        reasons.push(json!({"code": error.code().name(), "message": error.message(), "since": now_ms()}));
+    }
+    let (status, word) = if reasons.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    Ok(response::json(status, &json!({"status": word, "reasons": reasons})))
+}
+
+/// `GET /api/status`: the state of hub and database. If the database cannot be read, `db` holds only
+/// its path and `counts` is null.
+pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
+    let (server, hub) = (&request.server, request.server.hub());
+    let (epoch, pos) = hub.head_text();
+    let maintenance = hub.store().maintenance_status();
+    let trouble = hub.trouble().map(|trouble| json!(trouble));
+    let trouble = trouble.or_else(|| maintenance.trouble.as_ref().map(|trouble| json!(trouble)));
+    let (rejected_counts, rejected) = hub.rejected();
+    let read = hub.read(|reader| Ok((reader.file_status(), reader.counts()?))).await;
+    let (db, counts) = match read {
+        Ok((db, counts)) => (json!(db), json!(counts)),
+        Err(_) => (json!({"path": hub.store().path().display().to_string()}), json!(null)),
+    };
+    let wakes: serde_json::Map<String, Value> = hub
+        .wakes()
+        .into_iter()
+        .map(|(source, empty, hit)| (source.to_owned(), json!({"empty": empty, "hit": hit})))
+        .collect();
+    Ok(response::ok(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": trouble.as_ref().map_or(json!("ok"), |trouble| trouble["code"].clone()),
+        "trouble": trouble,
+        "epoch": *epoch,
+        "pos": pos,
+        "db": db,
+        "counts": counts,
+        "clients": server.connection_count(),
+        "uptime_ms": u64::try_from(server.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "pid": std::process::id(),
+        "watcher": {"using": hub.using(), "wakes": wakes},
+        "degraded": hub.degraded(),
+        "rejected": rejected,
+        "rejected_counts": rejected_counts,
+        "refused": server.refused.total(),
+        "keeper": maintenance,
+        "limits": hub.limits(),
+    })))
+}

@@ -1,0 +1,194 @@
+//! The state that all requests and connections of one server share.
+//!
+//! This file uses none of the files that use the state: the rest of [`Server`]'s methods are
+//! where their subject is (`mod.rs` runs it, `library_api.rs` writes through it).
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::auth::AuthMode;
+use super::labeled_counter::LabeledCounter;
+use crate::config::Limits;
+use crate::error::Result;
+use crate::hub::{ChangeReaderHandle, Hub};
+use crate::store::{Record, Store, Token};
+use crate::watcher::WatchMode;
+
+/// Options of a server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The protocol's constants.
+    pub limits: Limits,
+    /// How commits are noticed.
+    pub watch: WatchMode,
+    /// Hosts that requests may name in addition to this machine's own names: `host` or `host:port`.
+    pub allowed_hosts: Vec<String>,
+    /// Directory whose files replace the dashboard's files compiled into the binary.
+    pub assets: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            watch: WatchMode::Auto,
+            allowed_hosts: Vec::new(),
+            assets: None,
+        }
+    }
+}
+
+/// The hub and its HTTP and WebSocket connections (AILANG's `Server`).
+#[derive(Debug)]
+pub struct Server {
+    pub(super) hub: Arc<Hub>,
+    change_reader: Mutex<Option<ChangeReaderHandle>>,
+    pub(super) settings: Settings,
+    auth_mode: Mutex<AuthMode>,
+    /// The token in the database's token file, if the server was started with that one.
+    pub(super) file_token: Option<Token>,
+    /// Cancelled and replaced when the token is rotated: ends the WebSocket sessions.
+    sessions: Mutex<CancellationToken>,
+    /// Open WebSocket connections.
+    pub(super) websocket_count: AtomicUsize,
+    /// Refused requests and connections, by reason.
+    pub(super) refused: LabeledCounter,
+    /// Ended WebSocket connections, by close code.
+    pub(super) disconnects: LabeledCounter,
+    /// The one permit for a search in progress.
+    pub(super) search_permit: Arc<Semaphore>,
+    /// The connection limit is reached.
+    pub(super) at_connection_limit: AtomicBool,
+    pub(super) started_at: Instant,
+    /// Reported by `/healthz`, so that another process can identify this run of the hub.
+    run_id: Mutex<String>,
+    /// The listener can be reached at 127.0.0.1: the dashboard redirects to that one origin.
+    pub(super) reachable_at_loopback: AtomicBool,
+    pub(super) background_tasks_started: Once,
+    /// Cancelled when the server shuts down.
+    pub(super) shutdown: CancellationToken,
+    /// All tasks of this server; `run` waits for them on shutdown.
+    pub(super) tasks: TaskTracker,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A server that never ran, or whose `run` was dropped, must stop its threads too.
+        self.shutdown.cancel();
+        if let Some(change_reader) = self.take_change_reader() {
+            change_reader.stop();
+        }
+    }
+}
+
+impl Server {
+    /// Returns a server for `store` that requires the token of the database's token file
+    /// (AILANG's `NewServer`).
+    ///
+    /// # Errors
+    /// A `Store…` code if the database or its token cannot be read, or the database cannot be watched.
+    pub fn new(store: Store) -> Result<Arc<Self>> {
+        let token = Token::of(store.path())?;
+        Self::with(store, Settings::default(), AuthMode::Token(token))
+    }
+
+    /// As [`Server::new`], with the given settings and authentication mode.
+    ///
+    /// # Errors
+    /// As [`Server::new`].
+    pub fn with(store: Store, settings: Settings, auth_mode: AuthMode) -> Result<Arc<Self>> {
+        let file_token =
+            Token::at(store.path()).filter(|token| matches!(&auth_mode, AuthMode::Token(given) if given == token));
+        let (hub, change_reader) = Hub::start(store, settings.limits.clone(), settings.watch)?;
+        Ok(Arc::new(Self {
+            hub,
+            change_reader: Mutex::new(Some(change_reader)),
+            settings,
+            auth_mode: Mutex::new(auth_mode),
+            file_token,
+            sessions: Mutex::default(),
+            websocket_count: AtomicUsize::new(0),
+            refused: LabeledCounter::default(),
+            disconnects: LabeledCounter::default(),
+            search_permit: Arc::new(Semaphore::new(1)),
+            at_connection_limit: AtomicBool::new(false),
+            started_at: Instant::now(),
+            run_id: Mutex::default(),
+            reachable_at_loopback: AtomicBool::new(false),
+            background_tasks_started: Once::new(),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Replaces the required token (AILANG's `SetToken`). Open connections stay open.
+    pub fn set_token(&self, token: &str) {
+        *lock(&self.auth_mode) = AuthMode::Token(Token::new(token));
+    }
+
+    /// Returns the number of open WebSocket connections (AILANG's `GetConnectionCount`).
+    pub fn connection_count(&self) -> usize {
+        self.websocket_count.load(Ordering::Relaxed)
+    }
+
+    /// Returns the hub that this server serves.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Sets the run id that `/healthz` reports.
+    pub fn set_run_id(&self, record: &Record) {
+        lock(&self.run_id).clone_from(&record.run);
+    }
+
+    pub(super) fn run_id(&self) -> String {
+        lock(&self.run_id).clone()
+    }
+
+    pub(super) fn auth_mode(&self) -> AuthMode {
+        lock(&self.auth_mode).clone()
+    }
+
+    /// Returns the token that is cancelled when the WebSocket sessions opened now must end.
+    pub(super) fn sessions(&self) -> CancellationToken {
+        lock(&self.sessions).clone()
+    }
+
+    /// Requires `new` instead of `old` and ends all WebSocket sessions. Returns whether `old` was
+    /// the required token; if not, nothing changes.
+    pub(super) fn rotate_token(&self, old: &Token, new: &Token) -> bool {
+        {
+            let mut auth_mode = lock(&self.auth_mode);
+            if !matches!(&*auth_mode, AuthMode::Token(token) if token == old) {
+                return false;
+            }
+            *auth_mode = AuthMode::Token(new.clone());
+        }
+        std::mem::take(&mut *lock(&self.sessions)).cancel();
+        true
+    }
+
+    /// Takes the handle of the thread that reads the change log, to stop it.
+    pub(super) fn take_change_reader(&self) -> Option<ChangeReaderHandle> {
+        lock(&self.change_reader).take()
+    }
+
+    /// Counts and logs a refused request or connection. `subject` must not contain a secret: a
+    /// path is passed without its query.
+    pub(super) fn record_refusal(&self, reason: &str, subject: impl Display, why: impl Display) {
+        self.refused.increment(reason);
+        tracing::warn!("refused {subject}: {why}");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
