@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{File, VIA, output};
-use crate::config::{self, HUMAN};
+use crate::config::HUMAN;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::protocol::now_ms;
 use crate::store::{Claim, InboxFilter, InboxRow, ReadContext, Reader};
 use crate::watcher;
@@ -47,7 +48,7 @@ pub(super) struct Args {
 const LIMIT: u16 = 50;
 
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
-    let speaker = config::declared_identity(args.speaker.as_deref());
+    let speaker = identity::declared_speaker(args.speaker.as_deref());
     let name = args
         .name
         .clone()

@@ -13,9 +13,9 @@
 
 mod acts;
 mod file;
+mod identity;
 mod shapes;
 mod tools;
-mod who;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::store::{AgentState, NetworkFs, with_busy_timeout};
 use crate::text::lenient_json;
 
 use file::{File, GREETING, Shared};
-pub use who::Speaker;
+pub use identity::Speaker;
 
 /// What a model is told before it sees any tool.
 const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on this machine, of any vendor, and with \

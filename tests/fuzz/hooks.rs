@@ -1,26 +1,27 @@
-//! Calls a vendor's hook with arbitrary JSON. The call must succeed, and its output must be JSON within the vendors' limits.
+//! A hook's input: any input is recorded completely or not at all, and the output is JSON within
+//! the tools' limits.
 //!
-//! Input: one byte selects the vendor, then JSON, one hook call per line.
+//! Input: a byte that selects the tool, then the JSON, one call per line.
 
 #![no_main]
 
 use std::cell::RefCell;
 
-use agenthub::agents::Vendor;
-use agenthub::agents::hook::{Surroundings, answer};
+use agenthub::integrations::hook_handler::{HookEnvironment, handle};
+use agenthub::integrations::registry;
 use agenthub::store::{NetworkFs, NewInbox, Writer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// Maximum hook output that Claude Code accepts, in characters. Codex accepts more.
+/// Maximum characters of a hook's output that Claude Code accepts. Codex accepts more.
 const MAX_OUTPUT: usize = 10_000;
 
-/// Inputs after which the database is replaced: few, so that a failing input also fails alone.
-const INPUTS_PER_DATABASE: u32 = 100;
+/// Inputs that share a database. An input that fails must also fail alone.
+const INPUTS: u32 = 100;
 
-/// A database that several inputs share.
-struct Database {
-    inputs_left: u32,
+/// A database, and the number of inputs that it still takes.
+struct Bench {
+    left: u32,
     writer: Writer,
     _folder: tempfile::TempDir,
 }
@@ -41,34 +42,32 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((kind, text)) = data.split_first() else { return };
-    let vendor = [Vendor::Claude, Vendor::Codex][usize::from(kind % 2)];
-    DATABASE.with_borrow_mut(|database| {
-        database.inputs_left -= 1;
-        if database.inputs_left == 0 {
-            *database = Database::new();
+    let Some((selector, text)) = data.split_first() else { return };
+    let tools: Vec<_> = registry::with_hooks().collect();
+    let tool = tools[usize::from(*selector) % tools.len()];
+    BENCH.with_borrow_mut(|bench| {
+        bench.left -= 1;
+        if bench.left == 0 {
+            *bench = Bench::new();
         }
         let writer = &database.writer;
         writer
             .send(&NewInbox::new("reviewer", "planner", "tests are green"))
             .unwrap();
-        let around = Surroundings {
+        let environment = HookEnvironment {
             agent: Some("planner".into()),
             now: 1_800_000_000_000,
-            ..Surroundings::default()
+            ..HookEnvironment::default()
         };
         for line in text.split(|byte| *byte == b'\n') {
             let Ok(input) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };
-            if let Some(answer) = answer(writer, vendor, &input, &around).unwrap() {
-                assert!(
-                    answer.text.chars().count() <= MAX_OUTPUT,
-                    "{} characters",
-                    answer.text.len()
-                );
-                serde_json::from_str::<Value>(&answer.text).unwrap();
-                answer.printed(writer).unwrap();
+            if let Some(output) = handle(writer, tool, &input, &environment).unwrap() {
+                let characters = output.text.chars().count();
+                assert!(characters <= MAX_OUTPUT, "{characters} characters");
+                serde_json::from_str::<Value>(&output.text).unwrap();
+                output.confirm_printed(writer).unwrap();
             }
         }
     });
