@@ -26,11 +26,11 @@ struct Bench {
     _folder: tempfile::TempDir,
 }
 
-impl Database {
+impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
-            inputs_left: INPUTS_PER_DATABASE,
+            left: INPUTS,
             writer: Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap(),
             _folder: folder,
         }
@@ -38,7 +38,7 @@ impl Database {
 }
 
 thread_local! {
-    static DATABASE: RefCell<Database> = RefCell::new(Database::new());
+    static BENCH: RefCell<Bench> = RefCell::new(Bench::new());
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
         if bench.left == 0 {
             *bench = Bench::new();
         }
-        let writer = &database.writer;
+        let writer = &bench.writer;
         writer
             .send(&NewInbox::new("reviewer", "planner", "tests are green"))
             .unwrap();
