@@ -189,7 +189,7 @@ impl Stream {
 
     /// The rows in one line, without its line break.
     pub fn line(&mut self, line: &[u8]) -> Vec<Row> {
-        if let Some(value @ Value::Object(_)) = lenient_json::lenient(line) {
+        if let Some(value @ Value::Object(_)) = lenient_json::parse(line) {
             match &mut self.parser {
                 Parser::Claude(parser) => parser.line(&value, &mut self.task),
                 Parser::Codex(parser) => parser.line(&value, &mut self.task),

@@ -11,7 +11,7 @@ use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use super::Mcp;
-use super::file::File;
+use super::session::AgentSession;
 use crate::config::session_agent;
 
 /// Under this key Codex says with each call whose it is: `session_id` is that of its hooks,
@@ -62,12 +62,12 @@ fn told<'a>(meta: &'a JsonObject, client: &str) -> Option<&'a str> {
         .filter(|session| !session.is_empty())
 }
 
-impl FromContextPart<ToolCallContext<'_, Mcp>> for File {
+impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
     fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
         let request = &context.request_context;
         let client = request.client_info().map(|client| client.name).unwrap_or_default();
         let me = context.service.speaker.of_call(&request.meta.0.0, &client);
-        Ok(Self::of(&context.service.shared, me))
+        Ok(Self::of(&context.service.database, me))
     }
 }
 
