@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::eventually::within_time;
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Heard, PATIENCE, TestHub, gate, within};
+use crate::support::{Client, Received, TIMEOUT, TestHub, gate, within};
 
 /// A row that follows those a test is about, for a client that listens to the inbox.
 const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
@@ -71,14 +71,14 @@ fn what_exceeds_the_rate_travels_in_batches() {
 /// all the same; or be stopped for ever.
 #[test]
 fn a_client_that_does_not_acknowledge_is_paused_and_goes_on() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);
     // The hub has heard the ack before there is more than it may send.
     hub.sql(&insert_messages("t", 1, 10));
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     let mut seqs = client.expect("batch").seqs();
     client.ack("t", 10);
-    client.lives();
+    client.assert_alive();
     hub.sql(&insert_messages("t", 11, 1990));
     let lagging = loop {
         let event = client.next();
@@ -92,10 +92,10 @@ fn a_client_that_does_not_acknowledge_is_paused_and_goes_on() {
     let sent = *seqs.last().unwrap();
     assert_eq!(sent, 1010);
     // Nothing more comes, and it is said once.
-    client.lives();
+    client.assert_alive();
     hub.sql(&insert_messages("t", 2001, 5));
     client.ack("t", sent - 501);
-    client.lives();
+    client.assert_alive();
     client.ack("t", sent - 500);
     let mut last = sent;
     while last < sent + 500 {
@@ -150,14 +150,14 @@ fn a_client_that_says_too_much_is_limited_and_then_cut_off() {
     for _ in 0..2000 {
         client.try_send("ping", &json!({}));
     }
-    assert_eq!(client.closed(), 4013);
+    assert_eq!(client.expect_close(), 4013);
 }
 
 /// Without it one client that does not read would cost the others their rows, or the hub
 /// its memory.
 #[test]
 fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
-    let hub = TestHub::with(&["--write-wait", "1", "--max-messages-per-second", "0"]);
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-messages-per-second", "0"]);
     let mut frozen = greeted(&hub, "streams=messages");
     let mut live = greeted(&hub, "streams=messages");
     let before = resident_kib(&hub);
@@ -177,7 +177,7 @@ fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
     });
     // It gets what was on its way, in order, and then the end.
     let mut seqs = Vec::new();
-    while let Some(Heard::Event(event)) = frozen.hear(PATIENCE) {
+    while let Some(Received::Event(event)) = frozen.receive(TIMEOUT) {
         seqs.extend(event.seqs());
     }
     assert!(
@@ -185,7 +185,7 @@ fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
         "{seqs:?}"
     );
     assert!(seqs.len() < 120);
-    live.lives();
+    live.assert_alive();
 }
 
 /// The memory the hub's process has in use.
@@ -200,7 +200,7 @@ fn resident_kib(hub: &TestHub) -> u64 {
 /// Without it a slow client would be sent what it cannot take, or hold up a fast one.
 #[test]
 fn a_slow_and_a_fast_client_both_have_everything() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);
     let (mut fast, mut slow) = (hub.connect("instance_id=fast"), hub.connect("instance_id=slow"));
     for client in [&mut fast, &mut slow] {
         client.subscribe("t", 0);
@@ -225,9 +225,9 @@ fn a_slow_and_a_fast_client_both_have_everything() {
 /// get anything, or be told that its place is lost.
 #[test]
 fn a_late_subscriber_catches_up_with_a_thread_that_goes_on() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0", "--max-lag-messages", "200"]);
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0", "--max-lag-messages", "200"]);
     hub.sql(&insert_messages("t", 1, 20_000));
-    hub.settle();
+    hub.wait_until_synced();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for i in 0..250 {
@@ -254,18 +254,18 @@ fn a_late_subscriber_catches_up_with_a_thread_that_goes_on() {
 /// Without it a client that stopped reading on a quiet hub would be kept until the next ping.
 #[test]
 fn write_wait_counts_from_the_write_and_not_from_the_next_event() {
-    let hub = TestHub::with(&["--write-wait", "1", "--max-messages-per-second", "0"]);
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-messages-per-second", "0"]);
     // More than the system keeps for a socket.
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
          FROM k WHERE i < 40) SELECT 't', 'a', printf('%.*c', 500000, 'x') FROM k;",
     );
-    hub.settle();
+    hub.wait_until_synced();
     let frozen = hub.connect("streams=messages&since=0");
     let begun = Instant::now();
     within("the frozen client's end", || closed_with(&hub, 4008).then_some(()));
     // The next ping would be after 54 s.
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT, "{:?}", begun.elapsed());
     drop(frozen);
 }
 
@@ -276,7 +276,7 @@ fn twenty_frozen_clients_cost_no_more_than_they_may() {
     const FROZEN: u64 = 20;
     let _alone = gate::alone();
     // Those that do not read answer no ping either.
-    let hub = TestHub::with(&[
+    let hub = TestHub::with_args(&[
         "--write-wait",
         "3600",
         "--pong-wait",
@@ -309,7 +309,7 @@ fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second() {
     const SECONDS: usize = 4;
     let _alone = gate::alone();
     // It reads seldom, and so answers pings late.
-    let hub = TestHub::with(&["--pong-wait", "3600"]);
+    let hub = TestHub::with_args(&["--pong-wait", "3600"]);
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     let mut command = python();
@@ -324,7 +324,7 @@ fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second() {
     while written.is_none_or(|rows| ids.len() < rows) {
         // Its pace is what this is about; there is no condition to wait for.
         let turn = begun + Duration::from_millis(100) * frames;
-        within_time(PATIENCE, "its turn", || (Instant::now() >= turn).then_some(()));
+        within_time(TIMEOUT, "its turn", || (Instant::now() >= turn).then_some(()));
         frames += 1;
         for message in client.next().messages() {
             assert_eq!(message["message_seq"], ids.len() + 1);

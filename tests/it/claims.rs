@@ -26,7 +26,7 @@ fn fill(hub: &TestHub, count: usize) {
 
 #[test]
 fn processes_that_claim_at_the_same_time_never_get_the_same_mail() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     fill(&hub, 60);
     let claim = |name: String| {
         let mut command = hub.command(&["inbox", "jobs", "--as", &name, "--claim", "--limit", "3", "--json"]);
@@ -58,7 +58,7 @@ struct Worker {
 
 #[test]
 fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     fill(&hub, JOBS);
     let stop = hub.folder().join("stop");
     let start = |name: &str, mut command: Command| {

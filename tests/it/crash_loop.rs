@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::eventually::{eventually, within_time};
-use crate::support::external_client::{Follower, Library};
-use crate::support::seeded_rng::Dice;
+use crate::support::external_client::{ExternalClient, Library};
+use crate::support::seeded_rng::SeededRng;
 use crate::support::writer::{Process, python, script};
-use crate::support::{TestHub, gate, say};
+use crate::support::{TestHub, gate, print_line};
 
 const WRITERS: usize = 6;
 /// Rows a second of each.
@@ -112,7 +112,7 @@ fn whatever_is_killed_nothing_is_lost_or_doubled() {
     } else {
         60
     };
-    let mut dice = Dice::new("the kill loop");
+    let mut dice = SeededRng::new("the kill loop");
     let libraries = old_libraries();
     let mut hub = TestHub::start();
     // From the oldest to the newest, evenly.
@@ -120,8 +120,8 @@ fn whatever_is_killed_nothing_is_lost_or_doubled() {
     let mut writers: Vec<Writer<'_>> = (0..WRITERS)
         .map(|i| Writer::start(&hub, i, library(i).map(PathBuf::as_path)))
         .collect();
-    let mut clients: Vec<Follower> = (CLIENTS.into_iter().enumerate())
-        .map(|(i, library)| Follower::start(&hub, library, &format!("client-{i}.log")))
+    let mut clients: Vec<ExternalClient> = (CLIENTS.into_iter().enumerate())
+        .map(|(i, library)| ExternalClient::start(&hub, library, &format!("client-{i}.log")))
         .collect();
 
     let mut killed = [0; 3];
@@ -148,7 +148,7 @@ fn whatever_is_killed_nothing_is_lost_or_doubled() {
     }
     writers.iter_mut().for_each(Writer::kill);
     let versions = versions(&hub);
-    say(&format!(
+    print_line(&format!(
         "killed {} writers, {} clients, {} hubs; SQLite of the writers: {versions:?}",
         killed[0], killed[1], killed[2],
     ));
@@ -159,12 +159,12 @@ fn whatever_is_killed_nothing_is_lost_or_doubled() {
     nothing_acknowledged_is_lost(&hub, &rows);
     for i in 0..clients.len() {
         let lives = eventually(LIMIT, || {
-            let lives = clients[i].lives();
+            let lives = clients[i].histories();
             (lives.iter().map(Vec::len).sum::<usize>() >= rows.len()).then_some(lives)
         });
         if lives != Some(vec![rows.clone()]) {
-            let stories: Vec<String> = clients.iter_mut().map(Follower::story).collect();
-            say(&format!(
+            let stories: Vec<String> = clients.iter_mut().map(ExternalClient::diagnostics).collect();
+            print_line(&format!(
                 "{stories:#?}; the hub: {:?}; its log:\n{}",
                 hub.ended(),
                 hub.log()

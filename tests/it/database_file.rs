@@ -17,7 +17,7 @@ fn mode(path: &Path) -> u32 {
 /// Without it another user of the machine could read what agents say, or the token.
 #[test]
 fn the_file_and_all_beside_it_are_private() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     let folder = hub.folder().join("some/where");
     let db = folder.join("hub.db");
     let path = hub.agenthub(&["path", "--db", db.to_str().unwrap()]);
@@ -26,7 +26,7 @@ fn the_file_and_all_beside_it_are_private() {
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&folder.parent().unwrap().join("where")), 0o700);
     assert_eq!(mode(&db), 0o600);
-    hub.wake();
+    hub.launch();
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     for name in ["hub.db", "hub.db-wal", "hub.db-shm", "hub.db.token", "hub.db.serve"] {
         assert_eq!(mode(&hub.folder().join(name)), 0o600, "{name}");
@@ -36,7 +36,7 @@ fn the_file_and_all_beside_it_are_private() {
 /// Without it the documented order of precedence would be a guess.
 #[test]
 fn the_path_is_the_flags_then_the_environments_then_the_data_folders() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let path = |args: &[&str], env: Option<&str>| {
         let mut command = hub.command(args);
         command.env_remove("AGENTHUB_DB");
@@ -64,10 +64,10 @@ fn the_path_is_the_flags_then_the_environments_then_the_data_folders() {
 /// Without it somebody's `sqlite3 hub.db` before the first start would spoil the file.
 #[test]
 fn an_empty_file_is_adopted_and_made_private() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     fs::write(hub.db(), "").unwrap();
     fs::set_permissions(hub.db(), Permissions::from_mode(0o644)).unwrap();
-    hub.wake();
+    hub.launch();
     assert_eq!(mode(hub.db()), 0o600);
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
@@ -122,7 +122,7 @@ fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
         ("no database", ""),
         ("a short text", ""),
     ] {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         match name {
             "no database" => fs::write(hub.db(), "This is a letter to my aunt. ".repeat(300)).unwrap(),
             "a short text" => fs::write(hub.db(), "Dear aunt").unwrap(),
@@ -337,9 +337,9 @@ fn what_cannot_be_stored_fails_aloud() {
 #[test]
 fn a_file_of_the_first_schema_opens_for_ever() {
     const FIRST: &[u8] = include_bytes!("../data/v1.db");
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     std::fs::write(hub.db(), FIRST).unwrap();
-    hub.wake();
+    hub.launch();
     let mut client = hub.connect("streams=messages,inbox,telemetry,tasks,threads&since=0");
     client.expect("hello");
     let mut ids = Vec::new();

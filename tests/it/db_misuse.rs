@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::agent::{Agent, doctor_names, ill};
+use crate::support::agent::{ScriptedAgent, assert_doctor_names, doctor_problems};
 use crate::support::eventually::within_time;
 use crate::support::writer::{self, insert_messages};
-use crate::support::{TestHub, say, within};
+use crate::support::{TestHub, print_line, within};
 
 /// Longer than somebody has to be in the way to be named.
 const LONG: Duration = Duration::from_secs(40);
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(40);
 fn a_transaction_left_open_is_named_by_its_process() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
-    let mut agent = Agent::start(
+    let mut agent = ScriptedAgent::start(
         &hub,
         "db.execute('BEGIN IMMEDIATE')\n\
          db.execute(\"INSERT INTO messages(thread_id, from_id) VALUES('t', 'agent')\")\n\
@@ -30,7 +30,7 @@ fn a_transaction_left_open_is_named_by_its_process() {
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     assert_eq!(client.expect("batch").seqs(), [1], "reading goes on");
-    doctor_names(&hub, agent.pid());
+    assert_doctor_names(&hub, agent.pid());
     let named = format!("process {} (", agent.pid());
     within_time(LONG, "the process in the log", || {
         hub.log().contains(&named).then_some(())
@@ -44,8 +44,8 @@ fn a_transaction_left_open_is_named_by_its_process() {
     );
     assert_eq!(hub.status()["keeper"]["blockers"][0]["pid"], agent.pid());
     assert!(hub.get("/metrics").body.contains("agenthub_blockers{hold=\"write\"} 1"));
-    agent.go_on();
-    assert_eq!(agent.line(), "so");
+    agent.resume();
+    assert_eq!(agent.line(), "paused");
     assert_eq!(client.until("message").number("message_seq"), 2);
     within("the hub to be ready again", || {
         (hub.get("/readyz").status == 200).then_some(())
@@ -53,7 +53,7 @@ fn a_transaction_left_open_is_named_by_its_process() {
     within("one line when it began, and one when it was over", || {
         (hub.log().matches(&named).count() == 2).then_some(())
     });
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
 /// Without it the log would grow until the disk is full.
@@ -62,7 +62,7 @@ fn a_transaction_left_open_is_named_by_its_process() {
 fn a_read_left_open_is_named_and_the_log_is_short_again_after_it() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 100));
-    let mut agent = Agent::start(
+    let mut agent = ScriptedAgent::start(
         &hub,
         "rows = db.execute('SELECT * FROM messages')\nrows.fetchone()\npause()\nrows.close()\npause()\n",
     );
@@ -79,10 +79,10 @@ fn a_read_left_open_is_named_and_the_log_is_short_again_after_it() {
         "named after {:?}",
         begun.elapsed()
     );
-    doctor_names(&hub, agent.pid());
+    assert_doctor_names(&hub, agent.pid());
     assert_eq!(hub.get("/readyz").status, 200, "others can write");
-    agent.go_on();
-    assert_eq!(agent.line(), "so");
+    agent.resume();
+    assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("t", first, 1));
     within("everything in the database", || {
         (hub.status()["keeper"]["wal_pinned_frames"] == 0 && hub.log().matches(&named).count() == 2).then_some(())
@@ -104,10 +104,10 @@ fn journal_mode_is_put_back() {
     );
     hub.stop();
     assert_eq!(writer::python_run(mode, &[&db]), "delete");
-    assert_eq!(ill(&hub)[0]["check"], "log");
-    hub.wake();
+    assert_eq!(doctor_problems(&hub)[0]["check"], "log");
+    hub.launch();
     assert_eq!(hub.sql("PRAGMA journal_mode"), "wal");
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
 /// Without it a value of 300 MB would be read into memory again and again.
@@ -179,7 +179,7 @@ fn agents_that_do_not_wait_harm_only_themselves() {
         .map(|m| m["message_seq"].as_i64().unwrap())
         .collect();
     assert_eq!(seqs, (1..=900).collect::<Vec<_>>());
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
 /// Without it the file that is made anew would share its log with the one that is gone, and be
@@ -189,25 +189,25 @@ fn agents_that_do_not_wait_harm_only_themselves() {
 fn a_removed_file_and_the_new_one_have_nothing_in_common() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 50));
-    let mut agent = Agent::start(
+    let mut agent = ScriptedAgent::start(
         &hub,
         "def write(n):\n    for i in range(n): db.execute(\"INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'agent', ?)\", ('x' * 3000,))\n\
          write(5)\npause()\nwrite(300)\npause()\nwrite(300)\npause()\n",
     );
-    hub.settle();
+    hub.wait_until_synced();
     std::fs::remove_file(hub.db()).unwrap();
     hub.wait_for_log("is gone and is made anew");
     within("a hub that is ready again", || {
         (hub.db().exists() && hub.get("/readyz").status == 200).then_some(())
     });
     // The agent goes on as if nothing had happened, and so does everybody else.
-    agent.go_on();
-    assert_eq!(agent.line(), "so");
+    agent.resume();
+    assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("new", 1, 300));
     let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
     assert_eq!(answer.status, 201, "{answer:?}");
-    agent.go_on();
-    assert_eq!(agent.line(), "so");
+    agent.resume();
+    assert_eq!(agent.line(), "paused");
     let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(
@@ -215,12 +215,12 @@ fn a_removed_file_and_the_new_one_have_nothing_in_common() {
         "ok\n302"
     );
     assert_eq!(hub.get("/readyz").status, 200, "{}", hub.log());
-    doctor_names(&hub, agent.pid());
+    assert_doctor_names(&hub, agent.pid());
     let kept = std::fs::read_dir(hub.folder()).unwrap().flatten();
     let kept = kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("hub.db-wal.lost-"));
     assert_eq!(kept.count(), 1, "what was in the log is kept");
     drop(agent);
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
 /// A small file system, until it is dropped.
@@ -251,12 +251,12 @@ impl Drop for SmallDisk {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     let Some(_disk) = SmallDisk::over(hub.folder(), 8 << 20) else {
-        say("this system lets nobody mount: a disk that is full for everybody is left out");
+        print_line("this system lets nobody mount: a disk that is full for everybody is left out");
         return;
     };
-    hub.wake();
+    hub.launch();
     let ballast = hub.folder().join("ballast");
     std::fs::write(&ballast, vec![0; 3 << 20]).unwrap();
     let fill = "import sqlite3, sys\n\
@@ -282,7 +282,7 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
         (507, "STORE_FULL".into()),
         "{refused:?}"
     );
-    let findings = ill(&hub);
+    let findings = doctor_problems(&hub);
     let disk = findings.iter().find(|f| f["check"] == "disk").unwrap();
     assert!(disk["advice"].as_str().unwrap().starts_with("free some room"), "{disk}");
     // It stays so for as long as it is so, in one line each.
@@ -313,17 +313,17 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
 fn a_file_somebody_has_for_himself_is_named_by_the_doctor() {
     let mut hub = TestHub::start();
     hub.stop();
-    let agent = Agent::start(
+    let agent = ScriptedAgent::start(
         &hub,
         "db.execute('PRAGMA locking_mode = EXCLUSIVE')\ndb.execute('BEGIN EXCLUSIVE')\npause()\n",
     );
-    doctor_names(&hub, agent.pid());
+    assert_doctor_names(&hub, agent.pid());
     let output = hub.agenthub(&["doctor"]);
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("for itself"), "{said}");
     drop(agent);
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
 /// Without it rows would be lost or out of order after the clock was set back.
@@ -354,7 +354,7 @@ fn a_clock_that_was_ahead_changes_no_order_and_is_told() {
         .map(|m| m["payload"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(texts, ["late", "early"]);
-    let findings = ill(&hub);
+    let findings = doctor_problems(&hub);
     assert!(findings.iter().any(|f| f["check"] == "clock"), "{findings:?}");
     // A claim made then can be given back by its owner.
     let id = hub.sql("SELECT message_id FROM inbox_messages WHERE payload = 'early'");

@@ -32,7 +32,7 @@ fn all_hear_that_their_position_is_lost(clients: [Client; 3], since: Instant) {
     for (mut client, name) in clients.into_iter().zip(["seed", "stream", "array"]) {
         let error = client.expect("error");
         assert_eq!(error.text("code"), "POSITION_LOST", "{name}: {error:?}");
-        assert_eq!(client.closed(), 4010, "{name}");
+        assert_eq!(client.expect_close(), 4010, "{name}");
         assert!(since.elapsed() < NOTICED, "{name}: {:?}", since.elapsed());
     }
 }
@@ -76,7 +76,7 @@ fn is_lost(hub: &TestHub, pos: &str) {
     let mut client = hub.connect(&format!("streams=messages&since={pos}"));
     client.expect("hello");
     client.expect_error("POSITION_LOST");
-    assert_eq!(client.closed(), 4010);
+    assert_eq!(client.expect_close(), 4010);
 }
 
 /// A file of its own beside the hub's.
@@ -159,7 +159,7 @@ fn a_restore_is_noticed_even_if_the_numbers_have_caught_up() {
     ));
     for mut client in all {
         client.expect_error("POSITION_LOST");
-        assert_eq!(client.closed(), 4010);
+        assert_eq!(client.expect_close(), 4010);
     }
 }
 
@@ -171,7 +171,7 @@ fn an_older_copy_put_back_while_everything_was_stopped_is_noticed() {
     let early = position(&hub);
     assert!(hub.stop().0.success());
     let old = fs::read(hub.db()).unwrap();
-    hub.wake();
+    hub.launch();
     hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('lost', 't', 'a')");
     let late = position(&hub);
     assert!(hub.stop().0.success());
@@ -180,7 +180,7 @@ fn an_older_copy_put_back_while_everything_was_stopped_is_noticed() {
         "the log was not moved into the database"
     );
     fs::write(hub.db(), &old).unwrap();
-    hub.wake();
+    hub.launch();
     is_lost(&hub, &late);
     // Also when the numbers are there again.
     hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('new', 't', 'a')");
@@ -380,11 +380,11 @@ fn what_was_pruned_before_a_client_had_it_is_a_lost_position() {
         hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b')");
         hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('new', 'text')");
         assert!(hub.agenthub(&["prune", "--older-than", "1d"]).status.success());
-        hub.wake();
+        hub.launch();
         let mut client = hub.connect(&format!("{query}&since={pos}"));
         client.expect("hello");
         client.expect_error("POSITION_LOST");
-        assert_eq!(client.closed(), 4010, "{stream}");
+        assert_eq!(client.expect_close(), 4010, "{stream}");
         // Everything kept is another matter: whoever asks for that is content with it.
         let mut client = hub.connect(&format!("{query}&since=0"));
         client.expect("hello");
@@ -393,7 +393,7 @@ fn what_was_pruned_before_a_client_had_it_is_a_lost_position() {
             ["message", "inbox_message", "task_stream"].contains(&kind.as_str()),
             "{kind}"
         );
-        client.lives();
+        client.assert_alive();
     }
 }
 
@@ -408,7 +408,7 @@ fn position_after(hub: &TestHub, stream: &str, events: usize) -> String {
 /// Without it whoever waits for mail would wait in a file that nobody writes to any more.
 #[test]
 fn a_wait_ends_when_the_file_is_another_one() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     assert!(hub.agenthub(&["path"]).status.success());
     let other = another(&hub);
     std::thread::scope(|scope| {
@@ -438,7 +438,7 @@ fn acks_do_not_move_into_another_file() {
     put_in_place(&other, &hub);
     client.ack("t", 4);
     client.until("error");
-    assert_eq!(client.closed(), 4010);
+    assert_eq!(client.expect_close(), 4010);
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", -1);
     assert_eq!(client.expect("batch").seqs(), [1, 2, 3, 4, 5]);

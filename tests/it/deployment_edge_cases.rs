@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::support::eventually::within_time;
 use crate::support::hub::{AGENTHUB, free_port};
-use crate::support::writer::{Holder, Process, insert_messages, python_run, sqlite3};
-use crate::support::{PATIENCE, TestHub, gate, http, within};
+use crate::support::writer::{LockHolder, Process, insert_messages, python_run, sqlite3};
+use crate::support::{TIMEOUT, TestHub, gate, http, within};
 
 /// Starts `serve` and returns the process and its first line.
 #[track_caller]
@@ -30,7 +30,7 @@ fn serve(mut command: Command) -> (Process, String) {
 /// Without it a hub whose log has no reader any more would stop to deliver, and say all is well.
 #[test]
 fn a_log_that_nobody_reads_costs_nothing() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let port = free_port();
     let mut command = hub.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -83,13 +83,13 @@ fn what_was_acknowledged_a_moment_ago_counts() {
         client.subscribe("t", 99);
         client.expect("batch");
         client.ack("t", seq);
-        client.lives();
+        client.assert_alive();
         let mut again = hub.connect("instance_id=worker");
         again.subscribe("t", -1);
         assert_eq!(again.expect("batch").seqs().first(), Some(&(seq + 1)));
     }
     // Nor does it take the lock.
-    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", -1);
     assert_eq!(client.until("batch").seqs(), [100]);
@@ -100,7 +100,7 @@ fn what_was_acknowledged_a_moment_ago_counts() {
 #[test]
 fn of_several_started_at_once_one_serves() {
     for _ in 0..4 {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         let started: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| serve(hub.command(&["serve", "--listen", "127.0.0.1:0"]))))
@@ -145,7 +145,7 @@ fn a_link_leads_to_the_file_itself() {
 #[test]
 fn every_address_that_is_printed_can_be_gone_to() {
     for listen in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]"] {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         let port = free_port();
         let (_process, line) = serve(hub.command(&["serve", "--listen", &format!("{listen}:{port}")]));
         if line.is_empty() && listen.contains(':') {
@@ -226,7 +226,7 @@ fn threads_with_names_that_are_no_text_stay_apart() {
     );
     let mut stream = hub.connect("streams=messages&since=0");
     let mut threads = std::collections::BTreeMap::<String, Vec<i64>>::new();
-    for message in within_time(PATIENCE, "four messages", || {
+    for message in within_time(TIMEOUT, "four messages", || {
         let mut all = Vec::new();
         while all.len() < 4 {
             all.extend(stream.next().messages());

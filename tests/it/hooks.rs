@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::run_and_ingest::{Bench, LAST_STATUS, feed, stderr, stream};
-use super::support::writer::Holder;
+use super::support::writer::LockHolder;
 
 /// A hook's event, as its tool sends it.
 pub(super) fn event(session: &str, name: &str, more: &str) -> Vec<u8> {
@@ -316,7 +316,7 @@ fn a_hook_waits_for_the_lock_a_moment_and_no_longer() {
     let bench = Bench::new();
     bench.run(&["path"]);
     bench.send("one");
-    let holder = Holder::take(bench.hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(bench.hub.db(), "BEGIN IMMEDIATE");
     let begun = std::time::Instant::now();
     assert!(bench.hook("claude-code", &event("s", "UserPromptSubmit", "")).is_null());
     let took = begun.elapsed();

@@ -415,7 +415,7 @@ fn the_page_is_served_whole_and_kept() {
     }
     // With `--assets` they come as they stand in the folder; without, tightened.
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dashboard");
-    let editing = TestHub::with(&["--assets", folder]);
+    let editing = TestHub::with_args(&["--assets", folder]);
     for path in ["/index.html", "/main.js", "/app.css", "/favicon.svg"] {
         let written = std::fs::read_to_string(format!("{folder}{path}")).unwrap();
         let from = if path == "/index.html" { "/" } else { path };
@@ -426,7 +426,7 @@ fn the_page_is_served_whole_and_kept() {
     // While editing: fresh each time, the rest from the binary.
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.css"), "edited").unwrap();
-    let hub = TestHub::with(&["--assets", folder.path().to_str().unwrap()]);
+    let hub = TestHub::with_args(&["--assets", folder.path().to_str().unwrap()]);
     assert_eq!(hub.get("/app.css").body, "edited");
     std::fs::write(folder.path().join("app.css"), "edited again").unwrap();
     assert_eq!(hub.get("/app.css").body, "edited again");

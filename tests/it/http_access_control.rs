@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::support::http::{self, Answer};
-use crate::support::{Client, PATIENCE, TestHub};
+use crate::support::{Client, TIMEOUT, TestHub};
 
 /// Every route there is: method, path, whether it needs the token.
 const ROUTES: &[(&str, &str, bool)] = &[
@@ -76,7 +76,7 @@ fn refused(answer: &Answer, status: u16, what: &str) {
 /// Without it a page could reach the hub under a name of its own (DNS rebinding).
 #[test]
 fn the_host_is_this_machine_on_every_route() {
-    let hub = TestHub::with(&["--allow-host", "hub.test"]);
+    let hub = TestHub::with_args(&["--allow-host", "hub.test"]);
     let (door, port) = (Door(&hub), hub.port());
     for (method, path, _) in ROUTES {
         for host in [
@@ -249,7 +249,7 @@ fn a_body_is_said_to_be_json_on_every_route() {
 /// Without it `--no-auth` could open the hub to the network, or open nothing.
 #[test]
 fn no_auth_is_explicit_loud_and_local() {
-    let hub = TestHub::with(&["--no-auth"]);
+    let hub = TestHub::with_args(&["--no-auth"]);
     let door = Door(&hub);
     assert_eq!(door.knock("GET", "/api/status", &[door.host()]).status, 200);
     assert!(
@@ -258,10 +258,10 @@ fn no_auth_is_explicit_loud_and_local() {
         hub.first_line()
     );
     hub.wait_for_log("--no-auth");
-    Client::shake_hands(hub.port(), "", &[])
+    Client::connect_with_headers(hub.port(), "", &[])
         .unwrap_or_else(|e| panic!("{e:?}"))
         .0
-        .lives();
+        .assert_alive();
     // The other doors stay shut.
     refused(
         &door.knock("GET", "/api/status", &[header("Host", "evil.test")]),
@@ -277,7 +277,7 @@ fn no_auth_is_explicit_loud_and_local() {
         403,
         "origin",
     );
-    let output = TestHub::asleep(&[]).agenthub(&["serve", "--no-auth", "--listen", "0.0.0.0:0"]);
+    let output = TestHub::not_started(&[]).agenthub(&["serve", "--no-auth", "--listen", "0.0.0.0:0"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
@@ -341,7 +341,7 @@ fn a_head_that_does_not_end_is_given_up() {
     let hub = TestHub::start();
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1").unwrap();
-    stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::support::TIMEOUT)).unwrap();
     let begun = std::time::Instant::now();
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
@@ -356,7 +356,7 @@ fn a_head_that_does_not_end_is_given_up() {
     // HTTP/2 is not spoken, whatever the client says first.
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-    stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::support::TIMEOUT)).unwrap();
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
     assert!(!answer.starts_with(&[0]), "{answer:?}");
@@ -421,7 +421,7 @@ fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
     let hub = TestHub::start();
     let (door, old) = (Door(&hub), hub.token().to_owned());
     let mut client = hub.connect("");
-    client.lives();
+    client.assert_alive();
     // A request that is on its way meanwhile.
     let (mut late, body) = (
         TcpStream::connect(("127.0.0.1", hub.port())).unwrap(),
@@ -442,16 +442,16 @@ fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
     };
     let begun = std::time::Instant::now();
     crate::support::within("the old token to be shut out", || (with(&old) == 401).then_some(()));
-    assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT / 4, "{:?}", begun.elapsed());
     assert_eq!(with(&new), 200);
     // Whoever is in with the old one is out.
     late.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     late.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    client.rest();
+    client.read_to_end_of_stream();
     assert!(Client::try_connect(hub.port(), &old, "").is_err());
-    Client::connect(hub.port(), &new, "").lives();
+    Client::connect(hub.port(), &new, "").assert_alive();
     let log = hub.log();
     assert!(!log.contains(&old) && !log.contains(&new), "a token in the log");
     // A file that is gone or half written shuts nobody out.
@@ -465,7 +465,7 @@ fn a_rotated_token_shuts_the_old_one_out_of_a_running_hub() {
 /// Without it open connections would use up the process's file handles.
 #[test]
 fn connections_over_the_limit_are_told_so() {
-    let hub = TestHub::with(&["--max-connections", "3"]);
+    let hub = TestHub::with_args(&["--max-connections", "3"]);
     let clients: Vec<Client> = (0..3).map(|_| hub.connect("")).collect();
     let answer = http::request(hub.port(), "GET", "/healthz", &hub.headers(), "");
     assert_eq!(answer.status, 503, "{answer:?}");

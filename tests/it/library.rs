@@ -79,7 +79,7 @@ fn the_seeds_functions_do_what_they_say() {
     let inside = Inside::start();
     let token = Token::of(&inside.db()).unwrap();
     let mut client = Client::connect(inside.port, token.secret(), "");
-    client.lives();
+    client.assert_alive();
     assert_eq!(inside.server.connection_count(), 1);
     client.subscribe("t", 0);
     client.expect("batch");
@@ -164,7 +164,7 @@ fn the_seeds_functions_do_what_they_say() {
         .runtime
         .block_on(inside.server.broadcast_message(&MessageEvent::default()));
     assert_eq!(refused.unwrap_err().code(), agenthub::error::Code::Invalid);
-    client.lives();
+    client.assert_alive();
 
     // Another token from now on; who is in stays in.
     inside.server.set_token("another token of the owner's choosing");
@@ -172,8 +172,8 @@ fn the_seeds_functions_do_what_they_say() {
         Client::try_connect(inside.port, token.secret(), ""),
         Err(Some((401, _)))
     ));
-    Client::connect(inside.port, "another token of the owner's choosing", "").lives();
-    client.lives();
+    Client::connect(inside.port, "another token of the owner's choosing", "").assert_alive();
+    client.assert_alive();
     within("the count of connections", || {
         (inside.server.connection_count() == 1).then_some(())
     });
@@ -198,9 +198,9 @@ fn the_websocket_is_a_filter_of_its_own() {
         });
     });
     let port = rx.recv().unwrap();
-    let connected = Client::shake_hands(port, "", &[]);
+    let connected = Client::connect_with_headers(port, "", &[]);
     if let Ok((mut client, _)) = connected {
-        client.lives();
+        client.assert_alive();
         client.subscribe("t", 0);
         client.expect("batch");
         sqlite3(

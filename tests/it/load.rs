@@ -11,9 +11,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::eventually::within_time;
-use crate::support::external_client::{Follower, Library};
+use crate::support::external_client::{ExternalClient, Library};
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Heard, TestHub, gate};
+use crate::support::{Client, Received, TestHub, gate};
 
 const THREADS: usize = 10;
 const CLIENTS: usize = 20;
@@ -55,8 +55,8 @@ fn follow(stage: &Stage, name: &str, thread: &str, acks: bool, wanted: impl Fn()
         };
         client.try_send("subscribe", &json!({"thread_id": thread, "from_seq": log.len()}));
         loop {
-            match client.hear(Duration::from_millis(100)) {
-                Some(Heard::Event(event)) if matches!(event.kind.as_str(), "message" | "batch") => {
+            match client.receive(Duration::from_millis(100)) {
+                Some(Received::Event(event)) if matches!(event.kind.as_str(), "message" | "batch") => {
                     for message in event.messages() {
                         assert_eq!(message["thread_id"], *thread, "{name}");
                         let seq = message["message_seq"].as_i64().unwrap();
@@ -71,9 +71,9 @@ fn follow(stage: &Stage, name: &str, thread: &str, acks: bool, wanted: impl Fn()
                         client.try_send("ack", &json!({"thread_id": thread, "ack_seq": log.len()}));
                     }
                 }
-                Some(Heard::Event(event)) => panic!("{name}: {event:?}"),
-                Some(Heard::Close(code, reason)) => panic!("{name}: closed with {code} {reason}"),
-                Some(Heard::Gone) => break,
+                Some(Received::Event(event)) => panic!("{name}: {event:?}"),
+                Some(Received::Close(code, reason)) => panic!("{name}: closed with {code} {reason}"),
+                Some(Received::Gone) => break,
                 None if stage.over.load(Ordering::Acquire) && log.len() >= wanted() => return log,
                 None => {}
             }
@@ -91,15 +91,15 @@ fn stream(stage: &Stage, wanted: impl Fn() -> usize) -> Vec<String> {
             continue;
         };
         loop {
-            match client.hear(Duration::from_millis(100)) {
-                Some(Heard::Event(event)) if event.kind == "hello" => {}
-                Some(Heard::Event(event)) => {
+            match client.receive(Duration::from_millis(100)) {
+                Some(Received::Event(event)) if event.kind == "hello" => {}
+                Some(Received::Event(event)) => {
                     assert!(matches!(event.kind.as_str(), "message" | "batch"), "{event:?}");
                     log.extend(event.messages().iter().map(|m| m["id"].as_str().unwrap().to_owned()));
                     pos = event.pos.unwrap();
                 }
-                Some(Heard::Close(code, reason)) => panic!("closed with {code} {reason}"),
-                Some(Heard::Gone) => break,
+                Some(Received::Close(code, reason)) => panic!("closed with {code} {reason}"),
+                Some(Received::Gone) => break,
                 None if stage.over.load(Ordering::Acquire) && log.len() >= wanted() => return log,
                 None => {}
             }
@@ -134,7 +134,7 @@ fn every_client_has_exactly_the_files_rows_across_two_kills() {
         begun: Instant::now(),
         over: AtomicBool::new(false),
     };
-    let stopped = Follower::start(&hub, Library::Python, "stopped.log");
+    let stopped = ExternalClient::start(&hub, Library::Python, "stopped.log");
     let count = |sql: &str| writer::sqlite3(&db, sql).parse().unwrap();
 
     thread::scope(|scope| {
@@ -195,10 +195,10 @@ fn every_client_has_exactly_the_files_rows_across_two_kills() {
         within_time(
             Duration::from_secs(60),
             "the client that was stopped to have everything",
-            || (stopped.lives()[0].len() >= rows.len()).then_some(()),
+            || (stopped.histories()[0].len() >= rows.len()).then_some(()),
         );
         assert!(
-            stopped.lives() == [rows],
+            stopped.histories() == [rows],
             "the client that was stopped has other rows than the file"
         );
 
@@ -227,7 +227,7 @@ fn hub_file(db: &std::path::Path, name: &str) -> std::path::PathBuf {
 /// Without it history would end where the hub's memory does.
 #[test]
 fn a_late_subscriber_gets_all_of_a_hundred_thousand_messages() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);
     hub.sql(&insert_messages("t", 1, 100_000));
     let mut client = hub.connect("");
     client.subscribe("t", 0);
@@ -262,7 +262,7 @@ fn rows_written_while_the_hub_was_down_arrive() {
     hub.kill();
     hub.sql(&insert_messages("t", 4, 3));
     hub.sql("UPDATE inbox_messages SET status = 'read' WHERE title = 'mark'");
-    hub.wake();
+    hub.launch();
     let mut client = hub.connect(&format!("streams=messages,inbox&since={pos}"));
     client.expect("hello");
     let seqs: Vec<i64> = client
@@ -283,7 +283,7 @@ fn rows_written_while_the_hub_was_down_arrive() {
 fn three_hundred_clients_all_hear_one_row() {
     let hub = TestHub::start();
     let mut clients: Vec<Client> = (0..300).map(|i| hub.connect(&format!("instance_id=c{i}"))).collect();
-    clients.iter_mut().for_each(Client::lives);
+    clients.iter_mut().for_each(Client::assert_alive);
     assert_eq!(hub.status()["clients"], json!(300));
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('a', 'b', 'to all')");
     let heard = AtomicU16::new(0);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{self, Process, insert_messages};
-use crate::support::{TestHub, gate, say, within};
+use crate::support::{TestHub, gate, print_line, within};
 
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {
@@ -227,7 +227,7 @@ fn passes_promtool(page: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut checker) = checker else {
-        say("promtool is not installed: its check is left out");
+        print_line("promtool is not installed: its check is left out");
         return;
     };
     std::io::Write::write_all(&mut checker.stdin.take().unwrap(), page.as_bytes()).unwrap();
@@ -243,7 +243,7 @@ fn passes_promtool(page: &str) {
 /// Without it logs could not be searched by machine.
 #[test]
 fn the_log_comes_as_json_if_asked_for() {
-    let hub = TestHub::with(&["--log-format", "json"]);
+    let hub = TestHub::with_args(&["--log-format", "json"]);
     assert_eq!(
         crate::support::http::request(hub.port(), "GET", "/", &[("Host", "evil.test")], "").status,
         403
@@ -422,7 +422,7 @@ fn the_log_stays_short_while_eight_write_and_the_file_is_kept() {
     let longest_log = log.end();
     steps.sort_unstable();
     let (judged, worst) = (steps[(steps.len() - 1) * judged / 10], steps[steps.len() - 1]);
-    say(&format!(
+    print_line(&format!(
         "{rows} rows, {removed} of them pruned, {copies} copies; log at most {} KiB; longest hold: checkpoint {hold} s, \
          own write {written} s, prune {judged} to {worst} ms, writer {peers:.3} s; longest wait of a writer {waited:.3} s",
         longest_log >> 10

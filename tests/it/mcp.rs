@@ -8,10 +8,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
-use crate::support::eventually::{PATIENCE, within};
+use crate::support::eventually::{TIMEOUT, within};
 use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
-use crate::support::writer::{self, Holder, Process};
+use crate::support::writer::{self, LockHolder, Process};
 
 #[track_caller]
 fn drive(mut command: Command) -> String {
@@ -28,7 +28,7 @@ fn drive(mut command: Command) -> String {
 #[test]
 fn the_official_python_client_drives_every_tool_in_both_eras() {
     for (mode, revision) in [("legacy", "2025-11-25"), ("auto", "2026-07-28")] {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         let mut command = writer::python();
         command
             .arg(client("mcp_tools.py"))
@@ -41,7 +41,7 @@ fn the_official_python_client_drives_every_tool_in_both_eras() {
 
 #[test]
 fn the_official_typescript_client_drives_every_tool() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     // target/npm, beside the folder cargo gives to tests.
     let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("npm");
     let mut command = Command::new("node");
@@ -139,7 +139,7 @@ impl Session {
 
 #[test]
 fn older_revisions_are_spoken_as_they_are_asked_for() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
         let mut session = Session::start(&hub, Some("planner"));
         let greeting = session.greet(revision);
@@ -153,7 +153,7 @@ fn older_revisions_are_spoken_as_they_are_asked_for() {
 
 #[test]
 fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     for nonsense in [
@@ -199,7 +199,7 @@ fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
 
 #[test]
 fn who_speaks_is_decided_by_the_environment() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let refused = hub.command(&["mcp"]).env("AGENTHUB_AGENT", "human").output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(refused.stdout.is_empty());
@@ -230,7 +230,7 @@ fn who_speaks_is_decided_by_the_environment() {
 
 #[test]
 fn sessions_of_codex_that_share_a_server_are_agents_of_their_own() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, None);
     let greeting = session.greet("2025-11-25");
     let instructions = greeting["instructions"].as_str().unwrap();
@@ -255,13 +255,13 @@ fn sessions_of_codex_that_share_a_server_are_agents_of_their_own() {
 
 #[test]
 fn a_client_that_goes_ends_the_server_and_its_waits() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::that_waits(&hub);
     let gone = Instant::now();
     drop(session.input.take());
     let status = within("the server's end", || session.server.0.try_wait().unwrap());
     assert!(
-        status.success() && gone.elapsed() < PATIENCE / 4,
+        status.success() && gone.elapsed() < TIMEOUT / 4,
         "{status} after {:?}",
         gone.elapsed()
     );
@@ -272,7 +272,7 @@ fn a_client_that_goes_ends_the_server_and_its_waits() {
 
 #[test]
 fn a_call_that_is_cancelled_takes_nothing() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::that_waits(&hub);
     session.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
     session.call(3, "list_agents", &json!({}));
@@ -288,7 +288,7 @@ fn a_call_that_is_cancelled_takes_nothing() {
 
 #[test]
 fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     let name = |suffix: &str| hub.folder().join(format!("hub.db{suffix}"));
@@ -323,9 +323,9 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
 
 #[test]
 fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     hub.agenthub(&["path"]);
-    let holder = Holder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    let holder = LockHolder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
@@ -353,7 +353,7 @@ fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
 
 #[test]
 fn mail_and_answers_of_another_agent_stay_theirs() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     hub.sql("INSERT INTO agents(id) VALUES('coder')");
@@ -378,7 +378,7 @@ fn mail_and_answers_of_another_agent_stay_theirs() {
 
 #[test]
 fn numbers_out_of_range_are_put_right_or_taught() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     for (id, tool, arguments) in [
@@ -413,7 +413,7 @@ fn numbers_out_of_range_are_put_right_or_taught() {
 
 #[test]
 fn mistakes_are_taught_in_the_words_of_tools() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
     session.greet("2025-11-25");
     let twice = |text: &str| json!({"to": "human", "text": text, "idempotency_key": "k"});
@@ -445,7 +445,7 @@ fn mistakes_are_taught_in_the_words_of_tools() {
 /// Without it a model that cut a text in the middle of a character would wait for ever.
 #[test]
 fn a_call_with_half_a_character_is_answered() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("w1"));
     session.greet("2025-11-25");
     let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"post_status","arguments":{"status":"running","text":"cut \ud83d"}}}"#;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::writer::{Holder, insert_messages};
+use crate::support::writer::{LockHolder, insert_messages};
 use crate::support::{TestHub, within};
 
 /// All samples by name and labels.
@@ -82,10 +82,10 @@ fn every_number_moves_with_what_it_counts() {
     // Why clients go.
     let mut large = hub.connect("");
     large.send("subscribe", &json!({"thread_id": "x".repeat(20_000)}));
-    assert_eq!(large.closed(), 1009);
+    assert_eq!(large.expect_close(), 1009);
     grown("disconnects_total{code=\"1009\"}");
     // A lock that is held while the hub wants to write; and the end of it.
-    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     within("a write that fails", || {
         let answer = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
         (answer.status == 503).then_some(())
@@ -99,6 +99,6 @@ fn every_number_moves_with_what_it_counts() {
     assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
     std::fs::rename(&copy, hub.db()).unwrap();
     grown("replacements_total");
-    assert_eq!(client.closed(), 4010);
+    assert_eq!(client.expect_close(), 4010);
     grown("disconnects_total{code=\"4010\"}");
 }

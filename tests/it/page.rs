@@ -46,7 +46,7 @@ fn a_row_written_by_any_program_is_shown_at_once() {
     page.eval("location.hash = '#/now'");
     hub.sql("INSERT INTO telemetry(instance_id, agent_id, turns, cost) VALUES('run-1', 'planner', 4, 0.5)");
     page.wait_for("document.querySelector('main').innerText.includes('planner')");
-    assert_eq!(page.complaints, Vec::<String>::new());
+    assert_eq!(page.console_errors, Vec::<String>::new());
 }
 
 /// Without it whoever opens the address could read everything, or the owner would not know
@@ -91,7 +91,7 @@ fn the_page_comes_back_and_shows_what_was_written_meanwhile() {
         hub.kill();
         page.wait_for("document.getElementById('pill').dataset.state !== 'live'");
         hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'two'), ('t', 'a', 'three')");
-        hub.wake();
+        hub.launch();
         shows_messages(&mut page, expected);
         page.wait_for(LIVE);
         // And from then on live.
@@ -101,7 +101,7 @@ fn the_page_comes_back_and_shows_what_was_written_meanwhile() {
         }
     }
     let exceptions: Vec<_> = page
-        .complaints
+        .console_errors
         .iter()
         .filter(|c| !c.contains(r#""source":"network""#))
         .collect();
@@ -151,5 +151,5 @@ fn what_agents_write_is_text() {
         );
     }
     assert_eq!(page.eval("window.caught === undefined"), json!(true));
-    assert_eq!(page.complaints, Vec::<String>::new());
+    assert_eq!(page.console_errors, Vec::<String>::new());
 }

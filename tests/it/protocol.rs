@@ -92,7 +92,7 @@ fn every_frame_of_the_documentation_is_what_the_hub_sends() {
 /// Without this `agenthub schema --wire` would print something else than what is tested.
 #[test]
 fn the_command_prints_it() {
-    let output = TestHub::asleep(&[]).agenthub(&["schema", "--wire"]);
+    let output = TestHub::not_started(&[]).agenthub(&["schema", "--wire"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), PROTOCOL.trim_end());
 }
 

@@ -10,8 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::http::{self, Answer};
 #[cfg(target_os = "linux")]
-use crate::support::process_stats::holds;
-use crate::support::{Client, PATIENCE, TestHub, say, within};
+use crate::support::process_stats::memory_and_handles;
+use crate::support::{Client, TIMEOUT, TestHub, print_line, within};
 
 type Headers = Vec<(String, String)>;
 
@@ -134,7 +134,7 @@ fn nothing_gets_through_on_any_route() {
     ];
     hub.status();
     #[cfg(target_os = "linux")]
-    let before = holds(&hub);
+    let before = memory_and_handles(&hub);
     let mut sent = 0;
     for (method, path) in routes() {
         let route = (method, path.as_str());
@@ -213,9 +213,9 @@ fn nothing_gets_through_on_any_route() {
 #[cfg(target_os = "linux")]
 fn is_as_before(hub: &TestHub, (memory, handles): (u64, usize)) {
     within("the handles to be given back", || {
-        (holds(hub).1 <= handles + 4).then_some(())
+        (memory_and_handles(hub).1 <= handles + 4).then_some(())
     });
-    let now = holds(hub).0;
+    let now = memory_and_handles(hub).0;
     assert!(now < memory + (16 << 20), "{memory} bytes before, {now} after");
 }
 
@@ -249,7 +249,7 @@ fn bodies_have_an_end() {
     let before = refusals(&hub);
     hub.status();
     #[cfg(target_os = "linux")]
-    let held = holds(&hub);
+    let held = memory_and_handles(&hub);
     let head = format!(
         "POST /api/inbox HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
         hub.port(),
@@ -259,8 +259,8 @@ fn bodies_have_an_end() {
     assert_eq!(http::raw(hub.port(), large.as_bytes()).status, 413);
     // Without end: it is cut off while it is being sent.
     let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n").unwrap();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let mut taken = 0;
@@ -307,22 +307,22 @@ fn five_thousand_connections_leave_the_hub_as_it_was() {
     };
     setrlimit(Resource::Nofile, limits).unwrap();
     // The friend answers pings while it reads, which it does not while the crowd comes and goes.
-    let hub = TestHub::with(&["--pong-wait", "3600"]);
+    let hub = TestHub::with_args(&["--pong-wait", "3600"]);
     let mut friend = hub.connect("");
-    friend.lives();
+    friend.assert_alive();
     friend.subscribe("t", 0);
     friend.expect("batch");
     hub.status();
-    let (at_rest, handles) = holds(&hub);
+    let (at_rest, handles) = memory_and_handles(&hub);
     // What a crowd used stays with the allocator, for the next one; how much is left to chance.
     // What is lost would be lost each time: 2 KiB a connection and nothing less is seen.
     let mut after = vec![at_rest];
     while after.len() < 2 || (after.len() < 5 && grown(&after) >= (CROWD as u64) << 11) {
         crowd(&hub, &mut friend, CROWD);
         within("the handles to be given back", || {
-            (holds(&hub).1 <= handles + 4).then_some(())
+            (memory_and_handles(&hub).1 <= handles + 4).then_some(())
         });
-        after.push(holds(&hub).0);
+        after.push(memory_and_handles(&hub).0);
     }
     let kib: Vec<u64> = after.iter().map(|bytes| bytes >> 10).collect();
     writeln!(std::io::stderr(), "KiB at rest, and after each crowd: {kib:?}").unwrap();
@@ -333,7 +333,7 @@ fn five_thousand_connections_leave_the_hub_as_it_was() {
     );
     let told = hub.log().matches("connections are open").count();
     assert!((1..=10 * after.len()).contains(&told), "told {told} times");
-    friend.lives();
+    friend.assert_alive();
 }
 
 /// Bytes by which the last is more than the one before.
@@ -419,7 +419,7 @@ fn another_user_of_this_machine_sees_nothing() {
     }
     assert!(seen >= 6, "database, log, index, token and record: {seen}");
     if !may_be_another {
-        say("only root may be another user: what that one sees is left out");
+        print_line("only root may be another user: what that one sees is left out");
         return;
     }
     let output = stranger(&["sqlite3", hub.db().to_str().unwrap(), "SELECT * FROM messages"]).unwrap();

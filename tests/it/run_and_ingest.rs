@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::writer::Holder;
+use super::support::writer::LockHolder;
 use super::support::{TestHub, within};
 
 /// A recorded stream.
@@ -26,7 +26,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         fs::create_dir(hub.folder().join("bin")).unwrap();
         Self { hub }
     }
@@ -293,7 +293,7 @@ fn a_locked_file_holds_up_neither_the_program_nor_its_output() {
         "codex",
         &format!("cat '{}'; echo done > done", stream("codex.jsonl").display()),
     );
-    let holder = Holder::take(bench.hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(bench.hub.db(), "BEGIN IMMEDIATE");
     let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     within("the program's end", || {

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, insert_messages, python, script, sqlite3};
-use crate::support::{Client, TestHub, gate, http, say, within};
+use crate::support::{Client, TestHub, gate, http, print_line, within};
 
 /// The calls that change a file. SQLite uses no others.
 const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
@@ -223,7 +223,7 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
         });
     });
     let found = found.into_inner().unwrap();
-    say(&format!("crash points: {found:?}"));
+    print_line(&format!("crash points: {found:?}"));
     for (writer, points) in found {
         let syncs = ["fsync", "fdatasync"]
             .iter()
@@ -254,7 +254,7 @@ fn opens(trace: &str) -> Vec<&str> {
 /// Without it one careless read of the file would silently cost rows.
 #[test]
 fn nothing_opens_the_database_but_sqlite() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let trace = hub.folder().join("trace");
     let traced = |args: &[&str], name: &str| {
         let plain = hub.command(args);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::chromium::Page;
 use crate::support::eventually::within_time;
-use crate::support::external_client::{Follower, Library, client, lives};
+use crate::support::external_client::{ExternalClient, Library, client, histories};
 use crate::support::writer::{Process, insert_messages, python, script};
 use crate::support::{TestHub, gate};
 
@@ -38,15 +38,15 @@ impl InBrowser {
         Self(page)
     }
 
-    fn lives(&mut self) -> Vec<Vec<String>> {
+    fn histories(&mut self) -> Vec<Vec<String>> {
         let text = self.0.eval("window.lines.map(line => line + '\\n').join('')");
-        lives(text.as_str().unwrap())
+        histories(text.as_str().unwrap())
     }
 }
 
 /// All three of them.
 struct Clients {
-    others: [Follower; 2],
+    others: [ExternalClient; 2],
     browser: InBrowser,
 }
 
@@ -55,14 +55,14 @@ impl Clients {
     fn start(hub: &TestHub) -> Self {
         Self {
             others: [(Library::Python, "python.log"), (Library::Node, "node.log")]
-                .map(|(library, log)| Follower::start(hub, library, log)),
+                .map(|(library, log)| ExternalClient::start(hub, library, log)),
             browser: InBrowser::start(hub),
         }
     }
 
-    fn lives(&mut self) -> [Vec<Vec<String>>; 3] {
+    fn histories(&mut self) -> [Vec<Vec<String>>; 3] {
         let [python, node] = &self.others;
-        [python.lives(), node.lives(), self.browser.lives()]
+        [python.histories(), node.histories(), self.browser.histories()]
     }
 
     /// Waits until each has lived so often and has, in its last life, so many messages.
@@ -70,7 +70,7 @@ impl Clients {
     fn wait_for(&mut self, often: usize, messages: usize) -> [Vec<Vec<String>>; 3] {
         let until = Instant::now() + LIMIT;
         loop {
-            let all = self.lives();
+            let all = self.histories();
             let have = all.each_ref().map(|lives| (lives.len(), lives[lives.len() - 1].len()));
             if have.iter().all(|have| *have >= (often, messages)) {
                 return all;
@@ -115,7 +115,7 @@ fn three_libraries_resume_through_three_restarts_and_a_restore() {
         within_time(LIMIT, "more rows", || (count(&hub) > round * RATE).then_some(()));
         if round == 2 {
             assert!(hub.stop().0.success());
-            hub.wake();
+            hub.launch();
             assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
         } else {
             hub.crash_and_restart();

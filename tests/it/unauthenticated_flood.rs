@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::http;
 #[cfg(target_os = "linux")]
-use crate::support::process_stats::holds;
+use crate::support::process_stats::memory_and_handles;
 use crate::support::{TestHub, within};
 
 /// Whether a stranger's `GET /healthz` is answered.
@@ -31,7 +31,7 @@ fn has_room(hub: &TestHub) -> bool {
 #[test]
 fn those_who_do_not_read_make_room() {
     const CROWD: usize = 100;
-    let hub = TestHub::with(&["--write-wait", "1", "--max-connections", "100"]);
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "100"]);
     let request = format!("GET /app.css HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", hub.port());
     let requests = request.repeat(1500);
     let begun = Instant::now();
@@ -83,7 +83,7 @@ fn bodies_nobody_asked_for_are_not_read() {
             assert_eq!((answer.status, answer.code()), (400, "INVALID".into()), "{path}");
         }
     }
-    let (memory, handles) = holds(&hub);
+    let (memory, handles) = memory_and_handles(&hub);
     let head = with_body("GET", "/healthz", &format!("Content-Length: {}", LARGE + 1));
     let part = [head.as_bytes(), &vec![b'x'; LARGE]].concat();
     let crowd: Vec<TcpStream> = (0..CROWD)
@@ -95,11 +95,11 @@ fn bodies_nobody_asked_for_are_not_read() {
             stream
         })
         .collect();
-    let grown = holds(&hub).0.saturating_sub(memory);
+    let grown = memory_and_handles(&hub).0.saturating_sub(memory);
     assert!(grown < 32 << 20, "{grown} bytes more for {CROWD} bodies of {LARGE}");
     drop(crowd);
     within("the handles to be given back", || {
-        (holds(&hub).1 <= handles + 4).then_some(())
+        (memory_and_handles(&hub).1 <= handles + 4).then_some(())
     });
     assert!(has_room(&hub));
 }

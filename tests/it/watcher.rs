@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::eventually::PATIENCE;
+use crate::support::eventually::TIMEOUT;
 use crate::support::writer::insert_messages;
 use crate::support::{Client, TestHub, gate};
 
@@ -48,7 +48,7 @@ fn follower(hub: &TestHub) -> Client {
 #[test]
 fn the_poll_alone_is_fast_enough_to_look_live() {
     let _alone = gate::alone();
-    let hub = TestHub::with(&["--watch", "poll"]);
+    let hub = TestHub::with_args(&["--watch", "poll"]);
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
     let mut client = follower(&hub);
     let median = median_of_rows(&hub, &mut client, 1..21);
@@ -61,7 +61,7 @@ fn the_poll_alone_is_fast_enough_to_look_live() {
 fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
     let _alone = gate::alone();
     // The system takes the watch and forgets it.
-    let hub = TestHub::under(&watches("retval=1"));
+    let hub = TestHub::with_wrapper(&watches("retval=1"));
     assert_eq!(hub.status()["watcher"]["using"], json!("notify"));
     let mut client = follower(&hub);
     let (begun, mut number) = (Instant::now(), 1);
@@ -70,7 +70,7 @@ fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
         let took = time_of_a_row(&hub, &mut client, number);
         assert!(took < POLL_INTERVAL + ROOM, "row {number}: {took:?}");
         number += 1;
-        assert!(begun.elapsed() < PATIENCE, "not found out: {}", hub.log());
+        assert!(begun.elapsed() < TIMEOUT, "not found out: {}", hub.log());
     }
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
     let median = median_of_rows(&hub, &mut client, number..number + 10);
@@ -81,17 +81,17 @@ fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
 #[test]
 #[cfg(target_os = "linux")]
 fn without_watches_it_polls_and_says_so() {
-    let hub = TestHub::under(&watches("error=ENOSPC"));
+    let hub = TestHub::with_wrapper(&watches("error=ENOSPC"));
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
     let mut client = follower(&hub);
-    assert!(time_of_a_row(&hub, &mut client, 1) < PATIENCE);
+    assert!(time_of_a_row(&hub, &mut client, 1) < TIMEOUT);
     hub.wait_for_log("no file system events");
     assert_eq!(hub.log().matches("no file system events").count(), 1, "{}", hub.log());
     drop(hub);
     // Whoever insists on events is told that there are none.
-    let mut hub = TestHub::asleep(&["--watch", "notify"]);
-    hub.wrap(&watches("error=ENOSPC"));
-    let status = hub.try_wake().unwrap_err();
+    let mut hub = TestHub::not_started(&["--watch", "notify"]);
+    hub.set_wrapper(&watches("error=ENOSPC"));
+    let status = hub.try_launch().unwrap_err();
     assert_eq!(status.code(), Some(3));
     assert!(hub.log().contains("use --watch auto"), "{}", hub.log());
 }

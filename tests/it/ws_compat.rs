@@ -276,7 +276,7 @@ fn messages_go_to_the_threads_subscribers_alone() {
 
     follower.send("unsubscribe", &json!({"thread_id": "t"}));
     // An answer to something later shows that it was heard.
-    follower.lives();
+    follower.assert_alive();
     hub.sql(&insert_messages("t", 2, 1));
     hub.sql(LAST_ROW);
     hears_nothing_else(&mut follower);
@@ -360,7 +360,7 @@ fn acks_outlive_the_hub_and_never_move_back() {
     client.expect("batch");
     client.ack("t", 6);
     client.ack("t", 4);
-    client.lives();
+    client.assert_alive();
     wait_for_ack(&hub, "worker", "6");
     // What was acknowledged a moment ago counts at once.
     client.ack("t", 7);
@@ -404,12 +404,12 @@ fn wrong_acks_are_refused() {
     }
     client.ack("t", 3);
     client.ack("t", 0);
-    client.lives();
+    client.assert_alive();
     wait_for_ack(&hub, "user", "3");
     // A thread just left may still be acknowledged, one never subscribed to may not.
     client.send("unsubscribe", &json!({"thread_id": "t"}));
     client.ack("t", 2);
-    client.lives();
+    client.assert_alive();
     client.ack("u", 0);
     client.expect_error("NOT_SUBSCRIBED");
 }

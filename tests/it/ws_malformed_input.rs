@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::writer::insert_messages;
-use crate::support::{Client, Heard, TestHub, within};
+use crate::support::{Client, Received, TestHub, within};
 
 /// A row every client gets, written after those a test is about: a client that hears it
 /// next has heard everything before it.
@@ -164,7 +164,7 @@ fn a_threads_name_may_be_as_long_as_a_frame_can_carry() {
     client.subscribe(&name, 0);
     assert_eq!(client.expect("batch").seqs(), [1, 2]);
     client.ack(&name, 2);
-    client.lives();
+    client.assert_alive();
 }
 
 /// Without it one large message could take the hub's memory, and a client could not tell
@@ -176,10 +176,10 @@ fn a_message_over_ten_kib_ends_the_connection_with_1009() {
     client.send_text(&"x".repeat(10 * 1024));
     client.expect_error("PARSE_ERROR");
     client.send_frame(Message::text("x".repeat(10 * 1024 + 1)));
-    assert_eq!(client.closed(), 1009);
+    assert_eq!(client.expect_close(), 1009);
     // The hub is none the worse.
-    hub.connect("").lives();
-    let large = TestHub::with(&["--max-message-size", "100000"]);
+    hub.connect("").assert_alive();
+    let large = TestHub::with_args(&["--max-message-size", "100000"]);
     let mut client = large.connect("");
     client.send_text(&"x".repeat(100_000));
     client.expect_error("PARSE_ERROR");
@@ -198,13 +198,14 @@ fn the_token_is_taken_in_three_places() {
         (String::new(), vec![("sec-websocket-protocol", protocols.as_str())]),
         (format!("token={token}"), vec![]),
     ] {
-        let (mut client, protocol) = Client::shake_hands(port, &query, &headers).unwrap_or_else(|e| panic!("{e:?}"));
+        let (mut client, protocol) =
+            Client::connect_with_headers(port, &query, &headers).unwrap_or_else(|e| panic!("{e:?}"));
         assert_eq!(
             protocol.is_some(),
             !headers.is_empty() && headers[0].0 != "authorization"
         );
         assert!(protocol.is_none_or(|p| p == "agenthub"));
-        client.lives();
+        client.assert_alive();
     }
     let wrong = "0".repeat(64);
     let wrong_bearer = format!("Bearer {wrong}");
@@ -220,7 +221,10 @@ fn the_token_is_taken_in_three_places() {
         (format!("token={wrong}"), vec![]),
         (format!("token={}", &token[..63]), vec![]),
     ] {
-        let (status, body) = Client::shake_hands(port, &query, &headers).err().unwrap().unwrap();
+        let (status, body) = Client::connect_with_headers(port, &query, &headers)
+            .err()
+            .unwrap()
+            .unwrap();
         assert_eq!(status, 401, "{query} {headers:?}");
         assert!(!body.contains(&token) && !body.contains(&wrong), "{body}");
     }
@@ -247,7 +251,7 @@ fn a_query_that_means_nothing_is_refused() {
         assert!(body.contains("INVALID"), "{query}: {body}");
     }
     // What it does not know is left alone.
-    hub.connect("colour=green&instance_id=a%20b").lives();
+    hub.connect("colour=green&instance_id=a%20b").assert_alive();
 }
 
 /// Without it a message some program wrote with another encoding would stop a thread.
@@ -384,9 +388,9 @@ fn a_deleted_message_keeps_its_place_but_not_its_content() {
          VALUES('a', 't', 'x', 'secret', 'secret', 'secret'), ('b', 't', 'x', 's', 'kept', 'm');",
     );
     // The hub has the message as it was, and then hears that it was deleted.
-    hub.settle();
+    hub.wait_until_synced();
     hub.sql("UPDATE messages SET deleted_at = 1 WHERE id = 'a';");
-    hub.settle();
+    hub.wait_until_synced();
     for from in ["what the hub remembers", "the file"] {
         let mut client = hub.connect("");
         client.subscribe("t", 0);
@@ -409,18 +413,18 @@ fn a_deleted_message_keeps_its_place_but_not_its_content() {
 /// Without it dead connections would be kept, and live but quiet ones be cut off.
 #[test]
 fn the_hub_pings_and_gives_up_on_the_silent() {
-    let hub = TestHub::with(&["--ping-period", "0.5", "--pong-wait", "3"]);
+    let hub = TestHub::with_args(&["--ping-period", "0.5", "--pong-wait", "3"]);
     let (mut alive, mut silent) = (hub.connect(""), hub.connect(""));
     // ReadContext answers the pings; the other does not read.
     let quiet = std::time::Instant::now();
-    assert_eq!(alive.hear(Duration::from_secs(7)), None);
+    assert_eq!(alive.receive(Duration::from_secs(7)), None);
     assert!(quiet.elapsed() >= Duration::from_secs(6));
-    alive.lives();
+    alive.assert_alive();
     within("the silent client's end", || {
         (hub.status()["clients"] == json!(1)).then_some(())
     });
     // Read as bytes: a WebSocket would try to answer the pings first.
-    let bytes = silent.rest();
+    let bytes = silent.read_to_end_of_stream();
     let close = [&[0x88, 21], &4012_u16.to_be_bytes()[..], b"no answer to a ping"].concat();
     assert!(bytes.ends_with(&close) && bytes.len() > close.len(), "{bytes:?}");
 }
@@ -430,10 +434,13 @@ fn the_hub_pings_and_gives_up_on_the_silent() {
 fn a_close_is_answered() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
-    client.lives();
+    client.assert_alive();
     assert_eq!(hub.status()["clients"], json!(1));
     client.send_frame(Message::Close(None));
-    assert!(matches!(client.hear(Duration::from_secs(5)), Some(Heard::Close(..))));
+    assert!(matches!(
+        client.receive(Duration::from_secs(5)),
+        Some(Received::Close(..))
+    ));
     within("the count of clients", || {
         (hub.status()["clients"] == json!(0)).then_some(())
     });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::writer::insert_messages;
-use crate::support::{Client, Event, Heard, PATIENCE, TestHub};
+use crate::support::{Client, Event, Received, TIMEOUT, TestHub};
 
 /// A row that follows those a test is about, for a client that listens to the inbox.
 const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
@@ -33,9 +33,9 @@ fn head(hub: &TestHub) -> i64 {
 /// speak.
 #[test]
 fn hello_comes_first_and_says_where_and_how() {
-    let hub = TestHub::with(&["--max-batch-size", "7", "--pong-wait", "12.5"]);
+    let hub = TestHub::with_args(&["--max-batch-size", "7", "--pong-wait", "12.5"]);
     hub.sql(&insert_messages("t", 1, 3));
-    hub.settle();
+    hub.wait_until_synced();
     for query in ["streams=tasks", "since=0", "frames=array", "streams="] {
         let (_, hello) = greeted(&hub, &format!("{query}&instance_id=me"));
         let mut keys: Vec<_> = hello.data.as_object().unwrap().keys().collect();
@@ -51,7 +51,7 @@ fn hello_comes_first_and_says_where_and_how() {
         assert_eq!(seq_of(hello.text("pos")), begins, "{query}: {hello:?}");
     }
     // A client written for the seed is not greeted.
-    hub.connect("instance_id=me").lives();
+    hub.connect("instance_id=me").assert_alive();
 }
 
 /// Without it a flag could be taken and not applied, or applied and not shown.
@@ -73,7 +73,7 @@ fn the_limits_are_those_of_the_flags() {
         ("--max-connections", "19", "max_connections", json!(19)),
     ];
     let args: Vec<&str> = flags.iter().flat_map(|(flag, value, _, _)| [*flag, *value]).collect();
-    let hub = TestHub::with(&args);
+    let hub = TestHub::with_args(&args);
     let (_, hello) = greeted(&hub, "streams=");
     let status = hub.status();
     assert_eq!(hello.data["limits"], status["limits"]);
@@ -134,13 +134,13 @@ fn streams_are_what_was_asked_for() {
     }
     // What they did not ask for has not come: the next thing they say is a pong.
     // (A thread's state follows its creation within 100 ms: it is taken first.)
-    let last = clients[4].hear(PATIENCE);
+    let last = clients[4].receive(TIMEOUT);
     assert!(
-        matches!(&last, Some(Heard::Event(e)) if e.kind == "thread_state" && e.number("last_seq") == 1),
+        matches!(&last, Some(Received::Event(e)) if e.kind == "thread_state" && e.number("last_seq") == 1),
         "{last:?}"
     );
     for client in clients.iter_mut().chain([&mut none, &mut default]) {
-        client.lives();
+        client.assert_alive();
     }
     // With every message coming anyway, a subscription makes no sense.
     clients[0].subscribe("t", 0);
@@ -234,8 +234,8 @@ fn a_position_resumes_after_any_event_across_restarts() {
             assert_eq!(hello.text("pos"), pos);
         }
         for _ in 0..7 {
-            match client.hear(Duration::from_millis(300)) {
-                Some(Heard::Event(event)) => {
+            match client.receive(Duration::from_millis(300)) {
+                Some(Received::Event(event)) => {
                     pos = event.pos.clone().unwrap();
                     events.push(event);
                 }
@@ -247,7 +247,7 @@ fn a_position_resumes_after_any_event_across_restarts() {
         if round % 5 == 1 && round < 20 {
             hub.kill();
             hub.sql(&mixed_rows(3));
-            hub.wake();
+            hub.launch();
         }
     }
     assert_eq!(told(&events), written(&hub));
@@ -258,7 +258,7 @@ fn a_position_resumes_after_any_event_across_restarts() {
 fn a_position_the_file_does_not_have_is_lost() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    hub.settle();
+    hub.wait_until_synced();
     let (_, hello) = greeted(&hub, "streams=messages");
     let pos = hello.text("pos").to_owned();
     let parts: Vec<&str> = pos.split('.').collect();
@@ -279,9 +279,9 @@ fn a_position_the_file_does_not_have_is_lost() {
         // It learns where the file is now.
         assert_eq!(hello.text("epoch"), epoch, "{wrong}");
         client.expect_error("POSITION_LOST");
-        assert_eq!(client.closed(), 4010, "{wrong}");
+        assert_eq!(client.expect_close(), 4010, "{wrong}");
     }
-    greeted(&hub, &format!("streams=messages&since={pos}")).0.lives();
+    greeted(&hub, &format!("streams=messages&since={pos}")).0.assert_alive();
 }
 
 /// Without it the page would be woken for every row of a storm.
@@ -392,7 +392,7 @@ fn telemetry_is_coalesced_to_the_latest_of_each_instance() {
                 begun.elapsed()
             );
         }
-        client.lives();
+        client.assert_alive();
     }
 }
 
@@ -445,5 +445,5 @@ fn a_state_held_back_comes_after_the_reconnect() {
     let pos = mail.pos.unwrap();
     let (mut client, _) = greeted(&hub, &format!("streams=telemetry,inbox&since={pos}"));
     assert_eq!(client.expect("telemetry").number("turns"), 2);
-    client.lives();
+    client.assert_alive();
 }

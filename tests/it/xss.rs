@@ -137,7 +137,7 @@ fn encoded(text: &str) -> String {
 fn nothing_an_agent_writes_is_more_than_text() {
     let hub = TestHub::start();
     let mut page = Page::start();
-    page.before_all(WATCH);
+    page.run_before_load(WATCH);
     let sql: String = PAYLOADS
         .iter()
         .enumerate()
@@ -191,5 +191,5 @@ fn nothing_an_agent_writes_is_more_than_text() {
         .collect();
     hub.sql(&later);
     visit(&mut page, "#/now", true);
-    assert_eq!(page.complaints, Vec::<String>::new());
+    assert_eq!(page.console_errors, Vec::<String>::new());
 }
