@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 /// Prints clap's message: what is wrong, a tip, and the usage. It quotes arguments, which may contain
 /// hidden characters.
 fn print_usage_error(error: &clap::Error) {
-    let text = error.render().to_string();
+    // A removed suggestion leaves two blank lines.
+    let text = error.render().to_string().replace("\n\n\n", "\n\n");
     let lines: Vec<String> = text.lines().map(safe_text::escape).collect();
     drop(writeln!(io::stderr(), "{}", lines.join("\n")));
 }

@@ -10,14 +10,17 @@ use crate::error::{Code, Error};
 use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
 use crate::text::{safe_text, shell};
 
+/// Heading of the options that every command has.
+pub(super) const GLOBAL: &str = "Global options";
+
 /// The database file a command works on.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DatabaseArgs {
     /// Path of the database [default: hub.db in the user's data directory]
-    #[arg(long, global = true, env = "AGENTHUB_DB", value_name = "FILE")]
+    #[arg(long, global = true, env = "AGENTHUB_DB", value_name = "FILE", help_heading = GLOBAL)]
     pub(super) db: Option<PathBuf>,
     /// Allow a database on NFS, SMB, 9p or FUSE, where rows may be lost
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     allow_network_fs: bool,
 }
 

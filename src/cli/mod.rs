@@ -35,7 +35,7 @@ pub struct Cli {
     #[command(flatten)]
     database: DatabaseArgs,
     /// Format of the log on stderr
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = args::GLOBAL)]
     log_format: LogFormat,
     #[command(flatten)]
     command: CommandArgs,

@@ -453,8 +453,11 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
             let inboxes = match writer.recipients(&to, session.agent()) {
                 Err(e) if e.code() == Code::NotFound && args.new_recipient && to != EVERYBODY => vec![to],
                 Err(e) if e.code() == Code::NotFound => {
-                    let advice = "call list_agents for the names, or set new_recipient to true";
-                    return Err(Error::new(e.code(), format!("{}; {advice}", e.message())));
+                    let advice = match e.message().ends_with('?') {
+                        true => " Call list_agents for the names, or set new_recipient to true",
+                        false => "; call list_agents for the names, or set new_recipient to true",
+                    };
+                    return Err(Error::new(e.code(), format!("{}{advice}", e.message())));
                 }
                 known => known?,
             };

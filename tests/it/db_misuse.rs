@@ -284,7 +284,10 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
     );
     let findings = doctor_problems(&hub);
     let disk = findings.iter().find(|f| f["check"] == "disk").unwrap();
-    assert!(disk["advice"].as_str().unwrap().starts_with("free some room"), "{disk}");
+    assert!(
+        disk["advice"].as_str().unwrap().starts_with("free disk space"),
+        "{disk}"
+    );
     // It stays so for as long as it is so, in one line each.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {

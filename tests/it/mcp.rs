@@ -364,7 +364,7 @@ fn mail_and_answers_of_another_agent_stay_theirs() {
     session.call(1, "ask_human", &json!({"id": "1", "wait_seconds": 0}));
     let answer = session.answer(1);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
-    assert!(answer.to_string().contains("give question"), "{answer}");
+    assert!(answer.to_string().contains("set question"), "{answer}");
     // 2 is the number shown, not the id of the first.
     session.call(2, "ack_message", &json!({"ids": ["2"]}));
     let outcome = &session.answer(2)["result"]["structuredContent"];

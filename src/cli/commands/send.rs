@@ -80,7 +80,10 @@ pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error:
     writer.recipients(to, from).map_err(|e| match e.code() {
         Code::NotFound if to != EVERYBODY => Error::new(
             e.code(),
-            format!("{}; use send --new to create its inbox", safe_text::escape(e.message())),
+            match safe_text::escape(e.message()) {
+                question if question.ends_with('?') => format!("{question} Use send --new to create its inbox"),
+                message => format!("{message}; use send --new to create its inbox"),
+            },
         ),
         _ => e,
     })

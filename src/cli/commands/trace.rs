@@ -121,7 +121,7 @@ fn pending_reason(
     }
     Some(match (known, last_read_at) {
         _ if mail.is_for_all() => "no agent has read it".to_owned(),
-        (false, None) => format!("no agent named {recipient} exists yet"),
+        (false, None) => format!("no agent named {recipient} yet"),
         (_, None) => format!("{recipient} has never read any mail"),
         (_, Some(at)) if at < mail.created_at => {
             format!(
