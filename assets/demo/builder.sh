@@ -1,5 +1,5 @@
-# The demo's builder: a shell and sqlite3. It builds again and again, streams what it does, and writes to the coder when a
-# build is red. Lives as long as the process $DEMO does.
+# The demo's builder: a shell with sqlite3. It builds in a loop, records each step, and sends mail to the coder when a build
+# fails. Runs as long as the process $DEMO.
 db() { sqlite3 -batch -cmd '.timeout 5000' "$AGENTHUB_DB" "$1" || :; }
 n=$SEED
 roll() { n=$(((n * 1103515245 + 12345) % 2147483648)) && r=$(((n / 65536) % $1)); }
@@ -27,13 +27,13 @@ while kill -0 "$DEMO" 2>/dev/null; do
         step "tool_name, tool_output, call_id" "'tool_result', 'shell', 'test cart::rounding ... FAILED', 't$i'"
         step "error_msg" "'error', '1 of 212 tests failed: cart::rounding'"
         step "status" "'status', 'failed'"
-        db "INSERT INTO messages(thread_id, from_id, kind, content) VALUES('build', 'builder', 'result', 'build $i is red: cart::rounding')"
+        db "INSERT INTO messages(thread_id, from_id, kind, content) VALUES('build', 'builder', 'result', 'Build $i failed: cart::rounding')"
         db "INSERT INTO inbox_messages(from_agent, to_inbox, message_type, priority, title, payload) \
-            VALUES('builder', 'coder', 'request', 'action', 'build $i is red', 'cart::rounding fails: 0.1 + 0.2 is not 0.3. Please mend it.')"
+            VALUES('builder', 'coder', 'request', 'action', 'Build $i failed', 'cart::rounding fails: 0.1 + 0.2 is not 0.3. Please fix it.')"
     else
         step "tool_name, tool_output, call_id" "'tool_result', 'shell', '212 passed', 't$i'"
         step "status" "'status', 'completed'"
-        db "INSERT INTO messages(thread_id, from_id, kind, content) VALUES('build', 'builder', 'result', 'build $i is green, 212 passed')"
+        db "INSERT INTO messages(thread_id, from_id, kind, content) VALUES('build', 'builder', 'result', 'Build $i passed, 212 tests')"
     fi
     db "UPDATE agents SET status = 'idle' WHERE id = 'builder'"
     pause

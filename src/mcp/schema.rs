@@ -439,11 +439,10 @@ impl From<Error> for ToolError {
     /// tools only.
     fn from(error: Error) -> Self {
         let is_for_shell = |clause: &&str| ["agenthub ", "--"].iter().any(|word| clause.contains(word));
-        let mut clauses: Vec<&str> = error
-            .message()
-            .split("; ")
-            .filter(|clause| !is_for_shell(clause))
-            .collect();
+        // The first clause says what went wrong, the others what to do.
+        let mut rest = error.message().split("; ");
+        let mut clauses: Vec<&str> = rest.next().into_iter().collect();
+        clauses.extend(rest.filter(|clause| !is_for_shell(clause)));
         match error.code() {
             Code::StoreLocked => {
                 clauses.push("wait a few seconds and call again");

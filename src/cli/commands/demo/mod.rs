@@ -141,8 +141,8 @@ impl Workspace {
         let writer = Writer::open(&workspace.db(), NetworkFs::Refuse)?;
         for (id, title) in [
             ("build", "Builds of main"),
-            ("testing", "What is being tested"),
-            ("costs", "What it costs"),
+            ("testing", "Test results"),
+            ("costs", "Costs"),
         ] {
             writer.create_thread(&NewThread {
                 id: id.to_owned(),

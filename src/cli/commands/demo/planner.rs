@@ -34,7 +34,7 @@ pub(super) fn run() -> Result<()> {
             2 => {
                 mcp.call(
                     "send_message",
-                    &json!({"to": "analyst", "text": "What do we spend?", "new_recipient": true}),
+                    &json!({"to": "analyst", "text": "How much have we spent so far?", "new_recipient": true}),
                 )?;
             }
             _ => {
