@@ -339,11 +339,11 @@ async fn wait_and_forward_signals(signals: &mut Signals, child: &mut Child) -> i
 
 /// Returns whether this process is in the foreground process group of its terminal.
 fn in_foreground() -> bool {
-    let ours = rustix::process::getpgrp();
+    let own_group = rustix::process::getpgrp();
     let (stdin, stderr) = (io::stdin(), io::stderr());
     [stdin.as_fd(), stderr.as_fd()]
         .into_iter()
-        .any(|fd| rustix::termios::tcgetpgrp(fd).is_ok_and(|group| group == ours))
+        .any(|fd| rustix::termios::tcgetpgrp(fd).is_ok_and(|group| group == own_group))
 }
 
 fn stream_end(status: ExitStatus) -> StreamEnd {
