@@ -1,32 +1,25 @@
 #!/bin/sh
-# Builds agenthub from this checkout and installs it for one user.
+# Builds agenthub from this checkout and installs it for the current user. Run it again to upgrade.
 #
-# For:      a fresh clone (`./install.sh serve`), an upgrade (the same again), a removal (`--uninstall`).
-# Not for:  system-wide installs and packages. It never calls sudo and never edits a shell's files.
-#
-# 1. Find a C compiler and a Rust toolchain that is new enough, or say how to get them.
-# 2. cargo build --release --locked.
-# 3. Put the binary in place by a rename, so that a running agenthub is not disturbed.
-# 4. With arguments: become `agenthub <arguments>`.
-#
-# stdout belongs to agenthub (the first line of `serve` is its URL), so everything said here goes to stderr.
+# It needs Rust and a C compiler, and says how to get them. It never calls sudo and never edits shell start files.
+# Its messages go to stderr: stdout belongs to the command that it runs at the end (`serve` prints its URL there).
 set -eu
 
 usage() {
     cat <<'END'
-usage: ./install.sh [COMMAND...]     build, install or upgrade; then run `agenthub COMMAND...` if one is given
-       ./install.sh --uninstall      remove the binary; the data stays
-       ./install.sh --env            print shell lines that put the Rust toolchain found here on PATH
+usage: ./install.sh [COMMAND...]     build and install; then run `agenthub COMMAND...`, if given
+       ./install.sh --uninstall      remove the program and keep the data
+       ./install.sh --env            print shell lines that put the Rust toolchain on PATH
        ./install.sh --help
 
 examples:
-  ./install.sh                       only install
-  ./install.sh serve                 install, then start the hub; its first line is the URL of the page
-  ./install.sh serve --listen 127.0.0.1:0
+  ./install.sh                       only install or upgrade
+  ./install.sh serve                 install, then start the hub; the first line it prints is the URL of its page
+  ./install.sh demo                  install, then try it with simulated agents
 
 environment:
-  AGENTHUB_INSTALL_DIR               where the binary goes (default: ~/.local/bin)
-  CARGO_HOME, RUSTUP_HOME, CC        as cargo, rustup and C builds read them
+  AGENTHUB_INSTALL_DIR               the folder to install to (default: ~/.local/bin)
+  CARGO_HOME, RUSTUP_HOME, CC        as cargo, rustup and C builds use them
 END
 }
 
@@ -35,85 +28,66 @@ die() {
     say "install.sh: $*"
     exit 1
 }
-
-# A word as the shell reads it back.
 quote() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
-# --- Rust ------------------------------------------------------------------------------------------------------------
+# --- requirements ----------------------------------------------------------------------------------------------------
 
-# "1.95.0-nightly" -> 1095000, so that versions compare as numbers.
+# Prints a version as a number to compare: "1.95.0-nightly" is 1095000.
 version_number() {
-    printf '%s\n' "$1" | sed 's/[^0-9.].*//' | {
+    echo "${1%%[!0-9.]*}" | {
         IFS=. read -r major minor patch
         echo $((${major:-0} * 1000000 + ${minor:-0} * 1000 + ${patch:-0}))
     }
 }
 
-# The version of the cargo at $1, asked in the checkout, where rustup's overrides count. Its complaint goes to $tmp/complaint.
+# Prints the version of the cargo $1. Runs it in the checkout, where rustup's overrides apply; its errors go to a file.
 cargo_version() {
-    answer=$(cd "$root" && "$1" --version 2>"$tmp/complaint" </dev/null) || return 1
-    case $answer in
-        'cargo '[0-9]*) answer=${answer#cargo } && echo "${answer%% *}" ;;
-        *) return 1 ;;
-    esac
+    output=$(cd "$root" && "$1" --version 2>"$tmp/cargo.err" </dev/null) || return 1
+    case $output in 'cargo '[0-9]*) output=${output#cargo } && echo "${output%% *}" ;; *) return 1 ;; esac
 }
 
-# True if the cargo at $1 runs and is new enough; sets `cargo`. Otherwise adds to `found` why not.
+# Sets `cargo` to $1 if that runs and is new enough, else adds the reason to `rejected`.
 try_cargo() {
-    [ -n "$1" ] && [ -x "$1" ] && [ ! -d "$1" ] || return 1
-    case $1 in
-        /*) ;;
-        *) return 1 ;; # an alias or a function, nothing to run
-    esac
-    case "$found" in *"$1 "*) return 1 ;; esac
-
+    case $1 in /*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;; *) return 1 ;; esac
+    case $rejected in *"$1 "*) return 1 ;; esac
     if ! version=$(cargo_version "$1"); then
-        # rustup's cargo looks for its toolchains in ~/.rustup. With another HOME than the one it was installed in, they still
-        # lie beside it: /home/ann/.cargo/bin/cargo and /home/ann/.rustup, or /usr/local/cargo and /usr/local/rustup.
+        reason="does not run: $(sed -n 1p "$tmp/cargo.err")"
+        # rustup's cargo looks for its toolchains under HOME. If HOME is another one than at its installation, they are
+        # still beside it: /home/ann/.cargo/bin/cargo and /home/ann/.rustup, or /usr/local/cargo and /usr/local/rustup.
         home=${1%/bin/cargo}
         case $home in
             */.cargo) toolchains=${home%/.cargo}/.rustup ;;
             */cargo) toolchains=${home%/cargo}/rustup ;;
             *) toolchains= ;;
         esac
-        if [ -z "${RUSTUP_HOME:-}" ] && [ -n "$toolchains" ] && [ -d "$toolchains/toolchains" ] &&
-            version=$(RUSTUP_HOME=$toolchains cargo_version "$1"); then
-            rustup_home=$toolchains
-            # Its downloaded crates and its settings belong to the same installation.
-            if [ -z "${CARGO_HOME:-}" ] && [ ! -e "${HOME:-}/.cargo" ] && [ -w "$home" ]; then
-                cargo_home=$home
-            fi
-        else
-            found="$found
-  $1 does not run: $(sed -n '1p' "$tmp/complaint")"
-            grep -q rustup "$tmp/complaint" && found="$found
-    (rustup looks for its toolchains in ${RUSTUP_HOME:-${HOME:-~}/.rustup}; RUSTUP_HOME names another place)"
+        if [ -n "${RUSTUP_HOME:-}" ] || [ ! -d "$toolchains/toolchains" ] || ! version=$(RUSTUP_HOME=$toolchains cargo_version "$1"); then
+            rejected="$rejected
+  $1 $reason"
             return 1
         fi
+        rustup_home=$toolchains
+        if [ -z "${CARGO_HOME:-}" ] && [ ! -e "${HOME:-}/.cargo" ] && [ -w "$home" ]; then cargo_home=$home; fi
     fi
-    if [ "$(version_number "$version")" -lt "$(version_number "$wanted")" ]; then
-        found="$found
+    if [ "$(version_number "$version")" -lt "$(version_number "$rust_version")" ]; then
+        rejected="$rejected
   $1 is version $version"
         return 1
     fi
     cargo=$1
 }
 
-# The home folder of the account, which HOME need not be.
+# Prints the home folder of the account, which HOME may differ from.
 account_home() {
     name=$(id -un 2>/dev/null) || return 0
-    case $name in
-        *[!A-Za-z0-9._-]*) ;; # not a word to give to eval
-        *) eval "printf '%s\n' ~$name" ;;
-    esac
+    # Only a plain name is safe in `eval`.
+    case $name in *[!A-Za-z0-9._-]*) ;; *) eval "printf '%s\n' ~$name" ;; esac
 }
 
-# Sets `cargo` to the first cargo that will do, and `build_path`, `rustup_home`, `cargo_home` to what it needs in its environment.
-# They are not exported here: what is started at the end gets the environment as the user has it.
+# Sets `cargo`, and `build_path`, `rustup_home` and `cargo_home` to the environment it needs. They are not exported,
+# because the command at the end runs in the user's own environment.
 find_cargo() {
-    wanted=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$root/Cargo.toml")
-    found=
-    cargo=
+    rust_version=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$root/Cargo.toml")
+    rejected=
     rustup_home=${RUSTUP_HOME:-}
     cargo_home=${CARGO_HOME:-}
     try_cargo "$(command -v cargo || :)" ||
@@ -122,126 +96,103 @@ find_cargo() {
         try_cargo "$(rustup which cargo 2>/dev/null || :)" ||
         try_cargo "$(account_home)/.cargo/bin/cargo" ||
         return 1
-    # First on PATH, so that the rustc it calls is its own.
+    # Its folder comes first on PATH, so that it finds its own rustc.
     build_path=$PATH
     [ "$(command -v cargo || :)" = "$cargo" ] || build_path=${cargo%/cargo}:$PATH
 }
 
-# Which set of commands to name: by the package manager, because derivatives are many and their managers few.
-platform() {
+# SQLite is C, and rustc links with `cc`. A compiler without the C library's headers is not enough, so compile a program.
+have_c() {
+    # Without the developer tools, macOS opens a window when `cc` is called.
+    if [ "$(uname -s)" = Darwin ] && [ -z "${CC:-}" ] && ! xcode-select -p >/dev/null 2>&1; then return 1; fi
+    printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' >"$tmp/try.c"
+    for compiler in cc ${CC:+"$CC"}; do
+        c_problem=" (\`$compiler\` does not work)"
+        # shellcheck disable=SC2086 # CC may be two words, such as "ccache gcc"
+        $compiler -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1 || return 1
+    done
+}
+
+# Names the commands that install Rust ($1 = rust) or a C compiler ($1 = c), by package manager.
+explain() {
+    if [ "$1" = rust ]; then
+        say "agenthub needs Rust $rust_version or newer. ${rejected:+Found:}${rejected:-No Rust toolchain was found.}"
+        case $rejected in
+            *rustup*) say "  with rustup:                rustup default stable && rustup update stable
+  rustup looks for its toolchains in ${RUSTUP_HOME:-${HOME:-~}/.rustup}; set RUSTUP_HOME if they are elsewhere." ;;
+        esac
+        say "  on any platform:            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+    else
+        say "agenthub needs a C compiler and the headers of the C library${c_problem:-}."
+    fi
+    case $1:$(package_manager) in
+        rust:apt-get) say '  Debian 13, Ubuntu 24.04:    sudo apt-get install rustup && rustup default stable' ;;
+        rust:dnf) say '  Fedora:                     sudo dnf install rustup && rustup-init' ;;
+        rust:pacman) say '  Arch:                       sudo pacman -S rustup && rustup default stable' ;;
+        rust:macos) say '  macOS with Homebrew:        brew install rust' ;;
+        c:apt-get) say '  Debian, Ubuntu:             sudo apt-get install build-essential' ;;
+        c:dnf) say '  Fedora:                     sudo dnf install gcc glibc-devel' ;;
+        c:pacman) say '  Arch:                       sudo pacman -S base-devel' ;;
+        c:macos) say '  macOS:                      xcode-select --install' ;;
+        c:*) say '  Install gcc or clang with your package manager.' ;;
+    esac
+    say '  Then open a new terminal and run ./install.sh again.'
+}
+
+package_manager() {
     if [ "$(uname -s)" = Darwin ]; then
         echo macos
-    elif command -v apt-get >/dev/null; then
-        echo debian
-    elif command -v dnf >/dev/null; then
-        echo fedora
-    elif command -v pacman >/dev/null; then
-        echo arch
-    else
-        echo other
+        return
     fi
-}
-
-explain_cargo() {
-    say "Rust $wanted or newer is needed (cargo and rustc).${found:+ Found:}${found:- None was found.}"
-    case "$found" in
-        *rustup*)
-            say '  with rustup:                rustup default stable && rustup update stable'
+    for manager in apt-get dnf pacman; do
+        if command -v $manager >/dev/null; then
+            echo $manager
             return
-            ;;
-    esac
-    command -v rustup >/dev/null && say '  with the rustup you have:   rustup default stable && rustup update stable'
-    say "  on any platform:            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
-    case $(platform) in
-        debian) say '  Debian 13, Ubuntu 24.04 on: sudo apt-get install rustup && rustup default stable' ;;
-        fedora) say '  Fedora:                     sudo dnf install rustup && rustup-init' ;;
-        arch) say '  Arch:                       sudo pacman -S rustup && rustup default stable' ;;
-        macos) say '  macOS with Homebrew:        brew install rust' ;;
-    esac
-    say '  Then run this again, in a new terminal.'
+        fi
+    done
 }
 
-# --- C ---------------------------------------------------------------------------------------------------------------
+# --- build, install, uninstall ---------------------------------------------------------------------------------------
 
-# SQLite is compiled from C, and rustc links through `cc`. A compiler without the C library's headers is not enough, so build a
-# program with one.
-have_c() {
-    # On macOS `cc` exists without the developer tools, and opens a window that asks for them.
-    if [ -z "${CC:-}" ] && [ "$(uname -s)" = Darwin ] && ! xcode-select -p >/dev/null 2>&1; then
-        return 1
-    fi
-    printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' >"$tmp/try.c"
-    if ! cc -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1; then
-        c_trouble=${CC:+ (as cc, with which Rust links; CC alone is not enough)}
-        return 1
-    fi
-    # shellcheck disable=SC2086 # CC may be two words, such as "ccache gcc"
-    if [ -n "${CC:-}" ] && ! ${CC} -o "$tmp/try" "$tmp/try.c" >/dev/null 2>&1; then
-        c_trouble=" (CC is \"$CC\", which does not work)"
-        return 1
-    fi
-}
-
-explain_c() {
-    say "A C compiler with the C library's headers is needed${c_trouble:-}."
-    case $(platform) in
-        debian) say '  Debian, Ubuntu:  sudo apt-get install build-essential' ;;
-        fedora) say '  Fedora:          sudo dnf install gcc glibc-devel' ;;
-        arch) say '  Arch:            sudo pacman -S base-devel' ;;
-        macos) say '  macOS:           xcode-select --install' ;;
-        *) say '  Install gcc or clang, and the headers of the C library, with your package manager.' ;;
-    esac
-}
-
-# --- building, installing, removing ----------------------------------------------------------------------------------
-
-# Sets `built` to the binary. cargo itself says where that is: target folders and targets can be set in many places.
+# Sets `built` to the binary, as cargo reports it: the target folder can be set in many places.
 build() {
-    say "Building agenthub with $cargo (the first build takes some minutes) ..."
+    say "Building agenthub with $cargo. The first build takes a few minutes."
     (
         cd "$root"
         [ -z "$rustup_home" ] || export RUSTUP_HOME="$rustup_home"
         [ -z "$cargo_home" ] || export CARGO_HOME="$cargo_home"
         PATH=$build_path "$cargo" build --release --locked --message-format json-render-diagnostics
-    ) >"$tmp/build.json" || die 'the build failed; what is installed was left as it is'
+    ) >"$tmp/build.json" || die 'the build failed; nothing was installed or changed'
     built=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$tmp/build.json" | tail -n 1)
-    [ -f "$built" ] || die 'cargo built no binary'
+    [ -f "$built" ] || die 'the build produced no program'
 }
 
 install_binary() {
-    mkdir -p "$dir" || die "the folder $dir cannot be made; set AGENTHUB_INSTALL_DIR to one that can"
+    mkdir -p "$dir" || die "cannot create $dir; set AGENTHUB_INSTALL_DIR to another folder"
     dir=$(CDPATH='' cd -- "$dir" && pwd)
-    [ ! -d "$dir/agenthub" ] || die "$dir/agenthub is a folder; move it, or set AGENTHUB_INSTALL_DIR"
-    was_there=
-    [ ! -e "$dir/agenthub" ] || was_there=yes
+    [ ! -d "$dir/agenthub" ] || die "$dir/agenthub is a folder; move it, or set AGENTHUB_INSTALL_DIR to another folder"
+    done=Installed
+    [ ! -e "$dir/agenthub" ] || done=Upgraded
 
-    # A rename puts the new file in the old one's place in one step; a running agenthub keeps the old one.
-    new=$(mktemp "$dir/.agenthub.XXXXXX") || die "$dir cannot be written; set AGENTHUB_INSTALL_DIR to a folder that can"
-    cp "$built" "$new" || die "$dir cannot be written to"
+    # Renaming replaces the old program in one step. A running hub keeps the old file open.
+    new=$(mktemp "$dir/.agenthub.XXXXXX") || die "cannot write to $dir; set AGENTHUB_INSTALL_DIR to another folder"
+    cp "$built" "$new" || die "cannot write to $dir"
     chmod 755 "$new"
     code=0
     version=$("$new" --version 2>/dev/null </dev/null) || code=$?
-    case $code in
-        126 | 127) die "programs in $dir cannot be run; set AGENTHUB_INSTALL_DIR to another folder" ;;
-    esac
+    case $code in 126 | 127) die "programs in $dir cannot run; set AGENTHUB_INSTALL_DIR to another folder" ;; esac
     mv -f "$new" "$dir/agenthub"
     new=
 
-    if [ -n "$was_there" ]; then
-        say "Upgraded $dir/agenthub${version:+ to $version}. A hub that runs stays the old one until it is started again."
-    else
-        say "Installed ${version:-agenthub} as $dir/agenthub."
-    fi
-}
-
-advise_path() {
+    say "$done ${version:-agenthub}: $dir/agenthub"
+    [ $done = Installed ] || say 'A hub that is running uses the old version until you restart it.'
     case ":$PATH:" in
         *":$dir:"*)
             first=$(command -v agenthub || :)
-            [ "$first" = "$dir/agenthub" ] || say "Note: \`agenthub\` still means $first, which comes earlier on PATH."
+            [ "$first" = "$dir/agenthub" ] || say "Note: \`agenthub\` runs $first, which comes earlier on PATH."
             ;;
         *)
-            say "$dir is not on PATH. To call it as \`agenthub\`, add this line to your shell's start file:"
+            say "$dir is not on PATH. Add this line to your shell's start file:"
             case ${SHELL:-} in
                 */fish) say "  fish_add_path $(quote "$dir")" ;;
                 *) say "  export PATH=$(quote "$dir"):\"\$PATH\"" ;;
@@ -250,68 +201,51 @@ advise_path() {
     esac
 }
 
-# The file that `agenthub path` names. Asking the binary would make the file if it is not there, which is no way to say goodbye.
+# Prints the default database, as `agenthub path` does. That command would create the file.
 data_file() {
-    if [ -n "${AGENTHUB_DB:-}" ]; then
-        echo "$AGENTHUB_DB"
-        return
-    fi
-    if [ "$(uname -s)" = Darwin ]; then
-        echo "${HOME:-~}/Library/Application Support/agenthub/hub.db"
-        return
-    fi
-    case ${XDG_DATA_HOME:-} in
-        /*) echo "$XDG_DATA_HOME/agenthub/hub.db" ;;
-        *) echo "${HOME:-~}/.local/share/agenthub/hub.db" ;;
+    case $(uname -s):${XDG_DATA_HOME:-} in
+        Darwin:*) folder="${HOME:-~}/Library/Application Support" ;;
+        *:/*) folder=$XDG_DATA_HOME ;;
+        *) folder=${HOME:-~}/.local/share ;;
     esac
+    echo "${AGENTHUB_DB:-$folder/agenthub/hub.db}"
 }
 
 uninstall() {
     if [ -e "$dir/agenthub" ] || [ -L "$dir/agenthub" ]; then
-        rm -f -- "$dir/agenthub" || die "$dir/agenthub cannot be removed"
-        say "Removed $dir/agenthub. A hub that runs goes on until it is stopped."
+        rm -f -- "$dir/agenthub" || die "cannot remove $dir/agenthub"
+        say "Removed $dir/agenthub. A hub that is running continues until you stop it."
     else
-        say "There is no $dir/agenthub; nothing was removed."
+        say "Nothing to remove: $dir/agenthub does not exist."
     fi
     data=$(data_file)
     if [ -e "$data" ]; then
-        say "The data stays: $data (and what lies beside it). Delete it by hand if you want it gone."
+        say "Your data is kept: $data (and the files beside it). Delete it yourself if you no longer need it."
     else
-        say "No data was found at $data."
+        say "No data found at $data."
     fi
 }
 
-# --- what was asked for ----------------------------------------------------------------------------------------------
+# --- main ------------------------------------------------------------------------------------------------------------
 
 case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
+    -h | --help) usage && exit ;;
     --uninstall | --env)
         if [ $# -gt 1 ]; then
-            say "install.sh: $1 takes no further argument"
+            say "install.sh: $1 takes no argument"
             exit 2
         fi
         ;;
 esac
-
-if [ "${1:-}" != --env ]; then
-    if [ -n "${AGENTHUB_INSTALL_DIR:-}" ]; then
-        dir=$AGENTHUB_INSTALL_DIR
-    elif [ -n "${HOME:-}" ]; then
-        dir=$HOME/.local/bin
-    else
-        die 'HOME is not set, so there is no place to install to; set AGENTHUB_INSTALL_DIR'
-    fi
-fi
+dir=${AGENTHUB_INSTALL_DIR:-${HOME:+$HOME/.local/bin}}
+[ -n "$dir" ] || [ "${1:-}" = --env ] || die 'HOME is not set; set AGENTHUB_INSTALL_DIR to the folder to install to'
 if [ "${1:-}" = --uninstall ]; then
     uninstall
-    exit 0
+    exit
 fi
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-grep -q '^name = "agenthub"$' "$root/Cargo.toml" 2>/dev/null || die "$root is no checkout of agenthub; call install.sh where it lies"
+grep -q '^name = "agenthub"$' "$root/Cargo.toml" 2>/dev/null || die "$root is not a checkout of agenthub"
 
 tmp=
 new=
@@ -322,25 +256,21 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/agenthub-install.XXXXXX")
 
-# Both are looked for before either is complained about: one round of installing is enough.
+# Report both requirements before stopping, so that one round of installing is enough.
 ready=yes
-find_cargo || { explain_cargo && ready=; }
+find_cargo || { explain rust && ready=; }
 if [ "${1:-}" = --env ]; then
     [ -n "$ready" ] || exit 1
     printf 'export PATH=%s\n' "$(quote "$build_path")"
     [ -z "$rustup_home" ] || printf 'export RUSTUP_HOME=%s\n' "$(quote "$rustup_home")"
     [ -z "$cargo_home" ] || printf 'export CARGO_HOME=%s\n' "$(quote "$cargo_home")"
-    exit 0
+    exit
 fi
-have_c || { explain_c && ready=; }
+have_c || { explain c && ready=; }
 [ -n "$ready" ] || exit 1
 
 build
 install_binary
-advise_path
 clean
 trap - EXIT HUP INT TERM
-
-if [ $# -gt 0 ]; then
-    exec "$dir/agenthub" "$@"
-fi
+[ $# -eq 0 ] || exec "$dir/agenthub" "$@"

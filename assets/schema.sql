@@ -1,61 +1,62 @@
--- agenthub: the file that agents share. Schema version 1.
+-- agenthub: the database that agents share. Schema version 1.
 --
--- Any program that can open SQLite is an agent. There is nothing to install and nothing to ask first:
+-- Any program that can write SQLite can be an agent, without installing or registering anything. This statement is a
+-- complete agent:
 --
 --   INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green');
 --
--- is a complete agent. From a shell:
+-- From a shell:
 --
 --   sqlite3 -cmd '.timeout 5000' "$(agenthub path)" \
 --     "INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')"
 --
--- A hub that is running shows the row at once. One that is not will show it when it starts: the file is the truth.
+-- A running hub shows the row immediately; otherwise the hub shows it when it starts. The database is the only store.
 --
--- What to write where
---   messages         what is said in a thread, to everybody who follows it
---   inbox_messages   mail to one inbox, unread until somebody reads it ('human' is the person, 'all' is everyone)
---   telemetry        what a process has used so far: turns, tokens, money. Running totals, not differences
---   task_stream      what an agent does, step by step: text, tool calls, results
---   threads, agents  rows appear here by themselves; UPDATE them to set a title, a label or a status. An agent that
---                    only reads makes itself known by INSERT INTO active(id) VALUES('its name')
---   receipts         who was offered, has seen and has acknowledged which mail
+-- Tables
+--   messages         messages in a thread, for all of its subscribers
+--   inbox_messages   messages to one inbox, unread until the recipient reads them ('human' is the user, 'all' is
+--                    everyone)
+--   telemetry        what a process has used so far: turns, tokens, cost. Running totals, not differences
+--   task_stream      the steps of an agent's task: text, tool calls, results
+--   threads, agents  created automatically; UPDATE a row to set a title, a label or a status. An agent that only reads
+--                    registers itself with INSERT INTO active(id) VALUES('its name')
+--   receipts         which reader was offered, has seen and has acknowledged which inbox message
 --   subscriptions, changes, hub
---                    the hub's own. Read them if you like; leave them alone
+--                    internal tables of the hub. Read them if you like; do not write to them
 --
 -- How to write
---   * Name the columns you know and leave out the rest: every column that is not called "required" below has a
---     default, and an explicit NULL counts as left out. Never supply the integer primary key (n, or id in telemetry
---     and task_stream) nor message_seq: the file counts.
---   * Write one autocommit INSERT, or open the transaction with BEGIN IMMEDIATE. A plain BEGIN that has read something
---     can fail for good when another agent writes meanwhile.
---   * Set a busy timeout of 5000 ms. Many libraries do it for you; the sqlite3 shell waits 0 ms.
---   * PRAGMA synchronous=FULL if a row must survive a power cut. Without it a row survives every crash but that one.
---   * Leave no transaction open while you wait for a model, a person or the network: others cannot write meanwhile.
---   * To be safe to repeat, choose the id yourself and say INSERT OR IGNORE: a second try changes nothing.
---   * Triggers number a row after it is inserted, so RETURNING does not know message_seq yet. Read it back by id:
+--   * Name the columns you know and omit the rest. Every column that is not marked "required" below has a default, and an
+--     explicit NULL counts as omitted. Never supply the integer primary key (n, or id in telemetry and task_stream) or
+--     message_seq: the database assigns them.
+--   * Write one autocommit INSERT, or start the transaction with BEGIN IMMEDIATE. A transaction that starts with a plain
+--     BEGIN and reads first can no longer write once another agent has written in between.
+--   * Set a busy timeout of 5000 ms. Many libraries have one by default; the sqlite3 shell's default is 0 ms.
+--   * Use PRAGMA synchronous=FULL if a row must survive a power failure. Without it, a row survives every other crash.
+--   * Never keep a transaction open while you wait for a model, a person or the network: it blocks all other writers.
+--   * To make a write safe to repeat, choose the id yourself and use INSERT OR IGNORE: a repeated INSERT changes nothing.
+--   * Triggers assign message_seq after the insert, so RETURNING does not return it. Read it back by id:
 --     SELECT message_seq FROM messages WHERE id = ?.
---   * Never open, copy or lock this file by other means than SQLite. For a copy there is `agenthub backup`.
+--   * Open, copy or lock this file only through SQLite. To copy it, use `agenthub backup`.
 --
--- What you can rely on, whatever library, pragma or conflict clause another writer uses
---   * message_seq is 1, 2, 3 … in each thread and changes.seq is 1, 2, 3 … in the file: commit order, no gap, never
---     used twice. A message to a thread nobody has seen creates the thread; an agent's first row creates the agent.
---   * What a row says never changes. Only the columns marked "state" do, by UPDATE, and changes has an entry for each
---     such UPDATE (subscriptions aside). There is no DELETE: messages.deleted_at and inbox_messages.expires_at hide a
---     row, and `agenthub prune` removes old ones.
---   * INSERT with an id that exists fails. OR IGNORE and ON CONFLICT do what they say, without using up a number.
---     OR REPLACE fails.
---   * What cannot be stored fails aloud, with the table and the column in the message, even under OR IGNORE: a required
---     column that is empty, a text over 1 MiB (1,048,576 bytes), a blob where text belongs, text or a fraction where an
---     integer belongs, an integer beyond a quadrillion (10^15; a time in micro- or nanoseconds is one). A number in
---     quotes is a number.
---   * The words listed for kind, status and the like are the ones the hub knows. Others are kept as they are.
+-- Guarantees, whatever library, pragma or conflict clause other writers use
+--   * message_seq is 1, 2, 3 … in each thread and changes.seq is 1, 2, 3 … in the database: commit order, no gaps, no
+--     number used twice. A message to an unknown thread creates the thread; an agent's first row creates the agent.
+--   * The content of a row never changes. Only columns marked "state" can be updated, and each such UPDATE adds an entry
+--     to changes (except for subscriptions). There is no DELETE: messages.deleted_at and inbox_messages.expires_at hide a
+--     row, and `agenthub prune` removes old rows.
+--   * INSERT with an existing id fails. OR IGNORE and ON CONFLICT work as usual and use up no number. OR REPLACE fails.
+--   * Invalid values fail with an error that names the table and the column, even under OR IGNORE: an empty required
+--     column, a text over 1 MiB (1,048,576 bytes), a blob in a text column, a text or a fraction in an integer column,
+--     an integer over a quadrillion (10^15; times in microseconds or nanoseconds exceed it). A number in quotes is a
+--     number.
+--   * The values listed for kind, status and similar columns are the ones the hub knows. Others are stored unchanged.
 --
 -- All times are Unix time in milliseconds, as integers. All text is UTF-8.
--- Works for writers from SQLite 3.26 (December 2018) on, with or without JSON and full-text search.
+-- Writers need SQLite 3.26 (December 2018) or later, with or without JSON and full-text search.
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Tables. No NOT NULL and no CHECK: under OR IGNORE they would drop a row without a word, so triggers refuse it aloud.
--- The long DEFAULT is Unix time in milliseconds, as SQLite before 3.38 has to say it.
+-- Tables. They have no NOT NULL and no CHECK, because OR IGNORE would drop such a row silently. Triggers check instead
+-- and raise an error. The long DEFAULT is Unix time in milliseconds, in the form that SQLite before 3.38 supports.
 -- ---------------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE threads (
@@ -91,7 +92,8 @@ CREATE TABLE messages (
   business_state  TEXT DEFAULT 'open',        -- state
   deleted_at      INTEGER                     -- state: once set, the content is not shown; the place stays
 );
--- Not UNIQUE (OR IGNORE would drop a message, OR REPLACE another one), and without the rows that have no number yet.
+-- Not UNIQUE, because OR IGNORE would drop the new message and OR REPLACE would delete the existing one. Rows without a
+-- number are not indexed.
 CREATE INDEX messages_thread ON messages(thread_id, message_seq) WHERE message_seq IS NOT NULL;
 
 CREATE TABLE inbox_messages (
@@ -196,7 +198,7 @@ CREATE TABLE receipts (
   UNIQUE(message_id, reader, state)
 );
 
--- The log: every insert and every change of state, in commit order. Only triggers write it.
+-- The change log: every insert and every change of state, in commit order. Only triggers write to it.
 CREATE TABLE changes (
   seq INTEGER PRIMARY KEY,
   tbl TEXT,                                   -- threads, messages, inbox_messages, telemetry, task_stream, agents
@@ -212,23 +214,24 @@ CREATE TABLE hub (
 INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Triggers: the rules, for every writer. Four to a table:
+-- Triggers enforce the rules for every writer. Each table has four:
 --
---   _exists  BEFORE INSERT  When a row with this key is there. OR REPLACE would delete that row, and no trigger can see
---                           which conflict clause it runs under. But a statement in a trigger inherits the clause: the
---                           INSERT OR IGNORE below does nothing by itself, under OR IGNORE or in an UPSERT; under OR
---                           REPLACE it would replace the epoch, and hub_insert (at the end) refuses that. Under OR
---                           ABORT, FAIL and ROLLBACK it fails, as the INSERT is about to.
---   _insert  AFTER INSERT   What cannot be stored is refused, what is NULL gets its default, and then the row has its
---                           effects. They are in one trigger because several run in no promised order, and after the
---                           INSERT because those of a BEFORE trigger stay when OR IGNORE drops the row. No statement
---                           here may depend on OR IGNORE or OR REPLACE of its own: the writer's clause overrides it.
---   _update  BEFORE UPDATE  What never changes, what state may be, and the entry in the log.
---   _delete  BEFORE DELETE  Only `agenthub prune` deletes: in one transaction it puts 'pruning' into hub, deletes, and
---                           takes it out again. The newest row stays, because the next one would take its number.
+--   _exists  BEFORE INSERT  Runs when a row with this key exists. OR REPLACE would delete that row, and a trigger cannot
+--                           see the conflict clause of the statement that fired it. But statements within a trigger
+--                           inherit that clause. So the INSERT OR IGNORE in it has no effect by itself, under OR IGNORE
+--                           or in an UPSERT. Under OR REPLACE it would replace the epoch, and hub_insert (at the end)
+--                           raises an error. Under OR ABORT, FAIL and ROLLBACK it fails, as the outer INSERT would.
+--   _insert  AFTER INSERT   Rejects invalid values, replaces NULL by the default, then applies the row's effects. This is
+--                           one trigger because SQLite does not define the order of several. It runs after the INSERT
+--                           because the effects of a BEFORE trigger remain when OR IGNORE drops the row. No statement
+--                           here may rely on its own OR IGNORE or OR REPLACE: the writer's clause overrides it.
+--   _update  BEFORE UPDATE  Rejects changes to immutable columns and invalid states, and adds a change log entry.
+--   _delete  BEFORE DELETE  Rejects every DELETE except those of `agenthub prune`, which in one transaction inserts
+--                           'pruning' into hub, deletes, and removes it again. The newest row always stays, because the
+--                           next row would otherwise reuse its number.
 --
--- x >= x'' asks for a blob: blobs sort after every text, and texts and blobs after every number, which is why BETWEEN
--- finds text where a number belongs. length(CAST(x AS BLOB)) is the length in bytes; length(x) stops at a NUL.
+-- x >= x'' is true only for blobs, because blobs sort after all texts. Texts and blobs sort after all numbers, so BETWEEN
+-- also detects text in a number column. length(CAST(x AS BLOB)) is the length in bytes; length(x) stops at a NUL.
 -- ---------------------------------------------------------------------------------------------------------------------
 
 -- threads
@@ -278,7 +281,8 @@ BEGIN
   INSERT INTO changes(tbl, row, op) VALUES('threads', NEW.n, 'insert');
 END;
 
--- Every UPDATE of a thread, its counting included. (No OF: SET rowid = … would get past it.)
+-- Runs for every UPDATE of a thread, including the update of last_seq for a new message. It has no OF clause, because
+-- SET rowid = … would bypass it.
 CREATE TRIGGER threads_count BEFORE UPDATE ON threads
 BEGIN
   SELECT CASE
@@ -397,7 +401,7 @@ BEGIN
   INSERT INTO changes(tbl, row, op) VALUES('messages', NEW.n, 'insert');
 END;
 
--- Apart from messages_update, which a new message need not pass when it gets its number.
+-- Separate from messages_update, so that assigning the number of a new message does not run that trigger.
 CREATE TRIGGER messages_count BEFORE UPDATE ON messages
 WHEN NEW.n <> OLD.n OR NEW.message_seq <> OLD.message_seq OR NEW.message_seq IS NULL AND OLD.message_seq IS NOT NULL
 BEGIN
@@ -594,7 +598,7 @@ BEGIN
   INSERT INTO changes(tbl, row, op) VALUES('telemetry', NEW.id, 'insert');
 END;
 
--- NULL only while telemetry_insert puts the defaults in.
+-- While status or created_at is NULL, telemetry_insert is still setting the defaults.
 CREATE TRIGGER telemetry_update BEFORE UPDATE ON telemetry
 WHEN OLD.status IS NOT NULL AND OLD.created_at IS NOT NULL
 BEGIN
@@ -676,7 +680,7 @@ BEGIN
   INSERT INTO changes(tbl, row, op) VALUES('task_stream', NEW.id, 'insert');
 END;
 
--- NULL only while task_stream_insert puts the defaults in.
+-- While created_at is NULL, task_stream_insert is still setting the defaults.
 CREATE TRIGGER task_stream_update BEFORE UPDATE ON task_stream
 WHEN OLD.created_at IS NOT NULL
 BEGIN
@@ -728,8 +732,8 @@ BEGIN
   INSERT INTO changes(tbl, row, op) VALUES('agents', NEW.n, 'insert');
 END;
 
--- INSERT INTO active(id) VALUES(…): this agent is at work. It becomes known, or its last_active_at moves, at most once
--- a second. The person is no agent.
+-- INSERT INTO active(id) VALUES(…) records that this agent is active: it creates the agent or updates its
+-- last_active_at, at most once a second. The user ('human') is not an agent.
 CREATE VIEW active AS SELECT id FROM agents;
 
 CREATE TRIGGER active_insert INSTEAD OF INSERT ON active
@@ -866,7 +870,7 @@ BEGIN
      AND NEW.created_at IS NULL;
 END;
 
--- NULL only while receipts_insert puts the defaults in.
+-- While created_at is NULL, receipts_insert is still setting the defaults.
 CREATE TRIGGER receipts_update BEFORE UPDATE ON receipts
 WHEN OLD.created_at IS NOT NULL
 BEGIN
@@ -907,7 +911,7 @@ END;
 
 -- hub
 
--- The epoch stays: for its own sake, and because the _exists triggers lean on it.
+-- The epoch is immutable, because it identifies the database and because the _exists triggers depend on it.
 CREATE TRIGGER hub_insert AFTER INSERT ON hub WHEN NEW.key = 'epoch'
 BEGIN
   SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');

@@ -1,4 +1,4 @@
-//! What an agent waits for: its mail, and its tool's hook.
+//! Times that an agent waits: `agenthub inbox --wait`, and the hooks of its tool.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use super::hub::AGENTHUB;
 use super::report::{Goal, Report, Sample};
 
-/// Runs of each hook.
+/// Number of runs of each hook.
 const RUNS: usize = 200;
-/// Rows of a long session, which is there before the hooks run.
+/// Rows of the session that the hooks belong to, written before they run.
 const ROWS: i64 = 5_000;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
@@ -21,7 +21,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     hooks(report)
 }
 
-/// The time from the commit of a row to the end of a process that waited for it.
+/// Measures the time from the commit of a message to the exit of a process that waits for it.
 fn wait(report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let db = folder.path().join("hub.db");
@@ -36,7 +36,7 @@ fn wait(report: &mut Report) -> Result<()> {
             .args(["inbox", &name, "--wait", "20"])
             .stdout(Stdio::null())
             .spawn()?;
-        while !reader.knows_agent(&name)? {
+        while !reader.agent_exists(&name)? {
             std::thread::yield_now();
         }
         std::thread::park_timeout(Duration::from_millis(10));
@@ -47,7 +47,7 @@ fn wait(report: &mut Report) -> Result<()> {
     }
     let times = Sample::new(times);
     report.note(
-        "`inbox --wait`: commit → the process has ended, ms p50 / p90 / p99 / max",
+        "`inbox --wait`: commit → exit of the process, ms p50 / p90 / p99 / max",
         times.spread(),
     );
     report.judge("the same, p99 ms", times.at(0.99), Goal::AtMost(50.0));
@@ -60,7 +60,7 @@ fn hooks(report: &mut Report) -> Result<()> {
     let writer = Writer::open(&db, NetworkFs::Refuse)?;
     writer.atomically(|| {
         for turn in 1..=ROWS {
-            writer.stream(&NewTask {
+            writer.record_task_event(&NewTask {
                 task_id: "claude-s".into(),
                 stream_type: "text".to_owned().into(),
                 turn_num: turn,
@@ -111,7 +111,7 @@ fn hooks(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds one run takes, the start of the process included.
+/// Returns the milliseconds of one run, including the start of the process.
 fn hook(db: &Path, input: &str, mail: bool) -> Result<f64> {
     let begun = Instant::now();
     let mut child = Command::new(AGENTHUB)

@@ -1,4 +1,4 @@
-//! Clients: one that reads what it gets, and one that only counts, at next to no cost.
+//! WebSocket clients: one that parses events, and a cheap one that only counts messages.
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
@@ -12,7 +12,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::hub::Hub;
 use super::writer::clock;
 
-/// A runtime for the clients.
+/// Creates a runtime for the clients.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
@@ -21,7 +21,7 @@ fn subscribe(thread: &str) -> Value {
     json!({"type": "subscribe", "data": {"thread_id": thread, "from_seq": 0}})
 }
 
-/// A client of the seed's protocol.
+/// A client of AILANG's protocol that parses each event.
 pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
@@ -33,7 +33,7 @@ impl Client {
         Ok(Self { socket })
     }
 
-    /// Follows a thread from its beginning, and reads the first batch.
+    /// Subscribes to a thread from its first message and reads the first batch.
     pub(crate) async fn follow(&mut self, thread: &str) -> Result<()> {
         self.send(&subscribe(thread)).await?;
         self.event().await?;
@@ -44,17 +44,17 @@ impl Client {
         Ok(self.socket.send(Message::text(event.to_string())).await?)
     }
 
-    /// The next event, and when it was here.
+    /// Returns the next event and the time of its arrival.
     pub(crate) async fn event(&mut self) -> Result<(Value, i64)> {
         let text = self.text().await?;
         let at = clock();
         Ok((serde_json::from_str(&text)?, at))
     }
 
-    /// The next frame's text.
+    /// Returns the text of the next text frame.
     pub(crate) async fn text(&mut self) -> Result<Utf8Bytes> {
         loop {
-            match self.socket.next().await.context("the hub hung up")?? {
+            match self.socket.next().await.context("the hub closed the connection")?? {
                 Message::Text(text) => return Ok(text),
                 Message::Close(frame) => bail!("the hub closed: {frame:?}"),
                 _ => {}
@@ -63,19 +63,18 @@ impl Client {
     }
 }
 
-/// A client that takes frames apart and looks at nothing but their kind and the numbers of
-/// the messages in them.
+/// A client that reads only the type of each frame and the numbers of its messages, so that many fit into one process.
 pub(crate) struct Counter {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Number of the last message.
+    /// `message_seq` of the last message.
     pub(crate) last: u64,
     /// Text frames that carried messages.
     pub(crate) frames: u64,
 }
 
 impl Counter {
-    /// Follows a thread from its beginning.
+    /// Connects and subscribes to a thread from its first message.
     pub(crate) async fn follow(hub: &Hub, thread: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(&hub.address).await?;
         let request = format!(
@@ -96,17 +95,17 @@ impl Counter {
             }
             counter.fill().await?;
         };
-        ensure!(counter.buffer.starts_with(b"HTTP/1.1 101"), "no WebSocket");
+        ensure!(counter.buffer.starts_with(b"HTTP/1.1 101"), "the upgrade failed");
         counter.buffer.drain(..end);
         let event = subscribe(thread).to_string();
         let mut frame = vec![0x81, 0x80 | u8::try_from(event.len())?, 0, 0, 0, 0];
-        // A mask of zeros is a mask.
+        // A masking key of zeros is valid and leaves the payload as it is.
         frame.extend_from_slice(event.as_bytes());
         counter.stream.write_all(&frame).await?;
         Ok(counter)
     }
 
-    /// Reads until message number `last` has come.
+    /// Reads until the message with `message_seq` `last` has arrived.
     pub(crate) async fn until(&mut self, last: u64) -> Result<()> {
         loop {
             self.take_frames()?;
@@ -118,11 +117,14 @@ impl Counter {
     }
 
     async fn fill(&mut self) -> Result<()> {
-        ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the hub hung up");
+        ensure!(
+            self.stream.read_buf(&mut self.buffer).await? > 0,
+            "the hub closed the connection"
+        );
         Ok(())
     }
 
-    /// RFC 6455 §5.2: two bytes, the length, and from a server no mask.
+    /// Consumes the complete frames in the buffer (RFC 6455 §5.2; a server does not mask its frames).
     fn take_frames(&mut self) -> Result<()> {
         let mut at = 0;
         while let Some(&[kind, short]) = self.buffer.get(at..at + 2) {
@@ -153,13 +155,13 @@ impl Counter {
     }
 }
 
-/// The `message_seq` of the last message in a frame, if it carries any.
+/// Returns the `message_seq` of the last message in a frame.
 fn last_number(payload: &[u8]) -> Option<u64> {
     if !payload.starts_with(b"{\"type\":\"message\"") && !payload.starts_with(b"{\"type\":\"batch\"") {
         return None;
     }
     let name = b"\"message_seq\":";
-    // It stands near the end of each message, behind what it says.
+    // Search from the end: the field follows the content of the message.
     let at = payload.windows(name.len()).rposition(|window| window == name)? + name.len();
     let digits = payload[at..].iter().take_while(|b| b.is_ascii_digit());
     Some(digits.fold(0, |n, b| n * 10 + u64::from(b - b'0')))

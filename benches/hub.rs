@@ -1,5 +1,4 @@
-//! A hub as a child process: the real binary, or the same server with another way of
-//! noticing commits.
+//! A hub as a child process: the real binary, or the same server with another way to detect commits.
 
 use std::future;
 use std::io::{BufRead, BufReader, Write as _};
@@ -16,18 +15,18 @@ use tempfile::TempDir;
 
 pub(crate) const AGENTHUB: &str = env!("CARGO_BIN_EXE_agenthub");
 
-/// How a hub notices commits.
+/// How a hub detects commits.
 #[derive(Clone, Copy)]
-pub(crate) enum Noticing {
-    /// As shipped, by events.
+pub(crate) enum Detection {
+    /// The default: file events.
     Notify,
-    /// As shipped, where there are no events.
-    Deaf,
-    /// The same server, looking at `data_version` this often.
+    /// `--watch poll`, for file systems without events.
+    Poll,
+    /// The same server, which polls `data_version` at this interval.
     Every(Duration),
 }
 
-/// The hub, running on a file.
+/// A running hub.
 pub(crate) struct Hub {
     child: Child,
     pub(crate) address: String,
@@ -37,7 +36,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// The binary, on a file of its own.
+    /// Starts the binary on a new database.
     pub(crate) fn start(flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut hub = Self::start_on(&folder.path().join("hub.db"), flags)?;
@@ -45,7 +44,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// The binary, on this file.
+    /// Starts the binary on the database `db`.
     pub(crate) fn start_on(db: &Path, flags: &[&str]) -> Result<Self> {
         let mut command = Command::new(AGENTHUB);
         command
@@ -55,12 +54,12 @@ impl Hub {
         Self::spawn(command, db)
     }
 
-    /// On this file, without a limit on frames, noticing in this way.
-    pub(crate) fn noticing(db: &Path, noticing: Noticing) -> Result<Self> {
-        let watch = match noticing {
-            Noticing::Notify => "notify",
-            Noticing::Deaf => "poll",
-            Noticing::Every(pause) => {
+    /// Starts a hub on `db` that detects commits in the given way and does not throttle frames.
+    pub(crate) fn detecting(db: &Path, detection: Detection) -> Result<Self> {
+        let watch = match detection {
+            Detection::Notify => "notify",
+            Detection::Poll => "poll",
+            Detection::Every(pause) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("--serve").arg(db).arg(pause.as_micros().to_string());
                 return Self::spawn(command, db);
@@ -75,7 +74,7 @@ impl Hub {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("the hub has no stdout")?).read_line(&mut line)?;
+        BufReader::new(child.stdout.take().context("stdout is not piped")?).read_line(&mut line)?;
         let Some((url, token)) = line.trim().split_once("/#token=") else {
             bail!("the hub did not start: {line:?}")
         };
@@ -88,26 +87,26 @@ impl Hub {
         })
     }
 
-    /// Seconds of processor time it has used.
+    /// Returns the CPU time of the hub in seconds.
     pub(crate) fn cpu(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields: Vec<&str> = stat
             .rsplit_once(')')
-            .context("odd /proc/…/stat")?
+            .context("unexpected /proc/…/stat")?
             .1
             .split_whitespace()
             .collect();
-        // Hundredths of a second, on every Linux.
+        // Clock ticks; Linux reports 100 per second on all platforms.
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
     }
 
-    /// KiB of memory it has in use.
+    /// Returns the resident memory of the hub in KiB.
     pub(crate) fn rss(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("odd /proc/…/status")?;
+            .context("unexpected /proc/…/status")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 }
@@ -119,8 +118,8 @@ impl Drop for Hub {
     }
 }
 
-/// The child's side of [`Noticing::Every`]: serves the file `args[0]`, looking every
-/// `args[1]` microseconds, until it is killed.
+/// The child process of [`Detection::Every`]: serves the database `args[0]` and polls every `args[1]` microseconds until it
+/// is killed.
 pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
     let (db, pause) = (Path::new(&args[0]), Duration::from_micros(args[1].parse()?));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

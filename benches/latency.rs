@@ -1,5 +1,5 @@
-//! Commit in one process → frame in another, beside other ways of noticing a commit through
-//! the same server, on the same file, in turns.
+//! Latency from a commit in one process to the frame in another, compared with other ways to detect a commit. All ways use the
+//! same server and the same database, in turns.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::client::{Client, runtime};
-use super::hub::{Hub, Noticing};
+use super::hub::{Detection, Hub};
 use super::report::{Goal, Report, Sample};
 use super::writer;
 
-/// Turns of each way; the figure is the median of the turns.
+/// Number of turns of each way. The figure is the median over the turns.
 const TURNS: usize = 3;
 
-const WAYS: &[(&str, Noticing)] = &[
-    ("notify", Noticing::Notify),
-    ("1 ms poll", Noticing::Every(Duration::from_millis(1))),
-    ("spinning look", Noticing::Every(Duration::ZERO)),
-    ("deaf: 5 ms poll", Noticing::Deaf),
+const WAYS: &[(&str, Detection)] = &[
+    ("notify", Detection::Notify),
+    ("1 ms poll", Detection::Every(Duration::from_millis(1))),
+    ("poll without a pause", Detection::Every(Duration::ZERO)),
+    ("no file events: 5 ms poll", Detection::Poll),
     (
-        "500 ms poll, as the seed's",
-        Noticing::Every(Duration::from_millis(500)),
+        "500 ms poll, as in AILANG's hub",
+        Detection::Every(Duration::from_millis(500)),
     ),
 ];
 
@@ -39,8 +39,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         ("a burst of 2,000 rows in one transaction", 0, 1, 2000),
         ("8 writers, a burst of 250 rows in one transaction each", 0, 8, 250),
     ] {
-        for (way, noticing) in WAYS {
-            let times = measure(&db, *noticing, rate, writers, rows)?;
+        for (way, detection) in WAYS {
+            let times = measure(&db, *detection, rate, writers, rows)?;
             report.note(
                 format!("commit → client, {what}, {way}, µs p50 / p90 / p99 / max"),
                 times.spread(),
@@ -50,12 +50,12 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The rate that has goals, in turns.
+/// Measures the rate that has goals, in turns.
 fn at_100(report: &mut Report, db: &Path) -> Result<()> {
     let mut turns: Vec<Vec<Sample>> = WAYS.iter().map(|_| Vec::new()).collect();
     for _ in 0..TURNS {
-        for ((_, noticing), samples) in WAYS.iter().zip(&mut turns) {
-            samples.push(measure(db, *noticing, 100, 1, 500)?);
+        for ((_, detection), samples) in WAYS.iter().zip(&mut turns) {
+            samples.push(measure(db, *detection, 100, 1, 500)?);
         }
     }
     let median = |way: usize, q: f64| Sample::new(turns[way].iter().map(|s| s.at(q)).collect()).median();
@@ -69,24 +69,31 @@ fn at_100(report: &mut Report, db: &Path) -> Result<()> {
     report.judge("100 rows/s, notify, p50 µs", median(0, 0.5), Goal::AtMost(350.0));
     report.judge("100 rows/s, notify, p99 µs", median(0, 0.99), Goal::AtMost(1000.0));
     report.judge(
-        "100 rows/s, notify, p50 ÷ a 1 ms poll's",
+        "100 rows/s, notify, p50 ÷ a 1 ms poll",
         median(0, 0.5) / median(1, 0.5),
         Goal::AtMost(0.45),
     );
     report.judge(
-        "100 rows/s, notify, p50 ÷ a spinning look's",
+        "100 rows/s, notify, p50 ÷ a poll without a pause",
         median(0, 0.5) / median(2, 0.5),
         Goal::AtMost(1.4),
     );
-    report.judge("100 rows/s, deaf, p50 ms", median(3, 0.5) / 1000.0, Goal::AtMost(3.5));
-    report.judge("100 rows/s, deaf, p99 ms", median(3, 0.99) / 1000.0, Goal::AtMost(8.0));
+    report.judge(
+        "100 rows/s, no file events, p50 ms",
+        median(3, 0.5) / 1000.0,
+        Goal::AtMost(3.5),
+    );
+    report.judge(
+        "100 rows/s, no file events, p99 ms",
+        median(3, 0.99) / 1000.0,
+        Goal::AtMost(8.0),
+    );
     Ok(())
 }
 
-/// Microseconds from the commit to the client, of each row of `writers` writers with `rows`
-/// rows each.
-pub(crate) fn measure(db: &Path, noticing: Noticing, rate: u32, writers: u32, rows: u32) -> Result<Sample> {
-    let hub = Hub::noticing(db, noticing)?;
+/// Returns the microseconds from commit to client for each row of `writers` writers with `rows` rows each.
+pub(crate) fn measure(db: &Path, detection: Detection, rate: u32, writers: u32, rows: u32) -> Result<Sample> {
+    let hub = Hub::detecting(db, detection)?;
     let threads: Vec<String> = (0..writers).map(|i| format!("bench-{i}-{}", writer::clock())).collect();
     runtime()?.block_on(async {
         let mut client = Client::connect(&hub).await?;
@@ -119,7 +126,7 @@ pub(crate) fn measure(db: &Path, noticing: Noticing, rate: u32, writers: u32, ro
         for (seen, child) in seen.iter().zip(children) {
             let written = writer::numbers(child)?;
             for (i, at) in seen.iter().enumerate() {
-                // A burst has one commit.
+                // All rows of a burst have one commit.
                 let commit = written[i.min(written.len() - 1)];
                 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
                 times.push((at - commit) as f64 / 1000.0);

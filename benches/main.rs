@@ -1,42 +1,38 @@
-//! Figures of agenthub, measured from outside on real processes.
+//! Benchmarks of agenthub. `./benches/run` builds for release and prints one Markdown table.
 //!
-//! For: `./benches/run`, which builds for release and prints one Markdown table.
-//! Not for: judging: it prints a figure beside its goal and never fails for one. What the
-//! figures mean, and what was tried, is in `benches/README.md`.
-//!
-//! The hub is the real binary. Writers, and servers with another way of noticing, are this
-//! program started again, so that they are processes of their own. Nothing is random, and
-//! nothing leaves this machine.
+//! All processes are real: the hub is the release binary; writers, and servers that detect commits in another way, are this
+//! program started again with another argument. A missed goal is printed and is not an error. Nothing is random, and
+//! nothing connects to other machines. `benches/README.md` explains the figures.
 
 mod agents;
 mod client;
-mod crowd;
-mod growth;
+mod database_size;
+mod fan_out;
 mod hub;
 mod latency;
-mod load;
 mod report;
+mod resources;
 mod writer;
 mod writing;
 
 use anyhow::{Result, bail};
 use report::Report;
 
-/// Measures one group of figures.
+/// Measures the figures of one group.
 type Group = fn(&mut Report) -> Result<()>;
 
-/// The groups of figures, by the names that choose them.
+/// The groups, by their names on the command line.
 const GROUPS: &[(&str, Group)] = &[
     ("latency", latency::run),
     ("writing", writing::run),
-    ("crowd", crowd::run),
-    ("growth", growth::run),
-    ("load", load::run),
+    ("fan_out", fan_out::run),
+    ("database_size", database_size::run),
+    ("resources", resources::run),
     ("agents", agents::run),
 ];
 
 fn main() -> Result<()> {
-    // `cargo bench` adds `--bench`.
+    // `cargo bench` passes `--bench`.
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     match args.first().map(String::as_str) {
         Some("--write") => return writer::at_a_rate(&args[1..]),
@@ -45,11 +41,11 @@ fn main() -> Result<()> {
         _ => {}
     }
     let chosen = |name: &str| args.iter().any(|a| a == name);
-    if let Some(odd) = args.iter().find(|a| {
+    if let Some(unknown) = args.iter().find(|a| {
         let known = GROUPS.iter().any(|(name, _)| name == a);
         !known && *a != "--large" && *a != "--soak"
     }) {
-        bail!("there is no group {odd}; the groups are: {}", names());
+        bail!("no group {unknown}; the groups are: {}", names());
     }
     let all = !GROUPS.iter().any(|(name, _)| chosen(name));
     let mut report = Report::new(chosen("--large"), chosen("--soak"));

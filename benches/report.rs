@@ -1,7 +1,4 @@
-//! The table: figures, their goals, and the machine they were measured on.
-//!
-//! For: numbers that were measured. Progress goes to stderr meanwhile.
-//! Not for: measuring.
+//! The table of results: figures, goals, and a description of the machine. Each figure is also printed to stderr at once.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -10,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// What a figure is meant to be.
+/// The goal of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
@@ -43,9 +40,9 @@ pub(crate) struct Report {
     rows: Vec<[String; 4]>,
     started: Instant,
     load: String,
-    /// Also what takes gigabytes and many minutes.
+    /// Include databases of ten million messages (`--large`).
     pub(crate) large: bool,
-    /// Also what takes long.
+    /// Use the long forms (`--soak`).
     pub(crate) soak: bool,
 }
 
@@ -60,12 +57,12 @@ impl Report {
         }
     }
 
-    /// A figure to know.
+    /// Adds a figure without a goal.
     pub(crate) fn note(&mut self, figure: impl Into<String>, value: impl Into<String>) {
         self.row([figure.into(), value.into(), String::new(), String::new()]);
     }
 
-    /// A figure that has a goal.
+    /// Adds a figure with a goal.
     pub(crate) fn judge(&mut self, figure: impl Into<String>, value: f64, goal: Goal) {
         let verdict = if goal.is_met(value) {
             "met".to_owned()
@@ -76,7 +73,7 @@ impl Report {
     }
 
     fn row(&mut self, row: [String; 4]) {
-        // Nobody may be looking.
+        // stderr may be closed.
         drop(writeln!(
             std::io::stderr(),
             "[{:>4} s] {}",
@@ -101,30 +98,30 @@ impl Report {
         let cpu = cpu
             .lines()
             .find_map(|line| line.strip_prefix("model name"))
-            .map_or("an unknown processor", |rest| rest.trim_start_matches([' ', '\t', ':']));
+            .map_or("an unknown CPU", |rest| rest.trim_start_matches([' ', '\t', ':']));
         let rustc = Command::new("rustc").arg("--version").output();
         let rustc = rustc.map_or_else(
             |_| "unknown".to_owned(),
             |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
         );
         format!(
-            "{} cores of {cpu}, {} of memory, {} {}, files on {}; load before: {}; agenthub {} ({}), SQLite {}, {rustc}; {} s in all. Nothing in it is random: there are no seeds.",
+            "{} cores of {cpu}, {} of memory, {} {}, files on {}; load before: {}; agenthub {} ({}), SQLite {}, {rustc}; {} s in total",
             std::thread::available_parallelism().map_or(0, usize::from),
             memory(),
             std::env::consts::OS,
             first_line("/proc/sys/kernel/osrelease"),
-            said("df", &["--output=fstype", &std::env::temp_dir().to_string_lossy()]),
+            last_line_of("df", &["--output=fstype", &std::env::temp_dir().to_string_lossy()]),
             self.load,
             env!("CARGO_PKG_VERSION"),
-            said("git", &["describe", "--always", "--dirty"]),
+            last_line_of("git", &["describe", "--always", "--dirty"]),
             agenthub::store::sqlite_version(),
             self.started.elapsed().as_secs()
         )
     }
 }
 
-/// The last line a program prints.
-fn said(program: &str, args: &[&str]) -> String {
+/// Returns the last line that a program prints.
+fn last_line_of(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     let text = output.map_or_else(
         |_| String::new(),
@@ -144,7 +141,7 @@ fn first_line(path: &str) -> String {
     text.lines().next().unwrap_or("unknown").to_owned()
 }
 
-/// A number with as many digits as say something.
+/// Formats a number with two or three significant digits, or with thousands separators from 10,000.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 10_000.0 => {
@@ -164,7 +161,7 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
-/// A sample, sorted once.
+/// A sorted sample.
 pub(crate) struct Sample(Vec<f64>);
 
 impl Sample {
@@ -173,7 +170,7 @@ impl Sample {
         Self(values)
     }
 
-    /// The value below which the share `q` of the sample lies.
+    /// Returns the quantile `q` (0 to 1).
     pub(crate) fn at(&self, q: f64) -> f64 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -189,12 +186,12 @@ impl Sample {
         self.at(0.5)
     }
 
-    /// p50, p90, p99 and the largest.
+    /// Formats p50, p90, p99 and the maximum.
     pub(crate) fn spread(&self) -> String {
         [0.5, 0.9, 0.99, 1.0].map(|q| short(self.at(q))).join(" / ")
     }
 
-    /// p50, p99, p99.9 and the largest: for waits that are seldom and long.
+    /// Formats p50, p99, p99.9 and the maximum, for rare long waits.
     pub(crate) fn tail(&self) -> String {
         [0.5, 0.99, 0.999, 1.0].map(|q| short(self.at(q))).join(" / ")
     }

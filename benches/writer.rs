@@ -1,5 +1,4 @@
-//! Foreign writers: this program started again, with a connection of its own as any agent
-//! would open it.
+//! Writer processes: this program started again, with a connection that it opens as an agent would.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,17 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rusqlite::Connection;
 
-/// What a message says: as long as a usual one.
+/// Content of a message, of typical length.
 const TEXT: &str = "All 214 tests pass on the branch now; the flaky one waited for a file that another test removed. \
                     Please have a look at the second commit before I merge, and say whether the name is clear.";
 
-/// Nanoseconds of a clock that all processes of this machine share.
+/// Returns the time in nanoseconds of the monotonic clock, which all processes of the machine share.
 pub(crate) fn clock() -> i64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
 
-/// Waits until `at` on that clock: coarsely asleep, finely awake.
+/// Waits until `at` on that clock: sleeps until 150 µs before it, then spins.
 fn sleep_until(at: i64) {
     loop {
         let left = at - clock();
@@ -29,7 +28,7 @@ fn sleep_until(at: i64) {
         if left > 200_000 {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a writer at a given rate has nothing else to wait for"
+                reason = "a writer at a given rate waits for the time only"
             )]
             std::thread::sleep(Duration::from_nanos(u64::try_from(left - 150_000).unwrap_or(0)));
         } else {
@@ -38,20 +37,16 @@ fn sleep_until(at: i64) {
     }
 }
 
-/// A connection as a foreign program opens it.
+/// Opens a connection as another program does.
 pub(crate) fn open(db: &Path) -> Result<Connection> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a foreign writer opens the file in its own way"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "another program does not use the store")]
     let conn = Connection::open(db)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     Ok(conn)
 }
 
-/// Starts a writer: `rows` rows into `thread` at `rate` a second; at rate 0 all at once, in
-/// one transaction.
+/// Starts a writer of `rows` rows into `thread` at `rate` rows/s. With rate 0, all rows are one transaction.
 pub(crate) fn start(db: &Path, thread: &str, rate: u32, rows: u32) -> Result<Child> {
     Ok(Command::new(std::env::current_exe()?)
         .arg("--write")
@@ -61,7 +56,7 @@ pub(crate) fn start(db: &Path, thread: &str, rate: u32, rows: u32) -> Result<Chi
         .spawn()?)
 }
 
-/// What a child printed: a number a line.
+/// Waits for a child process and returns the numbers it printed, one per line.
 pub(crate) fn numbers(child: Child) -> Result<Vec<i64>> {
     let output = child.wait_with_output()?;
     String::from_utf8(output.stdout)?
@@ -75,7 +70,7 @@ fn print(numbers: &[i64]) -> Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// The child's side of [`start`]: prints when each commit returned.
+/// The child process of [`start`]: prints the time at which each commit returned.
 pub(crate) fn at_a_rate(args: &[String]) -> Result<()> {
     let (thread, rate, rows): (_, i64, i64) = (&args[1], args[2].parse()?, args[3].parse()?);
     let conn = open(Path::new(&args[0]))?;
@@ -98,8 +93,8 @@ pub(crate) fn at_a_rate(args: &[String]) -> Result<()> {
     print(&times)
 }
 
-/// Starts a writer that inserts without a pause for so long; `table` is `messages` or
-/// `bare`, `sync` what `PRAGMA synchronous` takes.
+/// Starts a writer that inserts without a pause for `time` into the table `messages` or `bare`. `sync` is the value of
+/// `PRAGMA synchronous`.
 pub(crate) fn insert(db: &Path, table: &str, sync: &str, time: Duration) -> Result<Child> {
     Ok(Command::new(std::env::current_exe()?)
         .arg("--insert")
@@ -109,7 +104,7 @@ pub(crate) fn insert(db: &Path, table: &str, sync: &str, time: Duration) -> Resu
         .spawn()?)
 }
 
-/// The child's side of [`insert`]: prints how many nanoseconds each row took.
+/// The child process of [`insert`]: prints the nanoseconds of each insert.
 pub(crate) fn without_pause(args: &[String]) -> Result<()> {
     let (table, sync, time) = (&args[1], &args[2], Duration::from_millis(args[3].parse()?));
     let conn = open(Path::new(&args[0]))?;

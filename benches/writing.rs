@@ -1,5 +1,4 @@
-//! How fast rows go in: with all triggers beside a bare table, as a process of its own
-//! (`agenthub send`), and through the hub (`POST`).
+//! Write throughput: inserts into `messages` compared with a table without triggers, `agenthub send`, and `POST`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,12 +12,12 @@ use super::hub::{AGENTHUB, Hub};
 use super::report::{Goal, Report, Sample, short};
 use super::writer;
 
-/// Writers as fast as they can beside `agenthub send`, and how often that is run.
+/// Writers without a pause beside `agenthub send`, and the number of runs of that command.
 const BUSY: usize = 8;
 const SENDS: usize = 2000;
-/// How long each crowd of writers writes.
+/// Duration of each measurement.
 const TIME: Duration = Duration::from_secs(3);
-/// The table of messages as it is, with its defaults, and nothing else: no index, no trigger.
+/// The columns and defaults of `messages`, without index and trigger.
 const BARE: &str = "PRAGMA journal_mode = WAL; CREATE TABLE bare(n INTEGER PRIMARY KEY, thread_id TEXT, from_id TEXT, \
      id TEXT DEFAULT (lower(hex(randomblob(16)))), message_seq INTEGER, \
      created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)), \
@@ -33,15 +32,15 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let hub = Hub::start_on(&db, &[])?;
     for sync in ["NORMAL", "FULL"] {
         for writers in [1, 8, 32] {
-            let (bare_rate, bare_times) = crowd(&bare, "bare", sync, writers)?;
-            let (rate, times) = crowd(&db, "messages", sync, writers)?;
+            let (bare_rate, bare_times) = insert_rate(&bare, "bare", sync, writers)?;
+            let (rate, times) = insert_rate(&db, "messages", sync, writers)?;
             let which = format!("{writers} writers, {sync}");
             report.note(
                 format!("{which}, bare table: rows/s; one insert, µs p50 / p99 / p99.9 / max"),
                 format!("{}; {}", short(bare_rate), bare_times.tail()),
             );
             report.note(
-                format!("{which}, messages, a hub looking on: rows/s; one insert, µs"),
+                format!("{which}, messages, with a running hub: rows/s; one insert, µs"),
                 format!("{}; {}", short(rate), times.tail()),
             );
             report.judge(
@@ -61,7 +60,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     for senders in [1, 8, 32] {
         let (rate, times) = senders_at_once(&db, senders)?;
         report.note(
-            format!("`agenthub send`, {senders} at a time: mails/s; one process, ms p50 / p99 / p99.9 / max"),
+            format!("`agenthub send`, {senders} at a time: messages/s; one process, ms p50 / p99 / p99.9 / max"),
             format!("{}; {}", short(rate), times.tail()),
         );
     }
@@ -82,8 +81,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Rows a second of so many writers together, and how many µs an insert takes.
-fn crowd(db: &Path, table: &str, sync: &str, writers: usize) -> Result<(f64, Sample)> {
+/// Returns the rows/s of `writers` writers together, and the µs of each insert.
+fn insert_rate(db: &Path, table: &str, sync: &str, writers: usize) -> Result<(f64, Sample)> {
     let children = (0..writers)
         .map(|_| writer::insert(db, table, sync, TIME))
         .collect::<Result<Vec<_>>>()?;
@@ -99,7 +98,7 @@ fn crowd(db: &Path, table: &str, sync: &str, writers: usize) -> Result<(f64, Sam
     Ok((rate, Sample::new(micros)))
 }
 
-/// Requests a second on so many connections, and how many µs one takes.
+/// Returns the requests/s on `connections` connections together, and the µs of each request.
 fn post(hub: &Hub, connections: usize) -> Result<(f64, Sample)> {
     let begun = Instant::now();
     let times = std::thread::scope(|scope| {
@@ -118,7 +117,7 @@ fn post(hub: &Hub, connections: usize) -> Result<(f64, Sample)> {
 fn post_on(hub: &Hub, number: usize) -> Result<Vec<f64>> {
     let mut stream = TcpStream::connect(&hub.address)?;
     stream.set_nodelay(true)?;
-    let mut answers = BufReader::new(stream.try_clone()?);
+    let mut responses = BufReader::new(stream.try_clone()?);
     let body = r#"{"from_id":"bench","content":"All 214 tests pass on the branch now."}"#;
     let request = format!(
         "POST /api/threads/post-{number}/messages HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
@@ -131,29 +130,28 @@ fn post_on(hub: &Hub, number: usize) -> Result<Vec<f64>> {
     while begun.elapsed() < TIME {
         let before = Instant::now();
         stream.write_all(request.as_bytes())?;
-        read_answer(&mut answers)?;
+        read_response(&mut responses)?;
         times.push(before.elapsed().as_secs_f64() * 1e6);
     }
     Ok(times)
 }
 
-fn read_answer(answers: &mut BufReader<TcpStream>) -> Result<()> {
+fn read_response(responses: &mut BufReader<TcpStream>) -> Result<()> {
     let (mut line, mut length) = (String::new(), 0);
-    answers.read_line(&mut line)?;
-    ensure!(line.starts_with("HTTP/1.1 2"), "refused: {line}");
+    responses.read_line(&mut line)?;
+    ensure!(line.starts_with("HTTP/1.1 2"), "unexpected status: {line}");
     while line != "\r\n" {
         line.clear();
-        answers.read_line(&mut line)?;
+        responses.read_line(&mut line)?;
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse()?;
         }
     }
-    answers.read_exact(&mut vec![0; length])?;
+    responses.read_exact(&mut vec![0; length])?;
     Ok(())
 }
 
-/// Mails a second of so many processes at a time, one after the other each, and how many ms
-/// one takes from start to end.
+/// Runs `agenthub send` in `senders` parallel loops. Returns the messages/s of all together, and the ms of each run.
 fn senders_at_once(db: &Path, senders: usize) -> Result<(f64, Sample)> {
     let begun = Instant::now();
     let times = std::thread::scope(|scope| {
@@ -176,7 +174,7 @@ fn senders_at_once(db: &Path, senders: usize) -> Result<(f64, Sample)> {
     Ok((rate, Sample::new(times)))
 }
 
-/// Milliseconds that `agenthub send` takes, from start to end.
+/// Returns the milliseconds of one `agenthub send`, from start to exit.
 fn send(db: &Path) -> Result<f64> {
     let begun = Instant::now();
     let status = Command::new(AGENTHUB)

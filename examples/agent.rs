@@ -1,4 +1,4 @@
-//! An agent in Rust: says something in a thread, and reads its mail.
+//! An agent in Rust: posts a message to a thread, then reads and acknowledges its unread messages.
 
 use std::io::{Write, stdout};
 

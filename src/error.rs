@@ -1,17 +1,16 @@
-//! What can go wrong, and ONE table that says how each outlet puts it: HTTP status,
-//! WebSocket error name, close code, exit code.
+//! Error codes, and one table that maps each to its name, HTTP status, WebSocket close code and
+//! exit code.
 //!
-//! For: every fallible function of the crate. Errors are returned, never logged here.
-//! Not for: wording. The message is written where the error happens: what could not be
-//! done, why, and what to do next.
+//! The message is written where the error happens: what could not be done, why, and what to do
+//! next. Errors are returned, never logged here.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The crate's result.
+/// A result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure this is. The kind decides the status codes, the message does not.
+/// The kind of an error. It determines all status codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
@@ -19,73 +18,73 @@ pub enum Code {
     ParseError,
     /// A frame's type is not one a client may send.
     UnknownEvent,
-    /// A subscription makes no sense.
+    /// A `subscribe` is invalid.
     InvalidSubscribe,
-    /// A subscription could not be set up.
+    /// A subscription could not be started.
     SubscribeFailed,
-    /// Rows could not be read from the file.
+    /// Rows could not be read from the database.
     FetchFailed,
-    /// A batch could not be put together.
+    /// A batch could not be created.
     BatchFailed,
-    /// An acknowledgement makes no sense.
+    /// An acknowledgement is invalid.
     InvalidAck,
     /// An acknowledgement could not be stored.
     AckFailed,
-    /// An acknowledgement for a thread that was never subscribed to.
+    /// An acknowledgement for a thread without a subscription.
     NotSubscribed,
-    /// The client's position is not in the file any more, or never was.
+    /// The client's position is not, or no longer, in the database.
     PositionLost,
-    /// Too many events from this client.
+    /// The client sends too many events.
     RateLimited,
-    /// The subscription waits for the client's acks.
+    /// Too many messages are unacknowledged; the subscription is paused.
     Lagging,
-    /// The hub is going down.
+    /// The hub is shutting down.
     ShuttingDown,
-    /// A bug, or a machine out of something.
+    /// A bug, or the system is out of a resource.
     Internal,
-    /// The request makes no sense.
+    /// The request is invalid.
     Invalid,
-    /// There is no such thing.
+    /// The requested item does not exist.
     NotFound,
-    /// It exists, with other content.
+    /// The item exists with other content.
     Conflict,
     /// The token is missing or wrong.
     Unauthorized,
-    /// This host, origin or site may not talk to the hub.
+    /// Requests for this host, or from this origin or site, are refused.
     Forbidden,
     /// The body is too large.
     TooLarge,
     /// The body is not JSON.
     UnsupportedMedia,
-    /// The method does not fit the route.
+    /// The route does not support the method.
     MethodNotAllowed,
-    /// The request is not in HTTP/1.1.
+    /// The request is not HTTP/1.1.
     HttpVersion,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage,
-    /// The wait ended without the thing waited for.
+    /// Timed out.
     Timeout,
-    /// The address is taken by another program.
+    /// Another program listens on the address.
     AddressInUse,
-    /// The file cannot be used; the other `Store…` kinds say why where that is known.
+    /// The database cannot be used. The other `Store…` codes give the reason if it is known.
     StoreUnavailable,
-    /// Somebody holds the write lock.
+    /// Another process holds the write lock.
     StoreLocked,
-    /// No room on the disk.
+    /// The disk is full.
     StoreFull,
-    /// The file or its folder cannot be written.
+    /// The database or its directory is not writable.
     StoreReadOnly,
-    /// The file is damaged.
+    /// The database is corrupt.
     StoreCorrupt,
-    /// The file at the path is another one than the one that was opened.
+    /// The file at the path is not the one that was opened.
     StoreReplaced,
-    /// The file is no agenthub database, or one of a newer version.
+    /// The file is not an agenthub database, or one of a newer version.
     StoreForeign,
-    /// The file is on a network file system.
+    /// The database is on a network file system.
     StoreNetwork,
 }
 
-/// How one [`Code`] looks from outside.
+/// The external representation of a [`Code`].
 struct CodeInfo {
     code: Code,
     /// The name in JSON, on the WebSocket and over HTTP.
@@ -93,7 +92,7 @@ struct CodeInfo {
     http: u16,
     close: u16,
     exit: u8,
-    /// The same request may work later.
+    /// The same request may succeed later.
     temporary: bool,
 }
 
@@ -119,8 +118,8 @@ const fn temporary(code: Code, name: &'static str, http: u16, close: u16, exit: 
     }
 }
 
-/// The table. Exit codes: 1 failed, 2 usage, 3 the store cannot be used, 4 not found,
-/// 124 waited in vain. Close codes are those of RFC 6455 and the contract's 40xx.
+/// All codes, in the order of [`Code`]. Exit codes: 1 failed, 2 usage, 3 the database cannot be
+/// used, 4 not found, 124 timed out. Close codes are those of RFC 6455, and 40xx of this protocol.
 const CODES: &[CodeInfo] = &[
     info(Code::ParseError, "PARSE_ERROR", 400, 1007, 1),
     info(Code::UnknownEvent, "UNKNOWN_EVENT", 400, 1008, 1),
@@ -158,44 +157,53 @@ const CODES: &[CodeInfo] = &[
     info(Code::StoreNetwork, "STORE_NETWORK_FS", 503, 1011, 3),
 ];
 
+// The table is indexed by `Code`: it has one line for each code, in the order of the enum.
+const _: () = {
+    assert!(CODES.len() == Code::StoreNetwork as usize + 1);
+    let mut i = 0;
+    while i < CODES.len() {
+        assert!(CODES[i].code as usize == i);
+        i += 1;
+    }
+};
+
 impl Code {
     fn info(self) -> &'static CodeInfo {
-        // The test below walks every code; a missing line would answer as INTERNAL.
-        CODES.iter().find(|f| f.code == self).unwrap_or(&CODES[13])
+        &CODES[self as usize]
     }
 
-    /// The name in JSON: `{"error":{"code":…}}` and the WebSocket's `error` event.
+    /// Returns the name in `{"error":{"code":…}}` and in the WebSocket's `error` event.
     pub fn name(self) -> &'static str {
         self.info().name
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn http(self) -> u16 {
         self.info().http
     }
 
-    /// The WebSocket close code, where a connection ends over this.
+    /// Returns the WebSocket close code.
     pub fn close(self) -> u16 {
         self.info().close
     }
 
-    /// The process's exit code.
+    /// Returns the exit code of the process.
     pub fn exit(self) -> u8 {
         self.info().exit
     }
 
-    /// Whether the same request may work later.
+    /// Returns whether the same request may succeed later.
     pub fn is_temporary(self) -> bool {
         self.info().temporary
     }
 
-    /// Whether the file itself is the trouble.
+    /// Returns whether the database cannot be used.
     pub fn is_store(self) -> bool {
         self.exit() == 3
     }
 }
 
-/// An error: its kind, one line for a person, and what caused it.
+/// An error: its code, a message of one line, and its cause.
 #[derive(Debug)]
 pub struct Error {
     code: Code,
@@ -204,7 +212,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of kind `code`. `message` says what could not be done and what to do next.
+    /// Creates an error. `message` says what could not be done and what to do next.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -213,26 +221,26 @@ impl Error {
         }
     }
 
-    /// The same error with its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The same kind and words, for somebody else who met the same failure. The cause
-    /// stays with the original.
+    /// Returns an error with the same code and message, without the cause, for another caller that
+    /// waits for the same operation.
     #[must_use]
     pub fn again(&self) -> Self {
         Self::new(self.code, self.message.clone())
     }
 
-    /// Its kind.
+    /// Returns the code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// Its one line, without the cause.
+    /// Returns the message, without the cause.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -255,18 +263,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_one_face() {
-        let last = Code::StoreNetwork as usize;
-        assert_eq!(CODES.len(), last + 1, "a code without a line in the table");
-        for (i, f) in CODES.iter().enumerate() {
-            assert_eq!(f.code as usize, i, "{} stands out of order", f.name);
-            assert_eq!(f.code.name(), f.name);
+    fn finds_the_line_of_each_code() {
+        for line in CODES {
+            assert_eq!(line.code.name(), line.name);
         }
-        assert_eq!(CODES[13].code, Code::Internal);
     }
 
     #[test]
-    fn the_contracts_exit_codes_stand() {
+    fn exit_codes_are_those_documented() {
         assert_eq!(Code::Usage.exit(), 2);
         assert_eq!(Code::StoreFull.exit(), 3);
         assert_eq!(Code::NotFound.exit(), 4);

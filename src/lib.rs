@@ -5,7 +5,7 @@
 //! line. `ARCHITECTURE.md` describes one row's way through the house.
 //!
 //! The modules, each built on those before it alone:
-//! [`error`], [`protocol`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`server`], [`mcp`], [`agents`] ← [`cli`].
+//! [`error`], [`protocol`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ← [`server`], [`mcp`] ← [`cli`].
 //!
 //! # Names in the seed, names here
 //!
@@ -51,9 +51,10 @@ pub mod store;
 pub mod watcher;
 
 pub mod hub;
+
+pub mod integrations;
+
 pub mod mcp;
 pub mod server;
-
-pub mod agents;
 
 pub mod cli;

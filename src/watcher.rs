@@ -1,21 +1,18 @@
-//! When to look: the moments at which the file may have something new.
+//! Detects when the database may have new rows, from file system events, polling and a timer.
 //!
-//! For: turning the file system's events, a cheap poll and a timer into wakes. A wake is a
-//! hint and carries no data: it means "look", and looking is the store's business.
-//! Not for: reading rows, or knowing whether there are any.
+//! A wake carries no data. It means "read now"; whether there are rows is for the reader to find.
 //!
-//! 1. inotify (through `notify`) reports writes to the `-wal` in the file's folder. The
-//!    event fires before the commit is visible, so a look that follows it may come too
-//!    early: after every event the looks are repeated, at once at first and then at
-//!    doubling distances up to 20 ms, for half a second (`RetrySchedule`).
-//! 2. Where such events do not come (macOS reports nothing until a file is closed; some
-//!    containers report nothing at all) `data_version` is polled every 5 ms while anyone
-//!    listens.
-//! 3. A timer runs underneath both. If it keeps finding rows that no event announced, the
-//!    events are not to be trusted and the poll takes over.
+//! 1. inotify (through `notify`) reports writes to the `-wal` in the database's directory. The
+//!    event fires before the commit is visible, so a read that follows it may be too early. After
+//!    each event reads are repeated: immediately at first, then after pauses that double up to
+//!    20 ms, for half a second (`RetrySchedule`).
+//! 2. Without such events (macOS reports none until a file is closed, some containers report none
+//!    at all) `data_version` is polled every 5 ms while there is a listener.
+//! 3. A timer runs in addition to both. If it repeatedly finds rows that no event announced,
+//!    polling replaces the events.
 //!
-//! The folder is watched, never the files: the `-wal` comes and goes, and a watcher that
-//! opens and closes the database would drop SQLite's locks.
+//! The directory is watched, never the files: the `-wal` is created and removed, and a watcher that
+//! opens and closes the database file would drop SQLite's locks.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,57 +29,57 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::POLL_INTERVAL;
 use crate::store::{Identity, Reader};
 
-/// How long looks follow each other without a pause after an event: the usual time between
-/// the event and the moment the commit is visible.
+/// Time after an event during which reads follow each other without a pause: the usual time until
+/// the commit is visible.
 const SPIN: Duration = Duration::from_micros(30);
-/// The first pause between looks after that; it doubles.
+/// First pause between reads after that; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
-/// The longest pause between looks after an event.
+/// Longest pause between reads after an event.
 const LAST_PAUSE: Duration = Duration::from_millis(20);
-/// How long after an event looks go on: a commit that waits for a slow disk becomes visible
-/// without another event.
-const TRAIL: Duration = Duration::from_millis(500);
-/// Time between two looks at `data_version` where events do not come.
+/// Time after an event during which reads are repeated: a commit that waits for a slow disk
+/// becomes visible without another event.
+const RETRY_PERIOD: Duration = Duration::from_millis(500);
+/// Time between two polls of `data_version`.
 pub const POLL: Duration = Duration::from_millis(5);
-/// Rows found by the timer alone, in a row, before events are no longer trusted.
+/// Number of consecutive timer wakes that find unannounced rows before polling replaces events.
 const MISSES: u32 = 3;
 
-/// How to notice a commit.
+/// How to detect commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WatchMode {
-    /// Events where they work, otherwise the poll.
+    /// Events where they work, otherwise polling.
     #[default]
     Auto,
-    /// Events, or fail.
+    /// Events, or an error.
     Notify,
-    /// The poll, this often while anyone listens: [`POLL`], unless one wants to compare.
+    /// Polling at this interval while there is a listener; [`POLL`] except in comparisons.
     Poll(Duration),
 }
 
-/// Why it is time to look.
+/// Why the reader is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     /// The file system reported a write.
     Event,
-    /// This process has written.
+    /// This process committed a write.
     Own,
-    /// Shortly after one of the two: the commit may be visible only now.
+    /// A repeated read after one of the two: the commit may be visible only now.
     Again,
-    /// `data_version` has moved.
+    /// `data_version` changed.
     Poll,
     /// The timer.
     Timer,
-    /// Nobody is interested any more.
+    /// The watch ends.
     Stop,
 }
 
-/// What is in use, for people.
+/// The detection method in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NotifyMethod {
     /// File system events.
     Notify,
-    /// The poll.
+    /// Polling.
     Poll,
 }
 
@@ -93,27 +90,27 @@ enum Hint {
     Stop,
 }
 
-/// Wakes the looker from elsewhere in this process. Cheap to clone.
+/// Wakes the reader from other threads of this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WakeHandle(Sender<Hint>);
 
 impl WakeHandle {
-    /// This process has written something.
+    /// Reports a commit of this process.
     pub fn wrote(&self) {
-        // Without a looker nobody needs to look.
+        // The reader may have ended.
         drop(self.0.send(Hint::Own));
     }
 
-    /// The looker may go.
+    /// Ends the watch.
     pub fn stop(&self) {
         drop(self.0.send(Hint::Stop));
     }
 }
 
-/// The times of the looks after an event, on whoever's clock.
+/// The schedule of reads after an event. The caller passes the time.
 #[derive(Debug, Clone, Copy, Default)]
 struct RetrySchedule {
-    /// When the last event came, and the pause before the next look.
+    /// The time of the last event, and the pause before the next read.
     after: Option<(Instant, Duration)>,
 }
 
@@ -122,13 +119,13 @@ impl RetrySchedule {
         self.after = Some((now, FIRST_PAUSE));
     }
 
-    /// How long to pause before looking again; `None` when there has been enough of it.
+    /// Returns the pause before the next read; `None` when the period has ended.
     fn next(&mut self, now: Instant) -> Option<Duration> {
         let (event, pause) = self.after?;
         if now.duration_since(event) < SPIN {
             return Some(Duration::ZERO);
         }
-        if now.duration_since(event) > TRAIL {
+        if now.duration_since(event) > RETRY_PERIOD {
             self.after = None;
             return None;
         }
@@ -137,35 +134,35 @@ impl RetrySchedule {
     }
 }
 
-/// Tells one looker when to look.
+/// Schedules the reads of one change reader.
 #[derive(Debug)]
 pub struct Watch {
     hints: Receiver<Hint>,
-    /// For events from another folder.
+    /// For the watcher of another directory after [`Watch::renew`].
     sender: Sender<Hint>,
-    /// Kept alive: dropping it ends the events.
+    /// Dropping it ends the events.
     events: Option<RecommendedWatcher>,
     mode: WatchMode,
     using: NotifyMethod,
     poll: Duration,
-    pace: RetrySchedule,
-    /// The last look left something.
+    retries: RetrySchedule,
+    /// The last read left rows behind.
     more: bool,
     interval: Duration,
     next_timer: Instant,
-    /// How many are interested in being fast.
+    /// Number of listeners; polling runs only if there is one.
     listeners: Arc<AtomicUsize>,
-    /// An event has come since the timer last rang.
-    heard: bool,
+    /// An event arrived since the last timer wake.
+    had_event: bool,
     misses: u32,
 }
 
 impl Watch {
-    /// Watches the database at `db`. `interval` is the timer's; `listeners` counts those
-    /// for whom the poll, if it comes to that, runs.
+    /// Watches the database at `db`. `interval` is that of the timer. Polling, if it is used, runs
+    /// only while `listeners` is above 0.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] with [`WatchMode::Notify`], if the system gives no events.
+    /// [`Code::StoreUnavailable`] with [`WatchMode::Notify`], if the system provides no events.
     pub fn start(
         db: &Path,
         mode: WatchMode,
@@ -179,9 +176,9 @@ impl Watch {
         };
         let events = match mode {
             WatchMode::Poll(_) => None,
-            // FSEvents is silent until the -wal is closed, which is never.
+            // FSEvents reports nothing until the -wal is closed, and SQLite keeps it open.
             WatchMode::Auto if cfg!(target_os = "macos") => None,
-            WatchMode::Auto | WatchMode::Notify => match watch_folder(db, tx.clone()) {
+            WatchMode::Auto | WatchMode::Notify => match watch_directory(db, tx.clone()) {
                 Ok(events) => Some(events),
                 Err(e) if mode == WatchMode::Auto => {
                     tracing::warn!(
@@ -193,7 +190,7 @@ impl Watch {
                 Err(e) => {
                     return Err(Error::new(
                         Code::StoreUnavailable,
-                        format!("cannot watch the folder of {}: {e}; use --watch auto", db.display()),
+                        format!("cannot watch the directory of {}: {e}; use --watch auto", db.display()),
                     )
                     .because(e));
                 }
@@ -212,32 +209,32 @@ impl Watch {
             mode,
             using,
             poll,
-            pace: RetrySchedule::default(),
+            retries: RetrySchedule::default(),
             more: false,
             interval,
             next_timer,
             listeners,
-            heard: false,
+            had_event: false,
             misses: 0,
         };
         Ok((watch, WakeHandle(tx)))
     }
 
-    /// What is in use now.
+    /// Returns the detection method in use.
     pub fn using(&self) -> NotifyMethod {
         self.using
     }
 
-    /// Waits until it is time to look. `moved` says whether `data_version` has moved since
-    /// it was last asked; it is asked only where events do not come.
-    pub fn wait(&mut self, mut moved: impl FnMut() -> bool) -> Wake {
+    /// Waits until the next read is due. `changed` returns whether `data_version` changed since
+    /// the previous call; it is called only when polling.
+    pub fn wait(&mut self, mut changed: impl FnMut() -> bool) -> Wake {
         loop {
             let (pause, wake) = self.next(Instant::now());
             match self.hints.recv_timeout(pause) {
                 Ok(hint) => return self.take(hint),
                 Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
                 Err(RecvTimeoutError::Timeout) => match wake {
-                    Wake::Poll if !moved() => {}
+                    Wake::Poll if !changed() => {}
                     Wake::Timer => {
                         self.next_timer = Instant::now() + self.interval;
                         return Wake::Timer;
@@ -248,54 +245,54 @@ impl Watch {
         }
     }
 
-    /// How long to pause if nothing happens, and what to wake for then: whatever comes first.
+    /// Returns how long to wait for a hint, and the reason to wake after that.
     fn next(&mut self, now: Instant) -> (Duration, Wake) {
         let timer = self.next_timer.saturating_duration_since(now);
-        let pace = self.pace.next(now).filter(|pause| *pause <= timer);
+        let retry = self.retries.next(now).filter(|pause| *pause <= timer);
         let polling = self.using == NotifyMethod::Poll && self.listeners.load(Ordering::Relaxed) > 0;
         let poll = Some(self.poll).filter(|poll| polling && *poll < timer);
-        match (pace, poll) {
+        match (retry, poll) {
             _ if std::mem::take(&mut self.more) => (Duration::ZERO, Wake::Again),
-            (Some(pace), Some(poll)) if poll < pace => (poll, Wake::Poll),
-            (Some(pace), _) => (pace, Wake::Again),
+            (Some(retry), Some(poll)) if poll < retry => (poll, Wake::Poll),
+            (Some(retry), _) => (retry, Wake::Again),
             (None, Some(poll)) => (poll, Wake::Poll),
             (None, None) => (timer, Wake::Timer),
         }
     }
 
-    /// The path leads to another file now, perhaps in another folder of that name.
+    /// Watches again after the file was replaced, perhaps together with its directory.
     pub fn renew(&mut self, db: &Path) {
         if self.events.is_some() {
-            // Without events the timer finds out, and the poll takes over.
-            self.events = watch_folder(db, self.sender.clone()).ok().or(self.events.take());
+            // If it fails, the timer finds unannounced rows and polling takes over.
+            self.events = watch_directory(db, self.sender.clone()).ok().or(self.events.take());
         }
     }
 
-    /// The look has left something: the next wait is none.
+    /// Makes the next wait return immediately: the last read left rows behind.
     pub fn more(&mut self) {
         self.more = true;
     }
 
-    /// Waits as [`Watch::wait`] does, but not beyond `until`, if that is given.
-    pub fn wait_until(&mut self, until: Option<Instant>, moved: impl FnMut() -> bool) -> Wake {
+    /// Waits like [`Watch::wait`], but at most until `until`.
+    pub fn wait_until(&mut self, until: Option<Instant>, changed: impl FnMut() -> bool) -> Wake {
         self.next_timer = until.map_or(self.next_timer, |until| self.next_timer.min(until));
-        self.wait(moved)
+        self.wait(changed)
     }
 
-    /// Learns what a look brought: rows that the timer found, and of which no event had told,
-    /// speak against the events. (One that came too early for a slow disk has told.)
+    /// Records whether a read found rows. Rows that the timer found without any event before are
+    /// evidence against the events; an event that was too early for a slow disk is not.
     pub fn learn(&mut self, wake: Wake, found: bool) {
         if wake != Wake::Timer || self.using != NotifyMethod::Notify || self.mode != WatchMode::Auto {
             return;
         }
-        if std::mem::replace(&mut self.heard, false) {
+        if std::mem::replace(&mut self.had_event, false) {
             self.misses = 0;
         } else if found {
             self.misses += 1;
         }
         if self.misses == MISSES {
             tracing::warn!(
-                "file system events do not come; polling every {} ms instead",
+                "file system events are missing; polling every {} ms instead",
                 POLL.as_millis()
             );
             self.using = NotifyMethod::Poll;
@@ -303,37 +300,37 @@ impl Watch {
         }
     }
 
-    /// Several hints at once are one.
+    /// Merges all hints received so far into one wake.
     fn take(&mut self, hint: Hint) -> Wake {
         let mut wake = Wake::Own;
         for hint in std::iter::once(hint).chain(self.hints.try_iter()) {
             match hint {
                 Hint::Event => {
                     wake = Wake::Event;
-                    self.heard = true;
+                    self.had_event = true;
                 }
                 Hint::Own => {}
                 Hint::Stop => return Wake::Stop,
             }
         }
-        self.pace.event(Instant::now());
+        self.retries.event(Instant::now());
         wake
     }
 }
 
-/// Looks until `look` finds something, at the moments at which a hub would look; `None` if
-/// `patience` ends first. Without patience it never does. Looks at least once. Blocks.
+/// Calls `read` whenever the database may have new rows until it returns something; `None` after
+/// `timeout`, if there is one. Calls `read` at least once. Blocks.
 ///
 /// # Errors
-/// What `look` returns; [`Code::StoreReplaced`] if the path leads to another file meanwhile.
-pub fn look_until<T>(
+/// What `read` returns; [`Code::StoreReplaced`] if the file at the path is replaced meanwhile.
+pub fn read_until<T>(
     reader: &Reader,
-    patience: Option<Duration>,
-    mut look: impl FnMut() -> Result<Option<T>>,
+    timeout: Option<Duration>,
+    mut read: impl FnMut() -> Result<Option<T>>,
 ) -> Result<Option<T>> {
-    let until = patience.and_then(|patience| Instant::now().checked_add(patience));
-    // Watching begins before the first look, so that nothing falls in between.
-    let (mut watch, _poke) = Watch::start(
+    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    // Watching begins before the first read: no commit is missed in between.
+    let (mut watch, _wake_handle) = Watch::start(
         reader.path(),
         WatchMode::Auto,
         POLL_INTERVAL,
@@ -348,7 +345,7 @@ pub fn look_until<T>(
                 format!("{path} was moved or replaced while waiting; run this again"),
             ));
         }
-        let found = look()?;
+        let found = read()?;
         if found.is_some() || until.is_some_and(|until| Instant::now() >= until) {
             return Ok(found);
         }
@@ -360,15 +357,15 @@ pub fn look_until<T>(
     }
 }
 
-fn watch_folder(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWatcher> {
-    let folder = db
+fn watch_directory(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWatcher> {
+    let directory = db
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let name = db.file_name().unwrap_or_default().to_owned();
     let mut wal: OsString = name.clone();
     wal.push("-wal");
-    let ours = move |event: &notify::Event| {
+    let is_relevant = move |event: &notify::Event| {
         event.need_rescan()
             || matches!(
                 event.kind,
@@ -381,13 +378,13 @@ fn watch_folder(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWat
                 .any(|p| p.file_name().is_some_and(|n| n == wal || n == name))
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An error may stand for lost events: look.
-        if event.map_or(true, |event| ours(&event)) {
-            // The looker may be gone already.
+        // An error may mean lost events.
+        if event.map_or(true, |event| is_relevant(&event)) {
+            // The reader may have ended.
             drop(hints.send(Hint::Event));
         }
     })?;
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }
 
@@ -395,16 +392,15 @@ fn watch_folder(db: &Path, hints: Sender<Hint>) -> notify::Result<RecommendedWat
 mod tests {
     use super::*;
 
-    /// A commit that waits for a slow disk is found by the timer now and then, long after its
-    /// event; that was taken for a missing one.
+    /// The timer may find a commit that waited for a slow disk long after its event.
     #[test]
     #[cfg(target_os = "linux")]
-    fn only_rows_that_no_event_has_told_of_speak_against_the_events() {
+    fn polls_after_repeated_rows_without_an_event() {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
-        let (mut watch, _poke) = Watch::start(&db, WatchMode::Auto, POLL_INTERVAL, Arc::default()).unwrap();
+        let (mut watch, _wake_handle) = Watch::start(&db, WatchMode::Auto, POLL_INTERVAL, Arc::default()).unwrap();
         for _ in 0..10 {
-            watch.heard = true;
+            watch.had_event = true;
             watch.learn(Wake::Event, false);
             watch.learn(Wake::Timer, true);
         }
@@ -416,20 +412,19 @@ mod tests {
         assert_eq!(watch.using(), NotifyMethod::Poll);
     }
 
-    /// Without it a hub that polls was four times as slow for half a second after each write of
-    /// its own.
+    /// Otherwise a polling hub is four times as slow for half a second after each of its writes.
     #[test]
-    fn after_a_write_of_ones_own_the_poll_goes_on() {
+    fn keeps_polling_after_its_own_write() {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
         let listeners = Arc::new(AtomicUsize::new(1));
-        let (mut watch, poke) = Watch::start(&db, WatchMode::Poll(POLL), POLL_INTERVAL, listeners).unwrap();
-        watch.next_timer = Instant::now() + 2 * TRAIL;
-        poke.wrote();
+        let (mut watch, wake_handle) = Watch::start(&db, WatchMode::Poll(POLL), POLL_INTERVAL, listeners).unwrap();
+        watch.next_timer = Instant::now() + 2 * RETRY_PERIOD;
+        wake_handle.wrote();
         assert_eq!(watch.wait(|| false), Wake::Own);
         let start = Instant::now();
         let (mut now, mut polls) = (start, 0);
-        while now < start + TRAIL {
+        while now < start + RETRY_PERIOD {
             let (pause, wake) = watch.next(now);
             assert!(pause <= POLL, "{pause:?} {wake:?}");
             polls += u32::from(wake == Wake::Poll);
@@ -439,19 +434,19 @@ mod tests {
     }
 
     #[test]
-    fn after_an_event_the_looks_are_dense_and_then_sparse_and_then_end() {
+    fn reads_after_an_event_become_less_frequent_and_end() {
         let start = Instant::now();
-        let mut pace = RetrySchedule::default();
-        assert_eq!(pace.next(start), None);
-        pace.event(start);
-        assert_eq!(pace.next(start), Some(Duration::ZERO));
+        let mut retries = RetrySchedule::default();
+        assert_eq!(retries.next(start), None);
+        retries.event(start);
+        assert_eq!(retries.next(start), Some(Duration::ZERO));
         let mut now = start + SPIN;
-        let mut looks = 0;
-        while let Some(pause) = pace.next(now) {
+        let mut reads = 0;
+        while let Some(pause) = retries.next(now) {
             now += pause;
-            looks += 1;
+            reads += 1;
         }
-        assert!((30..40).contains(&looks), "{looks}");
-        assert!(now - start > TRAIL && now - start <= TRAIL + 2 * LAST_PAUSE);
+        assert!((30..40).contains(&reads), "{reads}");
+        assert!(now - start > RETRY_PERIOD && now - start <= RETRY_PERIOD + 2 * LAST_PAUSE);
     }
 }

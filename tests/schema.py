@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""The acceptance suite of assets/schema.sql: what the file promises, asked of the file itself.
+"""Tests assets/schema.sql with plain SQL, through the SQLite library of this Python.
 
-For: the rules that every writer meets, whatever SQLite it carries: numbering, the log, what never changes, what is
-refused and how. Each check is plain SQL through Python's sqlite3, so the same file runs on every library version.
-Not for: the program (tests/it), speed, locking between processes, crashes.
+The checks cover the rules that the database itself enforces on every writer: numbering, the change log, columns that never
+change, and which statements are refused with which message. They do not cover the program (tests/it), speed, locking
+between processes, or crashes. tests/old_sqlite runs them with old SQLite versions.
 
-    python3 tests/schema.py assets/schema.sql            the checks, with the SQLite this Python has
-    python3 tests/schema.py assets/schema.sql --mutate   is the suite worth anything? Takes one trigger, condition,
-                                                         statement or default out of the schema at a time; for each
-                                                         of them some check has to fail
+    python3 tests/schema.py assets/schema.sql            runs the checks
+    python3 tests/schema.py assets/schema.sql --mutate   tests the checks: removes one trigger, condition, statement or
+                                                         default from the schema at a time; each time a check must fail
 
-The last line is `N passed, M failed`; the exit status is 1 if M is not 0. tests/old_sqlite runs it on old versions.
+The last line is `N passed, N failed`. The exit status is 1 if a check fails.
 """
 import itertools
 import multiprocessing
@@ -24,37 +23,41 @@ import time
 MIB = 1 << 20
 SERIAL = itertools.count()
 CLAUSES = ("", "OR ABORT", "OR FAIL", "OR ROLLBACK", "OR IGNORE", "OR REPLACE")
-# Each line is one kind of connection. The pragmas are those by which writers differ.
+# The pragmas of each kind of connection that the checks run with: those in which writers differ.
 CONNECTIONS = tuple(
     (f"foreign_keys={fk}", f"recursive_triggers={rt}", f"ignore_check_constraints={fk}", f"trusted_schema={1 - fk}",
      f"reverse_unordered_selects={rt}")
     for fk in (0, 1) for rt in (0, 1))
 
-NOW, HEX, MSG = "NOW", "HEX", "MSG"  # defaults that are not literals: the time, 32 hex digits, msg_ and 32 hex digits
+# Defaults that are not literals: the current time, 32 hex digits, `msg_` and 32 hex digits.
+NOW, HEX, MSG = "NOW", "HEX", "MSG"
 
 
 class Column:
-    """One column: its kind (required, text, int, real), its default, and whether it is state."""
+    """A column: its kind (required, text, int, real), its default, and whether it is state that UPDATE may change."""
 
     def __init__(self, name, kind, default=None, state=False):
         self.name, self.kind, self.default, self.state = name, kind, default, state
 
     def fresh(self):
-        """A value that is right for the column and is not what it holds by default."""
+        """Returns a valid value that is not the default."""
         return {"int": 41, "real": 4.5}.get(self.kind, "fresh " + self.name)
 
 
 class Table:
-    """One table: its key, its columns in order, its unique keys, and whether the log has its rows."""
+    """A table: its key, its columns in order, its unique keys, and whether its rows are in the change log.
+
+        Rows of an `appended` table never change. The database sets the columns in `kept` itself.
+        """
 
     def __init__(self, name, key, columns, unique=(), logged=True, appended=False, kept=()):
         self.name, self.key, self.columns, self.unique = name, key, columns, unique
-        self.logged, self.appended, self.kept = logged, appended, kept  # appended: no UPDATE; kept: the file's columns
+        self.logged, self.appended, self.kept = logged, appended, kept
         self.required = [c.name for c in columns if c.kind == "required"]
         self.by_name = {c.name: c for c in columns}
 
     def row(self, **values):
-        """The least row there is, unlike any before it, with `values` over it."""
+        """Returns a new row with unique values in the required columns, and with `values`."""
         serial = next(SERIAL)
         return {**{name: f"{name} {serial}" for name in self.required}, **values}
 
@@ -122,11 +125,11 @@ def now():
 
 
 class Stop(Exception):
-    """Raised at the first failure where one is enough (--mutate)."""
+    """Raised at the first failure by --mutate, which needs only one."""
 
 
-class Tally:
-    """The counts, and the names of what failed."""
+class Results:
+    """The number of passed checks and the names of failed ones."""
 
     def __init__(self, stop_early=False):
         self.passed, self.failures, self.stop_early = 0, [], stop_early
@@ -141,12 +144,12 @@ class Tally:
 
 
 class File:
-    """A fresh database with the schema in it, and the questions the checks ask of it."""
+    """A new database with the schema, and the assertions of the checks."""
 
-    def __init__(self, schema, pragmas, tally, where):
-        self.tally, self.where = tally, where
+    def __init__(self, schema, pragmas, results, where):
+        self.results, self.where = results, where
         self.db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=2000)
-        self.seen = None  # the last dump, while nothing has run since
+        self.seen = None  # the last dump, if no statement has run since
         self.db.executescript("BEGIN IMMEDIATE;\n" + schema + "\nCOMMIT;")
         for pragma in pragmas:
             self.db.execute("PRAGMA " + pragma)
@@ -163,7 +166,7 @@ class File:
         return rows[0][0] if rows else None
 
     def check(self, good, name):
-        self.tally.note(good, f"{self.where}: {name}")
+        self.results.note(good, f"{self.where}: {name}")
 
     def equal(self, got, want, name):
         self.check(got == want, f"{name}: {short(got)}, not {short(want)}")
@@ -172,7 +175,7 @@ class File:
         return [self.db.execute(f"SELECT * FROM {name}").fetchall() for name in EVERYTHING]
 
     def accepted(self, name, sql, *values):
-        """Runs the statement, which must go through."""
+        """Asserts that the statement succeeds."""
         try:
             self.q(sql, *values)
         except sqlite3.Error as error:
@@ -182,22 +185,22 @@ class File:
         return True
 
     def refused(self, name, sql, *values, says=None):
-        """The statement fails, says so in the words wanted, and leaves nothing behind."""
+        """Asserts that the statement fails with a message that contains `says`, and changes nothing."""
         before = self.seen or self.dump()
         try:
             self.q(sql, *values)
         except sqlite3.Error as error:
             self.seen = self.dump()
-            self.check(says is None or says in str(error), f"{name}: says {error!s}, not {says}")
-            self.check(self.seen == before, f"{name}: refused, and yet something changed")
+            self.check(says is None or says in str(error), f"{name}: the message is {error!s}, not {says}")
+            self.check(self.seen == before, f"{name}: refused, but rows changed")
             return
         self.check(False, f"{name}: not refused")
 
     def unchanged(self, name, sql, *values):
-        """The statement goes through and does nothing."""
+        """Asserts that the statement succeeds and changes nothing."""
         before = self.dump()
         if self.accepted(name, sql, *values):
-            self.check(self.dump() == before, f"{name}: something changed")
+            self.check(self.dump() == before, f"{name}: rows changed")
 
     def insert(self, table, clause="", tail="", **values):
         sql, bound = insertion(table, clause, tail, **values)
@@ -221,7 +224,7 @@ class File:
         self.q("COMMIT")
 
     def sound(self, pruned=False):
-        """What is true of every file at every moment."""
+        """Asserts the invariants of every database."""
         for n, last in self.q("SELECT n, last_seq FROM threads"):
             seqs = [r[0] for r in self.q("SELECT message_seq FROM messages "
                                          "WHERE thread_id=(SELECT id FROM threads WHERE n=?) ORDER BY n", n)]
@@ -231,11 +234,11 @@ class File:
         seqs = [r[0] for r in self.q("SELECT seq FROM changes ORDER BY seq")]
         start = seqs[0] if pruned and seqs else 1
         self.equal(seqs, list(range(start, start + len(seqs))), "numbers of the log")
-        self.equal([r[0] for r in self.q("SELECT key FROM hub")], ["epoch"], "the hub's table")
+        self.equal([r[0] for r in self.q("SELECT key FROM hub")], ["epoch"], "keys of the table hub")
         for table in TABLES:
             self.equal([c.name for c in table.columns if c.default is not None
                         and self.one(f"SELECT count(*) FROM {table.name} WHERE {c.name} IS NULL")], [],
-                       f"{table.name}: NULL where a default belongs")
+                       f"{table.name}: NULL instead of the default")
             if table.logged and not pruned:
                 rows = sorted(r[0] for r in self.q(f"SELECT {table.key} FROM {table.name}"))
                 logged = sorted(r[0] for r in self.q("SELECT row FROM changes WHERE op='insert' AND tbl=?", table.name))
@@ -267,10 +270,10 @@ def is_default(column, value, around):
     return value == column.default and type(value) is type(column.default)
 
 
-# ---- checks: each takes a fresh file ---------------------------------------------------------------------------------
+# ---- checks: each gets a new database --------------------------------------------------------------------------------
 
 def check_shape(f):
-    """Tables, columns and their order, and the questions that must find an index."""
+    """Tables, columns and their order, and queries that must use an index."""
     for table in TABLES:
         f.equal([r[1] for r in f.q(f"PRAGMA table_info({table.name})")],
                 [table.key] + [c.name for c in table.columns], f"{table.name}: columns")
@@ -280,7 +283,7 @@ def check_shape(f):
     f.equal([r[1] for r in f.q("PRAGMA table_info(changes)")], "seq tbl row op tag".split(), "changes: columns")
     f.equal([r[1] for r in f.q("PRAGMA table_info(hub)")], ["key", "value"], "hub: columns")
     f.check(re.fullmatch("[0-9a-f]{32}", f.one("SELECT value FROM hub WHERE key='epoch'")), "epoch")
-    f.equal(f.dump()[:-1], [[]] * (len(EVERYTHING) - 1), "a new file is empty")
+    f.equal(f.dump()[:-1], [[]] * (len(EVERYTHING) - 1), "a new database is empty")
     for sql, index in (
             ("SELECT * FROM messages WHERE thread_id='t' AND message_seq>5 ORDER BY message_seq", "messages_thread"),
             ("SELECT * FROM messages WHERE id='x'", "sqlite_autoindex_messages_1"),
@@ -296,7 +299,7 @@ def check_shape(f):
 
 
 def check_defaults(f):
-    """The least row of each table; an explicit NULL counts as left out."""
+    """A row with only the required columns gets all defaults; an explicit NULL counts as a missing value."""
     for table in TABLES:
         around = now()
         f.insert(table.name)
@@ -304,7 +307,7 @@ def check_defaults(f):
         for c in table.columns:
             if c.kind != "required" and c.name not in ("message_seq",):
                 f.check(is_default(c, row[c.name], around), f"{table.name}.{c.name}: default {row[c.name]!r}")
-        for c in table.columns:  # one at a time, and then all of them
+        for c in table.columns:  # one column at a time, then all of them
             if c.kind != "required":
                 values = table.row(**{c.name: None})
                 if f.accepted(f"{table.name}.{c.name}: explicit NULL", *flat(insertion(table.name, **values))):
@@ -317,7 +320,7 @@ def check_defaults(f):
         f.check(all(is_default(c, row[c.name], now()) for c in table.columns
                     if c.kind != "required" and c.name != "message_seq"), f"{table.name}: all NULL")
         f.equal(row[table.key], len(f.q(f"SELECT 1 FROM {table.name}")), f"{table.name}: key counts up")
-    f.equal(f.q("SELECT tbl FROM changes WHERE op='update'"), [], "filling in a default is no change of state")
+    f.equal(f.q("SELECT tbl FROM changes WHERE op='update'"), [], "setting a default is not logged as an update")
     first, second = (f.insert("messages") for _ in range(2))
     f.check(f.one("SELECT id FROM messages WHERE n=?", first) != f.one("SELECT id FROM messages WHERE n=?", second),
             "ids are random")
@@ -330,7 +333,7 @@ def flat(pair):
 
 
 def check_required(f):
-    """A required column that is empty, missing, too long or no text is refused by name, whatever the clause."""
+    """A required column that is empty, missing, too long or not text is refused by name, with every conflict clause."""
     for table in TABLES:
         for name in table.required:
             for clause in CLAUSES:
@@ -346,7 +349,7 @@ def check_required(f):
 
 
 def check_text(f):
-    """Text columns: text up to 1 MiB of bytes. Numbers turn into text; what is no UTF-8 is kept."""
+    """Text columns hold up to 1 MiB. Numbers are converted to text; text that is not UTF-8 is stored unchanged."""
     for table in TABLES:
         for c in table.columns:
             if c.kind not in ("text", "required"):
@@ -365,9 +368,9 @@ def check_text(f):
             sql, bound = insertion(table.name, **{c.name: b"no \xff UTF-8"})
             sql = re.sub(r"VALUES\(.*\)", "VALUES(" + ", ".join(
                 "CAST(? AS TEXT)" if type(value) is bytes else "?" for value in bound) + ")", sql)
-            if f.accepted(f"{column}: no UTF-8", sql, *bound):
+            if f.accepted(f"{column}: not UTF-8", sql, *bound):
                 got = f"SELECT hex({c.name}), typeof({c.name}) FROM {table.name} ORDER BY {table.key} DESC LIMIT 1"
-                f.equal(f.q(got), [(b"no \xff UTF-8".hex().upper(), "text")], f"{column}: no UTF-8")
+                f.equal(f.q(got), [(b"no \xff UTF-8".hex().upper(), "text")], f"{column}: not UTF-8")
             f.q("ROLLBACK TO good")
             f.q("RELEASE good")
     for column in ("messages.id", "inbox_messages.id", "inbox_messages.message_id"):
@@ -378,7 +381,7 @@ def check_text(f):
 
 
 def check_numbers(f):
-    """Integers are integers, numbers are numbers; a number in quotes is one."""
+    """Number columns accept only numbers, integer columns only integers; a number in quotes is converted."""
     for table in TABLES:
         for c in table.columns:
             if c.kind not in ("int", "real") or c.name in ("last_seq", "message_seq"):
@@ -405,24 +408,24 @@ def check_numbers(f):
 
 
 def check_unknown_words(f):
-    """Old hubs meet new agents: words the hub does not know are kept."""
+    """Unknown values of kinds and states are stored, because agents may be newer than the hub."""
     for table, name in (("messages", "kind"), ("messages", "from_type"), ("messages", "delivery_state"),
                         ("inbox_messages", "message_type"), ("inbox_messages", "priority"), ("inbox_messages", "status"),
                         ("telemetry", "status"), ("telemetry", "cost_source"), ("task_stream", "stream_type"),
                         ("threads", "status"), ("agents", "status"), ("receipts", "state")):
-        f.insert(table, **{name: "unheard of"})
-        f.equal(f.last(table)[name], "unheard of", f"{table}.{name}")
+        f.insert(table, **{name: "unknown"})
+        f.equal(f.last(table)[name], "unknown", f"{table}.{name}")
     f.sound()
 
 
 def check_log(f):
-    """One entry for each insert, in commit order, with a random tag."""
+    """Each insert has one entry in the change log, in commit order, with a random tag."""
     for table in TABLES:
         before = f.log()
         key = f.insert(table.name)
         new = f.log()[len(before):]
         f.equal(new[-1:] if table.logged else new, [(table.name, key, "insert")] if table.logged else [],
-                f"{table.name}: its entry")
+                f"{table.name}: log entry")
     tags = [r[0] for r in f.q("SELECT tag FROM changes")]
     f.check(all(type(t) is int and 0 <= t < 1 << 32 for t in tags), "tags have 32 bits")
     f.check(len(set(tags)) > len(tags) - 2 and max(tags) > 1 << 24, "tags are random")
@@ -430,7 +433,7 @@ def check_log(f):
 
 
 def check_state(f):
-    """State columns change, and the log hears of it once; a change that is none is not logged."""
+    """State columns can change, with one log entry per UPDATE; an UPDATE that changes nothing is not logged."""
     for table in TABLES:
         key = f.insert(table.name)
         f.insert(table.name)
@@ -482,7 +485,7 @@ def check_state(f):
 
 
 def check_frozen(f):
-    """Identity and content never change, by any clause, by any name of the key."""
+    """Identity and content never change, with any conflict clause, under any name of the key."""
     for table in TABLES:
         full = {c.name: f"{c.fresh()} in {table.name}" if c.kind in ("text", "required") else c.fresh()
                 for c in table.columns if c.name not in ("last_seq", "message_seq")}
@@ -508,7 +511,7 @@ def check_frozen(f):
                     for target in ("99", "-1", "1", "2") if alias in (table.key, "rowid") else ("99",):
                         if target != str(key):
                             sql = f"UPDATE {clause} {table.name} SET {alias}={target} {where}"
-                            taken = target in ("1", "2") and clause == "OR IGNORE"  # SQLite may skip it; never do it
+                            taken = target in ("1", "2") and clause == "OR IGNORE"  # SQLite may ignore the statement
                             (ignored if taken else f.refused)(*((f,) if taken else ()), f"{sql}", sql)
     for table in TABLES:
         if table.appended:
@@ -520,17 +523,17 @@ def check_frozen(f):
 
 
 def ignored(f, name, sql):
-    """Refused or skipped: either way nothing has changed."""
+    """Asserts that the statement changes nothing, whether it is refused or ignored."""
     before = f.dump()
     try:
         f.q(sql)
     except sqlite3.Error:
         pass
-    f.check(f.dump() == before, f"{name}: something changed")
+    f.check(f.dump() == before, f"{name}: rows changed")
 
 
 def check_duplicates(f):
-    """The same key again: fails, is ignored where asked, is never replaced, and leaves no trace."""
+    """A row with an existing key fails or is ignored (OR IGNORE), never replaces a row, and leaves no trace."""
     for table in TABLES:
         for unique in table.unique:
             mine = {name: f"once {name}" for name in unique}
@@ -577,7 +580,7 @@ def check_duplicates(f):
 
 
 def check_new_under_every_clause(f):
-    """A row that collides with nothing is stored, whatever the clause."""
+    """A row with a new key is stored with every conflict clause."""
     for table in TABLES:
         for clause in CLAUSES:
             before = f.one(f"SELECT count(*) FROM {table.name}")
@@ -587,7 +590,7 @@ def check_new_under_every_clause(f):
             f.accepted(f"{table.name} {clause} UPSERT", *flat(insertion(
                 table.name, "", "ON CONFLICT DO NOTHING")))
             f.equal(f.one(f"SELECT count(*) FROM {table.name}"), before + 2, f"{table.name} UPSERT: stored")
-            for unique in table.unique:  # nearly the same key is another key
+            for unique in table.unique:  # a key that differs in one column is new
                 same = {name: f"{clause} same {name}" for name in unique}
                 f.insert(table.name, **same)
                 for name in unique:
@@ -597,7 +600,7 @@ def check_new_under_every_clause(f):
 
 
 def check_keys(f):
-    """The integer key is the file's: no poison, no forgery, no hole."""
+    """Only the database assigns integer keys: none is chosen by a writer, reused or skipped."""
     for table in TABLES:
         for _ in range(3):
             f.insert(table.name)
@@ -613,12 +616,12 @@ def check_keys(f):
                     else:
                         f.refused(f"{table.name}.{alias}={key} {clause}", sql, *bound)
         f.insert(table.name)
-        f.equal(f.last(table.name)[table.key], top + 1, f"{table.name}: key goes on")
+        f.equal(f.last(table.name)[table.key], top + 1, f"{table.name}: key continues")
     f.sound()
 
 
 def check_delete(f):
-    """There is no DELETE."""
+    """DELETE is refused outside of prune."""
     f.insert("messages")
     for table in TABLES:
         f.insert(table.name)
@@ -631,7 +634,7 @@ def check_delete(f):
 
 
 def check_changes_and_hub(f):
-    """Nobody edits the log or the epoch."""
+    """The change log and the epoch cannot be edited."""
     f.insert("messages")
     top = f.one("SELECT max(seq) FROM changes")
     for clause in CLAUSES:
@@ -649,17 +652,17 @@ def check_changes_and_hub(f):
         else:
             f.refused(f"epoch again {clause}", f"INSERT {clause} INTO hub VALUES('epoch', 'x')")
     f.refused("epoch UPSERT", "INSERT INTO hub VALUES('epoch', 'x') ON CONFLICT(key) DO UPDATE SET value='x'")
-    f.accepted("hub: a fact", "INSERT OR REPLACE INTO hub VALUES('fact', 1)")
+    f.accepted("hub: insert a key", "INSERT OR REPLACE INTO hub VALUES('fact', 1)")
     f.accepted("hub: replaced", "INSERT OR REPLACE INTO hub VALUES('fact', 2)")
     f.accepted("hub: UPSERT", "INSERT INTO hub VALUES('fact', 2) ON CONFLICT(key) DO UPDATE SET value=3")
     f.accepted("hub: updated", "UPDATE hub SET value=value+1 WHERE key='fact'")
-    f.equal(f.one("SELECT value FROM hub WHERE key='fact'"), 4, "hub: the fact")
+    f.equal(f.one("SELECT value FROM hub WHERE key='fact'"), 4, "hub: the value")
     f.accepted("hub: deleted", "DELETE FROM hub WHERE key='fact'")
     f.sound()
 
 
 def check_message_numbers(f):
-    """message_seq: 1, 2, 3 … in each thread, assigned, or accepted if it is the next."""
+    """message_seq is 1, 2, 3 … in each thread: assigned, or accepted if it is the next number."""
     f.q("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', '1')")
     f.q("INSERT INTO messages(thread_id, from_id, content) VALUES('t','a','2'), ('u','b','1'), ('t','a','3')")
     f.equal(f.q("SELECT thread_id, message_seq FROM messages ORDER BY n"), [("t", 1), ("t", 2), ("u", 1), ("t", 3)],
@@ -675,10 +678,10 @@ def check_message_numbers(f):
     f.insert("messages", thread_id="t", message_seq=7, id=None, created_at=None, kind=None)
     f.equal(f.last("messages")["message_seq"], 7, "explicit number with NULLs beside it")
     f.insert("messages", thread_id="t", id="eight", message_seq=8)
-    f.unchanged("ignored with the number it has", *flat(insertion("messages", "OR IGNORE", thread_id="t", id="eight", message_seq=8)))
+    f.unchanged("ignored with its own number", *flat(insertion("messages", "OR IGNORE", thread_id="t", id="eight", message_seq=8)))
     f.unchanged("ignored with the next number", *flat(insertion("messages", "OR IGNORE", thread_id="t", id="eight", message_seq=9)))
     f.insert("messages", thread_id="t")
-    f.equal(f.last("messages")["message_seq"], 9, "nothing burned")
+    f.equal(f.last("messages")["message_seq"], 9, "no number is skipped")
     f.q("INSERT INTO messages(thread_id, from_id) SELECT 't', 'a' FROM messages")
     f.q("INSERT OR IGNORE INTO messages(id, thread_id, from_id) SELECT CASE WHEN n%2 THEN id END, 't', 'a' FROM messages")
     f.refused("several rows, one of them bad", "INSERT INTO messages(thread_id, from_id, content) "
@@ -687,9 +690,9 @@ def check_message_numbers(f):
               "SELECT 't', 'a', c FROM (SELECT 'good' AS c UNION ALL SELECT x'00')", says="messages.content:")
     f.q("BEGIN")
     f.insert("messages", thread_id="t")
-    f.insert("messages", thread_id="rolled back", from_id="nobody")
+    f.insert("messages", thread_id="rolled back", from_id="ghost")
     f.q("ROLLBACK")
-    f.equal(f.q("SELECT 1 FROM threads WHERE id='rolled back' UNION ALL SELECT 1 FROM agents WHERE id='nobody'"), [],
+    f.equal(f.q("SELECT 1 FROM threads WHERE id='rolled back' UNION ALL SELECT 1 FROM agents WHERE id='ghost'"), [],
             "a rolled back message leaves no thread and no agent")
     f.q("BEGIN IMMEDIATE")
     f.insert("messages", thread_id="t", id="kept")
@@ -705,21 +708,21 @@ def check_message_numbers(f):
 
 
 def check_message_effects(f):
-    """A message's thread and agent come with it, before it, and threads follow their messages."""
+    """A message creates its thread and agent, logged before it, and updates the thread."""
     f.q("INSERT INTO messages(thread_id, from_id, from_type) VALUES('t', 'a', 'agent')")
     f.equal(sorted(f.log()[:2]) + f.log()[2:], [("agents", 1, "insert"), ("threads", 1, "insert"), ("messages", 1, "insert")],
             "thread and agent come first")
     thread = f.last("threads")
     f.equal((thread["created_by_type"], thread["created_by_id"], thread["title"], thread["status"], thread["last_seq"]),
-            ("agent", "a", "", "active", 1), "the thread a message makes")
+            ("agent", "a", "", "active", 1), "the thread that a message creates")
     f.q("INSERT INTO messages(thread_id, from_id, from_type) VALUES('h', 'someone', 'human')")
-    f.equal(f.last("threads")["created_by_type"], "human", "made by a human")
+    f.equal(f.last("threads")["created_by_type"], "human", "created by a human")
     for who, kind in (("someone", "human"), ("cron", "system"), ("human", "agent"), ("x", "ailang_instance")):
         f.q("INSERT INTO messages(thread_id, from_id, from_type) VALUES('h', ?, ?)", who, kind)
-    f.equal(f.q("SELECT id FROM agents"), [("a",)], "only agents become agents, and human is a person")
+    f.equal(f.q("SELECT id FROM agents"), [("a",)], "only from_type agent creates an agent, and never human")
     f.insert("messages", thread_id="explicit NULL", from_id="b", from_type=None)
     f.equal(f.q("SELECT id FROM agents WHERE id='b'"), [("b",)], "from_type NULL is an agent")
-    f.equal(f.last("threads")["created_by_type"], "agent", "made by an agent")
+    f.equal(f.last("threads")["created_by_type"], "agent", "created by an agent")
     before = len(f.log())
     f.insert("messages", thread_id="t", from_id="a")
     f.equal(f.log()[before:], [("messages", f.last("messages")["n"], "insert")], "later messages are one entry")
@@ -740,21 +743,21 @@ def check_message_effects(f):
             f.refused(f"last_seq={value} {clause}", f"UPDATE {clause} threads SET last_seq={value} WHERE id='t'")
         for value in (1, 7, "x", -1):
             refused_insert(f, f"last_seq={value}", "threads", clause, "threads.last_seq:", id="k", last_seq=value)
-    f.equal(f.one("SELECT last_seq FROM threads WHERE id='t'"), last, "last_seq as before")
+    f.equal(f.one("SELECT last_seq FROM threads WHERE id='t'"), last, "last_seq is unchanged")
     f.insert("threads", id="zero", last_seq=0)
-    f.unchanged("a thread that is there", "INSERT OR IGNORE INTO threads(id, title) VALUES('t', 'other')")
+    f.unchanged("an existing thread", "INSERT OR IGNORE INTO threads(id, title) VALUES('t', 'other')")
     f.sound()
 
 
 def check_agents(f):
-    """An agent's first row makes it known; last_active_at moves at most once a second and is not logged."""
+    """An agent's first row creates it; last_active_at changes at most once per second and is not logged."""
     for table, column in (("messages", "from_id"), ("inbox_messages", "from_agent"), ("telemetry", "agent_id"),
                           ("task_stream", "agent_id")):
         who = f"writer of {table}"
         f.insert(table, **{column: who})
-        f.equal(f.log()[-1], (table, f.last(table)[BY_NAME[table].key], "insert"), f"{table}: row after agent")
+        f.equal(f.log()[-1], (table, f.last(table)[BY_NAME[table].key], "insert"), f"{table}: the agent is logged before the row")
         n = f.one("SELECT n FROM agents WHERE id=?", who)
-        f.check(("agents", n, "insert") in f.log(), f"{table}: agent appears, and in the log")
+        f.check(("agents", n, "insert") in f.log(), f"{table}: the agent exists and is logged")
         for age, moves in ((0, False), (400, False), (5_000, True), (-5_000, True)):
             if table == "messages":
                 f.insert("threads", id=f"{age}")
@@ -765,28 +768,28 @@ def check_agents(f):
             f.check(abs(at - now()) < 60_000 and at != then if moves else at == then, f"{table}: {age} ms ago, now {at - then}")
             f.equal(len(f.log()), length + 1, f"{table}: activity is not logged")
         f.insert(table, **{column: "human"})
-        f.equal(f.one("SELECT count(*) FROM agents WHERE id='human'"), 0, f"{table}: human is no agent")
+        f.equal(f.one("SELECT count(*) FROM agents WHERE id='human'"), 0, f"{table}: human does not become an agent")
         if column == "agent_id":
             known = f.one("SELECT count(*) FROM agents")
             f.insert(table)
             f.insert(table, agent_id="")
-            f.equal(f.one("SELECT count(*) FROM agents"), known, f"{table}: no name, no agent")
+            f.equal(f.one("SELECT count(*) FROM agents"), known, f"{table}: an empty name creates no agent")
     f.insert("inbox_messages", from_agent="sender", to_inbox="reader")
-    f.equal(f.one("SELECT count(*) FROM agents WHERE id='reader'"), 0, "to be written to makes no agent")
+    f.equal(f.one("SELECT count(*) FROM agents WHERE id='reader'"), 0, "the recipient does not become an agent")
     for table in ("receipts", "subscriptions", "threads"):
         known = f.one("SELECT count(*) FROM agents")
         f.insert(table)
-        f.equal(f.one("SELECT count(*) FROM agents"), known, f"{table}: makes no agent")
+        f.equal(f.one("SELECT count(*) FROM agents"), known, f"{table}: creates no agent")
     before = f.log()
-    f.q("INSERT INTO active VALUES('one who reads')")
-    f.equal(f.log()[len(before):], [("agents", f.last("agents")["n"], "insert")], "active makes an agent")
-    f.equal(f.last("agents")["id"], "one who reads", "its name")
-    f.unchanged("active again", "INSERT INTO active VALUES('one who reads')")
-    f.unchanged("active OR REPLACE", "INSERT OR REPLACE INTO active VALUES('one who reads')")
+    f.q("INSERT INTO active VALUES('reading agent')")
+    f.equal(f.log()[len(before):], [("agents", f.last("agents")["n"], "insert")], "active creates an agent")
+    f.equal(f.last("agents")["id"], "reading agent", "its name")
+    f.unchanged("active again", "INSERT INTO active VALUES('reading agent')")
+    f.unchanged("active OR REPLACE", "INSERT OR REPLACE INTO active VALUES('reading agent')")
     f.unchanged("active: human", "INSERT INTO active VALUES('human')")
-    f.unchanged("active: nobody", "INSERT INTO active VALUES('')")
+    f.unchanged("active: empty name", "INSERT INTO active VALUES('')")
     f.unchanged("active: NULL", "INSERT INTO active VALUES(NULL)")
-    for clause in CLAUSES:  # a known agent, a known thread, and the clause of the outer statement
+    for clause in CLAUSES:  # existing agent and thread, with the conflict clause of the outer statement
         f.q("UPDATE agents SET last_active_at=1, label='mine' WHERE id='sender'")
         f.insert("inbox_messages", clause, from_agent="sender")
         f.insert("messages", clause, from_id="sender", thread_id="t")
@@ -795,7 +798,7 @@ def check_agents(f):
 
 
 def check_prune(f):
-    """Rows go only inside prune, never the newest; numbers go on after it."""
+    """Rows can be deleted only by prune, except the newest; numbers continue after it."""
     for _ in range(4):
         for table in TABLES:
             f.insert(table.name)
@@ -812,18 +815,18 @@ def check_prune(f):
         f.q("ROLLBACK")
     f.q("BEGIN IMMEDIATE")
     f.q("INSERT INTO hub VALUES('pruning', 1)")
-    f.q("INSERT INTO threads(id) VALUES('never used'), ('nor this')")
+    f.q("INSERT INTO threads(id) VALUES('unused'), ('unused, newest')")
     f.refused("a thread that has had messages", "DELETE FROM threads WHERE id='t'", says="threads:")
-    f.refused("the newest thread", "DELETE FROM threads WHERE id='nor this'", says="threads:")
+    f.refused("the newest thread", "DELETE FROM threads WHERE id='unused, newest'", says="threads:")
     f.refused("UPDATE inside prune", "UPDATE messages SET content='x'")
     f.refused("REPLACE inside prune", "REPLACE INTO messages(n, thread_id, from_id) VALUES(1, 't', 'a')")
     f.refused("REPLACE of a log entry inside prune", "REPLACE INTO changes(seq, tbl) VALUES(1, 'x')")
     f.q("ROLLBACK")
     f.equal(f.q("SELECT 1 FROM hub WHERE key='pruning'"), [], "prune rolled back")
     f.refused("DELETE after a prune rolled back", "DELETE FROM messages WHERE n=1", says="messages:")
-    f.q("INSERT INTO threads(id) VALUES('never used'), ('newest')")
-    f.prune("DELETE FROM threads WHERE id='never used'")
-    f.equal(f.q("SELECT id FROM threads WHERE id LIKE 'ne%'"), [("newest",)], "a thread never used may go")
+    f.q("INSERT INTO threads(id) VALUES('unused'), ('newest')")
+    f.prune("DELETE FROM threads WHERE id='unused'")
+    f.equal(f.q("SELECT id FROM threads WHERE id LIKE 'ne%'"), [("newest",)], "an unused thread can be deleted")
     head += 2
     f.prune(*(f"DELETE FROM {t.name} WHERE {t.key}<(SELECT max({t.key}) FROM {t.name})" for t in TABLES if t.name != "threads"),
             "DELETE FROM changes WHERE seq<(SELECT max(seq) FROM changes)")
@@ -840,24 +843,24 @@ def check_prune(f):
     for clause in ("", "OR IGNORE", "OR REPLACE"):
         refused_insert(f, "a pruned number", "messages", clause, thread_id="t", message_seq=1)
     f.insert("messages", thread_id="t", from_id="a")
-    f.equal(f.last("messages")["message_seq"], last + 1, "message_seq goes on")
-    f.equal(f.last("messages")["n"], tops["messages"] + 1, "messages.n goes on")
-    f.check(f.one("SELECT max(seq) FROM changes") > head, "changes.seq goes on")
+    f.equal(f.last("messages")["message_seq"], last + 1, "message_seq continues")
+    f.equal(f.last("messages")["n"], tops["messages"] + 1, "messages.n continues")
+    f.check(f.one("SELECT max(seq) FROM changes") > head, "changes.seq continues")
     for table in TABLES:
         if table.name not in ("threads", "messages", "agents"):
             f.insert(table.name)
-            f.equal(f.last(table.name)[table.key], tops[table.name] + 1, f"{table.name}.{table.key} goes on")
+            f.equal(f.last(table.name)[table.key], tops[table.name] + 1, f"{table.name}.{table.key} continues")
     f.sound(pruned=True)
 
 
 def check_returning(f):
-    """RETURNING, where the library has it, sees the row before the triggers; last_insert_rowid() sees n."""
+    """RETURNING (SQLite 3.35) returns the row before the triggers; last_insert_rowid() is n."""
     cursor = f.db.execute("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')")
     f.equal(cursor.lastrowid, 1, "last_insert_rowid")
     f.equal(cursor.rowcount, 1, "changes()")
     if sqlite3.sqlite_version_info >= (3, 35):
         n, name, seq = f.q("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a') RETURNING n, id, message_seq")[0]
-        f.equal((n, seq), (2, None), "n is known, message_seq is not")
+        f.equal((n, seq), (2, None), "RETURNING has n but not message_seq")
         f.equal(f.one("SELECT message_seq FROM messages WHERE id=?", name), 2, "read back by id")
         for table in TABLES:
             got = f.q(insertion(table.name)[0] + f" RETURNING {table.key}",
@@ -868,7 +871,7 @@ def check_returning(f):
 
 
 def check_attached(f):
-    """A writer may have the file attached to a database of its own, with tables and temporary tables of the same names."""
+    """A writer may attach the database to one of its own with tables and temporary tables of the same names."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "hub.db")
         shared = sqlite3.connect(path)
@@ -888,7 +891,7 @@ def check_attached(f):
             f.check(True, "REPLACE")
         own.execute("UPDATE shared.messages SET business_state='done' WHERE message_seq=1")
         f.equal(own.execute("SELECT op, count(*) FROM shared.changes WHERE tbl='messages' GROUP BY op").fetchall(),
-                [("insert", len(CLAUSES)), ("update", 1)], "the file's own log")
+                [("insert", len(CLAUSES)), ("update", 1)], "change log of the attached database")
         for name in ("threads", "messages", "agents", "changes", "hub", "active"):
             for schema in ("main", "temp"):
                 f.equal(own.execute(f"SELECT * FROM {schema}.{name}").fetchall(), [], f"not {schema}.{name}")
@@ -896,24 +899,25 @@ def check_attached(f):
 
 
 CHECKS = [value for name, value in list(globals().items()) if name.startswith("check_")]
-SLOW = (check_text, check_numbers)  # and about values rather than connections: two kinds of connection will do
+# These are slow and depend little on the connection, so they run with two kinds of connection only.
+SLOW = (check_text, check_numbers)
 
 
-def run(schema, tally, checks=CHECKS):
+def run(schema, results, checks=CHECKS):
     for pragmas in CONNECTIONS:
         for check in checks:
             if check in SLOW and pragmas not in (CONNECTIONS[0], CONNECTIONS[-1]):
                 continue
             where = f"{check.__name__[6:]} [{', '.join(pragmas[:2])}]"
             try:
-                f = File(schema, pragmas, tally, where)
+                f = File(schema, pragmas, results, where)
             except sqlite3.Error as error:
-                tally.note(False, f"{where}: the schema does not load: {error}")
+                results.note(False, f"{where}: the schema cannot be loaded: {error}")
                 continue
             try:
                 check(f)
             except sqlite3.Error as error:
-                tally.note(False, f"{where}: stopped by {type(error).__name__}: {error}")
+                results.note(False, f"{where}: stopped by {type(error).__name__}: {error}")
             finally:
                 f.close()
 
@@ -926,30 +930,30 @@ def main(arguments):
         return 2
     with open(paths[0], encoding="utf-8") as file:
         schema = file.read()
-    tally = Tally()
+    results = Results()
     if options:
-        mutate(schema, tally)
+        mutate(schema, results)
     else:
-        run(schema, tally)
-    for name in tally.failures[:40]:
+        run(schema, results)
+    for name in results.failures[:40]:
         print("FAILED", name)
     print("SQLite", sqlite3.sqlite_version)
-    print(f"{tally.passed} passed, {len(tally.failures)} failed")
-    return 1 if tally.failures else 0
+    print(f"{results.passed} passed, {len(results.failures)} failed")
+    return 1 if results.failures else 0
 
 
-# ---- --mutate: a suite that cannot fail proves nothing ---------------------------------------------------------------
+# ---- --mutate: tests of the checks ---------------------------------------------------------------
 
-# What may be taken out without a writer seeing it, and why it is there all the same.
-UNSEEN = (
-    r"_insert: n = NEW\.n AND",  # the UPDATE that fills in defaults would look at every row: only slower
-    r"_insert: AND \(NEW\.\w+ IS NULL",  # and would run for every INSERT: only slower
-    r"changes_exists: ",  # half of it spares a lookup; without the other half it refuses more than it has to
+# Parts whose removal no writer can notice, and why the schema has them.
+UNNOTICED = (
+    r"_insert: n = NEW\.n AND",  # without it, the UPDATE that sets defaults scans all rows: only slower
+    r"_insert: AND \(NEW\.\w+ IS NULL",  # without it, that UPDATE runs for every INSERT: only slower
+    r"changes_exists: ",  # one half avoids a lookup; without the other half it refuses more than necessary
 )
 
 
 def operands(text):
-    """(start, end) of each operand of AND and OR in `text`, with the word that joins it, at every depth."""
+    """Yields (start, end) of each operand of AND and OR in `text` with the word that joins it, at every depth."""
     masked = re.sub(r"'[^']*'|OR IGNORE", lambda m: "_" * len(m[0]), text)
     masked = re.sub(r"(BETWEEN [^()]*?(?:\([^()]*(?:\([^()]*\)[^()]*)*\)[^()]*?)*?)AND", r"\1___", masked)
     joints = {}
@@ -964,14 +968,14 @@ def operands(text):
             depth -= 1
         elif word in ("AND", "OR"):
             joints.setdefault((depth, starts[-1]), []).append(at)
-        else:  # an expression ends here, and another begins
+        else:  # an expression ends and the next begins
             joints.setdefault((depth, starts[-1]), []).append(at)
             starts[-1] = token.end()
     for (_, start), ends in joints.items():
         if len(ends) < 2:
             continue
         for index, end in enumerate(ends):
-            if index == 0:  # the first operand goes with the word after it
+            if index == 0:  # the first operand includes the word after it
                 word = re.match("AND|OR", masked[end:])
                 yield start, end + len(word[0])
             else:
@@ -979,7 +983,7 @@ def operands(text):
 
 
 def mutants(schema):
-    """(name, schema) for each thing that can be taken out or bent."""
+    """Yields (name, schema) for each part that can be removed or changed."""
     def cut(name, start, end, instead=""):
         return f"{name}: {' '.join(schema[start:end].split())[:110]}" + (f" -> {instead}" if instead else ""), \
             schema[:start] + instead + schema[end:]
@@ -1027,45 +1031,45 @@ def loads(schema):
     return True
 
 
-# Table by table: these can be run on one table alone, the one that is hurt, where they fail soonest.
-ALONE = (check_defaults, check_required, check_text, check_numbers, check_state, check_frozen, check_duplicates,
+# Checks that treat each table separately. They run first on the changed table alone, where they fail soonest.
+PER_TABLE = (check_defaults, check_required, check_text, check_numbers, check_state, check_frozen, check_duplicates,
          check_new_under_every_clause, check_keys, check_delete)
 
 
-def run_alone(schema, tally, table):
+def run_on_table(schema, results, table):
     every = TABLES[:]
     TABLES[:] = [BY_NAME[table]]
     try:
-        run(schema, tally, ALONE)
+        run(schema, results, PER_TABLE)
     finally:
         TABLES[:] = every
 
 
 def survives(mutant):
-    """The name of the mutant if no check notices it."""
+    """Returns the name of the mutant if no check fails."""
     name, schema = mutant
-    tally = Tally(stop_early=True)
-    hurt = [t.name for t in TABLES if name.removeprefix("trigger: CREATE TRIGGER ").startswith(t.name)]
+    results = Results(stop_early=True)
+    changed = [t.name for t in TABLES if name.removeprefix("trigger: CREATE TRIGGER ").startswith(t.name)]
     try:
-        if hurt:
-            run_alone(schema, tally, max(hurt, key=len))
-        run(schema, tally)
+        if changed:
+            run_on_table(schema, results, max(changed, key=len))
+        run(schema, results)
     except Stop:
         return None
     return name
 
 
-def mutate(schema, tally):
-    run(schema, tally)
+def mutate(schema, results):
+    run(schema, results)
     for table in TABLES[:]:
-        run_alone(schema, tally, table.name)
+        run_on_table(schema, results, table.name)
     every = [mutant for mutant in mutants(schema)
-             if not any(re.search(pattern, mutant[0]) for pattern in UNSEEN) and loads(mutant[1])]
+             if not any(re.search(pattern, mutant[0]) for pattern in UNNOTICED) and loads(mutant[1])]
     with multiprocessing.Pool() as pool:
         for done, ((name, _), survivor) in enumerate(zip(every, pool.imap(survives, every, chunksize=4))):
             if done % 50 == 0:
                 print(f"{done} of {len(every)}", file=sys.stderr)
-            tally.note(survivor is None, f"no check notices that this is gone: {name}")
+            results.note(survivor is None, f"no check fails without: {name}")
 
 
 if __name__ == "__main__":

@@ -1,61 +1,63 @@
-// HTTP with the token, and what this browser remembers: the token, choices, how far each
-// thread was read. Knows paths and status codes, nothing of what the answers mean.
+// HTTP requests to the hub, with the access token.
 
-import { part, query } from './format.js';
+import { decode, queryString } from './routes.js';
+import { loadSetting, saveSetting } from './storage.js';
 
-/** A private window may refuse to keep anything: then it is for this tab only. */
-const memory = {};
-export function kept(key) {
-  try {
-    return JSON.parse(localStorage.getItem('agenthub.' + key)) ?? memory[key];
-  } catch {
-    return memory[key];
-  }
-}
-export function keep(key, value) {
-  memory[key] = value;
-  try {
-    localStorage.setItem('agenthub.' + key, JSON.stringify(value));
-  } catch {
-    /* see above */
-  }
-}
+const TIMEOUT_MS = 15000;
+const TOKEN_IN_URL = /[#&]token=([^&\s]+)/;
 
-export const token = () => kept('token');
-/** The token from the URL's fragment wins and is taken out of the address bar and the history. */
-export function takeToken() {
-  const [, found] = /[#&]token=([^&]+)/.exec(location.hash) || [];
-  if (found) {
-    keep('token', part(found));
+export const savedToken = () => loadSetting('token');
+export const saveToken = token => saveSetting('token', token);
+
+/** Saves a token given in the URL's fragment and removes it from the address bar and the browser's history. */
+export function takeTokenFromUrl() {
+  const [, token] = TOKEN_IN_URL.exec(location.hash) || [];
+  if (token) {
+    saveToken(decode(token));
     history.replaceState(null, '', location.pathname + '#/now');
   }
-  return found;
+  return token;
 }
 
-/** An error with the answer's status, 0 if there was none. */
-const failure = (status, message) => Object.assign(new Error(message), { status });
+/** Returns the token in a pasted text: the token itself, or the address that `agenthub open` prints. */
+export function tokenFromInput(input) {
+  const [, inUrl] = TOKEN_IN_URL.exec(input) || [];
+  const token = inUrl ? decode(inUrl) : input.trim();
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('this is not a token.');
+  return token;
+}
 
-let locked = () => {};
-export const onLocked = f => {
-  locked = f;
+let onUnauthorized = () => {};
+/** Sets what happens when the hub rejects the token. */
+export const setUnauthorizedHandler = handler => {
+  onUnauthorized = handler;
 };
 
-async function call(method, path, body) {
+/** `status` is the HTTP status, 0 if there was no response. */
+const requestError = (status, message) => Object.assign(new Error(message), { status });
+
+async function request(method, path, body) {
   const headers = {};
-  if (token()) headers.Authorization = 'Bearer ' + token();
+  if (savedToken()) headers.Authorization = 'Bearer ' + savedToken();
   if (body) headers['Content-Type'] = 'application/json';
-  let res;
+  let response;
   try {
-    res = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(15000) });
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+      cache: 'no-store',
+      signal: AbortSignal.timeout(TIMEOUT_MS)
+    });
   } catch {
-    throw failure(0, 'The hub does not answer.');
+    throw requestError(0, 'the hub isn’t responding.');
   }
-  if (res.ok) return res.json();
-  const err = (await res.json().catch(() => ({}))).error || {};
-  if (res.status === 401) locked();
-  throw failure(res.status, err.message || 'The hub answered ' + res.status + '.');
+  if (response.ok) return response.json();
+  const { error } = await response.json().catch(() => ({}));
+  if (response.status === 401) onUnauthorized();
+  throw requestError(response.status, error?.message || `the hub returned HTTP status ${response.status}.`);
 }
 
-export const get = (path, q) => call('GET', '/api/' + path + query(q));
-export const post = (path, body) => call('POST', '/api/' + path, body);
-export const patch = (path, body) => call('PATCH', '/api/' + path, body);
+export const get = (path, query) => request('GET', '/api/' + path + queryString(query));
+export const post = (path, body) => request('POST', '/api/' + path, body);
+export const patch = (path, body) => request('PATCH', '/api/' + path, body);

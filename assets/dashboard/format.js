@@ -1,116 +1,68 @@
-// How values are written: numbers, money, times, addresses, and text that came from agents.
-// Pure functions over strings and numbers; nothing here touches the document.
+// Formats numbers, money, sizes, durations and times. Pure functions.
 
-const pad = n => String(n).padStart(2, '0');
+const pad = number => String(number).padStart(2, '0');
 
-export function num(n) {
-  n = +n || 0;
-  let i = 0;
-  for (; n >= 1e3 && i < 4; i++) n /= 1e3;
-  return i ? n.toFixed(n < 100 ? 1 : 0) + 'kMBT'[i - 1] : String(n);
-}
-export const money = n => (n > 0 && n < 0.01 ? '<$0.01' : '$' + (+n || 0).toFixed(2));
-export const size = n => (n < 1e6 ? Math.ceil(n / 1024) + ' KB' : (n / 1048576).toFixed(1) + ' MB');
-
-/** Seconds as a running clock: 0:07, 12:40, 3:05:00. */
-export function dur(s) {
-  s = Math.max(0, Math.round(s));
-  const m = Math.floor(s / 60) % 60,
-    h = Math.floor(s / 3600);
-  return (h ? h + ':' + pad(m) : m) + ':' + pad(s % 60);
+/** 950, 1.2k, 34.5M. */
+export function formatCount(value) {
+  let count = +value || 0;
+  let power = 0;
+  for (; count >= 1e3 && power < 4; power++) count /= 1e3;
+  return power ? count.toFixed(count < 100 ? 1 : 0) + 'kMBT'[power - 1] : String(count);
 }
 
-/** How long something took: 0.8 s, 12 s, 3:05. */
-export const took = s => (s < 0.05 ? '' : s < 10 ? s.toFixed(1) + ' s' : s < 60 ? Math.round(s) + ' s' : dur(s));
-export const cap = s => s[0].toUpperCase() + s.slice(1);
-export const many = (n, one, more = one + 's') => num(n) + ' ' + (n === 1 ? one : more);
+/** Dollars with two decimals. */
+export const formatMoney = dollars => (dollars > 0 && dollars < 0.01 ? '<$0.01' : '$' + (+dollars || 0).toFixed(2));
 
-const long = new Intl.DateTimeFormat('sv', { dateStyle: 'short', timeStyle: 'medium' }),
-  short = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
-/** 2026-11-26 06:37:50: Swedes write dates so. */
-export const stamp = ms => long.format(ms);
-export const full = ms => (ms ? stamp(ms) : '');
-export const day = ms => short.format(ms);
-export const hms = ms => stamp(ms).slice(11);
-/** The day, if it is not today. */
-export const other = ms => (day(ms) === day(Date.now()) ? '' : day(ms));
-export const clock = ms => (other(ms) + ' ' + hms(ms)).trim();
+export const formatBytes = bytes =>
+  bytes < 1e6 ? Math.ceil(bytes / 1024) + ' KB' : (bytes / 1048576).toFixed(1) + ' MB';
 
-/** Age in one short word. Writers' clocks may run ahead: the future is "now". */
-export function ago(ms) {
+/** Seconds as a clock: 0:07, 12:40, 3:05:00. */
+export function formatClock(seconds) {
+  const total = Math.max(0, Math.round(seconds));
+  const minutes = Math.floor(total / 60) % 60;
+  const hours = Math.floor(total / 3600);
+  return (hours ? hours + ':' + pad(minutes) : minutes) + ':' + pad(total % 60);
+}
+
+/** Seconds as a short duration: 0.8 s, 12 s, 3:05. */
+export function formatDuration(seconds) {
+  if (seconds < 0.05) return '';
+  if (seconds < 10) return seconds.toFixed(1) + ' s';
+  return seconds < 60 ? Math.round(seconds) + ' s' : formatClock(seconds);
+}
+
+export const capitalize = text => text && text[0].toUpperCase() + text.slice(1);
+
+/** '1 turn', '2 turns'. */
+export const pluralize = (count, singular, plural = singular + 's') =>
+  formatCount(count) + ' ' + (count === 1 ? singular : plural);
+
+// The Swedish locale writes dates as in ISO 8601.
+const isoFormat = new Intl.DateTimeFormat('sv', { dateStyle: 'short', timeStyle: 'medium' });
+const dayFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+
+/** Local date and time: 2026-11-26 06:37:50. */
+export const formatDateTime = ms => isoFormat.format(ms);
+export const formatDateTimeOrEmpty = ms => (ms ? formatDateTime(ms) : '');
+
+/** 26 Nov. */
+export const formatDay = ms => dayFormat.format(ms);
+
+/** 06:37:50. */
+export const formatTime = ms => formatDateTime(ms).slice(11);
+
+/** The day, or an empty string for today. */
+export const formatDayUnlessToday = ms => (formatDay(ms) === formatDay(Date.now()) ? '' : formatDay(ms));
+
+/** The time, with the day in front unless it is today. */
+export const formatDayAndTime = ms => (formatDayUnlessToday(ms) + ' ' + formatTime(ms)).trim();
+
+/** Age as one short word. A time in the future, from a writer whose clock is ahead, is 'now'. */
+export function formatAge(ms) {
   if (!ms) return '';
-  const s = Math.floor((Date.now() - ms) / 1e3);
-  return s < 5 ? 'now' : s < 60 ? s + ' s' : s < 3600 ? Math.floor(s / 60) + ' min' : s < 86400 ? Math.floor(s / 3600) + ' h' : day(ms);
-}
-
-// Addresses: the route of a view, and where a row stands.
-
-export const enc = encodeURIComponent;
-/** A part of an address as it was meant. */
-export function part(s) {
-  try {
-    return decodeURIComponent(s);
-  } catch {
-    return s;
-  }
-}
-/** '?a=b', or nothing. */
-export const query = q => {
-  const p = new URLSearchParams();
-  for (const k in q) if (q[k] != null && q[k] !== '') p.set(k, q[k]);
-  return String(p) && '?' + p;
-};
-export const url = (...parts) => '#/' + parts.filter(Boolean).map(enc).join('/');
-/** Of a message, a letter, a step or a task. */
-export const place = r =>
-  r.task_id ? url('tasks', r.task_id, r.id) : r.message_seq ? url('threads', r.thread_id, r.message_seq) : url('inbox', r.to_inbox || '*', r.id);
-export const write = id => url('inbox', 'human', 'new') + query({ to: id });
-
-// Text from agents is hostile: colour codes go, and what could hide or reorder text is made visible.
-const ansi = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])/g;
-const odd = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
-const show = c => (c === '\r' ? '' : '\u27e8' + c.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9');
-
-export function safe(s, max = 20000) {
-  s = String(s ?? '');
-  if (s.length > max) s = s.slice(0, max) + '\n\u2026 ' + num(s.length - max) + ' more characters';
-  return s.replace(ansi, '').replace(odd, show);
-}
-
-/** The beginning of a text on one line, for lists. */
-export const line = (s, max = 160) =>
-  safe(String(s ?? '').slice(0, max))
-    .replace(/\s+/g, ' ')
-    .trim();
-
-/** A tool's input, which is JSON more often than not: its most telling value. */
-export function brief(s) {
-  if (s && s[0] === '{')
-    try {
-      const o = JSON.parse(s),
-        v = o.command ?? o.file_path ?? o.path ?? o.pattern ?? o.query ?? o.url ?? Object.values(o)[0];
-      if (v != null) s = typeof v === 'object' ? JSON.stringify(v) : v;
-    } catch {
-      /* cut, or not JSON: as it is */
-    }
-  return line(s);
-}
-export function pretty(s) {
-  if (/^[[{]/.test(s))
-    try {
-      s = JSON.stringify(JSON.parse(s), null, 2);
-    } catch {
-      /* as it is */
-    }
-  return safe(s);
-}
-
-/** The last folder of a path. */
-export const base = p => line((p || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
-
-/** Two letters make a name easy to find again. */
-export function mark(name) {
-  const [a, b] = name.match(/[\p{L}\p{N}]+/gu) || ['?'],
-    letters = [...a];
-  return (letters[0] + (b ? [...b][0] : letters[1] || '')).toLowerCase();
+  const seconds = Math.floor((Date.now() - ms) / 1e3);
+  if (seconds < 5) return 'now';
+  if (seconds < 60) return seconds + ' s';
+  if (seconds < 3600) return Math.floor(seconds / 60) + ' min';
+  return seconds < 86400 ? Math.floor(seconds / 3600) + ' h' : formatDay(ms);
 }

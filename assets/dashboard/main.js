@@ -1,14 +1,27 @@
-// Start, routing and the shell: what stands around every view. The URL's fragment is the
-// route and holds all state (#/tasks?q=status:failed), so Back works and a link can be kept.
-// A view is made when first shown:
-//   { root, title, keys?, route?(parts, params), paint(dirty) }
+// Starts the page: routing, the sidebar, the connection status, keyboard shortcuts.
+// The URL's fragment is the route and holds the state of a view (#/tasks?q=status:failed), so that
+// Back works and links can be kept. A view is created when it is first shown:
+//   { root, title, keys?, route?(parts, params), render(topics) }
 
-import { h, text, hide, attr } from './dom.js';
-import { state, onPaint, tick, rates, needs, waiting, touch, unread } from './store.js';
-import { takeToken, kept, keep } from './api.js';
+import { element, setText, setAttribute, setHidden } from './dom.js';
+import {
+  state,
+  setRenderer,
+  onSecond,
+  eventRates,
+  needsAttention,
+  pendingMail,
+  invalidate,
+  unreadCount
+} from './store.js';
+import { takeTokenFromUrl } from './api.js';
+import { loadSetting, saveSetting } from './storage.js';
 import * as sync from './sync.js';
-import { cap, num, money, dur, safe, many, part, write } from './format.js';
-import { palette, help, offer } from './palette.js';
+import { capitalize, formatCount, formatMoney, formatClock, pluralize } from './format.js';
+import { decode, routeToNewMail } from './routes.js';
+import { safeText } from './safe_text.js';
+import { togglePalette, setCommands } from './palette.js';
+import { toggleShortcuts } from './shortcuts.js';
 import now from './views/now.js';
 import tasks from './views/tasks.js';
 import threads from './views/threads.js';
@@ -17,219 +30,275 @@ import costs from './views/costs.js';
 import setup from './views/setup.js';
 import lock from './views/lock.js';
 
-const VIEWS = { now, tasks, threads, inbox, costs, setup, lock },
-  KEYS = { n: 'now', t: 'tasks', h: 'threads', i: 'inbox', c: 'costs', s: 'setup' };
-const made = {},
-  $ = id => document.getElementById(id),
-  main = $('main'),
-  links = [...document.querySelectorAll('[data-view]')],
-  names = h('datalist', { id: 'agents' });
-const pill = $('pill'),
-  bar = $('notice'),
-  icon = document.querySelector('[rel=icon]'),
-  plain = icon.href;
-let view,
-  spoken = '',
-  mail = 0,
-  chord = 0,
-  single = kept('keys') !== false;
+const VIEWS = { now, tasks, threads, inbox, costs, setup, lock };
+/** After `g`: the key of a view. */
+const VIEW_KEYS = { n: 'now', t: 'tasks', h: 'threads', i: 'inbox', c: 'costs', s: 'setup' };
+const CHORD_MS = 900;
+const FOCUS_DELAY_MS = 60;
+const FOCUS_ATTEMPTS = 5;
+const ALERT_ICON =
+  "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='-1 -1 2 2'><circle r='1' fill='orange'/></svg>";
+
+const byId = id => document.getElementById(id);
+const main = byId('main');
+const navLinks = [...document.querySelectorAll('[data-view]')];
+const agentNames = element('datalist', { id: 'agents' });
+const pill = byId('pill');
+const noticeBar = byId('notice');
+const favicon = document.querySelector('[rel=icon]');
+const defaultIcon = favicon.href;
+
+const createdViews = {};
+let view;
+let announcedState = '';
+let attentionCount = 0;
+let chordStartedAt = 0;
+let singleKeysEnabled = loadSetting('keys') !== false;
 
 // ---- routes ----
 
-/** What had the focus may be gone with its view or pane: the heading, or the row one came from. */
-function focus(left) {
-  const e = document.activeElement;
-  if (e !== document.body && e.offsetParent) return;
-  const to = [...main.querySelectorAll('.detail > header [tabindex], .row > a:not([tabindex="-1"])')].find(e => e.offsetParent);
-  // Lists are drawn when their size is known.
-  to || !left ? (to || main).focus() : setTimeout(focus, 60, left - 1);
+/**
+ * Moves the focus to the heading, or to the row it came from, if the focused element was removed with its view.
+ * Lists render when their size is known, so this is tried several times.
+ */
+function restoreFocus(attemptsLeft) {
+  const focused = document.activeElement;
+  if (focused !== document.body && focused.offsetParent) return;
+  const candidates = main.querySelectorAll('.detail > header [tabindex], .row > a:not([tabindex="-1"])');
+  const target = [...candidates].find(node => node.offsetParent);
+  if (target || !attemptsLeft) (target || main).focus();
+  else setTimeout(restoreFocus, FOCUS_DELAY_MS, attemptsLeft - 1);
 }
-function route() {
-  const [path, query] = location.hash.slice(2).split('?'),
-    [asked, ...parts] = path.split('/').map(part),
-    name = state.locked ? 'lock' : asked !== 'lock' && VIEWS[asked] ? asked : 'now';
-  const next = (made[name] ||= VIEWS[name]()),
-    moved = view && main.contains(document.activeElement);
-  if (next !== view) {
-    view = next;
+
+function showRoute() {
+  const [path, query] = location.hash.slice(2).split('?');
+  const [requested, ...parts] = path.split('/').map(decode);
+  const isView = requested !== 'lock' && Object.hasOwn(VIEWS, requested);
+  const name = state.locked ? 'lock' : isView ? requested : 'now';
+  const nextView = (createdViews[name] ||= VIEWS[name]());
+  const hadFocus = view && main.contains(document.activeElement);
+  if (nextView !== view) {
+    view = nextView;
     main.replaceChildren(view.root);
-    for (const a of links) {
-      const on = a.dataset.view === name;
-      attr(a, 'aria-current', on ? 'page' : null);
-      if (on) a.scrollIntoView({ block: 'nearest' });
+    for (const link of navLinks) {
+      const isCurrent = link.dataset.view === name;
+      setAttribute(link, 'aria-current', isCurrent ? 'page' : null);
+      if (isCurrent) link.scrollIntoView({ block: 'nearest' });
     }
   }
   view.route?.(parts.filter(Boolean), new URLSearchParams(query));
-  touch('all');
-  if (moved) setTimeout(focus, 60, 5);
+  invalidate('all');
+  if (hadFocus) setTimeout(restoreFocus, FOCUS_DELAY_MS, FOCUS_ATTEMPTS);
 }
 
-// ---- what the shell says ----
+// ---- status ----
 
-/** One polite sentence at a time, the newest, at most every few seconds. */
-let queue = '',
-  quiet = 0;
-const announce = s => (queue = s);
-function speak() {
-  if (!queue || quiet-- > 0) return;
-  text($('say'), queue);
-  queue = '';
-  quiet = 4;
+/** Announcements to screen readers: only the newest, at most one every five seconds. */
+const SECONDS_BETWEEN_ANNOUNCEMENTS = 4;
+let nextAnnouncement = '';
+let secondsToWait = 0;
+const announce = text => {
+  nextAnnouncement = text;
+};
+function speakAnnouncement() {
+  if (!nextAnnouncement || secondsToWait-- > 0) return;
+  setText(byId('announcements'), nextAnnouncement);
+  nextAnnouncement = '';
+  secondsToWait = SECONDS_BETWEEN_ANNOUNCEMENTS;
 }
 
-function connection() {
-  const { state: s, at } = state.conn,
-    now = Date.now(),
-    sick = state.status && state.status.state !== 'ok' && state.status.state;
-  const shown = state.locked ? 'locked' : s !== 'live' ? s : !state.loaded ? 'connecting' : sick ? 'stale' : state.paused ? 'paused' : s;
-  text(
-    pill,
-    {
-      locked: 'Locked',
-      connecting: 'Connecting',
-      live: 'Live · ' + num(rates[58]) + ' ev/s',
-      paused: `Paused · ${num(state.paused - 1)} new`,
-      stale: s === 'stale' ? 'No answer for ' + dur((now - at) / 1e3) : 'Hub: ' + safe(sick, 40),
-      retry: at > now + 500 ? `Reconnecting in ${Math.ceil((at - now) / 1e3)} s` : 'Reconnecting'
-    }[shown]
-  );
-  attr(pill, 'data-state', shown);
-  attr(pill, 'aria-pressed', String(!!state.paused));
-  if (shown !== spoken && shown !== 'connecting') {
+function shownConnectionState(hubTrouble) {
+  if (state.locked) return 'locked';
+  if (state.connection.state !== 'live') return state.connection.state;
+  if (!state.loaded) return 'connecting';
+  if (hubTrouble) return 'stale';
+  return state.paused ? 'paused' : 'live';
+}
+
+function renderConnection() {
+  const { state: connection, at } = state.connection;
+  const now = Date.now();
+  const hubTrouble = state.status && state.status.state !== 'ok' && state.status.state;
+  const shown = shownConnectionState(hubTrouble);
+  const labels = {
+    locked: 'Locked',
+    connecting: 'Connecting',
+    live: `Live · ${formatCount(eventRates.at(-2))} ev/s`,
+    paused: `Paused · ${formatCount(state.paused - 1)} new`,
+    stale: connection === 'stale' ? 'No response ' + formatClock((now - at) / 1e3) : 'Hub: ' + safeText(hubTrouble, 40),
+    retry: at > now + 500 ? `Reconnecting in ${Math.ceil((at - now) / 1e3)} s` : 'Reconnecting'
+  };
+  setText(pill, labels[shown]);
+  setAttribute(pill, 'data-state', shown);
+  setAttribute(pill, 'aria-pressed', String(!!state.paused));
+  if (shown !== announcedState && shown !== 'connecting') {
     announce(pill.textContent);
-    spoken = shown;
+    announcedState = shown;
   }
 }
 
-/** Title, icon and badges: also while the page is hidden, that is what they are for. */
-function counts() {
-  const need = needs(),
-    mine = need.n,
-    letters = waiting().length,
-    running = [...state.tasks.values()].filter(k => k.status === 'running').length,
-    fresh = [...state.threads.values()].filter(unread).length;
-  for (const [name, n, what, s = num(n)] of [
-    ['tasks', running, ' running'],
-    ['threads', fresh, ' with unread messages'],
-    ['inbox', letters, ' unread for you', num(letters) + (need.more ? '+' : '')],
-    ['costs', state.today, ' today', money(state.today)]
+/** Updates the title, the icon and the badges, also while the page is hidden. */
+function renderCounts() {
+  const attention = needsAttention();
+  const more = attention.hasMore ? '+' : '';
+  const unread = pendingMail().length;
+  const running = [...state.tasks.values()].filter(task => task.status === 'running').length;
+  const unreadThreads = [...state.threads.values()].filter(unreadCount).length;
+  for (const [name, count, label, meaning] of [
+    ['tasks', running, formatCount(running), 'running'],
+    ['threads', unreadThreads, formatCount(unreadThreads), 'with unread messages'],
+    ['inbox', unread, formatCount(unread) + more, 'unread messages to you'],
+    ['costs', state.costToday, formatMoney(state.costToday), 'today']
   ]) {
-    const b = links.find(a => a.dataset.view === name).lastElementChild;
-    text(b, s);
-    hide(b, !n);
-    b.title = s + what;
+    const badge = navLinks.find(link => link.dataset.view === name).lastElementChild;
+    setText(badge, label);
+    setHidden(badge, !count);
+    badge.title = label + ' ' + meaning;
   }
-  const title = (mine ? `(${mine}${need.more ? '+' : ''}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
+  const { count } = attention;
+  const title = (count ? `(${count}${more}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
   if (document.title !== title) document.title = title;
-  if (mine === mail) return;
-  if (mine > mail && state.loaded) announce(mine + (mine === 1 ? ' waits' : ' wait') + ' for you');
-  mail = mine;
-  icon.href = mine
-    ? "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='-1 -1 2 2'><circle r='1' fill='orange'/></svg>"
-    : plain;
+  if (count === attentionCount) return;
+  if (count > attentionCount && state.loaded) {
+    announce(pluralize(count, 'item needs', 'items need') + ' your attention');
+  }
+  attentionCount = count;
+  favicon.href = count ? ALERT_ICON : defaultIcon;
 }
 
-onPaint(dirty => {
-  if (state.locked !== (view === made.lock)) return route();
-  if (dirty.has('notice')) {
-    text(bar.firstElementChild, state.notice);
-    hide(bar, !state.notice);
+setRenderer(topics => {
+  if (state.locked !== (view === createdViews.lock)) return showRoute();
+  if (topics.has('notice')) {
+    setText(noticeBar.firstElementChild, state.notice);
+    setHidden(noticeBar, !state.notice);
   }
-  if (dirty.has('back')) sync.notice(`Reconnected. ${many(state.back, 'event')} caught up.`);
-  connection();
-  if (dirty.has('all')) counts();
-  // Paused: what comes in is kept, and shown when going on. What a person does is shown.
-  if (!state.paused || dirty.has('all')) view.paint(dirty);
+  if (topics.has('reconnected')) {
+    sync.showNotice(`Reconnected. ${pluralize(state.missedEvents, 'missed event')} loaded.`);
+  }
+  renderConnection();
+  if (topics.has('all')) renderCounts();
+  // While paused, events are kept and shown on resume. The effect of the person's own actions ('all') is shown at once.
+  if (!state.paused || topics.has('all')) view.render(topics);
 });
 
 setInterval(() => {
-  tick();
-  counts();
-  speak();
-  if (state.agents.size !== names.size) {
-    names.size = state.agents.size;
-    names.replaceChildren(...[...state.agents.keys()].slice(0, 60).map(id => h('option', { value: id })));
+  onSecond();
+  renderCounts();
+  speakAnnouncement();
+  if (state.agents.size !== agentNames.size) {
+    agentNames.size = state.agents.size;
+    agentNames.replaceChildren(...[...state.agents.keys()].slice(0, 60).map(id => element('option', { value: id })));
   }
 }, 1000);
 
-// ---- what the shell does ----
+// ---- commands ----
 
 const THEMES = ['system', 'light', 'dark'];
-function theme(t) {
-  if (t) keep('theme', t);
-  t = kept('theme') || 'system';
-  attr(document.documentElement, 'data-theme', t);
-  text($('theme'), cap(t));
-  attr($('theme'), 'aria-label', 'Theme: ' + t);
+const currentTheme = () => loadSetting('theme') || 'system';
+function showTheme() {
+  const theme = currentTheme();
+  setAttribute(document.documentElement, 'data-theme', theme);
+  setText(byId('theme'), capitalize(theme));
+  setAttribute(byId('theme'), 'aria-label', 'Theme: ' + theme);
 }
-function pause() {
+function setTheme(theme) {
+  saveSetting('theme', theme);
+  showTheme();
+}
+
+function togglePause() {
   state.paused = state.paused ? 0 : 1;
-  touch('all');
+  invalidate('all');
 }
-const keymap = () => help(single, on => keep('keys', (single = on)));
 
-offer([
-  ...Object.entries(KEYS).map(([k, v]) => [cap(v), 'g ' + k, '#/' + v]),
-  ['Write a message', 'm', write()],
-  ['Pause or go on', 'Space', pause],
-  ['Keys', '?', keymap],
-  ['Go, do, find', '/', palette],
-  ...THEMES.map(t => ['Theme: ' + t, '', () => theme(t)])
-]);
+function showShortcuts() {
+  toggleShortcuts(COMMANDS, singleKeysEnabled, enabled => {
+    singleKeysEnabled = enabled;
+    saveSetting('keys', enabled);
+  });
+}
 
-addEventListener('keydown', e => {
-  const { key, target } = e,
-    typing = target.matches('input:not([type=checkbox]), textarea, select');
-  if (key.toLowerCase() === 'k' && (e.ctrlKey || e.metaKey)) {
-    e.preventDefault();
-    return palette();
+/** [label, keys, action]: the action is a route or a function. */
+const COMMANDS = [
+  ...Object.entries(VIEW_KEYS).map(([key, name]) => [capitalize(name), 'g ' + key, '#/' + name]),
+  ['New message', 'm', routeToNewMail()],
+  ['Pause / resume', 'Space', togglePause],
+  ['Keyboard shortcuts', '?', showShortcuts],
+  ['Search or run a command', '/', togglePalette],
+  ...THEMES.map(theme => ['Theme: ' + theme, '', () => setTheme(theme)])
+];
+setCommands(COMMANDS);
+
+// ---- keyboard ----
+
+/** Leaves a text field, or closes the open item of the view. */
+function onEscape(target, isTyping) {
+  const [, name, rest] = location.hash.split(/[/?]/);
+  if (isTyping) target.blur();
+  else if (rest) location.hash = view.root.querySelector('.back')?.getAttribute('href') || '#/' + name;
+}
+
+function focusFirstItem() {
+  const candidates = main.querySelectorAll('.row > a:not([tabindex="-1"]), .board a');
+  [...candidates].find(link => link.offsetParent)?.focus();
+}
+
+function actionOf(key, target, isChord) {
+  if (isChord) {
+    return () => {
+      location.hash = '#/' + VIEW_KEYS[key];
+    };
   }
-  if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]') || e.defaultPrevented) return;
-  if (key === 'Escape') {
-    const [, name, more] = location.hash.split(/[/?]/);
-    if (typing) target.blur();
-    else if (more) location.hash = view.root.querySelector('.back')?.getAttribute('href') || '#/' + name;
-    return;
+  const pausesOnSpace = !target.matches('a, button, summary, [type=checkbox]');
+  const globalKeys = {
+    '/': togglePalette,
+    '?': showShortcuts,
+    o: () => target.click?.(),
+    j: focusFirstItem,
+    k: focusFirstItem,
+    ' ': pausesOnSpace ? togglePause : null
+  };
+  return view.keys?.[key] || globalKeys[key];
+}
+
+addEventListener('keydown', event => {
+  const { key, target } = event;
+  const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
+  const isTyping = target.matches('input:not([type=checkbox]), textarea, select');
+  if (key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    return togglePalette();
   }
-  if (typing || !single || state.locked) return;
-  const went = KEYS[key] && Date.now() - chord < 900,
-    first = () => [...main.querySelectorAll('.row > a:not([tabindex="-1"]), .board a')].find(a => a.offsetParent);
-  chord = key === 'g' ? Date.now() : 0;
-  const act = went
-    ? () => {
-        location.hash = '#/' + KEYS[key];
-      }
-    : view.keys?.[key] ||
-      {
-        '/': palette,
-        '?': keymap,
-        o: () => target.click?.(),
-        j: () => first()?.focus(),
-        k: () => first()?.focus(),
-        ' ': target.matches('a, button, summary, [type=checkbox]') ? null : pause
-      }[key];
-  if (act) {
-    e.preventDefault();
-    act();
+  if (hasModifier || document.querySelector('dialog[open]') || event.defaultPrevented) return;
+  if (key === 'Escape') return onEscape(target, isTyping);
+  if (isTyping || !singleKeysEnabled || state.locked) return;
+  const isChord = VIEW_KEYS[key] && Date.now() - chordStartedAt < CHORD_MS;
+  chordStartedAt = key === 'g' ? Date.now() : 0;
+  const action = actionOf(key, target, isChord);
+  if (action) {
+    event.preventDefault();
+    action();
   }
 });
 
-bar.lastElementChild.onclick = () => sync.notice('');
-pill.onclick = pause;
-$('find').onclick = palette;
-$('keys').onclick = keymap;
-$('theme').onclick = () => theme(THEMES[(THEMES.indexOf(kept('theme') || 'system') + 1) % 3]);
+// ---- start ----
+
+noticeBar.lastElementChild.onclick = () => sync.showNotice('');
+pill.onclick = togglePause;
+byId('find').onclick = togglePalette;
+byId('keys').onclick = showShortcuts;
+byId('theme').onclick = () => setTheme(THEMES[(THEMES.indexOf(currentTheme()) + 1) % THEMES.length]);
 // The fragment is the route, so the skip link must not change it.
-$('skip').onclick = e => {
-  e.preventDefault();
+byId('skip').onclick = event => {
+  event.preventDefault();
   main.focus();
 };
 addEventListener('hashchange', () => {
-  if (takeToken()) sync.unlock();
-  route();
+  if (takeTokenFromUrl()) sync.unlock();
+  showRoute();
 });
-document.body.append(names);
-theme();
-takeToken();
-route();
+document.body.append(agentNames);
+showTheme();
+takeTokenFromUrl();
+showRoute();
 sync.start();

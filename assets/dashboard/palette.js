@@ -1,136 +1,126 @@
-// One box to go, to do and to find (/ or Ctrl+K), and the map of keys (?).
-// Commands and names are matched here; texts are searched by the hub.
+// The command palette (/ or Ctrl+K): runs commands, goes to agents, threads and tasks by name,
+// which are matched here, and searches all texts, which the hub does.
 
-import { h, text, attr } from './dom.js';
+import { element, setText, setAttribute } from './dom.js';
 import { state } from './store.js';
 import { search } from './sync.js';
-import { line, safe, url, place, write } from './format.js';
+import { Dialog } from './components.js';
+import { routeTo, routeToRow, routeToNewMail } from './routes.js';
+import { oneLine, safeText } from './safe_text.js';
 
-const SHOWN = 9;
-let items = [],
-  at = 0,
-  asked = 0,
-  commands = [];
-const input = h('input', {
-    role: 'combobox',
-    'aria-expanded': 'true',
-    'aria-controls': 'found',
-    'aria-autocomplete': 'list',
-    'aria-label': 'Go, do or find',
-    placeholder: 'Go to, do, or find in everything written…',
-    autocomplete: 'off',
-    spellcheck: 'false',
-    oninput: find,
-    onkeydown(e) {
-      const way = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-      if (way) {
-        at = (at + way + items.length) % items.length || 0;
-        pick();
-      } else if (e.key === 'Enter') take(at);
-      else return;
-      e.preventDefault();
+const MAX_LOCAL_RESULTS = 9;
+const SEARCH_DELAY_MS = 160;
+let commands = [];
+/** [label, note, action]: the action is a route or a function. */
+let results = [];
+let selected = 0;
+let searchNumber = 0;
+
+const input = element('input', {
+  role: 'combobox',
+  'aria-expanded': 'true',
+  'aria-controls': 'palette-results',
+  'aria-autocomplete': 'list',
+  'aria-label': 'Search or run a command',
+  placeholder: 'Search messages, go to a view, run a command…',
+  autocomplete: 'off',
+  spellcheck: 'false',
+  oninput: update,
+  onkeydown(event) {
+    const direction = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (direction) {
+      selected = (selected + direction + results.length) % results.length || 0;
+      markSelected();
+    } else if (event.key === 'Enter') {
+      run(selected);
+    } else {
+      return;
     }
-  }),
-  list = h('ul', { id: 'found', role: 'listbox', 'aria-label': 'Results' }),
-  hint = h('p.hint', { role: 'status' }),
-  box = dialog('palette', 'Go, do or find', input, list, hint);
+    event.preventDefault();
+  }
+});
+const list = element('ul', { id: 'palette-results', role: 'listbox', 'aria-label': 'Results' });
+const hint = element('p.hint', { role: 'status' });
+const dialog = Dialog('palette', 'Search or run a command', input, list, hint);
 
-/** Closed by a click beside it. */
-function dialog(name, label, ...kids) {
-  const e = h('dialog.' + name, { 'aria-label': label, onclick: ev => ev.target === e && e.close() }, ...kids);
-  document.body.append(e);
-  return e;
-}
-
-/** What can be done: [words, key, act or link]. */
-export const offer = c => {
-  commands = c;
+/** Sets the commands: [label, key, action]. */
+export const setCommands = newCommands => {
+  commands = newCommands;
 };
 
-function local(q) {
-  const all = [
+function localResults(query) {
+  const candidates = [
     ...commands,
-    ...[...state.agents.keys()].map(id => ['Write to ' + id, 'agent', write(id)]),
-    ...[...state.threads.values()].map(t => [t.title || t.id, 'thread', url('threads', t.id)]),
-    ...[...state.tasks.values()].map(k => [k.directive || k.task_id, 'task', url('tasks', k.task_id)])
+    ...[...state.agents.keys()].map(id => ['Message ' + id, 'agent', routeToNewMail(id)]),
+    ...[...state.threads.values()].map(thread => [thread.title || thread.id, 'thread', routeTo('threads', thread.id)]),
+    ...[...state.tasks.values()].map(task => [task.directive || task.task_id, 'task', routeTo('tasks', task.task_id)])
   ];
-  const words = q.toLowerCase().split(/\s+/);
-  return all.filter(([s]) => words.every(w => s.toLowerCase().includes(w))).slice(0, SHOWN);
+  const words = query.toLowerCase().split(/\s+/);
+  return candidates
+    .filter(([label]) => words.every(word => label.toLowerCase().includes(word)))
+    .slice(0, MAX_LOCAL_RESULTS);
 }
 
-function show(more = []) {
-  items = [...local(input.value.trim()), ...more];
-  at = Math.min(at, Math.max(0, items.length - 1));
+function showResults(searchResults = []) {
+  results = [...localResults(input.value.trim()), ...searchResults];
+  selected = Math.min(selected, Math.max(0, results.length - 1));
   list.replaceChildren(
-    ...items.map(([words, note], i) =>
-      h('li', { role: 'option', id: 'o' + i, onclick: () => take(i) }, h('span.what', line(words, 140)), h('span.sub', safe(note, 40)))
+    ...results.map(([label, note], i) =>
+      element(
+        'li',
+        { role: 'option', id: 'palette-result-' + i, onclick: () => run(i) },
+        element('span.snippet', oneLine(label, 140)),
+        element('span.secondary', safeText(note, 40))
+      )
     )
   );
-  pick();
-}
-function pick() {
-  [...list.children].forEach((li, i) => attr(li, 'aria-selected', String(i === at)));
-  attr(input, 'aria-activedescendant', items.length ? 'o' + at : null);
-  list.children[at]?.scrollIntoView({ block: 'nearest' });
+  markSelected();
 }
 
-async function find() {
-  const q = input.value.trim(),
-    mine = ++asked;
-  at = 0;
-  show();
-  text(hint, '');
-  if (q.length < 2) return;
-  await new Promise(r => setTimeout(r, 160));
-  if (mine !== asked) return;
+function markSelected() {
+  [...list.children].forEach((option, i) => setAttribute(option, 'aria-selected', String(i === selected)));
+  setAttribute(input, 'aria-activedescendant', results.length ? 'palette-result-' + selected : null);
+  list.children[selected]?.scrollIntoView({ block: 'nearest' });
+}
+
+async function update() {
+  const query = input.value.trim();
+  const number = ++searchNumber;
+  const isCurrent = () => number === searchNumber;
+  selected = 0;
+  showResults();
+  setText(hint, '');
+  if (query.length < 2) return;
+  await new Promise(resolve => setTimeout(resolve, SEARCH_DELAY_MS));
+  if (!isCurrent()) return;
   try {
-    const found = (await search(q)).items;
-    if (mine !== asked) return;
-    show(found.map(r => [[r.title, r.snippet].filter(Boolean).join(': '), r.from || r.kind, place(r)]));
-    if (!items.length) text(hint, 'Nothing found.');
-  } catch (e) {
-    if (mine === asked) text(hint, 'Texts were not searched: ' + e.message);
-  }
-}
-
-function take(i) {
-  const act = items[i]?.[2];
-  if (!act) return;
-  box.close();
-  typeof act === 'string' ? (location.hash = act.slice(1)) : act();
-}
-
-export function palette() {
-  if (box.open) return box.close();
-  input.value = '';
-  at = 0;
-  box.showModal();
-  find();
-}
-
-// ---- the map of keys ----
-
-/** Beside the commands that have a key. */
-const MAP =
-  'Down, up|j k;Open|Enter o;Back|Esc;Answer|r;Mark read|a;Send|Ctrl Enter;Task before, after|[ ];Error after, before|e E;Follow|f;Waterfall|w';
-let map;
-export function help(single, toggle) {
-  if (!map) {
-    const on = h('input', { type: 'checkbox', onchange: () => toggle(on.checked) });
-    on.checked = single;
-    map = dialog(
-      'map',
-      'Keys',
-      h('h2', 'Keys'),
-      h(
-        'dl',
-        ...[...commands.filter(c => c[1]), ...MAP.split(';').map(k => k.split('|'))].map(([does, keys]) =>
-          h('div', h('dt', ...keys.split(' ').map(c => h('kbd', c))), h('dd', does))
-        )
-      ),
-      h('p', h('label', on, ' Keys of one letter work')),
-      h('form', { method: 'dialog' }, h('button.go', 'Close'))
+    const { items } = await search(query);
+    if (!isCurrent()) return;
+    showResults(
+      items.map(item => [
+        [item.title, item.snippet].filter(Boolean).join(': '),
+        item.from || item.kind,
+        routeToRow(item)
+      ])
     );
+    if (!results.length) setText(hint, 'No results.');
+  } catch (error) {
+    if (isCurrent()) setText(hint, 'Search failed: ' + error.message);
   }
-  map.open ? map.close() : map.showModal();
+}
+
+function run(index) {
+  const action = results[index]?.[2];
+  if (!action) return;
+  dialog.close();
+  if (typeof action === 'string') location.hash = action.slice(1);
+  else action();
+}
+
+export function togglePalette() {
+  if (dialog.open) return dialog.close();
+  input.value = '';
+  selected = 0;
+  dialog.showModal();
+  update();
 }

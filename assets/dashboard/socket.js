@@ -1,170 +1,200 @@
-// The one WebSocket: opens it, keeps it, resumes it. It knows positions and time,
-// not what events mean: they go on in the order they came.
-//   1. first connect without `since`; hello gives the position, the caller loads by HTTP
-//   2. after a break, `since` = the last position seen: nothing missed, nothing twice
-//   3. position lost or file replaced (4010): forget the position, tell, start at 1
-// Not here: the token (api.js), applying events (store.js), loading (sync.js).
+// The WebSocket to the hub: opens it, checks that it is alive, reconnects and resumes.
+// It knows positions and time, not what events mean: events go on in the order they came.
+//   1. The first connection has no `since`. `hello` gives the position; the caller loads a snapshot over HTTP.
+//   2. After a disconnect, `since` is the last position seen: no event is missed and none comes twice.
+//   3. If the position is lost or the database was replaced (close code 4010), the position is dropped,
+//      the caller is notified, and step 1 follows.
 
-import { token } from './api.js';
+import { savedToken } from './api.js';
 
-const BACKOFF = [250, 500, 1000, 2000, 5000, 10000];
-const QUIET = 8000; // silence after which we ask "still there?"
-const STALE = 3000; // an unanswered question is shown after this
-const DEAD = 45000; // and given up after this: a laptop that slept gets its time
+/** Delays between attempts to connect, in ms; each is varied by up to 30 %. */
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10000];
+/** After this long without a frame, send a ping. */
+const PING_AFTER_MS = 8000;
+/** After this long without a response to the ping, show it. */
+const STALE_AFTER_MS = 3000;
+/** After this long without a response to the ping, close. Long enough for a laptop that wakes from sleep. */
+const DEAD_AFTER_MS = 45000;
+/** Maximum time from opening to `hello`. */
+const HELLO_TIMEOUT_MS = 15000;
+/** Only a connection that lived this long resets the retry delay. */
+const STABLE_AFTER_MS = 1500;
+const CLOSE_DATABASE_REPLACED = 4010;
 
-let hooks,
-  ws = null,
-  pos = null,
-  epoch = null,
-  live = false,
-  tries = 0;
-let timer = 0,
-  heard = 0,
-  asked = 0,
-  opened = 0,
-  lost = 0,
-  stopped = true;
+let handlers;
+let socket = null;
+let position = null;
+let epoch = null;
+let isLive = false;
+let attempts = 0;
+let retryTimer = 0;
+let lastFrameAt = 0;
+let pingSentAt = 0;
+let openedAt = 0;
+let disconnectedAt = 0;
+let stopped = true;
 
-export function start(h) {
-  hooks = h;
-  setInterval(beat, 1000);
-  document.addEventListener('visibilitychange', () => document.hidden || hurry());
+/**
+ * Sets the handlers and starts the keepalive; `resume()` connects.
+ *   onState(state, at): 'connecting', 'live', 'stale' (silent since `at`) or 'retry' (next attempt at `at`)
+ *   onReady(resumed, gapMs): `hello` arrived; `gapMs` is how long the connection was down
+ *   onEvents(events)
+ *   onPositionLost(reason)
+ *   onError(error): an `error` event from the hub
+ *   onRefused(): the token cannot be sent as a subprotocol
+ *   onHandshakeFailed(): closed before `hello`
+ */
+export function start(socketHandlers) {
+  handlers = socketHandlers;
+  setInterval(checkAlive, 1000);
+  document.addEventListener('visibilitychange', () => document.hidden || connectNow());
 }
 
-/** Connect now, whatever the back-off says. */
-function hurry() {
-  if (!stopped && !ws) {
-    tries = 0;
+/** Connects without waiting for the retry delay. */
+function connectNow() {
+  if (!stopped && !socket) {
+    attempts = 0;
     open();
   }
 }
+
 export function resume() {
   stopped = false;
-  hurry();
-}
-export function stop() {
-  stopped = true;
-  clearTimeout(timer);
-  drop();
+  connectNow();
 }
 
-/** Everything from the start, on a new connection. */
+export function stop() {
+  stopped = true;
+  clearTimeout(retryTimer);
+  close();
+}
+
+/** Drops the position and opens a new connection, so that the caller loads a new snapshot. */
 export function restart() {
-  pos = epoch = null;
-  drop();
+  dropPosition();
+  close();
   open();
 }
 
-function drop() {
-  const old = ws;
-  ws = null;
-  live = false;
+function dropPosition() {
+  position = epoch = null;
+}
+
+function close() {
+  const old = socket;
+  socket = null;
+  isLive = false;
   if (old) old.close();
 }
 
 function open() {
-  clearTimeout(timer);
-  const q = new URLSearchParams({ instance_id: 'user', streams: 'messages,inbox,telemetry,tasks,threads', frames: 'array' });
-  if (pos) q.set('since', pos);
-  const resumed = !!pos;
-  let me;
+  clearTimeout(retryTimer);
+  const query = new URLSearchParams({
+    instance_id: 'user',
+    streams: 'messages,inbox,telemetry,tasks,threads',
+    frames: 'array'
+  });
+  if (position) query.set('since', position);
+  const resumed = !!position;
+  const protocols = savedToken() ? ['agenthub', 'bearer.' + savedToken()] : ['agenthub'];
+  let opening;
   try {
-    me = ws = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + q, token() ? ['agenthub', 'bearer.' + token()] : ['agenthub']);
+    opening = socket = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + query, protocols);
   } catch {
-    return hooks.refused();
+    return handlers.onRefused();
   }
-  hooks.state('connecting');
-  opened = heard = Date.now();
-  asked = 0;
-  me.onmessage = m => me === ws && take(m.data, resumed);
-  me.onclose = e => me === ws && closed(e.code);
+  handlers.onState('connecting');
+  openedAt = lastFrameAt = Date.now();
+  pingSentAt = 0;
+  opening.onmessage = message => opening === socket && onFrame(message.data, resumed);
+  opening.onclose = event => opening === socket && onClose(event.code);
 }
 
-function begin(resumed) {
-  live = true;
-  opened = Date.now();
-  const gap = lost ? opened - lost : 0;
-  lost = 0;
-  hooks.state('live');
-  hooks.ready(resumed, gap);
+function onHello(resumed) {
+  isLive = true;
+  openedAt = Date.now();
+  const gapMs = disconnectedAt ? openedAt - disconnectedAt : 0;
+  disconnectedAt = 0;
+  handlers.onState('live');
+  handlers.onReady(resumed, gapMs);
 }
 
-function take(text, resumed) {
-  heard = Date.now();
-  if (asked) {
-    asked = 0;
-    if (live) hooks.state('live');
+function onFrame(text, resumed) {
+  lastFrameAt = Date.now();
+  if (pingSentAt) {
+    pingSentAt = 0;
+    if (isLive) handlers.onState('live');
   }
-  let list;
+  let frame;
   try {
-    list = JSON.parse(text);
+    frame = JSON.parse(text);
   } catch {
     return;
   }
-  if (!Array.isArray(list)) list = [list];
   const events = [];
-  for (const ev of list) {
-    const d = ev.data || {};
-    if (ev.type === 'hello') {
-      if (resumed && d.epoch !== epoch) return replaced();
-      epoch = d.epoch;
-      if (!resumed) pos = d.pos;
-      begin(resumed);
-    } else if (ev.type === 'error') {
-      // Per-thread losses belong to subscriptions, which the full mode does not use.
-      if (d.code === 'POSITION_LOST' && !d.thread_id) return replaced(d.message);
-      if (d.code !== 'UNKNOWN_EVENT') hooks.error(d);
-    } else if (ev.type !== 'pong') {
-      if (ev.pos) pos = ev.pos;
-      events.push(ev);
+  for (const event of Array.isArray(frame) ? frame : [frame]) {
+    const data = event.data || {};
+    if (event.type === 'hello') {
+      if (resumed && data.epoch !== epoch) return onPositionLost();
+      epoch = data.epoch;
+      if (!resumed) position = data.pos;
+      onHello(resumed);
+    } else if (event.type === 'error') {
+      // An error with a thread_id belongs to a subscription; this connection receives everything and has none.
+      if (data.code === 'POSITION_LOST' && !data.thread_id) return onPositionLost(data.message);
+      if (data.code !== 'UNKNOWN_EVENT') handlers.onError(data);
+    } else if (event.type !== 'pong') {
+      if (event.pos) position = event.pos;
+      events.push(event);
     }
   }
-  if (events.length) hooks.events(events);
+  if (events.length) handlers.onEvents(events);
 }
 
-function replaced(why) {
-  // The hub is there and well: no reason to wait long.
-  tries = 0;
-  pos = epoch = null;
-  drop();
-  hooks.lost(why);
-  again();
+function onPositionLost(reason) {
+  // The hub itself works, so the first attempt comes soon.
+  attempts = 0;
+  dropPosition();
+  close();
+  handlers.onPositionLost(reason);
+  scheduleRetry();
 }
 
-function closed(code) {
-  const was = live;
-  ws = null;
-  live = false;
-  if (was && !lost) lost = Date.now();
-  if (code === 4010) {
-    pos = epoch = null;
-    hooks.lost();
+function onClose(code) {
+  const wasLive = isLive;
+  socket = null;
+  isLive = false;
+  if (wasLive && !disconnectedAt) disconnectedAt = Date.now();
+  if (code === CLOSE_DATABASE_REPLACED) {
+    dropPosition();
+    handlers.onPositionLost();
   }
-  if (!was) hooks.probe();
-  again(was);
+  if (!wasLive) handlers.onHandshakeFailed();
+  scheduleRetry(wasLive);
 }
 
-function again(was) {
+function scheduleRetry(wasLive) {
   if (stopped) return;
-  // Only a connection that held for a while was a success; others go on backing off.
-  if (was && Date.now() - opened > 1500) tries = 0;
-  const wait = BACKOFF[Math.min(tries++, BACKOFF.length - 1)] * (0.7 + Math.random() * 0.6);
-  hooks.state('retry', Date.now() + wait);
-  timer = setTimeout(open, wait);
+  if (wasLive && Date.now() - openedAt > STABLE_AFTER_MS) attempts = 0;
+  const delay = RETRY_DELAYS_MS[Math.min(attempts++, RETRY_DELAYS_MS.length - 1)] * (0.7 + Math.random() * 0.6);
+  handlers.onState('retry', Date.now() + delay);
+  retryTimer = setTimeout(open, delay);
 }
 
-function beat() {
-  if (!ws) return;
+function checkAlive() {
+  if (!socket) return;
   const now = Date.now();
-  if (now - (asked || now) > DEAD || (!live && now - opened > 15000)) {
-    const was = live;
-    if (was && !lost) lost = heard;
-    drop();
-    again(was);
-  } else if (asked) {
-    if (live && now - asked > STALE) hooks.state('stale', heard);
-  } else if (live && now - heard > QUIET) {
-    asked = now;
-    ws.send(JSON.stringify({ type: 'ping', timestamp: now, data: {} }));
+  const isDead = pingSentAt && now - pingSentAt > DEAD_AFTER_MS;
+  const helloIsLate = !isLive && now - openedAt > HELLO_TIMEOUT_MS;
+  if (isDead || helloIsLate) {
+    const wasLive = isLive;
+    if (wasLive && !disconnectedAt) disconnectedAt = lastFrameAt;
+    close();
+    scheduleRetry(wasLive);
+  } else if (pingSentAt) {
+    if (isLive && now - pingSentAt > STALE_AFTER_MS) handlers.onState('stale', lastFrameAt);
+  } else if (isLive && now - lastFrameAt > PING_AFTER_MS) {
+    pingSentAt = now;
+    socket.send(JSON.stringify({ type: 'ping', timestamp: now, data: {} }));
   }
 }

@@ -1,376 +1,492 @@
-// The one state of the page, how an event changes it, and when to paint.
-// Every event costs O(1); views read the state once per animation frame. All is bounded:
-// logs are kept for the threads and tasks last opened, mail for the mailboxes opened.
-// What is missing is asked for through `wants`, which sync.js fills.
+// The state of the page, how an event changes it, and when the views render.
+// An event costs O(1); views read the state once per animation frame. All of it is bounded:
+// timelines are kept for the threads and tasks last opened, mail for the mailboxes that were opened.
+// Data that is missing is requested through `refresh`, whose functions sync.js sets.
 
-import { kept, keep } from './api.js';
-import { newLog, put } from './log.js';
+import { loadSetting, saveSetting } from './storage.js';
+import { newTimeline, append } from './timeline.js';
 
 export const state = {
-  conn: { state: 'connecting', at: 0 },
+  /** `at`: since when the hub is silent, or when the next attempt to connect comes. */
+  connection: { state: 'connecting', at: 0 },
   locked: false,
+  /** 0, or 1 plus the number of events since the person paused. */
   paused: 0,
+  /** The hub's /api/status. */
   status: null,
   notice: '',
-  settled: 1e15
-};
-export const wants = {};
-
-const FEED = 300,
-  MAIL = 2000,
-  OPEN = 8,
-  LAGS = 200,
-  DAY = 864e5,
-  LATELY = 3e5;
-export const KEPT = 2000;
-
-// ---- paint: one frame, whatever came in since the last ----
-
-let dirty = new Set(),
-  painter,
-  frame = 0,
-  serial = 0;
-export const onPaint = f => {
-  painter = f;
+  /** Latencies are measured from this time on: events from before a connect say nothing about it. */
+  measureLatencyFrom: Infinity
 };
 
-export function touch(topic) {
-  dirty.add(topic);
+/** status, agents, telemetry, mailboxes, tasks, costs, timeline(timeline): request what the events do not carry. */
+export const refresh = {};
+
+const MAX_FEED = 300;
+const MAX_MAIL = 2000;
+const MAX_TIMELINES = 8;
+const LATENCY_SAMPLES = 200;
+const DAY_MS = 864e5;
+/** A running session or task without a sign of life for this long counts as idle. */
+const RUNNING_TIMEOUT_MS = 3e5;
+/** Milliseconds between two renderings of what costs more than O(1). */
+const RENDER_INTERVAL_MS = 250;
+/** Number of samples in an activity chart. */
+const SAMPLES = 60;
+const SECONDS_PER_ACTIVITY_SAMPLE = 5;
+/** Threads and tasks that are kept, not counting those that were loaded by scrolling. */
+export const KEPT_ITEMS = 2000;
+
+// ---- rendering: at most once per frame ----
+
+let changed = new Set();
+let renderer;
+let frame = 0;
+let lastFeedKey = 0;
+/** Sets the function that renders the page; it gets the set of changed topics. */
+export const setRenderer = render => {
+  renderer = render;
+};
+
+/** Renders in the next frame. The topic 'all' stands for a change of route or a new snapshot. */
+export function invalidate(topic) {
+  changed.add(topic);
   frame ||= requestAnimationFrame(() => {
-    const seen = dirty;
+    const topics = changed;
     frame = 0;
-    dirty = new Set();
-    painter(seen);
+    changed = new Set();
+    renderer(topics);
   });
 }
 
-/** All that comes from the file, before anything has come. */
+/** Drops everything that comes from the database. */
 export function reset() {
-  for (const k of 'threads tasks agents telemetry boxes logs commands doing beats asked mine'.split(' ')) state[k] = new Map();
-  Object.assign(state, { loaded: false, feed: [], lags: [], more: 0 });
-  touch('all');
+  Object.assign(state, {
+    loaded: false,
+    threads: new Map(),
+    tasks: new Map(),
+    agents: new Map(),
+    telemetry: new Map(),
+    mailboxes: new Map(),
+    timelines: new Map(),
+    commands: new Map(),
+    /** Agent → its last task event. */
+    lastEvents: new Map(),
+    /** Agent → events in each of the last 60 intervals of 5 s. */
+    activity: new Map(),
+    /** Questions to the person in threads, by message id. */
+    questions: new Map(),
+    /** Ids of messages to everyone that the person has read. */
+    readBroadcasts: new Map(),
+    feed: [],
+    latencies: [],
+    /** Threads and tasks loaded by scrolling, which are kept in addition. */
+    extraItems: 0
+  });
+  invalidate('all');
 }
 reset();
 
-/** What is drawn four times a second at most is looked at again then. */
-let timer = 0;
-export function again() {
-  timer ||= setTimeout(() => {
-    timer = 0;
-    touch('tick');
-  }, 260);
+let renderTimer = 0;
+/** Renders again after RENDER_INTERVAL_MS. */
+export function renderLater() {
+  renderTimer ||= setTimeout(() => {
+    renderTimer = 0;
+    invalidate('tick');
+  }, RENDER_INTERVAL_MS + 10);
 }
 
-/** A sorted list, made anew at most four times a second and never under a person's hand. */
-export function ordering(topic, build) {
-  let list = [],
-    at = -1e9,
-    stale = true;
-  return (seen, held) => {
-    const now = performance.now(),
-      all = seen.has('all');
-    if (seen.has(topic) || all) stale = true;
-    if (stale && !(held && list.length) && (all || now - at > 250)) {
+/**
+ * Returns a function that returns the list that `build` makes. The list is rebuilt if `topic` changed, at most every
+ * RENDER_INTERVAL_MS, and not while `inUse`: rows must not move under the pointer.
+ */
+export function throttledList(topic, build) {
+  let list = [];
+  let builtAt = -Infinity;
+  let isStale = true;
+  return (topics, inUse) => {
+    const now = performance.now();
+    const isNewRoute = topics.has('all');
+    if (topics.has(topic) || isNewRoute) isStale = true;
+    if (isStale && !(inUse && list.length) && (isNewRoute || now - builtAt > RENDER_INTERVAL_MS)) {
       list = build();
-      at = now;
-      stale = false;
+      builtAt = now;
+      isStale = false;
     }
-    if (stale) again();
+    if (isStale) renderLater();
     return list;
   };
 }
 
-/** Events in each of the last 60 seconds, oldest first; the last is still filling. */
-export const rates = new Array(60).fill(0);
-let ticks = 0,
-  lag = 0;
-export function tick() {
-  rates.shift();
-  rates.push(0);
-  if (!(++ticks % 5))
-    for (const b of state.beats.values()) {
-      b.shift();
-      b.push(0);
+/** Events in each of the last 60 seconds, oldest first; the last second is not over. */
+export const eventRates = new Array(SAMPLES).fill(0);
+let seconds = 0;
+let nextLatencySample = 0;
+export function onSecond() {
+  eventRates.shift();
+  eventRates.push(0);
+  seconds++;
+  if (seconds % SECONDS_PER_ACTIVITY_SAMPLE === 0) {
+    for (const samples of state.activity.values()) {
+      samples.shift();
+      samples.push(0);
     }
-  // Agents have no stream: a status, a label, a reader that never writes.
-  if (!(ticks % 3) && !document.hidden) wants.agents();
-  if (seen.fresh) keep('seen', [seen.epoch, [...seen].slice(-KEPT)]);
-  seen.fresh = false;
-  touch('tick');
+  }
+  // No event tells of a changed status or label, or of an agent that only reads.
+  if (seconds % 3 === 0 && !document.hidden) refresh.agents();
+  if (readMarksChanged) saveSetting('seen', [readMarksEpoch, [...readMarks].slice(-KEPT_ITEMS)]);
+  readMarksChanged = false;
+  invalidate('tick');
 }
 
-// ---- how far each thread was read ----
+// ---- how far the person has read each thread ----
 
-const seen = new Map();
-/** Another file numbers its messages anew. */
-export function remember(epoch) {
-  const [of, at] = kept('seen') || [];
-  seen.clear();
-  seen.epoch = epoch;
-  if (of === epoch) for (const [id, n] of at) seen.set(id, n);
+const readMarks = new Map();
+let readMarksEpoch;
+let readMarksChanged = false;
+
+/** Loads the read marks of a database. Another database has another epoch and numbers its messages itself. */
+export function loadReadMarks(epoch) {
+  const [savedEpoch, marks] = loadSetting('seen') || [];
+  readMarks.clear();
+  readMarksEpoch = epoch;
+  if (savedEpoch === epoch) for (const [threadId, seq] of marks) readMarks.set(threadId, seq);
 }
-export function read(id, seq) {
-  if (!(seen.get(id) >= seq)) {
-    seen.set(id, seq);
-    seen.fresh = true;
-    touch('threads');
+
+export function markThreadRead(threadId, seq) {
+  if (!(readMarks.get(threadId) >= seq)) {
+    readMarks.set(threadId, seq);
+    readMarksChanged = true;
+    invalidate('threads');
   }
 }
-export const unread = t => Math.max(0, t.last_seq - (seen.get(t.id) || 0));
 
-/** Maps keep insertion order: the first is the one opened longest ago. */
-export function open(kind, id) {
-  const { logs } = state,
-    key = kind + '/' + id,
-    log = logs.get(key) || newLog(kind, id);
-  logs.delete(key);
-  logs.set(key, log);
-  if (logs.size > OPEN) logs.delete(logs.keys().next().value);
-  return log;
+export const unreadCount = thread => Math.max(0, thread.last_seq - (readMarks.get(thread.id) || 0));
+
+// ---- timelines ----
+
+/** Returns the timeline of a thread or task, newly made if it is not kept. */
+export function openTimeline(kind, id) {
+  const { timelines } = state;
+  const key = kind + '/' + id;
+  const timeline = timelines.get(key) || newTimeline(kind, id);
+  // A Map keeps the order of insertion: the first is the one opened longest ago.
+  timelines.delete(key);
+  timelines.set(key, timeline);
+  if (timelines.size > MAX_TIMELINES) timelines.delete(timelines.keys().next().value);
+  return timeline;
 }
-/** Beyond what is kept the oldest go, but nothing that runs or stands open. */
-function room(kind) {
-  const map = state[kind];
-  if (map.size < KEPT + state.more + 200) return;
-  const old = [...map].filter(([id, it]) => it.status !== 'running' && !state.logs.has(kind + '/' + id)).sort(([, a], [, b]) => a.updated_at - b.updated_at);
-  for (const [id] of old.slice(0, 200)) map.delete(id);
+
+/** Drops the oldest threads or tasks beyond what is kept, but none that is running or open. */
+function evictOldest(kind) {
+  const items = state[kind];
+  const batch = 200;
+  if (items.size < KEPT_ITEMS + state.extraItems + batch) return;
+  const oldest = [...items]
+    .filter(([id, item]) => item.status !== 'running' && !state.timelines.has(kind + '/' + id))
+    .sort(([, a], [, b]) => a.updated_at - b.updated_at);
+  for (const [id] of oldest.slice(0, batch)) items.delete(id);
 }
-/** A row for the log of its thread or task, if that stands open. */
-function live(kind, id, e) {
-  const log = state.logs.get(kind + '/' + id);
-  if (log) log.busy || log.loading ? log.pending.push(e) : put(log, e) || wants.log(log);
-  touch('log');
+
+/** Adds an event to the timeline of its thread or task if that is kept. */
+function addToTimeline(kind, id, event) {
+  const timeline = state.timelines.get(kind + '/' + id);
+  if (timeline) {
+    if (timeline.busy || timeline.loading) timeline.pending.push(event);
+    else if (!append(timeline, event)) refresh.timeline(timeline);
+  }
+  invalidate('timeline');
 }
 
 // ---- events ----
 
-export function apply(ev) {
-  const d = ev.data || {},
-    t = d.created_at || ev.timestamp;
-  rates[59]++;
+export function applyEvent(event) {
+  const data = event.data || {};
+  const time = data.created_at || event.timestamp;
+  eventRates[SAMPLES - 1]++;
   if (state.paused) state.paused++;
-  // From a row's own time to this page; what was caught up after a break says nothing.
-  if (Date.now() > state.settled && t) state.lags[lag++ % LAGS] = Date.now() - t;
-  ON[ev.type]?.(d, t);
+  if (Date.now() > state.measureLatencyFrom && time) {
+    state.latencies[nextLatencySample++ % LATENCY_SAMPLES] = Date.now() - time;
+  }
+  EVENT_HANDLERS[event.type]?.(data, time);
 }
-const ON = {
-  message,
-  batch: d => d.messages.forEach(message),
-  thread_state: d => thread({ ...d, id: d.thread_id }),
-  inbox_message: mail,
-  telemetry,
-  task_stream: step
+const EVENT_HANDLERS = {
+  message: putMessage,
+  batch: data => data.messages.forEach(putMessage),
+  thread_state: data => putThread({ ...data, id: data.thread_id }),
+  inbox_message: putMail,
+  telemetry: putTelemetry,
+  task_stream: putTaskEvent
 };
 
-function feed(type, t, row) {
-  state.feed.unshift({ k: ++serial, type, t, row });
-  if (state.feed.length > FEED) state.feed.length = FEED;
-  touch('feed');
-}
-/** What was written before the page opened, under what has come since: [type, row]. */
-export function before(list) {
-  state.feed.push(...list.map(([type, row]) => ({ k: -++serial, type, t: row.created_at, row })).sort((a, b) => b.t - a.t));
-  touch('feed');
+function addToFeed(type, time, row) {
+  state.feed.unshift({ key: ++lastFeedKey, type, time, row });
+  if (state.feed.length > MAX_FEED) state.feed.length = MAX_FEED;
+  invalidate('feed');
 }
 
-function active(id, t) {
-  if (!id || id === 'human') return;
+/** Adds rows written before the page opened below the others in the feed: [type, row]. */
+export function addOlderToFeed(typedRows) {
+  const entries = typedRows.map(([type, row]) => ({ key: -++lastFeedKey, type, time: row.created_at, row }));
+  state.feed.push(...entries.sort((a, b) => b.time - a.time));
+  invalidate('feed');
+}
+
+/** Notes a sign of life of an agent. */
+function noteActivity(agentId, time) {
+  if (!agentId || agentId === 'human') return;
   if (state.loaded) {
-    if (!state.beats.has(id)) state.beats.set(id, new Array(60).fill(0));
-    state.beats.get(id)[59]++;
+    if (!state.activity.has(agentId)) state.activity.set(agentId, new Array(SAMPLES).fill(0));
+    state.activity.get(agentId)[SAMPLES - 1]++;
   }
-  const a = state.agents.get(id);
-  if (!a) {
-    state.agents.set(id, { id, last_active_at: t });
-    wants.agents();
-  } else if (t > a.last_active_at) a.last_active_at = t;
-  touch('agents');
+  const agent = state.agents.get(agentId);
+  if (!agent) {
+    state.agents.set(agentId, { id: agentId, last_active_at: time });
+    refresh.agents();
+  } else if (time > agent.last_active_at) {
+    agent.last_active_at = time;
+  }
+  invalidate('agents');
 }
 
-export function agent(row) {
-  const at = Math.max(row.last_active_at, state.agents.get(row.id)?.last_active_at || 0);
-  state.agents.set(row.id, { ...row, last_active_at: at });
-  touch('agents');
+export function putAgent(row) {
+  const last_active_at = Math.max(row.last_active_at, state.agents.get(row.id)?.last_active_at || 0);
+  state.agents.set(row.id, { ...row, last_active_at });
+  invalidate('agents');
 }
 
-export function thread(d) {
+export function putThread(row) {
   const { threads } = state;
-  let t = threads.get(d.id);
-  if (!t) {
-    // `fed`: up to which message the activity list has been told. A row from HTTP is no news.
-    threads.set(d.id, (t = { title: '', status: 'active', last_seq: 0, updated_at: 0, fed: d.created_at ? d.last_seq : 0 }));
-    room('threads');
+  let thread = threads.get(row.id);
+  if (!thread) {
+    // `fedSeq`: the last message that is in the feed. The messages of a row from HTTP are not new.
+    const fedSeq = row.created_at ? row.last_seq : 0;
+    thread = { title: '', status: 'active', last_seq: 0, updated_at: 0, fedSeq };
+    threads.set(row.id, thread);
+    evictOldest('threads');
   }
-  // thread_state may be coalesced and come after newer messages: these two only move forward.
-  const last_seq = Math.max(t.last_seq, d.last_seq || 0),
-    at = d.updated_at || 0;
-  Object.assign(t, d, { last_seq, updated_at: Math.max(t.updated_at, typeof at === 'string' ? Date.parse(at) || 0 : at) });
-  touch('threads');
-  return t;
+  // thread_state events may be coalesced and arrive after newer messages: these two only grow.
+  const last_seq = Math.max(thread.last_seq, row.last_seq || 0);
+  const updated = row.updated_at || 0;
+  const updated_at = Math.max(thread.updated_at, typeof updated === 'string' ? Date.parse(updated) || 0 : updated);
+  Object.assign(thread, row, { last_seq, updated_at });
+  invalidate('threads');
+  return thread;
 }
 
-export function message(m) {
-  const t = m.created_at,
-    th = thread({ id: m.thread_id, last_seq: m.message_seq, updated_at: t });
-  if (m.message_seq > th.fed) {
-    th.fed = m.message_seq;
-    th.preview = m;
-    if (m.from_type !== 'human') active(m.from_id, t);
-    asking(m);
-    feed('message', t, m);
+export function putMessage(message) {
+  const time = message.created_at;
+  const thread = putThread({ id: message.thread_id, last_seq: message.message_seq, updated_at: time });
+  if (message.message_seq > thread.fedSeq) {
+    thread.fedSeq = message.message_seq;
+    thread.preview = message;
+    if (message.from_type !== 'human') noteActivity(message.from_id, time);
+    trackQuestion(message);
+    addToFeed('message', time, message);
   }
-  live('threads', m.thread_id, m);
+  addToTimeline('threads', message.thread_id, message);
 }
 
 // ---- mail ----
+// A mailbox has an inbox's name, or is a query: '*' is all mail, '>name' is what that name has sent.
 
-export function box(name) {
-  const { boxes } = state;
-  if (!boxes.has(name)) boxes.set(name, { name, unread: 0, rows: null, next: null });
-  return boxes.get(name);
+export function openMailbox(name) {
+  const { mailboxes } = state;
+  if (!mailboxes.has(name)) mailboxes.set(name, { name, unread: 0, rows: null, next: null });
+  return mailboxes.get(name);
 }
 
-/** '*' is every mailbox, '>name' what that name has sent. */
-const belongs = (name, m) => name === '*' || (name[0] === '>' ? m.from_agent === name.slice(1) : name === m.to_inbox || m.to_inbox === 'all');
+function belongsTo(mailboxName, mail) {
+  if (mailboxName === '*') return true;
+  if (mailboxName[0] === '>') return mail.from_agent === mailboxName.slice(1);
+  return mailboxName === mail.to_inbox || mail.to_inbox === 'all';
+}
 
-/** A row to everybody carries its own state; what the person has read of these is kept here. */
-export const own = m => (m.to_inbox === 'all' && m.status === 'unread' && state.mine.has(m.id) ? { ...m, status: 'read' } : m);
+/** Mail to everyone is one row with one status; whether the person has read it is kept in `readBroadcasts`. */
+export const withPersonalStatus = mail =>
+  mail.to_inbox === 'all' && mail.status === 'unread' && state.readBroadcasts.has(mail.id)
+    ? { ...mail, status: 'read' }
+    : mail;
 
-export function mail(m) {
-  m = own(m);
-  for (const b of state.boxes.values()) {
-    if (!b.rows || !belongs(b.name, m)) continue;
-    b.rows.set(m.id, { ...b.rows.get(m.id), ...m });
-    if (b.rows.size > MAIL) {
-      b.rows.delete(b.rows.keys().next().value);
-      b.more = true;
+export function putMail(row) {
+  const mail = withPersonalStatus(row);
+  for (const mailbox of state.mailboxes.values()) {
+    if (!mailbox.rows || !belongsTo(mailbox.name, mail)) continue;
+    mailbox.rows.set(mail.id, { ...mailbox.rows.get(mail.id), ...mail });
+    if (mailbox.rows.size > MAX_MAIL) {
+      mailbox.rows.delete(mailbox.rows.keys().next().value);
+      mailbox.hasMoreUnread = true;
     }
   }
-  box(m.to_inbox);
-  active(m.from_agent, m.created_at);
-  // The same row comes again when its state changes: that is no new mail.
-  if (m.status === 'unread' && !state.feed.some(f => f.row.id === m.id)) feed('mail', m.created_at, m);
-  wants.boxes();
-  touch('inbox');
+  openMailbox(mail.to_inbox);
+  noteActivity(mail.from_agent, mail.created_at);
+  // The row is sent again when its status changes: that is not new mail.
+  if (mail.status === 'unread' && !state.feed.some(entry => entry.row.id === mail.id)) {
+    addToFeed('mail', mail.created_at, mail);
+  }
+  refresh.mailboxes();
+  invalidate('inbox');
 }
 
-/** What a mailbox shows, newest first. */
-export function letters(name) {
-  const rows = state.boxes.get(name)?.rows,
-    now = Date.now();
-  return rows
-    ? [...rows.values()].filter(m => m.status !== 'deleted' && !(m.expires_at && m.expires_at < now)).sort((a, b) => b.created_at - a.created_at)
-    : [];
+/** Returns the mail of a mailbox, newest first. */
+export function mailIn(name) {
+  const rows = state.mailboxes.get(name)?.rows;
+  if (!rows) return [];
+  const now = Date.now();
+  return [...rows.values()]
+    .filter(mail => mail.status !== 'deleted' && !(mail.expires_at && mail.expires_at < now))
+    .sort((a, b) => b.created_at - a.created_at);
 }
-/** Unread, and nobody else has it in hand. */
-export const fresh = m => m.status === 'unread' && !(m.claimed_by && m.claimed_by !== 'human' && m.claim_expires_at > Date.now());
-export const waiting = () => letters('human').filter(fresh);
 
-// ---- who needs the person ----
+const isClaimedByAgent = mail => mail.claimed_by && mail.claimed_by !== 'human' && mail.claim_expires_at > Date.now();
+/** Returns whether mail is unread and not claimed by an agent. */
+export const isPending = mail => mail.status === 'unread' && !isClaimedByAgent(mail);
+/** Returns the pending mail to the person. */
+export const pendingMail = () => mailIn('human').filter(isPending);
 
-/** A question to the person in a thread waits until it is read or answered there. */
-export function asking(m) {
-  const { asked } = state;
-  if (m.from_type === 'human')
-    for (const [id, q] of asked) {
-      if (q.thread_id === m.thread_id && q.message_seq < m.message_seq) asked.delete(id);
+// ---- what needs the person ----
+
+/** A question to the person in a thread is pending until the person reads it or writes to the thread. */
+export function trackQuestion(message) {
+  const { questions } = state;
+  if (message.from_type === 'human') {
+    for (const [id, question] of questions) {
+      if (question.thread_id === message.thread_id && question.message_seq < message.message_seq) questions.delete(id);
     }
-  if (m.kind === 'question' && m.to_id === 'human') asked.set(m.id, m);
-}
-const questions = () =>
-  [...state.asked.values()]
-    .filter(m => !((seen.get(m.thread_id) || 0) >= m.message_seq))
-    .map(m => ({ ...m, from_agent: m.from_id, title: m.subject || m.content, payload: m.content, message_type: 'question', status: 'unread' }));
-
-/** One model per agent: its row, its instances' running totals added up, its last step. */
-export function agents() {
-  const now = Date.now(),
-    all = new Map(),
-    latest = new Map(),
-    hushed = kept('hushed') || {};
-  for (const a of state.agents.values()) if (a.id !== 'human') all.set(a.id, { a, at: a.last_active_at });
-  for (const t of state.telemetry.values()) {
-    // Yesterday's work is not this session's; Costs has it.
-    const id = t.agent_id || t.instance_id,
-      m = all.get(id) || { a: { id }, at: 0 },
-      s = (m.s ||= { at: 0 });
-    if (t.at > now - DAY) for (const k of SUMS) s[k] = (s[k] || 0) + (t[k] || 0);
-    if (t.at >= s.at) Object.assign(s, { at: t.at, status: t.status, model: t.model });
-    m.at = Math.max(m.at, t.at);
-    all.set(id, m);
   }
-  for (const k of state.tasks.values()) if (!(latest.get(k.agent_id)?.updated_at > k.updated_at)) latest.set(k.agent_id, k);
-  for (const [id, m] of all) {
-    const { a, s } = m,
-      task = (m.task = latest.get(id)),
-      e = (m.e = state.doing.get(id)),
-      lately = (x, t) => x?.status === 'running' && now - t < LATELY;
-    const bad = a.status === 'error' || s?.status === 'error' || (/^(failed|error)$/.test(task?.status) && task.updated_at >= m.at - 1000);
-    m.status =
-      (now - m.at < DAY && !(hushed[id] >= m.at) && (bad ? 'error' : task?.status === 'waiting' && 'waiting')) ||
-      (a.status === 'running' || lately(s, s?.at) || lately(task, task?.updated_at) || (task?.status === 'running' && e?.stream_type === 'tool_use')
-        ? 'working'
-        : 'idle');
-    if (m.status === 'idle') m.e = null;
-    m.unread = state.boxes.get(id)?.unread;
-  }
-  return [...all.values()].sort((x, y) => (x.a.id < y.a.id ? -1 : 1));
-}
-export const SUMS = ['turns', 'tokens_in', 'tokens_out', 'cost'];
-/** The person has seen that this agent failed or asks. */
-export function hush(m) {
-  keep('hushed', { ...kept('hushed'), [m.a.id]: m.at });
-  touch('all');
+  if (message.kind === 'question' && message.to_id === 'human') questions.set(message.id, message);
 }
 
-/** What waits for the person: the same for Now, the title, the icon and the rail. */
-export function needs(all = agents()) {
-  const asks = [...waiting(), ...questions()],
-    bad = all.filter(m => m.status === 'error' || m.status === 'waiting');
-  return { asks, bad, n: asks.length + bad.length, more: !!state.boxes.get('human')?.more };
+/** Returns the pending questions in the shape of mail. */
+const pendingQuestions = () =>
+  [...state.questions.values()]
+    .filter(message => !((readMarks.get(message.thread_id) || 0) >= message.message_seq))
+    .map(message => ({
+      ...message,
+      from_agent: message.from_id,
+      title: message.subject || message.content,
+      payload: message.content,
+      message_type: 'question',
+      status: 'unread'
+    }));
+
+/** The totals in telemetry rows that are added up per agent. */
+export const TOTALS = ['turns', 'tokens_in', 'tokens_out', 'cost'];
+
+/** Adds up the running totals of an agent's sessions in the last 24 hours; the Costs view has the rest. */
+function addSession(usage, session, now) {
+  if (session.at > now - DAY_MS) {
+    for (const field of TOTALS) usage[field] = (usage[field] || 0) + (session[field] || 0);
+  }
+  if (session.at >= usage.at) Object.assign(usage, { at: session.at, status: session.status, model: session.model });
+}
+
+function agentStatus({ row, usage, task, lastEvent, at }, now, dismissedAt) {
+  const isRunning = (item, time) => item?.status === 'running' && now - time < RUNNING_TIMEOUT_MS;
+  const taskFailed = /^(failed|error)$/.test(task?.status) && task.updated_at >= at - 1000;
+  if (now - at < DAY_MS && !(dismissedAt >= at)) {
+    if (row.status === 'error' || usage?.status === 'error' || taskFailed) return 'error';
+    if (task?.status === 'waiting') return 'waiting';
+  }
+  const isInToolCall = task?.status === 'running' && lastEvent?.stream_type === 'tool_use';
+  const isWorking =
+    row.status === 'running' || isRunning(usage, usage?.at) || isRunning(task, task?.updated_at) || isInToolCall;
+  return isWorking ? 'working' : 'idle';
+}
+
+/**
+ * Returns a summary of each agent, sorted by id: { row, at (last sign of life), usage (totals and last session),
+ * task (its last), lastEvent, status ('working', 'idle', 'waiting' or 'error'), unread }.
+ */
+export function summarizeAgents() {
+  const now = Date.now();
+  const summaries = new Map();
+  for (const row of state.agents.values()) {
+    if (row.id !== 'human') summaries.set(row.id, { row, at: row.last_active_at });
+  }
+  for (const session of state.telemetry.values()) {
+    const id = session.agent_id || session.instance_id;
+    const summary = summaries.get(id) || { row: { id }, at: 0 };
+    addSession((summary.usage ||= { at: 0 }), session, now);
+    summary.at = Math.max(summary.at, session.at);
+    summaries.set(id, summary);
+  }
+  const lastTasks = new Map();
+  for (const task of state.tasks.values()) {
+    if (!(lastTasks.get(task.agent_id)?.updated_at > task.updated_at)) lastTasks.set(task.agent_id, task);
+  }
+  const dismissed = loadSetting('hushed') || {};
+  for (const [id, summary] of summaries) {
+    summary.task = lastTasks.get(id);
+    summary.lastEvent = state.lastEvents.get(id);
+    summary.status = agentStatus(summary, now, dismissed[id]);
+    if (summary.status === 'idle') summary.lastEvent = null;
+    summary.unread = state.mailboxes.get(id)?.unread;
+  }
+  return [...summaries.values()].sort((a, b) => (a.row.id < b.row.id ? -1 : 1));
+}
+
+/** Notes that the person has seen that this agent failed or waits. */
+export function dismissAgent(summary) {
+  saveSetting('hushed', { ...loadSetting('hushed'), [summary.row.id]: summary.at });
+  invalidate('all');
+}
+
+/** Returns what needs the person, as shown on Now, in the title, the icon and the sidebar. */
+export function needsAttention(agents = summarizeAgents()) {
+  const requests = [...pendingMail(), ...pendingQuestions()];
+  const troubled = agents.filter(agent => agent.status === 'error' || agent.status === 'waiting');
+  return {
+    requests,
+    troubled,
+    count: requests.length + troubled.length,
+    hasMore: !!state.mailboxes.get('human')?.hasMoreUnread
+  };
 }
 
 // ---- telemetry and tasks ----
 
-export function telemetry(d, t) {
-  const row = { ...state.telemetry.get(d.instance_id), ...d, at: t };
-  state.telemetry.set(d.instance_id, row);
-  if (!row.agent_id) wants.telemetry();
-  wants.costs();
-  active(row.agent_id, t);
-  touch('agents');
+export function putTelemetry(row, time) {
+  const session = { ...state.telemetry.get(row.instance_id), ...row, at: time };
+  state.telemetry.set(row.instance_id, session);
+  if (!session.agent_id) refresh.telemetry();
+  refresh.costs();
+  noteActivity(session.agent_id, time);
+  invalidate('agents');
 }
 
-function step(d, t) {
-  const id = d.task_id,
-    e = { ...d, created_at: t },
-    type = d.stream_type;
-  let k = state.tasks.get(id);
-  if (!k) {
-    state.tasks.set(id, (k = { task_id: id, started_at: t, updated_at: 0, last_id: 0, turns: 0, errors: 0 }));
-    room('tasks');
+function putTaskEvent(row, time) {
+  const id = row.task_id;
+  const event = { ...row, created_at: time };
+  const type = event.stream_type;
+  let task = state.tasks.get(id);
+  if (!task) {
+    task = { task_id: id, started_at: time, updated_at: 0, last_id: 0, turns: 0, errors: 0 };
+    state.tasks.set(id, task);
+    evictOldest('tasks');
   }
-  if (!(e.id <= k.last_id)) {
-    k.last_id = e.id || 0;
-    k.updated_at = t;
-    k.last_type = type;
-    k.turns = Math.max(k.turns, e.turn_num || 0);
-    for (const f of ['agent_id', 'workspace', 'directive', 'model']) if (e[f]) k[f] = e[f];
-    if (type === 'status' && e.status) k.status = e.status;
-    if (type === 'error') k.errors++;
-    task(k);
+  if (!(event.id <= task.last_id)) {
+    task.last_id = event.id || 0;
+    task.updated_at = time;
+    task.last_type = type;
+    task.turns = Math.max(task.turns, event.turn_num || 0);
+    for (const field of ['agent_id', 'workspace', 'directive', 'model']) if (event[field]) task[field] = event[field];
+    if (type === 'status' && event.status) task.status = event.status;
+    if (type === 'error') task.errors++;
+    inferTaskStatus(task);
   }
-  // Sums are the hub's business: it is asked again when a turn or the task ends.
-  if (type === 'turn_end' || type === 'status' || type === 'error') wants.tasks();
-  e.agent_id ||= k.agent_id;
-  if (e.agent_id) state.doing.set(e.agent_id, e);
-  active(e.agent_id, t);
-  if (!/^turn_/.test(type)) feed('task', t, e);
-  touch('tasks');
-  live('tasks', id, e);
+  // The hub adds up tokens and cost: they are requested when a turn or the task ends.
+  if (type === 'turn_end' || type === 'status' || type === 'error') refresh.tasks();
+  event.agent_id ||= task.agent_id;
+  if (event.agent_id) state.lastEvents.set(event.agent_id, event);
+  noteActivity(event.agent_id, time);
+  if (!/^turn_/.test(type)) addToFeed('task', time, event);
+  invalidate('tasks');
+  addToTimeline('tasks', id, event);
 }
-/** Whoever goes on has got the leave it was waiting for. */
-export function task(k) {
-  if (!k.status || (k.status === 'waiting' && k.last_type !== 'status')) k.status = 'running';
-  return k;
+
+/** A task without a status is running; so is one that was waiting for permission and has gone on. */
+export function inferTaskStatus(task) {
+  if (!task.status || (task.status === 'waiting' && task.last_type !== 'status')) task.status = 'running';
+  return task;
 }

@@ -1,391 +1,491 @@
-// Keeps the store true: snapshots by HTTP, the socket's events on top, and what the
-// person sends. The only module that uses both api.js and socket.js.
-// While a snapshot loads, events wait: it is never older than the hello before it, so
-// applying them afterwards ends at the file's state. Rows are told apart by message_seq
-// and id.
+// Keeps the store up to date: snapshots over HTTP, events from the socket, and what the person
+// sends. The only module that uses both api.js and socket.js.
+// Events wait while a snapshot loads. A snapshot is never older than the `hello` before it, so
+// applying the events afterwards ends at the state of the database. Rows are identified by
+// message_seq and id, so an event that the snapshot already contains changes nothing.
 
-import * as S from './store.js';
-import { state, touch, wants } from './store.js';
-import { get, post, patch, onLocked, token } from './api.js';
-import { enc } from './format.js';
-import { newLog, put, putBefore } from './log.js';
+import * as store from './store.js';
+import { state, invalidate, refresh } from './store.js';
+import { get, post, patch, savedToken, saveToken, setUnauthorizedHandler } from './api.js';
+import { capitalize } from './format.js';
+import { newTimeline, append, prepend } from './timeline.js';
 import * as socket from './socket.js';
 
-const PAGE = 200,
-  TOP = Number.MAX_SAFE_INTEGER;
-/** A page of a log: 'before' or 'after' a place in it. */
-const rowsOf = (log, way, at, limit = PAGE) => get(log.kind + '/' + enc(log.id) + log.path, { [log[way]]: at, limit });
-let held = null,
-  round = 0,
-  caught = 0;
+const PAGE_SIZE = 200;
+/** A position after every row. */
+const END = Number.MAX_SAFE_INTEGER;
+const STATUS_INTERVAL_MS = 15000;
+const RETRY_LOAD_MS = 2000;
+/** A reconnect is announced if the connection was down this long. */
+const ANNOUNCE_GAP_MS = 3000;
+
+/** Events that arrived while the snapshot loads; null when none is loading. */
+let heldEvents = null;
+let loadNumber = 0;
+let eventsSinceConnect = 0;
 
 export function start() {
-  onLocked(lock);
+  setUnauthorizedHandler(lock);
   socket.start({
-    state(s, at = 0) {
-      state.conn = { state: s, at };
-      touch('conn');
+    onState(connectionState, at = 0) {
+      state.connection = { state: connectionState, at };
+      invalidate('connection');
     },
-    ready,
-    events,
-    refused: lock,
-    // A refused handshake looks like any other close: HTTP says whether it was the token.
-    probe: () => get('status').catch(() => {}),
-    lost(why) {
-      notice(`Everything was read anew: ${why?.split(';')[0] || 'the hub’s file was replaced'}.`);
-      S.reset();
+    onReady,
+    onEvents,
+    onRefused: lock,
+    // A refused handshake looks like any other close. An HTTP request shows whether it was the token.
+    onHandshakeFailed: () => get('status').catch(() => {}),
+    onPositionLost(reason) {
+      // The text after the semicolon is advice for other clients.
+      showNotice(`Reloaded: ${reason?.split(';')[0] || 'the database was replaced'}.`);
+      store.reset();
     },
-    error(e) {
-      if (!e.temporary) notice(e.message || e.code);
+    onError(error) {
+      if (!error.temporary) showNotice(error.message || error.code);
     }
   });
-  setInterval(() => document.hidden || wants.status(), 15000);
-  // Without a token only a hub that wants none may be tried; HTTP knows, and locks if not.
-  if (token()) socket.resume();
-  else
+  setInterval(() => document.hidden || refresh.status(), STATUS_INTERVAL_MS);
+  // Without a token, connect only if the hub requires none: the request locks the page otherwise.
+  if (savedToken()) {
+    socket.resume();
+  } else {
     get('status')
       .catch(() => {})
       .then(() => state.locked || socket.resume());
+  }
+}
+
+function lock() {
+  state.locked = true;
+  socket.stop();
+  invalidate('all');
 }
 
 export function unlock() {
   state.locked = false;
-  touch('all');
+  invalidate('all');
   socket.resume();
 }
-function lock() {
-  state.locked = true;
-  socket.stop();
-  touch('all');
-}
-export function notice(text) {
-  state.notice = text;
-  touch('notice');
-}
 
-function events(list) {
-  caught += list.length;
-  if (held) held.push(...list);
-  else list.forEach(S.apply);
-}
-
-async function ready(resumed, gap) {
-  state.settled = Date.now() + 2000;
-  caught = 0;
-  if (resumed && state.loaded) {
-    // What the socket does not carry, or carries only the latest of.
-    for (const k of ['status', 'agents', 'telemetry', 'boxes', 'tasks', 'costs']) wants[k]();
-    state.logs.forEach(log => log.error && loadLog(log));
-    if (gap > 3000)
-      setTimeout(() => {
-        state.back = caught;
-        touch('back');
-      }, 1200);
-    return;
-  }
-  const mine = ++round;
-  held = [];
+/** Saves the token and opens the page if the hub accepts it; keeps the former token if not. */
+export async function unlockWith(token) {
+  const former = savedToken();
+  saveToken(token);
   try {
-    await load();
-  } catch (e) {
-    if (mine !== round || state.locked) return;
-    notice('Loading failed: ' + e.message + ' Trying again.');
-    setTimeout(() => mine === round && socket.restart(), 2000);
-    return;
+    await get('status');
+  } catch (error) {
+    saveToken(former ?? null);
+    throw error.status === 401 ? new Error('the hub rejected this token.') : error;
   }
-  if (mine !== round) return;
-  state.loaded = true;
-  lately().catch(() => {});
-  const late = held;
-  held = null;
-  late.forEach(S.apply);
-  touch('all');
+  unlock();
 }
 
-const SHOWN = {
-  threads: S.thread,
-  agents: S.agent,
-  telemetry: t => S.telemetry(t, t.created_at),
-  inboxes: i => Object.assign(S.box(i.inbox), { unread: i.unread }),
-  tasks: t => state.tasks.has(t.task_id) || state.tasks.set(t.task_id, S.task(t))
-};
-const OTHERS = ['inboxes', 'agents', 'telemetry'];
-const show = (what, r) => r.items.forEach(x => SHOWN[what](x));
+export function showNotice(text) {
+  state.notice = capitalize(text);
+  invalidate('notice');
+}
 
-async function load() {
-  const [status, commands, mine, unread, threads, tasks, ...others] = await Promise.all([
+function onEvents(events) {
+  eventsSinceConnect += events.length;
+  if (heldEvents) heldEvents.push(...events);
+  else events.forEach(store.applyEvent);
+}
+
+async function onReady(resumed, gapMs) {
+  state.measureLatencyFrom = Date.now() + 2000;
+  eventsSinceConnect = 0;
+  if (resumed && state.loaded) {
+    // What the socket does not send, or sends only the latest value of.
+    for (const topic of ['status', 'agents', 'telemetry', 'mailboxes', 'tasks', 'costs']) refresh[topic]();
+    state.timelines.forEach(timeline => timeline.error && loadTimeline(timeline));
+    if (gapMs > ANNOUNCE_GAP_MS) {
+      setTimeout(() => {
+        state.missedEvents = eventsSinceConnect;
+        invalidate('reconnected');
+      }, 1200);
+    }
+    return;
+  }
+  const number = ++loadNumber;
+  const isCurrent = () => number === loadNumber;
+  heldEvents = [];
+  try {
+    await loadSnapshot();
+  } catch (error) {
+    if (!isCurrent() || state.locked) return;
+    showNotice(`Couldn’t load: ${error.message} Retrying.`);
+    setTimeout(() => isCurrent() && socket.restart(), RETRY_LOAD_MS);
+    return;
+  }
+  if (!isCurrent()) return;
+  state.loaded = true;
+  loadRecentActivity().catch(() => {});
+  const events = heldEvents;
+  heldEvents = null;
+  events.forEach(store.applyEvent);
+  invalidate('all');
+}
+
+/** Per HTTP path: how an item goes into the store. */
+const PUT_ITEM = {
+  threads: store.putThread,
+  agents: store.putAgent,
+  telemetry: row => store.putTelemetry(row, row.created_at),
+  inboxes: row => Object.assign(store.openMailbox(row.inbox), { unread: row.unread }),
+  tasks: row => state.tasks.has(row.task_id) || state.tasks.set(row.task_id, store.inferTaskStatus(row))
+};
+const UNPAGED = ['inboxes', 'agents', 'telemetry'];
+const putItems = (path, page) => page.items.forEach(item => PUT_ITEM[path](item));
+
+async function loadSnapshot() {
+  const [status, commands, mail, unreadMail, threads, tasks, ...unpaged] = await Promise.all([
     get('status'),
     get('commands'),
-    mailbox('human'),
-    mailbox('human', { status: 'unread', limit: 1000 }),
-    get('threads', { limit: PAGE }),
-    get('tasks', { limit: PAGE }),
-    ...OTHERS.map(what => get(what))
+    fetchMail('human'),
+    fetchMail('human', { status: 'unread', limit: 1000 }),
+    get('threads', { limit: PAGE_SIZE }),
+    get('tasks', { limit: PAGE_SIZE }),
+    ...UNPAGED.map(path => get(path))
   ]);
-  for (const m of ['threads', 'tasks', 'agents', 'telemetry', 'boxes', 'doing']) state[m].clear();
+  for (const name of ['threads', 'tasks', 'agents', 'telemetry', 'mailboxes', 'lastEvents']) state[name].clear();
   state.status = status;
-  for (const c of commands.items) state.commands.set(c.name, [c.about, c.command, c.from]);
-  S.remember(status.epoch);
-  state.older = { threads, tasks };
-  for (const what in state.older) show(what, state.older[what]);
-  OTHERS.forEach((what, i) => show(what, others[i]));
-  wants.costs();
-  // What waits is known in full, however old it is.
-  const you = S.box('human');
-  fill(you, mine);
-  fill(you, { items: unread.items, next: you.next });
-  you.more = !!unread.next;
-  state.logs.forEach(log => loadLog(log));
+  for (const command of commands.items) state.commands.set(command.name, command);
+  store.loadReadMarks(status.epoch);
+  state.lastPages = { threads, tasks };
+  for (const path in state.lastPages) putItems(path, state.lastPages[path]);
+  UNPAGED.forEach((path, i) => putItems(path, unpaged[i]));
+  refresh.costs();
+  // All unread mail to the person is loaded, however old it is.
+  const mailbox = store.openMailbox('human');
+  fillMailbox(mailbox, mail);
+  fillMailbox(mailbox, { items: unreadMail.items, next: mailbox.next });
+  mailbox.hasMoreUnread = !!unreadMail.next;
+  state.timelines.forEach(timeline => loadTimeline(timeline));
 }
 
-/** The last words of the busiest threads and the latest mail: Now does not open empty. */
-async function lately() {
-  const some = [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at).slice(0, 10);
-  const busy = [...state.tasks.values()].filter(k => k.agent_id && /running|waiting/.test(k.status)).slice(0, 12);
-  const [mail, steps, pages] = await Promise.all([
+/** Loads the last messages, mail and steps, so that Now does not open empty. */
+async function loadRecentActivity() {
+  const recentThreads = [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at).slice(0, 10);
+  const activeTasks = [...state.tasks.values()]
+    .filter(task => task.agent_id && /running|waiting/.test(task.status))
+    .slice(0, 12);
+  const [mail, taskPages, threadPages] = await Promise.all([
     get('inbox', { limit: 20 }),
-    Promise.all(busy.map(k => rowsOf(newLog('tasks', k.task_id), 'before', TOP, 1))),
-    Promise.all(some.map(t => rowsOf(newLog('threads', t.id), 'before', TOP, 20)))
+    Promise.all(activeTasks.map(task => fetchRows(newTimeline('tasks', task.task_id), 'before', END, 1))),
+    Promise.all(recentThreads.map(thread => fetchRows(newTimeline('threads', thread.id), 'before', END, 20)))
   ]);
-  steps.forEach(({ items: [e] }, i) => {
-    if (e && !state.doing.has(busy[i].agent_id)) state.doing.set(busy[i].agent_id, e);
+  taskPages.forEach(({ items: [event] }, i) => {
+    const agentId = activeTasks[i].agent_id;
+    if (event && !state.lastEvents.has(agentId)) state.lastEvents.set(agentId, event);
   });
-  pages.forEach((r, i) => {
-    some[i].preview ||= r.items.at(-1);
-    r.items.forEach(S.asking);
+  threadPages.forEach((page, i) => {
+    recentThreads[i].preview ||= page.items.at(-1);
+    page.items.forEach(store.trackQuestion);
   });
-  S.before([...mail.items.map(m => ['mail', S.own(m)]), ...pages.flatMap(r => r.items.map(m => ['message', m]))]);
-  touch('threads');
+  store.addOlderToFeed([
+    ...mail.items.map(row => ['mail', store.withPersonalStatus(row)]),
+    ...threadPages.flatMap(page => page.items.map(row => ['message', row]))
+  ]);
+  invalidate('threads');
 }
 
-// ---- asked for by the store, each at most every so often ----
+// ---- refresh: what the store requests ----
 
-function calm(ms, f) {
+/** Returns a function that runs `load` after `ms`; calls until then are merged into that one. */
+function throttled(ms, load) {
   let timer = 0;
   return () => {
     timer ||= setTimeout(() => {
       timer = 0;
-      if (state.loaded && !state.locked) f().catch(() => {});
+      if (state.loaded && !state.locked) load().catch(() => {});
     }, ms);
   };
 }
-wants.status = calm(0, async () => {
+refresh.status = throttled(0, async () => {
   state.status = await get('status');
-  touch('conn');
+  invalidate('connection');
 });
-for (const what of ['agents', 'telemetry']) wants[what] = calm(1000, async () => show(what, await get(what)));
-wants.boxes = calm(700, async () => {
-  show('inboxes', await get('inboxes'));
-  touch('inbox');
+for (const path of ['agents', 'telemetry'])
+  refresh[path] = throttled(1000, async () => putItems(path, await get(path)));
+refresh.mailboxes = throttled(700, async () => {
+  putItems('inboxes', await get('inboxes'));
+  invalidate('inbox');
 });
-wants.tasks = calm(3000, async () => {
-  for (const t of (await get('tasks', { limit: PAGE })).items) {
-    const old = state.tasks.get(t.task_id);
-    // The answer may be older than events already applied: then only its sums count.
-    if (!old || t.last_id >= old.last_id) state.tasks.set(t.task_id, S.task(t));
-    else Object.assign(old, { tokens_in: t.tokens_in, tokens_out: t.tokens_out, cost: t.cost });
+refresh.tasks = throttled(3000, async () => {
+  for (const row of (await get('tasks', { limit: PAGE_SIZE })).items) {
+    const known = state.tasks.get(row.task_id);
+    // The response may be older than events already applied: then only its totals are used.
+    if (!known || row.last_id >= known.last_id) state.tasks.set(row.task_id, store.inferTaskStatus(row));
+    else Object.assign(known, { tokens_in: row.tokens_in, tokens_out: row.tokens_out, cost: row.cost });
   }
-  touch('tasks');
+  invalidate('tasks');
 });
-const midnight = () => new Date().setHours(0, 0, 0, 0);
-wants.costs = calm(5000, async () => {
-  state.today = (await costs('day', midnight())).items.reduce((n, i) => n + i.cost, 0);
-  touch('costs');
+refresh.costs = throttled(5000, async () => {
+  const today = await fetchCosts('day', new Date().setHours(0, 0, 0, 0));
+  state.costToday = today.items.reduce((sum, item) => sum + item.cost, 0);
+  invalidate('costs');
 });
-wants.log = log => {
-  log.timer ||= setTimeout(() => {
-    log.timer = 0;
-    newer(log);
+refresh.timeline = timeline => {
+  timeline.timer ||= setTimeout(() => {
+    timeline.timer = 0;
+    loadNewer(timeline);
   }, 250);
 };
 
-/** The next older page of something, one at a time; a failure is asked again by scrolling on. */
-async function page(it, ask, put) {
-  if (it.paging) return;
-  it.paging = true;
+/** Loads the next page of `owner`, one at a time. A failure is ignored: scrolling on tries again. */
+async function loadPage(owner, request, use) {
+  if (owner.loadingPage) return;
+  owner.loadingPage = true;
   try {
-    put(await ask());
+    use(await request());
   } catch {
-    /* see above */
+    // See above.
   }
-  it.paging = false;
+  owner.loadingPage = false;
 }
 
-// ---- logs: of a thread or a task ----
+// ---- timelines ----
 
-export function openLog(kind, id) {
-  const log = S.open(kind, id);
-  if (log.loading && !log.busy && state.loaded) loadLog(log);
-  return log;
+/** Fetches a page of rows 'before' or 'after' a position. */
+function fetchRows(timeline, direction, position, limit = PAGE_SIZE) {
+  const param = direction === 'before' ? timeline.beforeParam : timeline.afterParam;
+  const path = timeline.kind + '/' + encodeURIComponent(timeline.id) + timeline.path;
+  return get(path, { [param]: position, limit });
 }
-/** Its end, or what stands before `before`: a window that may not reach the end. */
-export async function loadLog(log, before = TOP) {
-  log.loading = true;
-  while (log.busy) await log.busy;
-  Object.assign(log, newLog(log.kind, log.id));
-  await readOn(log, 'before', before);
-  if (log.rows.apart) newer(log);
-}
-/** Back to the end of one that was left further back. */
-export function latest(kind, id) {
-  const log = state.logs.get(kind + '/' + id);
-  if (log?.rows.apart) loadLog(log);
-}
-export const newer = log => readOn(log, 'after', log.last);
 
-/** Live rows wait while a page is read: a task's ids have gaps, order is all there is. */
-const readOn = (log, way, at) => (log.busy ||= reading(log, way, at));
-async function reading(log, way, at) {
+export function openTimeline(kind, id) {
+  const timeline = store.openTimeline(kind, id);
+  if (timeline.loading && !timeline.busy && state.loaded) loadTimeline(timeline);
+  return timeline;
+}
+
+/** Reloads the timeline: its end, or the rows before a position, which may not reach the end. */
+export async function loadTimeline(timeline, before = END) {
+  timeline.loading = true;
+  while (timeline.busy) await timeline.busy;
+  Object.assign(timeline, newTimeline(timeline.kind, timeline.id));
+  await loadRows(timeline, 'before', before);
+  if (timeline.rows.detached) loadNewer(timeline);
+}
+
+/** Reloads the end of a timeline that was left further back. */
+export function returnToLatest(kind, id) {
+  const timeline = state.timelines.get(kind + '/' + id);
+  if (timeline?.rows.detached) loadTimeline(timeline);
+}
+
+export const loadNewer = timeline => loadRows(timeline, 'after', timeline.last);
+
+/** Loads a page, one at a time. Live events wait meanwhile: the ids of task events have gaps, so only their order counts. */
+const loadRows = (timeline, direction, position) => (timeline.busy ||= fetchAndAppend(timeline, direction, position));
+
+async function fetchAndAppend(timeline, direction, position) {
   try {
-    const { items, next } = await rowsOf(log, way, at),
-      { rows } = log,
-      more = next != null;
-    log.error = '';
-    // If there are too many the end is let go: what follows would leave a hole.
-    const cut = items.some(e => {
-      put(log, e, true);
-      return log.last < log.at(e);
+    const { items, next } = await fetchRows(timeline, direction, position);
+    const { rows } = timeline;
+    const hasNext = next != null;
+    timeline.error = '';
+    // Stop if the timeline dropped its newest rows: appending more would leave a gap.
+    const wasTrimmed = items.some(event => {
+      append(timeline, event, true);
+      return timeline.last < timeline.positionOf(event);
     });
-    if (way === 'before') {
-      rows.all = !more;
-      rows.apart = at < TOP;
-    } else if (rows.apart) rows.apart = more || cut;
-    else if (more) wants.log(log);
-  } catch (e) {
-    if (e.status !== 404) log.error = e.message;
+    if (direction === 'before') {
+      rows.complete = !hasNext;
+      rows.detached = position < END;
+    } else if (rows.detached) {
+      rows.detached = hasNext || wasTrimmed;
+    } else if (hasNext) {
+      refresh.timeline(timeline);
+    }
+  } catch (error) {
+    if (error.status !== 404) timeline.error = capitalize(error.message);
   }
-  const first = log.loading;
-  log.busy = null;
-  log.loading = false;
-  for (const e of log.pending.splice(0)) put(log, e) || wants.log(log);
-  touch(first ? 'all' : 'log');
+  const wasFirstLoad = timeline.loading;
+  timeline.busy = null;
+  timeline.loading = false;
+  for (const event of timeline.pending.splice(0)) if (!append(timeline, event)) refresh.timeline(timeline);
+  invalidate(wasFirstLoad ? 'all' : 'timeline');
 }
 
-export function olderRows(log) {
-  const { rows, first } = log;
-  if (!rows.all && first)
-    page(
-      rows,
-      () => rowsOf(log, 'before', first),
-      ({ items, next }) => {
-        touch('log');
-        // The first may have been let go meanwhile.
-        if (rows !== log.rows || first !== log.first) return;
-        rows.all = next == null;
-        putBefore(log, items);
-      }
-    );
+export function loadOlder(timeline) {
+  const { rows, first } = timeline;
+  if (rows.complete || !first) return;
+  loadPage(
+    rows,
+    () => fetchRows(timeline, 'before', first),
+    ({ items, next }) => {
+      invalidate('timeline');
+      // The timeline may have been reloaded, or have dropped its first rows, meanwhile.
+      if (rows !== timeline.rows || first !== timeline.first) return;
+      rows.complete = next == null;
+      prepend(timeline, items);
+    }
+  );
 }
 
 // ---- threads and tasks ----
 
-/** The next page of a list: 'threads' or 'tasks'. */
-export function older(what) {
-  const o = state.older?.[what];
-  if (o?.next)
-    page(
-      o,
-      () => get(what, { limit: PAGE, before: o.next }),
-      r => {
-        state.more += r.items.length;
-        show(what, r);
-        o.next = r.next;
-        touch(what);
-      }
-    );
+/** Loads the next page of 'threads' or 'tasks'. */
+export function loadMoreItems(kind) {
+  const lastPage = state.lastPages?.[kind];
+  if (!lastPage?.next) return;
+  loadPage(
+    lastPage,
+    () => get(kind, { limit: PAGE_SIZE, before: lastPage.next }),
+    page => {
+      state.extraItems += page.items.length;
+      putItems(kind, page);
+      lastPage.next = page.next;
+      invalidate(kind);
+    }
+  );
 }
-/** What a person looks for may be further back: pages follow until `KEPT` are here. True: there is more. */
-export function seek(what) {
-  const next = state.older?.[what].next;
-  if (next && state[what].size < S.KEPT) older(what);
+
+/** Loads pages, one per call, until KEPT_ITEMS are loaded, for a search. Returns whether more exist. */
+export function loadForSearch(kind) {
+  const next = state.lastPages?.[kind].next;
+  if (next && state[kind].size < store.KEPT_ITEMS) loadMoreItems(kind);
   return !!next;
 }
 
-export const say = async (id, body) => S.message(await post('threads/' + enc(id) + '/messages', body));
+export async function postMessage(threadId, body) {
+  store.putMessage(await post('threads/' + encodeURIComponent(threadId) + '/messages', body));
+}
+
+export const setThreadStatus = async (id, status) =>
+  store.putThread(await patch('threads/' + encodeURIComponent(id), { status }));
 
 // ---- mail ----
 
-const mailbox = (name, q) => get('inbox', { ...(name[0] === '>' ? { from: name.slice(1) } : name !== '*' && { inbox: name }), limit: PAGE, ...q });
-
-/** Newest first on the wire; the map is oldest first, so that its cap drops the oldest. */
-function fill(b, r) {
-  // The person's own mailbox says what the person has read.
-  if (b.name === 'human') for (const m of r.items) if (m.to_inbox === 'all' && m.status === 'read') state.mine.set(m.id, 1);
-  b.rows = new Map([...r.items.reverse().map(m => [m.id, S.own(m)]), ...(b.rows || [])]);
-  b.next = r.next;
-  b.filled = true;
-  touch('all');
+function fetchMail(mailboxName, query) {
+  const filter =
+    mailboxName[0] === '>' ? { from: mailboxName.slice(1) } : mailboxName !== '*' && { inbox: mailboxName };
+  return get('inbox', { ...filter, limit: PAGE_SIZE, ...query });
 }
-export function openBox(name) {
-  const b = S.box(name);
-  if (b.filled || !state.loaded) return;
-  b.rows ||= new Map(); // from here on live mail is kept: the answer may be older
-  page(
-    b,
-    () => mailbox(name),
-    r => fill(b, r)
+
+/** Adds a page, which is newest first. The map is oldest first, so that its limit drops the oldest. */
+function fillMailbox(mailbox, page) {
+  // The person's own mailbox tells which mail to everyone the person has read.
+  if (mailbox.name === 'human') {
+    for (const mail of page.items) {
+      if (mail.to_inbox === 'all' && mail.status === 'read') state.readBroadcasts.set(mail.id, 1);
+    }
+  }
+  const older = page.items.reverse().map(mail => [mail.id, store.withPersonalStatus(mail)]);
+  mailbox.rows = new Map([...older, ...(mailbox.rows || [])]);
+  mailbox.next = page.next;
+  mailbox.filled = true;
+  invalidate('all');
+}
+
+export function openMailbox(name) {
+  const mailbox = store.openMailbox(name);
+  if (mailbox.filled || !state.loaded) return;
+  // From here on live mail is kept: the response may be older.
+  mailbox.rows ||= new Map();
+  loadPage(
+    mailbox,
+    () => fetchMail(name),
+    page => fillMailbox(mailbox, page)
   );
 }
-export function olderMail(name) {
-  const b = S.box(name);
-  if (b.next)
-    page(
-      b,
-      () => mailbox(name, { before: b.next }),
-      r => fill(b, r)
-    );
+
+export function loadOlderMail(name) {
+  const mailbox = store.openMailbox(name);
+  if (!mailbox.next) return;
+  loadPage(
+    mailbox,
+    () => fetchMail(name, { before: mailbox.next }),
+    page => fillMailbox(mailbox, page)
+  );
 }
 
-let sure;
-/** A name nobody has may be a slip: it is taken at the second try. */
-export function known(name) {
-  if (!name || name === 'all' || name === sure || state.agents.has(name) || state.boxes.has(name)) return;
-  sure = name;
-  throw new Error(`there is no agent ${name}. Send again to write to that name all the same.`);
+let confirmedName;
+/** Throws the first time a name is used that no agent has: it may be a typing mistake. */
+export function confirmRecipient(name) {
+  const isKnown = !name || name === 'all' || state.agents.has(name) || state.mailboxes.has(name);
+  if (isKnown || name === confirmedName) return;
+  confirmedName = name;
+  throw new Error(`no agent named “${name}” yet. Send again to write to that name anyway.`);
 }
+
+const MAX_TITLE = 80;
+/** Sends mail; its title is the first line of the text unless `body` has one. */
 export async function sendMail(body) {
-  const title = [...body.payload.trim().split('\n')[0]].slice(0, 80).join('');
-  const row = await post('inbox', { title, ...body });
-  S.mail(row);
-  return row;
+  const [firstLine] = body.payload.trim().split('\n');
+  const title = [...firstLine].slice(0, MAX_TITLE).join('');
+  const mail = await post('inbox', { title, ...body });
+  store.putMail(mail);
+  return mail;
 }
-/** Sets a letter's state: the file's own columns, seen by everybody; of mail to all, the person's own. */
-export async function setMail(m, status) {
-  if (m.thread_id) return S.read(m.thread_id, m.message_seq);
-  const row = await patch('inbox/' + enc(m.id), { status });
-  if (m.to_inbox === 'all') state.mine[status === 'unread' ? 'delete' : 'set'](m.id, 1);
-  S.mail({ ...m, ...row, status });
-}
-/** All that is unread in a mailbox, page by page, eight at a time. */
-export async function readAll(name) {
-  for (let r, before; before !== null; before = r.next) {
-    r = await mailbox(name, { status: 'unread', before, limit: 1000 });
-    const todo = r.items,
-      work = async () => {
-        for (let m; (m = todo.pop());) await setMail(m, 'read');
-      };
-    await Promise.all(Array.from({ length: 8 }, work));
-  }
-  S.box(name).more = false;
-}
-const visit = Math.random().toString(36).slice(2);
-/** An answer ends the question: it is read then. Sent twice it is one row, by its id. */
-export async function answer(m, text) {
-  if (m.thread_id) await say(m.thread_id, { id: visit + m.id, content: text, kind: 'result', to_id: m.from_id, reply_to: m.id });
-  else {
-    const id = m.status === 'unread' ? visit + m.id : undefined;
-    await sendMail({ id, to_inbox: m.from_agent, payload: text, message_type: 'response', correlation_id: m.correlation_id || m.message_id });
-  }
-  if (m.status === 'unread') await setMail(m, 'read').catch(e => notice('Answered, but not marked as read: ' + e.message));
-}
-/** One letter with its receipts. */
-export const letter = id => get('inbox/' + enc(id));
 
-// ---- asked for when somebody looks ----
+/** Sets the status of mail for every reader; of mail to everyone, for the person only. */
+export async function setMailStatus(mail, status) {
+  if (mail.thread_id) return store.markThreadRead(mail.thread_id, mail.message_seq);
+  const row = await patch('inbox/' + encodeURIComponent(mail.id), { status });
+  if (mail.to_inbox === 'all') {
+    if (status === 'unread') state.readBroadcasts.delete(mail.id);
+    else state.readBroadcasts.set(mail.id, 1);
+  }
+  store.putMail({ ...mail, ...row, status });
+}
 
-export const setThread = async (id, status) => S.thread(await patch('threads/' + enc(id), { status }));
-export const search = q => get('search', { q, limit: 8 });
-export const costs = (by, since) => get('costs', { by, since });
-export async function* everyEvent(id) {
-  for (let after = 0, r; after != null; after = r.next) yield* (r = await get('tasks/' + enc(id) + '/events', { after, limit: 1000 })).items;
+const CONCURRENT_REQUESTS = 8;
+/** Marks all unread mail of a mailbox as read. */
+export async function markAllRead(name) {
+  for (let page, before; before !== null; before = page.next) {
+    page = await fetchMail(name, { status: 'unread', before, limit: 1000 });
+    const remaining = page.items;
+    const worker = async () => {
+      for (let mail; (mail = remaining.pop());) await setMailStatus(mail, 'read');
+    };
+    await Promise.all(Array.from({ length: CONCURRENT_REQUESTS }, worker));
+  }
+  store.openMailbox(name).hasMoreUnread = false;
+}
+
+/** Makes the id of a reply: a reply that is sent twice is one row. */
+const pageId = Math.random().toString(36).slice(2);
+/** Replies to mail or to a question in a thread, and marks it as read. */
+export async function reply(mail, text) {
+  const replyId = pageId + mail.id;
+  if (mail.thread_id) {
+    await postMessage(mail.thread_id, {
+      id: replyId,
+      content: text,
+      kind: 'result',
+      to_id: mail.from_id,
+      reply_to: mail.id
+    });
+  } else {
+    await sendMail({
+      id: mail.status === 'unread' ? replyId : undefined,
+      to_inbox: mail.from_agent,
+      payload: text,
+      message_type: 'response',
+      correlation_id: mail.correlation_id || mail.message_id
+    });
+  }
+  if (mail.status !== 'unread') return;
+  await setMailStatus(mail, 'read').catch(error =>
+    showNotice('Reply sent, but the message couldn’t be marked as read: ' + error.message)
+  );
+}
+
+/** Fetches mail with its receipts. */
+export const fetchMailDetails = id => get('inbox/' + encodeURIComponent(id));
+
+// ---- requests of single views ----
+
+export const search = text => get('search', { q: text, limit: 8 });
+/** Fetches the sums since a time, grouped by agent, model, workspace, day or hour. */
+export const fetchCosts = (groupBy, since) => get('costs', { by: groupBy, since });
+/** Yields every event of a task. */
+export async function* fetchTaskEvents(id) {
+  for (let after = 0, page; after != null; after = page.next) {
+    page = await get('tasks/' + encodeURIComponent(id) + '/events', { after, limit: 1000 });
+    yield* page.items;
+  }
 }

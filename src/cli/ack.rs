@@ -32,7 +32,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
             now: now_ms(),
         };
         let acked = writer
-            .demand_mail_meant(id)
+            .require_mail_by_number_or_id(id)
             .and_then(|mail| writer.ack_mail(&mail.id, reading));
         match acked {
             Ok(mail) => rows.push(mail),

@@ -62,7 +62,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     };
     let question = writer.send(&question)?.into_row();
     output::note(&format!("asked {} (#{})", safe_text::escape(&args.to), question.n))?;
-    let Some(answer) = watcher::look_until(&writer, args.wait, || writer.answer_to(&question))? else {
+    let Some(answer) = watcher::read_until(&writer, args.wait, || writer.answer_to(&question))? else {
         let message = format!(
             "no answer within {} s; it will be in the inbox of {asker}: {} inbox {asker}",
             args.wait.unwrap_or_default().as_secs_f64(),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{File, VIA, output};
-use crate::config::{self, HUMAN};
+use crate::config::HUMAN;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::protocol::now_ms;
 use crate::store::{Claim, InboxFilter, InboxRow, ReadContext, Reader};
 use crate::watcher;
@@ -47,7 +48,7 @@ pub(super) struct Args {
 const LIMIT: u16 = 50;
 
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
-    let speaker = config::declared_identity(args.speaker.as_deref());
+    let speaker = identity::declared_speaker(args.speaker.as_deref());
     let name = args
         .name
         .clone()
@@ -55,9 +56,9 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         .unwrap_or_else(|| HUMAN.to_owned());
     let me = speaker.unwrap_or_else(|| name.clone());
     let reader = file.reader()?;
-    if me != HUMAN && !reader.knows_agent(&me)? {
+    if me != HUMAN && !reader.agent_exists(&me)? {
         // Whoever reads can be written to from now on.
-        file.writer()?.meet_agent(&me)?;
+        file.writer()?.register_agent(&me)?;
     }
     let look = |limit: usize| list(&reader, args, &name, &me, limit);
     let mail = if args.claim {
@@ -67,7 +68,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         match args.wait {
             None => look(limit)?,
             Some(_) => {
-                let found = watcher::look_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
+                let found = watcher::read_until(&reader, args.wait, || Ok(some(look(limit)?)))?;
                 let mut mail = found.ok_or_else(|| in_vain(args))?;
                 mail.reverse();
                 mail
@@ -111,9 +112,11 @@ fn take(file: &File, args: &Args, name: &str, me: &str, reader: &Reader) -> Resu
         return Ok(take()?);
     }
     // Those who wait in vain do not take the lock.
-    let found = watcher::look_until(reader, args.wait, || match reader.has_free_mail(claim, now_ms())? {
-        true => Ok(some(take()?)),
-        false => Ok(None),
+    let found = watcher::read_until(reader, args.wait, || {
+        match reader.has_claimable_mail(claim, now_ms())? {
+            true => Ok(some(take()?)),
+            false => Ok(None),
+        }
     })?;
     found.ok_or_else(|| in_vain(args).into())
 }

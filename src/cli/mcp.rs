@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::File;
-use crate::config::{self, HUMAN};
+use crate::config::HUMAN;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::mcp::{self, Speaker};
 
 #[derive(Debug, clap::Args)]
@@ -18,13 +19,13 @@ pub(super) struct Args {}
 
 pub(super) fn run(file: &File, _: &Args) -> Result<()> {
     let speaker = Speaker {
-        named: config::name(),
-        run_of: config::run_of(),
-        session: config::session_around(),
+        assigned: identity::assigned_name(),
+        recorded_tool: identity::recorded_tool(),
+        session: identity::session_name(),
         // The same as long as the tool that started this runs.
-        otherwise: format!("agent-{}", std::os::unix::process::parent_id()),
+        fallback: format!("agent-{}", std::os::unix::process::parent_id()),
     };
-    if speaker.named.as_deref() == Some(HUMAN) {
+    if speaker.assigned.as_deref() == Some(HUMAN) {
         let message = "AGENTHUB_AGENT is human, which is the person; give the agent a name of its own";
         return Err(Error::new(Code::Usage, message).into());
     }

@@ -14,7 +14,6 @@ mod backup;
 mod client;
 mod completions;
 mod demo;
-mod diff;
 mod doctor;
 mod hook;
 mod inbox;
@@ -50,11 +49,12 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::error::Code;
+use crate::integrations::identity;
 use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
 use crate::text::safe_text;
 use crate::text::shell;
 
-pub use hook::is_meant as is_hook;
+pub use hook::is_hook;
 pub use output::wants_colour;
 pub use usage::explain;
 
@@ -164,7 +164,7 @@ struct Speaker {
 
 impl Speaker {
     fn name(&self) -> String {
-        config::identity(self.name.as_deref())
+        identity::speaker(self.name.as_deref())
     }
 }
 

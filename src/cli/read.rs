@@ -28,7 +28,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
         now,
     };
     let writer = file.writer()?;
-    let mail = writer.demand_mail_meant(&args.id)?;
+    let mail = writer.require_mail_by_number_or_id(&args.id)?;
     let mail = writer.read_mail(&mail.id, reading)?;
     if args.json {
         return output::json(&mail);

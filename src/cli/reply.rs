@@ -36,7 +36,7 @@ pub(super) fn run(file: &File, args: Args) -> Result<()> {
     // Read first: it may take long, and the file be another one then.
     let text = text_or_stdin(args.text)?;
     let (reader, writer) = (args.speaker.name(), file.writer()?);
-    let question = writer.demand_mail_meant(&args.id)?;
+    let question = writer.require_mail_by_number_or_id(&args.id)?;
     let mut answer = NewInbox {
         priority: args.priority,
         ..NewInbox::answer(&question, reader.clone(), text)

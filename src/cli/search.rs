@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{File, output};
 use crate::protocol::now_ms;
-use crate::store::Hit;
+use crate::store::SearchHit;
 
 /// How to ask.
 macro_rules! query {
@@ -59,7 +59,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<()> {
 }
 
 /// Where it is, in the words of the command that shows it.
-fn place(hit: &Hit) -> String {
+fn place(hit: &SearchHit) -> String {
     match hit.message_seq {
         Some(seq) => format!("thread {} #{seq}", output::short(&hit.thread_id, 40)),
         None if !hit.to_inbox.is_empty() => {

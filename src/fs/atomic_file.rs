@@ -1,8 +1,8 @@
-//! Writes a file atomically: a reader sees the old content, the new content, or no file, never
-//! a part.
+//! Writes a file atomically: a reader sees the old content, the new content, or no file, but never
+//! partial content.
 //!
 //! The content goes into a temporary file in the same directory (`O_EXCL`, mode 0600, random
-//! name), is synced to disk, and takes the place of the target by `rename` or `link`.
+//! name), is synced to disk, and replaces or creates the target by `rename` or `link`.
 
 use std::fs::Permissions;
 use std::io::{Result, Write};
@@ -14,7 +14,7 @@ use tempfile::{Builder, NamedTempFile};
 /// Creates `path` with `content` and mode `mode`, or replaces it.
 ///
 /// # Errors
-/// The operating system's; `path` is unchanged then.
+/// The error of the operating system; `path` is then unchanged.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     write_temporary(path, content, mode)?.persist(path)?;
     Ok(())
@@ -23,8 +23,8 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// Creates `path` with `content` and mode `mode`.
 ///
 /// # Errors
-/// [`std::io::ErrorKind::AlreadyExists`] if there is a file already, and otherwise the
-/// operating system's; `path` is unchanged then.
+/// [`std::io::ErrorKind::AlreadyExists`] if `path` exists; otherwise the error of the operating
+/// system. `path` is then unchanged.
 pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     write_temporary(path, content, mode)?.persist_noclobber(path)?;
     Ok(())

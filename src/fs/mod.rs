@@ -1,3 +1,3 @@
-//! Small files that are replaced as a whole.
+//! File operations that the standard library does not have.
 
 pub mod atomic_file;

@@ -14,7 +14,7 @@ use super::health::Operation;
 use super::state::Hub;
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
-use crate::store::{FileIdentity, Position, Reader, Store, WalState, set_aside_log};
+use crate::store::{FileIdentity, Position, Reader, Store, WalState, set_aside_wal};
 use crate::watcher::{Wake, WakeHandle, Watch, WatchMode};
 
 /// Maximum number of changes read before waiting clients are woken.
@@ -180,7 +180,7 @@ impl ChangeReader {
                 self.broken = true;
                 return Err(emptied(&self.path));
             }
-            match found.log_since(&known) {
+            match found.wal_since(&known) {
                 WalState::Same => self.wal_missing = false,
                 // Another process may be moving it along with the database: check once more.
                 WalState::Missing if !std::mem::replace(&mut self.wal_missing, true) => return Ok(()),
@@ -206,8 +206,8 @@ impl ChangeReader {
             // The -wal and -shm at the path belong to the new file from now on. A connection to the
             // old file would write into them, and crash when the new one truncates the -shm.
             self.close_all()?;
-            if known.is_some_and(|known| found.has_the_log_of(&known)) {
-                set_aside_log(&self.path);
+            if known.is_some_and(|known| found.has_wal_of(&known)) {
+                set_aside_wal(&self.path);
             }
         }
         self.reopen()?;

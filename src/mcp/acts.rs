@@ -92,7 +92,7 @@ pub(super) fn list(file: &File, reader: &Reader, ask: &CheckInbox) -> crate::err
         ..InboxFilter::default()
     })?;
     if !mail.is_empty() {
-        file.with(|writer| writer.receipts_for(&mail, Receipt::Seen, file.reading()))?;
+        file.with(|writer| writer.add_receipts(&mail, Receipt::Seen, file.reading()))?;
     }
     Ok(mail)
 }
@@ -110,7 +110,7 @@ pub(super) fn take(
         lease,
         limit: rows(ask.limit, 50),
     };
-    if !reader.has_free_mail(claim, now_ms())? {
+    if !reader.has_claimable_mail(claim, now_ms())? {
         return Ok(Vec::new());
     }
     file.with(|writer| writer.claim(claim, file.reading()))

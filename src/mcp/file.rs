@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
-use crate::store::{AgentState, NetworkFs, ReadContext, Reader, Writer, with_patience};
+use crate::store::{AgentState, NetworkFs, ReadContext, Reader, Writer, with_busy_timeout};
 use crate::watcher;
 
 /// By which way receipts written here came.
@@ -105,7 +105,7 @@ impl File {
         self.shared.hold(|opened| {
             if !opened.announced.contains(&self.me) {
                 // Whoever has the lock now keeps the call itself waiting, which says so.
-                let told = with_patience(GREETING, || opened.writer.set_agent(&self.me, &self.shared.state));
+                let told = with_busy_timeout(GREETING, || opened.writer.set_agent(&self.me, &self.shared.state));
                 if told.is_ok() {
                     opened.announced.insert(self.me.clone());
                 }
@@ -135,7 +135,7 @@ impl File {
         blocking(move || {
             file.with(|_| Ok(()))?;
             let reader = Reader::open(&file.shared.path, file.shared.network_fs)?;
-            watcher::look_until(&reader, Some(patience), || {
+            watcher::read_until(&reader, Some(patience), || {
                 if ends.iter().any(CancellationToken::is_cancelled) {
                     return Err(Error::new(Code::Timeout, "nobody waits for this any more"));
                 }

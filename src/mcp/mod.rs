@@ -13,9 +13,9 @@
 
 mod acts;
 mod file;
+mod identity;
 mod shapes;
 mod tools;
-mod who;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
-use crate::store::{AgentState, NetworkFs, with_patience};
+use crate::store::{AgentState, NetworkFs, with_busy_timeout};
 use crate::text::lenient_json;
 
 use file::{File, GREETING, Shared};
-pub use who::Speaker;
+pub use identity::Speaker;
 
 /// What a model is told before it sees any tool.
 const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on this machine, of any vendor, and with \
@@ -69,7 +69,7 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, speaker: Speaker) -> Re
         Some(name) => File::of(&shared, name.to_owned()).with(|_| Ok(())),
         None => shared.open(),
     };
-    match with_patience(GREETING, greet) {
+    match with_busy_timeout(GREETING, greet) {
         Err(e) if may_pass(e.code()) => tracing::warn!("{e}; the tools are there and try again at each call"),
         opened => opened?,
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 
 use crate::error::Error;
-use crate::store::{Hit, InboxRow, MessageRow};
+use crate::store::{InboxRow, MessageRow, SearchHit};
 
 /// Characters of a text in a list; the rest is asked for.
 const LISTED: usize = 2_000;
@@ -417,8 +417,8 @@ impl From<&MessageRow> for Message {
     }
 }
 
-impl From<Hit> for FoundHit {
-    fn from(hit: Hit) -> Self {
+impl From<SearchHit> for FoundHit {
+    fn from(hit: SearchHit) -> Self {
         let places = [hit.thread_id, hit.to_inbox, hit.task_id];
         Self {
             table: hit.table.to_owned(),

@@ -42,8 +42,8 @@ impl Mcp {
         if let Some(id) = ask.id {
             let mail = file
                 .call(move |file, writer| {
-                    let mail = writer.demand_mail_meant(&id)?;
-                    writer.receipt(&mail.message_id, Receipt::Seen, file.reading())?;
+                    let mail = writer.require_mail_by_number_or_id(&id)?;
+                    writer.add_receipt(&mail.message_id, Receipt::Seen, file.reading())?;
                     Ok(vec![Mail::full(&mail)])
                 })
                 .await?;
@@ -107,7 +107,7 @@ impl Mcp {
     async fn reply(&self, Parameters(ask): Parameters<Reply>, file: File) -> Result<Json<Sent>, Teach> {
         let sent = file
             .call(move |file, writer| {
-                let question = writer.demand_mail_meant(&ask.id)?;
+                let question = writer.require_mail_by_number_or_id(&ask.id)?;
                 let mut answer = NewInbox::answer(&question, file.me(), ask.text);
                 answer.title = ask.title.or(answer.title);
                 Ok(writer.reply(&question, &answer, file.reading())?.into_row())
@@ -140,7 +140,7 @@ impl Mcp {
                 };
                 for id in ask.ids {
                     let acked = writer
-                        .demand_mail_meant(&id)
+                        .require_mail_by_number_or_id(&id)
                         .and_then(|mail| writer.ack_mail(&mail.id, file.reading()));
                     match acked {
                         Ok(mail) if mail.status == "unread" && !mail.is_for_all() => outcome.refused.push(Refused {
@@ -174,7 +174,7 @@ impl Mcp {
         let limit = rows(ask.limit, 100);
         let (thread, page, back) = file
             .call(move |_, writer| {
-                let thread = writer.demand_thread(&ask.thread_id)?;
+                let thread = writer.require_thread(&ask.thread_id)?;
                 let page = match ask.after {
                     Some(after) => writer.messages_after(&thread.id, after, limit)?,
                     None => writer.messages_before(&thread.id, ask.before.unwrap_or(i64::MAX), limit)?,
@@ -236,7 +236,7 @@ impl Mcp {
                     ..AgentState::default()
                 };
                 writer.atomically(|| {
-                    writer.stream(&row)?;
+                    writer.record_task_event(&row)?;
                     writer.set_agent(file.me(), &state)
                 })?;
                 Ok(task_id)
@@ -306,7 +306,7 @@ impl Mcp {
         let question = file
             .call(move |file, writer| match known {
                 // The answer to somebody else's question grants this agent nothing.
-                Some(id) => match writer.mail_meant(&id)? {
+                Some(id) => match writer.mail_by_number_or_id(&id)? {
                     Some(mail) if mail.from_agent == file.me() && mail.to_inbox == HUMAN => Ok(mail),
                     _ => Err(no_question(&id)),
                 },

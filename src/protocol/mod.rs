@@ -1,13 +1,9 @@
-//! The wire protocol: the envelope, every payload, the constants, and how frames are
-//! built and parsed.
+//! The wire protocol of the WebSocket: the envelope, the payloads, the constants, and encoding and
+//! parsing of frames. Compatible with that of AILANG's `websocket` package.
 //!
-//! For: anything that puts an event on the WebSocket or takes one off it.
-//! Not for: where rows come from (`store`) or who is told what (`hub`).
-//!
-//! Names, JSON fields and the fields left out when empty are those of the seed's
-//! `websocket` package, which this protocol continues. What came later stands at the end
-//! of each type and is absent from the JSON unless it was filled in: clients that asked
-//! for `streams` get it, clients written for the seed never see it.
+//! Names, JSON fields, and which fields are omitted when empty are those of that package (the
+//! compatible form). Fields added by agenthub (the extended form) are at the end of each type and
+//! are omitted unless set: only clients that asked for `streams` get them.
 
 mod payload;
 
@@ -24,37 +20,40 @@ pub use payload::{
     ThreadStateEvent, UnsubscribeEvent,
 };
 
-/// Messages in one `batch` at most (the seed's `MaxBatchSize`).
+/// Maximum number of messages in a `batch` (AILANG's `MaxBatchSize`).
 pub const MAX_BATCH_SIZE: usize = 50;
-/// Content bytes in one `batch` at most; one larger message travels alone.
+/// Maximum bytes of content in a `batch`. A larger message is sent alone.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
-/// `message` and `batch` frames per second and connection (the seed's
-/// `MaxMessagesPerSecond`); the burst is as large.
+/// `message` and `batch` frames per second and connection, and size of the burst (AILANG's
+/// `MaxMessagesPerSecond`).
 pub const MAX_MESSAGES_PER_SECOND: u32 = 100;
-/// Rows kept in memory for everybody, and the number of unacknowledged messages at which
-/// a subscription that acks is paused (the seed's `MaxLagMessages`).
+/// Number of recent changes kept in memory for all clients, and number of unacknowledged messages at
+/// which a subscription of a client that sends acks is paused (AILANG's `MaxLagMessages`).
 pub const MAX_LAG_MESSAGES: usize = 1000;
-/// Time a peer may take to accept a write before it is disconnected (the seed's `WriteWait`).
+/// Maximum time for a write to a client; then the client is disconnected (AILANG's `WriteWait`).
 pub const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// Time without a sign of life after which a peer is gone (the seed's `PongWait`).
+/// Maximum time without a frame from a client; then the client is disconnected (AILANG's
+/// `PongWait`).
 pub const PONG_WAIT: Duration = Duration::from_secs(60);
-/// Time between pings, nine tenths of [`PONG_WAIT`] (the seed's `PingPeriod`).
+/// Time between pings: nine tenths of [`PONG_WAIT`] (AILANG's `PingPeriod`).
 pub const PING_PERIOD: Duration = Duration::from_secs(54);
-/// Bytes of one message from a client at most (the seed's `MaxMessageSize`).
+/// Maximum size of a message from a client, in bytes (AILANG's `MaxMessageSize`).
 pub const MAX_MESSAGE_SIZE: usize = 10 * 1024;
-/// The poll underneath every faster way of noticing a commit (the seed's `PollInterval`).
+/// Interval at which the hub checks for commits, in addition to faster methods (AILANG's
+/// `PollInterval`).
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Unix time in milliseconds: the unit of every timestamp in the file and on the wire.
+/// Unix time in milliseconds, the unit of every timestamp in the database and on the wire. Returns 0
+/// for a clock before 1970.
 ///
-/// The one place that reads the wall clock. A clock before 1970 reads as 0.
+/// All other code reads the wall clock through this function.
 pub fn now_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock the others are sent to")]
+    #[expect(clippy::disallowed_methods, reason = "all other code reads the clock here")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The kind of a WebSocket event: an open set of strings, as in the seed.
+/// The type of a WebSocket event. An open set of strings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventType(Cow<'static, str>);
@@ -62,7 +61,7 @@ pub struct EventType(Cow<'static, str>);
 impl EventType {
     /// Client subscribes to a thread.
     pub const SUBSCRIBE: Self = Self(Cow::Borrowed("subscribe"));
-    /// Client leaves a thread.
+    /// Client unsubscribes from a thread.
     pub const UNSUBSCRIBE: Self = Self(Cow::Borrowed("unsubscribe"));
     /// Client acknowledges messages.
     pub const ACK: Self = Self(Cow::Borrowed("ack"));
@@ -70,21 +69,21 @@ impl EventType {
     pub const MESSAGE: Self = Self(Cow::Borrowed("message"));
     /// Several messages of one thread.
     pub const BATCH: Self = Self(Cow::Borrowed("batch"));
-    /// Something the client should know went wrong.
+    /// An error that concerns the client.
     pub const ERROR: Self = Self(Cow::Borrowed("error"));
     /// Client asks for a [`EventType::PONG`].
     pub const PING: Self = Self(Cow::Borrowed("ping"));
-    /// The answer to a [`EventType::PING`].
+    /// The response to a [`EventType::PING`].
     pub const PONG: Self = Self(Cow::Borrowed("pong"));
-    /// A thread's status, title or last number changed.
+    /// A thread's status, title or `last_seq` changed.
     pub const THREAD_STATE: Self = Self(Cow::Borrowed("thread_state"));
-    /// Process telemetry.
+    /// Usage totals of a process.
     pub const TELEMETRY: Self = Self(Cow::Borrowed("telemetry"));
     /// An inbox message, new or changed.
     pub const INBOX_MESSAGE: Self = Self(Cow::Borrowed("inbox_message"));
-    /// One event of a running task.
+    /// An event of a task.
     pub const TASK_STREAM: Self = Self(Cow::Borrowed("task_stream"));
-    /// The server's first event to a client that asked for `streams`, `since` or `frames`.
+    /// The first event to a client that connected with `streams`, `since` or `frames`.
     pub const HELLO: Self = Self(Cow::Borrowed("hello"));
 
     /// The name on the wire.
@@ -99,28 +98,28 @@ impl From<String> for EventType {
     }
 }
 
-/// The kind of one task event: an open set of strings, as in the seed.
+/// The type of a task event. An open set of strings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskStreamEventType(Cow<'static, str>);
 
 impl TaskStreamEventType {
-    /// A turn of the model begins.
+    /// A turn of the model starts.
     pub const TURN_START: Self = Self(Cow::Borrowed("turn_start"));
     /// Text from the model.
     pub const TEXT: Self = Self(Cow::Borrowed("text"));
     /// A tool is called.
     pub const TOOL_USE: Self = Self(Cow::Borrowed("tool_use"));
-    /// A tool answered.
+    /// The result of a tool call.
     pub const TOOL_RESULT: Self = Self(Cow::Borrowed("tool_result"));
-    /// A turn of the model ended.
+    /// A turn of the model ends.
     pub const TURN_END: Self = Self(Cow::Borrowed("turn_end"));
-    /// Something failed.
+    /// An error.
     pub const ERROR: Self = Self(Cow::Borrowed("error"));
     /// The task's status changed.
     pub const STATUS: Self = Self(Cow::Borrowed("status"));
 
-    /// The name in the file and on the wire.
+    /// The name in the database and on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -141,25 +140,25 @@ impl Default for TaskStreamEventType {
 /// The envelope of every frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Event {
-    /// What `data` is.
+    /// The type of `data`.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// Unix milliseconds. Optional from clients.
+    /// Unix milliseconds. Optional in events from clients.
     #[serde(default, deserialize_with = "null_is_zero")]
     pub timestamp: i64,
-    /// Where the row behind this event stands in the log: opaque, given back as `since`.
+    /// Position of the event's row in the log. Opaque; clients resume with it as `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pos: Option<String>,
-    /// The payload as it came or goes, unparsed.
+    /// The payload as JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
 }
 
 impl Event {
-    /// Wraps `data` in an envelope stamped with the present time (the seed's `NewEvent`).
+    /// Wraps `data` in an envelope with the current time (AILANG's `NewEvent`).
     ///
     /// # Errors
-    /// [`Code::Internal`] if `data` has no JSON form.
+    /// [`Code::Internal`] if `data` cannot be encoded as JSON.
     pub fn new(event_type: EventType, data: &impl Serialize) -> Result<Self> {
         let raw = serde_json::value::to_raw_value(data)
             .map_err(|e| Error::new(Code::Internal, "cannot encode an event").because(e))?;
@@ -171,15 +170,15 @@ impl Event {
         })
     }
 
-    /// One message (the seed's `NewMessageEvent`).
+    /// A `message` event (AILANG's `NewMessageEvent`).
     ///
     /// # Errors
-    /// As [`Event::new`]; the same holds for the constructors below.
+    /// As [`Event::new`].
     pub fn message(message: &MessageEvent) -> Result<Self> {
         Self::new(EventType::MESSAGE, message)
     }
 
-    /// Several messages (the seed's `NewBatchEvent`).
+    /// A `batch` event (AILANG's `NewBatchEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -192,7 +191,7 @@ impl Event {
         Self::new(EventType::BATCH, &batch)
     }
 
-    /// An error (the seed's `NewErrorEvent`).
+    /// An `error` event (AILANG's `NewErrorEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -205,7 +204,7 @@ impl Event {
         Self::new(EventType::ERROR, &error)
     }
 
-    /// An inbox message (the seed's `NewInboxMessageEvent`).
+    /// An `inbox_message` event (AILANG's `NewInboxMessageEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -213,7 +212,7 @@ impl Event {
         Self::new(EventType::INBOX_MESSAGE, message)
     }
 
-    /// A task's event (the seed's `NewTaskStreamEvent`).
+    /// A `task_stream` event (AILANG's `NewTaskStreamEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -221,7 +220,7 @@ impl Event {
         Self::new(EventType::TASK_STREAM, stream)
     }
 
-    /// Telemetry (the seed's `NewTelemetryEvent`).
+    /// A `telemetry` event (AILANG's `NewTelemetryEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -229,7 +228,7 @@ impl Event {
         Self::new(EventType::TELEMETRY, telemetry)
     }
 
-    /// A thread's state (the seed's `NewThreadStateEvent`).
+    /// A `thread_state` event (AILANG's `NewThreadStateEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -237,7 +236,7 @@ impl Event {
         Self::new(EventType::THREAD_STATE, state)
     }
 
-    /// A ping, as clients send it (the seed's `NewPingEvent`).
+    /// A `ping` event, as clients send it (AILANG's `NewPingEvent`).
     pub fn ping() -> Self {
         Self {
             event_type: EventType::PING,
@@ -247,7 +246,7 @@ impl Event {
         }
     }
 
-    /// The answer to a ping (the seed's `NewPongEvent`).
+    /// A `pong` event, the response to a ping (AILANG's `NewPongEvent`).
     pub fn pong() -> Self {
         Self {
             event_type: EventType::PONG,
@@ -257,73 +256,73 @@ impl Event {
         }
     }
 
-    /// Parses one frame (the seed's `ParseEvent`).
+    /// Parses a frame (AILANG's `ParseEvent`).
     ///
     /// # Errors
-    /// [`Code::ParseError`] if `data` is not an envelope in JSON.
+    /// [`Code::ParseError`] if `data` is not a JSON envelope.
     pub fn parse(data: &[u8]) -> Result<Self> {
-        object(data).map_err(|e| {
+        parse_object(data).map_err(|e| {
             Error::new(
                 Code::ParseError,
-                format!("cannot read the frame: {e}; send one JSON object with \"type\" and \"data\""),
+                format!("invalid frame: {e}; send one JSON object with \"type\" and \"data\""),
             )
         })
     }
 
-    /// The payload of a `subscribe` (the seed's `ParseSubscribe`).
+    /// Parses the payload of a `subscribe` event (AILANG's `ParseSubscribe`).
     ///
     /// # Errors
-    /// [`Code::InvalidSubscribe`] if the payload is missing or is something else.
+    /// [`Code::InvalidSubscribe`] if the payload is missing or invalid.
     pub fn parse_subscribe(&self) -> Result<SubscribeEvent> {
         self.payload().map_err(|e| {
             Error::new(
                 Code::InvalidSubscribe,
-                format!("cannot read the subscription: {e}; send {{\"thread_id\":…,\"from_seq\":…}}"),
+                format!("invalid subscribe: {e}; send {{\"thread_id\":…,\"from_seq\":…}}"),
             )
         })
     }
 
-    /// The payload of an `ack`.
+    /// Parses the payload of an `ack` event.
     ///
     /// # Errors
-    /// [`Code::InvalidAck`] if the payload is missing or is something else.
+    /// [`Code::InvalidAck`] if the payload is missing or invalid.
     pub fn parse_ack(&self) -> Result<AckEvent> {
         self.payload().map_err(|e| {
             Error::new(
                 Code::InvalidAck,
-                format!("cannot read the ack: {e}; send {{\"thread_id\":…,\"ack_seq\":…}}"),
+                format!("invalid ack: {e}; send {{\"thread_id\":…,\"ack_seq\":…}}"),
             )
         })
     }
 
-    /// The payload of an `unsubscribe`.
+    /// Parses the payload of an `unsubscribe` event.
     ///
     /// # Errors
-    /// [`Code::InvalidSubscribe`] if the payload is missing or is something else.
+    /// [`Code::InvalidSubscribe`] if the payload is missing or invalid.
     pub fn parse_unsubscribe(&self) -> Result<UnsubscribeEvent> {
         self.payload().map_err(|e| {
             Error::new(
                 Code::InvalidSubscribe,
-                format!("cannot read the thread: {e}; send {{\"thread_id\":…}}"),
+                format!("invalid unsubscribe: {e}; send {{\"thread_id\":…}}"),
             )
         })
     }
 
     fn payload<'a, T: Deserialize<'a>>(&'a self) -> std::result::Result<T, serde_json::Error> {
-        object(self.data.as_ref().map_or("null", |raw| raw.get()).as_bytes())
+        parse_object(self.data.as_ref().map_or("null", |raw| raw.get()).as_bytes())
     }
 }
 
-/// Reads a JSON object. (serde would take an array of the fields' values as well.)
-fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> std::result::Result<T, serde_json::Error> {
+/// Parses a JSON object. (serde alone would also accept an array of the field values.)
+fn parse_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> std::result::Result<T, serde_json::Error> {
     if text.trim_ascii_start().first() == Some(&b'{') {
         return serde_json::from_slice(text);
     }
     serde_json::from_slice::<&RawValue>(text)?;
-    Err(serde::de::Error::custom("it is no object"))
+    Err(serde::de::Error::custom("not a JSON object"))
 }
 
-/// As the seed's decoder has it: null is as good as nothing.
+/// Reads null like an absent field, as AILANG's decoder does.
 fn null_is_zero<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(0))
 }
@@ -332,9 +331,8 @@ fn null_is_zero<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::resul
 mod tests {
     use super::*;
 
-    /// The seed's, to the letter and the millisecond.
     #[test]
-    fn the_constants_are_the_seeds() {
+    fn constants_equal_those_of_ailang() {
         assert_eq!(
             (MAX_BATCH_SIZE, MAX_MESSAGES_PER_SECOND, MAX_LAG_MESSAGES),
             (50, 100, 1000)
@@ -357,7 +355,7 @@ mod tests {
         ];
         let names = "subscribe ack message batch error ping pong thread_state telemetry inbox_message task_stream";
         assert!(events.iter().map(EventType::as_str).eq(names.split(' ')));
-        let steps = [
+        let task_events = [
             TaskStreamEventType::TURN_START,
             TaskStreamEventType::TEXT,
             TaskStreamEventType::TOOL_USE,
@@ -367,7 +365,7 @@ mod tests {
             TaskStreamEventType::STATUS,
         ];
         let names = "turn_start text tool_use tool_result turn_end error status";
-        assert!(steps.iter().map(TaskStreamEventType::as_str).eq(names.split(' ')));
+        assert!(task_events.iter().map(TaskStreamEventType::as_str).eq(names.split(' ')));
     }
 
     fn json(event: &Event) -> String {
@@ -375,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_envelope_is_the_seeds() {
+    fn the_envelope_has_the_compatible_form() {
         let mut event = Event::error("PARSE_ERROR", "no").unwrap();
         event.timestamp = 7;
         assert_eq!(
@@ -389,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_fields_are_left_out_where_the_seed_leaves_them_out() {
+    fn omits_empty_fields_in_the_compatible_form() {
         let value = |e: Event| serde_json::from_str::<serde_json::Value>(e.data.unwrap().get()).unwrap();
         let keys = |e: Event| value(e).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(
@@ -448,15 +446,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_can_be_parsed() {
+    fn parses_encoded_events() {
         let subscribe = SubscribeEvent {
             thread_id: "t".into(),
             from_seq: 3,
             from_id: None,
         };
         let event = Event::new(EventType::SUBSCRIBE, &subscribe).unwrap();
-        let back = Event::parse(json(&event).as_bytes()).unwrap();
-        assert_eq!(back.parse_subscribe().unwrap(), subscribe);
+        let parsed = Event::parse(json(&event).as_bytes()).unwrap();
+        assert_eq!(parsed.parse_subscribe().unwrap(), subscribe);
         let ack = Event::parse(br#"{"type":"ack","data":{"thread_id":"t","ack_seq":9}}"#).unwrap();
         assert_eq!(
             ack.parse_ack().unwrap(),
@@ -465,12 +463,12 @@ mod tests {
                 ack_seq: 9
             }
         );
-        let leave = Event::parse(br#"{"type":"unsubscribe","data":{"thread_id":"t"}}"#).unwrap();
-        assert_eq!(leave.parse_unsubscribe().unwrap().thread_id, "t");
+        let unsubscribe = Event::parse(br#"{"type":"unsubscribe","data":{"thread_id":"t"}}"#).unwrap();
+        assert_eq!(unsubscribe.parse_unsubscribe().unwrap().thread_id, "t");
     }
 
     #[test]
-    fn what_is_no_event_says_so() {
+    fn rejects_invalid_events() {
         for bad in ["", "[]", "{}", "null", "{\"type\":7}", "\u{0}"] {
             assert_eq!(
                 Event::parse(bad.as_bytes()).unwrap_err().code(),
@@ -478,8 +476,8 @@ mod tests {
                 "{bad:?}"
             );
         }
-        let bare = Event::parse(br#"{"type":"subscribe"}"#).unwrap();
-        assert_eq!(bare.parse_subscribe().unwrap_err().code(), Code::InvalidSubscribe);
-        assert_eq!(bare.parse_ack().unwrap_err().code(), Code::InvalidAck);
+        let no_payload = Event::parse(br#"{"type":"subscribe"}"#).unwrap();
+        assert_eq!(no_payload.parse_subscribe().unwrap_err().code(), Code::InvalidSubscribe);
+        assert_eq!(no_payload.parse_ack().unwrap_err().code(), Code::InvalidAck);
     }
 }

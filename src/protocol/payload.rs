@@ -1,7 +1,7 @@
-//! The payloads: what stands under `data`, type by type.
+//! The payloads: the type of `data` for each event.
 //!
-//! The fields are the seed's, in its order, left out when empty where the seed leaves them
-//! out. Fields marked "with `streams`" came later and follow at the end.
+//! The fields of the compatible form come first, in AILANG's order. Fields marked "With `streams`"
+//! are in the extended form only.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,32 +12,32 @@ use super::TaskStreamEventType;
 pub struct SubscribeEvent {
     /// The thread.
     pub thread_id: String,
-    /// The last `message_seq` the client has: 0 = from the first kept, -1 = from this
+    /// The last `message_seq` the client has: 0 = from the first stored message, -1 = from this
     /// instance's last ack.
     #[serde(default, deserialize_with = "super::null_is_zero")]
     pub from_seq: i64,
-    /// The id of the message at `from_seq`; checked if given.
+    /// The id of the message at `from_seq`. If given, it must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_id: Option<String>,
 }
 
-/// Client leaves a thread.
+/// Client unsubscribes from a thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnsubscribeEvent {
     /// The thread.
     pub thread_id: String,
 }
 
-/// Client acknowledges all messages of a thread up to a number.
+/// Client acknowledges all messages of a thread up to a `message_seq`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AckEvent {
     /// The thread.
     pub thread_id: String,
-    /// The last `message_seq` processed.
+    /// `message_seq` of the last processed message.
     pub ack_seq: i64,
 }
 
-/// One message of a thread.
+/// A thread message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageEvent {
     /// Unique id.
@@ -48,25 +48,25 @@ pub struct MessageEvent {
     pub message_seq: i64,
     /// Unix milliseconds.
     pub created_at: i64,
-    /// human, agent, system, `ailang_instance`, or what its writer put there.
+    /// human, agent, system, `ailang_instance`, or another value that its writer stored.
     pub from_type: String,
-    /// Who wrote it.
+    /// The sender.
     pub from_id: String,
-    /// As `from_type`, also broadcast; empty if nobody in particular.
+    /// As `from_type`, also broadcast; empty without a recipient.
     pub to_type: String,
-    /// Whom it is for; empty if nobody in particular.
+    /// The recipient; empty without one.
     pub to_id: String,
-    /// directive, question, proposal, status, result, or what its writer put there.
+    /// directive, question, proposal, status, result, or another value that its writer stored.
     pub kind: String,
     /// A subject line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// The text; empty if the message was deleted.
     pub content: String,
-    /// JSON of the writer's own.
+    /// JSON with fields of the sender's choice.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub metadata_json: String,
-    /// Something in the row could not be read as it is and was made readable.
+    /// The row had an invalid value, which was converted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub degraded: bool,
     /// With `streams`: the id of the message this one answers.
@@ -81,24 +81,24 @@ pub struct BatchEvent {
     pub thread_id: String,
     /// In order of `message_seq`, without a gap.
     pub messages: Vec<MessageEvent>,
-    /// More messages follow after this batch.
+    /// Another batch follows.
     pub has_more: bool,
 }
 
-/// Something went wrong.
+/// An error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorEvent {
-    /// One of the names in [`crate::error`]'s table.
+    /// One of the codes in [`crate::error`].
     pub code: String,
     /// What happened and what to do next.
     pub message: String,
-    /// The thread it concerns, if one.
+    /// The thread it concerns, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub thread_id: String,
-    /// The same request may work later.
+    /// The same request may succeed later.
     #[serde(default, skip_serializing_if = "is_false")]
     pub temporary: bool,
-    /// With `POSITION_LOST`: the first number the file still has.
+    /// With `POSITION_LOST`: `message_seq` of the thread's first stored message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seq: Option<i64>,
 }
@@ -110,20 +110,20 @@ pub struct ThreadStateEvent {
     pub thread_id: String,
     /// active, paused, resolved, archived.
     pub status: String,
-    /// The `message_seq` of its newest message.
+    /// `message_seq` of the newest message.
     pub last_seq: i64,
     /// Unix milliseconds.
     pub updated_at: i64,
-    /// Its title.
+    /// The title.
     pub title: String,
 }
 
-/// Running totals of one process.
+/// Cumulative usage totals of a process or session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TelemetryEvent {
-    /// The process's or session's name.
+    /// The name of the process or session.
     pub instance_id: String,
-    /// Its process id.
+    /// Process id.
     pub pid: i64,
     /// Turns of the model so far.
     pub turns: i64,
@@ -137,10 +137,10 @@ pub struct TelemetryEvent {
     pub status: String,
     /// Seconds so far.
     pub duration_sec: i64,
-    /// With `streams`: the row's number.
+    /// With `streams`: primary key of the row.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub id: i64,
-    /// With `streams`: the agent behind the instance.
+    /// With `streams`: the agent the instance belongs to.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent_id: String,
     /// With `streams`: the model.
@@ -157,22 +157,22 @@ pub struct TelemetryEvent {
     pub created_at: i64,
 }
 
-/// One inbox message.
+/// An inbox message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxMessageEvent {
     /// Unique id.
     pub id: String,
     /// The message's public id.
     pub message_id: String,
-    /// What binds question and answer together.
+    /// Shared by a question and its answers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub correlation_id: String,
-    /// Who sent it.
+    /// The sender.
     pub from_agent: String,
-    /// Whose inbox it is in.
+    /// The inbox it is in.
     pub to_inbox: String,
     /// notification, request, response, completion, handoff, info, audit,
-    /// `approval_request`, feedback, or what its writer put there.
+    /// `approval_request`, feedback, or another value that its writer stored.
     pub message_type: String,
     /// A subject line.
     pub title: String,
@@ -183,7 +183,7 @@ pub struct InboxMessageEvent {
     pub status: String,
     /// Unix milliseconds.
     pub created_at: i64,
-    /// Something in the row could not be read as it is and was made readable.
+    /// The row had an invalid value, which was converted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub degraded: bool,
     /// With `streams`: info, action, urgent.
@@ -192,18 +192,18 @@ pub struct InboxMessageEvent {
     /// With `streams`: when it was read, Unix milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub read_at: i64,
-    /// With `streams`: when it stops being listed, Unix milliseconds.
+    /// With `streams`: when it expires and is no longer listed, Unix milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub expires_at: i64,
-    /// With `streams`: who works on it.
+    /// With `streams`: the owner of the claim.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub claimed_by: String,
-    /// With `streams`: until when, Unix milliseconds.
+    /// With `streams`: end of the claim's lease, Unix milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub claim_expires_at: i64,
 }
 
-/// One event of a running task.
+/// An event of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskStreamEvent {
     /// The task.
@@ -211,7 +211,7 @@ pub struct TaskStreamEvent {
     /// The thread it belongs to, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub thread_id: String,
-    /// What happened.
+    /// The type of the event.
     pub stream_type: TaskStreamEventType,
     /// The turn of the model, from 1.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -222,25 +222,25 @@ pub struct TaskStreamEvent {
     /// The tool's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tool_name: String,
-    /// What the tool was given.
+    /// The tool's input.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tool_input: String,
-    /// What it answered.
+    /// The tool's output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tool_output: String,
-    /// What went wrong.
+    /// Error message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error_msg: String,
     /// running, completed, failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub status: String,
-    /// Tokens in; never added to telemetry's.
+    /// Tokens in. Telemetry counts the same tokens; never add the two.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens_in: i64,
-    /// Tokens out; never added to telemetry's.
+    /// Tokens out. Telemetry counts the same tokens; never add the two.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens_out: i64,
-    /// US dollars; never added to telemetry's.
+    /// US dollars. Telemetry counts the same cost; never add the two.
     #[serde(default, skip_serializing_if = "is_zero_f64")]
     pub cost: f64,
     /// Seconds.
@@ -249,25 +249,25 @@ pub struct TaskStreamEvent {
     /// Working directory.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workspace: String,
-    /// What the task was asked to do, shortened.
+    /// The task's prompt, shortened.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub directive: String,
-    /// What the task was asked to do, whole.
+    /// The task's prompt, complete.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub directive_full: String,
-    /// The agent at work.
+    /// The agent that runs the task.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent_id: String,
-    /// Where the event comes from: coordinator, eval, github, direct …
+    /// The source of the event: coordinator, eval, github, direct …
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source_type: String,
-    /// With `streams`: the row's number.
+    /// With `streams`: primary key of the row.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub id: i64,
-    /// With `streams`: pairs a tool's call with its result.
+    /// With `streams`: id of a tool call, the same in its `tool_use` and its `tool_result`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub call_id: String,
-    /// With `streams`: the call within which this one was made (a subagent's).
+    /// With `streams`: id of the call that made this one (a subagent's).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub parent_call_id: String,
     /// With `streams`: the model.

@@ -32,7 +32,7 @@ impl Server {
     /// # Errors
     /// As [`Server::broadcast_message`].
     pub async fn broadcast_task_event(&self, new: NewTask) -> Result<TaskRow> {
-        self.hub.write(move |writer| writer.stream(&new)).await
+        self.hub.write(move |writer| writer.record_task_event(&new)).await
     }
 
     /// Writes the running totals of an instance; every client receives them (AILANG's
@@ -41,6 +41,6 @@ impl Server {
     /// # Errors
     /// As [`Server::broadcast_message`].
     pub async fn broadcast_telemetry(&self, new: NewTelemetry) -> Result<TelemetryRow> {
-        self.hub.write(move |writer| writer.report(&new)).await
+        self.hub.write(move |writer| writer.record_telemetry(&new)).await
     }
 }

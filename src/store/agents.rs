@@ -1,13 +1,10 @@
-//! Agents: who has written or read here.
-//!
-//! For: the agents table, and finding a name somebody meant.
-//! Not for: what they do (`telemetry`, `tasks`).
+//! The `agents` table: every agent that has written or read, and resolving the name of a recipient.
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::connection::{Reader, Writer};
-use super::inbox::messages::EVERYBODY;
+use super::inbox::addressing::EVERYBODY;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::HUMAN;
@@ -15,25 +12,25 @@ use crate::error::{Code, Error, Result};
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
 
-/// One row of the agents table.
+/// One row of the `agents` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AgentRow {
-    /// The row's number.
+    /// Primary key.
     #[serde(skip)]
     pub n: i64,
-    /// Its name.
+    /// The agent's name.
     pub id: String,
-    /// A name for people.
+    /// Display name.
     pub label: String,
     /// idle, running, error.
     pub status: String,
     /// Working directory.
     pub workspace: String,
-    /// Its process id.
+    /// Process id.
     pub pid: Option<i64>,
-    /// When it first appeared, Unix milliseconds.
+    /// When it was first seen, Unix milliseconds.
     pub created_at: i64,
-    /// When it last wrote, Unix milliseconds; kept to about a second.
+    /// When it last wrote, Unix milliseconds; accurate to about a second.
     pub last_active_at: i64,
 }
 
@@ -53,28 +50,28 @@ impl AgentRow {
         cells.accept("agents", agent.n, agent)
     }
 
-    /// Roughly the bytes it takes in memory and on the wire.
+    /// Approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [&self.id, &self.label, &self.status, &self.workspace];
         100 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
 
-/// What an agent says about itself. What is `None` stays as it is.
+/// Changes to an agent's row. `None` keeps the current value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentState {
-    /// A name for people.
+    /// Display name.
     pub label: Option<String>,
     /// idle, running, error.
     pub status: Option<String>,
     /// Working directory.
     pub workspace: Option<String>,
-    /// Its process id.
+    /// Process id.
     pub pid: Option<i64>,
 }
 
 impl Reader {
-    /// Every agent, the last active first.
+    /// All agents, most recently active first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -86,8 +83,8 @@ impl Reader {
         Ok(rows.into_iter().filter_map(Result::ok).collect())
     }
 
-    /// At most `limit` agents and about 8 MiB of them, the last active first, after the one
-    /// that was last active then and has this number.
+    /// At most `limit` agents, and about 8 MiB, most recently active first. `after` is
+    /// `(last_active_at, n)` of the last agent of the previous page.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -107,11 +104,11 @@ impl Reader {
         )
     }
 
-    /// Whether an agent of this name has ever been here.
+    /// Whether there is an agent with this name.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn knows_agent(&self, id: &str) -> Result<bool> {
+    pub fn agent_exists(&self, id: &str) -> Result<bool> {
         let found = self
             .conn
             .prepare_cached("SELECT 1 FROM agents WHERE id = ?1")?
@@ -120,13 +117,13 @@ impl Reader {
         Ok(found.is_some())
     }
 
-    /// Whether mail to this name can be expected to be read: an agent that has been here,
-    /// an inbox that has mail, the person.
+    /// Whether mail to this name is likely to be read: it is `human`, `all`, an existing agent, or
+    /// an inbox that has mail.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn knows(&self, name: &str) -> Result<bool> {
-        if matches!(name, HUMAN | EVERYBODY) || self.knows_agent(name)? {
+    pub fn is_known_recipient(&self, name: &str) -> Result<bool> {
+        if matches!(name, HUMAN | EVERYBODY) || self.agent_exists(name)? {
             return Ok(true);
         }
         Ok(self
@@ -135,39 +132,39 @@ impl Reader {
             .query_row([name], |row| row.get(0))?)
     }
 
-    /// The inboxes that mail from `from` to `to` goes to: one, or for `all` one of each
+    /// Resolves the recipient `to` of mail from `from` to inboxes: one, or for `all` that of each
     /// other agent.
     ///
     /// # Errors
-    /// [`Code::NotFound`] for a name nobody has, with the one that was probably meant;
-    /// [`Code::Invalid`] for none; a `Store…` code.
+    /// [`Code::NotFound`] for an unknown name, with the most similar known one as a suggestion;
+    /// [`Code::Invalid`] for an empty name; a `Store…` code.
     pub fn recipients(&self, to: &str, from: &str) -> Result<Vec<String>> {
         if to.trim().is_empty() {
             return Err(Error::new(
                 Code::Invalid,
-                "the name is empty; say to whom: a name, human or all",
+                "the recipient is empty; use an agent's name, human or all",
             ));
         }
-        if to != EVERYBODY && self.knows(to)? {
+        if to != EVERYBODY && self.is_known_recipient(to)? {
             return Ok(vec![to.to_owned()]);
         }
         let agents = self.agents()?.into_iter().map(|agent| agent.id);
         if to == EVERYBODY {
             let others: Vec<_> = agents.filter(|name| name != from && name != EVERYBODY).collect();
             return match others.is_empty() {
-                true => Err(Error::new(Code::NotFound, "nobody else has been here yet")),
+                true => Err(Error::new(Code::NotFound, "there are no other agents yet")),
                 false => Ok(others),
             };
         }
         let names: Vec<_> = agents.chain([HUMAN, EVERYBODY].map(str::to_owned)).collect();
-        let meant = match closest(to, names.iter().map(String::as_str)) {
+        let suggestion = match closest(to, names.iter().map(String::as_str)) {
             Some(name) => format!("; did you mean {name}?"),
             None => String::new(),
         };
         let to: String = to.chars().take(60).collect();
         Err(Error::new(
             Code::NotFound,
-            format!("no agent {to} has been here{meant}"),
+            format!("no agent named \"{to}\" yet{suggestion}"),
         ))
     }
 
@@ -182,12 +179,12 @@ impl Reader {
 }
 
 impl Writer {
-    /// Makes an agent known that has only read so far.
+    /// Creates the row of an agent that has only read so far.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn meet_agent(&self, id: &str) -> Result<()> {
-        if !self.knows_agent(id)? {
+    pub fn register_agent(&self, id: &str) -> Result<()> {
+        if !self.agent_exists(id)? {
             self.conn
                 .prepare_cached("INSERT OR IGNORE INTO agents(id) VALUES(?1)")?
                 .execute(params![id])?;
@@ -195,10 +192,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what an agent says about itself, making it known if need be.
+    /// Updates an agent's row, creating it if needed.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
+    /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
     pub fn set_agent(&self, id: &str, state: &AgentState) -> Result<()> {
         self.conn
             .prepare_cached(

@@ -1,48 +1,31 @@
-//! The log: every insert and every change of state in the file, in commit order.
+//! The change log: every insert and every state change in the file, in commit order.
 //!
-//! For: reading what happened after a position, and telling whether a position is one the
-//! file really has.
-//! Not for: remembering positions (`hub`).
+//! Triggers write one row to the table `changes` for each. [`Reader::log_after`] reads the changes
+//! after a [`Position`], each with its row as it is now.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::agents::AgentRow;
-use super::connection::{Reader, Writer};
+use super::connection::Reader;
 use super::inbox::messages::InboxRow;
 use super::messages::{self, MessageRow};
+use super::position::{self, Position};
 use super::row_reader::UnreadableRow;
 use super::task_events::TaskRow;
 use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
-/// A position in the log: after the change with this number, which carries this tag.
-///
-/// The tag is random. A file that was restored or rolled back has other tags at the same
-/// numbers, so a position is checked, not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// `changes.seq`; 0 is before the first.
-    pub seq: i64,
-    /// `changes.tag` of that row; 0 with `seq` 0.
-    pub tag: i64,
-}
-
-impl Position {
-    /// Before the first change.
-    pub const START: Self = Self { seq: 0, tag: 0 };
-}
-
-/// What happened to the row.
+/// What a change did to its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// It is new.
+    /// The row is new.
     Insert,
-    /// Its state changed.
+    /// The row's state changed.
     Update,
 }
 
-/// The row a change is about, as it is now.
+/// The row of a change, as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row {
     /// A message, and the state of its thread.
@@ -51,21 +34,22 @@ pub enum Row {
     Inbox(InboxRow),
     /// Telemetry.
     Telemetry(TelemetryRow),
-    /// A task's event.
+    /// A task event.
     Task(TaskRow),
     /// A thread.
     Thread(ThreadRow),
     /// An agent.
     Agent(AgentRow),
-    /// It cannot be read, and is not of a table that is delivered at any price.
+    /// The row has invalid values. Never a message or an inbox message: their invalid values are
+    /// converted.
     Unreadable(UnreadableRow),
-    /// It was pruned.
+    /// The row was pruned.
     Pruned(Table),
-    /// It is of a table this program does not know.
+    /// The row is of a table that this program does not know.
     Unknown,
 }
 
-/// The tables whose rows are in the log.
+/// The tables whose changes are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     /// `threads`
@@ -83,7 +67,7 @@ pub enum Table {
 }
 
 impl Table {
-    fn named(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "threads" => Self::Threads,
             "messages" => Self::Messages,
@@ -96,49 +80,28 @@ impl Table {
     }
 }
 
-/// One line of the log.
+/// One entry of the change log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The position after it.
+    /// The position after this change.
     pub pos: Position,
-    /// What happened.
+    /// What the change did.
     pub op: Op,
-    /// To what.
+    /// The changed row.
     pub row: Row,
 }
 
-/// A run of the log.
+/// Consecutive entries of the change log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogPage {
     /// In commit order, without a gap.
     pub changes: Vec<Change>,
-    /// There are more after these.
+    /// Whether the log has more changes after these.
     pub has_more: bool,
 }
 
 impl Reader {
-    /// The position after the newest change.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn head(&self) -> Result<Position> {
-        Ok(self
-            .conn
-            .prepare_cached("SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1")?
-            .query_row([], pos)
-            .optional()?
-            .unwrap_or(Position::START))
-    }
-
-    /// The file's epoch: 32 hex digits made with the file.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn epoch(&self) -> Result<String> {
-        Ok(epoch(&self.conn)?)
-    }
-
-    /// A number that moves whenever another connection has committed (`data_version`).
+    /// Returns `PRAGMA data_version`, which changes when another connection commits.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -149,21 +112,22 @@ impl Reader {
             .query_row([], |row| row.get(0))?)
     }
 
-    /// At most `limit` changes and about `bytes` bytes of rows after `after`; one larger row
-    /// comes alone. With [`Position::START`], from the first that is kept.
+    /// Returns the changes after `after`: at most `limit`, and about `bytes` bytes of rows (a larger
+    /// row comes alone). [`Position::START`] begins at the oldest change that is kept.
     ///
     /// # Errors
-    /// [`Code::PositionLost`] if the log does not have `after`; a `Store…` code.
+    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the log does not have `after`; a
+    /// `Store…` code.
     pub fn log_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
         self.snapshot(|| {
-            // The row at the position itself comes first: it proves the position.
+            // The query includes the row at the position itself, which proves the position.
             let mut statement = self
                 .conn
                 .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
             let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
             let mut found = statement.query(params![after.seq, rows])?;
-            if after != Position::START && found.next()?.map(pos).transpose()? != Some(after) {
-                return Err(lost());
+            if after != Position::START && found.next()?.map(position::from_row).transpose()? != Some(after) {
+                return Err(position::lost());
             }
             let mut page = LogPage::default();
             let mut weight = 0;
@@ -172,7 +136,7 @@ impl Reader {
                     page.has_more = true;
                     break;
                 }
-                let pos = pos(row)?;
+                let pos = position::from_row(row)?;
                 let op = if row.get_ref(4)?.as_str() == Ok("update") {
                     Op::Update
                 } else {
@@ -189,26 +153,8 @@ impl Reader {
         })
     }
 
-    /// The position at `seq`, if the log still has it.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn pos_at(&self, seq: i64) -> Result<Option<Position>> {
-        Ok(at(&self.conn, seq)?)
-    }
-
-    /// Whether the file has this epoch and `pos`: the file itself, not what this connection
-    /// remembers of it.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn confirms(&self, epoch: &str, pos: Position) -> Result<bool> {
-        self.conn.execute_batch("PRAGMA shrink_memory")?;
-        self.snapshot(|| Ok(has(&self.conn, epoch, pos)?))
-    }
-
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
-        let Some(table) = Table::named(table) else {
+        let Some(table) = Table::from_name(table) else {
             return Ok(Row::Unknown);
         };
         let found = match table {
@@ -239,19 +185,8 @@ impl Reader {
     }
 }
 
-impl Writer {
-    /// Whether what is written now goes into the file with this epoch and `pos`. Call within
-    /// the transaction that writes.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn has(&self, epoch: &str, pos: Position) -> Result<bool> {
-        Ok(has(&self.conn, epoch, pos)?)
-    }
-}
-
 impl Row {
-    /// The thread a message or a thread belongs to.
+    /// Returns the thread id of a message or a thread.
     pub fn thread_id(&self) -> Option<&str> {
         match self {
             Self::Message(message, _) => Some(&message.thread_id),
@@ -260,8 +195,8 @@ impl Row {
         }
     }
 
-    /// Roughly the bytes it takes in memory and on the wire: its texts, whichever columns
-    /// they are in, and something for the rest.
+    /// Returns roughly the bytes of the row in memory and on the wire: the bytes of all its texts
+    /// plus a constant for the rest.
     pub fn weight(&self) -> usize {
         match self {
             Self::Message(message, thread) => message.weight() + thread.weight(),
@@ -273,44 +208,4 @@ impl Row {
             Self::Unreadable(_) | Self::Pruned(_) | Self::Unknown => 200,
         }
     }
-}
-
-/// Fails unless the log has `pos`. Call within a snapshot, before reading what it vouches for.
-pub(super) fn demand(conn: &Connection, pos: Position) -> Result<()> {
-    if stands(conn, pos)? { Ok(()) } else { Err(lost()) }
-}
-
-fn has(conn: &Connection, known: &str, pos: Position) -> rusqlite::Result<bool> {
-    Ok(epoch(conn)? == known && stands(conn, pos)?)
-}
-
-fn stands(conn: &Connection, pos: Position) -> rusqlite::Result<bool> {
-    Ok(pos == Position::START || at(conn, pos.seq)? == Some(pos))
-}
-
-fn epoch(conn: &Connection) -> rusqlite::Result<String> {
-    conn.prepare_cached("SELECT value FROM hub WHERE key = 'epoch'")?
-        .query_row([], |row| row.get(0))
-}
-
-fn at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Position>> {
-    conn.prepare_cached("SELECT seq, tag FROM changes WHERE seq = ?1")?
-        .query_row([seq], pos)
-        .optional()
-}
-
-/// The position in the first two columns. Anybody can write to the log what no trigger would:
-/// a tag of another kind is a tag all the same.
-fn pos(row: &rusqlite::Row<'_>) -> rusqlite::Result<Position> {
-    Ok(Position {
-        seq: row.get(0)?,
-        tag: row.get_ref(1)?.as_i64().unwrap_or_default() & 0xffff_ffff,
-    })
-}
-
-fn lost() -> Error {
-    Error::new(
-        Code::PositionLost,
-        "the position is not in the file: it was replaced, restored, or pruned beyond it; start anew",
-    )
 }

@@ -1,46 +1,41 @@
-//! Opening the file: modes, network file systems, connection settings, the lock's queue.
+//! Opens connections to the database: file permissions, network file systems, connection settings.
 //!
-//! For: the one place where a connection is made. SQLite itself does every `open` of the
-//! database and its companions: closing a descriptor of our own would drop SQLite's locks
-//! and lose rows.
-//! Not for: what is in the file (`schema` and the subjects beside it).
+//! Only SQLite opens the database, its `-wal` and its `-shm`. If this process opened and closed one
+//! of them itself, the close would drop SQLite's POSIX locks, and rows could be lost.
 
-use std::cell::Cell;
 use std::fs::{self, DirBuilder, Permissions};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::file_identity::{Identity, Log};
-use super::schema;
+use super::file_identity::{Identity, WalFiles};
 use super::sidecar_files::beside;
+use super::{busy_retry, schema};
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 
-/// How long a write waits for the lock. The contract's advice to every writer.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// The longest row this process will read: every column the file accepts at its largest,
-/// and nothing like the 300 MB value that would be read whole otherwise.
+/// Maximum size of a row that this process reads: more than all columns at the sizes the triggers
+/// accept. Without a limit a value of 300 MB in a file without triggers would be read into memory.
 const MAX_ROW_BYTES: i32 = 32 << 20;
-/// Prepared statements kept per connection: more than there are in `store`.
-const STATEMENTS: usize = 96;
+/// Prepared statements cached per connection: more than `store` has.
+const STATEMENT_CACHE: usize = 96;
 
-/// What to do when the file is on a network file system.
+/// Whether a database on a network file system is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NetworkFs {
-    /// Refuse: WAL needs shared memory, and rows vanish without an error where there is none.
+    /// Refuse it: WAL mode needs shared memory between all processes, and without it rows are lost
+    /// without an error.
     #[default]
     Refuse,
-    /// The owner insists.
+    /// Accept it: the user passed `--allow-network-fs`.
     Allow,
 }
 
-/// A connection that reads.
+/// A read-only connection.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) conn: Connection,
@@ -52,7 +47,7 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Writer {
     reader: Reader,
-    log: Log,
+    wal: WalFiles,
 }
 
 impl Deref for Writer {
@@ -63,7 +58,7 @@ impl Deref for Writer {
 }
 
 impl Reader {
-    /// Opens a file that a [`Writer`] has opened before.
+    /// Opens a database that a [`Writer`] has already created.
     ///
     /// # Errors
     /// One of the `Store…` codes.
@@ -71,27 +66,32 @@ impl Reader {
         Self::open_if(path, network_fs, || true)
     }
 
-    /// As [`Reader::open`], if the file is still this one. Another one may have come into its
-    /// place while this process has the old one open: the two would take the same index for
-    /// theirs, and the first read would cut it short under those who have it in their memory.
+    /// Opens the database like [`Reader::open`] if the path still leads to the file `identity`.
+    ///
+    /// If the file was replaced while this process has connections to the old one, both files would
+    /// share one WAL index, and the first read would truncate it while other connections have it
+    /// mapped.
     ///
     /// # Errors
-    /// [`Code::StoreReplaced`] if it is another one; one of the `Store…` codes.
+    /// [`Code::StoreReplaced`] if the path leads to another file; one of the `Store…` codes.
     pub(super) fn open_same(path: &Path, network_fs: NetworkFs, identity: Option<Identity>) -> Result<Self> {
         Self::open_if(path, network_fs, || Identity::of(path) == identity)
     }
 
-    /// `is_right` is asked when the file is open and nothing has been read.
-    fn open_if(path: &Path, network_fs: NetworkFs, is_right: impl FnOnce() -> bool) -> Result<Self> {
+    /// Calls `is_expected_file` after the file is opened and before anything is read.
+    fn open_if(path: &Path, network_fs: NetworkFs, is_expected_file: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
-        // Before it is opened: if it is another file a moment later, that is noticed.
+        // Taken before the open, so that a replacement in between is noticed later.
         let identity = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        if !is_right() {
+        if !is_expected_file() {
             return Err(Error::new(
                 Code::StoreReplaced,
-                format!("{} is another file now; it is opened anew, try again", path.display()),
+                format!(
+                    "{} was replaced by another file and is being reopened; try again",
+                    path.display()
+                ),
             ));
         }
         let reader = Self {
@@ -103,47 +103,46 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Where the file is.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which file it is.
+    /// Returns the device and inode of the file that was opened.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
-    /// Runs `f` on one unchanging view of the file.
+    /// Runs `f` in a read transaction: all its reads see the same state of the file.
     pub(super) fn snapshot<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         let transaction = self.conn.unchecked_transaction()?;
         let result = f();
-        // Nothing was written: ending the view cannot lose anything.
+        // Rolls back, which loses nothing: `f` only reads.
         drop(transaction);
         result
     }
 }
 
 impl Writer {
-    /// Whether the path still leads to the file, and to the log, that this connection has: what
-    /// it writes is lost otherwise. A few `stat`s, which touch no lock.
+    /// Returns whether the path still leads to the database and WAL that this connection has open.
+    /// If not, what it writes is lost. Only calls `stat`, which affects no lock.
     pub fn is_at_its_path(&self) -> bool {
-        Identity::of(&self.path) == self.identity && Log::of(&self.path) == self.log
+        Identity::of(&self.path) == self.identity && WalFiles::of(&self.path) == self.wal
     }
 
-    /// Closes the connection and leaves the write-ahead log alone: it is not the database's any
-    /// more.
+    /// Closes the connection without a checkpoint: the WAL no longer belongs to the database.
     pub fn abandon(self) {
-        // Should it fail, closing does what it always does.
+        // If this fails, the close runs SQLite's usual checkpoint.
         drop(
             self.conn
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
         );
     }
 
-    /// Runs `f` within one transaction: a new one, or the one that is under way.
+    /// Runs `f` in a transaction: the current one, or a new one that is committed afterwards.
     ///
     /// # Errors
-    /// What `f` returns, and nothing is written then; a `Store…` code.
+    /// The error of `f`, after which nothing of a new transaction is written; a `Store…` code.
     pub fn atomically<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.conn.is_autocommit() {
             return f();
@@ -156,23 +155,23 @@ impl Writer {
 }
 
 impl Writer {
-    /// Opens the file at `path`; makes folder, file and schema where they are missing.
+    /// Opens the database at `path`. Creates the directory, the file and the schema if missing.
     ///
     /// # Errors
-    /// One of the `Store…` codes. A file that is not ours, or newer than this program, is
-    /// left untouched.
+    /// One of the `Store…` codes. A file of another program, or with a newer schema, is not
+    /// changed.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        if let Some(directory) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(folder)
+                .create(directory)
                 .map_err(|e| {
                     Error::new(
                         Code::StoreUnavailable,
                         format!(
-                            "cannot make the folder {}: {e}; give another path with --db",
-                            folder.display()
+                            "cannot create the directory {}: {e}; choose another path with --db",
+                            directory.display()
                         ),
                     )
                     .because(e)
@@ -180,19 +179,19 @@ impl Writer {
         }
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
-        set_aside_leftovers(path);
+        set_aside_orphaned_wal(path);
         let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        // A file that is refused below is left as it is, its write-ahead log included.
+        // A database that is refused below stays unchanged: no checkpoint on close.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
-            // New, or left empty by somebody's sqlite3: ours from here on, and private
-            // before the -wal and -shm copy its mode.
+            // The file is new, or another program created it empty. Set the mode before SQLite
+            // creates the -wal and -shm with the same mode.
             fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|e| {
                 Error::new(
                     Code::StoreReadOnly,
                     format!(
-                        "cannot make {} private: {e}; make it belong to this user",
+                        "cannot set the mode of {} to 0600: {e}; it must belong to this user",
                         path.display()
                     ),
                 )
@@ -207,50 +206,53 @@ impl Writer {
                 path: path.to_owned(),
                 identity: before.or_else(|| Identity::of(path)),
             },
-            log: Log::of(path),
+            wal: WalFiles::of(path),
         })
     }
 }
 
-/// Before a file is made anew: what is left of one that is gone belongs to those who still
-/// have it open. Shared with them, log and index would damage both files.
-fn set_aside_leftovers(path: &Path) {
+/// Renames the `-wal` and `-shm` of a deleted database before a new one is created at `path`.
+/// Processes may still have the deleted file open. If the new database shared its WAL and index
+/// with them, both files would be damaged.
+fn set_aside_orphaned_wal(path: &Path) {
     for suffix in ["-wal", "-shm"] {
-        let left = beside(path, suffix);
-        // Looked at first: what was there while the file was not cannot be a new one's.
-        let Some(inode) = fs::metadata(&left).ok().map(|meta| meta.ino()) else {
+        let orphan = beside(path, suffix);
+        // The order matters: a file that existed while the database did not cannot be part of a
+        // database that another process creates now.
+        let Some(inode) = fs::metadata(&orphan).ok().map(|meta| meta.ino()) else {
             continue;
         };
-        if path.exists() || fs::metadata(&left).ok().map(|meta| meta.ino()) != Some(inode) {
+        if path.exists() || fs::metadata(&orphan).ok().map(|meta| meta.ino()) != Some(inode) {
             return;
         }
-        set_aside(path, suffix, "is gone and is made anew");
+        set_aside(path, suffix, "was deleted and is being created again");
     }
 }
 
-/// Takes the log and its index away from the file at `path`: they are those of the file that
-/// was there before, whose rows whoever opens this one would find in it.
-pub fn set_aside_log(path: &Path) {
+/// Renames the `-wal` and `-shm` beside the database at `path`, which belong to the file that was
+/// there before. Otherwise SQLite would add their rows to this database.
+pub fn set_aside_wal(path: &Path) {
     for suffix in ["-wal", "-shm"] {
-        set_aside(path, suffix, "is another file now");
+        set_aside(path, suffix, "was replaced by another file");
     }
 }
 
-fn set_aside(path: &Path, suffix: &str, why: &str) {
+fn set_aside(path: &Path, suffix: &str, reason: &str) {
     let aside = beside(path, &format!("{suffix}.lost-{}", now_ms()));
-    // If it cannot be moved, opening the file will say why.
+    // If the rename fails, opening the database reports the cause.
     if fs::rename(beside(path, suffix), &aside).is_ok() && suffix == "-wal" {
         tracing::warn!(
-            "{} {why}; what was in its log is kept as {}; agents that have it open must open it again",
+            "{} {reason}; the old write-ahead log is kept as {}; agents that have the old file open must reopen it",
             path.display(),
             aside.display()
         );
     }
 }
 
+/// Opens a connection with the settings that all connections share.
 pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     // SQLITE_OPEN_NO_MUTEX: a connection never leaves the thread that uses it.
-    #[expect(clippy::disallowed_methods, reason = "the one place where a connection is made")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that opens connections")]
     let mut conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|e| {
         let error = Error::from(e);
         Error::new(
@@ -258,69 +260,15 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
             format!("cannot open {}: {}", path.display(), error.message()),
         )
     })?;
-    conn.busy_handler(Some(wait_for_lock))?;
+    conn.busy_handler(Some(busy_retry::busy_handler))?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // Else SQLite plans a statement anew each time another number is bound to its LIMIT: most
-    // of what a look at the file would cost.
+    // Without this, SQLite prepares a statement again each time another value is bound to its
+    // LIMIT, which would take most of the time of a poll.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     Ok(conn)
-}
-
-thread_local! {
-    /// How long this thread waits for a lock.
-    static PATIENCE: Cell<Duration> = const { Cell::new(LOCK_WAIT) };
-    /// When this thread began to wait for the lock it waits for.
-    static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// Called by SQLite while somebody else holds the lock: waits about 0.2 ms and says whether
-/// to try again.
-///
-/// SQLite's own handler backs off to 100 ms, and whoever backs off furthest starves: with
-/// 8 busy writers its worst wait was measured at 1.5 s. The shorter the wait, the better
-/// the chance against a writer that takes the lock again at once: on a machine with far
-/// more to do than it can, p99.9 was 500 ms with 1 ms and 150 ms with 0.2 ms. It is spread
-/// over 0.1 to 0.3 ms so that those who wait do not wake in step.
-fn wait_for_lock(tries: i32) -> bool {
-    let now = Instant::now();
-    let since = WAITING_SINCE.with(|cell| {
-        let since = if tries == 0 { now } else { cell.get().unwrap_or(now) };
-        cell.set(Some(since));
-        since
-    });
-    if now.duration_since(since) >= PATIENCE.with(Cell::get) {
-        return false;
-    }
-    let spread = now.duration_since(since).subsec_nanos().wrapping_mul(2_654_435_761) >> 12;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "SQLite asks for a wait; no runtime's thread writes"
-    )]
-    std::thread::sleep(Duration::from_micros(100 + u64::from(spread % 200)));
-    true
-}
-
-/// Runs `f` until it is not told any more that somebody else holds a lock, as long as this
-/// thread has patience: there are locks for which SQLite does not ask the busy handler.
-pub(super) fn patiently<T>(mut f: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    for tries in 0.. {
-        match f() {
-            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && wait_for_lock(tries) => {}
-            outcome => return outcome,
-        }
-    }
-    f()
-}
-
-/// Runs `f` on this thread with another patience for the file's lock than five seconds.
-pub fn with_patience<T>(patience: Duration, f: impl FnOnce() -> T) -> T {
-    let before = PATIENCE.with(|cell| cell.replace(patience));
-    let result = f();
-    PATIENCE.with(|cell| cell.set(before));
-    result
 }
 
 fn refuse_irregular(path: &Path) -> Result<()> {
@@ -328,7 +276,7 @@ fn refuse_irregular(path: &Path) -> Result<()> {
         return Err(Error::new(
             Code::StoreForeign,
             format!(
-                "cannot open {}: it is no regular file; give another path with --db",
+                "cannot open {}: it is not a regular file; choose another path with --db",
                 path.display()
             ),
         ));
@@ -337,15 +285,16 @@ fn refuse_irregular(path: &Path) -> Result<()> {
 }
 
 fn refuse_network_fs(path: &Path, network_fs: NetworkFs) -> Result<()> {
-    let folder = path
+    let directory = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    match (network_fs, network_fs_of(folder)) {
+    match (network_fs, network_fs_of(directory)) {
         (NetworkFs::Refuse, Some(name)) => Err(Error::new(
             Code::StoreNetwork,
             format!(
-                "cannot open {}: it is on {name}, where WAL loses data; move it or pass --allow-network-fs",
+                "cannot open {}: it is on a network file system ({name}), where SQLite in WAL mode can lose data; \
+                 move it to a local disk, or pass --allow-network-fs",
                 path.display()
             ),
         )),
@@ -353,11 +302,11 @@ fn refuse_network_fs(path: &Path, network_fs: NetworkFs) -> Result<()> {
     }
 }
 
-/// The name of the network file system that holds `folder`, if it is one.
+/// Returns the name of the file system that holds `directory` if it is a network file system.
 #[cfg(target_os = "linux")]
-fn network_fs_of(folder: &Path) -> Option<&'static str> {
-    // Magic numbers of linux/magic.h and of the file systems' own headers.
-    let magic = rustix::fs::statfs(folder).ok()?.f_type;
+fn network_fs_of(directory: &Path) -> Option<&'static str> {
+    // Magic numbers from linux/magic.h and the file systems' own headers.
+    let magic = rustix::fs::statfs(directory).ok()?.f_type;
     Some(match u32::try_from(magic & 0xFFFF_FFFF).ok()? {
         0x6969 => "NFS",
         0x517B | 0xFE53_4D42 | 0xFF53_4D42 => "SMB",
@@ -369,10 +318,10 @@ fn network_fs_of(folder: &Path) -> Option<&'static str> {
     })
 }
 
-/// The name of the network file system that holds `folder`, if it is one.
+/// Returns the name of the file system that holds `directory` if it is a network file system.
 #[cfg(target_os = "macos")]
-fn network_fs_of(folder: &Path) -> Option<&'static str> {
-    let stat = rustix::fs::statfs(folder).ok()?;
+fn network_fs_of(directory: &Path) -> Option<&'static str> {
+    let stat = rustix::fs::statfs(directory).ok()?;
     let name: Vec<u8> = stat
         .f_fstypename
         .iter()
@@ -394,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_and_its_companions_are_private() {
+    fn creates_files_and_directory_readable_by_the_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/hub.db");
         let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
@@ -409,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_adopted() {
+    fn takes_over_an_empty_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
         fs::write(&path, b"").unwrap();
@@ -418,9 +367,9 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 
-    /// Without it a look at the file would cost several times what it does.
+    /// See `SQLITE_DBCONFIG_ENABLE_QPSG` in [`connect`].
     #[test]
-    fn a_statement_used_again_is_not_planned_again() {
+    fn does_not_prepare_a_statement_again_for_another_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
         let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();

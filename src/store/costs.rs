@@ -1,14 +1,14 @@
-//! What it cost: the differences between running totals, added up.
+//! Costs for `GET /api/costs`: the sum of the differences between cumulative totals in `telemetry`.
 //!
-//! For: `GET /api/costs`.
-//! Not for: the totals themselves (`telemetry`), and never `task_stream`'s numbers: they
-//! are the same tokens seen from elsewhere.
+//! 1. Each instance's rows are read in order of their ids. A row adds its difference to the
+//!    previous one. A total below the previous one was reset and counts from 0.
+//! 2. NULL means that the total is not reported: the next value is compared with the last one
+//!    that was.
+//! 3. Tokens are unpriced until a later row of their instance has a cost, which covers everything
+//!    up to that row. Tokens that never get a price are reported as unpriced; the cost is then a
+//!    lower bound.
 //!
-//! 1. Each instance's rows are read in the order they came. A row adds what it has more
-//!    than the one before; a total that fell began anew and counts from nothing.
-//! 2. A column that is NULL says nothing: the next number is compared with the last one.
-//! 3. Tokens are unpriced until a row of their instance says what everything up to it
-//!    cost. What never gets a price is told as such: the sum is then a lower bound.
+//! Tokens in `task_stream` are the same tokens and are not added.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -21,10 +21,10 @@ use super::connection::Reader;
 use super::row_reader::RowReader;
 use crate::error::Result;
 
-/// What costs are added up by.
+/// How costs are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CostsBy {
-    /// The agent behind the instance.
+    /// The agent the instance belongs to.
     Agent,
     /// The model.
     Model,
@@ -37,8 +37,8 @@ pub enum CostsBy {
 }
 
 impl CostsBy {
-    /// The group a row belongs to, in SQL.
-    fn group(self) -> &'static str {
+    /// The SQL expression for a row's group.
+    fn group_expression(self) -> &'static str {
         match self {
             Self::Agent => "t.agent_id",
             Self::Model => "t.model",
@@ -49,26 +49,26 @@ impl CostsBy {
     }
 }
 
-/// One group's costs.
+/// Usage and costs of a group, or of all groups.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Costs {
     /// The agent, model, workspace, day (`2026-01-31`) or hour (`2026-01-31 14:00`); empty if unknown.
     pub key: String,
-    /// Instances that used something.
+    /// Number of instances with rows in the period.
     pub instances: i64,
     /// Turns of the model.
     pub turns: i64,
     /// Tokens in, cached ones included.
     pub tokens_in: i64,
-    /// The cached part of them.
+    /// The cached part of `tokens_in`.
     pub tokens_cached: i64,
     /// Tokens out.
     pub tokens_out: i64,
-    /// US dollars, as far as known.
+    /// US dollars; a lower bound if there are unpriced tokens.
     pub cost: f64,
-    /// Tokens in and out whose price is not known.
+    /// Tokens in and out without a known price.
     pub unpriced_tokens: i64,
-    /// Their part of all tokens, 0 to 1.
+    /// Unpriced tokens as a share of all tokens, from 0 to 1.
     pub unpriced_share: f64,
 }
 
@@ -82,16 +82,16 @@ impl Costs {
         self.unpriced_tokens = self.unpriced_tokens.saturating_add(other.unpriced_tokens);
     }
 
-    fn finish(&mut self) {
+    fn set_unpriced_share(&mut self) {
         #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
         let share = self.unpriced_tokens as f64 / self.tokens_in.saturating_add(self.tokens_out).max(1) as f64;
         self.unpriced_share = share.clamp(0.0, 1.0);
     }
 }
 
-/// An instance's last totals.
+/// The last reported totals of an instance.
 #[derive(Debug, Clone, Copy, Default)]
-struct Totals {
+struct LastTotals {
     turns: i64,
     tokens_in: i64,
     tokens_cached: i64,
@@ -99,18 +99,19 @@ struct Totals {
     cost: f64,
 }
 
-/// One instance so far.
+/// State of one instance while its rows are read.
 #[derive(Default)]
-struct Instance {
-    last: Totals,
-    /// Unpriced tokens by group, until a price comes.
-    pending: HashMap<String, i64>,
-    /// Groups it is counted in.
+struct InstanceState {
+    last: LastTotals,
+    /// Unpriced tokens by group; cleared when a row has a cost.
+    unpriced: HashMap<String, i64>,
+    /// Groups that count this instance.
     groups: Vec<String>,
 }
 
-/// How much more `now` is than the last total, which it replaces; `None` says nothing.
-fn more<T>(last: &mut T, now: Option<T>) -> T
+/// Replaces the last total by `now` and returns the difference; 0 for `None`. A lower total was
+/// reset and counts from 0.
+fn difference<T>(last: &mut T, now: Option<T>) -> T
 where
     T: Copy + Default + PartialOrd + std::ops::Sub<Output = T>,
 {
@@ -120,8 +121,8 @@ where
 }
 
 impl Reader {
-    /// What was used since `since` (Unix milliseconds), by `by`: the groups, dearest first
-    /// (days and hours in order), and all of them together.
+    /// Usage and costs since `since` (Unix milliseconds): each group, most expensive first (days and
+    /// hours in order of time), and the total of all groups.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -139,44 +140,44 @@ impl Reader {
         })
     }
 
-    /// As [`Reader::costs`], where no row before the row `first` counts: of those only the last
-    /// totals of the instances that go on are looked up.
+    /// [`Reader::costs`] of the rows from `first` on. Of earlier rows only the last totals of the
+    /// instances that continue are read.
     fn costs_from(&self, by: CostsBy, since: i64, first: i64) -> Result<(Vec<Costs>, Costs)> {
         let sql = format!(
             "SELECT t.instance_id, {}, t.created_at, t.turns, t.tokens_in, t.tokens_cached, t.tokens_out, t.cost, \
              t.cost_source FROM telemetry t WHERE t.id >= ?1 ORDER BY t.id",
-            by.group()
+            by.group_expression()
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query([first])?;
-        let mut instances: HashMap<String, Instance> = HashMap::new();
+        let mut instances: HashMap<String, InstanceState> = HashMap::new();
         let mut groups: BTreeMap<String, Costs> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let mut cells = RowReader::new(row);
             let name = cells.text();
             let instance = match instances.entry(name) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
                     let last = self.totals_before(row.get_ref(0)?, first)?;
-                    new.insert(Instance {
+                    entry.insert(InstanceState {
                         last,
-                        ..Instance::default()
+                        ..InstanceState::default()
                     })
                 }
             };
             let key = cells.text();
-            let counts = cells.int() >= since;
-            let (used, priced) = instance.take(&mut cells);
+            let in_period = cells.int() >= since;
+            let (used, priced) = instance.read_totals(&mut cells);
             let group = groups.entry(key.clone()).or_default();
-            if counts {
+            if in_period {
                 group.add(&used);
             }
             if priced {
-                instance.pending.clear();
-            } else if counts {
-                *instance.pending.entry(key.clone()).or_default() += used.tokens_in + used.tokens_out;
+                instance.unpriced.clear();
+            } else if in_period {
+                *instance.unpriced.entry(key.clone()).or_default() += used.tokens_in + used.tokens_out;
             }
-            if counts && !instance.groups.contains(&key) {
+            if in_period && !instance.groups.contains(&key) {
                 group.instances += 1;
                 instance.groups.push(key);
             }
@@ -184,17 +185,17 @@ impl Reader {
         let mut total = Costs::default();
         for instance in instances.values() {
             total.instances += i64::from(!instance.groups.is_empty());
-            for (key, tokens) in &instance.pending {
+            for (key, tokens) in &instance.unpriced {
                 groups.entry(key.clone()).or_default().unpriced_tokens += tokens;
             }
         }
         let mut listed = Vec::new();
         for (key, mut costs) in groups.into_iter().filter(|(_, costs)| costs.instances > 0) {
             total.add(&costs);
-            costs.finish();
+            costs.set_unpriced_share();
             listed.push(Costs { key, ..costs });
         }
-        total.finish();
+        total.set_unpriced_share();
         if !matches!(by, CostsBy::Day | CostsBy::Hour) {
             listed.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(b.tokens_in.cmp(&a.tokens_in)));
         }
@@ -203,11 +204,11 @@ impl Reader {
 }
 
 impl Reader {
-    /// What an instance's rows before the row `first` said last, each column by itself.
-    fn totals_before(&self, instance: ValueRef<'_>, first: i64) -> Result<Totals> {
-        let last = |column: &str, said: &str| {
+    /// The last totals that an instance reported before the row `first`, for each column separately.
+    fn totals_before(&self, instance: ValueRef<'_>, first: i64) -> Result<LastTotals> {
+        let last = |column: &str, condition: &str| {
             format!(
-                "coalesce((SELECT {column} FROM telemetry WHERE instance_id IS ?1 AND id < ?2 AND {said} \
+                "coalesce((SELECT {column} FROM telemetry WHERE instance_id IS ?1 AND id < ?2 AND {condition} \
                  ORDER BY id DESC LIMIT 1), 0)"
             )
         };
@@ -223,7 +224,7 @@ impl Reader {
         Ok(
             statement.query_row(params![ToSqlOutput::Borrowed(instance), first], |row| {
                 let mut cells = RowReader::new(row);
-                Ok(Totals {
+                Ok(LastTotals {
                     turns: cells.int(),
                     tokens_in: cells.int(),
                     tokens_cached: cells.int(),
@@ -235,32 +236,36 @@ impl Reader {
     }
 }
 
-impl Instance {
-    /// Takes a row's totals: what they are more than the last, and whether they say what
-    /// everything so far cost.
-    fn take(&mut self, cells: &mut RowReader<'_>) -> (Costs, bool) {
+impl InstanceState {
+    /// Reads a row's totals. Returns the differences to the last ones, and whether the row has a
+    /// cost.
+    fn read_totals(&mut self, cells: &mut RowReader<'_>) -> (Costs, bool) {
         let used = Costs {
-            turns: more(&mut self.last.turns, cells.maybe_int()),
-            tokens_in: more(&mut self.last.tokens_in, cells.maybe_int()),
-            tokens_cached: more(&mut self.last.tokens_cached, cells.maybe_int()),
-            tokens_out: more(&mut self.last.tokens_out, cells.maybe_int()),
+            turns: difference(&mut self.last.turns, cells.maybe_int()),
+            tokens_in: difference(&mut self.last.tokens_in, cells.maybe_int()),
+            tokens_cached: difference(&mut self.last.tokens_cached, cells.maybe_int()),
+            tokens_out: difference(&mut self.last.tokens_out, cells.maybe_int()),
             ..Costs::default()
         };
         let cost = cells.maybe_real();
         let priced = cells.text() != "unknown" && cost.is_some();
-        let cost = if priced { more(&mut self.last.cost, cost) } else { 0.0 };
+        let cost = if priced {
+            difference(&mut self.last.cost, cost)
+        } else {
+            0.0
+        };
         (Costs { cost, ..used }, priced)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NetworkFs, Writer};
+    use super::super::Writer;
+    use super::super::test_support::temp_database;
     use super::*;
 
-    fn file(rows: &[&str]) -> (tempfile::TempDir, Writer) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+    fn database_with(rows: &[&str]) -> (tempfile::TempDir, Writer) {
+        let (folder, writer) = temp_database();
         for row in rows {
             let sql = format!(
                 "INSERT INTO telemetry(instance_id, agent_id, model, tokens_in, tokens_out, cost, created_at) VALUES({row})"
@@ -271,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_added_and_totals_that_fall_begin_anew() {
-        let (_folder, writer) = file(&[
+    fn adds_differences_and_counts_reset_totals_from_zero() {
+        let (_folder, writer) = database_with(&[
             "'i', 'a', 'm', 100, 10, 1.0, 1",
             "'j', 'b', 'm', 5, 5, 0.5, 2",
             "'i', 'a', 'm', 150, 20, 1.5, 3",
@@ -291,7 +296,7 @@ mod tests {
         assert_eq!(
             since.tokens_in,
             50 + 40,
-            "what came before is compared with, not counted"
+            "rows before the period are compared with and not counted"
         );
         let (hours, _) = writer.costs(CostsBy::Hour, 0).unwrap();
         assert!(hours.iter().all(|hour| hour.key.len() == "2026-01-31 14:00".len()));
@@ -300,9 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_changes_nothing_but_the_first_difference() {
+    fn earlier_rows_affect_only_the_first_difference() {
         let mut rows = Vec::new();
-        // Totals that rise, fall, are missing, come late and have no price, of three instances.
+        // Totals of three instances: rising, falling, NULL, with late timestamps and without a price.
         for i in 1_i64..120 {
             let number = |n: i64| {
                 if n % 5 == 0 {
@@ -322,23 +327,23 @@ mod tests {
             ));
         }
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        let (_folder, writer) = file(&rows);
+        let (_folder, writer) = database_with(&rows);
         for since in [0, 1, 30, 60, 90, 119, 500] {
-            let whole = writer.costs_from(CostsBy::Agent, since, 0).unwrap();
+            let full_scan = writer.costs_from(CostsBy::Agent, since, 0).unwrap();
             let (groups, total) = writer.costs(CostsBy::Agent, since).unwrap();
             let keys = |groups: &[Costs]| groups.iter().map(|g| (g.key.clone(), g.tokens_in)).collect::<Vec<_>>();
-            assert_eq!(keys(&groups), keys(&whole.0), "{since}");
-            assert!((total.cost - whole.1.cost).abs() < 1e-9, "{since}");
+            assert_eq!(keys(&groups), keys(&full_scan.0), "{since}");
+            assert!((total.cost - full_scan.1.cost).abs() < 1e-9, "{since}");
             assert_eq!(
                 (total.tokens_in, total.tokens_out, total.instances),
-                (whole.1.tokens_in, whole.1.tokens_out, whole.1.instances)
+                (full_scan.1.tokens_in, full_scan.1.tokens_out, full_scan.1.instances)
             );
         }
     }
 
     #[test]
-    fn tokens_without_a_price_are_told() {
-        let (_folder, writer) = file(&[
+    fn reports_tokens_without_a_price() {
+        let (_folder, writer) = database_with(&[
             "'i', 'a', 'm', 100, 0, NULL, 1",
             "'i', 'a', 'm', 200, 0, 2.0, 2",
             "'i', 'a', 'm', 250, 50, NULL, 3",

@@ -1,8 +1,7 @@
-//! What `stat` tells of the file and its companions: which files they are, how long, changed
-//! when.
+//! Identifies the database and its WAL by `stat`: device and inode, size, modification time.
 //!
-//! For: noticing that somebody moved, replaced, copied over or took away the file or its log.
-//! Not for: opening anything: it touches no lock.
+//! Detects that the database or its WAL was moved, replaced, overwritten or deleted. Opens nothing,
+//! so it affects no lock.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +9,7 @@ use std::path::Path;
 
 use super::sidecar_files::beside;
 
-/// Which file a path leads to. Two files are the same if both numbers are.
+/// Identifies a file by device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -18,49 +17,52 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of the file at `path`, if there is one. A `stat`, which touches no lock.
+    /// Returns the identity of the file at `path`, or `None` if there is none.
     pub fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Self {
+        Some(Self::from_metadata(&fs::metadata(path).ok()?))
+    }
+
+    fn from_metadata(meta: &fs::Metadata) -> Self {
+        Self {
             device: meta.dev(),
             inode: meta.ino(),
-        })
+        }
     }
 }
 
-/// What `stat` tells of the database and its write-ahead log.
+/// The state of the database and its WAL as `stat` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileIdentity {
-    /// Which file it is.
+    /// The database file.
     pub identity: Identity,
     bytes: u64,
     modified: (i64, i64),
     wal_bytes: u64,
-    log: Log,
+    wal: WalFiles,
 }
 
-/// What has become of a database's write-ahead log. Whoever has it open goes on in the old
-/// one, which nobody else sees if it is not [`WalState::Same`].
+/// What happened to a database's WAL since an earlier look. Unless it is [`WalState::Same`],
+/// connections that are open use the old WAL, which no new connection sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WalState {
-    /// It is as it was.
+    /// The same `-wal` and `-shm` exist.
     Same,
-    /// It or its index is not there: taken away, or on its way from one place to another.
+    /// The `-wal` or the `-shm` does not exist: it was deleted, or is just being moved.
     Missing,
-    /// There is another one.
+    /// There is another `-wal` or `-shm`.
     Other,
 }
 
-/// Which files the write-ahead log and its index are. As long as anybody has the database
-/// open they stay the same: SQLite takes them away with the last one alone.
+/// Identifies the `-wal` and the `-shm`. They stay the same files while any connection is open:
+/// SQLite deletes them when the last one closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Log {
+pub(super) struct WalFiles {
     wal: Option<Identity>,
     shm: Option<Identity>,
 }
 
-impl Log {
-    /// Beside the database at `path`. Touches no lock.
+impl WalFiles {
+    /// Identifies the files beside the database at `path`.
     pub(super) fn of(path: &Path) -> Self {
         Self {
             wal: Identity::of(&beside(path, "-wal")),
@@ -70,46 +72,43 @@ impl Log {
 }
 
 impl FileIdentity {
-    /// Of the database at `path`, if there is one. Touches no lock.
+    /// Returns the state of the database at `path`, or `None` if there is none.
     pub fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
         let wal_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len());
         Some(Self {
-            identity: Identity {
-                device: meta.dev(),
-                inode: meta.ino(),
-            },
+            identity: Identity::from_metadata(&meta),
             bytes: meta.len(),
             modified: (meta.mtime(), meta.mtime_nsec()),
             wal_bytes,
-            log: Log::of(path),
+            wal: WalFiles::of(path),
         })
     }
 
-    /// What has become of the write-ahead log and its index since `earlier`.
-    pub fn log_since(&self, earlier: &Self) -> WalState {
-        if self.log == earlier.log {
+    /// Returns what happened to the WAL and its index since `earlier`.
+    pub fn wal_since(&self, earlier: &Self) -> WalState {
+        if self.wal == earlier.wal {
             WalState::Same
-        } else if self.log.wal.is_none() || self.log.shm.is_none() {
+        } else if self.wal.wal.is_none() || self.wal.shm.is_none() {
             WalState::Missing
         } else {
             WalState::Other
         }
     }
 
-    /// Whether beside this file lies the write-ahead log of `earlier`, which is another one:
-    /// whoever opens this file takes that log for its own, and its rows with it.
-    pub fn has_the_log_of(&self, earlier: &Self) -> bool {
-        self.log.wal.is_some() && self.log.wal == earlier.log.wal
+    /// Returns whether the `-wal` beside this file is the one of `earlier`. If `earlier` is another
+    /// database, SQLite would add the rows of that WAL to this one.
+    pub fn has_wal_of(&self, earlier: &Self) -> bool {
+        self.wal.wal.is_some() && self.wal.wal == earlier.wal.wal
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the database and its WAL have no content.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0 && self.wal_bytes == 0
     }
 
-    /// Whether the database was written since `earlier`, or its log cut short. A checkpoint
-    /// does that, and so does whoever copies another file over it.
+    /// Returns whether the database was written since `earlier`, or its WAL was truncated. Both a
+    /// checkpoint and a copy over the file do that.
     pub fn is_rewritten_since(&self, earlier: &Self) -> bool {
         (self.bytes, self.modified) != (earlier.bytes, earlier.modified) || self.wal_bytes < earlier.wal_bytes
     }

@@ -1,9 +1,5 @@
-//! Sessions of the agents' own tools: what their short-lived processes have to know of one
-//! another.
-//!
-//! For: going on where an earlier process stopped: totals, turns, how often a session has been
-//! kept from stopping.
-//! Not for: what is in a turn (`tasks`) or a total (`telemetry`); mail (`offers`).
+//! State that the short-lived hook processes of one session share through the database: the last
+//! totals, the task's turn and status, and how often a stop was blocked.
 
 use rusqlite::OptionalExtension;
 use rusqlite::config::DbConfig;
@@ -12,24 +8,25 @@ use super::connection::{Reader, Writer};
 use super::telemetry::TelemetryRow;
 use crate::error::Result;
 
-/// The key, in the table `hub`, under which a reader's continuations are counted.
-const CONTINUED: &str = "continued:";
-/// Bytes of a log that takes about a millisecond to read: some 250 frames, forty hooks' worth.
-const LONG_LOG: u64 = 1 << 20;
-/// Milliseconds for which a continuation counts.
-const HOUR: i64 = 3_600_000;
+/// Prefix of the keys in the `hub` table that count a reader's continuations.
+const CONTINUATIONS_KEY: &str = "continued:";
+/// Size in bytes up to which the write-ahead log is left for the next process. Reading that much
+/// takes about 1 ms (250 frames, the writes of about 40 hooks).
+const MAX_WAL_LEFT: u64 = 1 << 20;
+/// Milliseconds after which the count of continuations starts from 0.
+const CONTINUATION_WINDOW: i64 = 3_600_000;
 
-/// Where a task stands.
+/// A task's turn and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskProgress {
-    /// The turn of its newest event.
+    /// The turn of the newest event; 0 if there is none.
     pub turn: i64,
-    /// Its last status; empty if it has none.
+    /// The last status; empty if there is none.
     pub status: String,
 }
 
 impl Reader {
-    /// The newest totals of an instance.
+    /// The newest totals of an instance. `None` if there are none or they are unreadable.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -44,11 +41,11 @@ impl Reader {
         })
     }
 
-    /// Where a task stands. A task nobody has heard of stands nowhere.
+    /// A task's turn and status. Returns defaults if the task has no events.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn standing(&self, task_id: &str) -> Result<TaskProgress> {
+    pub fn task_progress(&self, task_id: &str) -> Result<TaskProgress> {
         let turn: Option<Option<i64>> = self
             .conn
             .prepare_cached("SELECT turn_num FROM task_stream WHERE task_id = ?1 ORDER BY id DESC LIMIT 1")?
@@ -69,29 +66,32 @@ impl Reader {
 }
 
 impl Writer {
-    /// For a process that writes a row or two and ends while somebody waits for it: commits
-    /// survive its crash and everybody else's, though not a power cut, and a short log is left
-    /// to the next who comes. Otherwise the last to close moves all of it into the file: five
-    /// syncs of the disk where none is needed. A long one would take the next as long to read.
+    /// Configures the connection for a process that writes a few rows and ends while a tool waits
+    /// for it.
+    ///
+    /// * `synchronous=NORMAL`: commits survive a crash of any process, but not a power failure.
+    /// * No checkpoint on close while the log is below 1 MiB. Otherwise the last connection to close
+    ///   would run one, with five syncs of the disk. A longer log would slow down the next process,
+    ///   which has to read it.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn in_passing(&self) -> Result<()> {
+    pub fn configure_for_short_process(&self) -> Result<()> {
         self.conn.pragma_update(None, "synchronous", "NORMAL")?;
-        let leave = self.file_status().wal_size < LONG_LOG;
+        let leave_wal = self.file_status().wal_size < MAX_WAL_LEFT;
         self.conn
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave)?;
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave_wal)?;
         Ok(())
     }
 
-    /// Counts that `reader` is kept from stopping once more; `false`, and nothing counted, if
-    /// that has happened `most` times since the first of this hour's. The count stands in the
-    /// file, so that no process has to live for it, and is committed before anybody is kept.
+    /// Counts one more continuation (a blocked stop) of `reader`. Returns `false`, and counts
+    /// nothing, if `limit` was reached within an hour of the first one. The count is in the database
+    /// because each hook is a process of its own, and is committed before the stop is blocked.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn count_continuation(&self, reader: &str, now: i64, most: i64) -> Result<bool> {
-        let key = format!("{CONTINUED}{reader}");
+    pub fn count_continuation(&self, reader: &str, now: i64, limit: i64) -> Result<bool> {
+        let key = format!("{CONTINUATIONS_KEY}{reader}");
         self.atomically(|| {
             let before: Option<String> = self
                 .conn
@@ -102,9 +102,9 @@ impl Writer {
                 .as_deref()
                 .and_then(|value| value.split_once(' '))
                 .and_then(|(since, count)| Some((since.parse::<i64>().ok()?, count.parse::<i64>().ok()?)))
-                .filter(|(since, _)| (0..HOUR).contains(&(now - since)))
+                .filter(|(since, _)| (0..CONTINUATION_WINDOW).contains(&(now - since)))
                 .unwrap_or((now, 0));
-            if count >= most {
+            if count >= limit {
                 return Ok(false);
             }
             self.conn
@@ -119,31 +119,30 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NetworkFs, NewTelemetry};
+    use super::super::NewTelemetry;
+    use super::super::test_support::temp_database;
     use super::*;
 
     #[test]
-    fn continuations_are_counted_by_the_hour() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+    fn counts_continuations_per_hour_and_reader() {
+        let (_folder, writer) = temp_database();
         let counted: Vec<bool> = (0..4)
             .map(|now| writer.count_continuation("a", now, 3).unwrap())
             .collect();
         assert_eq!(counted, [true, true, true, false]);
         assert!(
             writer.count_continuation("b", 5, 3).unwrap(),
-            "everybody has a count of their own"
+            "each reader has its own count"
         );
-        assert!(!writer.count_continuation("a", HOUR - 1, 3).unwrap());
-        assert!(writer.count_continuation("a", HOUR, 3).unwrap());
-        // A clock that was set back does not keep a session from being told for ever.
-        assert!(writer.count_continuation("a", -HOUR, 3).unwrap());
+        assert!(!writer.count_continuation("a", CONTINUATION_WINDOW - 1, 3).unwrap());
+        assert!(writer.count_continuation("a", CONTINUATION_WINDOW, 3).unwrap());
+        // The count also starts from 0 when the clock was set back.
+        assert!(writer.count_continuation("a", -CONTINUATION_WINDOW, 3).unwrap());
     }
 
     #[test]
-    fn the_newest_totals_count() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+    fn totals_returns_the_newest_row() {
+        let (_folder, writer) = temp_database();
         assert_eq!(writer.totals("i").unwrap(), None);
         for turns in 1..=2 {
             let new = NewTelemetry {
@@ -151,7 +150,7 @@ mod tests {
                 turns: Some(turns),
                 ..NewTelemetry::default()
             };
-            writer.report(&new).unwrap();
+            writer.record_telemetry(&new).unwrap();
         }
         assert_eq!(writer.totals("i").unwrap().unwrap().turns, Some(2));
     }

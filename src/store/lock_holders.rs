@@ -1,9 +1,8 @@
-//! Who holds SQLite's locks on the file, as the system tells it.
+//! Finds the processes that hold SQLite's locks on the database.
 //!
-//! For: naming the process that keeps others from writing, or the log from starting anew.
-//! Not for: taking a lock or asking the file: opening and closing it would drop SQLite's
-//! own locks. `stat` tells which file it is, `/proc/locks` who has locked which bytes of
-//! it. Where there is no such list (macOS) nobody is named.
+//! `stat` gives the inodes of the database and its `-shm`, `/proc/locks` the locked byte ranges of
+//! each inode. The files are not opened: closing them would drop SQLite's own locks. Systems without
+//! `/proc` (macOS) report no holders.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,39 +13,41 @@ use serde::Serialize;
 use super::file_identity::Identity;
 use super::sidecar_files::beside;
 
-/// What a lock keeps others from.
+/// What a lock prevents in other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockKind {
-    /// From everything (`locking_mode=EXCLUSIVE`).
+    /// Reading and writing (`locking_mode=EXCLUSIVE`).
     Exclusive,
-    /// From writing.
+    /// Writing.
     Write,
-    /// The log from starting anew.
+    /// A reset of the WAL.
     Read,
 }
 
-/// A process with a lock.
+/// A process that holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Holder {
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// Its name.
+    /// The name of its program.
     pub name: String,
-    /// What it keeps others from.
+    /// The lock it holds.
     pub hold: LockKind,
 }
 
-/// Bytes of the `-shm` that stand for locks: writing, and the five places of readers.
+/// Lock bytes of the `-shm`: the write lock, and the five read marks.
 const WAL_WRITE: u64 = 120;
 const WAL_READ: (u64, u64) = (123, 127);
-/// Bytes of the database itself: what a writer without a log takes, and all readers' range.
+/// Lock bytes of the database: the lock of a writer outside WAL mode, and the range that all
+/// connections share.
 const RESERVED: u64 = 0x4000_0001;
 const SHARED: (u64, u64) = (0x4000_0002, 0x4000_01ff);
 
-/// Everybody who holds a lock on the database at `db` now, each once, this process left out.
+/// Returns the processes that hold a lock on the database at `db` now, each once, without this
+/// process.
 pub fn holders(db: &Path) -> Vec<Holder> {
-    // There is none on other systems.
+    // Exists on Linux only.
     let Ok(list) = fs::read_to_string("/proc/locks") else {
         return Vec::new();
     };
@@ -57,14 +58,14 @@ pub fn holders(db: &Path) -> Vec<Holder> {
         .filter_map(Lock::parse)
         .filter(|lock| lock.pid != std::process::id())
         .filter_map(|lock| {
-            let hold = if Some(lock.inode) == shm {
-                lock.on_log()
+            let kind = if Some(lock.inode) == shm {
+                lock.on_shm()
             } else if Some(lock.inode) == file {
-                lock.on_file()
+                lock.on_database()
             } else {
                 None
             };
-            Some((lock.pid, hold?))
+            Some((lock.pid, kind?))
         })
         .filter(|(pid, _)| may_have_open(*pid, db))
         .map(|(pid, hold)| Holder {
@@ -73,14 +74,14 @@ pub fn holders(db: &Path) -> Vec<Holder> {
             hold,
         })
         .collect();
-    // Who writes also reads: the gravest counts, which sorts first.
+    // A writer holds a read lock, too. Keeps the strongest lock of a process, which sorts first.
     found.sort();
     found.dedup_by_key(|holder| holder.pid);
     found
 }
 
-/// Whether a process has the database open, as far as its handles may be looked at: the numbers
-/// in the list of locks may be those of a file on another device.
+/// Returns whether a process has the database open, and `true` if its file descriptors cannot be
+/// read. An inode number in `/proc/locks` can be that of a file on another device.
 fn may_have_open(pid: u32, db: &Path) -> bool {
     let (Some(file), Ok(handles)) = (Identity::of(db), fs::read_dir(format!("/proc/{pid}/fd"))) else {
         return true;
@@ -90,19 +91,19 @@ fn may_have_open(pid: u32, db: &Path) -> bool {
         .any(|handle| Identity::of(&handle.path()) == Some(file))
 }
 
-/// Processes of this user that have a file open which was at `db` and is not any more: what
-/// they write is lost.
-pub fn strays(db: &Path) -> Vec<(u32, String)> {
-    // There is none on other systems.
+/// Returns this user's processes, with their names, that have a deleted file open which was at `db`.
+/// What they write to it is lost.
+pub fn processes_with_deleted_file(db: &Path) -> Vec<(u32, String)> {
+    // Exists on Linux only.
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let gone = format!("{} (deleted)", db.display());
+    let deleted = format!("{} (deleted)", db.display());
     let has_it_open = |pid: &u32| {
         let handles = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         handles
             .filter_map(|handle| fs::read_link(handle.path()).ok())
-            .any(|target| target.as_os_str() == gone.as_str())
+            .any(|target| target.as_os_str() == deleted.as_str())
     };
     let pids = processes
         .flatten()
@@ -124,11 +125,11 @@ struct Lock {
 }
 
 impl Lock {
-    /// Reads `1: POSIX  ADVISORY  WRITE 4711 fe:00:10027094 120 120`. The device is not
-    /// compared: some file systems tell `stat` another one.
+    /// Parses a line such as `1: POSIX  ADVISORY  WRITE 4711 fe:00:10027094 120 120`. Ignores the
+    /// device: `stat` reports another one on some file systems.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace().skip(1);
-        // Those who wait have an arrow here.
+        // The line of a process that waits for a lock has an arrow here.
         if words.next()? != "POSIX" {
             return None;
         }
@@ -149,7 +150,7 @@ impl Lock {
         self.bytes.0 <= last && self.bytes.1 >= first
     }
 
-    fn on_log(&self) -> Option<LockKind> {
+    fn on_shm(&self) -> Option<LockKind> {
         if self.exclusive {
             self.covers((WAL_WRITE, WAL_WRITE)).then_some(LockKind::Write)
         } else {
@@ -157,8 +158,8 @@ impl Lock {
         }
     }
 
-    fn on_file(&self) -> Option<LockKind> {
-        // In the log's mode everybody who has the file open shares this range.
+    fn on_database(&self) -> Option<LockKind> {
+        // In WAL mode every connection holds a shared lock on this range.
         match self.exclusive {
             true if self.covers(SHARED) => Some(LockKind::Exclusive),
             true if self.covers((RESERVED, RESERVED)) => Some(LockKind::Write),
@@ -172,25 +173,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read() {
+    fn parses_lines_of_proc_locks() {
         let lock = Lock::parse("1: POSIX  ADVISORY  WRITE 4711 fe:00:10027094 120 120").unwrap();
         assert_eq!((lock.pid, lock.inode), (4711, 10_027_094));
-        assert_eq!(lock.on_log(), Some(LockKind::Write));
+        assert_eq!(lock.on_shm(), Some(LockKind::Write));
         assert_eq!(
             Lock::parse("1: -> POSIX  ADVISORY  WRITE 4711 fe:00:10027094 120 120"),
             None
         );
         assert_eq!(Lock::parse("2: FLOCK  ADVISORY  WRITE 4711 fe:00:10027094 0 EOF"), None);
         let reader = Lock::parse("3: POSIX  ADVISORY  READ 1 fe:00:9 124 124").unwrap();
-        assert_eq!(reader.on_log(), Some(LockKind::Read));
+        assert_eq!(reader.on_shm(), Some(LockKind::Read));
         let open = Lock::parse("3: POSIX  ADVISORY  READ 1 fe:00:9 128 128").unwrap();
-        assert_eq!(open.on_log(), None, "everybody who has the file open holds this one");
+        assert_eq!(open.on_shm(), None, "every connection holds this lock");
         let exclusive = Lock::parse("3: POSIX  ADVISORY  WRITE 1 fe:00:9 1073741826 1073742335").unwrap();
-        assert_eq!(exclusive.on_file(), Some(LockKind::Exclusive));
+        assert_eq!(exclusive.on_database(), Some(LockKind::Exclusive));
     }
 
     #[test]
-    fn whoever_has_another_file_open_is_not_accused_and_whoever_has_a_removed_one_is() {
+    fn finds_processes_by_the_file_they_have_open() {
         let folder = tempfile::tempdir().unwrap();
         let (db, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
         let with_open = |path: &Path| {
@@ -203,13 +204,13 @@ mod tests {
                 .unwrap()
         };
         let mut processes = [with_open(&db), with_open(&other)];
-        let [with_it, with_another] = [processes[0].id(), processes[1].id()];
+        let [with_db_open, with_other_open] = [processes[0].id(), processes[1].id()];
         if cfg!(target_os = "linux") {
-            assert!(may_have_open(with_it, &db));
-            assert!(!may_have_open(with_another, &db));
-            assert_eq!(strays(&db), []);
+            assert!(may_have_open(with_db_open, &db));
+            assert!(!may_have_open(with_other_open, &db));
+            assert_eq!(processes_with_deleted_file(&db), []);
             fs::remove_file(&db).unwrap();
-            assert_eq!(strays(&db), [(with_it, "sleep".to_owned())]);
+            assert_eq!(processes_with_deleted_file(&db), [(with_db_open, "sleep".to_owned())]);
         }
         for process in &mut processes {
             process.kill().unwrap();

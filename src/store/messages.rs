@@ -1,31 +1,28 @@
-//! Thread messages: writing one, and reading a thread from a number on.
-//!
-//! For: the messages table.
-//! Not for: threads' own rows (`threads`), or the order over all tables (`changes`).
+//! The `messages` table: posting a message, and reading a thread's messages by `message_seq`.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::changes::Position;
 use super::connection::{Reader, Writer};
 use super::default_sender::{human, human_if_null};
 use super::pagination::{PAGE_BYTES, Page};
+use super::position::Position;
 use super::row_reader::RowReader;
-use super::{Written, changes};
+use super::{Written, position};
 use crate::error::{Code, Error, Result};
 use crate::protocol::MessageEvent;
 
-/// The columns of a [`MessageRow`], in the order it reads them.
+/// The columns of a [`MessageRow`], in the order in which [`MessageRow::read`] reads them.
 pub(super) const COLUMNS: &str = "m.n, m.id, m.thread_id, m.message_seq, m.created_at, m.from_type, m.from_id, \
      m.to_type, m.to_id, m.kind, m.subject, m.content, m.metadata_json, m.reply_to, m.delivery_state, \
      m.business_state, m.deleted_at";
-/// How many of them there are.
+/// Number of columns in [`COLUMNS`].
 pub(super) const WIDTH: usize = 17;
 
-/// One row of the messages table, readable whatever its writer put there.
+/// One row of the `messages` table. Values of the wrong type are converted (see `degraded`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MessageRow {
-    /// The row's number.
+    /// Primary key.
     #[serde(skip)]
     pub n: i64,
     /// Unique id.
@@ -38,11 +35,11 @@ pub struct MessageRow {
     pub created_at: i64,
     /// human, agent, system …
     pub from_type: String,
-    /// Who wrote it.
+    /// The sender.
     pub from_id: String,
     /// As `from_type`, also broadcast.
     pub to_type: String,
-    /// Whom it is for.
+    /// The recipient.
     pub to_id: String,
     /// directive, question, proposal, status, result …
     pub kind: String,
@@ -50,7 +47,7 @@ pub struct MessageRow {
     pub subject: String,
     /// The text; empty once the message is deleted.
     pub content: String,
-    /// JSON of the writer's own.
+    /// JSON with fields of the sender's choice.
     pub metadata_json: String,
     /// The id of the message this one answers.
     pub reply_to: String,
@@ -60,7 +57,7 @@ pub struct MessageRow {
     pub business_state: String,
     /// When it was deleted, Unix milliseconds.
     pub deleted_at: Option<i64>,
-    /// What could not be read as it is: empty if all is well.
+    /// The column that had an invalid value, and why; empty if all values are valid.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub degraded: String,
 }
@@ -97,7 +94,7 @@ impl MessageRow {
         message
     }
 
-    /// The message as the seed's clients know it.
+    /// The message in the compatible form.
     pub fn event(&self) -> MessageEvent {
         MessageEvent {
             id: self.id.clone(),
@@ -117,7 +114,7 @@ impl MessageRow {
         }
     }
 
-    /// The message with what came after the seed.
+    /// The message in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> MessageEvent {
         MessageEvent {
             reply_to: self.reply_to.clone(),
@@ -125,7 +122,7 @@ impl MessageRow {
         }
     }
 
-    /// Roughly the bytes it takes in memory and on the wire.
+    /// Approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -178,7 +175,7 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// A message with nothing but the required fields and a text.
+    /// Creates a message with only the required fields.
     pub fn new(thread_id: impl Into<String>, from_id: impl Into<String>, content: impl Into<String>) -> Self {
         Self {
             thread_id: thread_id.into(),
@@ -188,8 +185,8 @@ impl NewMessage {
         }
     }
 
-    /// Whether `row` is what this message would have become.
-    fn is(&self, row: &MessageRow) -> bool {
+    /// Whether posting this message would have created `row`.
+    fn matches(&self, row: &MessageRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
         self.thread_id == row.thread_id
             && self.from_id == row.from_id
@@ -207,18 +204,18 @@ impl NewMessage {
 /// Where a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// After this `message_seq`; 0 is before the first that is kept.
+    /// After this `message_seq`; 0 is before the first stored message.
     After(i64),
-    /// After the last one this instance has acknowledged.
+    /// After the last message that this instance acknowledged.
     LastAck,
 }
 
-/// A run of one thread's messages.
+/// A page of one thread's messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ThreadPage {
     /// In order of `message_seq`.
     pub messages: Vec<MessageRow>,
-    /// There are more after these.
+    /// More messages follow.
     pub has_more: bool,
 }
 
@@ -231,22 +228,22 @@ impl From<Page<MessageRow>> for ThreadPage {
     }
 }
 
-/// What a subscription starts from.
+/// The state of a thread when a subscription starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ThreadOpening {
-    /// The number to continue after.
+    /// The subscription continues after this `message_seq`.
     pub after: i64,
-    /// The first number the file still has; `last_seq + 1` if it has none.
+    /// `message_seq` of the thread's first stored message; `last_seq + 1` if there is none.
     pub first_seq: i64,
-    /// The thread's newest number; 0 if it has none.
+    /// `message_seq` of the thread's newest message; 0 if it never had one.
     pub last_seq: i64,
-    /// The id of the message at `after`, if the file still has it.
+    /// The id of the message at `after`, if it is still stored.
     pub id_at: Option<String>,
 }
 
 impl Reader {
-    /// At most `rows` messages and about `bytes` bytes of a thread after `after`; one
-    /// larger message comes alone. `anchor` is a position the log is known to have.
+    /// At most `rows` messages of a thread after `after`, and about `bytes` bytes. A larger
+    /// message is returned alone. `anchor` is a position the log is expected to have.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the log no longer has `anchor`; a `Store…` code.
@@ -259,12 +256,13 @@ impl Reader {
         anchor: Position,
     ) -> Result<ThreadPage> {
         self.snapshot(|| {
-            changes::demand(&self.conn, anchor)?;
+            position::require(&self.conn, anchor)?;
             self.page(thread_id, after, rows, bytes)
         })
     }
 
-    /// As [`Reader::thread_page`], for readers that keep no position; about 8 MiB at most.
+    /// At most `rows` messages of a thread after `after`, and about 8 MiB, without a check of the
+    /// position.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -272,7 +270,8 @@ impl Reader {
         self.page(thread_id, after, rows, PAGE_BYTES)
     }
 
-    /// The last `rows` messages of a thread before `before`, in order; about 8 MiB at most.
+    /// The last `rows` messages of a thread before `before`, at most about 8 MiB, ordered by
+    /// `message_seq`.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -290,7 +289,7 @@ impl Reader {
         Ok(page.into())
     }
 
-    /// What a subscription of `instance` to a thread starts from.
+    /// Where a subscription of `instance` to a thread starts, and what the thread has stored.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the log no longer has `anchor`; a `Store…` code.
@@ -302,7 +301,7 @@ impl Reader {
         anchor: Position,
     ) -> Result<ThreadOpening> {
         self.snapshot(|| {
-            changes::demand(&self.conn, anchor)?;
+            position::require(&self.conn, anchor)?;
             let after = match start {
                 Start::After(seq) => seq,
                 Start::LastAck => self.last_ack(instance, thread_id)?,
@@ -334,7 +333,7 @@ impl Reader {
         })
     }
 
-    /// The message with this id, or `None`.
+    /// The message with this id.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -349,7 +348,7 @@ impl Reader {
             "SELECT {COLUMNS} FROM messages m WHERE m.thread_id = ?1 AND m.message_seq > ?2 ORDER BY m.message_seq LIMIT ?3"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        // One more than asked for tells whether there are more.
+        // One extra row shows whether more follow.
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(1);
         let found = statement.query(params![thread_id, after, limit])?;
         let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row));
@@ -358,26 +357,26 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes a message. An id that is there already is no error if the content is the same.
+    /// Posts a message. Posting the same message with the same id again returns the existing row.
     ///
     /// # Errors
-    /// [`Code::Conflict`] for an id with other content, [`Code::Invalid`] for what the
-    /// file refuses, a `Store…` code.
+    /// [`Code::Conflict`] if the id exists with other content, [`Code::Invalid`] if the schema
+    /// rejects a value, a `Store…` code.
     pub fn post_message(&self, new: &NewMessage) -> Result<Written<MessageRow>> {
         self.atomically(|| {
             if let Some(id) = &new.id
                 && let Some(row) = self.message(id)?
             {
-                return if new.is(&row) {
+                return if new.matches(&row) {
                     Ok(Written::Existed(row))
                 } else {
                     Err(Error::new(
                         Code::Conflict,
-                        format!("a message with the id {id} exists with other content; give a new id"),
+                        format!("a message with id {id} already exists with different content; use a new id"),
                     ))
                 };
             }
-            // Stepped to the end: a statement left half-way never checkpoints.
+            // `execute` steps the statement to its end. An unfinished one would block checkpoints.
             self.conn
                 .prepare_cached(
                     "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \

@@ -1,14 +1,13 @@
-//! The file: the only place that knows SQL.
+//! The database: opens it, reads it and writes it. No other module contains SQL.
 //!
-//! For: opening the database, and everything that is read from it or written to it, one
-//! file per subject. A [`Reader`] can only read; a [`Writer`] is a reader that can also
-//! write; a [`Store`] is what a long-running hub holds: one writer thread and a few
-//! readers.
-//! Not for: noticing that somebody else wrote (`watch`), or telling anybody (`hub`).
+//! A [`Reader`] is a read-only connection. A [`Writer`] is a connection that reads and writes. A
+//! [`Store`] is what a running hub holds: a writer thread, a maintenance thread, and a pool of
+//! readers. There is one file per table or subject.
 //!
-//! Nothing here knows of tokio: every call blocks, and callers on a runtime say so.
+//! Every call blocks. Callers on an async runtime must use its blocking threads.
 
 mod agents;
+mod busy_retry;
 mod changes;
 mod connection;
 mod costs;
@@ -20,6 +19,7 @@ mod lock_holders;
 mod maintenance;
 mod messages;
 mod pagination;
+mod position;
 mod row_reader;
 mod schema;
 mod search;
@@ -27,6 +27,8 @@ mod sidecar_files;
 mod subscriptions;
 mod task_events;
 mod telemetry;
+#[cfg(test)]
+mod test_support;
 mod threads;
 mod writer_thread;
 
@@ -37,53 +39,56 @@ use std::time::Duration;
 use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
-pub use changes::{Change, LogPage, Op, Position, Row, Table};
-pub use connection::{NetworkFs, Reader, Writer, set_aside_log, with_patience};
+pub use busy_retry::with_busy_timeout;
+pub use changes::{Change, LogPage, Op, Row, Table};
+pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
 pub use file_identity::{FileIdentity, Identity, WalState};
 pub use hook_sessions::TaskProgress;
+pub use inbox::addressing::{EVERYBODY, ReadContext};
 pub use inbox::claims::{Claim, MAX_LEASE};
 pub use inbox::list::{InboxFilter, MailboxRow};
-pub use inbox::messages::{EVERYBODY, InboxRow, NewInbox, message_id};
-pub use inbox::receipts::{ReadContext, Receipt, ReceiptRow, Trace};
-pub use lock_holders::{Holder, LockKind, holders, strays};
+pub use inbox::messages::{InboxRow, NewInbox, message_id};
+pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
+pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
-pub use maintenance::integrity::{FileMode, room};
+pub use maintenance::integrity::{FileMode, free_bytes};
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use pagination::Page;
+pub use position::Position;
 pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
-pub use search::Hit;
+pub use search::SearchHit;
 pub use sidecar_files::{Record, ServeLock, Token};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTask, TaskRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
 
-/// The SQLite library in this program.
+/// Returns the version of the SQLite library in this program.
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// How long those who read are waited for when the file is let go.
+/// Maximum time [`Store::abandon`] waits for reads in flight.
 const ABANDON_WAIT: Duration = Duration::from_secs(1);
-/// Readers kept open when idle. More may be open at a time; the rest close after use.
-const IDLE_READERS: usize = 4;
+/// Maximum number of idle readers in the pool. More can be open at a time; they close after use.
+const MAX_IDLE_READERS: usize = 4;
 
-/// What came of writing something that has an id of its own.
+/// The result of writing a row with an id chosen by the caller.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written<T> {
-    /// It is new.
+    /// The row is new.
     Created(T),
-    /// The same thing was there already.
+    /// The file already had a row with this id and the same content.
     Existed(T),
 }
 
 impl<T> Written<T> {
-    /// The row as it stands in the file.
+    /// Returns the row as it is in the file.
     pub fn into_row(self) -> T {
         match self {
             Self::Created(row) | Self::Existed(row) => row,
@@ -91,93 +96,92 @@ impl<T> Written<T> {
     }
 }
 
-/// The file as a hub holds it: one writer thread, readers on demand.
+/// The database as a running hub holds it: a writer thread, a maintenance thread, and readers.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     network_fs: NetworkFs,
-    /// Before the writer, so that they are closed before it: the last connection to close
-    /// moves the log into the database, and one that only reads cannot.
-    readers: Mutex<Idle>,
-    /// Nobody reads any more.
-    quiet: Condvar,
-    keeper: maintenance::thread::MaintenanceThread,
+    /// Declared before the threads so that the readers close first: the last connection to close
+    /// checkpoints the WAL, and a read-only connection cannot.
+    readers: Mutex<ReaderPool>,
+    /// Signalled when a read ends.
+    read_ended: Condvar,
+    maintenance: maintenance::thread::MaintenanceThread,
     writer: writer_thread::WriterThread,
 }
 
-/// Readers not in use, all of the same opening of the file.
+/// Idle readers of the file that is open now.
 #[derive(Debug, Default)]
-struct Idle {
-    /// Counts the openings, so that a reader of a replaced file is not kept.
-    opening: u64,
-    /// Which file was opened.
+struct ReaderPool {
+    /// Counts how often the file was opened. A reader of an earlier generation is not reused.
+    generation: u64,
+    /// The file that is open.
     identity: Option<Identity>,
-    readers: Vec<Reader>,
-    /// Readers in use.
-    busy: usize,
+    idle: Vec<Reader>,
+    /// Number of readers in use.
+    in_use: usize,
 }
 
 impl Store {
-    /// Opens the file at `path`, making it if it is not there.
+    /// Opens the database at `path`. Creates it if it does not exist.
     ///
     /// # Errors
-    /// One of the `Store…` codes, saying what to do about it.
+    /// One of the `Store…` codes.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
-        let (writer, keeper) = open_both(path, network_fs)?;
-        let idle = Idle {
+        let (writer, maintenance) = open_connections(path, network_fs)?;
+        let pool = ReaderPool {
             identity: writer.identity(),
-            ..Idle::default()
+            ..ReaderPool::default()
         };
         Ok(Self {
             path: path.to_owned(),
             network_fs,
             writer: writer_thread::WriterThread::start(writer)?,
-            keeper: maintenance::thread::MaintenanceThread::start(keeper)?,
-            readers: Mutex::new(idle),
-            quiet: Condvar::new(),
+            maintenance: maintenance::thread::MaintenanceThread::start(maintenance)?,
+            readers: Mutex::new(pool),
+            read_ended: Condvar::new(),
         })
     }
 
-    /// Where the file is.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A reader of one's own, for as long as one likes.
+    /// Opens a reader outside the pool. The caller can keep it.
     ///
     /// # Errors
     /// One of the `Store…` codes.
     pub fn reader(&self) -> Result<Reader> {
-        let identity = self.idle().identity;
+        let identity = self.pool().identity;
         Reader::open_same(&self.path, self.network_fs, identity)
     }
 
-    /// Runs `f` on a reader. Blocks.
+    /// Runs `f` on a reader of the pool. Blocks.
     ///
     /// # Errors
-    /// What `f` returns, or a `Store…` code if no reader can be had.
+    /// The error of `f`, or a `Store…` code if no reader can be opened.
     pub fn read<T>(&self, f: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
-        let (opening, idle) = {
-            let mut idle = self.idle();
-            idle.busy += 1;
-            (idle.opening, idle.readers.pop())
+        let (generation, idle) = {
+            let mut pool = self.pool();
+            pool.in_use += 1;
+            (pool.generation, pool.idle.pop())
         };
-        let _busy = Busy(self);
+        let _active = ActiveRead(self);
         let reader = idle.map_or_else(|| self.reader(), Ok);
         let result = reader.as_ref().map_err(Error::again).and_then(f);
-        let mut idle = self.idle();
+        let mut pool = self.pool();
         if let Ok(reader) = reader
-            && idle.opening == opening
-            && idle.readers.len() < IDLE_READERS
+            && pool.generation == generation
+            && pool.idle.len() < MAX_IDLE_READERS
         {
-            idle.readers.push(reader);
+            pool.idle.push(reader);
         }
         result
     }
 
-    /// Runs `f` on the writer thread, within a transaction shared with whatever else is
-    /// waiting there, and hands the outcome to `done` once that transaction is committed.
-    /// Does not block.
+    /// Runs `f` on the writer thread, in one transaction with the other waiting jobs (group
+    /// commit), and calls `done` with the result after the commit. Does not block.
     pub fn write_then<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
@@ -186,101 +190,109 @@ impl Store {
         self.writer.submit(f, done);
     }
 
-    /// Runs `f` as [`Store::write_then`] does and waits for the outcome. Blocks.
+    /// Runs `f` as [`Store::write_then`] does and waits for the result. Blocks.
     ///
     /// # Errors
-    /// What `f` returns, or why the transaction could not be committed.
+    /// The error of `f`, or of the commit.
     pub fn write<T: Send + 'static>(&self, f: impl FnOnce(&Writer) -> Result<T> + Send + 'static) -> Result<T> {
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
         // The receiver outlives the call below, so the send cannot fail.
-        self.writer.submit(f, move |outcome| drop(tx.send(outcome)));
-        rx.recv()
-            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the writer thread is gone; restart the hub")))
+        self.writer.submit(f, move |result| drop(tx.send(result)));
+        rx.recv().unwrap_or_else(|_| {
+            Err(Error::new(
+                Code::Internal,
+                "the writer thread has stopped; restart the hub",
+            ))
+        })
     }
 
-    /// What the keeper has done and seen.
-    pub fn keeper(&self) -> MaintenanceStatus {
-        self.keeper.status()
+    /// Returns the status of the maintenance thread.
+    pub fn maintenance_status(&self) -> MaintenanceStatus {
+        self.maintenance.status()
     }
 
-    /// The longest that one of this hub's own writes kept others from writing, in milliseconds.
+    /// Returns the longest time in milliseconds that a transaction of the writer thread held the
+    /// write lock.
     pub fn longest_write_ms(&self) -> u64 {
         self.writer.longest_hold_ms()
     }
 
-    /// Lets go of the file that was opened and opens the one now at the path, making it
-    /// if there is none.
+    /// Closes the open file and opens the file that is at the path now. Creates it if there is
+    /// none.
     ///
     /// # Errors
-    /// One of the `Store…` codes; the old file stays open then.
+    /// One of the `Store…` codes. The old file then stays open.
     pub fn reopen(&self) -> Result<()> {
-        let (writer, keeper) = open_both(&self.path, self.network_fs)?;
+        let (writer, maintenance) = open_connections(&self.path, self.network_fs)?;
         let identity = writer.identity();
         self.writer.reopen(writer);
-        self.keeper.reopen(keeper);
-        let mut idle = self.idle();
-        idle.identity = identity;
-        idle.opening += 1;
-        idle.readers.clear();
+        self.maintenance.reopen(maintenance);
+        let mut pool = self.pool();
+        pool.identity = identity;
+        pool.generation += 1;
+        pool.idle.clear();
         Ok(())
     }
 
-    /// Closes everything that is open and moves nothing: the file or its write-ahead log was
-    /// replaced, and what is left of the old log belongs to nobody. As long as one connection of
-    /// this process is open, all others would share the dead log's index with it; so whoever
-    /// calls this has closed its own readers, and goes on with [`Store::reopen`]. False: a read
-    /// that takes longer keeps the dead log open; to be called again.
+    /// Closes all pooled and thread connections without a checkpoint, because the database or its
+    /// WAL was replaced. Call [`Store::reopen`] next.
+    ///
+    /// All connections of a process to one path share one WAL index. While one of them has the old
+    /// index, every new connection would use that, too; so the caller must first close the readers
+    /// it holds itself. Returns `false` if a read is still in flight after [`ABANDON_WAIT`]: call it
+    /// again then.
     #[must_use]
     pub fn abandon(&self) -> bool {
         self.writer.abandon();
-        self.keeper.abandon();
-        let mut idle = self.idle();
-        idle.opening += 1;
-        idle.readers.clear();
-        let (idle, _) = self
-            .quiet
-            .wait_timeout_while(idle, ABANDON_WAIT, |idle| idle.busy > 0)
+        self.maintenance.abandon();
+        let mut pool = self.pool();
+        pool.generation += 1;
+        pool.idle.clear();
+        let (pool, _) = self
+            .read_ended
+            .wait_timeout_while(pool, ABANDON_WAIT, |pool| pool.in_use > 0)
             .unwrap_or_else(PoisonError::into_inner);
-        idle.busy == 0
+        pool.in_use == 0
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
-        // Nothing panics while the lock is held; a poisoned list of readers is still a list.
+    fn pool(&self) -> std::sync::MutexGuard<'_, ReaderPool> {
+        // Nothing panics while the lock is held, so a poisoned pool is still consistent.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A read under way; over when dropped, also by a panic.
-struct Busy<'a>(&'a Store);
+/// A read in flight. Ends when dropped, also by a panic.
+struct ActiveRead<'a>(&'a Store);
 
-impl Drop for Busy<'_> {
+impl Drop for ActiveRead<'_> {
     fn drop(&mut self) {
-        self.0.idle().busy -= 1;
-        self.0.quiet.notify_all();
+        self.0.pool().in_use -= 1;
+        self.0.read_ended.notify_all();
     }
 }
 
-/// The writer's connection and the keeper's, of one and the same file.
-fn open_both(path: &Path, network_fs: NetworkFs) -> Result<(Writer, Writer)> {
+/// Opens the connections of the writer thread and of the maintenance thread to the same file.
+fn open_connections(path: &Path, network_fs: NetworkFs) -> Result<(Writer, Writer)> {
     let writer = Writer::open(path, network_fs)?;
-    let keeper = Writer::open(path, network_fs)?;
-    if writer.identity() == keeper.identity() {
-        return Ok((writer, keeper));
+    let maintenance = Writer::open(path, network_fs)?;
+    if writer.identity() == maintenance.identity() {
+        return Ok((writer, maintenance));
     }
     writer.abandon();
     Err(Error::new(
         Code::StoreReplaced,
-        format!("{} became another file while it was opened; try again", path.display()),
+        format!("{} was replaced while it was being opened; try again", path.display()),
     ))
 }
 
 impl From<rusqlite::Error> for Error {
-    /// Names the failure. Where SQLite's own words are a trigger's, they are the message.
+    /// Maps SQLite's result code to one of ours. The message of a failed constraint is the text of
+    /// the trigger that raised it.
     fn from(e: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Sql;
-        let (Some(kind), detail) = (e.sqlite_error_code(), text_of(&e)) else {
+        let (Some(kind), detail) = (e.sqlite_error_code(), sqlite_message(&e)) else {
             return match e {
-                rusqlite::Error::QueryReturnedNoRows => Error::new(Code::NotFound, "there is no such row"),
+                rusqlite::Error::QueryReturnedNoRows => Error::new(Code::NotFound, "no such row"),
                 e => Error::new(Code::Internal, format!("cannot read the database: {e}")).because(e),
             };
         };
@@ -288,16 +300,13 @@ impl From<rusqlite::Error> for Error {
             Sql::DatabaseBusy | Sql::DatabaseLocked | Sql::FileLockingProtocolFailed => (
                 Code::StoreLocked,
                 format!(
-                    "cannot get the database's lock: {detail}; another process holds a transaction open (agenthub doctor names it)"
+                    "cannot lock the database: {detail}; another process keeps a transaction open (agenthub doctor shows which)"
                 ),
             ),
-            Sql::DiskFull => (
-                Code::StoreFull,
-                format!("cannot write: {detail}; free some room on the disk"),
-            ),
+            Sql::DiskFull => (Code::StoreFull, format!("cannot write: {detail}; free some disk space")),
             Sql::ReadOnly | Sql::PermissionDenied => (
                 Code::StoreReadOnly,
-                format!("cannot write: {detail}; give this user write permission to the file and its folder"),
+                format!("cannot write: {detail}; give this user write permission for the file and its directory"),
             ),
             Sql::DatabaseCorrupt => (
                 Code::StoreCorrupt,
@@ -305,12 +314,12 @@ impl From<rusqlite::Error> for Error {
             ),
             Sql::NotADatabase => (
                 Code::StoreForeign,
-                "the file is no SQLite database; it was left untouched: give another path with --db".to_owned(),
+                "not a SQLite database; the file was left untouched, choose another path with --db".to_owned(),
             ),
             Sql::ConstraintViolation | Sql::TooBig | Sql::TypeMismatch => (Code::Invalid, detail),
             Sql::CannotOpen | Sql::SystemIoFailure => (
                 Code::StoreUnavailable,
-                format!("cannot reach the database: {detail}; check that the file, its folder and the disk are there"),
+                format!("cannot access the database: {detail}; check that the file, its directory and the disk exist"),
             ),
             _ => (Code::Internal, format!("cannot use the database: {detail}")),
         };
@@ -318,8 +327,8 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// SQLite's words for the failure.
-fn text_of(e: &rusqlite::Error) -> String {
+/// Returns SQLite's message for the error.
+fn sqlite_message(e: &rusqlite::Error) -> String {
     match e {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
         e => e.to_string(),
@@ -330,10 +339,10 @@ fn text_of(e: &rusqlite::Error) -> String {
 mod tests {
     use super::*;
 
-    /// The first read of another file at the path would cut short the index that the writer and
-    /// the keeper still have in their memory.
+    /// The first read of the new file would truncate the WAL index that the connections of the
+    /// writer and the maintenance thread still have mapped.
     #[test]
-    fn nothing_of_another_file_is_read_before_the_old_one_is_closed() {
+    fn refuses_readers_of_a_replaced_file_until_reopened() {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["hub.db", "other.db"].map(|name| folder.path().join(name));
         let store = Store::open(&path, NetworkFs::Refuse).unwrap();

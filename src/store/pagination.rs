@@ -1,22 +1,21 @@
-//! Pages of a list: bounded in rows and in bytes.
+//! Pages of a list, bounded in rows and in bytes.
 //!
-//! For: lists whose rows may each be as large as the file allows. Rows are drawn one by one,
-//! so that a page costs what is on it and no more.
-//! Not for: what is listed, or what a cursor looks like.
+//! Each row may be as large as the file allows. Rows are read from SQLite one by one, so that a page
+//! costs only the rows on it.
 
 use rusqlite::{Row, Rows};
 
 use crate::error::Result;
 
-/// Bytes of one page, about; one larger row comes alone.
+/// Default maximum size of a page in bytes, roughly. A single larger row makes a page of its own.
 pub(super) const PAGE_BYTES: usize = 8 << 20;
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items in the order of the list.
     pub items: Vec<T>,
-    /// There are more after these.
+    /// Whether the list has more items after these.
     pub has_more: bool,
 }
 
@@ -28,7 +27,8 @@ impl<T> Page<T> {
         }
     }
 
-    /// At most `limit` rows of about `bytes` bytes. What `read` makes nothing of is left out.
+    /// Reads at most `limit` rows of about `bytes` bytes. Skips the rows for which `read` returns
+    /// `None`. `weigh` returns the bytes of an item.
     pub(super) fn draw(
         mut rows: Rows<'_>,
         limit: usize,
@@ -49,7 +49,8 @@ impl<T> Page<T> {
         Ok(page)
     }
 
-    /// What `cursor` makes of the last item, if there is more after it.
+    /// Returns the cursor of the next page, which `cursor` makes from the last item, or `None` on
+    /// the last page.
     pub fn next<C>(&self, cursor: impl Fn(&T) -> C) -> Option<C> {
         self.items.last().filter(|_| self.has_more).map(cursor)
     }

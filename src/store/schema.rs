@@ -1,57 +1,55 @@
-//! The schema and its versions.
+//! Creates and migrates the schema (`assets/schema.sql`), and refuses other databases.
 //!
-//! For: making a new file, and refusing one that is not ours or is newer than this
-//! program, before anything in it is touched.
-//! Not for: the SQL itself, which is `assets/schema.sql`.
-//!
-//! 1. `application_id` 0x41474842 ("AGHB") says the file is ours; `user_version` is the
-//!    schema's version.
-//! 2. An empty database becomes ours. Anything else without the id is refused.
-//! 3. A later version adds its step to [`MIGRATIONS`]; steps run in one transaction.
+//! 1. `application_id` 0x41474842 ("AGHB") marks an agenthub database; `user_version` is the version
+//!    of its schema.
+//! 2. An empty database gets the schema. Any other database without the id, or with a newer version,
+//!    is refused before anything in it is changed.
+//! 3. A new version of the schema adds a step to [`MIGRATIONS`]. All steps run in one transaction.
 
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::patiently;
+use super::busy_retry::retry_while_busy;
 use crate::error::{Code, Error, Result};
 
-/// "AGHB": whose file it is.
+/// "AGHB": marks an agenthub database.
 const APPLICATION_ID: i64 = 0x4147_4842;
-/// The version of the schema this program writes.
+/// The version of the schema that this program creates.
 pub const SCHEMA_VERSION: i64 = 1;
-/// The whole schema with its explanation, as `agenthub schema` prints it.
+/// The annotated schema, as `agenthub schema` prints it.
 pub const SCHEMA_SQL: &str = include_str!("../../assets/schema.sql");
-/// `MIGRATIONS[v - 1]` turns version `v` into `v + 1`. Version 1 is the first.
+/// `MIGRATIONS[v - 1]` migrates version `v` to `v + 1`. The first version is 1.
 const MIGRATIONS: &[&str] = &[];
 
-/// Whose file this is, as far as its header tells.
-enum State {
+/// The kind of a database that this program can use, by its header.
+enum Kind {
     Empty,
-    Ours(i64),
+    /// An agenthub database with this version of the schema.
+    Agenthub(i64),
 }
 
-/// Makes the schema in an empty file, brings an older one up to date, and refuses others.
+/// Creates the schema in an empty database, migrates an older one, and refuses others.
 pub(super) fn create_or_check(conn: &Connection, path: &Path) -> Result<()> {
-    match state(conn, path)? {
-        State::Ours(SCHEMA_VERSION) => ensure_wal(conn, path),
-        State::Ours(_) => migrate(conn, path),
-        State::Empty => {
+    match kind_of(conn, path)? {
+        Kind::Agenthub(SCHEMA_VERSION) => ensure_wal(conn, path),
+        Kind::Agenthub(_) => migrate(conn, path),
+        Kind::Empty => {
             ensure_wal(conn, path)?;
             create(conn, path)
         }
     }
 }
 
-/// Refuses a file that is not at this program's version.
+/// Refuses a database whose schema does not have this program's version.
 pub(super) fn check(conn: &Connection, path: &Path) -> Result<()> {
-    match state(conn, path)? {
-        State::Ours(SCHEMA_VERSION) => Ok(()),
-        State::Ours(_) | State::Empty => Err(refusal(path, "it has no schema yet; run agenthub path to make it")),
+    match kind_of(conn, path)? {
+        Kind::Agenthub(SCHEMA_VERSION) => Ok(()),
+        Kind::Agenthub(_) | Kind::Empty => Err(refusal(path, "it has no schema yet; run agenthub path to create it")),
     }
 }
 
-fn state(conn: &Connection, path: &Path) -> Result<State> {
+fn kind_of(conn: &Connection, path: &Path) -> Result<Kind> {
     let (id, version, objects) = header(conn).map_err(|e| {
         let error = Error::from(e);
         Error::new(
@@ -61,28 +59,28 @@ fn state(conn: &Connection, path: &Path) -> Result<State> {
     })?;
     if id == APPLICATION_ID {
         return match version {
-            1..=SCHEMA_VERSION => Ok(State::Ours(version)),
+            1..=SCHEMA_VERSION => Ok(Kind::Agenthub(version)),
             _ => Err(refusal(
                 path,
                 &format!(
-                    "its schema is version {version} and this program knows {SCHEMA_VERSION}; install a newer agenthub"
+                    "its schema has version {version}, this program supports up to {SCHEMA_VERSION}; install a newer agenthub"
                 ),
             )),
         };
     }
     if id == 0 && version == 0 && objects == 0 {
-        return Ok(State::Empty);
+        return Ok(Kind::Empty);
     }
     Err(refusal(
         path,
-        "it is another program's database; give another path with --db",
+        "it is another program's database; choose another path with --db",
     ))
 }
 
-/// `application_id`, `user_version`, and how many tables and the like there are: at one moment,
-/// because another process may be making the file.
+/// Returns `application_id`, `user_version`, and the number of schema objects. Reads them in one
+/// transaction, because another process may be creating the schema.
 fn header(conn: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
-    let view = if conn.is_autocommit() {
+    let transaction = if conn.is_autocommit() {
         Some(conn.unchecked_transaction()?)
     } else {
         None
@@ -93,29 +91,30 @@ fn header(conn: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
         number("PRAGMA user_version")?,
         number("SELECT count(*) FROM sqlite_master")?,
     );
-    // Nothing was written: ending the view cannot lose anything.
-    drop(view);
+    // Rolls back, which loses nothing: only reads ran.
+    drop(transaction);
     Ok(found)
 }
 
-fn refusal(path: &Path, why: &str) -> Error {
+fn refusal(path: &Path, reason: &str) -> Error {
     Error::new(
         Code::StoreForeign,
-        format!("cannot use {}: {why} (the file was left untouched)", path.display()),
+        format!("cannot use {}: {reason} (the file was left untouched)", path.display()),
     )
 }
 
-/// Write-ahead logging persists in the file; a file somebody took out of it is put back.
+/// Switches the database to WAL mode, which persists in the file. Another program may have switched
+/// it off.
 fn ensure_wal(conn: &Connection, path: &Path) -> Result<()> {
-    // Another process may be at this switch as well, when several open a new file at once.
-    let mode: String = patiently(|| conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)))?;
+    // Several processes that open a new database at once may switch the mode at the same time.
+    let mode: String = retry_while_busy(|| conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)))?;
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
     Err(Error::new(
         Code::StoreUnavailable,
         format!(
-            "cannot switch {} to write-ahead logging (it stays in {mode}); close the program that has it open",
+            "cannot switch {} to WAL mode (its journal mode is {mode}); close the program that has it open",
             path.display()
         ),
     ))
@@ -123,8 +122,8 @@ fn ensure_wal(conn: &Connection, path: &Path) -> Result<()> {
 
 fn create(conn: &Connection, path: &Path) -> Result<()> {
     let transaction = rusqlite::Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    // Another process may have made it while this one waited for the lock.
-    if matches!(state(conn, path)?, State::Empty) {
+    // Another process may have created the schema while this one waited for the lock.
+    if matches!(kind_of(conn, path)?, Kind::Empty) {
         conn.execute_batch(SCHEMA_SQL)?;
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
         conn.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -135,7 +134,7 @@ fn create(conn: &Connection, path: &Path) -> Result<()> {
 
 fn migrate(conn: &Connection, path: &Path) -> Result<()> {
     let transaction = rusqlite::Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    if let State::Ours(version) = state(conn, path)? {
+    if let Kind::Agenthub(version) = kind_of(conn, path)? {
         let done = usize::try_from(version - 1).unwrap_or(MIGRATIONS.len());
         for step in MIGRATIONS.iter().skip(done) {
             conn.execute_batch(step)?;
@@ -154,9 +153,9 @@ mod tests {
     use super::super::{NetworkFs, Writer};
     use super::*;
 
-    /// A file that is made while it is looked at is empty or ours, and nothing in between.
+    /// While another process creates the schema, the database is either empty or complete.
     #[test]
-    fn a_file_that_is_made_meanwhile_is_no_foreign_one() {
+    fn accepts_a_database_while_its_schema_is_being_created() {
         for _ in 0..20 {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("hub.db");
@@ -165,13 +164,13 @@ mod tests {
             ensure_wal(&conn, &path).unwrap();
             std::thread::scope(|scope| {
                 scope.spawn(|| Writer::open(&path, NetworkFs::Refuse).unwrap());
-                while matches!(state(&conn, &path).unwrap(), State::Empty) {}
+                while matches!(kind_of(&conn, &path).unwrap(), Kind::Empty) {}
             });
         }
     }
 
     #[test]
-    fn every_version_has_its_step() {
+    fn has_a_migration_for_each_version() {
         assert_eq!(i64::try_from(MIGRATIONS.len()).unwrap() + 1, SCHEMA_VERSION);
     }
 }

@@ -1,8 +1,7 @@
-//! What lies beside the database: the token, and the record of the hub that serves it.
+//! The files beside the database: the access token (`hub.db.token`) and the record of the hub that
+//! serves the database (`hub.db.serve`).
 //!
-//! For: `hub.db.token` and `hub.db.serve`, both 0600. These are plain files; the database
-//! itself is opened by SQLite alone.
-//! Not for: checking a token (`server::auth`).
+//! Both are plain files with mode 0600. (Only SQLite opens the database itself.)
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -15,17 +14,17 @@ use crate::error::{Code, Error, Result};
 use crate::fs::atomic_file;
 use crate::protocol::now_ms;
 
-/// What lets a program in: 256 random bits, as 64 hex digits. Does not print itself.
+/// The access token: 256 random bits as 64 hex digits. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// Mode of the files beside the database: readable by their owner only.
+/// Mode of these files: readable and writable by their owner only.
 const PRIVATE: u32 = 0o600;
 
-/// Seconds that a file system's clock may stand still.
-const TICK: i64 = 2;
+/// Maximum resolution of a file system's timestamps, in seconds.
+const TIMESTAMP_RESOLUTION: i64 = 2;
 
-/// A state of a file, without what is in it: its inode, and when it last changed.
+/// A version of a file: its inode and change time (seconds, nanoseconds).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp(u64, i64, i64);
 
@@ -36,20 +35,20 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// A token of the owner's own choosing.
+    /// Makes a token from a secret that the user chose.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
 
-    /// The secret itself: for the owner's eyes and for comparing.
+    /// Returns the secret, to compare it or to show it to the user.
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// The token of the database at `db`, made if there is none yet.
+    /// Returns the token of the database at `db`. Creates it if there is none.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] if the file can neither be read nor made.
+    /// [`Code::StoreUnavailable`] if the file can be neither read nor created.
     pub fn of(db: &Path) -> Result<Self> {
         let path = beside(db, ".token");
         if let Some(token) = Self::read(&path)? {
@@ -58,7 +57,7 @@ impl Token {
         let token = Self::random()?;
         match atomic_file::create(&path, format!("{}\n", token.0).as_bytes(), PRIVATE) {
             Ok(()) => Ok(token),
-            // Another process was faster: its token is the token.
+            // Another process created the token first.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                 Self::read(&path)?.ok_or_else(|| cannot("read", &path, &e))
             }
@@ -66,38 +65,38 @@ impl Token {
         }
     }
 
-    /// The token beside the database at `db`, if there is one that can be read.
+    /// Returns the token of the database at `db`, or `None` if there is none that can be read.
     pub fn at(db: &Path) -> Option<Self> {
         Self::existing(db).ok().flatten()
     }
 
-    /// The token beside the database at `db`, if there is one.
+    /// Returns the token of the database at `db`, or `None` if there is none.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] if it cannot be read, or is none.
+    /// [`Code::StoreUnavailable`] if the file cannot be read or is too short for a token.
     pub fn existing(db: &Path) -> Result<Option<Self>> {
         Self::read(&beside(db, ".token"))
     }
 
-    /// What is another one once the token beside the database at `db` has been written again:
-    /// a look that reads nothing. `None` without a token, or if it was written so lately that
-    /// the file system's clock may not tell a second time from the first.
+    /// Returns a stamp that differs after the token of the database at `db` was written again. Does
+    /// not read the file. Returns `None` without a token, or if the file changed so recently that
+    /// another write could have the same timestamp.
     pub fn stamp(db: &Path) -> Option<Stamp> {
         let meta = fs::metadata(beside(db, ".token")).ok()?;
         let age = now_ms() / 1000 - meta.ctime();
-        (age > TICK).then(|| Stamp(meta.ino(), meta.ctime(), meta.ctime_nsec()))
+        (age > TIMESTAMP_RESOLUTION).then(|| Stamp(meta.ino(), meta.ctime(), meta.ctime_nsec()))
     }
 
-    /// Replaces the token of the database at `db` by a new one.
+    /// Replaces the token of the database at `db` with a new one.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] if it cannot be written.
+    /// [`Code::StoreUnavailable`] if the file cannot be written.
     pub fn rotate(db: &Path) -> Result<Self> {
         let token = Self::random()?;
         let path = beside(db, ".token");
         let text = format!("{}\n", token.0);
         if path.exists() {
-            // In place: a hub that serves holds its lock on this very file.
+            // Overwrites the file in place: a running hub holds its lock on this inode.
             let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
                 file.set_permissions(Permissions::from_mode(PRIVATE))?;
                 file.write_all(text.as_bytes())?;
@@ -131,22 +130,22 @@ impl Token {
     }
 }
 
-/// Which hub serves a database.
+/// The hub that serves a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Where it listens: `http://127.0.0.1:4820`.
+    /// The URL it listens on: `http://127.0.0.1:4820`.
     pub url: String,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
-    /// Made anew at each start; `/healthz` tells it, so that a stale record is noticed.
+    /// Random id of this run. `/healthz` returns it, so that clients can detect a stale record.
     pub run: String,
 }
 
 impl Record {
-    /// A record of this process.
+    /// Makes a record of this process.
     ///
     /// # Errors
-    /// [`Code::Internal`] if the system gives no random bytes.
+    /// [`Code::Internal`] if the system returns no random bytes.
     pub fn new(url: String) -> Result<Self> {
         Ok(Self {
             url,
@@ -155,15 +154,15 @@ impl Record {
         })
     }
 
-    /// The record beside the database at `db`, if there is one that can be read.
+    /// Returns the record of the database at `db`, or `None` if there is none that can be read.
     pub fn read(db: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(beside(db, ".serve")).ok()?).ok()
     }
 
-    /// Leaves the record beside the database at `db`.
+    /// Writes the record beside the database at `db`.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] if it cannot be written.
+    /// [`Code::StoreUnavailable`] if the file cannot be written.
     pub fn write(&self, db: &Path) -> Result<()> {
         let json =
             serde_json::to_vec(self).map_err(|e| Error::new(Code::Internal, "cannot encode the record").because(e))?;
@@ -171,28 +170,28 @@ impl Record {
         atomic_file::replace(&path, &json, PRIVATE).map_err(|e| cannot("write", &path, &e))
     }
 
-    /// Takes the record away, if it is still this one.
+    /// Deletes the record of the database at `db` if it is still this one.
     pub fn remove(&self, db: &Path) {
         if Self::read(db).as_ref() == Some(self) {
-            // A record that stays behind is stale and will be ignored.
+            // If this fails, readers ignore the stale record.
             drop(fs::remove_file(beside(db, ".serve")));
         }
     }
 }
 
-/// The right to serve a database. Ends with this process, however that ends.
+/// The lock of the hub that serves a database. The system releases it when the process ends.
 #[derive(Debug)]
 pub struct ServeLock {
-    /// Closing it gives the lock back.
+    /// Closing the file releases the lock.
     _file: fs::File,
 }
 
 impl ServeLock {
-    /// Takes the right to serve the database at `db`, whose token must be there; `None` if
-    /// another process has it.
+    /// Takes the lock for the database at `db`. Returns `None` if another process holds it. The
+    /// lock is on the token's file, which must exist.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] if the token's file, which carries the lock, cannot be opened.
+    /// [`Code::StoreUnavailable`] if the token's file cannot be opened or locked.
     pub fn take(db: &Path) -> Result<Option<Self>> {
         let path = beside(db, ".token");
         let file = fs::File::open(&path).map_err(|e| cannot("open", &path, &e))?;
@@ -205,15 +204,15 @@ impl ServeLock {
     }
 }
 
-/// `N` random bytes as hex digits.
+/// Returns `N` random bytes as hex digits.
 fn random_hex<const N: usize>() -> Result<String> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
-        .map_err(|e| Error::new(Code::Internal, format!("the system gives no random bytes: {e}")))?;
+        .map_err(|e| Error::new(Code::Internal, format!("the system returned no random bytes: {e}")))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// The path with `suffix` behind its name.
+/// Returns the path with `suffix` appended to its name.
 pub(super) fn beside(db: &Path, suffix: &str) -> PathBuf {
     let mut name = db.as_os_str().to_owned();
     name.push(suffix);
@@ -232,11 +231,10 @@ fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
-    fn a_token_is_made_once_and_private() {
+    fn creates_one_private_token_and_rotates_it() {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
         let token = Token::of(&db).unwrap();
@@ -250,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ones_own_record_is_removed() {
+    fn removes_only_its_own_record() {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
         let mine = Record::new("http://127.0.0.1:1".into()).unwrap();

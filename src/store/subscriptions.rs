@@ -1,6 +1,5 @@
-//! What WebSocket clients have acknowledged, so that a restart does not forget it.
-//!
-//! For: the subscriptions table. Not for: live subscriptions (`hub`).
+//! The `subscriptions` table: what WebSocket clients acknowledged, kept across restarts. Live
+//! subscriptions are in `hub`.
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -9,30 +8,30 @@ use super::connection::{Reader, Writer};
 use super::row_reader::RowReader;
 use crate::error::Result;
 
-/// One acknowledgement on its way to the file.
+/// An acknowledgement to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ack {
     /// The client's `instance_id`.
     pub instance: String,
     /// The thread.
     pub thread_id: String,
-    /// All messages up to this `message_seq`.
+    /// The client acknowledges all messages up to this `message_seq`.
     pub seq: i64,
 }
 
-/// How far somebody who follows a thread has come.
+/// A subscriber of a thread and its last acknowledgement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SubscriberRow {
     /// The client's `instance_id`.
     pub instance_id: String,
     /// When it last subscribed, Unix milliseconds.
     pub subscribed_at: i64,
-    /// All messages up to this `message_seq` are done with.
+    /// All messages up to this `message_seq` are acknowledged; 0 if none is.
     pub last_ack_seq: i64,
 }
 
 impl Reader {
-    /// Who follows a thread, the furthest first.
+    /// The subscribers of a thread, highest acknowledgement first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -52,7 +51,7 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The last number this instance has acknowledged in a thread; 0 if none.
+    /// The last `message_seq` of a thread that this instance acknowledged; 0 if none.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -68,7 +67,7 @@ impl Reader {
 }
 
 impl Writer {
-    /// Remembers that `instance` subscribed to a thread from `from_seq` on. Its ack stays.
+    /// Records that `instance` subscribed to a thread from `from_seq` on. Keeps its acknowledgement.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -83,7 +82,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores an acknowledgement. It never moves back.
+    /// Stores an acknowledgement. A lower one than the stored one changes nothing.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -1,7 +1,6 @@
-//! The stream of running tasks.
+//! The `task_stream` table: the events of tasks, and a summary for each task.
 //!
-//! For: the `task_stream` table, event by event and summed up per task.
-//! Not for: costs: a task's numbers are never added to telemetry's.
+//! Tokens and costs of task events count the same use as `telemetry`, so the two are never added.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -19,11 +18,11 @@ const COLUMNS: &str = "id, task_id, stream_type, thread_id, turn_num, text, tool
 /// One row of the `task_stream` table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaskRow {
-    /// The row's number.
+    /// Primary key.
     pub id: i64,
     /// The task.
     pub task_id: String,
-    /// What happened.
+    /// The type of the event: one of [`crate::protocol::TaskStreamEventType`]'s, or another.
     pub stream_type: String,
     /// The thread it belongs to.
     pub thread_id: String,
@@ -33,11 +32,11 @@ pub struct TaskRow {
     pub text: String,
     /// The tool's name.
     pub tool_name: String,
-    /// What the tool was given.
+    /// The tool's input.
     pub tool_input: String,
-    /// What it answered.
+    /// The tool's output.
     pub tool_output: String,
-    /// What went wrong.
+    /// Error message.
     pub error_msg: String,
     /// running, completed, failed.
     pub status: String,
@@ -51,17 +50,17 @@ pub struct TaskRow {
     pub duration_sec: Option<i64>,
     /// Working directory.
     pub workspace: String,
-    /// What the task was asked to do, shortened.
+    /// The task's prompt, shortened.
     pub directive: String,
-    /// What the task was asked to do, whole.
+    /// The task's prompt, complete.
     pub directive_full: String,
-    /// The agent at work.
+    /// The agent that runs the task.
     pub agent_id: String,
-    /// Where the event comes from.
+    /// The source of the event: coordinator, eval, github, direct …
     pub source_type: String,
-    /// Pairs a tool's call with its result.
+    /// Id of a tool call, the same in its `tool_use` and its `tool_result`.
     pub call_id: String,
-    /// The call within which this one was made.
+    /// Id of the call that made this one (a subagent's).
     pub parent_call_id: String,
     /// The model.
     pub model: String,
@@ -101,7 +100,7 @@ impl TaskRow {
         cells.accept("task_stream", task.id, task)
     }
 
-    /// The event as the seed's clients know it.
+    /// The event in the compatible form.
     pub fn event(&self) -> TaskStreamEvent {
         TaskStreamEvent {
             task_id: self.task_id.clone(),
@@ -127,7 +126,7 @@ impl TaskRow {
         }
     }
 
-    /// The event with what came after the seed.
+    /// The event in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> TaskStreamEvent {
         TaskStreamEvent {
             id: self.id,
@@ -139,7 +138,7 @@ impl TaskRow {
         }
     }
 
-    /// Roughly the bytes it takes in memory and on the wire.
+    /// Approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.task_id,
@@ -215,16 +214,16 @@ pub struct NewTask {
     pub model: String,
 }
 
-/// One task in one line.
+/// Summary of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaskSummary {
     /// The task.
     pub task_id: String,
-    /// The agent at work.
+    /// The agent that runs the task.
     pub agent_id: String,
     /// Working directory.
     pub workspace: String,
-    /// What it was asked to do.
+    /// Its prompt, shortened.
     pub directive: String,
     /// The last status it reported.
     pub status: String,
@@ -238,17 +237,17 @@ pub struct TaskSummary {
     pub tokens_out: i64,
     /// US dollars, summed over its turns.
     pub cost: f64,
-    /// When its first event came, Unix milliseconds.
+    /// Time of its first event, Unix milliseconds.
     pub started_at: i64,
-    /// When its last event came, Unix milliseconds.
+    /// Time of its last event, Unix milliseconds.
     pub updated_at: i64,
-    /// What its last event was.
+    /// The type of its last event.
     pub last_type: String,
-    /// How many events it has.
+    /// Number of events.
     pub events: i64,
-    /// How many of them are errors.
+    /// Number of `error` events.
     pub errors: i64,
-    /// The number of its last event; tasks are listed by it.
+    /// `id` of its last event; tasks are listed in this order.
     pub last_id: i64,
 }
 
@@ -289,8 +288,8 @@ impl TaskSummary {
     }
 }
 
-/// The tasks whose newest event is before `?1`, newest first, by the number of that event.
-/// A loose scan hops from task to task on the index `(task_id, id)`.
+/// The `id` of each task's newest event, if it is below `?1`; newest first, at most `?2`. A loose
+/// index scan goes from task to task on the index `(task_id, id)`.
 const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
        SELECT min(task_id) FROM task_stream \
        UNION ALL \
@@ -299,7 +298,7 @@ const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
      SELECT (SELECT max(id) FROM task_stream s WHERE s.task_id = task.task_id) AS last_id \
      FROM task WHERE task_id IS NOT NULL AND last_id < ?1 ORDER BY last_id DESC LIMIT ?2";
 
-/// One task in one line: the one whose newest event is `?1`.
+/// The summary of the task whose newest event is `?1`.
 const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif(s.workspace, '')), max(nullif(s.directive, '')), \
        (SELECT status FROM task_stream x WHERE x.task_id = p.task_id AND x.stream_type = 'status' AND x.status <> '' ORDER BY x.id DESC LIMIT 1), \
        max(nullif(s.model, '')), coalesce(max(s.turn_num), 0), \
@@ -309,8 +308,8 @@ const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif
      FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";
 
 impl Reader {
-    /// At most `limit` tasks and about 8 MiB of them, those with the newest events first,
-    /// whose newest event is before `before`.
+    /// At most `limit` tasks, and about 8 MiB, whose newest event is before the event `before`;
+    /// most recently updated first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -319,7 +318,7 @@ impl Reader {
             let mut statement = self.conn.prepare_cached(TASKS)?;
             let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
             let last = statement.query_map(params![before.unwrap_or(i64::MAX), rows], |row| row.get(0))?;
-            // Only the tasks of this page are read row by row.
+            // Only the tasks of this page are aggregated.
             let mut summary = self.conn.prepare_cached(SUMMARY)?;
             let (mut page, mut weight) = (Page::new(), 0);
             for id in last.collect::<rusqlite::Result<Vec<i64>>>()? {
@@ -335,7 +334,7 @@ impl Reader {
         })
     }
 
-    /// At most `limit` events of a task after the event `after`, in order; about 8 MiB at most.
+    /// At most `limit` events of a task after the event `after`, and about 8 MiB, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -344,8 +343,7 @@ impl Reader {
         self.task_events(&sql, task_id, after, limit)
     }
 
-    /// The last `limit` events of a task before the event `before`, the newest first; about
-    /// 8 MiB at most.
+    /// At most `limit` events of a task before the event `before`, and about 8 MiB, newest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -371,11 +369,11 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes one event of a task. Empty fields stay NULL.
+    /// Writes an event of a task. Empty and zero fields are stored as NULL.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
-    pub fn stream(&self, new: &NewTask) -> Result<TaskRow> {
+    /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
+    pub fn record_task_event(&self, new: &NewTask) -> Result<TaskRow> {
         fn text(value: &str) -> Option<&str> {
             Some(value).filter(|v| !v.is_empty())
         }

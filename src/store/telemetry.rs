@@ -1,7 +1,7 @@
-//! Telemetry: running totals of processes.
+//! The `telemetry` table: cumulative usage totals of processes and sessions.
 //!
-//! For: the telemetry table.
-//! Not for: adding anything up: a row is a total, costs are differences between rows.
+//! Each row is a total since the instance's start, so rows are never added up; `costs` adds their
+//! differences.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -15,14 +15,14 @@ use crate::protocol::TelemetryEvent;
 const COLUMNS: &str = "id, instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, agent_id, \
      model, tokens_cached, cost_source, created_at";
 
-/// One row of the telemetry table.
+/// One row of the `telemetry` table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TelemetryRow {
-    /// The row's number.
+    /// Primary key.
     pub id: i64,
-    /// The process's or session's name.
+    /// The name of the process or session.
     pub instance_id: String,
-    /// Its process id.
+    /// Process id.
     pub pid: Option<i64>,
     /// Turns of the model so far.
     pub turns: Option<i64>,
@@ -36,7 +36,7 @@ pub struct TelemetryRow {
     pub status: String,
     /// Seconds so far.
     pub duration_sec: Option<i64>,
-    /// The agent behind the instance.
+    /// The agent the instance belongs to.
     pub agent_id: String,
     /// The model.
     pub model: String,
@@ -70,7 +70,7 @@ impl TelemetryRow {
         cells.accept("telemetry", telemetry.id, telemetry)
     }
 
-    /// Roughly the bytes it takes in memory and on the wire.
+    /// Approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.instance_id,
@@ -82,7 +82,7 @@ impl TelemetryRow {
         300 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// The totals as the seed's clients know them.
+    /// The totals in the compatible form.
     pub fn event(&self) -> TelemetryEvent {
         TelemetryEvent {
             instance_id: self.instance_id.clone(),
@@ -97,7 +97,7 @@ impl TelemetryRow {
         }
     }
 
-    /// The totals with what came after the seed.
+    /// The totals in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> TelemetryEvent {
         TelemetryEvent {
             id: self.id,
@@ -143,8 +143,8 @@ pub struct NewTelemetry {
 }
 
 impl Reader {
-    /// The newest row of each instance before the row `before`, newest first: at most `limit`,
-    /// and about 8 MiB of them.
+    /// The newest row of each instance, if it is before the row `before`: at most `limit`, and about
+    /// 8 MiB, newest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -178,8 +178,8 @@ impl Writer {
     /// Writes an instance's totals.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
-    pub fn report(&self, new: &NewTelemetry) -> Result<TelemetryRow> {
+    /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
+    pub fn record_telemetry(&self, new: &NewTelemetry) -> Result<TelemetryRow> {
         self.conn
             .prepare_cached(
                 "INSERT INTO telemetry(instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, \

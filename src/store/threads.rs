@@ -1,6 +1,4 @@
-//! Threads: their rows, listed by activity.
-//!
-//! For: the threads table. Not for: the messages in them.
+//! The `threads` table: creating and changing threads, and listing them by activity.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -12,45 +10,45 @@ use super::row_reader::{RowReader, UnreadableRow};
 use crate::error::{Code, Error, Result};
 use crate::protocol::ThreadStateEvent;
 
-/// The columns of a [`ThreadRow`], in the order it reads them.
+/// The columns of a [`ThreadRow`], in the order in which [`ThreadRow::read_lossy_at`] reads them.
 pub(super) const COLUMNS: &str = "t.n, t.id, t.title, t.created_at, t.created_by_type, t.created_by_id, t.status, \
      t.context_json, t.last_seq, t.updated_at";
 
-/// One row of the threads table.
+/// One row of the `threads` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ThreadRow {
-    /// The row's number.
+    /// Primary key.
     #[serde(skip)]
     pub n: i64,
-    /// Its name.
+    /// The thread's id.
     pub id: String,
-    /// Its title.
+    /// The title.
     pub title: String,
     /// Unix milliseconds.
     pub created_at: i64,
     /// human, agent, system …
     pub created_by_type: String,
-    /// Who made it.
+    /// The creator.
     pub created_by_id: String,
     /// active, paused, resolved, archived.
     pub status: String,
     /// JSON: `{"target_agent","workspace"}`.
     pub context_json: String,
-    /// The `message_seq` of its newest message.
+    /// `message_seq` of the newest message.
     pub last_seq: i64,
-    /// When that came, Unix milliseconds.
+    /// When the newest message was posted, Unix milliseconds.
     pub updated_at: i64,
 }
 
 impl ThreadRow {
-    /// Reads the row whose columns begin at `offset`.
+    /// Reads the row whose columns start at `offset`. Fails if a value is invalid.
     pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, UnreadableRow> {
-        let (thread, cells) = Self::mended_at(row, offset);
+        let (thread, cells) = Self::read_lossy_at(row, offset);
         cells.accept("threads", thread.n, thread)
     }
 
-    /// Reads it as far as it can be read.
-    fn mended_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, RowReader<'r>) {
+    /// Reads the row whose columns start at `offset`. Converts invalid values.
+    fn read_lossy_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, RowReader<'r>) {
         let mut cells = RowReader::starting_at(row, offset);
         let thread = Self {
             n: cells.int(),
@@ -67,7 +65,7 @@ impl ThreadRow {
         (thread, cells)
     }
 
-    /// Roughly the bytes it takes in memory and on the wire.
+    /// Approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -80,7 +78,7 @@ impl ThreadRow {
         100 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// The state as it goes on the wire.
+    /// The thread's state as a wire event.
     pub fn event(&self) -> ThreadStateEvent {
         ThreadStateEvent {
             thread_id: self.id.clone(),
@@ -109,20 +107,21 @@ pub struct NewThread {
 }
 
 impl NewThread {
-    /// Whether `row` is what became of this thread. Title and context are states, which may
-    /// have been changed since; but a title is not dropped without a word.
-    fn is(&self, row: &ThreadRow) -> bool {
+    /// Whether creating this thread would have created `row`. Title and context can change later
+    /// and are not compared, but a title given for a thread without one is a conflict, so that it
+    /// is not silently dropped.
+    fn matches(&self, row: &ThreadRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
-        let titled = self.title.as_ref().is_some_and(|title| !title.is_empty());
+        let has_title = self.title.as_ref().is_some_and(|title| !title.is_empty());
         same(&self.created_by_type, &row.created_by_type)
             && same(&self.created_by_id, &row.created_by_id)
-            && !(titled && row.title.is_empty())
+            && !(has_title && row.title.is_empty())
     }
 }
 
 impl Reader {
-    /// At most `limit` threads and about 8 MiB of them, those with the newest messages first,
-    /// after the one that was updated then and has this number.
+    /// At most `limit` threads, and about 8 MiB, most recently updated first. `after` is
+    /// `(updated_at, n)` of the last thread of the previous page.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -134,11 +133,11 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let found = statement.query(params![updated_at, n, rows])?;
-        let read = |row: &rusqlite::Row<'_>| Some(Self::shown(row));
+        let read = |row: &rusqlite::Row<'_>| Some(Self::read_lossy(row));
         Page::draw(found, limit, PAGE_BYTES, read, ThreadRow::weight)
     }
 
-    /// The thread with this name.
+    /// The thread with this id.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -147,20 +146,20 @@ impl Reader {
         Ok(self
             .conn
             .prepare_cached(&sql)?
-            .query_row([id], |row| Ok(Self::shown(row)))
+            .query_row([id], |row| Ok(Self::read_lossy(row)))
             .optional()?)
     }
 
-    /// As [`Reader::thread`], for those who cannot go on without it.
+    /// The thread with this id.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_thread(&self, id: &str) -> Result<ThreadRow> {
+    pub fn require_thread(&self, id: &str) -> Result<ThreadRow> {
         self.thread(id)?.ok_or_else(|| {
             let id: String = id.chars().take(80).collect();
             Error::new(
                 Code::NotFound,
-                format!("there is no thread {id:?}; agenthub threads lists what there is"),
+                format!("there is no thread {id:?}; run agenthub threads to list them"),
             )
         })
     }
@@ -174,28 +173,27 @@ impl Reader {
             .optional()?)
     }
 
-    /// A listed thread is shown as far as it can be read.
-    fn shown(row: &rusqlite::Row<'_>) -> ThreadRow {
-        ThreadRow::mended_at(row, 0).0
+    fn read_lossy(row: &rusqlite::Row<'_>) -> ThreadRow {
+        ThreadRow::read_lossy_at(row, 0).0
     }
 }
 
 impl Writer {
-    /// Makes a thread. One that is there already is no error if it is the same.
+    /// Creates a thread. Creating the same thread again returns the existing row.
     ///
     /// # Errors
-    /// [`Code::Conflict`] if it exists and is another, [`Code::Invalid`] for what the file
-    /// refuses, a `Store…` code.
+    /// [`Code::Conflict`] if the id exists with another creator or without the given title,
+    /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
     pub fn create_thread(&self, new: &NewThread) -> Result<Written<ThreadRow>> {
         self.atomically(|| {
             if let Some(thread) = self.thread(&new.id)? {
-                return if new.is(&thread) {
+                return if new.matches(&thread) {
                     Ok(Written::Existed(thread))
                 } else {
                     Err(Error::new(
                         Code::Conflict,
                         format!(
-                            "the thread {} exists, made by another or without this title; PATCH it to change its title, or give a new id",
+                            "thread {} already exists with another creator or without this title; PATCH it to change its title, or use a new id",
                             new.id
                         ),
                     ))
@@ -215,30 +213,30 @@ impl Writer {
                 ])?;
             self.thread(&new.id)?
                 .map(Written::Created)
-                .ok_or_else(|| Error::new(Code::Internal, "the thread just made is not there"))
+                .ok_or_else(|| Error::new(Code::Internal, "the thread just created is missing"))
         })
     }
 
-    /// Changes what can be changed about a thread; `None` leaves it as it is.
+    /// Changes a thread's status and title; `None` keeps the current value.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is no such thread, [`Code::Invalid`] for an empty status
-    /// or what the file refuses, a `Store…` code.
+    /// [`Code::NotFound`] if there is no such thread, [`Code::Invalid`] if the status is empty or
+    /// the schema rejects a value, a `Store…` code.
     pub fn change_thread(&self, id: &str, status: Option<&str>, title: Option<&str>) -> Result<ThreadRow> {
         if status.is_some_and(|word| word.trim().is_empty()) {
             return Err(Error::new(
                 Code::Invalid,
-                "the status is empty; give active, paused, resolved or archived",
+                "the status is empty; use active, paused, resolved or archived",
             ));
         }
         self.atomically(|| {
-            self.demand_thread(id)?;
+            self.require_thread(id)?;
             self.conn
                 .prepare_cached(
                     "UPDATE threads SET status = coalesce(?2, status), title = coalesce(?3, title) WHERE id = ?1",
                 )?
                 .execute(params![id, status, title])?;
-            self.demand_thread(id)
+            self.require_thread(id)
         })
     }
 }

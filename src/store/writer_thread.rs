@@ -1,13 +1,9 @@
-//! The writer thread: all of a hub's writes, one connection, one commit for many.
+//! The writer thread: runs all writes of a hub on one connection, with group commit.
 //!
-//! For: taking the write lock once for everything that is waiting (group commit), and
-//! telling each caller the outcome only when it is durable.
-//! Not for: what is written, or checkpoints (`keeper`).
-//!
-//! 1. Wait for a job; take whatever else has come meanwhile, up to [`GROUP`].
-//! 2. `BEGIN IMMEDIATE`; each job runs in a savepoint of its own, so that one that fails
-//!    takes nothing of the others with it.
-//! 3. `COMMIT`; then, and only then, every job's outcome is handed on.
+//! 1. Wait for a job, then take the jobs that are already queued, up to [`MAX_GROUP`].
+//! 2. `BEGIN IMMEDIATE`. Each job runs in its own savepoint, so that a failed job does not undo the
+//!    others.
+//! 3. `COMMIT`. Only then does each caller get its result.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,87 +14,88 @@ use std::time::Instant;
 use super::connection::Writer;
 use crate::error::{Code, Error, Result};
 
-/// Jobs in one transaction at most: bounds how long others wait for the lock.
-const GROUP: usize = 64;
-/// Runs within the transaction, or is told why there is none; returns what to do with the
-/// commit's outcome, and what went wrong with it.
-type Job = Box<dyn FnOnce(std::result::Result<&Writer, &Error>) -> (Answer, Option<Error>) + Send>;
-type Answer = Box<dyn FnOnce(Option<&Error>) + Send>;
+/// Maximum number of jobs in one transaction: limits how long other processes wait for the lock.
+const MAX_GROUP: usize = 64;
+/// Runs in the transaction, or gets the error if there is none. Returns the reply to the caller, and
+/// the job's error.
+type Job = Box<dyn FnOnce(std::result::Result<&Writer, &Error>) -> (Reply, Option<Error>) + Send>;
+/// Sends the job's result to its caller. The argument is the error of the transaction, if it failed.
+type Reply = Box<dyn FnOnce(Option<&Error>) + Send>;
 
-enum Order {
+enum Command {
     Run(Job),
     Reopen(Writer),
     Abandon(std::sync::mpsc::SyncSender<()>),
 }
 
-/// The handle to the thread. The thread ends, after its last job, when this is dropped.
+/// The handle of the thread. Dropping it ends the thread after the queued jobs.
 #[derive(Debug)]
 pub(super) struct WriterThread {
-    orders: Option<Sender<Order>>,
+    commands: Option<Sender<Command>>,
     longest: Arc<AtomicU64>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl WriterThread {
     pub(super) fn start(writer: Writer) -> Result<Self> {
-        let (orders, inbox) = channel();
+        let (sender, receiver) = channel();
         let longest = Arc::new(AtomicU64::new(0));
         let held = Arc::clone(&longest);
         let thread = thread::Builder::new()
             .name("agenthub-writer".into())
-            .spawn(move || run(writer, &inbox, &held))
+            .spawn(move || run(writer, &receiver, &held))
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the writer thread: {e}")))?;
         Ok(Self {
-            orders: Some(orders),
+            commands: Some(sender),
             longest,
             thread: Some(thread),
         })
     }
 
-    /// The longest that one of its transactions kept others from writing, in milliseconds.
+    /// Returns the longest time in milliseconds that one transaction held the write lock.
     pub(super) fn longest_hold_ms(&self) -> u64 {
         self.longest.load(Ordering::Relaxed)
     }
 
+    /// Queues `f`. Calls `done` on the writer thread with the result, after the commit.
     pub(super) fn submit<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        self.order(Order::Run(Box::new(move |writer| {
-            let outcome = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
-            let failure = outcome.as_ref().err().map(Error::again);
-            let answer: Answer = Box::new(move |failed| done(failed.map_or(outcome, |e| Err(e.again()))));
-            (answer, failure)
+        self.send(Command::Run(Box::new(move |writer| {
+            let result = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
+            let error = result.as_ref().err().map(Error::again);
+            let reply: Reply = Box::new(move |failed| done(failed.map_or(result, |e| Err(e.again()))));
+            (reply, error)
         })));
     }
 
-    /// Goes on with this connection.
+    /// Replaces the thread's connection.
     pub(super) fn reopen(&self, writer: Writer) {
-        self.order(Order::Reopen(writer));
+        self.send(Command::Reopen(writer));
     }
 
-    /// Closes the connection and leaves the log alone. Until [`WriterThread::reopen`] every job
-    /// fails.
+    /// Closes the connection without a checkpoint. Every job fails until [`WriterThread::reopen`].
     pub(super) fn abandon(&self) {
         let (tx, rx) = sync_channel(1);
-        self.order(Order::Abandon(tx));
-        // Without a thread there is no connection either.
+        self.send(Command::Abandon(tx));
+        // An error means that the thread has ended, and its connection is closed.
         let _ = rx.recv();
     }
 
-    fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
-            // The thread lives as long as this handle. Were it gone, the order's own
-            // channel is dropped with it and whoever waits there is told.
-            drop(orders.send(order));
+    fn send(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            // The thread lives as long as this handle. If it panicked, the command is dropped with
+            // its reply channel, and the caller that waits on that gets an error.
+            drop(commands.send(command));
         }
     }
 }
 
 impl Drop for WriterThread {
     fn drop(&mut self) {
-        self.orders = None;
+        self.commands = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was printed when it happened.
             drop(thread.join());
@@ -106,27 +103,27 @@ impl Drop for WriterThread {
     }
 }
 
-fn run(writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
+fn run(writer: Writer, commands: &Receiver<Command>, longest: &AtomicU64) {
     let mut writer = Some(writer);
     let mut next = None;
-    while let Some(order) = next.take().or_else(|| inbox.recv().ok()) {
-        match order {
-            Order::Run(job) => {
+    while let Some(command) = next.take().or_else(|| commands.recv().ok()) {
+        match command {
+            Command::Run(job) => {
                 let mut jobs = vec![job];
-                while jobs.len() < GROUP && next.is_none() {
-                    match inbox.try_recv() {
-                        Ok(Order::Run(job)) => jobs.push(job),
+                while jobs.len() < MAX_GROUP && next.is_none() {
+                    match commands.try_recv() {
+                        Ok(Command::Run(job)) => jobs.push(job),
                         Ok(other) => next = Some(other),
                         Err(_) => break,
                     }
                 }
                 match &writer {
-                    Some(writer) => group(writer, jobs, longest),
-                    None => refuse(jobs, &abandoned()),
+                    Some(writer) => run_group(writer, jobs, longest),
+                    None => fail_all(jobs, &replaced()),
                 }
             }
-            Order::Reopen(opened) => writer = Some(opened),
-            Order::Abandon(done) => {
+            Command::Reopen(opened) => writer = Some(opened),
+            Command::Abandon(done) => {
                 if let Some(writer) = writer.take() {
                     writer.abandon();
                 }
@@ -136,39 +133,39 @@ fn run(writer: Writer, inbox: &Receiver<Order>, longest: &AtomicU64) {
     }
 }
 
-fn abandoned() -> Error {
+fn replaced() -> Error {
     Error::new(
         Code::StoreReplaced,
-        "cannot write: the file or its write-ahead log is another one now; it is opened anew, try again",
+        "cannot write: the database or its write-ahead log was replaced; it is being reopened, try again",
     )
 }
 
-fn refuse(jobs: Vec<Job>, error: &Error) {
+fn fail_all(jobs: Vec<Job>, error: &Error) {
     for job in jobs {
         (job(Err(error)).0)(Some(error));
     }
 }
 
-/// One transaction for all `jobs`, then their answers. If the path leads to another file or
-/// log by then, nobody will find what went into this one.
-fn group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
+/// Runs `jobs` in one transaction, then sends their replies. All fail if the path leads to another
+/// database or WAL after the commit: what was written is not in the new one.
+fn run_group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
     let begun = rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate);
     let mut failed = None;
-    let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
+    let mut replies: Vec<Reply> = Vec::with_capacity(jobs.len());
     match begun {
         Err(e) => {
             let error = Error::from(e);
-            answers.extend(jobs.into_iter().map(|job| job(Err(&error)).0));
+            replies.extend(jobs.into_iter().map(|job| job(Err(&error)).0));
         }
         Ok(transaction) => {
             let begun = Instant::now();
             for job in jobs {
-                let (answer, failure) = job(failed.as_ref().map_or(Ok(writer), Err));
-                answers.push(answer);
+                let (reply, error) = job(failed.as_ref().map_or(Ok(writer), Err));
+                replies.push(reply);
                 if failed.is_none() && writer.conn.is_autocommit() {
-                    // A full disk, a damaged file and the like end a transaction by themselves,
-                    // with all that was in it: everybody's failure is the one that did it.
-                    failed = Some(failure.unwrap_or_else(ended));
+                    // SQLite rolls the transaction back by itself on errors such as a full disk or a
+                    // damaged file. All jobs get the error of the job that caused it.
+                    failed = Some(error.unwrap_or_else(rolled_back));
                 }
             }
             if failed.is_none() {
@@ -177,27 +174,27 @@ fn group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
             let held = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             longest.fetch_max(held, Ordering::Relaxed);
             if failed.is_none() && !writer.is_at_its_path() {
-                failed = Some(abandoned());
+                failed = Some(replaced());
             }
         }
     }
-    for answer in answers {
-        answer(failed.as_ref());
+    for reply in replies {
+        reply(failed.as_ref());
     }
 }
 
-/// For a job that kept its failure to itself.
-fn ended() -> Error {
+/// The error of a transaction that a job's error rolled back, if the job did not return that error.
+fn rolled_back() -> Error {
     Error::new(
         Code::StoreUnavailable,
-        "cannot write: the transaction ended before its time; try again",
+        "cannot write: SQLite rolled the transaction back; try again",
     )
 }
 
 fn in_savepoint<T>(writer: &Writer, f: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
     writer.conn.execute_batch("SAVEPOINT job")?;
-    let outcome = f(writer);
-    let end = if outcome.is_ok() {
+    let result = f(writer);
+    let end = if result.is_ok() {
         "RELEASE job"
     } else {
         "ROLLBACK TO job; RELEASE job"
@@ -205,7 +202,7 @@ fn in_savepoint<T>(writer: &Writer, f: impl FnOnce(&Writer) -> Result<T>) -> Res
     if !writer.conn.is_autocommit() {
         writer.conn.execute_batch(end)?;
     }
-    outcome
+    result
 }
 
 #[cfg(test)]
@@ -214,34 +211,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_that_ends_by_itself_is_everybodys_failure_by_its_own_name() {
+    fn all_jobs_get_the_error_that_rolled_the_transaction_back() {
         let folder = tempfile::tempdir().unwrap();
         let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         let (tx, rx) = channel();
         let job = |f: fn(&Writer) -> Result<()>| -> Job {
             let tx = tx.clone();
             Box::new(move |writer| {
-                let outcome = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
-                let failure = outcome.as_ref().err().map(Error::again);
-                let answer: Answer = Box::new(move |failed| {
-                    let outcome = failed.map_or(outcome, |e| Err(e.again()));
-                    tx.send(outcome.map_err(|e| e.code())).unwrap();
+                let result = writer.map_err(Error::again).and_then(|writer| in_savepoint(writer, f));
+                let error = result.as_ref().err().map(Error::again);
+                let reply: Reply = Box::new(move |failed| {
+                    let result = failed.map_or(result, |e| Err(e.again()));
+                    tx.send(result.map_err(|e| e.code())).unwrap();
                 });
-                (answer, failure)
+                (reply, error)
             })
         };
         let write = || job(|writer| writer.post_message(&NewMessage::new("t", "a", "x")).map(drop));
         let broken = job(|writer| {
-            // What SQLite does when the disk fails under it.
+            // SQLite does the same when a disk fails.
             writer.conn.execute_batch("ROLLBACK")?;
             Err(Error::new(
                 Code::StoreCorrupt,
                 "the database is damaged; restore a backup",
             ))
         });
-        group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));
-        let outcomes: Vec<_> = rx.try_iter().collect();
-        assert_eq!(outcomes, [Err(Code::StoreCorrupt); 3]);
+        run_group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));
+        let results: Vec<_> = rx.try_iter().collect();
+        assert_eq!(results, [Err(Code::StoreCorrupt); 3]);
         assert_eq!(writer.counts().unwrap().messages, 0);
     }
 }

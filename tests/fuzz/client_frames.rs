@@ -1,8 +1,6 @@
-//! What a client says, frame by frame: every frame is answered or obeyed, with JSON, and
-//! what waits for the client stays within bounds.
+//! Feeds a session the frames of a client. The session must not panic or loop, and every frame it sends must be JSON.
 //!
-//! The input: a byte for what the client asked for, then frames, one a line. A line that
-//! begins with a NUL is a binary frame.
+//! Input: one byte selects the client's query, then frames, one per line. A line that starts with NUL is a binary frame.
 
 #![no_main]
 
@@ -22,7 +20,7 @@ const QUERIES: [&[(&str, &str)]; 4] = [
     &[("since", "0"), ("streams", "inbox")],
 ];
 
-/// Messages every thread has.
+/// Number of messages in every thread.
 const MESSAGES: i64 = 1500;
 
 fn opening(start: Start) -> ThreadOpening {
@@ -68,12 +66,12 @@ fuzz_target!(|data: &[u8]| {
         }
         match (frame.first(), std::str::from_utf8(frame)) {
             (Some(0), _) => session.receive_binary(now),
-            // tungstenite lets no other text through.
+            // tungstenite rejects text frames that are not UTF-8.
             (_, Ok(text)) => session.receive(now, text.as_bytes()),
             (_, Err(_)) => {}
         }
-        for taken in 0.. {
-            assert!(taken < 10_000, "it spins");
+        for steps in 0.. {
+            assert!(steps < 10_000, "the session does not wait for input");
             match session.step(now) {
                 Action::Send(frame) if frame.bytes().starts_with(b"[") => {
                     serde_json::from_slice::<Vec<Event>>(frame.bytes()).unwrap();

@@ -1,9 +1,9 @@
-//! From the file to the wire: every message and every piece of mail that the file accepts is
-//! delivered, as JSON that a client of the seed can read; and so is every other row, unless
-//! its text is none, which is said with its reason.
+//! Inserts arbitrary rows and reads what a client receives. Every message and inbox message that the database accepts must be
+//! delivered as valid JSON, in the compatible form too. Any other row is delivered or rejected with a reason (text that is
+//! not UTF-8).
 //!
-//! The input: a table, then values for its text columns, one a line. A value that begins
-//! with `#` is a number, one that begins with `^` bytes that need not be UTF-8.
+//! Input: one byte selects the table, then values for its columns, one per line. A value that starts with `#` is a number;
+//! one that starts with `^` is bytes, which need not be UTF-8.
 
 #![no_main]
 
@@ -77,12 +77,12 @@ const TABLES: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-/// Inputs that share a file: an input that fails must fail alone as well.
-const INPUTS: u32 = 100;
+/// Inputs after which the database is replaced: few, so that a failing input also fails alone.
+const INPUTS_PER_DATABASE: u32 = 100;
 
-/// One file for some inputs.
-struct Bench {
-    left: u32,
+/// A database that several inputs share.
+struct Database {
+    inputs_left: u32,
     agent: Connection,
     reader: Reader,
     epoch: std::sync::Arc<str>,
@@ -90,7 +90,7 @@ struct Bench {
     _folder: tempfile::TempDir,
 }
 
-impl Bench {
+impl Database {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
@@ -99,7 +99,7 @@ impl Bench {
         agent.execute_batch("PRAGMA synchronous=OFF").unwrap();
         let reader = Reader::open(&path, NetworkFs::Refuse).unwrap();
         Self {
-            left: INPUTS,
+            inputs_left: INPUTS_PER_DATABASE,
             epoch: reader.epoch().unwrap().into(),
             pos: reader.head().unwrap(),
             agent,
@@ -110,7 +110,7 @@ impl Bench {
 }
 
 thread_local! {
-    static BENCH: RefCell<Bench> = RefCell::new(Bench::new());
+    static DATABASE: RefCell<Database> = RefCell::new(Database::new());
 }
 
 fn value(text: &[u8]) -> Value {
@@ -135,32 +135,40 @@ fuzz_target!(|data: &[u8]| {
     let (table, columns, kind) = TABLES[usize::from(table % 4)];
     let values: Vec<Value> = values.split(|b| *b == b'\n').take(columns.len()).map(value).collect();
     let columns = &columns[..values.len()];
-    // Bytes go in as text, as a careless program's would.
-    let marks: Vec<String> = (1..)
+    // Bytes are stored as text, as a program that does not validate UTF-8 stores them.
+    let placeholders: Vec<String> = (1..)
         .zip(&values)
         .map(|(i, v)| match v {
             Value::Blob(_) => format!("CAST(?{i} AS TEXT)"),
             _ => format!("?{i}"),
         })
         .collect();
-    let sql = format!("INSERT INTO {table}({}) VALUES({})", columns.join(","), marks.join(","));
-    BENCH.with_borrow_mut(|bench| {
-        bench.left -= 1;
-        if bench.left == 0 {
-            *bench = Bench::new();
+    let sql = format!(
+        "INSERT INTO {table}({}) VALUES({})",
+        columns.join(","),
+        placeholders.join(",")
+    );
+    DATABASE.with_borrow_mut(|database| {
+        database.inputs_left -= 1;
+        if database.inputs_left == 0 {
+            *database = Database::new();
         }
-        if bench.agent.execute(&sql, params_from_iter(&values)).is_err() {
+        if database.agent.execute(&sql, params_from_iter(&values)).is_err() {
             return;
         }
-        let page = bench.reader.log_after(bench.pos, 100, usize::MAX).unwrap();
-        bench.pos = page.changes.last().expect("the row has a line in the log").pos;
+        let page = database.reader.log_after(database.pos, 100, usize::MAX).unwrap();
+        database.pos = page.changes.last().expect("the row has an entry in `changes`").pos;
         for query in [&[][..], &[("streams", "messages,inbox,telemetry,tasks,threads")]] {
             let query = ConnectQuery::parse(query.iter().copied()).unwrap();
             let streams = query.options.streams;
-            let mut session = Session::new(query.options, Limits::default(), bench.epoch.clone(), Position::START);
+            let mut session = Session::new(query.options, Limits::default(), database.epoch.clone(), Position::START);
             let entries = page.changes.iter().cloned();
-            session.feed(entries.map(|change| EncodedChange::new(change, &bench.epoch).into()).collect());
-            let (now, mut told) = (
+            session.feed(
+                entries
+                    .map(|change| EncodedChange::new(change, &database.epoch).into())
+                    .collect(),
+            );
+            let (now, mut delivered) = (
                 Now {
                     at: Duration::from_secs(60),
                     wall_ms: 0,
@@ -169,16 +177,16 @@ fuzz_target!(|data: &[u8]| {
             );
             while let Action::Send(frame) = session.step(now) {
                 let event = Event::parse(frame.bytes()).unwrap();
-                told |= event.event_type.as_str() == kind;
+                delivered |= event.event_type.as_str() == kind;
             }
             let skipped = page.changes.iter().any(|change| match &change.row {
                 Row::Unreadable(rejected) => table == rejected.table && !rejected.reason.is_empty(),
                 _ => false,
             });
-            let must = matches!(kind, "message" | "inbox_message");
+            let must_be_delivered = matches!(kind, "message" | "inbox_message");
             assert!(
-                told || (kind == "message" && !streams.messages) || (skipped && !must),
-                "{kind} was not told: {sql} {values:?}"
+                delivered || (kind == "message" && !streams.messages) || (skipped && !must_be_delivered),
+                "{kind} was not delivered: {sql} {values:?}"
             );
         }
     });

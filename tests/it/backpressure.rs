@@ -1,25 +1,23 @@
-//! Throttle, flow control and backpressure: whoever is slow, silent or too loud gets what is
-//! its due, costs little, and nobody else notices.
+//! Throttling, flow control and backpressure: a client that is slow, does not read or sends too much
+//! costs the hub little memory and does not affect other clients.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::client::MARKER_ROW;
 use crate::support::eventually::within_time;
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Heard, PATIENCE, TestHub, gate, within};
-
-/// A row that follows those a test is about, for a client that listens to the inbox.
-const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
+use crate::support::{Client, Received, TIMEOUT, TestHub, within};
 
 #[track_caller]
-fn greeted(hub: &TestHub, query: &str) -> Client {
+fn connect_with_hello(hub: &TestHub, query: &str) -> Client {
     let mut client = hub.connect(query);
     client.expect("hello");
     client
 }
 
-/// Connections that the hub has closed with this code.
+/// Whether the hub has closed a connection with this code.
 #[track_caller]
 fn closed_with(hub: &TestHub, code: u16) -> bool {
     let line = format!("agenthub_disconnects_total{{code=\"{code}\"}} ");
@@ -29,16 +27,16 @@ fn closed_with(hub: &TestHub, code: u16) -> bool {
         .any(|l| l.starts_with(&line) && !l.ends_with(" 0"))
 }
 
-/// Without it a storm of messages would be a storm of frames, or messages be dropped.
+/// Above the rate limit messages are sent in batches, and none is dropped.
 #[test]
-fn what_exceeds_the_rate_travels_in_batches() {
+fn messages_above_the_rate_limit_are_batched() {
     let hub = TestHub::start();
     let mut subscriber = hub.connect("");
     subscriber.subscribe("t", 0);
     subscriber.expect("batch");
-    let mut streamer = greeted(&hub, "streams=messages");
-    let begun = Instant::now();
-    // One by one: each is a commit of its own, and a frame of its own while the burst lasts.
+    let mut streamer = connect_with_hello(&hub, "streams=messages");
+    let started = Instant::now();
+    // Each message is a commit of its own, and a frame of its own until the burst is used up.
     let mut sql = "PRAGMA synchronous = OFF;".to_owned();
     for i in 0..1500 {
         sql.push_str(&format!(
@@ -57,28 +55,27 @@ fn what_exceeds_the_rate_travels_in_batches() {
             seqs.extend(event.seqs());
         }
         assert!(seqs.iter().copied().eq(1..=1500), "{name}: {seqs:?}");
-        let most = 100.0 + 100.0 * begun.elapsed().as_secs_f64() + 2.0;
+        let limit = 100.0 + 100.0 * started.elapsed().as_secs_f64() + 2.0;
         assert!(
-            f64::from(frames) <= most,
+            f64::from(frames) <= limit,
             "{name}: {frames} frames in {:?}",
-            begun.elapsed()
+            started.elapsed()
         );
         assert!(batches > 0, "{name}");
     }
 }
 
-/// Without it a client that acknowledges, and then cannot keep up, would be sent everything
-/// all the same; or be stopped for ever.
+/// A client that acknowledges messages is paused when it lags, and continues after its next acks.
 #[test]
-fn a_client_that_does_not_acknowledge_is_paused_and_goes_on() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
-    // The hub has heard the ack before there is more than it may send.
+fn pauses_a_subscription_that_lags_behind_its_acks() {
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);
+    // The hub must handle the first ack before there are more messages than it may send.
     hub.sql(&insert_messages("t", 1, 10));
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     let mut seqs = client.expect("batch").seqs();
     client.ack("t", 10);
-    client.lives();
+    client.assert_alive();
     hub.sql(&insert_messages("t", 11, 1990));
     let lagging = loop {
         let event = client.next();
@@ -91,11 +88,11 @@ fn a_client_that_does_not_acknowledge_is_paused_and_goes_on() {
     assert_eq!(lagging.data["temporary"], json!(true));
     let sent = *seqs.last().unwrap();
     assert_eq!(sent, 1010);
-    // Nothing more comes, and it is said once.
-    client.lives();
+    // No more messages are sent, and the error is sent once.
+    client.assert_alive();
     hub.sql(&insert_messages("t", 2001, 5));
     client.ack("t", sent - 501);
-    client.lives();
+    client.assert_alive();
     client.ack("t", sent - 500);
     let mut last = sent;
     while last < sent + 500 {
@@ -113,55 +110,53 @@ fn a_client_that_does_not_acknowledge_is_paused_and_goes_on() {
             .map(|m| m["message_seq"].as_i64().unwrap()),
     );
     assert!(seqs.iter().copied().eq(1..=2005), "{seqs:?}");
-    // Mail came through all the while, and one who never acknowledges is not asked to.
-    hub.sql(LAST_ROW);
+    // A client that never acknowledges is not paused.
+    hub.sql(MARKER_ROW);
     let mut other = hub.connect("");
     other.subscribe("t", 0);
     assert_eq!(other.messages_until(2005).len(), 2005);
 }
 
-/// Without it a client gone wild would take the hub's time from everybody.
+/// A client that floods the hub must not take its time from other clients.
 #[test]
-fn a_client_that_says_too_much_is_limited_and_then_cut_off() {
+fn limits_the_events_of_a_client_and_then_disconnects_it() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     for _ in 0..400 {
         client.send_text(r#"{"type":"ping"}"#);
     }
-    let (mut pongs, mut refused) = (0, 0);
-    while pongs + refused < 400 {
+    let (mut pongs, mut rejected) = (0, 0);
+    while pongs + rejected < 400 {
         let event = client.next();
         match event.kind.as_str() {
             "pong" => pongs += 1,
             _ => {
                 assert_eq!(event.text("code"), "RATE_LIMITED", "{event:?}");
                 assert_eq!(event.data["temporary"], json!(true));
-                refused += 1;
+                rejected += 1;
             }
         }
     }
-    assert!(pongs >= 200 && refused > 0, "{pongs} pongs, {refused} refusals");
-    // After a pause it is welcome again.
+    assert!(pongs >= 200 && rejected > 0, "{pongs} pongs, {rejected} rejections");
+    // After a pause its events are accepted again.
     within("a pong", || {
         client.send_text(r#"{"type":"ping"}"#);
         (client.next().kind == "pong").then_some(())
     });
-    // One that goes on and on is not.
+    // A client that continues is disconnected.
     for _ in 0..2000 {
         client.try_send("ping", &json!({}));
     }
-    assert_eq!(client.closed(), 4013);
+    assert_eq!(client.expect_close(), 4013);
 }
 
-/// Without it one client that does not read would cost the others their rows, or the hub
-/// its memory.
 #[test]
-fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
-    let hub = TestHub::with(&["--write-wait", "1", "--max-messages-per-second", "0"]);
-    let mut frozen = greeted(&hub, "streams=messages");
-    let mut live = greeted(&hub, "streams=messages");
+fn disconnects_a_client_that_does_not_read_without_affecting_others() {
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-messages-per-second", "0"]);
+    let mut frozen = connect_with_hello(&hub, "streams=messages");
+    let mut live = connect_with_hello(&hub, "streams=messages");
     let before = resident_kib(&hub);
-    // 60 MB: more than the system keeps for a socket.
+    // 60 MB: more than the kernel's socket buffers hold.
     for round in 0..30 {
         hub.sql(
             "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
@@ -172,12 +167,12 @@ fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
     }
     let grown = resident_kib(&hub).saturating_sub(before);
     assert!(grown < 48 * 1024, "{grown} KiB more");
-    within("the frozen client's end", || {
+    within("the end of the frozen connection", || {
         (hub.status()["clients"] == json!(1) && closed_with(&hub, 4008)).then_some(())
     });
-    // It gets what was on its way, in order, and then the end.
+    // It still receives what was in the socket buffers, in order, and then the end of the stream.
     let mut seqs = Vec::new();
-    while let Some(Heard::Event(event)) = frozen.hear(PATIENCE) {
+    while let Some(Received::Event(event)) = frozen.receive(TIMEOUT) {
         seqs.extend(event.seqs());
     }
     assert!(
@@ -185,10 +180,10 @@ fn a_client_that_does_not_read_is_given_up_and_the_others_do_not_notice() {
         "{seqs:?}"
     );
     assert!(seqs.len() < 120);
-    live.lives();
+    live.assert_alive();
 }
 
-/// The memory the hub's process has in use.
+/// Resident memory of the hub's process; 0 where there is no `/proc`.
 fn resident_kib(hub: &TestHub) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap_or_default();
     status
@@ -197,17 +192,17 @@ fn resident_kib(hub: &TestHub) -> u64 {
         .unwrap_or(0)
 }
 
-/// Without it a slow client would be sent what it cannot take, or hold up a fast one.
 #[test]
-fn a_slow_and_a_fast_client_both_have_everything() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0"]);
+fn slow_and_fast_clients_both_receive_all_messages() {
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);
     let (mut fast, mut slow) = (hub.connect("instance_id=fast"), hub.connect("instance_id=slow"));
     for client in [&mut fast, &mut slow] {
         client.subscribe("t", 0);
         client.expect("batch");
     }
     let mut slow_seqs = Vec::new();
-    // Far more than the live tail holds, while the slow one reads one frame to the fast one's all.
+    // Far more than the recent changes in memory. The slow client reads one frame for each 500
+    // messages of the fast one.
     for round in 0..10 {
         hub.sql(&insert_messages("t", round * 500 + 1, 500));
         let last = (round + 1) * 500;
@@ -221,22 +216,20 @@ fn a_slow_and_a_fast_client_both_have_everything() {
     assert!(slow_seqs.iter().copied().eq(1..=5000), "{slow_seqs:?}");
 }
 
-/// Without it a client that catches up with a thread while others write to it would never
-/// get anything, or be told that its place is lost.
 #[test]
-fn a_late_subscriber_catches_up_with_a_thread_that_goes_on() {
-    let hub = TestHub::with(&["--max-messages-per-second", "0", "--max-lag-messages", "200"]);
+fn a_late_subscriber_catches_up_while_messages_are_written() {
+    let hub = TestHub::with_args(&["--max-messages-per-second", "0", "--max-lag-messages", "200"]);
     hub.sql(&insert_messages("t", 1, 20_000));
-    hub.settle();
+    hub.wait_until_synced();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for i in 0..250 {
                 writer::sqlite3(hub.db(), &insert_messages("t", 20_001 + i * 3, 3));
             }
         });
-        let mut late = 0;
+        let mut subscribers = 0;
         while !writer.is_finished() {
-            late += 1;
+            subscribers += 1;
             let mut client = hub.connect("");
             client.subscribe("t", 0);
             let mut seqs = Vec::new();
@@ -247,36 +240,35 @@ fn a_late_subscriber_catches_up_with_a_thread_that_goes_on() {
             }
             assert!(seqs.iter().copied().eq(1..=i64::try_from(seqs.len()).unwrap()));
         }
-        assert!(late > 0);
+        assert!(subscribers > 0);
     });
 }
 
-/// Without it a client that stopped reading on a quiet hub would be kept until the next ping.
+/// A client that stops reading is disconnected even if nothing more is written.
 #[test]
-fn write_wait_counts_from_the_write_and_not_from_the_next_event() {
-    let hub = TestHub::with(&["--write-wait", "1", "--max-messages-per-second", "0"]);
-    // More than the system keeps for a socket.
+fn write_wait_starts_at_the_blocked_write() {
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-messages-per-second", "0"]);
+    // More than the kernel's socket buffers hold.
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
          FROM k WHERE i < 40) SELECT 't', 'a', printf('%.*c', 500000, 'x') FROM k;",
     );
-    hub.settle();
+    hub.wait_until_synced();
     let frozen = hub.connect("streams=messages&since=0");
-    let begun = Instant::now();
-    within("the frozen client's end", || closed_with(&hub, 4008).then_some(()));
-    // The next ping would be after 54 s.
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    // This times out before the next ping, which is sent after 54 s.
+    within("the end of the frozen connection", || {
+        closed_with(&hub, 4008).then_some(())
+    });
     drop(frozen);
 }
 
-/// Without it each client that does not read would keep what it missed in the hub's memory.
+/// The hub keeps no queue for a client that does not read.
 #[test]
 #[cfg(target_os = "linux")]
-fn twenty_frozen_clients_cost_no_more_than_they_may() {
+fn twenty_frozen_clients_use_bounded_memory_exclusive() {
     const FROZEN: u64 = 20;
-    let _alone = gate::alone();
-    // Those that do not read answer no ping either.
-    let hub = TestHub::with(&[
+    // The frozen clients do not answer pings either, so both timeouts are long.
+    let hub = TestHub::with_args(&[
         "--write-wait",
         "3600",
         "--pong-wait",
@@ -284,10 +276,12 @@ fn twenty_frozen_clients_cost_no_more_than_they_may() {
         "--max-messages-per-second",
         "0",
     ]);
-    let mut live = greeted(&hub, "streams=messages");
-    let frozen: Vec<Client> = (0..FROZEN).map(|_| greeted(&hub, "streams=messages")).collect();
+    let mut live = connect_with_hello(&hub, "streams=messages");
+    let frozen: Vec<Client> = (0..FROZEN)
+        .map(|_| connect_with_hello(&hub, "streams=messages"))
+        .collect();
     let before = resident_kib(&hub);
-    // 60 MB in all, in columns that are not the content as well.
+    // 60 MB in all, half of it outside the content column.
     for round in 1..=30 {
         hub.sql(
             "INSERT INTO messages(thread_id, from_id, to_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
@@ -296,20 +290,22 @@ fn twenty_frozen_clients_cost_no_more_than_they_may() {
         assert_eq!(live.messages_until(round * 100).len(), 100);
     }
     let grown = resident_kib(&hub).saturating_sub(before);
-    // The live tail is 8 MiB and there once; the rest is theirs.
-    let most = (8 + 8 + FROZEN) * 1024;
-    assert!(grown < most, "{grown} KiB more for {FROZEN} frozen clients, not {most}");
+    // 8 MiB for the shared recent changes, 8 MiB for the rest, and 1 MiB for each frozen client.
+    let limit = (8 + 8 + FROZEN) * 1024;
+    assert!(
+        grown < limit,
+        "{grown} KiB more for {FROZEN} frozen clients; the limit is {limit}"
+    );
     assert_eq!(hub.status()["clients"], json!(FROZEN + 1));
     drop(frozen);
 }
 
-/// Without it a client that reads slower than agents write would lose rows, or its connection.
+/// A client that reads slowly keeps up through batches.
 #[test]
-fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second() {
+fn ten_frames_per_second_carry_a_thousand_rows_per_second_exclusive() {
     const SECONDS: usize = 4;
-    let _alone = gate::alone();
-    // It reads seldom, and so answers pings late.
-    let hub = TestHub::with(&["--pong-wait", "3600"]);
+    // The client reads rarely and answers pings late.
+    let hub = TestHub::with_args(&["--pong-wait", "3600"]);
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     let mut command = python();
@@ -319,12 +315,12 @@ fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second() {
         .args(["w", "t", &SECONDS.to_string(), "1000"])
         .stdout(std::process::Stdio::null());
     let mut writer = Process::start(command);
-    let (begun, mut frames, mut ids) = (Instant::now(), 0, Vec::new());
+    let (started, mut frames, mut ids) = (Instant::now(), 0, Vec::new());
     let mut written = None;
     while written.is_none_or(|rows| ids.len() < rows) {
-        // Its pace is what this is about; there is no condition to wait for.
-        let turn = begun + Duration::from_millis(100) * frames;
-        within_time(PATIENCE, "its turn", || (Instant::now() >= turn).then_some(()));
+        // The client reads one frame every 100 ms: this waits for a time, not for a condition.
+        let next_read = started + Duration::from_millis(100) * frames;
+        within_time(TIMEOUT, "the next read", || (Instant::now() >= next_read).then_some(()));
         frames += 1;
         for message in client.next().messages() {
             assert_eq!(message["message_seq"], ids.len() + 1);
@@ -335,6 +331,6 @@ fn ten_frames_a_second_are_enough_for_a_thousand_rows_a_second() {
         }
     }
     assert!(ids.len() >= 500 * SECONDS, "{} rows", ids.len());
-    let file = hub.sql("SELECT id FROM messages ORDER BY message_seq");
-    assert!(ids.iter().map(String::as_str).eq(file.lines()));
+    let stored = hub.sql("SELECT id FROM messages ORDER BY message_seq");
+    assert!(ids.iter().map(String::as_str).eq(stored.lines()));
 }

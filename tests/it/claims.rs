@@ -1,5 +1,5 @@
-//! Several workers, one inbox: every piece of mail is worked on by one of them, and again
-//! by another only when the first one's lease has run out.
+//! Several workers claim messages from one inbox: each message is handled by one worker, and by
+//! another one only after the lease of the first has expired.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,8 +15,8 @@ use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, python};
 
-fn fill(hub: &TestHub, count: usize) {
-    // The schema is there once somebody has asked where the file is.
+fn send_jobs(hub: &TestHub, count: usize) {
+    // `path` creates the database.
     assert!(hub.agenthub(&["path"]).status.success());
     hub.sql(&format!(
         "INSERT INTO inbox_messages(from_agent, to_inbox, payload) WITH RECURSIVE k(i) AS \
@@ -25,9 +25,9 @@ fn fill(hub: &TestHub, count: usize) {
 }
 
 #[test]
-fn processes_that_claim_at_the_same_time_never_get_the_same_mail() {
-    let hub = TestHub::asleep(&[]);
-    fill(&hub, 60);
+fn concurrent_claims_never_return_the_same_message() {
+    let hub = TestHub::not_started(&[]);
+    send_jobs(&hub, 60);
     let claim = |name: String| {
         let mut command = hub.command(&["inbox", "jobs", "--as", &name, "--claim", "--limit", "3", "--json"]);
         move || {
@@ -37,29 +37,30 @@ fn processes_that_claim_at_the_same_time_never_get_the_same_mail() {
             rows.iter().map(|row| row["n"].as_i64().unwrap()).collect::<Vec<_>>()
         }
     };
-    // Some share a name: a name is not a process.
+    // Some processes share a name, which must not matter.
     let workers: Vec<_> = (0..24)
         .map(|i| claim(format!("w{}", i % 5)))
         .map(thread::spawn)
         .collect();
-    let mut taken: Vec<i64> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
-    taken.sort_unstable();
-    assert_eq!(taken, (1..=60).collect::<Vec<_>>());
+    let mut claimed: Vec<i64> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+    claimed.sort_unstable();
+    assert_eq!(claimed, (1..=60).collect::<Vec<_>>());
 }
 
 const JOBS: usize = 1_000;
+/// Seconds.
 const LEASE: i64 = 4;
 
-/// A worker's process and its log.
+/// A worker process. Its log is the file `{name}.log`.
 struct Worker {
     name: String,
     _process: Process,
 }
 
 #[test]
-fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then() {
-    let hub = TestHub::asleep(&[]);
-    fill(&hub, JOBS);
+fn three_workers_finish_a_thousand_jobs_although_one_is_killed_repeatedly() {
+    let hub = TestHub::not_started(&[]);
+    send_jobs(&hub, JOBS);
     let stop = hub.folder().join("stop");
     let start = |name: &str, mut command: Command| {
         command
@@ -85,35 +86,41 @@ fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then(
             .unwrap()
     };
 
-    let begun = Instant::now();
-    let mut frail = mcp("frail-0");
-    let at_work = |name: &str| !handled(name).is_empty();
-    within("the frail one's work", || at_work(&frail.name).then_some(()));
-    let steady = [mcp("steady"), start("shell", Command::new(client("shell_worker.sh")))];
+    let started = Instant::now();
+    let mut unstable = mcp("unstable-0");
+    let has_handled = |name: &str| !handled(name).is_empty();
+    within("the first job of the unstable worker", || {
+        has_handled(&unstable.name).then_some(())
+    });
+    let stable = [mcp("stable"), start("shell", Command::new(client("shell_worker.sh")))];
     let mut killed = Vec::new();
     while done() < JOBS {
-        // It dies when it has just done something: with mail in its hands.
-        if at_work(&frail.name) {
-            killed.push(frail.name.clone());
-            frail = mcp(&format!("frail-{}", killed.len()));
+        // The worker is killed after it has handled a message and before it acknowledges it.
+        if has_handled(&unstable.name) {
+            killed.push(unstable.name.clone());
+            unstable = mcp(&format!("unstable-{}", killed.len()));
         }
-        assert!(begun.elapsed() < Duration::from_secs(150), "{} of {JOBS} done", done());
+        assert!(
+            started.elapsed() < Duration::from_secs(150),
+            "{} of {JOBS} done",
+            done()
+        );
         thread::park_timeout(Duration::from_millis(10));
     }
     fs::write(&stop, "").unwrap();
 
-    let mut by: HashMap<i64, Vec<String>> = HashMap::new();
-    let names = steady
+    let mut handled_by: HashMap<i64, Vec<String>> = HashMap::new();
+    let names = stable
         .iter()
-        .chain([&frail])
+        .chain([&unstable])
         .map(|w| w.name.clone())
         .chain(killed.clone());
     for name in names {
         for line in handled(&name).lines() {
-            by.entry(line.parse().unwrap()).or_default().push(name.clone());
+            handled_by.entry(line.parse().unwrap()).or_default().push(name.clone());
         }
     }
-    assert_eq!(by.len(), JOBS, "a job nobody did");
+    assert_eq!(handled_by.len(), JOBS, "some jobs were not handled");
     let rows = hub.sql(
         "SELECT m.n, r.reader, r.state, r.created_at FROM receipts r JOIN inbox_messages m USING (message_id) ORDER BY r.n",
     );
@@ -121,25 +128,28 @@ fn a_thousand_jobs_are_done_by_three_agents_one_of_which_is_killed_now_and_then(
     for row in rows.lines().map(|line| line.split('|').collect::<Vec<_>>()) {
         receipts.entry(row[0].parse().unwrap()).or_default().push(row);
     }
-    let mut again = false;
+    let mut handed_over = false;
     for (n, rows) in receipts {
         let seen: Vec<_> = rows.iter().filter(|r| r[2] == "seen").collect();
-        // Whoever handled it had claimed it, and each claim but the first came after a lease.
-        assert!(by[&n].iter().all(|name| seen.iter().any(|r| r[1] == name)), "{rows:?}");
+        // Each worker that handled it had claimed it, and each later claim came after the lease.
+        assert!(
+            handled_by[&n].iter().all(|name| seen.iter().any(|r| r[1] == name)),
+            "{rows:?}"
+        );
         for pair in seen.windows(2) {
             let [first, second] = [pair[0], pair[1]].map(|r| r[3].parse::<i64>().unwrap());
             assert!(
                 second - first >= LEASE * 1000,
-                "taken from under somebody's hands: {rows:?}"
+                "claimed before the lease expired: {rows:?}"
             );
         }
         assert!(rows.iter().any(|r| r[2] == "acked"), "{rows:?}");
         if seen.len() > 1 {
-            again = true;
+            handed_over = true;
             let trace = String::from_utf8(hub.agenthub(&["trace", &n.to_string()]).stdout).unwrap();
-            let told = |r: &&Vec<&str>| trace.contains(&format!("seen by {}", r[1]));
-            assert!(seen.iter().all(told), "{trace}");
+            let is_shown = |r: &&Vec<&str>| trace.contains(&format!("seen by {}", r[1]));
+            assert!(seen.iter().all(is_shown), "{trace}");
         }
     }
-    assert!(!killed.is_empty() && again, "nobody was killed at work");
+    assert!(!killed.is_empty() && handed_over, "no worker was killed during a job");
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{Process, insert_messages};
-use crate::support::{PATIENCE, TestHub, within};
+use crate::support::{TIMEOUT, TestHub, within};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -58,7 +58,7 @@ fn keys(value: &Value) -> String {
 /// Without it a script could not find the file, the token, the schema or the page.
 #[test]
 fn path_token_schema_and_open() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     let db = hub.db().to_str().unwrap().to_owned();
     assert_eq!(run(&hub, &["path"]), format!("{db}\n"));
     assert_eq!(run_json(&hub, &["path", "--json"]), json!({"path": db}));
@@ -76,7 +76,7 @@ fn path_token_schema_and_open() {
     );
     let said = fails(&hub, &["open", "--json"], 4);
     assert!(said.contains("agenthub serve"), "{said}");
-    hub.wake();
+    hub.launch();
     assert_eq!(hub.token(), rotated.trim_end());
     assert_eq!(run_json(&hub, &["open", "--json"]), json!({"url": hub.first_line()}));
 }
@@ -84,14 +84,14 @@ fn path_token_schema_and_open() {
 /// Without it nobody could tell from a terminal whether the hub runs, and how the file is.
 #[test]
 fn status_with_and_without_a_hub() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     let status = run_json(&hub, &["status", "--json"]);
     assert_eq!(
         (keys(&status).as_str(), &status["hub"]),
         ("counts db hub", &Value::Null)
     );
     assert!(run(&hub, &["status"]).contains("not running (agenthub serve)"));
-    hub.wake();
+    hub.launch();
     hub.sql(&insert_messages("t", 1, 3));
     let status = run_json(&hub, &["status", "--json"]);
     assert_eq!(status["counts"]["messages"], 3);
@@ -108,7 +108,7 @@ fn status_with_and_without_a_hub() {
 /// processes send it at once.
 #[test]
 fn the_same_at_once_is_written_once() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     for round in 0..15 {
         let id = round.to_string();
@@ -125,7 +125,7 @@ fn the_same_at_once_is_written_once() {
 /// Without it a shell script could not speak in a thread.
 #[test]
 fn post_writes_a_message() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     assert_eq!(run(&hub, &["post", "build", "hello"]), "build #1\n");
     let row = run_json(
         &hub,
@@ -250,7 +250,7 @@ fn post_writes_a_message() {
 /// Without it mail would go to names nobody has, and be waited for in vain.
 #[test]
 fn send_knows_who_is_there() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, &["post", "t", "x", "--from", "planner"]);
     run(&hub, &["post", "t", "x", "--from", "reviewer"]);
     let said = fails(&hub, &["send", "plannr", "hello"], 4);
@@ -317,7 +317,7 @@ fn send_knows_who_is_there() {
 /// Without it a hook or a script could not read its mail.
 #[test]
 fn inbox_lists_without_marking() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     assert_eq!(run(&hub, &["inbox"]), "no mail\n");
     assert_eq!(run_json(&hub, &["inbox", "--json"]), json!([]));
     for i in 1..=3 {
@@ -362,7 +362,7 @@ fn inbox_lists_without_marking() {
 /// What an agent writes must not reach the terminal as a command.
 #[test]
 fn hostile_text_is_made_visible() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     hub.agenthub(&["path"]);
     hub.sql(
         "INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) \
@@ -408,11 +408,11 @@ pub(super) fn wait_until_open(hub: &TestHub, process: &Process) {
 /// Without it an agent would have to poll, or would miss what came before it looked.
 #[test]
 fn inbox_waits_for_mail_with_a_hub_and_without() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     for with_hub in [false, true] {
         if with_hub {
-            hub.wake();
+            hub.launch();
         }
         let (mut process, mut lines) = follow(&hub, &["inbox", "--as", "worker", "--wait", "20", "--json"]);
         wait_until_open(&hub, &process);
@@ -422,7 +422,7 @@ fn inbox_waits_for_mail_with_a_hub_and_without() {
         let written = Instant::now();
         let row: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert_eq!(row["title"], "at last");
-        assert!(written.elapsed() < PATIENCE / 4, "{:?}", written.elapsed());
+        assert!(written.elapsed() < TIMEOUT / 4, "{:?}", written.elapsed());
         assert!(process.0.wait().unwrap().success());
         assert!(lines.next().is_none());
         // What is there already is no reason to wait.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::eventually::{PATIENCE, within, within_time};
+use crate::support::TestHub;
+use crate::support::eventually::{TIMEOUT, within, within_time};
 use crate::support::writer::Process;
-use crate::support::{TestHub, gate};
 
 /// `agenthub`, by this agent.
 fn by(hub: &TestHub, agent: &str, args: &[&str]) -> Command {
@@ -155,7 +155,7 @@ const SESSION: &[(&str, &[&str])] = &[
 /// One file holds what all of these print. `AGENTHUB_TEST_BLESS=1` writes it anew.
 #[test]
 fn every_command_prints_what_it_has_always_printed() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut transcript = String::new();
     for (who, args) in SESSION {
         let output = by(&hub, who, args).env("TZ", "UTC").output().unwrap();
@@ -192,7 +192,7 @@ fn every_command_prints_what_it_has_always_printed() {
 
 #[test]
 fn json_has_the_fields_that_the_help_names() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, "planner", &["post", "build", "green"]);
     run(&hub, "planner", &["send", "human", "look"]);
     run(&hub, "human", &["read", "1"]);
@@ -265,14 +265,13 @@ fn waits(hub: &TestHub, round: usize) -> Vec<Duration> {
 }
 
 #[test]
-fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub() {
-    let _alone = gate::alone();
-    for mut hub in [TestHub::asleep(&[]), TestHub::start()] {
+fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub_exclusive() {
+    for mut hub in [TestHub::not_started(&[]), TestHub::start()] {
         run(&hub, "human", &["path"]);
         // Nine of ten. A busy machine has a bad round; waits that miss their row and go by
         // the clock are in every round.
         let mut rounds = Vec::new();
-        within_time(6 * PATIENCE, "a round of waits that are all short", || {
+        within_time(6 * TIMEOUT, "a round of waits that are all short", || {
             rounds.push(waits(&hub, rounds.len()));
             let best = rounds.iter().map(|times| times[13]).min();
             assert!(rounds.len() < 5 || best < Some(Duration::from_millis(50)), "{rounds:?}");
@@ -284,7 +283,7 @@ fn waiting_ends_within_50_ms_of_the_row_hub_or_no_hub() {
 
 #[test]
 fn a_question_waits_for_its_answer() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, "planner", &["inbox"]);
     let mut command = by(&hub, "planner", &["ask", "human", "Deploy?", "--wait", "20"]);
     let asking = thread::spawn(move || command.output().unwrap());
@@ -307,7 +306,7 @@ fn a_question_waits_for_its_answer() {
 
 #[test]
 fn mail_to_all_shows_everywhere_until_each_has_read_it() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, "planner", &["inbox"]);
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'all', 'party')");
     let unread = |name: &str| json(&hub, name, &["inbox", "--unread"]).as_array().unwrap().len();
@@ -323,18 +322,18 @@ fn mail_to_all_shows_everywhere_until_each_has_read_it() {
 #[test]
 fn an_empty_file_is_read_as_one_with_nothing_in_it() {
     for args in [&["inbox"][..], &["agents"], &["threads"], &["search", "x"]] {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         std::fs::write(hub.db(), "").unwrap();
         assert!(run(&hub, "human", args).starts_with("no"), "{args:?}");
     }
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     std::fs::write(hub.db(), "").unwrap();
     assert_eq!(hub.agenthub(&["trace", "1"]).status.code(), Some(4));
 }
 
 #[test]
 fn completions_are_for_every_shell_and_know_every_command() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = run(&hub, "human", &["completions", shell]);
         for command in ["inbox", "ask", "trace", "mcp", "completions"] {
@@ -355,7 +354,7 @@ fn completions_are_for_every_shell_and_know_every_command() {
 #[test]
 #[cfg(target_os = "linux")]
 fn colours_are_for_terminals_of_those_who_want_them() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, "planner", &["send", "human", "look"]);
     // script(1) lends a terminal.
     let on_terminal = |no_colour: Option<&str>| {
@@ -379,7 +378,7 @@ fn colours_are_for_terminals_of_those_who_want_them() {
 
 #[test]
 fn what_cannot_be_done_is_one_line_and_an_exit_code() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let home = hub.folder().join("none");
     let mut homeless = hub.command(&["inbox"]);
     homeless

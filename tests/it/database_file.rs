@@ -1,5 +1,5 @@
-//! The file: who may read it, which files are taken and which refused, and that any program
-//! with SQLite can write to it.
+//! The database file: its permissions, which files are accepted or refused, and writes by any program
+//! that has SQLite.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,10 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Without it another user of the machine could read what agents say, or the token.
+/// Other users of the machine must not read the messages or the token.
 #[test]
-fn the_file_and_all_beside_it_are_private() {
-    let mut hub = TestHub::asleep(&[]);
+fn database_and_sidecar_files_are_readable_by_the_owner_only() {
+    let mut hub = TestHub::not_started(&[]);
     let folder = hub.folder().join("some/where");
     let db = folder.join("hub.db");
     let path = hub.agenthub(&["path", "--db", db.to_str().unwrap()]);
@@ -26,17 +26,16 @@ fn the_file_and_all_beside_it_are_private() {
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&folder.parent().unwrap().join("where")), 0o700);
     assert_eq!(mode(&db), 0o600);
-    hub.wake();
+    hub.launch();
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     for name in ["hub.db", "hub.db-wal", "hub.db-shm", "hub.db.token", "hub.db.serve"] {
         assert_eq!(mode(&hub.folder().join(name)), 0o600, "{name}");
     }
 }
 
-/// Without it the documented order of precedence would be a guess.
 #[test]
-fn the_path_is_the_flags_then_the_environments_then_the_data_folders() {
-    let hub = TestHub::asleep(&[]);
+fn path_comes_from_flag_then_environment_then_data_directory() {
+    let hub = TestHub::not_started(&[]);
     let path = |args: &[&str], env: Option<&str>| {
         let mut command = hub.command(args);
         command.env_remove("AGENTHUB_DB");
@@ -51,7 +50,7 @@ fn the_path_is_the_flags_then_the_environments_then_the_data_folders() {
     let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
     assert_eq!(path(&["path", "--db", a], Some(b)), a);
     assert_eq!(path(&["path"], Some(b)), b);
-    // A relative path is made absolute: another process may be somewhere else.
+    // A relative path becomes absolute, so that it is valid in any working directory.
     assert_eq!(path(&["--db", "a.db", "path"], None), a);
     let home = path(&["path"], None);
     assert!(
@@ -61,18 +60,18 @@ fn the_path_is_the_flags_then_the_environments_then_the_data_folders() {
     assert!([a, b, &home].iter().all(|path| Path::new(path).exists()));
 }
 
-/// Without it somebody's `sqlite3 hub.db` before the first start would spoil the file.
+/// Running `sqlite3 hub.db` before the first start can leave an empty file.
 #[test]
-fn an_empty_file_is_adopted_and_made_private() {
-    let mut hub = TestHub::asleep(&[]);
+fn takes_over_an_empty_file_and_sets_its_mode() {
+    let mut hub = TestHub::not_started(&[]);
     fs::write(hub.db(), "").unwrap();
     fs::set_permissions(hub.db(), Permissions::from_mode(0o644)).unwrap();
-    hub.wake();
+    hub.launch();
     assert_eq!(mode(hub.db()), 0o600);
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
 
-    // One that holds a database without tables is the same.
+    // So is a database without tables.
     let db = hub.folder().join("vacuumed.db");
     sqlite3(&db, "VACUUM");
     fs::set_permissions(&db, Permissions::from_mode(0o644)).unwrap();
@@ -80,7 +79,7 @@ fn an_empty_file_is_adopted_and_made_private() {
     assert_eq!(sqlite3(&db, "PRAGMA application_id"), 0x4147_4842.to_string());
 }
 
-/// Every file of a folder with its content.
+/// Returns the name and content of each file in `folder`.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -97,9 +96,9 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Without it a wrong `--db` would write into another program's database.
+/// A wrong `--db` must not write into another program's database.
 #[test]
-fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
+fn refuses_other_files_without_changing_them() {
     let newer = "PRAGMA application_id = 0x41474842; PRAGMA user_version = 99; CREATE TABLE messages(x);";
     for (name, sql) in [
         ("foreign tables", "CREATE TABLE t(x); INSERT INTO t VALUES(1);"),
@@ -119,13 +118,13 @@ fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
             "negative version",
             "PRAGMA application_id = 0x41474842; PRAGMA user_version = -1; CREATE TABLE t(x);",
         ),
-        ("no database", ""),
-        ("a short text", ""),
+        ("long text", ""),
+        ("short text", ""),
     ] {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         match name {
-            "no database" => fs::write(hub.db(), "This is a letter to my aunt. ".repeat(300)).unwrap(),
-            "a short text" => fs::write(hub.db(), "Dear aunt").unwrap(),
+            "long text" => fs::write(hub.db(), "This text is not a database. ".repeat(300)).unwrap(),
+            "short text" => fs::write(hub.db(), "a text").unwrap(),
             _ => drop(sqlite3(hub.db(), sql)),
         }
         fs::set_permissions(hub.db(), Permissions::from_mode(0o640)).unwrap();
@@ -153,7 +152,7 @@ fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
             assert!(name != "newer" || said.contains("newer agenthub"), "{said}");
         }
         assert_eq!(mode(hub.db()), 0o640, "{name}");
-        // Looking into a write-ahead log makes the -shm anew; nothing else may differ.
+        // Reading a WAL creates the -shm; nothing else may differ.
         let same = |files: Vec<(String, Vec<u8>)>| -> Vec<_> {
             files
                 .into_iter()
@@ -164,9 +163,9 @@ fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
     }
 }
 
-/// Without it the promise that any program with SQLite is an agent would be words.
+/// Any program that has SQLite can be an agent.
 #[test]
-fn the_schema_is_there_for_the_shell_and_for_python() {
+fn the_sqlite3_shell_and_python_can_use_the_schema() {
     let hub = TestHub::start();
     assert_eq!(
         hub.sql("PRAGMA application_id; PRAGMA user_version; PRAGMA journal_mode"),
@@ -186,7 +185,7 @@ fn the_schema_is_there_for_the_shell_and_for_python() {
     assert_eq!(
         sqlite3(&db, dump),
         hub.sql(dump),
-        "agenthub schema prints another schema"
+        "agenthub schema prints a different schema"
     );
 
     let program = "
@@ -207,9 +206,8 @@ print(row, conn.execute('SELECT id, status FROM agents').fetchall(), conn.execut
     assert_eq!(hub.get("/api/agents").items()[0]["id"], json!("snake"));
 }
 
-/// Without it the first example of the README would not work.
 #[test]
-fn the_shortest_agent_there_is_works_as_printed() {
+fn first_example_of_the_readme_works() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("build", 0);
@@ -244,9 +242,8 @@ fn the_shortest_agent_there_is_works_as_printed() {
     }
 }
 
-/// Without it a writer's mistake would be stored, and every reader would have to live with it.
 #[test]
-fn what_cannot_be_stored_fails_aloud() {
+fn rejects_invalid_rows_with_table_and_column() {
     let hub = TestHub::start();
     for (sql, table, column) in [
         ("INSERT INTO messages(from_id) VALUES('a')", "messages", "thread_id"),
@@ -332,14 +329,13 @@ fn what_cannot_be_stored_fails_aloud() {
     assert_eq!(hub.sql("SELECT typeof(turns) FROM telemetry"), "integer");
 }
 
-/// A file of the first schema, as an agent's laptop may still have it in years. Without this
-/// a change of the schema could lock people out of what they have.
+/// Users keep their files for years, so every later schema must open them.
 #[test]
-fn a_file_of_the_first_schema_opens_for_ever() {
+fn opens_a_database_with_the_first_schema() {
     const FIRST: &[u8] = include_bytes!("../data/v1.db");
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     std::fs::write(hub.db(), FIRST).unwrap();
-    hub.wake();
+    hub.launch();
     let mut client = hub.connect("streams=messages,inbox,telemetry,tasks,threads&since=0");
     client.expect("hello");
     let mut ids = Vec::new();
@@ -351,7 +347,7 @@ fn a_file_of_the_first_schema_opens_for_ever() {
         said,
         ["the first message", "the second, with ünïcode", "a person speaks"]
     );
-    // What was acknowledged then counts now, and writing goes on where it stopped.
+    // Stored acks still count, and numbering continues.
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'years later')");
     let mut page = hub.connect("instance_id=page");
     page.subscribe("build", -1);
@@ -361,9 +357,9 @@ fn a_file_of_the_first_schema_opens_for_ever() {
     assert_eq!(mail["items"][0]["title"], "please look");
 }
 
-/// Without it a slip of the pen would put a copy where a database keeps its newest rows.
+/// A mistyped name must not overwrite the WAL of a database.
 #[test]
-fn a_copy_never_takes_the_place_of_what_belongs_to_a_database() {
+fn backup_refuses_the_names_of_sidecar_files_and_devices() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'kept')");
     let folder = hub.folder().display().to_string();
@@ -373,7 +369,7 @@ fn a_copy_never_takes_the_place_of_what_belongs_to_a_database() {
             let output = hub.agenthub(&[&["backup", to.as_str()], force].concat());
             assert_eq!(output.status.code(), Some(1), "{to} {force:?}: {output:?}");
             assert!(
-                String::from_utf8_lossy(&output.stderr).contains("give another name"),
+                String::from_utf8_lossy(&output.stderr).contains("choose another name"),
                 "{output:?}"
             );
         }

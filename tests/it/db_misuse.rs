@@ -1,5 +1,5 @@
-//! What agents do to the file without meaning harm: each is survived, and the doctor says
-//! who it is and what to do.
+//! Misuse of the database by agents: the hub keeps working, and the doctor names the process and says
+//! what to do.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::agent::{Agent, doctor_names, ill};
+use crate::support::agent::{ScriptedAgent, assert_doctor_names, doctor_problems};
 use crate::support::eventually::within_time;
 use crate::support::writer::{self, insert_messages};
-use crate::support::{TestHub, say, within};
+use crate::support::{TestHub, print_line, within};
 
-/// Longer than somebody has to be in the way to be named.
-const LONG: Duration = Duration::from_secs(40);
+/// Maximum time until a blocker is reported; the hub waits 10 s before it reports one.
+const REPORTED: Duration = Duration::from_secs(40);
 
-/// Without it all agents would hang, and nobody would know which one to blame.
+/// An open write transaction blocks all other writers.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_transaction_left_open_is_named_by_its_process() {
+fn names_the_process_that_keeps_a_transaction_open() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
-    let mut agent = Agent::start(
+    let mut agent = ScriptedAgent::start(
         &hub,
         "db.execute('BEGIN IMMEDIATE')\n\
          db.execute(\"INSERT INTO messages(thread_id, from_id) VALUES('t', 'agent')\")\n\
@@ -29,10 +29,10 @@ fn a_transaction_left_open_is_named_by_its_process() {
     );
     let mut client = hub.connect("");
     client.subscribe("t", 0);
-    assert_eq!(client.expect("batch").seqs(), [1], "reading goes on");
-    doctor_names(&hub, agent.pid());
+    assert_eq!(client.expect("batch").seqs(), [1], "reads do not wait");
+    assert_doctor_names(&hub, agent.pid());
     let named = format!("process {} (", agent.pid());
-    within_time(LONG, "the process in the log", || {
+    within_time(REPORTED, "the process in the log", || {
         hub.log().contains(&named).then_some(())
     });
     let ready = within("the process as a reason", || {
@@ -44,25 +44,25 @@ fn a_transaction_left_open_is_named_by_its_process() {
     );
     assert_eq!(hub.status()["keeper"]["blockers"][0]["pid"], agent.pid());
     assert!(hub.get("/metrics").body.contains("agenthub_blockers{hold=\"write\"} 1"));
-    agent.go_on();
-    assert_eq!(agent.line(), "so");
+    agent.resume();
+    assert_eq!(agent.line(), "paused");
     assert_eq!(client.until("message").number("message_seq"), 2);
     within("the hub to be ready again", || {
         (hub.get("/readyz").status == 200).then_some(())
     });
-    within("one line when it began, and one when it was over", || {
+    within("one line when the block began, and one when it ended", || {
         (hub.log().matches(&named).count() == 2).then_some(())
     });
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// Without it the log would grow until the disk is full.
+/// An open read transaction prevents a reset of the WAL, which then grows until the disk is full.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_read_left_open_is_named_and_the_log_is_short_again_after_it() {
+fn names_the_process_that_keeps_a_read_open_and_shortens_the_wal_afterwards() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 100));
-    let mut agent = Agent::start(
+    let mut agent = ScriptedAgent::start(
         &hub,
         "rows = db.execute('SELECT * FROM messages')\nrows.fetchone()\npause()\nrows.close()\npause()\n",
     );
@@ -70,28 +70,28 @@ fn a_read_left_open_is_named_and_the_log_is_short_again_after_it() {
     let begun = Instant::now();
     let mut first = 101;
     while !hub.log().contains(&named) {
-        assert!(begun.elapsed() < LONG, "not named: {}", hub.log());
+        assert!(begun.elapsed() < REPORTED, "not named: {}", hub.log());
         hub.sql(&insert_messages("t", first, 100));
         first += 100;
     }
     assert!(
         begun.elapsed() > Duration::from_secs(8),
-        "named after {:?}",
+        "a short read is no blocker, but it was named after {:?}",
         begun.elapsed()
     );
-    doctor_names(&hub, agent.pid());
-    assert_eq!(hub.get("/readyz").status, 200, "others can write");
-    agent.go_on();
+    assert_doctor_names(&hub, agent.pid());
+    assert_eq!(hub.get("/readyz").status, 200, "a read does not block writers");
+    agent.resume();
     assert_eq!(agent.line(), "so");
     hub.sql(&insert_messages("t", first, 1));
-    within("everything in the database", || {
+    within("a complete checkpoint", || {
         (hub.status()["keeper"]["wal_pinned_frames"] == 0 && hub.log().matches(&named).count() == 2).then_some(())
     });
 }
 
-/// Without it one agent's pragma would make readers and writers wait for each other for ever.
+/// Outside WAL mode readers and writers wait for each other.
 #[test]
-fn journal_mode_is_put_back() {
+fn restores_wal_mode() {
     let mut hub = TestHub::start();
     let mode = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=0.2)\n\
                 try: print(db.execute('PRAGMA journal_mode=DELETE').fetchone()[0])\n\
@@ -104,16 +104,15 @@ fn journal_mode_is_put_back() {
     );
     hub.stop();
     assert_eq!(writer::python_run(mode, &[&db]), "delete");
-    assert_eq!(ill(&hub)[0]["check"], "log");
-    hub.wake();
+    assert_eq!(doctor_problems(&hub)[0]["check"], "log");
+    hub.launch();
     assert_eq!(hub.sql("PRAGMA journal_mode"), "wal");
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// Without it a value of 300 MB would be read into memory again and again.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_value_of_300_mb_is_refused_aloud() {
+fn rejects_a_value_of_300_mb_without_reading_it() {
     let hub = TestHub::start();
     let memory = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap();
@@ -150,11 +149,10 @@ fn a_value_of_300_mb_is_refused_aloud() {
     );
 }
 
-/// Without it an agent that does not wait would take others down with it.
 #[test]
-fn agents_that_do_not_wait_harm_only_themselves() {
+fn agents_without_busy_timeout_lose_no_rows() {
     let hub = TestHub::start();
-    let impatient = "import sqlite3, sys\n\
+    let without_timeout = "import sqlite3, sys\n\
         db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n\
         acked = failed = 0\n\
         while acked < 300:\n    \
@@ -167,7 +165,7 @@ fn agents_that_do_not_wait_harm_only_themselves() {
     client.subscribe("t", 0);
     std::thread::scope(|scope| {
         let agents: Vec<_> = ["a", "b", "c"]
-            .map(|name| scope.spawn(move || writer::python_run(impatient, &[db, name])))
+            .map(|name| scope.spawn(move || writer::python_run(without_timeout, &[db, name])))
             .into();
         for agent in agents {
             assert!(agent.join().unwrap().starts_with("300 "));
@@ -179,35 +177,35 @@ fn agents_that_do_not_wait_harm_only_themselves() {
         .map(|m| m["message_seq"].as_i64().unwrap())
         .collect();
     assert_eq!(seqs, (1..=900).collect::<Vec<_>>());
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// Without it the file that is made anew would share its log with the one that is gone, and be
-/// damaged by whoever still writes there.
+/// If the new database shared its WAL with a deleted one, a process that still has the deleted one
+/// open would damage it.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_removed_file_and_the_new_one_have_nothing_in_common() {
+fn a_deleted_database_and_its_replacement_share_no_wal() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 50));
-    let mut agent = Agent::start(
+    let mut agent = ScriptedAgent::start(
         &hub,
         "def write(n):\n    for i in range(n): db.execute(\"INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'agent', ?)\", ('x' * 3000,))\n\
          write(5)\npause()\nwrite(300)\npause()\nwrite(300)\npause()\n",
     );
-    hub.settle();
+    hub.wait_until_synced();
     std::fs::remove_file(hub.db()).unwrap();
-    hub.wait_for_log("is gone and is made anew");
-    within("a hub that is ready again", || {
+    hub.wait_for_log("was deleted and is being created again");
+    within("the hub to be ready again", || {
         (hub.db().exists() && hub.get("/readyz").status == 200).then_some(())
     });
-    // The agent goes on as if nothing had happened, and so does everybody else.
-    agent.go_on();
+    // The agent keeps writing to the deleted file; other processes write to the new one.
+    agent.resume();
     assert_eq!(agent.line(), "so");
     hub.sql(&insert_messages("new", 1, 300));
     let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
     assert_eq!(answer.status, 201, "{answer:?}");
-    agent.go_on();
-    assert_eq!(agent.line(), "so");
+    agent.resume();
+    assert_eq!(agent.line(), "paused");
     let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(
@@ -215,19 +213,19 @@ fn a_removed_file_and_the_new_one_have_nothing_in_common() {
         "ok\n302"
     );
     assert_eq!(hub.get("/readyz").status, 200, "{}", hub.log());
-    doctor_names(&hub, agent.pid());
+    assert_doctor_names(&hub, agent.pid());
     let kept = std::fs::read_dir(hub.folder()).unwrap().flatten();
     let kept = kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("hub.db-wal.lost-"));
-    assert_eq!(kept.count(), 1, "what was in the log is kept");
+    assert_eq!(kept.count(), 1, "the old WAL is kept");
     drop(agent);
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// A small file system, until it is dropped.
+/// A small file system, mounted until it is dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Over `folder`, where this system lets the tests do that.
+    /// Mounts it at `folder`. Returns `None` if the tests are not allowed to mount.
     fn over(folder: &Path, bytes: u64) -> Option<Self> {
         let options = format!("size={bytes},mode=0700");
         let mounted = Command::new("mount")
@@ -241,22 +239,22 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // A hub may still be in there: it goes when that does.
+        // A hub may still use it: a lazy unmount completes when the hub ends.
         drop(Command::new("umount").arg("-l").arg(&self.0).output());
     }
 }
 
-/// Without it a hub whose agents all fail would say that all is well, or find the trouble over
-/// every other second.
+/// The hub must report a full disk although its own small writes still succeed, and must not switch
+/// between failure and recovery.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
-    let mut hub = TestHub::asleep(&[]);
+fn reports_a_full_disk_until_it_has_space_again() {
+    let mut hub = TestHub::not_started(&[]);
     let Some(_disk) = SmallDisk::over(hub.folder(), 8 << 20) else {
-        say("this system lets nobody mount: a disk that is full for everybody is left out");
+        print_line("skipped: mounting a file system is not allowed here");
         return;
     };
-    hub.wake();
+    hub.launch();
     let ballast = hub.folder().join("ballast");
     std::fs::write(&ballast, vec![0; 3 << 20]).unwrap();
     let fill = "import sqlite3, sys\n\
@@ -266,7 +264,7 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
         except sqlite3.OperationalError as e: print(e)";
     let said = writer::python_run(fill, &[hub.db().to_str().unwrap()]);
     assert!(said.contains("full"), "{said}");
-    within("a hub that is not ready", || {
+    within("the hub to be not ready", || {
         let ready = hub.get("/readyz");
         (ready.status == 503 && ready.body.contains("STORE_FULL")).then_some(())
     });
@@ -282,10 +280,10 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
         (507, "STORE_FULL".into()),
         "{refused:?}"
     );
-    let findings = ill(&hub);
+    let findings = doctor_problems(&hub);
     let disk = findings.iter().find(|f| f["check"] == "disk").unwrap();
-    assert!(disk["advice"].as_str().unwrap().starts_with("free some room"), "{disk}");
-    // It stays so for as long as it is so, in one line each.
+    assert!(disk["advice"].as_str().unwrap().contains("free some"), "{disk}");
+    // The failure stays, with one log line of each thread that found it.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         assert_eq!(hub.get("/readyz").status, 503, "{}", hub.log());
@@ -297,7 +295,7 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
         "{log}"
     );
     std::fs::remove_file(&ballast).unwrap();
-    within("a hub that is ready again", || {
+    within("the hub to be ready again", || {
         (hub.get("/readyz").status == 200).then_some(())
     });
     hub.sql(&insert_messages("u", 1, 1));
@@ -306,34 +304,33 @@ fn a_disk_filled_by_agents_is_told_and_is_over_when_there_is_room() {
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }
 
-/// Without it a file that one program has for itself would be a hub that does not start, and
-/// a doctor who does not know why.
+/// An exclusive lock prevents a hub from starting.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_file_somebody_has_for_himself_is_named_by_the_doctor() {
+fn doctor_names_the_process_that_has_locked_the_database_exclusively() {
     let mut hub = TestHub::start();
     hub.stop();
-    let agent = Agent::start(
+    let agent = ScriptedAgent::start(
         &hub,
         "db.execute('PRAGMA locking_mode = EXCLUSIVE')\ndb.execute('BEGIN EXCLUSIVE')\npause()\n",
     );
-    doctor_names(&hub, agent.pid());
+    assert_doctor_names(&hub, agent.pid());
     let output = hub.agenthub(&["doctor"]);
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("for itself"), "{said}");
+    assert!(said.contains("exclusively"), "{said}");
     drop(agent);
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// Without it rows would be lost or out of order after the clock was set back.
+/// Rows must not get lost or change their order after the clock was set back.
 #[test]
-fn a_clock_that_was_ahead_changes_no_order_and_is_told() {
+fn keeps_the_order_of_rows_from_the_future_and_reports_the_clock() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     client.expect("batch");
-    // What was written while the clock was an hour ahead, and what came after.
+    // Rows written while the clock was an hour ahead, then rows after it was set back.
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, created_at) VALUES('t', 'a', strftime('%s', 'now') * 1000 + 3600000);
          INSERT INTO inbox_messages(from_agent, to_inbox, payload, created_at, claimed_by, claim_expires_at)
@@ -354,9 +351,9 @@ fn a_clock_that_was_ahead_changes_no_order_and_is_told() {
         .map(|m| m["payload"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(texts, ["late", "early"]);
-    let findings = ill(&hub);
+    let findings = doctor_problems(&hub);
     assert!(findings.iter().any(|f| f["check"] == "clock"), "{findings:?}");
-    // A claim made then can be given back by its owner.
+    // Its owner can release a claim from that time.
     let id = hub.sql("SELECT message_id FROM inbox_messages WHERE payload = 'early'");
     let answer = hub.send(
         "POST",

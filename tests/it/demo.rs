@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::support::TestHub;
-use crate::support::client::{Client, Heard};
-use crate::support::eventually::{PATIENCE, within};
+use crate::support::client::{Client, Received};
+use crate::support::eventually::{TIMEOUT, within};
 use crate::support::http;
 use crate::support::writer::{Process, python};
 
@@ -56,7 +56,7 @@ fn play(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, String)
 #[test]
 #[cfg(target_os = "linux")]
 fn who_is_to_outlive_the_terminal_does() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let ours = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
@@ -71,7 +71,7 @@ fn who_is_to_outlive_the_terminal_does() {
     kill_process(Pid::from_child(&serve.0), Signal::HUP).unwrap();
     let (address, token) = url.trim().split_once("/#token=").unwrap();
     let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
-    Client::connect(port, token, "").lives();
+    Client::connect(port, token, "").assert_alive();
     assert!(serve.0.try_wait().unwrap().is_none());
 }
 
@@ -79,7 +79,7 @@ fn who_is_to_outlive_the_terminal_does() {
 fn builds(client: &mut Client) -> Vec<String> {
     let mut found = Vec::new();
     while found.len() < 6 {
-        let Some(Heard::Event(event)) = client.hear(PATIENCE) else {
+        let Some(Received::Event(event)) = client.receive(TIMEOUT) else {
             panic!("the demo has stopped moving after {found:?}");
         };
         let data = &event.data;
@@ -95,7 +95,7 @@ fn builds(client: &mut Client) -> Vec<String> {
 /// Without it `--seed` would be a word, and a closed terminal would leave the folder behind.
 #[test]
 fn a_seed_repeats_the_roles_and_a_closed_terminal_ends_the_demo() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let plays: Vec<Vec<String>> = std::thread::scope(|scope| {
         let one = |(i, seed): (usize, &'static str)| {
             let hub = &hub;
@@ -119,7 +119,7 @@ fn a_seed_repeats_the_roles_and_a_closed_terminal_ends_the_demo() {
 
 #[test]
 fn the_demo_moves_and_reacts_and_leaves_nothing_behind() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let tmp = hub.folder().join("tmp");
     std::fs::create_dir(&tmp).unwrap();
     let (mut demo, mut client, port, token) = play(&hub, &tmp, "3");
@@ -136,10 +136,10 @@ fn the_demo_moves_and_reacts_and_leaves_nothing_behind() {
     let mut wrapped = false;
     while !(reacted && wrapped && kinds.len() == 4 && who.len() >= 5) {
         assert!(
-            begun.elapsed() < 3 * PATIENCE,
+            begun.elapsed() < 3 * TIMEOUT,
             "only {kinds:?} from {who:?}, reacted: {reacted}, wrapped: {wrapped}"
         );
-        let Some(Heard::Event(event)) = client.hear(PATIENCE) else {
+        let Some(Received::Event(event)) = client.receive(TIMEOUT) else {
             panic!("the demo has stopped moving");
         };
         kinds.insert(event.kind.clone().replace("batch", "message"));
@@ -169,14 +169,14 @@ fn the_demo_moves_and_reacts_and_leaves_nothing_behind() {
     let ended = Instant::now();
     kill_process(Pid::from_child(&demo.0), Signal::INT).unwrap();
     assert!(demo.0.wait().unwrap().success());
-    assert!(ended.elapsed() < PATIENCE / 4, "{:?}", ended.elapsed());
+    assert!(ended.elapsed() < TIMEOUT / 4, "{:?}", ended.elapsed());
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
     within("everybody to be gone", || at_work_in(&tmp).is_empty().then_some(()));
 }
 
 #[test]
 fn the_demo_ends_by_itself_and_its_agents_end_with_it_even_if_it_is_killed() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let (tmp, other) = (hub.folder().join("one"), hub.folder().join("two"));
     std::fs::create_dir(&tmp).unwrap();
     std::fs::create_dir(&other).unwrap();

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::support::eventually::within_time;
 use crate::support::hub::{AGENTHUB, free_port};
-use crate::support::writer::{Holder, Process, insert_messages, python_run, sqlite3};
-use crate::support::{PATIENCE, TestHub, gate, http, within};
+use crate::support::writer::{LockHolder, Process, insert_messages, python_run, sqlite3};
+use crate::support::{TIMEOUT, TestHub, http, within};
 
 /// Runs a `serve` command and returns the process and its first line.
 #[track_caller]
@@ -30,7 +30,7 @@ fn serve(mut command: Command) -> (Process, String) {
 /// A closed stderr must not stop the delivery of messages.
 #[test]
 fn delivers_when_stderr_is_closed() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let port = free_port();
     let mut command = hub.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -57,8 +57,7 @@ fn delivers_when_stderr_is_closed() {
 
 /// A client that is still receiving many rows must not delay the shutdown.
 #[test]
-fn shuts_down_in_the_middle_of_a_large_delivery() {
-    let _alone = gate::alone();
+fn shuts_down_in_the_middle_of_a_large_delivery_exclusive() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("streams=messages&frames=array");
     client.expect("hello");
@@ -81,13 +80,13 @@ fn recent_acks_count_for_a_reconnecting_client() {
         client.subscribe("t", 99);
         client.expect("batch");
         client.ack("t", seq);
-        client.lives();
+        client.assert_alive();
         let mut again = hub.connect("instance_id=worker");
         again.subscribe("t", -1);
         assert_eq!(again.expect("batch").seqs().first(), Some(&(seq + 1)));
     }
     // Subscribing takes no write lock.
-    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", -1);
     assert_eq!(client.until("batch").seqs(), [100]);
@@ -98,7 +97,7 @@ fn recent_acks_count_for_a_reconnecting_client() {
 #[test]
 fn one_of_several_hubs_started_at_once_serves() {
     for _ in 0..4 {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         let started: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| serve(hub.command(&["serve", "--listen", "127.0.0.1:0"]))))
@@ -143,7 +142,7 @@ fn follows_a_symbolic_link_to_the_database() {
 #[test]
 fn every_printed_url_works() {
     for listen in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]"] {
-        let hub = TestHub::asleep(&[]);
+        let hub = TestHub::not_started(&[]);
         let port = free_port();
         let (_process, line) = serve(hub.command(&["serve", "--listen", &format!("{listen}:{port}")]));
         if line.is_empty() && listen.contains(':') {
@@ -223,7 +222,7 @@ fn threads_with_invalid_utf8_names_stay_separate() {
     );
     let mut stream = hub.connect("streams=messages&since=0");
     let mut threads = std::collections::BTreeMap::<String, Vec<i64>>::new();
-    for message in within_time(PATIENCE, "four messages", || {
+    for message in within_time(TIMEOUT, "four messages", || {
         let mut all = Vec::new();
         while all.len() < 4 {
             all.extend(stream.next().messages());

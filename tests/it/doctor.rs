@@ -4,8 +4,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::Value;
 
-use crate::support::agent::{Agent, ill};
-use crate::support::{TestHub, say};
+use crate::support::agent::{ScriptedAgent, doctor_problems};
+use crate::support::{TestHub, print_line};
 
 /// The finding of one check, as words; fails if all is well with it.
 #[track_caller]
@@ -25,11 +25,11 @@ fn whoever_reads_again_and_again_is_not_in_the_way() {
     hub.sql(&format!(
         "INSERT INTO task_stream(task_id, stream_type, text) {many} SELECT 'k', 'text', printf('%.*c', 2000, 'x') FROM k"
     ));
-    let _agent = Agent::start(
+    let _agent = ScriptedAgent::start(
         &hub,
-        "print('so', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
+        "print('paused', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
     );
-    let findings = ill(&hub);
+    let findings = doctor_problems(&hub);
     assert!(!findings.iter().any(|f| f["check"] == "locks"), "{findings:?}");
 }
 
@@ -39,7 +39,7 @@ fn whoever_reads_again_and_again_is_not_in_the_way() {
 fn a_log_that_has_grown_is_told_with_who_keeps_it() {
     let mut hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
-    let agent = Agent::start(
+    let agent = ScriptedAgent::start(
         &hub,
         "rows = db.execute('BEGIN')\ndb.execute('SELECT * FROM messages').fetchall()\npause()\n",
     );
@@ -48,7 +48,7 @@ fn a_log_that_has_grown_is_told_with_who_keeps_it() {
     hub.sql(&format!(
         "INSERT INTO messages(thread_id, from_id, content) {many} SELECT 't', 'a', printf('%.*c', 1000000, 'x') FROM k"
     ));
-    let findings = ill(&hub);
+    let findings = doctor_problems(&hub);
     assert!(finding(&findings, "log").contains("has grown to"), "{findings:?}");
     let named = format!("process {} ", agent.pid());
     assert!(finding(&findings, "locks").contains(&named), "{findings:?}");
@@ -73,16 +73,16 @@ fn old_libraries_and_foreign_files_are_told() {
     let bad: Vec<Value> = bad.into_iter().filter(|f| f["state"] != "ok").collect();
     assert!(finding(&bad, "sqlite").contains("3.22.0 in sqlite3"), "{bad:?}");
     if !rustix::process::geteuid().is_root() {
-        say("only root may give a file away: a file of another user is left out");
+        print_line("only root may give a file away: a file of another user is left out");
         return;
     }
     chown(hub.db(), Some(65534), None).unwrap();
-    assert!(finding(&ill(&hub), "modes").contains("belongs to another user (uid 65534)"));
+    assert!(finding(&doctor_problems(&hub), "modes").contains("belongs to another user (uid 65534)"));
     // SQLite gives its companions to whom the file belongs.
     for suffix in ["", "-wal", "-shm"] {
         chown(hub.folder().join(format!("hub.db{suffix}")), Some(0), None).unwrap();
     }
-    assert_eq!(ill(&hub), Vec::<Value>::new());
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
 /// Without it the doctor would send its reader to change what is not agenthub's, or find all

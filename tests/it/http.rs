@@ -412,13 +412,18 @@ fn serves_the_page_with_an_entity_tag() {
         headers.push(("If-None-Match".into(), response.header("etag").unwrap().into()));
         let kept = http::request(hub.port(), "GET", path, &headers, "");
         assert_eq!((kept.status, kept.body.as_str()), (304, ""), "{path}");
-        for name in ["etag", "cache-control", "content-security-policy", "x-content-type-options"] {
+        for name in [
+            "etag",
+            "cache-control",
+            "content-security-policy",
+            "x-content-type-options",
+        ] {
             assert_eq!(kept.header(name), response.header(name), "{path}: {name}");
         }
     }
     // The server sends the files as written, with `--assets` and without.
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dashboard");
-    let editing = TestHub::with(&["--assets", folder]);
+    let editing = TestHub::with_args(&["--assets", folder]);
     for path in ["/index.html", "/main.js", "/app.css", "/favicon.svg"] {
         let written = std::fs::read_to_string(format!("{folder}{path}")).unwrap();
         let from = if path == "/index.html" { "/" } else { path };
@@ -428,7 +433,7 @@ fn serves_the_page_with_an_entity_tag() {
     // While editing: fresh each time, the rest from the binary.
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.css"), "edited").unwrap();
-    let hub = TestHub::with(&["--assets", folder.path().to_str().unwrap()]);
+    let hub = TestHub::with_args(&["--assets", folder.path().to_str().unwrap()]);
     assert_eq!(hub.get("/app.css").body, "edited");
     std::fs::write(folder.path().join("app.css"), "edited again").unwrap();
     assert_eq!(hub.get("/app.css").body, "edited again");

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use crate::support::http::{self, Response};
-use crate::support::{Client, PATIENCE, TestHub, within};
+use crate::support::{Client, TIMEOUT, TestHub, within};
 
 type Header = (String, String);
 
@@ -53,7 +53,7 @@ fn assert_forbidden(response: &Response, what: &str) {
 /// Other host names are refused: a web page could reach the hub under its own (DNS rebinding).
 #[test]
 fn accepts_this_machines_names_and_allowed_hosts() {
-    let hub = TestHub::with(&["--allow-host", "hub.test"]);
+    let hub = TestHub::with_args(&["--allow-host", "hub.test"]);
     let (port, token) = (hub.port(), bearer(hub.token()));
     for name in ["127.0.0.1", "localhost", "LocalHost", "[::1]", "hub.test"] {
         let named = header("Host", &format!("{name}:{port}"));
@@ -145,7 +145,7 @@ fn paths_with_a_trailing_slash_need_the_token() {
 /// `--no-auth` must not open the hub to the network.
 #[test]
 fn no_auth_needs_no_token_but_keeps_the_other_checks() {
-    let hub = TestHub::with(&["--no-auth"]);
+    let hub = TestHub::with_args(&["--no-auth"]);
     assert_eq!(request(&hub, "GET", "/api/status", &[host(&hub)]).status, 200);
     assert!(
         hub.first_line().ends_with('/') && !hub.first_line().contains("token"),
@@ -153,15 +153,15 @@ fn no_auth_needs_no_token_but_keeps_the_other_checks() {
         hub.first_line()
     );
     hub.wait_for_log("--no-auth");
-    Client::shake_hands(hub.port(), "", &[])
+    Client::connect_with_headers(hub.port(), "", &[])
         .unwrap_or_else(|e| panic!("{e:?}"))
         .0
-        .lives();
+        .assert_alive();
     let other_host = request(&hub, "GET", "/api/status", &[header("Host", "evil.test")]);
     assert_forbidden(&other_host, "host");
     let other_origin = [host(&hub), header("Origin", "http://evil.test")];
     assert_forbidden(&request(&hub, "GET", "/api/status", &other_origin), "origin");
-    let output = TestHub::asleep(&[]).agenthub(&["serve", "--no-auth", "--listen", "0.0.0.0:0"]);
+    let output = TestHub::not_started(&[]).agenthub(&["serve", "--no-auth", "--listen", "0.0.0.0:0"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
@@ -223,7 +223,7 @@ fn closes_connections_with_unfinished_or_oversized_heads() {
     let hub = TestHub::start();
     let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1").unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let begun = Instant::now();
     let mut response = Vec::new();
     drop(stream.read_to_end(&mut response));
@@ -238,7 +238,7 @@ fn closes_connections_with_unfinished_or_oversized_heads() {
     // A client that starts with HTTP/2 gets no HTTP/2 frame.
     let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut response = Vec::new();
     drop(stream.read_to_end(&mut response));
     assert!(!response.starts_with(&[0]), "{response:?}");
@@ -302,7 +302,7 @@ fn rotating_the_token_ends_access_with_the_old_one() {
     let hub = TestHub::start();
     let old = hub.token().to_owned();
     let mut client = hub.connect("");
-    client.lives();
+    client.assert_alive();
     // A request whose body arrives after the rotation.
     let (mut late, body) = (
         TcpStream::connect(("127.0.0.1", hub.port())).unwrap(),
@@ -320,15 +320,15 @@ fn rotating_the_token_ends_access_with_the_old_one() {
     let with = |token: &str| request(&hub, "GET", "/api/status", &[host(&hub), bearer(token)]).status;
     let begun = Instant::now();
     within("the old token to be refused", || (with(&old) == 401).then_some(()));
-    assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT / 4, "{:?}", begun.elapsed());
     assert_eq!(with(&new), 200);
     late.write_all(body.as_bytes()).unwrap();
     let mut response = String::new();
     late.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 401"), "{response}");
-    client.rest();
+    client.read_to_end_of_stream();
     assert!(Client::try_connect(hub.port(), &old, "").is_err());
-    Client::connect(hub.port(), &new, "").lives();
+    Client::connect(hub.port(), &new, "").assert_alive();
     let log = hub.log();
     assert!(!log.contains(&old) && !log.contains(&new), "a token is in the log");
     // A missing or half-written token file does not change the token.
@@ -342,7 +342,7 @@ fn rotating_the_token_ends_access_with_the_old_one() {
 /// Open connections use file descriptors of the process, so their number has a limit.
 #[test]
 fn answers_503_over_the_connection_limit() {
-    let hub = TestHub::with(&["--max-connections", "3"]);
+    let hub = TestHub::with_args(&["--max-connections", "3"]);
     let clients: Vec<Client> = (0..3).map(|_| hub.connect("")).collect();
     let response = http::request(hub.port(), "GET", "/healthz", &hub.headers(), "");
     assert_eq!(response.status, 503, "{response:?}");

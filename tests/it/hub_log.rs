@@ -24,7 +24,7 @@ fn the_log_is_quiet_while_all_is_well() {
         // One that is told nothing of the mail.
         let mut other = hub.connect("streams=telemetry");
         other.expect("hello");
-        other.lives();
+        other.assert_alive();
         assert_eq!(hub.get("/nowhere").status, 404);
     }
     within("a checkpoint", || {
@@ -44,7 +44,7 @@ fn the_log_is_quiet_while_all_is_well() {
 /// Without it nobody could look closer, or would look at nothing after a slip of the pen.
 #[test]
 fn agenthub_log_says_more_and_a_wrong_one_is_told() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     for (asked, expected) in [
         ("agenthub=debug", " DEBUG "),
         ("verbose", "AGENTHUB_LOG is not used"),

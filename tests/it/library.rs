@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::support::writer::sqlite3;
-use crate::support::{Client, gate, within};
+use crate::support::{Client, within};
 
 /// A server in this process. Dropping it stops the server and waits for its end.
 struct EmbeddedServer {
@@ -23,12 +23,10 @@ struct EmbeddedServer {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     folder: tempfile::TempDir,
-    _pass: gate::Pass,
 }
 
 impl EmbeddedServer {
     fn start() -> Self {
-        let pass = gate::shared();
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("hub.db");
         let store = Store::open(&db, NetworkFs::Refuse).unwrap();
@@ -55,7 +53,6 @@ impl EmbeddedServer {
             stop: Some(stop),
             thread: Some(thread),
             folder,
-            _pass: pass,
         }
     }
 
@@ -84,7 +81,7 @@ fn library_functions_write_rows_that_clients_receive() {
     let server = &embedded.server;
     let token = Token::of(&embedded.db()).unwrap();
     let mut client = Client::connect(embedded.port, token.secret(), "");
-    client.lives();
+    client.assert_alive();
     assert_eq!(server.connection_count(), 1);
     client.subscribe("t", 0);
     client.expect("batch");
@@ -149,7 +146,7 @@ fn library_functions_write_rows_that_clients_receive() {
     // A row that the database refuses is an error, and no client receives it.
     let refused = embedded.wait(server.broadcast_message(NewMessage::default()));
     assert_eq!(refused.unwrap_err().code(), Code::Invalid);
-    client.lives();
+    client.assert_alive();
 
     // A new token applies to new connections; open ones stay open.
     server.set_token("another token of the owner's choosing");
@@ -157,8 +154,8 @@ fn library_functions_write_rows_that_clients_receive() {
         Client::try_connect(embedded.port, token.secret(), ""),
         Err(Some((401, _)))
     ));
-    Client::connect(embedded.port, "another token of the owner's choosing", "").lives();
-    client.lives();
+    Client::connect(embedded.port, "another token of the owner's choosing", "").assert_alive();
+    client.assert_alive();
     within("the count of connections", || {
         (server.connection_count() == 1).then_some(())
     });
@@ -183,9 +180,9 @@ fn websocket_filter_can_be_embedded_in_another_server() {
         });
     });
     let port = rx.recv().unwrap();
-    let connected = Client::shake_hands(port, "", &[]);
+    let connected = Client::connect_with_headers(port, "", &[]);
     if let Ok((mut client, _)) = connected {
-        client.lives();
+        client.assert_alive();
         client.subscribe("t", 0);
         client.expect("batch");
         sqlite3(

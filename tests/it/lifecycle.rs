@@ -11,21 +11,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::eventually::within_time;
-use crate::support::writer::{Holder, Process, insert_messages, sqlite3};
-use crate::support::{PATIENCE, TestHub, gate, say, within};
+use crate::support::writer::{LockHolder, Process, insert_messages, sqlite3};
+use crate::support::{TIMEOUT, TestHub, print_line, within};
 
 /// Without it clients would not know why they were cut off, acks would be lost, or a
 /// service manager would have to use force.
 #[test]
-fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
-    let _alone = gate::alone();
+fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds_exclusive() {
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
          FROM k WHERE i < 40) SELECT 'large', 'a', printf('%.*c', 500000, 'x') FROM k;",
     );
-    hub.settle();
+    hub.wait_until_synced();
     let mut clients = [
         hub.connect("instance_id=worker"),
         hub.connect("streams=messages"),
@@ -43,16 +42,16 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
     let mut half = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
     half.write_all(b"GET /api/status HTTP/1.1\r\nHost: ").unwrap();
     clients[0].ack("t", 3);
-    clients[0].lives();
+    clients[0].assert_alive();
 
     let (status, took) = hub.stop();
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     for client in &mut clients {
         client.expect_error("SHUTTING_DOWN");
-        assert_eq!(client.closed(), 1001);
+        assert_eq!(client.expect_close(), 1001);
     }
-    assert_eq!(frozen.closed(), 1001);
+    assert_eq!(frozen.expect_close(), 1001);
     assert_eq!(
         sqlite3(
             hub.db(),
@@ -69,7 +68,7 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
     assert!(!hub.folder().join("hub.db.serve").exists());
     drop((silent, half, full));
 
-    hub.wake();
+    hub.launch();
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", -1);
     assert_eq!(client.expect("batch").seqs(), [4, 5]);
@@ -80,9 +79,9 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds() {
 fn sigint_is_the_same() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("");
-    client.lives();
+    client.assert_alive();
     hub.signal(rustix::process::Signal::INT);
-    assert_eq!(client.closed(), 1001);
+    assert_eq!(client.expect_close(), 1001);
     let status = within("the hub's end", || hub.ended());
     assert!(status.success(), "{status}");
 }
@@ -90,7 +89,7 @@ fn sigint_is_the_same() {
 /// Without it two programs on one port would be a puzzle.
 #[test]
 fn a_busy_port_is_an_error_that_says_what_to_do() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
     let output = hub.agenthub(&["serve", "--listen", &address]);
@@ -104,7 +103,7 @@ fn a_busy_port_is_an_error_that_says_what_to_do() {
 /// Without it nobody could find the hub they just started.
 #[test]
 fn the_first_line_is_the_dashboards_url() {
-    let hub = TestHub::with(&["--json"]);
+    let hub = TestHub::with_args(&["--json"]);
     let line: Value = serde_json::from_str(hub.first_line()).unwrap();
     let url = line["url"].as_str().unwrap();
     assert!(
@@ -120,7 +119,7 @@ fn the_first_line_is_the_dashboards_url() {
 /// Without it a free port could not be asked for.
 #[test]
 fn port_zero_takes_a_free_one() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let mut command = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut process = Process::start({
         command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -145,8 +144,8 @@ fn a_second_serve_prints_the_firsts_url_and_goes() {
     // Not if the first one was killed: its record is stale then.
     hub.kill();
     assert!(hub.folder().join("hub.db.serve").exists());
-    hub.wake();
-    hub.connect("").lives();
+    hub.launch();
+    hub.connect("").assert_alive();
     // Nor if another program has its port now.
     hub.kill();
     let other = TcpListener::bind(("127.0.0.1", hub.port())).unwrap();
@@ -173,14 +172,14 @@ fn state(hub: &TestHub) -> String {
 fn a_file_locked_by_another_is_named_at_the_start() {
     let mut hub = TestHub::start();
     hub.kill();
-    let holder = Holder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    let holder = LockHolder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let output = hub.agenthub(&["serve", "--listen", "127.0.0.1:0"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("lock"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     holder.release();
-    hub.wake();
+    hub.launch();
 }
 
 /// Without it a write would hang or vanish while another program holds the lock, reading
@@ -190,7 +189,7 @@ fn a_lock_held_by_another_is_named_once_and_passes() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
     let mut client = hub.connect("");
-    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     let refused = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
     assert_eq!(
         (refused.status, refused.code()),
@@ -220,7 +219,7 @@ fn a_lock_held_by_another_is_named_once_and_passes() {
 /// Without it a full disk would lose what clients were told is stored, or need a restart.
 #[test]
 fn a_full_disk_is_named_once_and_passes() {
-    let hub = TestHub::on_a_small_disk();
+    let hub = TestHub::ignoring_sigxfsz();
     hub.sql(&insert_messages("t", 1, 3));
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", 0);
@@ -235,7 +234,7 @@ fn a_full_disk_is_named_once_and_passes() {
     client.expect_error("STORE_UNAVAILABLE");
     // ReadContext goes on; an ack waits in memory for better times; others still can write.
     client.ack("t", 2);
-    client.lives();
+    client.assert_alive();
     hub.sql(&insert_messages("t", 4, 1));
     assert_eq!(client.expect("message").seqs(), [4]);
     limit_file_size(&hub, None);
@@ -278,7 +277,7 @@ fn a_corrupt_file_is_named() {
         *byte = 0x5a;
     }
     fs::write(hub.db(), &bad).unwrap();
-    match hub.try_wake() {
+    match hub.try_launch() {
         Err(status) => {
             assert_eq!(status.code(), Some(3));
             assert!(hub.log().contains("damaged"), "{}", hub.log());
@@ -293,7 +292,7 @@ fn a_corrupt_file_is_named() {
     for suffix in ["-wal", "-shm"] {
         drop(fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))));
     }
-    hub.wake();
+    hub.launch();
     assert_eq!(hub.get("/api/threads/t/messages?limit=1000").items().len(), 1000);
 }
 
@@ -311,12 +310,12 @@ fn a_read_only_file_is_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     fs::set_permissions(hub.db(), Permissions::from_mode(0o600)).unwrap();
-    hub.wake();
+    hub.launch();
 }
 
 /// The same for root: a read-only bind mount, where the system allows one.
 fn read_only_by_attribute() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     let (inside, outside) = (hub.folder().join("inside"), hub.folder().join("outside"));
     fs::create_dir(&inside).unwrap();
     fs::create_dir(&outside).unwrap();
@@ -335,7 +334,7 @@ fn read_only_by_attribute() {
     let said = String::from_utf8(output.stderr).unwrap();
     if said.contains("mount:") || said.contains("unshare") {
         // This container may not mount. Where it may, the rest runs.
-        say("this machine may not mount: a file system that is read-only is left out");
+        print_line("this machine may not mount: a file system that is read-only is left out");
         return;
     }
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -347,7 +346,7 @@ fn read_only_by_attribute() {
 fn a_file_that_vanishes_is_named_and_made_anew() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));
-    hub.settle();
+    hub.wait_until_synced();
     let mut client = hub.connect("streams=messages");
     client.expect("hello");
     for suffix in ["", "-wal", "-shm"] {
@@ -360,11 +359,11 @@ fn a_file_that_vanishes_is_named_and_made_anew() {
     within("the trouble", || (state(&hub) == "STORE_REPLACED").then_some(()));
     client.expect_error("STORE_UNAVAILABLE");
     // Nobody puts it back: a new one is made, and positions are lost.
-    within_time(PATIENCE, "the end of the trouble", || {
+    within_time(TIMEOUT, "the end of the trouble", || {
         (state(&hub) == "ok").then_some(())
     });
     client.expect_error("POSITION_LOST");
-    assert_eq!(client.closed(), 4010);
+    assert_eq!(client.expect_close(), 4010);
     hub.sql(&insert_messages("new", 1, 1));
     assert_eq!(hub.get("/api/threads").items().len(), 1);
     assert_eq!(hub.log().matches("cannot be read").count(), 1, "{}", hub.log());

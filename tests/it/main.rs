@@ -17,7 +17,9 @@ mod command_line;
 #[cfg(test)]
 mod crash_loop;
 #[cfg(test)]
-mod dashboard;
+mod dashboard_live;
+#[cfg(test)]
+mod dashboard_suite;
 #[cfg(test)]
 mod database_file;
 #[cfg(test)]
@@ -58,8 +60,6 @@ mod maintenance;
 mod mcp;
 #[cfg(test)]
 mod metrics;
-#[cfg(test)]
-mod page;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]

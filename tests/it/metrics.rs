@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::writer::{Holder, insert_messages};
+use crate::support::writer::{LockHolder, insert_messages};
 use crate::support::{TestHub, within};
 
 /// Returns all samples by name and labels.
@@ -80,10 +80,10 @@ fn every_metric_changes_with_what_it_measures() {
     // Closed connections, by close code.
     let mut large = hub.connect("");
     large.send("subscribe", &json!({"thread_id": "x".repeat(20_000)}));
-    assert_eq!(large.closed(), 1009);
+    assert_eq!(large.expect_close(), 1009);
     wait_for_increase("disconnects_total{code=\"1009\"}");
     // Another process holds the write lock while the hub writes, then releases it.
-    let holder = Holder::take(hub.db(), "BEGIN IMMEDIATE");
+    let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     within("a write that fails", || {
         let response = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
         (response.status == 503).then_some(())
@@ -97,6 +97,6 @@ fn every_metric_changes_with_what_it_measures() {
     assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
     std::fs::rename(&copy, hub.db()).unwrap();
     wait_for_increase("replacements_total");
-    assert_eq!(client.closed(), 4010);
+    assert_eq!(client.expect_close(), 4010);
     wait_for_increase("disconnects_total{code=\"4010\"}");
 }

@@ -1,5 +1,5 @@
-//! `PROTOCOL.md` is run: its SQL is given to the `sqlite3` shell, what its client says is
-//! sent, and every frame it shows is the frame that comes.
+//! Runs `PROTOCOL.md`: its SQL goes to the `sqlite3` shell, its client events are sent to a
+//! hub, and every frame it shows is compared with the frame the hub sends.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::support::{Client, TestHub};
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 
-/// What differs every time, by its name in the JSON.
-const CHANGING: [&str; 5] = ["timestamp", "pos", "epoch", "updated_at", "version"];
+/// JSON fields whose values differ between runs.
+const VOLATILE_FIELDS: [&str; 5] = ["timestamp", "pos", "epoch", "updated_at", "version"];
 
-/// A fenced block: its language, and what is in it.
+/// Returns the info string and the body of every fenced code block.
 fn blocks(text: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
@@ -25,37 +25,40 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     blocks
 }
 
-fn values(text: &str) -> Vec<Value> {
+/// Parses a sequence of JSON values.
+fn json_values(text: &str) -> Vec<Value> {
     Deserializer::from_str(text)
         .into_iter()
         .collect::<Result<_, _>>()
         .unwrap_or_else(|e| panic!("{e} in {text}"))
 }
 
-/// The frame without what differs every time: only that it is there is kept.
-fn steady(mut value: Value) -> Value {
+/// Replaces the values of [`VOLATILE_FIELDS`] by null, so that only their presence is compared.
+fn without_volatile_values(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                *field = if CHANGING.contains(&name.as_str()) {
+                *field = if VOLATILE_FIELDS.contains(&name.as_str()) {
                     Value::Null
                 } else {
-                    steady(field.take())
+                    without_volatile_values(field.take())
                 };
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = steady(item.take())),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| *item = without_volatile_values(item.take())),
         _ => {}
     }
     value
 }
 
-/// Without this the documentation and the hub drift apart.
+/// Guards against the documentation and the hub drifting apart.
 #[test]
-fn every_frame_of_the_documentation_is_what_the_hub_sends() {
+fn documented_frames_match_the_frames_the_hub_sends() {
     let hub = TestHub::start();
     let mut client: Option<Client> = None;
-    let (mut pos, mut shown) = (String::new(), 0);
+    let (mut pos, mut compared) = (String::new(), 0);
     for (language, body) in blocks(PROTOCOL) {
         match language.as_str() {
             "http" => {
@@ -66,48 +69,51 @@ fn every_frame_of_the_documentation_is_what_the_hub_sends() {
                 hub.sql(&body);
             }
             "json client" => {
-                for event in values(&body) {
+                for event in json_values(&body) {
                     client.as_mut().unwrap().send_text(&event.to_string());
                 }
             }
             "json server" => {
-                // Several events in one frame, or each in its own: they are compared one by one.
-                let expected = values(&body).into_iter().flat_map(|value| match value {
+                // How events are grouped into frames depends on timing, so events are compared one by one.
+                let expected = json_values(&body).into_iter().flat_map(|value| match value {
                     Value::Array(events) => events,
                     event => vec![event],
                 });
                 for expected in expected {
                     let event = client.as_mut().unwrap().next();
                     pos = event.pos.clone().unwrap_or(pos);
-                    assert_eq!(steady(event.raw), steady(expected), "at {body}");
-                    shown += 1;
+                    assert_eq!(
+                        without_volatile_values(event.raw),
+                        without_volatile_values(expected),
+                        "at {body}"
+                    );
+                    compared += 1;
                 }
             }
-            other => panic!("a block nobody runs: {other:?}"),
+            other => panic!("unsupported code block: {other:?}"),
         }
     }
-    assert!(shown > 15, "only {shown} frames are shown");
+    assert!(compared > 15, "only {compared} frames compared");
 }
 
-/// Without this `agenthub schema --wire` would print something else than what is tested.
 #[test]
-fn the_command_prints_it() {
-    let output = TestHub::asleep(&[]).agenthub(&["schema", "--wire"]);
+fn schema_wire_prints_the_document() {
+    let output = TestHub::not_started(&[]).agenthub(&["schema", "--wire"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), PROTOCOL.trim_end());
 }
 
-/// Without this a route could come or go and nobody outside would know.
+/// Guards against adding or removing a route without documenting it.
 #[test]
-fn every_route_is_in_the_documentation() {
+fn documented_routes_match_the_route_table() {
     let documented: BTreeSet<String> = PROTOCOL
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split(['?', '`']).next())
         .filter(|first| first.contains(" /"))
         .map(str::to_owned)
         .collect();
-    let page = |path: &str| path == "/" || path.contains('.');
+    let is_dashboard_file = |path: &str| path == "/" || path.contains('.');
     let routes: BTreeSet<String> = agenthub::server::routes()
-        .filter(|(_, path)| !page(path))
+        .filter(|(_, path)| !is_dashboard_file(path))
         .map(|(method, path)| format!("{method} {path}"))
         .collect();
     assert_eq!(documented, routes);

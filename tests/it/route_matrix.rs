@@ -12,8 +12,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::http::{self, Response};
 #[cfg(target_os = "linux")]
-use crate::support::process_stats::holds;
-use crate::support::{Client, PATIENCE, TestHub, say, within};
+use crate::support::process_stats::memory_and_handles;
+use crate::support::{Client, TIMEOUT, TestHub, print_line, within};
 
 type Headers = Vec<(String, String)>;
 
@@ -151,7 +151,7 @@ fn refuses_forged_requests_on_every_route() {
     const SITES: [&str; 5] = ["cross-site", "same-site", "anything", "none, same-origin", ""];
     hub.status();
     #[cfg(target_os = "linux")]
-    let before = holds(&hub);
+    let before = memory_and_handles(&hub);
     let mut sent = 0;
     for (method, path) in routes() {
         let route = (method, path.as_str());
@@ -233,9 +233,9 @@ fn refuses_forged_requests_on_every_route() {
 #[cfg(target_os = "linux")]
 fn assert_as_before(hub: &TestHub, (memory, handles): (u64, usize)) {
     within("the file descriptors to be closed", || {
-        (holds(hub).1 <= handles + 4).then_some(())
+        (memory_and_handles(hub).1 <= handles + 4).then_some(())
     });
-    let now = holds(hub).0;
+    let now = memory_and_handles(hub).0;
     assert!(now < memory + (16 << 20), "{memory} bytes before, {now} after");
 }
 
@@ -269,7 +269,7 @@ fn refuses_oversized_and_contradictory_bodies() {
     let before = refusals_in_log(&hub);
     hub.status();
     #[cfg(target_os = "linux")]
-    let before_bodies = holds(&hub);
+    let before_bodies = memory_and_handles(&hub);
     let head = format!(
         "POST /api/inbox HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
         hub.port(),
@@ -279,8 +279,8 @@ fn refuses_oversized_and_contradictory_bodies() {
     assert_eq!(http::raw(hub.port(), large.as_bytes()).status, 413);
     // An endless body: the hub closes while it is sent.
     let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n").unwrap();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let mut taken = 0;
@@ -327,22 +327,22 @@ fn recovers_from_five_thousand_connections() {
     };
     setrlimit(Resource::Nofile, limits).unwrap();
     // The subscriber answers pings only while it reads, which it does not while the others connect.
-    let hub = TestHub::with(&["--pong-wait", "3600"]);
+    let hub = TestHub::with_args(&["--pong-wait", "3600"]);
     let mut subscriber = hub.connect("");
-    subscriber.lives();
+    subscriber.assert_alive();
     subscriber.subscribe("t", 0);
     subscriber.expect("batch");
     hub.status();
-    let (at_rest, handles) = holds(&hub);
+    let (at_rest, handles) = memory_and_handles(&hub);
     // The allocator keeps a varying part of the memory of one round for the next. A leak grows with
     // each round: it shows from 2 KiB per connection.
     let mut after = vec![at_rest];
     while after.len() < 2 || (after.len() < 5 && grown(&after) >= (CONNECTIONS as u64) << 11) {
         connect_and_disconnect(&hub, &mut subscriber, CONNECTIONS);
         within("the file descriptors to be closed", || {
-            (holds(&hub).1 <= handles + 4).then_some(())
+            (memory_and_handles(&hub).1 <= handles + 4).then_some(())
         });
-        after.push(holds(&hub).0);
+        after.push(memory_and_handles(&hub).0);
     }
     let kib: Vec<u64> = after.iter().map(|bytes| bytes >> 10).collect();
     writeln!(std::io::stderr(), "KiB at rest, and after each round: {kib:?}").unwrap();
@@ -353,7 +353,7 @@ fn recovers_from_five_thousand_connections() {
     );
     let warnings = hub.log().matches("connections are open").count();
     assert!((1..=10 * after.len()).contains(&warnings), "{warnings} warnings");
-    subscriber.lives();
+    subscriber.assert_alive();
 }
 
 /// Returns by how many bytes the last value is larger than the one before.
@@ -439,7 +439,7 @@ fn files_are_readable_only_by_their_owner() {
     }
     assert!(checked >= 6, "database, log, index, token and record: {checked}");
     if !can_switch_user {
-        say("skipped: reading the files as another user needs root");
+        print_line("skipped: reading the files as another user needs root");
         return;
     }
     let output = as_other_user(&["sqlite3", hub.db().to_str().unwrap(), "SELECT * FROM messages"]).unwrap();

@@ -1,5 +1,5 @@
-//! The snippets people copy: each is taken out of `README.md` or `examples/README.md` and run as
-//! it stands.
+//! Runs the code snippets that users copy, unchanged: those of `README.md` and
+//! `examples/README.md`, and the commands of `GET /api/commands`.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -10,7 +10,7 @@ use crate::support::eventually::within;
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::python;
 
-/// Heading, language and text of every block of code.
+/// Returns heading, language and text of every fenced code block.
 fn blocks(markdown: &str) -> Vec<(String, String, String)> {
     let (mut heading, mut found, mut open) = (String::new(), Vec::new(), None);
     for line in markdown.lines() {
@@ -42,19 +42,19 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap()
 }
 
-/// Compiles a program that needs nothing but Rust.
-fn compiled(hub: &TestHub, text: &str) -> Command {
+/// Compiles a program that uses only the standard library.
+fn compile(hub: &TestHub, text: &str) -> Command {
     let source = hub.folder().join("snippet.rs");
     std::fs::write(&source, text).unwrap();
     let program = hub.folder().join("snippet-rust");
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut rustc = Command::new(compiler);
     rustc.args(["--edition", "2024", "-o"]).arg(&program).arg(&source);
-    said(&rustc.output().unwrap());
+    successful_output(&rustc.output().unwrap());
     Command::new(program)
 }
 
-/// The block as a command, with `agenthub` where it looks for it.
+/// Returns the command that runs a snippet against `hub`, with `agenthub` on `PATH`.
 fn command(hub: &TestHub, language: &str, text: &str) -> Command {
     let bin = Path::new(AGENTHUB).parent().unwrap();
     let file = hub
@@ -65,8 +65,8 @@ fn command(hub: &TestHub, language: &str, text: &str) -> Command {
         "sh" => Command::new("sh"),
         "python" => python(),
         "js" => Command::new("node"),
-        "rust" if !text.contains("use agenthub") => compiled(hub, text),
-        // The block repeats a file that cargo builds.
+        "rust" if !text.contains("use agenthub") => compile(hub, text),
+        // The block is a copy of `examples/agent.rs` (the test compares them), which cargo builds.
         "rust" => {
             let mut command = Command::new(env!("CARGO"));
             command
@@ -74,7 +74,7 @@ fn command(hub: &TestHub, language: &str, text: &str) -> Command {
                 .args(["run", "--quiet", "--example", "agent", "--"]);
             command
         }
-        other => panic!("nobody knows how to run {other}"),
+        other => panic!("unsupported language: {other}"),
     };
     if language == "sh" {
         command.arg("-eu");
@@ -89,15 +89,17 @@ fn command(hub: &TestHub, language: &str, text: &str) -> Command {
     command
 }
 
+/// Returns stdout and stderr of a command that must succeed.
 #[track_caller]
-fn said(output: &Output) -> String {
+fn successful_output(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     text
 }
 
+/// Each example posts to the thread `build` and prints its unread messages.
 #[test]
-fn every_snippet_runs_and_is_an_agent() {
+fn examples_write_a_message_and_read_their_inbox() {
     let markdown = read("examples/README.md");
     let hub = TestHub::start();
     let mut languages = Vec::new();
@@ -113,27 +115,30 @@ fn every_snippet_runs_and_is_an_agent() {
             let id = within("the question", || {
                 Some(hub.sql("SELECT n FROM inbox_messages WHERE to_inbox = 'human'")).filter(|n| !n.is_empty())
             });
-            said(&hub.agenthub(&["reply", &id, "yes"]));
-            assert!(said(&asking.join().unwrap()).contains("deploying"));
+            successful_output(&hub.agenthub(&["reply", &id, "yes"]));
+            assert!(successful_output(&asking.join().unwrap()).contains("deploying"));
             continue;
         }
         if text.contains("--claim") {
-            said(&hub.agenthub(&["send", "jobs", "dig a hole", "--new", "--from", "boss"]));
-            assert!(said(&command.output().unwrap()).contains("dig a hole"));
+            successful_output(&hub.agenthub(&["send", "jobs", "run the tests", "--new", "--from", "boss"]));
+            assert!(successful_output(&command.output().unwrap()).contains("run the tests"));
             assert_eq!(
                 hub.sql("SELECT payload FROM inbox_messages WHERE to_inbox = 'boss'"),
                 "done"
             );
             continue;
         }
-        // Whose it is stands in it.
+        // Each example uses an agent name of its own that ends in `-agent`.
         let agent = text
             .split(|c: char| !(c.is_alphanumeric() || c == '-'))
             .find(|w| w.ends_with("-agent"))
             .unwrap();
-        let text = format!("a word for {agent}");
-        said(&hub.agenthub(&["send", agent, &text, "--new"]));
-        assert!(said(&command.output().unwrap()).contains(&text), "{heading}");
+        let text = format!("a message for {agent}");
+        successful_output(&hub.agenthub(&["send", agent, &text, "--new"]));
+        assert!(
+            successful_output(&command.output().unwrap()).contains(&text),
+            "{heading}"
+        );
         let sql = format!("SELECT content FROM messages WHERE thread_id = 'build' AND from_id = '{agent}'");
         assert_eq!(hub.sql(&sql), "tests are green", "{heading}");
     }
@@ -147,9 +152,8 @@ fn every_snippet_runs_and_is_an_agent() {
     assert_eq!(rust.2, read("examples/agent.rs"));
 }
 
-/// Without it the first thing anybody tries might not work.
 #[test]
-fn every_agent_on_the_first_page_writes_its_row() {
+fn readme_agents_write_their_rows() {
     let blocks = blocks(&read("README.md"));
     let hub = TestHub::start();
     for (language, agent, row) in [
@@ -161,16 +165,15 @@ fn every_agent_on_the_first_page_writes_its_row() {
     ] {
         let mut found = blocks.iter().filter(|(_, l, text)| l == language && text.contains(row));
         let (_, _, text) = found.next().unwrap_or_else(|| panic!("no {agent} in {language}"));
-        said(&command(&hub, language, text).output().unwrap());
+        successful_output(&command(&hub, language, text).output().unwrap());
         let sql = format!("SELECT content FROM messages WHERE thread_id = 'build' AND from_id = '{agent}'");
         assert_eq!(hub.sql(&sql), row, "{agent}");
     }
 }
 
-/// Without it what the page offers for copying might not work, or write to a file that the
-/// page does not show.
+/// Guards against copied commands that fail or write to another database than the hub's.
 #[test]
-fn every_command_the_page_offers_writes_to_the_file_it_shows() {
+fn dashboard_commands_write_to_the_database_of_the_hub() {
     let hub = TestHub::start();
     let bin = Path::new(AGENTHUB).parent().unwrap();
     let offered = hub.get("/api/commands").json();
@@ -183,14 +186,14 @@ fn every_command_the_page_offers_writes_to_the_file_it_shows() {
         );
         let Some(from) = offer["from"].as_str() else { continue };
         let mut command = Command::new("sh");
-        // As in a terminal that knows nothing of this file.
+        // As in a new terminal: no variable names the database.
         command
             .args(["-euc", text])
             .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
             .env("HOME", hub.folder())
             .env_remove("AGENTHUB_DB")
             .stdin(Stdio::null());
-        said(&command.output().unwrap());
+        successful_output(&command.output().unwrap());
         let row = hub.sql(&format!(
             "SELECT thread_id, content FROM messages WHERE from_id = '{from}'"
         ));

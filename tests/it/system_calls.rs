@@ -1,9 +1,9 @@
-//! What the processes ask of the system, seen and cut short with strace.
+//! Crash safety and locking, tested at the level of system calls with strace.
 //!
-//! * Crash points: a writer, a hub that writes, and its keeper are killed at each of their
-//!   writes and syncs in turn. What was said to be stored is stored, and at most one row more.
-//! * The lock guard: the database, its `-wal` and its `-shm` are opened by SQLite alone.
-//!   Closing any other descriptor of them would drop SQLite's locks.
+//! * Crash points: a writer, the writer thread of a hub and its maintenance thread are killed at each
+//!   of their writes and syncs in turn. All acknowledged rows are stored, and at most one more.
+//! * Locks: only SQLite opens the database, its `-wal` and its `-shm`. Closing any other descriptor of
+//!   them would drop SQLite's locks.
 
 #![cfg(target_os = "linux")]
 
@@ -18,16 +18,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, insert_messages, python, script, sqlite3};
-use crate::support::{Client, TestHub, gate, http, say, within};
+use crate::support::{Client, TestHub, http, print_line, within};
 
-/// The calls that change a file. SQLite uses no others.
+/// The system calls with which SQLite changes files.
 const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
-/// Rows a writer writes before it ends by itself.
+/// Number of rows that a writer writes before it ends.
 const ROWS: usize = 6;
-/// Rows a hub is sent before it is told to end.
+/// Number of rows posted to a hub before it is stopped.
 const HUB_ROWS: usize = 2;
 
-/// A point at which a process dies: the `n`th `call`, of one thread, that is about `file`.
+/// A point at which a process is killed: the `n`th `call` of one thread on `file`, or on any file.
 #[derive(Clone, Copy)]
 struct Point<'a> {
     call: &'a str,
@@ -35,8 +35,8 @@ struct Point<'a> {
     file: Option<&'a Path>,
 }
 
-/// `command`, to die at this point.
-fn dying(point: Point<'_>, command: &Command) -> Command {
+/// Wraps `command` so that strace kills it at `point`.
+fn killed_at(point: Point<'_>, command: &Command) -> Command {
     let Point { call, n, file } = point;
     let mut strace = Command::new("strace");
     strace
@@ -58,22 +58,22 @@ fn dying(point: Point<'_>, command: &Command) -> Command {
     strace
 }
 
-/// Runs a writer until it dies or ends: whether it died, and what it printed.
-fn dies_at(point: Point<'_>, command: &Command) -> (bool, String) {
-    let output = dying(point, command).output().unwrap();
-    // strace ends as its child does.
+/// Runs a writer until it is killed or ends. Returns whether it was killed, and what it printed.
+fn run_writer(point: Point<'_>, command: &Command) -> (bool, String) {
+    let output = killed_at(point, command).output().unwrap();
+    // strace has the exit status of its child.
     let killed = !output.status.success();
     (killed, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Has a hub write rows until it dies or is told to end: whether it died, and how many rows it
-/// said are stored.
-fn hub_dies_at(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
+/// Posts rows to a hub until it is killed or stopped. Returns whether it was killed, and how many rows
+/// it acknowledged.
+fn run_hub(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
     let port = crate::support::hub::free_port();
     let mut hub = Command::new(AGENTHUB);
     hub.arg("--db").arg(db);
     hub.args(["serve", "--no-auth", "--listen", &format!("127.0.0.1:{port}")]);
-    let mut strace = dying(point, &hub);
+    let mut strace = killed_at(point, &hub);
     strace.stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = Process::start(strace);
     let strace = process.0.id();
@@ -81,27 +81,27 @@ fn hub_dies_at(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
         let ended = process.0.try_wait().unwrap().is_some();
         (ended || TcpStream::connect(("127.0.0.1", port)).is_ok()).then_some(())
     });
-    let moved = || std::fs::metadata(db).and_then(|meta| meta.modified()).ok();
-    let before = moved();
+    let modified = || std::fs::metadata(db).and_then(|meta| meta.modified()).ok();
+    let before = modified();
     let acked = (0..HUB_ROWS).take_while(|_| is_stored(port, name)).count();
     if point.file == Some(db) {
-        // The keeper takes its time.
-        within("the keeper, or the hub's end", || {
+        // The maintenance thread checkpoints later.
+        within("a checkpoint, or the hub's end", || {
             let ended = process.0.try_wait().unwrap().is_some();
-            (ended || moved() != before).then_some(())
+            (ended || modified() != before).then_some(())
         });
     }
-    // strace waits for its child: until then the number is that of no other process.
+    // The pid cannot be reused before strace has waited for its child.
     let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap_or_default();
     if let Some(pid) = children.trim().parse().ok().and_then(Pid::from_raw) {
-        // It may have died in this very moment.
+        // The hub may be killed at the same moment.
         let _ = kill_process(pid, Signal::TERM);
     }
     let status = within("the hub's end", || process.0.try_wait().unwrap());
     (!status.success(), acked)
 }
 
-/// Posts a row to a hub that may die meanwhile. Whether it says that the row is stored.
+/// Posts a row to a hub that may be killed meanwhile. Returns whether the hub acknowledged it.
 fn is_stored(port: u16, name: &str) -> bool {
     let body = format!(r#"{{"content":"text","from_id":"{name}"}}"#);
     let request = format!(
@@ -111,16 +111,16 @@ fn is_stored(port: u16, name: &str) -> bool {
     );
     let mut answer = Vec::new();
     if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-        // It breaks off where the hub dies.
+        // The connection breaks when the hub is killed.
         drop(stream.write_all(request.as_bytes()));
         drop(stream.read_to_end(&mut answer));
     }
     answer.starts_with(b"HTTP/1.1 201 ")
 }
 
-/// Kills a writer at every call in turn, of those about `file` or of all. `run` runs one until
-/// it dies or ends: whether it died, and how many rows it was told are stored. Returns how
-/// many points there were of each call.
+/// Kills a writer at each call in turn, on `file` or on any file. `run` runs one writer and returns
+/// whether it was killed and how many rows were acknowledged. Returns the number of crash points per
+/// call.
 fn sweep(
     db: &Path,
     file: Option<&Path>,
@@ -159,10 +159,8 @@ fn sweep(
     points
 }
 
-/// Without it there could be a moment at which a crash takes a row along.
 #[test]
-fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
-    let _alone = gate::alone();
+fn loses_no_acknowledged_row_at_any_crash_point_exclusive() {
     let found = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for synchronous in ["NORMAL", "FULL"] {
@@ -170,7 +168,7 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
             scope.spawn(move || {
                 let folder = tempfile::tempdir().unwrap();
                 let db = folder.path().join("hub.db");
-                made(&db);
+                create(&db);
                 let writer = |name: &str| {
                     let mut command = python();
                     let rows = ROWS.to_string();
@@ -181,19 +179,19 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
                     command
                 };
                 let run = |point: Point<'_>, name: &str| {
-                    let (killed, printed) = dies_at(point, &writer(name));
+                    let (killed, printed) = run_writer(point, &writer(name));
                     (killed, printed.lines().count())
                 };
                 let points = sweep(&db, None, run, ROWS);
                 found.lock().unwrap().insert(synchronous, points);
             });
         }
-        // Our own writer, which queues for the lock and checkpoints when it is done.
+        // `agenthub post`, which waits for the lock with its own busy handler and checkpoints on close.
         let found = &found;
         scope.spawn(move || {
             let folder = tempfile::tempdir().unwrap();
             let db = folder.path().join("hub.db");
-            made(&db);
+            create(&db);
             let writer = |name: &str| {
                 let mut command = Command::new(AGENTHUB);
                 command
@@ -203,58 +201,57 @@ fn there_is_no_moment_at_which_a_crash_takes_a_stored_row_along() {
                 command
             };
             let run = |point: Point<'_>, name: &str| {
-                let (killed, printed) = dies_at(point, &writer(name));
+                let (killed, printed) = run_writer(point, &writer(name));
                 (killed, usize::from(printed.contains("message_seq")))
             };
             let points = sweep(&db, None, run, 1);
             found.lock().unwrap().insert("agenthub post", points);
         });
-        // A hub: while it writes rows, and while its keeper moves them into the database.
+        // A hub: its writer thread writes the WAL, its maintenance thread the database.
         scope.spawn(move || {
             let folder = tempfile::tempdir().unwrap();
             let db = folder.path().join("hub.db");
-            made(&db);
-            let log = db.with_extension("db-wal");
-            for (writer, file) in [("hub", &log), ("keeper", &db)] {
-                let run = |point: Point<'_>, name: &str| hub_dies_at(point, &db, name);
+            create(&db);
+            let wal = db.with_extension("db-wal");
+            for (writer, file) in [("hub, WAL", &wal), ("hub, database", &db)] {
+                let run = |point: Point<'_>, name: &str| run_hub(point, &db, name);
                 let points = sweep(&db, Some(file), run, HUB_ROWS);
                 found.lock().unwrap().insert(writer, points);
             }
         });
     });
     let found = found.into_inner().unwrap();
-    say(&format!("crash points: {found:?}"));
+    print_line(&format!("crash points: {found:?}"));
     for (writer, points) in found {
         let syncs = ["fsync", "fdatasync"]
             .iter()
             .filter_map(|call| points.get(call))
             .sum::<usize>();
-        let written = points.get("pwrite64").copied().unwrap_or(0);
-        assert!(written > 5 && syncs > 0, "{writer}: {points:?}");
+        let writes = points.get("pwrite64").copied().unwrap_or(0);
+        assert!(writes > 0 && syncs > 0, "{writer} was never killed: {points:?}");
     }
 }
 
-/// Makes the file.
-fn made(db: &Path) {
+/// Creates the database.
+fn create(db: &Path) {
     let output = Command::new(AGENTHUB).arg("--db").arg(db).arg("path").output().unwrap();
     assert!(output.status.success());
 }
 
-/// Every `open` of the database's files that strace has seen.
+/// Returns the lines of a trace that open the database, its `-wal` or its `-shm`.
 fn opens(trace: &str) -> Vec<&str> {
     let files = ["hub.db\"", "hub.db-wal\"", "hub.db-shm\""];
-    let of_ours = |line: &&str| files.iter().any(|file| line.contains(file));
+    let of_database = |line: &&str| files.iter().any(|file| line.contains(file));
     trace
         .lines()
-        .filter(of_ours)
+        .filter(of_database)
         .filter(|line| !line.contains("ENOENT"))
         .collect()
 }
 
-/// Without it one careless read of the file would silently cost rows.
 #[test]
-fn nothing_opens_the_database_but_sqlite() {
-    let hub = TestHub::asleep(&[]);
+fn only_sqlite_opens_the_database() {
+    let hub = TestHub::not_started(&[]);
     let trace = hub.folder().join("trace");
     let traced = |args: &[&str], name: &str| {
         let plain = hub.command(args);
@@ -276,7 +273,7 @@ fn nothing_opens_the_database_but_sqlite() {
     let listen = format!("127.0.0.1:{port}");
     let mut server = Process::start(traced(&["serve", "--listen", &listen], "serve"));
     within("the hub", || TcpStream::connect(("127.0.0.1", port)).ok());
-    // The hub is followed, asked, written through, and its file is another one for a moment.
+    // Uses the hub in all ways, and moves its database away for a moment.
     let token = std::fs::read_to_string(hub.folder().join("hub.db.token")).unwrap();
     let mut client = Client::connect(port, token.trim(), "streams=messages");
     client.expect("hello");
@@ -299,7 +296,7 @@ fn nothing_opens_the_database_but_sqlite() {
     std::fs::rename(hub.db(), &away).unwrap();
     client.until("error");
     std::fs::rename(&away, hub.db()).unwrap();
-    within("the hub to be well", || {
+    within("the database to work again", || {
         let answer = http::request(port, "GET", "/api/status", &headers, "");
         (answer.json()["state"] == "ok").then_some(())
     });
@@ -327,7 +324,7 @@ fn nothing_opens_the_database_but_sqlite() {
         let status = traced(args, args[0]).status().unwrap();
         assert!(status.success(), "{args:?}: {status}");
     }
-    // These may have something to say against their empty input; they open the file all the same.
+    // These may fail with empty input, but open the database before that.
     let others: &[&[&str]] = &[
         &["inbox", "human", "--as", "x", "--wait", "0.3"],
         &["mcp"],
@@ -337,18 +334,18 @@ fn nothing_opens_the_database_but_sqlite() {
     for args in others {
         traced(args, args[0]).status().unwrap();
     }
-    // strace ends when the hub does.
+    // strace ends with the hub.
     let strace = server.0.id();
     let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
-    let hubs_pid = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
-    kill_process(hubs_pid, Signal::TERM).unwrap();
+    let hub_pid = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    kill_process(hub_pid, Signal::TERM).unwrap();
     assert!(within("the hub's end", || server.0.try_wait().unwrap()).success());
     drop(client);
     let mut seen = 0;
     for name in commands.iter().chain(others).map(|args| args[0]).chain(["serve"]) {
         let text = std::fs::read_to_string(trace.with_extension(name)).unwrap();
         for line in opens(&text) {
-            // SQLite's own mark: no other open in Rust's library has it.
+            // SQLite opens its files with this flag; Rust's standard library does not use it.
             assert!(line.contains("O_NOFOLLOW"), "{name}: not opened by SQLite: {line}");
             seen += 1;
         }

@@ -13,7 +13,7 @@ use crate::support::{TestHub, within};
 /// Without it a thread that has lost its beginning could not be followed.
 #[test]
 fn tail_begins_with_what_is_left_of_a_thread() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, created_at) SELECT 't', 'a', 1000 FROM json_each('[1,2,3,4,5,6]');
@@ -30,12 +30,12 @@ fn tail_begins_with_what_is_left_of_a_thread() {
 /// Without it nobody could follow a thread in a terminal.
 #[test]
 fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
-    let mut hub = TestHub::asleep(&[]);
+    let mut hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     hub.sql(&insert_messages("t", 1, 15));
     for with_hub in [false, true] {
         if with_hub {
-            hub.wake();
+            hub.launch();
         }
         let last: i64 = hub.sql("SELECT last_seq FROM threads WHERE id = 't'").parse().unwrap();
         let (mut process, mut lines) = follow(&hub, &["tail", "t", "--json"]);
@@ -100,7 +100,7 @@ fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
 /// Without it `agenthub tail | head` would end with an error, or not at all.
 #[test]
 fn a_reader_that_goes_ends_the_command_quietly() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     hub.sql(&insert_messages("t", 1, 2));
     let mut command = hub.command(&["tail", "t", "--json"]);

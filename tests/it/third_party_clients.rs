@@ -1,29 +1,30 @@
-//! Clients nobody here wrote, on the libraries people have: each goes on after every restart
-//! of the hub and is told when the file was put back to an older copy.
+//! Clients on other WebSocket libraries: each resumes after every restart of the hub, and starts again
+//! with `POSITION_LOST` when the database is restored to an older copy.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::TestHub;
 use crate::support::chromium::Page;
 use crate::support::eventually::within_time;
-use crate::support::external_client::{Follower, Library, client, lives};
+use crate::support::external_client::{ExternalClient, Library, client, histories};
 use crate::support::writer::{Process, insert_messages, python, script};
-use crate::support::{TestHub, gate};
 
-/// Rows a second, and how long they are written.
+/// Rows per second.
 const RATE: usize = 300;
+/// Seconds that rows are written.
 const SECONDS: usize = 8;
-/// How long the slowest client may take to have everything.
+/// Maximum time for the slowest client to receive all rows.
 const LIMIT: Duration = Duration::from_secs(60);
 
-const WHO: [&str; 3] = ["Python", "Node", "Chromium"];
+const NAMES: [&str; 3] = ["Python", "Node", "Chromium"];
 
-/// The same client in a browser; its log stays in the page.
-struct InBrowser(Page);
+/// The client `follow.js` in a browser. Its log is in the page.
+struct BrowserClient(Page);
 
-impl InBrowser {
+impl BrowserClient {
     #[track_caller]
     fn start(hub: &TestHub) -> Self {
         let mut page = Page::start();
@@ -33,60 +34,63 @@ impl InBrowser {
         let (address, token) = (json!(format!("127.0.0.1:{}", hub.port())), json!(hub.token()));
         page.eval(&format!(
             "{follow}; window.lines = []; \
-             follow({address}, {token}, {{ pos: '0', note: (more) => window.lines.push(...more) }}); 0"
+             follow({address}, {token}, {{ pos: '0', append: (more) => window.lines.push(...more) }}); 0"
         ));
         Self(page)
     }
 
-    fn lives(&mut self) -> Vec<Vec<String>> {
+    fn histories(&mut self) -> Vec<Vec<String>> {
         let text = self.0.eval("window.lines.map(line => line + '\\n').join('')");
-        lives(text.as_str().unwrap())
+        histories(text.as_str().unwrap())
     }
 }
 
-/// All three of them.
+/// The three clients.
 struct Clients {
-    others: [Follower; 2],
-    browser: InBrowser,
+    processes: [ExternalClient; 2],
+    browser: BrowserClient,
 }
 
 impl Clients {
     #[track_caller]
     fn start(hub: &TestHub) -> Self {
         Self {
-            others: [(Library::Python, "python.log"), (Library::Node, "node.log")]
-                .map(|(library, log)| Follower::start(hub, library, log)),
-            browser: InBrowser::start(hub),
+            processes: [(Library::Python, "python.log"), (Library::Node, "node.log")]
+                .map(|(library, log)| ExternalClient::start(hub, library, log)),
+            browser: BrowserClient::start(hub),
         }
     }
 
-    fn lives(&mut self) -> [Vec<Vec<String>>; 3] {
-        let [python, node] = &self.others;
-        [python.lives(), node.lives(), self.browser.lives()]
+    fn histories(&mut self) -> [Vec<Vec<String>>; 3] {
+        let [python, node] = &self.processes;
+        [python.histories(), node.histories(), self.browser.histories()]
     }
 
-    /// Waits until each has lived so often and has, in its last life, so many messages.
+    /// Waits until each client has started from position 0 `starts` times, and has received
+    /// `messages` messages since the last start.
     #[track_caller]
-    fn wait_for(&mut self, often: usize, messages: usize) -> [Vec<Vec<String>>; 3] {
+    fn wait_for(&mut self, starts: usize, messages: usize) -> [Vec<Vec<String>>; 3] {
         let until = Instant::now() + LIMIT;
         loop {
-            let all = self.lives();
-            let have = all.each_ref().map(|lives| (lives.len(), lives[lives.len() - 1].len()));
-            if have.iter().all(|have| *have >= (often, messages)) {
+            let all = self.histories();
+            let have = all
+                .each_ref()
+                .map(|histories| (histories.len(), histories[histories.len() - 1].len()));
+            if have.iter().all(|have| *have >= (starts, messages)) {
                 return all;
             }
             assert!(
                 Instant::now() < until,
-                "lives, and messages of the last, of {WHO:?}: {have:?} instead of {:?}",
-                (often, messages)
+                "starts and messages since the last one of {NAMES:?}: {have:?} instead of {:?}",
+                (starts, messages)
             );
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 }
 
-/// The ids of all messages in the order of the log.
-fn in_order(hub: &TestHub) -> Vec<String> {
+/// The ids of all messages in log order.
+fn ids_in_log_order(hub: &TestHub) -> Vec<String> {
     hub.sql("SELECT m.id FROM changes c JOIN messages m ON m.n = c.row WHERE tbl = 'messages' AND op = 'insert' ORDER BY seq")
         .lines()
         .map(str::to_owned)
@@ -97,10 +101,9 @@ fn count(hub: &TestHub) -> usize {
     hub.sql("SELECT count(*) FROM messages").parse().unwrap()
 }
 
-/// Without it "resume" would be something that only our own client can do.
+/// Any WebSocket library can resume.
 #[test]
-fn three_libraries_resume_through_three_restarts_and_a_restore() {
-    let _alone = gate::alone();
+fn three_libraries_resume_through_three_restarts_and_a_restore_exclusive() {
     let mut hub = TestHub::start();
     let mut clients = Clients::start(&hub);
     let mut command = python();
@@ -115,28 +118,31 @@ fn three_libraries_resume_through_three_restarts_and_a_restore() {
         within_time(LIMIT, "more rows", || (count(&hub) > round * RATE).then_some(()));
         if round == 2 {
             assert!(hub.stop().0.success());
-            hub.wake();
+            hub.launch();
             assert!(hub.agenthub(&["backup", copy.to_str().unwrap()]).status.success());
         } else {
             hub.crash_and_restart();
         }
     }
-    let status = within_time(LIMIT, "the writer's end", || writer.0.try_wait().unwrap());
+    let status = within_time(LIMIT, "the writer to end", || writer.0.try_wait().unwrap());
     assert!(status.success());
-    let first = in_order(&hub);
+    let first = ids_in_log_order(&hub);
     assert!(first.len() >= RATE * SECONDS * 9 / 10, "{} rows", first.len());
-    for (lives, who) in clients.wait_for(1, first.len()).iter().zip(WHO) {
-        assert!(*lives == [first.clone()], "{who} has other rows than the file");
+    for (histories, name) in clients.wait_for(1, first.len()).iter().zip(NAMES) {
+        assert!(
+            *histories == [first.clone()],
+            "{name} received other rows than the database has"
+        );
     }
 
     hub.sql(&format!(".restore '{}'", copy.display()));
     hub.sql(&insert_messages("a", 1, 60));
-    let second = in_order(&hub);
+    let second = ids_in_log_order(&hub);
     assert!(second.len() < first.len() && second[0] == first[0]);
-    for (lives, who) in clients.wait_for(2, second.len()).iter().zip(WHO) {
+    for (histories, name) in clients.wait_for(2, second.len()).iter().zip(NAMES) {
         assert!(
-            *lives == [first.clone(), second.clone()],
-            "{who} has other rows than the files, or was told more than once"
+            *histories == [first.clone(), second.clone()],
+            "{name} received other rows than the databases have, or POSITION_LOST more than once"
         );
     }
     assert_eq!(hub.status()["state"], Value::from("ok"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::http;
 #[cfg(target_os = "linux")]
-use crate::support::process_stats::holds;
+use crate::support::process_stats::memory_and_handles;
 use crate::support::{TestHub, within};
 
 /// Returns whether a new connection is served: sends `GET /healthz` without a token.
@@ -30,7 +30,7 @@ fn accepts_connections(hub: &TestHub) -> bool {
 #[test]
 fn closes_connections_that_do_not_read() {
     const CLIENTS: usize = 100;
-    let hub = TestHub::with(&["--write-wait", "1", "--max-connections", "100"]);
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "100"]);
     let request = format!("GET /app.css HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", hub.port());
     let requests = request.repeat(1500);
     let begun = Instant::now();
@@ -81,7 +81,7 @@ fn refuses_bodies_of_get_requests_unread() {
             assert_eq!((response.status, response.code()), (400, "INVALID".into()), "{path}");
         }
     }
-    let (memory, handles) = holds(&hub);
+    let (memory, handles) = memory_and_handles(&hub);
     let head = with_body("GET", "/healthz", &format!("Content-Length: {}", LARGE + 1));
     let part = [head.as_bytes(), &vec![b'x'; LARGE]].concat();
     let clients: Vec<TcpStream> = (0..CLIENTS)
@@ -93,11 +93,11 @@ fn refuses_bodies_of_get_requests_unread() {
             stream
         })
         .collect();
-    let grown = holds(&hub).0.saturating_sub(memory);
+    let grown = memory_and_handles(&hub).0.saturating_sub(memory);
     assert!(grown < 32 << 20, "{grown} bytes more for {CLIENTS} bodies of {LARGE}");
     drop(clients);
     within("the file descriptors to be closed", || {
-        (holds(&hub).1 <= handles + 4).then_some(())
+        (memory_and_handles(&hub).1 <= handles + 4).then_some(())
     });
     assert!(accepts_connections(&hub));
 }

@@ -21,7 +21,7 @@ fn refused(hub: &TestHub, args: &[&str]) -> String {
 /// Without it one mistake would be told two or three times in a line.
 #[test]
 fn nothing_is_said_twice() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     assert!(hub.agenthub(&["path"]).status.success());
     assert!(hub.agenthub(&["post", "t", "x", "--id", "m"]).status.success());
     let said = fails(&hub, &["post", "t", "y", "--id", "m"], 1);
@@ -35,7 +35,7 @@ fn nothing_is_said_twice() {
 /// Without it a typing error would do something.
 #[test]
 fn usage_errors_exit_with_two() {
-    let hub = TestHub::asleep(&[]);
+    let hub = TestHub::not_started(&[]);
     for args in [
         &["serv"][..],
         &[],

@@ -1,21 +1,21 @@
-//! When the hub looks: with events, without them, and when they are promised and never come.
+//! How the hub notices commits: with file system events, by polling, and when events never arrive.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::eventually::PATIENCE;
+use crate::support::eventually::TIMEOUT;
 use crate::support::writer::insert_messages;
-use crate::support::{Client, TestHub, gate};
+use crate::support::{Client, TestHub};
 
-/// The poll underneath everything.
+/// The hub's timer, which runs with every method.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// What a busy machine may add.
-const ROOM: Duration = Duration::from_millis(250);
+/// Tolerance for a busy machine.
+const TOLERANCE: Duration = Duration::from_millis(250);
 
-/// Writes a message and says how long it took to be heard of.
+/// Writes a message and returns the time until the client received it.
 #[track_caller]
-fn time_of_a_row(hub: &TestHub, client: &mut Client, number: i64) -> Duration {
+fn delivery_time(hub: &TestHub, client: &mut Client, number: i64) -> Duration {
     hub.sql(&insert_messages("t", number, 1));
     let written = Instant::now();
     assert_eq!(client.expect("message").seqs(), [number]);
@@ -23,75 +23,73 @@ fn time_of_a_row(hub: &TestHub, client: &mut Client, number: i64) -> Duration {
 }
 
 #[track_caller]
-fn median_of_rows(hub: &TestHub, client: &mut Client, numbers: std::ops::Range<i64>) -> Duration {
-    let mut times: Vec<_> = numbers.map(|n| time_of_a_row(hub, client, n)).collect();
+fn median_delivery_time(hub: &TestHub, client: &mut Client, numbers: std::ops::Range<i64>) -> Duration {
+    let mut times: Vec<_> = numbers.map(|n| delivery_time(hub, client, n)).collect();
     times.sort();
     times[times.len() / 2]
 }
 
-/// A system that does this instead of setting a watch.
+/// A wrapper that replaces the result of `inotify_add_watch` by `result`.
 #[cfg(target_os = "linux")]
-fn watches(instead: &str) -> Vec<String> {
+fn inject_inotify(result: &str) -> Vec<String> {
     let strace = "strace -D -f -qqq -o /dev/null -e trace=inotify_add_watch -e";
-    let inject = format!("inject=inotify_add_watch:{instead}");
+    let inject = format!("inject=inotify_add_watch:{result}");
     strace.split(' ').map(str::to_owned).chain([inject]).collect()
 }
 
-fn follower(hub: &TestHub) -> Client {
+fn subscriber(hub: &TestHub) -> Client {
     let mut client = hub.connect("");
     client.subscribe("t", 0);
     client.expect("batch");
     client
 }
 
-/// Without it a machine whose file system says nothing would show rows twice a second.
+/// Rows appear immediately also on file systems without events.
 #[test]
-fn the_poll_alone_is_fast_enough_to_look_live() {
-    let _alone = gate::alone();
-    let hub = TestHub::with(&["--watch", "poll"]);
+fn polling_alone_delivers_rows_within_50_ms_exclusive() {
+    let hub = TestHub::with_args(&["--watch", "poll"]);
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
-    let mut client = follower(&hub);
-    let median = median_of_rows(&hub, &mut client, 1..21);
+    let mut client = subscriber(&hub);
+    let median = median_delivery_time(&hub, &mut client, 1..21);
     assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
-/// Without it a watch that was set and stays silent would be believed for ever.
+/// A watch can succeed and never deliver events, for example in some containers.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_deaf_watcher_is_found_out_and_replaced_by_the_poll() {
-    let _alone = gate::alone();
-    // The system takes the watch and forgets it.
-    let hub = TestHub::under(&watches("retval=1"));
+fn switches_to_polling_if_events_never_arrive_exclusive() {
+    // The system call returns success without setting a watch.
+    let hub = TestHub::with_wrapper(&inject_inotify("retval=1"));
     assert_eq!(hub.status()["watcher"]["using"], json!("notify"));
-    let mut client = follower(&hub);
-    let (begun, mut number) = (Instant::now(), 1);
-    // Until then a row is never later than the timer.
+    let mut client = subscriber(&hub);
+    let (started, mut number) = (Instant::now(), 1);
+    // Until the switch, the timer limits the delay.
     while !hub.log().contains("file system events do not come") {
-        let took = time_of_a_row(&hub, &mut client, number);
-        assert!(took < POLL_INTERVAL + ROOM, "row {number}: {took:?}");
+        let took = delivery_time(&hub, &mut client, number);
+        assert!(took < POLL_INTERVAL + TOLERANCE, "row {number}: {took:?}");
         number += 1;
-        assert!(begun.elapsed() < PATIENCE, "not found out: {}", hub.log());
+        assert!(started.elapsed() < TIMEOUT, "no switch to polling: {}", hub.log());
     }
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
-    let median = median_of_rows(&hub, &mut client, number..number + 10);
+    let median = median_delivery_time(&hub, &mut client, number..number + 10);
     assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
-/// Without it a machine out of watches would not be served, or be served slowly in silence.
+/// The system may have no inotify watches left.
 #[test]
 #[cfg(target_os = "linux")]
-fn without_watches_it_polls_and_says_so() {
-    let hub = TestHub::under(&watches("error=ENOSPC"));
+fn polls_and_logs_it_if_no_watch_can_be_set() {
+    let hub = TestHub::with_wrapper(&inject_inotify("error=ENOSPC"));
     assert_eq!(hub.status()["watcher"]["using"], json!("poll"));
-    let mut client = follower(&hub);
-    assert!(time_of_a_row(&hub, &mut client, 1) < PATIENCE);
+    let mut client = subscriber(&hub);
+    delivery_time(&hub, &mut client, 1);
     hub.wait_for_log("no file system events");
     assert_eq!(hub.log().matches("no file system events").count(), 1, "{}", hub.log());
     drop(hub);
-    // Whoever insists on events is told that there are none.
-    let mut hub = TestHub::asleep(&["--watch", "notify"]);
-    hub.wrap(&watches("error=ENOSPC"));
-    let status = hub.try_wake().unwrap_err();
+    // `--watch notify` fails instead.
+    let mut hub = TestHub::not_started(&["--watch", "notify"]);
+    hub.set_wrapper(&inject_inotify("error=ENOSPC"));
+    let status = hub.try_launch().unwrap_err();
     assert_eq!(status.code(), Some(3));
     assert!(hub.log().contains("use --watch auto"), "{}", hub.log());
 }

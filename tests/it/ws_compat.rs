@@ -1,35 +1,26 @@
-//! The WebSocket as a client written for the seed's server knows it, from outside: rows
-//! written by the `sqlite3` shell, frames read off the socket.
+//! The WebSocket protocol in the compatible form, which clients of AILANG's collaboration hub use.
+//! The `sqlite3` shell writes rows, and the tests check the frames that clients receive.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::support::client::MARKER_ROW;
 use crate::support::writer::insert_messages;
 use crate::support::{Client, Event, TestHub, within};
 
-/// A row every client gets, written after those a test is about: a client that hears it
-/// next has heard everything before it.
-const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
-
-#[track_caller]
-fn hears_nothing_else(client: &mut Client) {
-    let event = client.expect("inbox_message");
-    assert_eq!(event.text("title"), "last row", "{event:?}");
-}
-
-fn keys(value: &Value) -> BTreeSet<&str> {
+fn keys_of(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[track_caller]
-fn has_keys(value: &Value, expected: &str) {
-    assert_eq!(keys(value), expected.split_whitespace().collect(), "{value}");
+fn assert_keys(value: &Value, expected: &str) {
+    assert_eq!(keys_of(value), expected.split_whitespace().collect(), "{value}");
 }
 
-/// Without it a client could not tell what a frame is, or when it was sent.
+/// Clients need the type and the time of every frame.
 #[test]
-fn every_event_has_the_seeds_envelope() {
+fn every_event_has_the_compatible_envelope() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     let before = agenthub::protocol::now_ms();
@@ -40,7 +31,7 @@ fn every_event_has_the_seeds_envelope() {
     );
     for kind in ["inbox_message", "telemetry", "task_stream"] {
         let event = client.expect(kind);
-        has_keys(&event.raw, "type timestamp data");
+        assert_keys(&event.raw, "type timestamp data");
         let timestamp = event.raw["timestamp"].as_i64().unwrap();
         assert!(
             (before..=agenthub::protocol::now_ms()).contains(&timestamp),
@@ -48,54 +39,56 @@ fn every_event_has_the_seeds_envelope() {
         );
     }
     client.send_text(r#"{"type":"ping"}"#);
-    has_keys(&client.expect("pong").raw, "type timestamp");
+    assert_keys(&client.expect("pong").raw, "type timestamp");
     client.send_text("?");
     let error = client.expect_error("PARSE_ERROR");
-    has_keys(&error.raw, "type timestamp data");
-    has_keys(&error.data, "code message");
+    assert_keys(&error.raw, "type timestamp data");
+    assert_keys(&error.data, "code message");
 }
 
-/// Without it a client written for the seed would meet fields it does not know, or miss
-/// some that it needs.
+/// AILANG's clients get all fields they need, and none they do not know.
 #[test]
-fn events_have_exactly_the_seeds_fields() {
+fn events_have_exactly_the_compatible_fields() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("t", 0);
-    has_keys(&client.expect("batch").data, "thread_id messages has_more");
+    assert_keys(&client.expect("batch").data, "thread_id messages has_more");
 
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a');");
-    let bare = "id thread_id message_seq created_at from_type from_id to_type to_id kind content";
-    has_keys(&client.expect("message").data, bare);
+    let required = "id thread_id message_seq created_at from_type from_id to_type to_id kind content";
+    assert_keys(&client.expect("message").data, required);
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, subject, metadata_json, reply_to, to_type, to_id, delivery_state)
          VALUES('t', 'a', 's', '{}', 'r', 'agent', 'b', 'seen');",
     );
-    has_keys(&client.expect("message").data, &format!("{bare} subject metadata_json"));
+    assert_keys(
+        &client.expect("message").data,
+        &format!("{required} subject metadata_json"),
+    );
 
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b');");
-    let bare = "id message_id from_agent to_inbox message_type title status created_at";
-    has_keys(&client.expect("inbox_message").data, bare);
+    let required = "id message_id from_agent to_inbox message_type title status created_at";
+    assert_keys(&client.expect("inbox_message").data, required);
     hub.sql(
         "INSERT INTO inbox_messages(from_agent, to_inbox, correlation_id, payload, priority, read_at, expires_at, \
          claimed_by, claim_expires_at) VALUES('a', 'b', 'c', 'p', 'urgent', 1, 9999999999999, 'x', 9999999999999);",
     );
-    has_keys(
+    assert_keys(
         &client.expect("inbox_message").data,
-        &format!("{bare} correlation_id payload"),
+        &format!("{required} correlation_id payload"),
     );
 
     let all = "instance_id pid turns tokens_in tokens_out cost status duration_sec";
     hub.sql("INSERT INTO telemetry(instance_id) VALUES('i');");
-    has_keys(&client.expect("telemetry").data, all);
+    assert_keys(&client.expect("telemetry").data, all);
     hub.sql(
         "INSERT INTO telemetry(instance_id, pid, turns, tokens_in, tokens_out, cost, duration_sec, agent_id, model, \
          tokens_cached, cost_source) VALUES('j', 1, 2, 3, 4, 0.5, 6, 'a', 'm', 7, 'reported');",
     );
-    has_keys(&client.expect("telemetry").data, all);
+    assert_keys(&client.expect("telemetry").data, all);
 
     hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('k', 'text');");
-    has_keys(&client.expect("task_stream").data, "task_id stream_type");
+    assert_keys(&client.expect("task_stream").data, "task_id stream_type");
     let all = "task_id thread_id stream_type turn_num text tool_name tool_input tool_output error_msg status tokens_in \
                tokens_out cost duration_sec workspace directive directive_full agent_id source_type";
     hub.sql(
@@ -104,18 +97,18 @@ fn events_have_exactly_the_seeds_fields() {
          source_type, call_id, parent_call_id, model) VALUES('k', 't', 'tool_use', 1, 'x', 'x', 'x', 'x', 'x', 'x', 1, \
          1, 1.5, 1, 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x');",
     );
-    has_keys(&client.expect("task_stream").data, all);
+    assert_keys(&client.expect("task_stream").data, all);
 
     hub.sql("UPDATE threads SET title = 'T' WHERE id = 't';");
-    has_keys(
+    assert_keys(
         &client.expect("thread_state").data,
         "thread_id status last_seq updated_at title",
     );
 }
 
-/// Without it the values could be in the wrong fields.
+/// Each column arrives in its own field.
 #[test]
-fn values_arrive_as_they_were_written() {
+fn values_arrive_unchanged() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("build", 0);
@@ -155,19 +148,19 @@ fn values_arrive_as_they_were_written() {
     hub.sql(
         "INSERT INTO task_stream(task_id, thread_id, stream_type, turn_num, text, tool_name, tool_input, tool_output, \
          error_msg, status, tokens_in, tokens_out, cost, duration_sec, workspace, directive, directive_full, agent_id, \
-         source_type) VALUES('k', 'build', 'a kind of tomorrow', 2, 'text', 'tool', 'in', 'out', 'err', 'failed', 7, \
+         source_type) VALUES('k', 'build', 'future_type', 2, 'text', 'tool', 'in', 'out', 'err', 'failed', 7, \
          8, 0.25, 9, '/w', 'd', 'dd', 'planner', 'eval');",
     );
     assert_eq!(
         client.expect("task_stream").data,
-        json!({"task_id": "k", "thread_id": "build", "stream_type": "a kind of tomorrow", "turn_num": 2,
+        json!({"task_id": "k", "thread_id": "build", "stream_type": "future_type", "turn_num": 2,
             "text": "text", "tool_name": "tool", "tool_input": "in", "tool_output": "out", "error_msg": "err",
             "status": "failed", "tokens_in": 7, "tokens_out": 8, "cost": 0.25, "duration_sec": 9, "workspace": "/w",
             "directive": "d", "directive_full": "dd", "agent_id": "planner", "source_type": "eval"})
     );
 }
 
-/// Without it a JavaScript client would meet `null` where the seed has a string.
+/// A JavaScript client never gets `null` instead of a string.
 #[test]
 fn null_text_is_the_empty_string() {
     let hub = TestHub::start();
@@ -192,7 +185,7 @@ fn null_text_is_the_empty_string() {
     assert_eq!(telemetry.data["cost"], json!(0.0));
 }
 
-/// Without it a client would ask for more although there is none, or stop too early.
+/// `has_more` is true only if another batch follows.
 #[test]
 fn fifty_messages_are_one_batch_and_fifty_one_are_two() {
     let hub = TestHub::start();
@@ -215,13 +208,13 @@ fn fifty_messages_are_one_batch_and_fifty_one_are_two() {
     client.subscribe("one-more", 0);
     assert_eq!(range(&client.expect("batch")), (50, 1, 50, json!(true)));
     assert_eq!(range(&client.expect("batch")), (1, 51, 51, json!(false)));
-    hub.sql(LAST_ROW);
-    hears_nothing_else(&mut client);
+    hub.sql(MARKER_ROW);
+    client.expect_marker();
 }
 
-/// Without it a client that comes back would get messages again, or not at all.
+/// A client that reconnects gets no message twice and misses none.
 #[test]
-fn a_subscription_goes_on_after_the_number_it_gives() {
+fn subscription_continues_after_from_seq() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let mut client = hub.connect("");
@@ -231,64 +224,62 @@ fn a_subscription_goes_on_after_the_number_it_gives() {
         assert_eq!(batch.seqs(), expected, "from {from}");
         assert_eq!(batch.data["has_more"], json!(false));
     }
-    // from_seq may be left out; it is 0 then.
+    // from_seq is optional; the default is 0.
     client.send("subscribe", &json!({"thread_id": "t"}));
     assert_eq!(client.expect("batch").seqs(), [1, 2, 3, 4, 5]);
-    // Subscribing again to where it is already repeats nothing.
+    // Subscribing again from the current position repeats nothing.
     client.subscribe("t", 5);
     assert_eq!(client.expect("batch").seqs(), [0; 0]);
     hub.sql(&insert_messages("t", 6, 1));
     assert_eq!(client.expect("message").seqs(), [6]);
-    hub.sql(LAST_ROW);
-    hears_nothing_else(&mut client);
+    hub.sql(MARKER_ROW);
+    client.expect_marker();
 }
 
-/// Without it the first message of a thread would be lost on whoever waits for it.
+/// A client can subscribe to a thread before its first message.
 #[test]
-fn an_unknown_thread_is_an_empty_batch_and_then_live() {
+fn unknown_thread_starts_with_an_empty_batch_and_continues_live() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
-    client.subscribe("not there yet", 0);
+    client.subscribe("new", 0);
     assert_eq!(
         client.expect("batch").data,
-        json!({"thread_id": "not there yet", "messages": [], "has_more": false})
+        json!({"thread_id": "new", "messages": [], "has_more": false})
     );
-    hub.sql(&insert_messages("not there yet", 1, 2));
+    hub.sql(&insert_messages("new", 1, 2));
     assert_eq!(client.expect("message").seqs(), [1]);
     let second = client.expect("message");
     assert_eq!((second.seqs(), second.text("content")), (vec![2], "text 2"));
 }
 
-/// Without it a client would get what it did not ask for.
 #[test]
-fn messages_go_to_the_threads_subscribers_alone() {
+fn messages_go_only_to_subscribers_of_the_thread() {
     let hub = TestHub::start();
-    let (mut follower, mut other) = (hub.connect("instance_id=a"), hub.connect("instance_id=b"));
-    follower.subscribe("t", 0);
-    follower.expect("batch");
+    let (mut subscriber, mut other) = (hub.connect("instance_id=a"), hub.connect("instance_id=b"));
+    subscriber.subscribe("t", 0);
+    subscriber.expect("batch");
     other.subscribe("u", 0);
     other.expect("batch");
     hub.sql(&insert_messages("t", 1, 1));
-    hub.sql(LAST_ROW);
-    assert_eq!(follower.expect("message").seqs(), [1]);
-    hears_nothing_else(&mut follower);
-    hears_nothing_else(&mut other);
+    hub.sql(MARKER_ROW);
+    assert_eq!(subscriber.expect("message").seqs(), [1]);
+    subscriber.expect_marker();
+    other.expect_marker();
 
-    follower.send("unsubscribe", &json!({"thread_id": "t"}));
-    // An answer to something later shows that it was heard.
-    follower.lives();
+    subscriber.send("unsubscribe", &json!({"thread_id": "t"}));
+    // The pong shows that the hub has handled the unsubscribe.
+    subscriber.assert_alive();
     hub.sql(&insert_messages("t", 2, 1));
-    hub.sql(LAST_ROW);
-    hears_nothing_else(&mut follower);
-    // It may come back to where it was.
-    follower.subscribe("t", 1);
-    assert_eq!(follower.expect("batch").seqs(), [2]);
+    hub.sql(MARKER_ROW);
+    subscriber.expect_marker();
+    // It can subscribe again and continue where it was.
+    subscriber.subscribe("t", 1);
+    assert_eq!(subscriber.expect("batch").seqs(), [2]);
 }
 
-/// Without it mail, telemetry and task events would need a subscription the seed's clients
-/// do not make.
+/// AILANG's clients do not subscribe to mail, telemetry and task events.
 #[test]
-fn everybody_gets_mail_telemetry_and_task_events() {
+fn all_clients_get_mail_telemetry_and_task_events() {
     let hub = TestHub::start();
     let mut clients = [hub.connect(""), hub.connect("instance_id=x")];
     hub.sql(
@@ -301,26 +292,26 @@ fn everybody_gets_mail_telemetry_and_task_events() {
         assert_eq!(client.expect("inbox_message").text("title"), "new");
         assert_eq!(client.expect("telemetry").number("turns"), 1);
         assert_eq!(client.expect("task_stream").text("text"), "hello");
-        // Its state has changed: it comes again.
-        let again = client.expect("inbox_message");
-        assert_eq!((again.text("id"), again.text("status")), ("m", "read"));
+        // The changed row is sent again.
+        let updated = client.expect("inbox_message");
+        assert_eq!((updated.text("id"), updated.text("status")), ("m", "read"));
     }
-    // A write that changes nothing is no news.
+    // An update that changes nothing sends nothing.
     hub.sql("UPDATE inbox_messages SET status = 'read' WHERE id = 'm';");
-    hub.sql(LAST_ROW);
-    clients.iter_mut().for_each(hears_nothing_else);
+    hub.sql(MARKER_ROW);
+    clients.iter_mut().for_each(Client::expect_marker);
 }
 
-/// Without it a thread's new status or title would be seen only after a reload.
+/// Clients see a new status or title without reloading.
 #[test]
-fn a_threads_state_goes_to_its_subscribers() {
+fn thread_state_goes_to_subscribers_of_the_thread() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));
-    let (mut follower, mut other) = (hub.connect(""), hub.connect(""));
-    follower.subscribe("t", 3);
-    follower.expect("batch");
+    let (mut subscriber, mut other) = (hub.connect(""), hub.connect(""));
+    subscriber.subscribe("t", 3);
+    subscriber.expect("batch");
     hub.sql("UPDATE threads SET status = 'resolved' WHERE id = 't';");
-    let state = follower.expect("thread_state");
+    let state = subscriber.expect("thread_state");
     assert_eq!(
         (
             state.text("thread_id"),
@@ -332,27 +323,26 @@ fn a_threads_state_goes_to_its_subscribers() {
     );
     assert!(state.number("updated_at") > 1_600_000_000_000);
     hub.sql("UPDATE threads SET title = 'The build' WHERE id = 't';");
-    assert_eq!(follower.expect("thread_state").text("title"), "The build");
-    // A message moves last_seq; that is no state for the seed's clients.
+    assert_eq!(subscriber.expect("thread_state").text("title"), "The build");
+    // In the compatible form a new `last_seq` alone sends no `thread_state`.
     hub.sql(&insert_messages("t", 4, 1));
-    assert_eq!(follower.expect("message").seqs(), [4]);
-    hub.sql(LAST_ROW);
-    hears_nothing_else(&mut follower);
-    hears_nothing_else(&mut other);
+    assert_eq!(subscriber.expect("message").seqs(), [4]);
+    hub.sql(MARKER_ROW);
+    subscriber.expect_marker();
+    other.expect_marker();
 }
 
 #[track_caller]
 fn wait_for_ack(hub: &TestHub, instance: &str, expected: &str) {
     let sql = format!("SELECT last_ack_seq FROM subscriptions WHERE instance_id = '{instance}' AND thread_id = 't'");
-    within(&format!("the ack {expected} in the file"), || {
+    within(&format!("the ack {expected} in the database"), || {
         (hub.sql(&sql) == expected).then_some(())
     });
 }
 
-/// Without it an agent that was restarted would work through everything again, or skip
-/// what it never saw.
+/// A restarted agent continues after its last ack.
 #[test]
-fn acks_outlive_the_hub_and_never_move_back() {
+fn acks_survive_a_crash_and_never_decrease() {
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 10));
     let mut client = hub.connect("instance_id=worker");
@@ -360,9 +350,9 @@ fn acks_outlive_the_hub_and_never_move_back() {
     client.expect("batch");
     client.ack("t", 6);
     client.ack("t", 4);
-    client.lives();
+    client.assert_alive();
     wait_for_ack(&hub, "worker", "6");
-    // What was acknowledged a moment ago counts at once.
+    // An ack takes effect immediately, before it is stored.
     client.ack("t", 7);
     client.subscribe("t", -1);
     assert_eq!(client.expect("batch").seqs(), [8, 9, 10]);
@@ -372,25 +362,25 @@ fn acks_outlive_the_hub_and_never_move_back() {
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", -1);
     assert_eq!(client.expect("batch").seqs(), [8, 9, 10]);
-    // Another instance has its own; nobody's ack is everybody's.
+    // Each instance has its own acks.
     let mut other = hub.connect("instance_id=other");
     other.subscribe("t", -1);
     assert_eq!(other.expect("batch").seqs().len(), 10);
-    // Who does not say who it is, is "user".
-    let mut nobody = hub.connect("");
-    nobody.subscribe("t", 0);
-    nobody.expect("batch");
-    nobody.ack("t", 2);
+    // A client without an instance_id has the instance "user".
+    let mut anonymous = hub.connect("");
+    anonymous.subscribe("t", 0);
+    anonymous.expect("batch");
+    anonymous.ack("t", 2);
     wait_for_ack(&hub, "user", "2");
-    // Tabs that share an instance share its acks.
+    // Connections with the same instance_id share its acks.
     let mut tab = hub.connect("instance_id=user");
     tab.subscribe("t", -1);
     assert_eq!(tab.expect("batch").seqs()[0], 3);
 }
 
-/// Without it a wrong ack would be stored, and messages skipped after the next start.
+/// A wrong ack would make the client skip messages after its next start.
 #[test]
-fn wrong_acks_are_refused() {
+fn rejects_wrong_acks() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));
     let mut client = hub.connect("");
@@ -404,12 +394,12 @@ fn wrong_acks_are_refused() {
     }
     client.ack("t", 3);
     client.ack("t", 0);
-    client.lives();
+    client.assert_alive();
     wait_for_ack(&hub, "user", "3");
-    // A thread just left may still be acknowledged, one never subscribed to may not.
+    // A thread can be acknowledged after unsubscribing, but not without ever having subscribed.
     client.send("unsubscribe", &json!({"thread_id": "t"}));
     client.ack("t", 2);
-    client.lives();
+    client.assert_alive();
     client.ack("u", 0);
     client.expect_error("NOT_SUBSCRIBED");
 }

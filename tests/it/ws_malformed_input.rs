@@ -1,27 +1,17 @@
-//! What is odd on the WebSocket: bad frames, bad positions, rows that cannot be read as they
-//! are, and connections that end. Everything gets its answer, and what can live lives.
+//! Invalid input on the WebSocket: bad frames, bad positions, unreadable rows, and connections that
+//! end. Each gets a defined response, and the hub and other connections keep working.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::client::MARKER_ROW;
 use crate::support::writer::insert_messages;
-use crate::support::{Client, Heard, TestHub, within};
+use crate::support::{Client, Received, TestHub, within};
 
-/// A row every client gets, written after those a test is about: a client that hears it
-/// next has heard everything before it.
-const LAST_ROW: &str = "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'last row');";
-
-#[track_caller]
-fn hears_nothing_else(client: &mut Client) {
-    let event = client.expect("inbox_message");
-    assert_eq!(event.text("title"), "last row", "{event:?}");
-}
-
-/// Without it one bad frame would cost a client its connection, or go unanswered.
 #[test]
-fn a_bad_frame_gets_its_code_and_the_connection_lives() {
+fn bad_frames_get_an_error_code_and_keep_the_connection() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     let long = "x".repeat(100_000 / 10);
@@ -89,7 +79,7 @@ fn a_bad_frame_gets_its_code_and_the_connection_lives() {
         let error = client.expect("error");
         let shown: String = frame.chars().take(80).collect();
         assert_eq!(error.text("code"), code, "{shown}: {error:?}");
-        // None of these gets better by trying again, and the answer is no echo.
+        // Retrying does not help, and the error does not repeat the frame.
         assert_eq!(error.data.get("temporary"), None, "{shown}");
         assert!(error.text("message").len() < 500, "{shown}: {error:?}");
     }
@@ -97,18 +87,17 @@ fn a_bad_frame_gets_its_code_and_the_connection_lives() {
     client.expect_error("PARSE_ERROR");
     client.send_frame(Message::binary(br#"{"type":"ping"}"#.to_vec()));
     client.expect_error("PARSE_ERROR");
-    // Fields nobody knows are no error, and neither is a timestamp missing.
+    // Unknown fields are ignored, and the timestamp is optional.
     client.send_text(r#"{"type":"ping","data":{"x":1},"y":2}"#);
     client.expect("pong");
-    // Null is as good as nothing, as it is to the seed's decoder.
+    // null is the same as an absent field, as in AILANG's decoder.
     client.send_text(r#"{"type":"subscribe","timestamp":null,"data":{"thread_id":"t","from_seq":null}}"#);
     client.expect("batch");
 }
 
-/// Without it a subscription to a number the thread never had would wait for ever, or
-/// messages would be skipped.
+/// A subscription after a number that the thread never had would wait forever or skip messages.
 #[test]
-fn a_number_beyond_the_thread_is_a_lost_position() {
+fn from_seq_beyond_the_thread_is_a_lost_position() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));
     let mut client = hub.connect("");
@@ -118,18 +107,17 @@ fn a_number_beyond_the_thread_is_a_lost_position() {
         assert_eq!(error.text("thread_id"), thread);
         assert_eq!(error.number("first_seq"), 1, "{error:?}");
     }
-    // Nothing is sent for it until the client subscribes anew.
+    // The thread's messages are not sent until the client subscribes again.
     hub.sql(&insert_messages("t", 4, 1));
-    hub.sql(LAST_ROW);
-    hears_nothing_else(&mut client);
+    hub.sql(MARKER_ROW);
+    client.expect_marker();
     client.subscribe("t", 3);
     assert_eq!(client.expect("batch").seqs(), [4]);
 }
 
-/// Without it a client whose thread was restored from a backup would continue in another
-/// history.
+/// After a restore from a backup, a client must not continue in another history.
 #[test]
-fn from_id_is_checked() {
+fn from_id_must_be_the_message_at_from_seq() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('m1', 't', 'a'), ('m2', 't', 'a'), ('m3', 't', 'a');");
     let mut client = hub.connect("");
@@ -144,7 +132,7 @@ fn from_id_is_checked() {
             "{seq} {id}"
         );
     }
-    // Also where there is no number to check it against: the client had something.
+    // Also without a number: an id means that the client had received messages.
     for start in [-1, 0] {
         client.send(
             "subscribe",
@@ -154,9 +142,9 @@ fn from_id_is_checked() {
     }
 }
 
-/// Without it a thread with a long name could be written to and never be followed.
+/// Any thread that can be written to can be subscribed to.
 #[test]
-fn a_threads_name_may_be_as_long_as_a_frame_can_carry() {
+fn accepts_thread_ids_as_long_as_a_frame_can_carry() {
     let hub = TestHub::start();
     let name = "n".repeat(9000);
     hub.sql(&insert_messages(&name, 1, 2));
@@ -164,31 +152,29 @@ fn a_threads_name_may_be_as_long_as_a_frame_can_carry() {
     client.subscribe(&name, 0);
     assert_eq!(client.expect("batch").seqs(), [1, 2]);
     client.ack(&name, 2);
-    client.lives();
+    client.assert_alive();
 }
 
-/// Without it one large message could take the hub's memory, and a client could not tell
-/// why it was cut off.
+/// The size limit protects the hub's memory, and the close code states the reason.
 #[test]
-fn a_message_over_ten_kib_ends_the_connection_with_1009() {
+fn closes_with_1009_after_a_message_over_ten_kib() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.send_text(&"x".repeat(10 * 1024));
     client.expect_error("PARSE_ERROR");
     client.send_frame(Message::text("x".repeat(10 * 1024 + 1)));
-    assert_eq!(client.closed(), 1009);
-    // The hub is none the worse.
-    hub.connect("").lives();
-    let large = TestHub::with(&["--max-message-size", "100000"]);
+    assert_eq!(client.expect_close(), 1009);
+    // The hub keeps working.
+    hub.connect("").assert_alive();
+    let large = TestHub::with_args(&["--max-message-size", "100000"]);
     let mut client = large.connect("");
     client.send_text(&"x".repeat(100_000));
     client.expect_error("PARSE_ERROR");
 }
 
-/// Without it browsers, programs and the seed's clients could not all get in, or anybody
-/// could.
+/// Programs use the header, browsers the subprotocol, and AILANG's clients the query.
 #[test]
-fn the_token_is_taken_in_three_places() {
+fn accepts_the_token_in_header_subprotocol_and_query() {
     let hub = TestHub::start();
     let (port, token) = (hub.port(), hub.token().to_owned());
     let bearer = format!("Bearer {token}");
@@ -198,13 +184,14 @@ fn the_token_is_taken_in_three_places() {
         (String::new(), vec![("sec-websocket-protocol", protocols.as_str())]),
         (format!("token={token}"), vec![]),
     ] {
-        let (mut client, protocol) = Client::shake_hands(port, &query, &headers).unwrap_or_else(|e| panic!("{e:?}"));
+        let (mut client, protocol) =
+            Client::connect_with_headers(port, &query, &headers).unwrap_or_else(|e| panic!("{e:?}"));
         assert_eq!(
             protocol.is_some(),
             !headers.is_empty() && headers[0].0 != "authorization"
         );
         assert!(protocol.is_none_or(|p| p == "agenthub"));
-        client.lives();
+        client.assert_alive();
     }
     let wrong = "0".repeat(64);
     let wrong_bearer = format!("Bearer {wrong}");
@@ -220,16 +207,19 @@ fn the_token_is_taken_in_three_places() {
         (format!("token={wrong}"), vec![]),
         (format!("token={}", &token[..63]), vec![]),
     ] {
-        let (status, body) = Client::shake_hands(port, &query, &headers).err().unwrap().unwrap();
+        let (status, body) = Client::connect_with_headers(port, &query, &headers)
+            .err()
+            .unwrap()
+            .unwrap();
         assert_eq!(status, 401, "{query} {headers:?}");
         assert!(!body.contains(&token) && !body.contains(&wrong), "{body}");
     }
     assert!(!hub.log().contains(&token), "the token is in the log");
 }
 
-/// Without it a typing error in the query would quietly give another stream.
+/// A typing error in the query must not select another stream silently.
 #[test]
-fn a_query_that_means_nothing_is_refused() {
+fn rejects_invalid_query_values() {
     let hub = TestHub::start();
     for query in [
         "streams=everything",
@@ -246,13 +236,13 @@ fn a_query_that_means_nothing_is_refused() {
         assert_eq!(status, 400, "{query}: {body}");
         assert!(body.contains("INVALID"), "{query}: {body}");
     }
-    // What it does not know is left alone.
-    hub.connect("colour=green&instance_id=a%20b").lives();
+    // Unknown parameters are ignored.
+    hub.connect("colour=green&instance_id=a%20b").assert_alive();
 }
 
-/// Without it a message some program wrote with another encoding would stop a thread.
+/// A message with another encoding must not stop its thread.
 #[test]
-fn a_message_that_is_not_utf8_is_delivered_and_counted() {
+fn delivers_messages_that_are_not_utf8_as_degraded_and_counts_them() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("t", 0);
@@ -283,15 +273,15 @@ fn a_message_that_is_not_utf8_is_delivered_and_counted() {
     let mail = client.expect("inbox_message");
     assert_eq!((mail.text("title"), &mail.data["degraded"]), ("\u{fffd}", &json!(true)));
     assert_eq!(hub.status()["degraded"], json!(4));
-    // From the file they are the same.
+    // A batch read from the database has the same messages.
     let mut late = hub.connect("");
     late.subscribe("t", 0);
     assert_eq!(late.expect("batch").messages(), live);
 }
 
-/// Without it one odd row would hide every row after it.
+/// An unreadable row must not hide the rows after it.
 #[test]
-fn an_unreadable_row_is_skipped_counted_and_shown_with_the_reason() {
+fn skips_and_counts_unreadable_rows_and_shows_the_reason() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     hub.sql(
@@ -319,15 +309,14 @@ fn an_unreadable_row_is_skipped_counted_and_shown_with_the_reason() {
         let reason = rejected[row]["reason"].as_str().unwrap();
         assert!(reason.contains(column) && reason.contains("UTF-8"), "{reason}");
     }
-    // Once per table in the log, not once per row.
-    let told = || hub.log().matches("cannot be shown").count();
-    within("both in the log", || (told() >= 2).then_some(()));
-    assert_eq!(told(), 2, "{}", hub.log());
-    // The lists over HTTP are none the worse.
+    // The hub logs them once for each table, not for each row.
+    let logged = || hub.log().matches("cannot be shown").count();
+    within("both in the log", || (logged() >= 2).then_some(()));
+    assert_eq!(logged(), 2, "{}", hub.log());
+    // The HTTP lists show the readable rows.
     assert_eq!(hub.get("/api/tasks/k/events").items().len(), 1);
 }
 
-/// Without it a thread whose title is not text would take its messages along.
 #[test]
 fn an_unreadable_thread_does_not_hide_its_messages() {
     let hub = TestHub::start();
@@ -341,9 +330,9 @@ fn an_unreadable_thread_does_not_hide_its_messages() {
     assert_eq!(hub.status()["rejected_counts"], json!({"threads": 1}));
 }
 
-/// Without it a batch of large messages would be a frame no client can take.
+/// Clients limit the size of a frame.
 #[test]
-fn a_batch_is_bounded_in_bytes() {
+fn batches_are_limited_in_bytes() {
     let hub = TestHub::start();
     hub.sql(
         "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
@@ -375,78 +364,77 @@ fn a_batch_is_bounded_in_bytes() {
     assert!(batches.contains(&vec![6]), "{batches:?}");
 }
 
-/// Without it a deleted message's content would still be shown, or its place be missing.
 #[test]
-fn a_deleted_message_keeps_its_place_but_not_its_content() {
+fn deleted_messages_keep_their_number_and_lose_their_content() {
     let mut hub = TestHub::start();
     hub.sql(
         "INSERT INTO messages(id, thread_id, from_id, subject, content, metadata_json) \
          VALUES('a', 't', 'x', 'secret', 'secret', 'secret'), ('b', 't', 'x', 's', 'kept', 'm');",
     );
-    // The hub has the message as it was, and then hears that it was deleted.
-    hub.settle();
+    // The hub reads the message before and after its deletion.
+    hub.wait_until_synced();
     hub.sql("UPDATE messages SET deleted_at = 1 WHERE id = 'a';");
-    hub.settle();
-    for from in ["what the hub remembers", "the file"] {
+    hub.wait_until_synced();
+    for source in ["the hub's memory", "the database"] {
         let mut client = hub.connect("");
         client.subscribe("t", 0);
         let batch = client.expect("batch");
         assert_eq!(batch.seqs(), [1, 2]);
-        assert!(!batch.raw.to_string().contains("secret"), "from {from}: {batch:?}");
+        assert!(!batch.raw.to_string().contains("secret"), "from {source}: {batch:?}");
         assert_eq!(batch.messages()[1]["content"], "kept");
         let mut streamer = hub.connect("streams=messages&since=0");
         let messages = streamer.messages_until(2);
         assert_eq!(messages.len(), 2);
         assert!(
             !json!(messages).to_string().contains("secret"),
-            "from {from}: {messages:?}"
+            "from {source}: {messages:?}"
         );
         assert!(!hub.get("/api/threads/t/messages").body.contains("secret"));
         hub.crash_and_restart();
     }
 }
 
-/// Without it dead connections would be kept, and live but quiet ones be cut off.
+/// The hub closes dead connections and keeps idle ones.
 #[test]
-fn the_hub_pings_and_gives_up_on_the_silent() {
-    let hub = TestHub::with(&["--ping-period", "0.5", "--pong-wait", "3"]);
+fn closes_connections_that_do_not_answer_pings() {
+    let hub = TestHub::with_args(&["--ping-period", "0.5", "--pong-wait", "3"]);
     let (mut alive, mut silent) = (hub.connect(""), hub.connect(""));
-    // ReadContext answers the pings; the other does not read.
-    let quiet = std::time::Instant::now();
-    assert_eq!(alive.hear(Duration::from_secs(7)), None);
-    assert!(quiet.elapsed() >= Duration::from_secs(6));
-    alive.lives();
-    within("the silent client's end", || {
+    // `alive` answers the pings while it reads, for longer than the pong wait. `silent` does not read.
+    assert_eq!(alive.receive(Duration::from_secs(7)), None);
+    alive.assert_alive();
+    within("the end of the silent connection", || {
         (hub.status()["clients"] == json!(1)).then_some(())
     });
-    // Read as bytes: a WebSocket would try to answer the pings first.
-    let bytes = silent.rest();
+    // Read as bytes: the WebSocket library would first try to answer the pings.
+    let bytes = silent.read_to_end_of_stream();
     let close = [&[0x88, 21], &4012_u16.to_be_bytes()[..], b"no answer to a ping"].concat();
     assert!(bytes.ends_with(&close) && bytes.len() > close.len(), "{bytes:?}");
 }
 
-/// Without it a client that ends properly would be counted for ever, or be told of an error.
 #[test]
-fn a_close_is_answered() {
+fn answers_a_close_and_counts_the_client_out() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
-    client.lives();
+    client.assert_alive();
     assert_eq!(hub.status()["clients"], json!(1));
     client.send_frame(Message::Close(None));
-    assert!(matches!(client.hear(Duration::from_secs(5)), Some(Heard::Close(..))));
+    assert!(matches!(
+        client.receive(Duration::from_secs(5)),
+        Some(Received::Close(..))
+    ));
     within("the count of clients", || {
         (hub.status()["clients"] == json!(0)).then_some(())
     });
-    // One that just goes is noticed as well.
+    // The same for a client that disconnects without a close frame.
     drop(hub.connect(""));
     within("the count of clients", || {
         (hub.status()["clients"] == json!(0)).then_some(())
     });
 }
 
-/// Without it one stray row would stop the hub for everybody, and for good.
+/// Rows that a program inserts into `changes` itself must not stop the hub.
 #[test]
-fn what_no_trigger_wrote_into_the_log_stops_nobody() {
+fn continues_after_foreign_rows_in_the_change_log() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("streams=messages,inbox&since=0");
     client.expect("hello");
@@ -457,13 +445,13 @@ fn what_no_trigger_wrote_into_the_log_stops_nobody() {
     }
     hub.sql(&insert_messages("t", 1, 1));
     assert_eq!(client.until("message").seqs(), [1]);
-    // A place among them is one to come back to.
+    // A position between such rows can be resumed.
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b'); INSERT INTO changes(tbl, row, op, tag) VALUES('nothing', 1, 'insert', -7);");
     let pos = client.until("inbox_message").pos.unwrap();
     hub.crash_and_restart();
     hub.sql(&insert_messages("t", 2, 1));
-    let mut again = hub.connect(&format!("streams=messages&since={pos}"));
-    assert_eq!(again.until("message").seqs(), [2]);
+    let mut resumed = hub.connect(&format!("streams=messages&since={pos}"));
+    assert_eq!(resumed.until("message").seqs(), [2]);
     let head = hub.status()["pos"].as_str().unwrap().to_owned();
     hub.connect(&format!("streams=messages&since={head}")).expect("hello");
 }

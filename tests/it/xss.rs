@@ -137,7 +137,7 @@ fn encoded(text: &str) -> String {
 fn agents_texts_never_become_markup_or_code() {
     let hub = TestHub::start();
     let mut page = Page::start();
-    page.before_all(WATCH);
+    page.run_before_load(WATCH);
     let sql: String = PAYLOADS
         .iter()
         .enumerate()
@@ -191,5 +191,5 @@ fn agents_texts_never_become_markup_or_code() {
         .collect();
     hub.sql(&later);
     visit(&mut page, "#/now", true);
-    assert_eq!(page.complaints, Vec::<String>::new());
+    assert_eq!(page.console_errors, Vec::<String>::new());
 }

@@ -1,54 +1,59 @@
-// Pictures of every view in both themes, from `agenthub demo`; whoever changes the look
-// looks at them. Asserted is that each view has something to show.
+// Screenshots of every view in both themes with the data of `agenthub demo`. Look at them after a
+// change of the layout. The checks are that each view shows data.
 
-import { browser, demo, ok, done } from './support.mjs';
+import { startBrowser, startDemo, check, exitWithResult } from './support.mjs';
 
-const d = await demo(200),
-    b = await browser();
-if (process.env.AGENTHUB_ASSETS) await b.serveFrom(process.env.AGENTHUB_ASSETS);
-await b.go(d.url);
-ok(await b.live(), 'live');
-// The cast has played its parts once: builds are done, one was red and is mended, the planner asks.
-ok(
-    await b.until(
-        `import('./store.js').then(S => { const k = [...S.state.tasks.values()]; return k.filter(t => t.status === 'completed').length >= 3 && k.some(t => t.agent_id === 'coder' && t.status === 'completed') && S.waiting().length; })`,
+const demo = await startDemo(200);
+const browser = await startBrowser();
+await browser.open(demo.url);
+check(await browser.isLive(), 'the page is live');
+// Builds have finished, the coder has fixed a failed one, and the planner asks a question.
+check(
+    await browser.eventually(
+        `import('./store.js').then(store => {
+            const tasks = [...store.state.tasks.values()];
+            const isDone = task => task.status === 'completed';
+            return tasks.filter(isDone).length >= 3 && tasks.some(t => t.agent_id === 'coder' && isDone(t)) && store.pendingMail().length;
+        })`,
         90000
     ),
-    'the demo is under way and asks the person'
+    'the agents of the demo work, and one asks the person'
 );
-const task = await b.state(`[...s.tasks.values()].find(k => k.agent_id === 'coder' && k.status === 'completed').task_id`),
-    ship = await b.state(`[...s.boxes.get('human').rows.keys()].at(-1)`);
+const task = await browser.state(
+    `[...s.tasks.values()].find(task => task.agent_id === 'coder' && task.status === 'completed').task_id`
+);
+const mail = await browser.state(`[...s.mailboxes.get('human').rows.keys()].at(-1)`);
+/** [route, selector of what the view must show] */
 const VIEWS = {
     now: ['now', '.card'],
-    tasks: ['tasks', '.trow'],
+    tasks: ['tasks', '.task-row'],
     task: ['tasks/' + encodeURIComponent(task), '.step'],
-    threads: ['threads/build', '.msg'],
-    inbox: ['inbox/human/' + ship, '.receipts li'],
-    write: ['inbox/human/new?to=coder', '.letterform'],
+    threads: ['threads/build', '.message'],
+    inbox: ['inbox/human/' + mail, '.receipts li'],
+    write: ['inbox/human/new?to=coder', '.new-mail'],
     costs: ['costs?range=7%20days', '.costs td'],
     setup: ['setup', '.setup dd']
 };
 for (const theme of ['light', 'dark']) {
-    await b.media({ 'prefers-color-scheme': theme });
-    for (const [width, height, end] of [
+    await browser.emulateMedia({ 'prefers-color-scheme': theme });
+    for (const [width, height, suffix] of [
         [1280, 800, ''],
         [320, 640, '-320']
     ]) {
-        await b.size(width, height);
-        for (const [name, [route, needs]] of Object.entries(VIEWS)) {
-            await b.view(route);
-            ok(
-                await b.until(`[...document.querySelectorAll('main ${needs}')].some(e => e.offsetParent)`),
-                `${name} ${theme}${end} has something to show`
+        await browser.resize(width, height);
+        for (const [name, [route, selector]] of Object.entries(VIEWS)) {
+            await browser.goTo(route);
+            check(
+                await browser.eventually(
+                    `[...document.querySelectorAll('main ${selector}')].some(e => e.offsetParent)`
+                ),
+                `${name} ${theme}${suffix} shows data`
             );
-            await b.shot(`${name}-${theme}${end}`);
+            await browser.screenshot(`${name}-${theme}${suffix}`);
         }
     }
 }
-ok(
-    !b.log.some(l => l.startsWith('exception')),
-    'no exception',
-    b.log.find(l => l.startsWith('exception'))
-);
-await d.stop();
-await done();
+const exception = browser.consoleLog.find(line => line.startsWith('exception'));
+check(!exception, 'the page throws no exception', exception);
+await demo.stop();
+await exitWithResult();

@@ -1,216 +1,232 @@
-// What the page's tests stand on: a hub of their own, the browser, a writer.
-//
-// For:      one real hub on one throw-away file, one headless Chromium spoken to over its
-//           debugging pipe (fd 3 and 4: no port, and it ends with this process), the
-//           `sqlite3` shell as the foreign process that writes rows.
-// Not for:  what is tested; each script does that and ends by `end()` or `done()`.
+// Support for the tests of the page: a hub on a temporary database, a headless Chromium controlled
+// over its debugging pipe (file descriptors 3 and 4: no port, and it exits with this process), and the
+// `sqlite3` shell as another process that writes rows.
+// A script counts its checks with `check()` and ends with `finish()` or `exitWithResult()`.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-const BIN = process.env.AGENTHUB_BIN,
-    CHROMIUM = process.env.AGENTHUB_TEST_CHROMIUM || 'chromium';
-export const SOAK = process.env.AGENTHUB_SOAK === '1',
-    OUT = process.env.AGENTHUB_OUT;
-export const dir = mkdtempSync(join(tmpdir(), 'agenthub-page-'));
+const AGENTHUB = process.env.AGENTHUB_BIN;
+const CHROMIUM = process.env.AGENTHUB_TEST_CHROMIUM || 'chromium';
+/** For editing the page: the browser takes the page's files from this folder instead of from the hub. */
+const ASSETS = process.env.AGENTHUB_ASSETS;
+/** The folder for screenshots; none are taken without it. */
+const SCREENSHOTS = process.env.AGENTHUB_OUT;
+export const SOAK = process.env.AGENTHUB_SOAK === '1';
+const folder = mkdtempSync(join(tmpdir(), 'agenthub-page-'));
 const children = new Set();
-let failed = 0,
-    passed = 0;
+let failed = 0;
+let passed = 0;
 
-process.on('exit', () => {
-    for (const c of children) {
+function killChildren() {
+    for (const child of children) {
         try {
-            c.kill('SIGCONT');
-            c.kill('SIGKILL');
+            // A stopped process is continued, so that it can exit.
+            child.kill('SIGCONT');
+            child.kill('SIGKILL');
         } catch {
-            /* gone */
+            // It has exited.
         }
     }
+}
+process.on('exit', () => {
+    killChildren();
     try {
-        rmSync(dir, { recursive: true, force: true, maxRetries: 3, retryDelay: 50 });
+        rmSync(folder, { recursive: true, force: true, maxRetries: 3, retryDelay: 50 });
     } catch {
-        /* the browser is still going */
+        // The browser still writes to its profile.
     }
 });
-for (const s of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(s, () => process.exit(1));
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
-function child(...args) {
-    const c = spawn(...args);
-    children.add(c);
-    c.gone = new Promise(r =>
-        c.once('exit', () => {
-            children.delete(c);
-            r();
+function startChild(...args) {
+    const child = spawn(...args);
+    children.add(child);
+    child.exited = new Promise(resolve =>
+        child.once('exit', () => {
+            children.delete(child);
+            resolve();
         })
     );
-    return c;
+    return child;
 }
 
-export function ok(holds, what, ...more) {
-    holds ? passed++ : failed++;
-    console.log(holds ? '  ok   ' : '  FAIL ', what, ...more);
+/** Collects what a stream writes; returns a function that returns the text so far. */
+function collect(stream) {
+    let text = '';
+    stream.on('data', chunk => {
+        text += chunk;
+    });
+    return () => text;
 }
-export const say = (...words) => console.log('       ', ...words);
-export async function done() {
-    // The browser last writes to its profile on the way out.
-    await Promise.all(
-        [...children].map(c => {
-            c.kill('SIGCONT');
-            c.kill('SIGKILL');
-            return c.gone;
-        })
-    );
-    console.log(`${passed} held, ${failed} failed`);
+
+// ---- checks ----
+
+export function check(condition, description, ...details) {
+    if (condition) passed++;
+    else failed++;
+    console.log(condition ? '  ok   ' : '  FAIL ', description, ...details);
+}
+
+/** Prints a figure or a note that is not a check. */
+export const report = (...words) => console.log('       ', ...words);
+
+/** Ends the script: 0 if every check passed. */
+export async function exitWithResult() {
+    const exits = [...children].map(child => child.exited);
+    killChildren();
+    await Promise.all(exits);
+    console.log(`checks passed: ${passed}, failed: ${failed}`);
     process.exit(failed ? 1 : 0);
 }
 
-/** The end of a test in which nothing may have been thrown. */
-export async function end(h, b) {
-    const thrown = b.log.find(l => l.startsWith('exception'));
-    ok(!thrown, 'no exception', thrown);
-    await h.stop();
-    await done();
+/** Checks that the page threw nothing, stops the hub and ends the script. */
+export async function finish(hub, browser) {
+    const exception = browser.consoleLog.find(line => line.startsWith('exception'));
+    check(!exception, 'the page throws no exception', exception);
+    await hub.stop();
+    await exitWithResult();
 }
 
-/** Until f() is true, looked at often; false after the time is up. */
-export async function until(f, ms = 20000) {
-    for (const end = Date.now() + ms; ;) {
+/** Calls `condition` every 25 ms until it returns a true value, which is returned; false on timeout. */
+export async function eventually(condition, timeoutMs = 20000) {
+    for (const deadline = Date.now() + timeoutMs; ;) {
         try {
-            const v = await f();
-            if (v) return v;
+            const value = await condition();
+            if (value) return value;
         } catch {
-            /* not yet */
+            // Not true yet.
         }
-        if (Date.now() > end) return false;
-        await new Promise(r => setTimeout(r, 25));
+        if (Date.now() > deadline) return false;
+        await new Promise(resolve => setTimeout(resolve, 25));
     }
 }
 
-// ---- the hub ----
+// ---- the hub and other processes ----
 
-export const env = { ...process.env, AGENTHUB_DB: join(dir, 'hub.db'), HOME: dir };
+export const env = { ...process.env, AGENTHUB_DB: join(folder, 'hub.db'), HOME: folder };
 
-export async function hub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } = {}) {
-    const args = [
-        'serve',
-        '--db',
-        db,
-        '--listen',
-        listen,
-        '--json',
-        ...(process.env.AGENTHUB_ASSETS ? ['--assets', process.env.AGENTHUB_ASSETS] : [])
-    ];
-    const c = child(BIN, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let out = '',
-        err = '';
-    c.stderr.on('data', d => {
-        err += d;
+export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } = {}) {
+    const child = startChild(AGENTHUB, ['serve', '--db', db, '--listen', listen, '--json'], {
+        env,
+        stdio: ['ignore', 'pipe', 'pipe']
     });
-    c.stdout.on('data', d => {
-        out += d;
-    });
-    if (!(await until(() => out.includes('\n'), 30000))) throw new Error('the hub did not start: ' + err);
-    const url = new URL(JSON.parse(out.split('\n')[0]).url),
-        token = url.hash.slice(7);
+    const stdout = collect(child.stdout);
+    const stderr = collect(child.stderr);
+    if (!(await eventually(() => stdout().includes('\n'), 30000)))
+        throw new Error('the hub did not start: ' + stderr());
+    const url = new URL(JSON.parse(stdout().split('\n')[0]).url);
     return {
         url: url.href,
-        base: url.origin,
+        origin: url.origin,
         listen: url.host,
-        token,
-        signal: s => c.kill(s),
-        gone: c.gone,
+        token: url.hash.slice('#token='.length),
+        signal: name => child.kill(name),
         async stop() {
-            c.kill('SIGTERM');
-            await c.gone;
-        },
-        async get(path) {
-            return (await fetch(url.origin + '/api/' + path, { headers: { authorization: 'Bearer ' + token } })).json();
+            child.kill('SIGTERM');
+            await child.exited;
         }
     };
 }
 
-/** `agenthub demo`: agents that only pretend, on a hub and a file of its own. */
-export async function demo(seconds) {
-    const c = child(BIN, ['demo', '--listen', '127.0.0.1:0', '--no-open', '--for', String(seconds)], {
-        env: { ...env, TMPDIR: dir },
+/** Starts `agenthub demo`: simulated agents, on a hub and a database of its own. */
+export async function startDemo(seconds) {
+    const child = startChild(AGENTHUB, ['demo', '--listen', '127.0.0.1:0', '--no-open', '--for', String(seconds)], {
+        env: { ...env, TMPDIR: folder },
         stdio: ['ignore', 'pipe', 'ignore']
     });
-    let out = '';
-    c.stdout.on('data', d => {
-        out += d;
-    });
-    if (!(await until(() => /http:\S+/.test(out), 20000))) throw new Error('the demo did not start');
+    const stdout = collect(child.stdout);
+    if (!(await eventually(() => /http:\S+/.test(stdout())))) throw new Error('the demo did not start');
     return {
-        url: /http:\S+/.exec(out)[0],
+        url: /http:\S+/.exec(stdout())[0],
         async stop() {
-            c.kill('SIGINT');
-            await c.gone;
+            child.kill('SIGINT');
+            await child.exited;
         }
     };
 }
 
-export function sql(text, db = env.AGENTHUB_DB) {
-    const r = spawnSync('sqlite3', ['-cmd', '.timeout 10000', db], { input: text, encoding: 'utf8', maxBuffer: 1 << 28 });
-    if (r.status !== 0 || r.stderr) throw new Error(r.stderr || 'sqlite3 failed');
-    return r.stdout.trim();
-}
-export const quote = v => (v == null ? 'NULL' : typeof v === 'number' ? String(v) : "'" + String(v).replace(/'/g, "''") + "'");
-export const insert = (table, row) => `INSERT INTO ${table}(${Object.keys(row)}) VALUES(${Object.values(row).map(quote)});\n`;
-export const transaction = rows => 'BEGIN IMMEDIATE;\n' + rows.join('') + 'COMMIT;\n';
-
-/** A `sqlite3` shell that stays: what is written to it becomes rows at a steady rate. */
-export function writer() {
-    const c = child('sqlite3', ['-cmd', '.timeout 10000', '-cmd', 'PRAGMA synchronous = NORMAL', env.AGENTHUB_DB], {
-        stdio: ['pipe', 'pipe', 'inherit']
+export function sql(statements, db = env.AGENTHUB_DB) {
+    const result = spawnSync('sqlite3', ['-cmd', '.timeout 10000', db], {
+        input: statements,
+        encoding: 'utf8',
+        maxBuffer: 1 << 28
     });
-    let told = () => {},
-        serial = 0;
-    c.stdout.on('data', () => told());
+    if (result.status !== 0 || result.stderr) throw new Error(result.stderr || 'sqlite3 failed');
+    return result.stdout.trim();
+}
+function quote(value) {
+    if (value == null) return 'NULL';
+    return typeof value === 'number' ? String(value) : "'" + String(value).replace(/'/g, "''") + "'";
+}
+export const insert = (table, row) =>
+    `INSERT INTO ${table}(${Object.keys(row)}) VALUES(${Object.values(row).map(quote)});\n`;
+export const transaction = statements => 'BEGIN IMMEDIATE;\n' + statements.join('') + 'COMMIT;\n';
+
+/** Starts a `sqlite3` shell that writes rows at a steady rate. */
+export function startWriter() {
+    const child = startChild(
+        'sqlite3',
+        ['-cmd', '.timeout 10000', '-cmd', 'PRAGMA synchronous = NORMAL', env.AGENTHUB_DB],
+        { stdio: ['pipe', 'pipe', 'inherit'] }
+    );
+    let onOutput = () => {};
+    let nextRow = 0;
+    child.stdout.on('data', () => onOutput());
     return {
-        /** make(from, to) → the SQL of these rows; the seconds until the file had them all. */
-        async flood(rate, seconds, make) {
-            const start = Date.now(),
-                total = rate * seconds;
+        /** Writes `rate` rows a second; `rowsSql(from, to)` returns their SQL. Returns the seconds until all are committed. */
+        async writeAtRate(rate, seconds, rowsSql) {
+            const start = Date.now();
+            const total = rate * seconds;
             for (let sent = 0; sent < total;) {
                 const due = Math.min(total, Math.ceil(((Date.now() - start) / 1000) * rate));
-                if (due > sent && !c.stdin.write(make(serial, (serial += due - sent)))) await new Promise(r => c.stdin.once('drain', r));
+                if (due > sent) {
+                    const to = nextRow + due - sent;
+                    const isAccepted = child.stdin.write(rowsSql(nextRow, to));
+                    nextRow = to;
+                    if (!isAccepted) await new Promise(resolve => child.stdin.once('drain', resolve));
+                }
                 sent = due;
-                await new Promise(r => setTimeout(r, 50));
+                await new Promise(resolve => setTimeout(resolve, 50));
             }
-            // What was written to the shell is not in the file before the shell says so.
-            await new Promise(r => {
-                told = r;
-                c.stdin.write('.print all\n');
+            // The shell prints after it has run every statement before.
+            await new Promise(resolve => {
+                onOutput = resolve;
+                child.stdin.write('.print all\n');
             });
             return (Date.now() - start) / 1000;
         },
         async end() {
-            c.stdin.end();
-            await c.gone;
+            child.stdin.end();
+            await child.exited;
         }
     };
 }
-export const agenthub = (...args) => {
-    const c = child(BIN, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
-    let out = '';
-    c.stdout.on('data', d => {
-        out += d;
-    });
-    return { out: () => out, ended: c.gone.then(() => out.trim()) };
-};
 
-/** Runs what somebody has copied from the page. */
-export const shell = command =>
-    spawnSync('sh', ['-euc', command], { env: { ...env, PATH: dirname(BIN) + ':' + env.PATH, no_proxy: '127.0.0.1' }, timeout: 20000 });
+/** Starts an agenthub command; `result` is its output when it has exited. */
+export function startAgenthub(...args) {
+    const child = startChild(AGENTHUB, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const output = collect(child.stdout);
+    return { output, result: child.exited.then(() => output().trim()) };
+}
+
+/** Runs a command that was copied from the page. */
+export const runShell = command =>
+    spawnSync('sh', ['-euc', command], {
+        env: { ...env, PATH: dirname(AGENTHUB) + ':' + env.PATH, no_proxy: '127.0.0.1' },
+        timeout: 20000
+    });
 
 // ---- the browser ----
 
-const CODES = { Tab: 9, Enter: 13, Escape: 27, ' ': 32, End: 35, Home: 36, ArrowUp: 38, ArrowDown: 40 };
+const KEY_CODES = { Tab: 9, Enter: 13, Escape: 27, ' ': 32, End: 35, Home: 36, ArrowUp: 38, ArrowDown: 40 };
+export const CTRL = 2;
+const CONTENT_TYPES = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
 
-export async function browser() {
-    const c = child(
+export async function startBrowser() {
+    const child = startChild(
         CHROMIUM,
         [
             '--headless',
@@ -223,143 +239,163 @@ export async function browser() {
             '--disable-sync',
             '--hide-scrollbars=false',
             '--remote-debugging-pipe',
-            ...(process.env.AGENTHUB_ASSETS ? ['--disable-features=LocalNetworkAccessChecks'] : []),
-            '--user-data-dir=' + join(dir, 'profile'),
+            ...(ASSETS ? ['--disable-features=LocalNetworkAccessChecks'] : []),
+            '--user-data-dir=' + join(folder, 'profile'),
             'about:blank'
         ],
         { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] }
     );
-    const waits = new Map(),
-        log = [],
-        asked = new Set();
-    let id = 0,
-        rest = Buffer.alloc(0),
-        session;
-    const on = {
-        'Runtime.exceptionThrown': e => log.push('exception: ' + (e.exceptionDetails.exception?.description || e.exceptionDetails.text)),
-        'Runtime.consoleAPICalled': e => log.push(e.type + ': ' + e.args.map(a => a.value ?? a.description).join(' ')),
-        'Log.entryAdded': e => log.push('log: ' + e.entry.text + ' ' + (e.entry.url || '')),
-        'Network.requestWillBeSent': e => asked.add(e.request.url),
-        'Network.webSocketCreated': e => asked.add(e.url)
+
+    // The debugging protocol: JSON messages that end with a zero byte.
+    const consoleLog = [];
+    const requestedUrls = new Set();
+    const eventHandlers = {
+        'Runtime.exceptionThrown': e =>
+            consoleLog.push('exception: ' + (e.exceptionDetails.exception?.description || e.exceptionDetails.text)),
+        'Runtime.consoleAPICalled': e =>
+            consoleLog.push(e.type + ': ' + e.args.map(arg => arg.value ?? arg.description).join(' ')),
+        'Log.entryAdded': e => consoleLog.push('log: ' + e.entry.text + ' ' + (e.entry.url || '')),
+        'Network.requestWillBeSent': e => requestedUrls.add(e.request.url),
+        'Network.webSocketCreated': e => requestedUrls.add(e.url)
     };
-    c.stdio[4].on('data', d => {
-        rest = Buffer.concat([rest, d]);
-        for (let at; (at = rest.indexOf(0)) >= 0; rest = rest.subarray(at + 1)) {
-            const m = JSON.parse(rest.subarray(0, at).toString());
-            if (!m.id) {
-                on[m.method]?.(m.params);
+    const pendingCommands = new Map();
+    let lastCommandId = 0;
+    let received = Buffer.alloc(0);
+    let sessionId;
+    child.stdio[4].on('data', chunk => {
+        received = Buffer.concat([received, chunk]);
+        for (let end; (end = received.indexOf(0)) >= 0; received = received.subarray(end + 1)) {
+            const message = JSON.parse(received.subarray(0, end).toString());
+            if (!message.id) {
+                eventHandlers[message.method]?.(message.params);
                 continue;
             }
-            const [good, bad] = waits.get(m.id);
-            waits.delete(m.id);
-            m.error ? bad(new Error(m.error.message)) : good(m.result);
+            const { resolve, reject } = pendingCommands.get(message.id);
+            pendingCommands.delete(message.id);
+            if (message.error) reject(new Error(message.error.message));
+            else resolve(message.result);
         }
     });
-    const cmd = (method, params = {}) =>
-        new Promise((good, bad) => {
-            waits.set(++id, [good, bad]);
-            c.stdio[3].write(JSON.stringify({ id, method, params, sessionId: session }) + '\0');
+    const send = (method, params = {}) =>
+        new Promise((resolve, reject) => {
+            const id = ++lastCommandId;
+            pendingCommands.set(id, { resolve, reject });
+            child.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + '\0');
         });
-    const { targetInfos } = await cmd('Target.getTargets'),
-        page = targetInfos.find(t => t.type === 'page');
-    session = (await cmd('Target.attachToTarget', { targetId: page.targetId, flatten: true })).sessionId;
-    for (const d of ['Page', 'Runtime', 'Log', 'Network']) await cmd(d + '.enable');
+    const { targetInfos } = await send('Target.getTargets');
+    const page = targetInfos.find(target => target.type === 'page');
+    ({ sessionId } = await send('Target.attachToTarget', { targetId: page.targetId, flatten: true }));
+    for (const domain of ['Page', 'Runtime', 'Log', 'Network']) await send(domain + '.enable');
 
-    const b = {
-        cmd,
-        on,
-        log,
-        asked,
-        async ev(expression) {
-            const r = await cmd('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
-            if (r.exceptionDetails)
-                throw new Error(expression.slice(0, 200) + ': ' + (r.exceptionDetails.exception?.description || r.exceptionDetails.text));
-            return r.result.value;
-        },
-        until: (expression, ms) => until(() => b.ev(expression), ms),
-        /** Two frames: what was asked for has been drawn. */
-        drawn: () => b.ev('new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => r(true)))))'),
-        size: (width, height) => cmd('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 500 }),
-        media: f => cmd('Emulation.setEmulatedMedia', { features: Object.entries(f).map(([name, value]) => ({ name, value })) }),
-        async go(url) {
-            await cmd('Page.navigate', { url: 'about:blank' });
-            await cmd('Page.navigate', { url });
-            await b.until(`document.readyState === 'complete'`);
-        },
-        /** While editing: the page's files come from the folder, whoever serves them. */
-        async serveFrom(folder) {
-            on['Fetch.requestPaused'] = async ({ requestId, request }) => {
-                const path = new URL(request.url).pathname,
-                    type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' }[path.split('.')[1]] || 'text/html';
-                const ours = path === '/' || (/\.\w+$/.test(path) && !path.startsWith('/api/'));
-                if (!ours) return cmd('Fetch.continueRequest', { requestId });
-                const body = readFileSync(join(folder, path === '/' ? 'index.html' : path)).toString('base64');
-                return cmd('Fetch.fulfillRequest', { requestId, responseCode: 200, responseHeaders: [{ name: 'content-type', value: type }], body });
-            };
-            await cmd('Fetch.enable', {});
-        },
-        live: ms => b.until(`document.getElementById('pill').dataset.state === 'live'`, ms),
-        pill: () => b.ev(`document.getElementById('pill').textContent`),
-        async view(route) {
-            await b.ev(`location.hash = '#/${route}'`);
-            await b.drawn();
-            await b.drawn();
-        },
-        /** The page's own state, as its modules see it. */
-        state: e => b.ev(`import('./store.js').then(S => { const s = S.state; return ${e}; })`),
-        text: s => b.ev(`document.querySelector(${JSON.stringify(s)})?.innerText`),
-        async key(key, modifiers = 0) {
-            const text = key === 'Enter' ? '\r' : key.length === 1 && !modifiers ? key : undefined;
-            const code = CODES[key] || key.toUpperCase().charCodeAt(0);
-            await cmd('Input.dispatchKeyEvent', {
-                type: text ? 'keyDown' : 'rawKeyDown',
-                key,
-                text,
-                modifiers,
-                windowsVirtualKeyCode: code,
-                code: key
+    if (ASSETS) {
+        eventHandlers['Fetch.requestPaused'] = async ({ requestId, request }) => {
+            const path = new URL(request.url).pathname;
+            const isAsset = path === '/' || (/\.\w+$/.test(path) && !path.startsWith('/api/'));
+            if (!isAsset) return send('Fetch.continueRequest', { requestId });
+            const contentType = CONTENT_TYPES[path.split('.')[1]] || 'text/html';
+            const content = readFileSync(join(ASSETS, path === '/' ? 'index.html' : path));
+            return send('Fetch.fulfillRequest', {
+                requestId,
+                responseCode: 200,
+                responseHeaders: [{ name: 'content-type', value: contentType }],
+                body: content.toString('base64')
             });
-            await cmd('Input.dispatchKeyEvent', { type: 'keyUp', key, modifiers, windowsVirtualKeyCode: code, code: key });
-            await b.drawn();
+        };
+        await send('Fetch.enable', {});
+    }
+
+    const browser = {
+        consoleLog,
+        requestedUrls,
+        async evaluate(expression) {
+            const { result, exceptionDetails } = await send('Runtime.evaluate', {
+                expression,
+                awaitPromise: true,
+                returnByValue: true
+            });
+            if (exceptionDetails) {
+                const reason = exceptionDetails.exception?.description || exceptionDetails.text;
+                throw new Error(expression.slice(0, 200) + ': ' + reason);
+            }
+            return result.value;
         },
-        type: text => cmd('Input.insertText', { text }),
-        /** Where the middle of an element is. */
-        middle: selector =>
-            b.ev(
-                `(e => { e.scrollIntoView({ block: 'nearest' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(${selector})`
+        eventually: (expression, timeoutMs) => eventually(() => browser.evaluate(expression), timeoutMs),
+        /** Waits two frames: changes made before are on the screen. */
+        rendered: () =>
+            browser.evaluate(
+                'new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => r(true)))))'
+            ),
+        resize: (width, height) =>
+            send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 500 }),
+        emulateMedia: features =>
+            send('Emulation.setEmulatedMedia', {
+                features: Object.entries(features).map(([name, value]) => ({ name, value }))
+            }),
+        async open(url) {
+            await send('Page.navigate', { url: 'about:blank' });
+            await send('Page.navigate', { url });
+            await browser.eventually(`document.readyState === 'complete'`);
+        },
+        isLive: timeoutMs => browser.eventually(`document.getElementById('pill').dataset.state === 'live'`, timeoutMs),
+        connectionText: () => browser.evaluate(`document.getElementById('pill').textContent`),
+        async goTo(route) {
+            await browser.evaluate(`location.hash = '#/${route}'`);
+            await browser.rendered();
+            await browser.rendered();
+        },
+        /** Evaluates an expression on the page's state, `s`. */
+        state: expression =>
+            browser.evaluate(`import('./store.js').then(store => { const s = store.state; return ${expression}; })`),
+        text: selector => browser.evaluate(`document.querySelector(${JSON.stringify(selector)})?.innerText`),
+        async press(key, modifiers = 0) {
+            const printable = key.length === 1 && !modifiers ? key : undefined;
+            const text = key === 'Enter' ? '\r' : printable;
+            const windowsVirtualKeyCode = KEY_CODES[key] || key.toUpperCase().charCodeAt(0);
+            const event = { key, modifiers, windowsVirtualKeyCode, code: key };
+            await send('Input.dispatchKeyEvent', { type: text ? 'keyDown' : 'rawKeyDown', text, ...event });
+            await send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
+            await browser.rendered();
+        },
+        type: text => send('Input.insertText', { text }),
+        /** Returns the centre of the element that a JavaScript expression returns. */
+        centerOf: node =>
+            browser.evaluate(
+                `(e => { e.scrollIntoView({ block: 'nearest' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(${node})`
             ),
         async mouse(type, [x, y]) {
-            const moves = type === 'mouseMoved';
-            await cmd('Input.dispatchMouseEvent', { type, x, y, button: moves ? 'none' : 'left', clickCount: moves ? 0 : 1 });
+            const isMove = type === 'mouseMoved';
+            const button = isMove ? 'none' : 'left';
+            await send('Input.dispatchMouseEvent', { type, x, y, button, clickCount: isMove ? 0 : 1 });
         },
-        /** A real click there, once the element takes clicks. */
-        async click(selector) {
-            const takes = `(e => { const r = e.getBoundingClientRect(); return e.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)); })(${selector})`;
-            let at;
-            if (
-                !(await until(async () => {
-                    at = await b.middle(selector);
-                    return b.ev(takes);
-                }, 15000))
-            )
-                throw new Error('nothing to click at: ' + selector);
-            for (const type of ['mouseMoved', 'mousePressed', 'mouseReleased']) await b.mouse(type, at);
-            await b.drawn();
+        /** Clicks an element, given as a JavaScript expression, once nothing covers it. */
+        async click(node) {
+            const isOnTop = `(e => { const r = e.getBoundingClientRect(); return e.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)); })(${node})`;
+            let center;
+            const isClickable = await eventually(async () => {
+                center = await browser.centerOf(node);
+                return browser.evaluate(isOnTop);
+            }, 15000);
+            if (!isClickable) throw new Error('cannot be clicked: ' + node);
+            for (const type of ['mouseMoved', 'mousePressed', 'mouseReleased']) await browser.mouse(type, center);
+            await browser.rendered();
         },
-        nodes: () =>
-            b.ev(`(() => { let n = 0; for (const w = document.createTreeWalker(document, NodeFilter.SHOW_ALL); w.nextNode();) n++; return n; })()`),
-        async heap() {
-            await cmd('HeapProfiler.collectGarbage');
-            return (await cmd('Runtime.getHeapUsage')).usedSize / 1e6;
+        countNodes: () =>
+            browser.evaluate(
+                `(() => { let n = 0; for (const w = document.createTreeWalker(document, NodeFilter.SHOW_ALL); w.nextNode();) n++; return n; })()`
+            ),
+        async heapMegabytes() {
+            await send('HeapProfiler.collectGarbage');
+            return (await send('Runtime.getHeapUsage')).usedSize / 1e6;
         },
-        async shot(name) {
-            if (!OUT) return;
-            mkdirSync(OUT, { recursive: true });
-            writeFileSync(join(OUT, name + '.png'), Buffer.from((await cmd('Page.captureScreenshot', { format: 'png' })).data, 'base64'));
+        async screenshot(name) {
+            if (!SCREENSHOTS) return;
+            mkdirSync(SCREENSHOTS, { recursive: true });
+            const { data } = await send('Page.captureScreenshot', { format: 'png' });
+            writeFileSync(join(SCREENSHOTS, name + '.png'), Buffer.from(data, 'base64'));
         }
     };
-    await b.size(1280, 800);
-    await b.media({ 'prefers-color-scheme': 'light' });
-    return b;
+    await browser.resize(1280, 800);
+    await browser.emulateMedia({ 'prefers-color-scheme': 'light' });
+    return browser;
 }
-export const file = path => readFileSync(path, 'utf8');
+export const readText = path => readFileSync(path, 'utf8');

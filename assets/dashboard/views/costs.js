@@ -1,233 +1,310 @@
-// Costs: what the agents' own totals say, by agent, model or workspace, today or over days.
-// Sums are the hub's (/api/costs); every picture has its table; what has no price is said.
+// Costs: the totals that agents report, by agent, model or workspace, for today or several days.
+// The hub adds them up (/api/costs). Every chart has a table; tokens without a price are shown.
 
-import { h, text, hide, attr, picture } from '../dom.js';
-import { state, touch, KEPT } from '../store.js';
-import { costs as ask, seek } from '../sync.js';
-import { Mark, setMark, Chips, field, tell, save, button } from '../parts.js';
-import { num, money, safe, line, stamp, url, query } from '../format.js';
-import { kept, keep } from '../api.js';
+import { element, setText, setHidden, setTextOrHide, setAttribute, drawing } from '../dom.js';
+import { state, invalidate, KEPT_ITEMS } from '../store.js';
+import { fetchCosts, loadForSearch } from '../sync.js';
+import { Initials, setInitials, Chips, Field, download, button } from '../components.js';
+import { formatCount, formatMoney, formatDateTime } from '../format.js';
+import { routeTo, queryString } from '../routes.js';
+import { safeText, oneLine } from '../safe_text.js';
+import { loadSetting, saveSetting } from '../storage.js';
 
-const RANGES = { Today: 1, '7 days': 7, '30 days': 30 },
-  BYS = ['Agent', 'Model', 'Workspace'];
-const FIELDS = ['tokens_in', 'tokens_cached', 'tokens_out', 'cost', 'unpriced_tokens'];
-const all = i => i.tokens_in + i.tokens_out,
-  parts = i => [i.tokens_in - i.tokens_cached, i.tokens_cached, i.tokens_out];
-const share = (n, of) => (n ? Math.max(1, Math.round((100 * n) / of)) + ' %' : '–');
-const day = back => {
-  const d = new Date();
-  d.setHours(0, 0, 0, 0);
-  d.setDate(d.getDate() - back);
-  return d;
-};
-/** What a range is shown in, as the hub names it: a day in hours, more in days. */
-const steps = n =>
-  n > 1
-    ? Array.from({ length: n }, (_, i) => stamp(day(n - 1 - i)).slice(0, 10))
-    : // When clocks go forward two hours are one.
-      [...new Set(Array.from({ length: new Date().getHours() + 1 }, (_, i) => stamp(new Date().setHours(i, 0)).slice(0, 16)))];
-const unit = n => (n > 1 ? 'day' : 'hour');
+const RANGE_DAYS = { Today: 1, '7 days': 7, '30 days': 30 };
+const GROUPINGS = ['Agent', 'Model', 'Workspace'];
+const SUM_FIELDS = ['tokens_in', 'tokens_cached', 'tokens_out', 'cost', 'unpriced_tokens'];
+const MOST_EXPENSIVE_TASKS = 10;
+const REFRESH_MS = 30000;
+const REFRESH_AFTER_REPORT_MS = 2000;
 
-// ---- tables: a column is [head, field, what is shown] ----
+const totalTokens = sums => sums.tokens_in + sums.tokens_out;
+/** Uncached, cached and output tokens: the three parts of every bar. */
+const tokenParts = sums => [sums.tokens_in - sums.tokens_cached, sums.tokens_cached, sums.tokens_out];
+const TOKEN_PARTS = ['uncached', 'cached', 'output'];
+const formatShare = (part, whole) => (part ? Math.max(1, Math.round((100 * part) / whole)) + '%' : '–');
 
-const SUMS = [
-  ['Tokens in', FIELDS[0], i => num(i.tokens_in)],
-  ['of it cached', FIELDS[1], i => num(i.tokens_cached)],
-  ['Tokens out', FIELDS[2], i => num(i.tokens_out)],
-  ['Cost', FIELDS[3], i => money(i.cost)],
-  ['Without price', FIELDS[4], i => share(i.unpriced_tokens, all(i))]
-];
-const TASKS = [
-  ['Task', 'directive', k => h('a', { href: url('tasks', k.task_id) }, line(k.directive || k.task_id, 80))],
-  ['Agent', 'agent_id', k => safe(k.agent_id, 60)],
-  ['Turns', 'turns', k => num(k.turns)],
-  ['Cost', 'cost', k => money(k.cost)]
-];
+function startOfDay(daysAgo) {
+  const date = new Date();
+  date.setHours(0, 0, 0, 0);
+  date.setDate(date.getDate() - daysAgo);
+  return date;
+}
 
-/** A cell no spreadsheet takes for a formula. */
-const cell = v =>
-  typeof v === 'number'
-    ? v
-    : '"' +
-      String(v ?? '')
-        .replace(/^[=+\-@\t\r]/, "'$&")
-        .replace(/"/g, '""') +
-      '"';
-function table(caption, cols, items, range) {
-  const csv = button('CSV', () =>
-    save(`agenthub ${caption}, ${range}.csv`, [cols.map(c => c[0]), ...items.map(i => cols.map(c => cell(i[c[1]])))].join('\r\n'))
+/** Returns the hub's keys of the intervals of a range: the days, or the hours of a single day. */
+function intervalKeys(days) {
+  if (days > 1) {
+    return Array.from({ length: days }, (_, i) => formatDateTime(startOfDay(days - 1 - i)).slice(0, 10));
+  }
+  const hours = Array.from({ length: new Date().getHours() + 1 }, (_, hour) =>
+    formatDateTime(new Date().setHours(hour, 0)).slice(0, 16)
   );
-  attr(csv, 'aria-label', 'CSV: ' + caption);
-  return h(
+  // When daylight saving time starts, two hours have the same key.
+  return [...new Set(hours)];
+}
+const intervalUnit = days => (days > 1 ? 'day' : 'hour');
+
+// ---- tables: a column is [heading, field of the CSV file, content of a cell] ----
+
+const SUM_COLUMNS = [
+  ['Tokens in', 'tokens_in', sums => formatCount(sums.tokens_in)],
+  ['Cached', 'tokens_cached', sums => formatCount(sums.tokens_cached)],
+  ['Tokens out', 'tokens_out', sums => formatCount(sums.tokens_out)],
+  ['Cost', 'cost', sums => formatMoney(sums.cost)],
+  ['Unpriced', 'unpriced_tokens', sums => formatShare(sums.unpriced_tokens, totalTokens(sums))]
+];
+const TASK_COLUMNS = [
+  [
+    'Task',
+    'directive',
+    task => element('a', { href: routeTo('tasks', task.task_id) }, oneLine(task.directive || task.task_id, 80))
+  ],
+  ['Agent', 'agent_id', task => safeText(task.agent_id, 60)],
+  ['Turns', 'turns', task => formatCount(task.turns)],
+  ['Cost', 'cost', task => formatMoney(task.cost)]
+];
+
+/** Quotes a CSV cell; a leading apostrophe keeps spreadsheets from running it as a formula. */
+function csvCell(value) {
+  if (typeof value === 'number') return value;
+  const text = String(value ?? '')
+    .replace(/^[=+\-@\t\r]/, "'$&")
+    .replace(/"/g, '""');
+  return `"${text}"`;
+}
+
+function Table(caption, columns, items, range) {
+  const downloadCsv = () => {
+    const lines = [
+      columns.map(([heading]) => heading),
+      ...items.map(item => columns.map(([, field]) => csvCell(item[field])))
+    ];
+    download(`agenthub ${caption}, ${range}.csv`, lines.join('\r\n'));
+  };
+  const csvButton = button('CSV', downloadCsv);
+  setAttribute(csvButton, 'aria-label', 'Download CSV: ' + caption);
+  const cells = item =>
+    columns.map(([, , content], i) => element(i ? 'td' : 'th', i ? {} : { scope: 'row' }, content(item)));
+  return element(
     'div.scroll',
     { tabindex: 0, role: 'group', 'aria-label': caption },
-    h(
+    element(
       'table',
-      h('caption', caption, csv),
-      h('thead', h('tr', ...cols.map(c => h('th', { scope: 'col' }, c[0])))),
-      h('tbody', ...items.map(i => h('tr', ...cols.map((c, n) => h(n ? 'td' : 'th', n ? {} : { scope: 'row' }, c[2](i))))))
+      element('caption', caption, csvButton),
+      element('thead', element('tr', ...columns.map(([heading]) => element('th', { scope: 'col' }, heading)))),
+      element('tbody', ...items.map(item => element('tr', ...cells(item))))
     )
   );
 }
 
 // ---- charts ----
 
-/** A chart with its scale in words: the first and the last day, and how high it goes. */
-function chart(caption, label, days, top, paths) {
-  const axis = [days[0].key, 'up to ' + top, days.at(-1).key].map(s => h('span', s));
-  return h('figure', h('figcaption', ...caption), picture('chart', '100 40', label, ...paths), h('p.axis', ...axis));
-}
-/** Fresh, cached and written tokens of each day or hour on top of one another. */
-function stacks(days) {
-  const top = Math.max(1, ...days.map(all)),
-    w = 100 / days.length,
-    d = ['', '', ''];
-  days.forEach((it, i) =>
-    parts(it).reduce((y, n, j) => {
-      const high = (n / top) * 38;
-      d[j] += `M${(i + 0.15) * w} ${y}v${-high}h${w * 0.7}v${high}z`;
-      return y - high;
-    }, 40)
-  );
-  const keys = ['fresh', 'cached', 'out'].map((w, j) => h('span.key t' + j, w));
-  return chart(
-    ['Tokens:', ...keys],
-    'Tokens over time, as in the last table',
-    days,
-    num(top),
-    d.map((d, i) => ({ class: 't' + i, d }))
+const CHART_HEIGHT = 40;
+
+/** A chart with its scale as text: the first interval, the highest value, the last interval. */
+function Chart(caption, label, intervals, highest, paths) {
+  const scale = [intervals[0].key, 'max ' + highest, intervals.at(-1).key].map(text => element('span', text));
+  return element(
+    'figure',
+    element('figcaption', ...caption),
+    drawing('chart', '100 ' + CHART_HEIGHT, label, ...paths),
+    element('p.axis', ...scale)
   );
 }
-/** The cost so far, day by day, and the budget as a line to stay under. */
-function climb(days, budget) {
-  let sum = 0,
-    d = 'M0 40';
-  const total = days.reduce((n, i) => n + i.cost, 0),
-    y = v => 40 - (v / (Math.max(total, budget, 0.01) * 1.08)) * 40;
-  days.forEach((it, i) => {
-    d += `L${((i + 1) / days.length) * 100} ${y((sum += it.cost))}`;
+
+/** The tokens of each interval as stacked bars. */
+function TokenChart(intervals) {
+  const highest = Math.max(1, ...intervals.map(totalTokens));
+  const width = 100 / intervals.length;
+  const paths = ['', '', ''];
+  intervals.forEach((interval, i) => {
+    let y = CHART_HEIGHT;
+    tokenParts(interval).forEach((tokens, part) => {
+      const height = (tokens / highest) * (CHART_HEIGHT - 2);
+      paths[part] += `M${(i + 0.15) * width} ${y}v${-height}h${width * 0.7}v${height}z`;
+      y -= height;
+    });
   });
-  return chart(
-    ['Cost so far' + (budget ? ` and the budget of ${money(budget)}` : '')],
-    'Cost so far: ' + money(total),
-    days,
-    money(Math.max(total, budget)),
+  const legend = TOKEN_PARTS.map((name, part) => element('span.legend series-' + part, name));
+  return Chart(
+    ['Tokens:', ...legend],
+    'Tokens over time; the last table has the values',
+    intervals,
+    formatCount(highest),
+    paths.map((d, part) => ({ class: 'series-' + part, d }))
+  );
+}
+
+/** The cumulative cost, with the budget as a line. */
+function CostChart(intervals, budget) {
+  const total = intervals.reduce((sum, interval) => sum + interval.cost, 0);
+  const highest = Math.max(total, budget, 0.01) * 1.08;
+  const y = cost => CHART_HEIGHT - (cost / highest) * CHART_HEIGHT;
+  let sum = 0;
+  let line = 'M0 ' + CHART_HEIGHT;
+  intervals.forEach((interval, i) => {
+    sum += interval.cost;
+    line += `L${((i + 1) / intervals.length) * 100} ${y(sum)}`;
+  });
+  return Chart(
+    [budget ? `Cumulative cost; budget ${formatMoney(budget)}` : 'Cumulative cost'],
+    'Cumulative cost: ' + formatMoney(total),
+    intervals,
+    formatMoney(Math.max(total, budget)),
     [
-      { class: 'area', d: d + 'V40z' },
-      { class: 'line', d },
+      { class: 'cost-area', d: line + `V${CHART_HEIGHT}z` },
+      { class: 'cost-line', d: line },
       { class: 'budget', d: budget ? `M0 ${y(budget)}H100` : '' }
     ]
   );
 }
-/** A group's name with its tokens as a bar. */
-const label = top => i => {
-  const m = Mark();
+
+/** Returns a function that renders a group's name with its tokens as a bar. */
+const groupLabel = highest => group => {
+  const initials = Initials();
+  setInitials(initials, group.key);
   let x = 0;
-  setMark(m, i.key);
-  const paths = parts(i).map((n, j) => ({ class: 't' + j, d: `M${x} 0H${(x += (n / top) * 100)}V6H${x - (n / top) * 100}z` })),
-    bar = picture('stack', '100 6', '', ...paths);
-  return h('span.who', m, h('span', line(i.key, 80) || 'not said'), bar);
+  const paths = tokenParts(group).map((tokens, part) => {
+    const start = x;
+    x += (tokens / highest) * 100;
+    return { class: 'series-' + part, d: `M${start} 0H${x}V6H${start}z` };
+  });
+  const name = element('span', oneLine(group.key, 80) || 'unspecified');
+  return element('span.agent-cell', initials, name, drawing('token-bar', '100 6', '', ...paths));
 };
 
 export default function costs() {
-  let range,
-    by,
-    data,
-    asked = 0,
-    error = '';
-  const spans = Chips('Range'),
-    bys = Chips('By'),
-    big = h('dl.big'),
-    hint = h('p.hint'),
-    said = h('p.facts'),
-    body = h('div.body');
-  const budget = h('input', {
+  let range;
+  let grouping;
+  let data;
+  let requestedAt = 0;
+  let error = '';
+  const rangeChips = Chips('Range');
+  const groupingChips = Chips('Group by');
+  const figures = element('dl.figures');
+  const hint = element('p.hint');
+  const pricing = element('p.facts');
+  const body = element('div.cost-tables');
+  const budgetInput = element('input', {
     type: 'number',
     min: 0,
     step: 'any',
     placeholder: 'none',
     onchange() {
-      keep('budget ' + range, +this.value || 0);
+      saveSetting('budget ' + range, +this.value || 0);
       draw();
     }
   });
-  const root = h('div.costs', h('header.head', h('h1', 'Costs'), spans, bys, field('Budget $', budget)), hint, big, said, body);
+  const root = element(
+    'div.costs',
+    element('header.view-header', element('h1', 'Costs'), rangeChips, groupingChips, Field('Budget $', budgetInput)),
+    hint,
+    figures,
+    pricing,
+    body
+  );
 
   async function load() {
-    const key = range + by,
-      since = +day(RANGES[range] - 1);
-    asked = Date.now();
+    const key = range + grouping;
+    const since = +startOfDay(RANGE_DAYS[range] - 1);
+    requestedAt = Date.now();
     try {
-      const [groups, days] = (await Promise.all([ask(by.toLowerCase(), since), ask(unit(RANGES[range]), since)])).map(r => r.items);
-      if (key !== range + by) return;
-      data = { groups: groups.sort((a, b) => b.cost - a.cost || all(b) - all(a)), days, key };
+      const [groups, intervals] = await Promise.all([
+        fetchCosts(grouping.toLowerCase(), since),
+        fetchCosts(intervalUnit(RANGE_DAYS[range]), since)
+      ]);
+      if (key !== range + grouping) return;
+      const sorted = groups.items.sort((a, b) => b.cost - a.cost || totalTokens(b) - totalTokens(a));
+      data = { groups: sorted, intervals: intervals.items, key };
       error = '';
       draw();
     } catch (e) {
-      error = 'The costs could not be read: ' + e.message;
+      error = 'Couldn’t load the costs: ' + e.message;
     }
-    touch('all');
+    invalidate('all');
   }
 
   function draw() {
-    const n = RANGES[range],
-      limit = +budget.value || 0,
-      { groups } = data,
-      sum = {},
-      had = new Map(data.days.map(d => [d.key, d])),
-      cut = seek('tasks');
-    const dear = [...state.tasks.values()]
-      .filter(k => k.cost > 0 && k.updated_at >= +day(n - 1))
+    const days = RANGE_DAYS[range];
+    const budget = +budgetInput.value || 0;
+    const { groups } = data;
+    const hasMoreTasks = loadForSearch('tasks');
+    const expensiveTasks = [...state.tasks.values()]
+      .filter(task => task.cost > 0 && task.updated_at >= +startOfDay(days - 1))
       .sort((a, b) => b.cost - a.cost)
-      .slice(0, 10);
-    if (body.was === (body.was = JSON.stringify([data, limit, +day(0), dear.map(k => [k.task_id, k.cost]), cut]))) return;
-    for (const f of FIELDS) sum[f] = groups.reduce((n, i) => n + i[f], 0);
-    const days = steps(n).map(key => had.get(key) || { key, ...Object.fromEntries(FIELDS.map(f => [f, 0])) });
-    const figures = [
-      ['Cost', money(sum.cost)],
-      ...(limit ? [['of the budget', share(sum.cost, limit)]] : []),
-      ['Tokens in', num(sum.tokens_in)],
-      ['of it cached', share(sum.tokens_cached, sum.tokens_in)],
-      ['Tokens out', num(sum.tokens_out)]
+      .slice(0, MOST_EXPENSIVE_TASKS);
+    const shownTasks = expensiveTasks.map(task => [task.task_id, task.cost]);
+    const signature = JSON.stringify([data, budget, +startOfDay(0), shownTasks, hasMoreTasks]);
+    if (body.signature === signature) return;
+    body.signature = signature;
+    const sums = {};
+    for (const field of SUM_FIELDS) sums[field] = groups.reduce((sum, group) => sum + group[field], 0);
+    drawFigures(sums, budget);
+    setText(pricing, pricingText(groups, sums));
+    const reported = new Map(data.intervals.map(interval => [interval.key, interval]));
+    const zero = Object.fromEntries(SUM_FIELDS.map(field => [field, 0]));
+    const intervals = intervalKeys(days).map(key => reported.get(key) || { key, ...zero });
+    const unit = intervalUnit(days);
+    const sections = [element('div.charts', CostChart(intervals, budget), TokenChart(intervals))];
+    if (groups.length) {
+      const label = groupLabel(Math.max(1, ...groups.map(totalTokens)));
+      sections.push(Table('By ' + grouping.toLowerCase(), [[grouping, 'key', label], ...SUM_COLUMNS], groups, range));
+    }
+    if (expensiveTasks.length) {
+      const scope = hasMoreTasks ? ` (newest ${formatCount(KEPT_ITEMS)} only)` : '';
+      sections.push(Table('Most expensive tasks' + scope, TASK_COLUMNS, expensiveTasks, range));
+    }
+    const heading = unit === 'day' ? 'Day' : 'Hour';
+    const intervalTable = Table('By ' + unit, [[heading, 'key', i => i.key], ...SUM_COLUMNS], intervals, range);
+    sections.push(
+      element('details', element('summary', unit === 'day' ? 'Daily values' : 'Hourly values'), intervalTable)
+    );
+    body.replaceChildren(...sections);
+  }
+
+  function drawFigures(sums, budget) {
+    const pairs = [
+      ['Cost', formatMoney(sums.cost)],
+      ...(budget ? [['Budget used', formatShare(sums.cost, budget)]] : []),
+      ['Tokens in', formatCount(sums.tokens_in)],
+      ['Cached', formatShare(sums.tokens_cached, sums.tokens_in)],
+      ['Tokens out', formatCount(sums.tokens_out)]
     ];
-    big.replaceChildren(...figures.map(([k, v]) => h('div', h('dt', k), h('dd', v))));
-    attr(big, 'data-tone', limit && sum.cost > limit ? 'bad' : null);
-    text(
-      said,
-      !groups.length
-        ? 'No use was reported in this time.'
-        : sum.unpriced_tokens
-          ? `${share(sum.unpriced_tokens, all(sum))} of the tokens have no price: their cost is not in these sums.`
-          : 'Every token has its price.'
+    figures.replaceChildren(
+      ...pairs.map(([label, value]) => element('div', element('dt', label), element('dd', value)))
     );
-    body.replaceChildren(
-      h('div.charts', climb(days, limit), stacks(days)),
-      ...(groups.length ? [table('By ' + by.toLowerCase(), [[by, 'key', label(Math.max(1, ...groups.map(all)))], ...SUMS], groups, range)] : []),
-      ...(dear.length ? [table('Most expensive tasks' + (cut ? ` of the newest ${num(KEPT)}` : ''), TASKS, dear, range)] : []),
-      h('details', h('summary', 'Every ' + unit(n)), table('By ' + unit(n), [['From', 'key', i => i.key], ...SUMS], days, range))
-    );
+    setAttribute(figures, 'data-tone', budget && sums.cost > budget ? 'bad' : null);
+  }
+
+  function pricingText(groups, sums) {
+    if (!groups.length) return 'No usage in this period.';
+    if (!sums.unpriced_tokens) return 'All tokens are priced.';
+    const share = formatShare(sums.unpriced_tokens, totalTokens(sums));
+    return `${share} of tokens have no known price; totals exclude them.`;
   }
 
   return {
     root,
     title: 'Costs',
     route(_, params) {
-      const get = (k, of) => (of.includes(params.get(k)) ? params.get(k) : of[0]),
-        names = Object.keys(RANGES);
-      range = get('range', names);
-      by = get('by', BYS);
-      asked = 0;
-      budget.value = kept('budget ' + range) || '';
-      spans.set(names.map(r => [r, '#/costs' + query({ range: r, by }), r === range]));
-      bys.set(BYS.map(b => [b, '#/costs' + query({ range, by: b }), b === by]));
+      const choice = (name, allowed) => (allowed.includes(params.get(name)) ? params.get(name) : allowed[0]);
+      const ranges = Object.keys(RANGE_DAYS);
+      range = choice('range', ranges);
+      grouping = choice('by', GROUPINGS);
+      requestedAt = 0;
+      budgetInput.value = loadSetting('budget ' + range) || '';
+      const href = values => '#/costs' + queryString({ range, by: grouping, ...values });
+      rangeChips.set(ranges.map(name => ({ label: name, href: href({ range: name }), isCurrent: name === range })));
+      groupingChips.set(
+        GROUPINGS.map(name => ({ label: name, href: href({ by: name }), isCurrent: name === grouping }))
+      );
     },
-    paint(dirty) {
-      // New sums when something was reported, and now and then.
-      if (state.loaded && Date.now() - asked > (dirty.has('costs') && !error ? 2000 : 30000)) load();
-      const shown = data?.key === range + by;
-      if (shown && dirty.has('tasks')) draw();
-      tell(hint, error || (shown ? '' : 'Adding up…'));
-      for (const e of [body, big, said]) hide(e, !shown);
+    render(topics) {
+      const maxAge = topics.has('costs') && !error ? REFRESH_AFTER_REPORT_MS : REFRESH_MS;
+      if (state.loaded && Date.now() - requestedAt > maxAge) load();
+      const isLoaded = data?.key === range + grouping;
+      if (isLoaded && topics.has('tasks')) draw();
+      setTextOrHide(hint, error || (isLoaded ? '' : 'Loading…'));
+      for (const node of [body, figures, pricing]) setHidden(node, !isLoaded);
     }
   };
 }

@@ -1,148 +1,338 @@
-// Inbox: every mailbox, with the person's own first; unread, all or sent; one message in
-// full with its receipts, answered in place; writing as the human. States are the file's:
-// a letter is marked when somebody marks it, not by being looked at.
+// Inbox: the mailboxes, the person's own first; their unread, all or sent mail; one message in full
+// with its receipts and a reply form; a form for new mail. Opening a message does not mark it as read:
+// the person does that explicitly.
 
-import { h, text, hide, attr } from '../dom.js';
-import { state, ordering, box, letters, fresh, waiting, touch } from '../store.js';
-import { openBox, olderMail, sendMail, setMail, readAll, known, letter, notice } from '../sync.js';
-import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, weight, field, select, onSend, Chips, tell, button } from '../parts.js';
-import { Answer } from '../answer.js';
-import { cap, line, safe, full, clock, url, place, query, write } from '../format.js';
-import { words } from '../words.js';
+import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
+import {
+  state,
+  throttledList,
+  openMailbox as mailboxOf,
+  mailIn,
+  isPending,
+  pendingMail,
+  invalidate
+} from '../store.js';
+import {
+  openMailbox,
+  loadOlderMail,
+  sendMail,
+  setMailStatus,
+  markAllRead,
+  confirmRecipient,
+  fetchMailDetails,
+  showNotice
+} from '../sync.js';
+import {
+  TwoLineList,
+  SplitView,
+  EmptyState,
+  Initials,
+  setInitials,
+  Tag,
+  setTag,
+  displayName,
+  mailTag,
+  Field,
+  Select,
+  handleSubmit,
+  Chips,
+  button
+} from '../components.js';
+import { ReplyForm } from '../reply_form.js';
+import { capitalize, formatDateTimeOrEmpty, formatDayAndTime } from '../format.js';
+import { routeTo, routeToRow, routeToNewMail, queryString } from '../routes.js';
+import { oneLine, safeText } from '../safe_text.js';
+import { renderMarkdown } from '../markdown.js';
 
-const CHIPS = 12,
-  SHOWS = ['unread', 'all', 'sent'];
-const label = n => (n === '*' ? 'Every mailbox' : n === 'all' ? 'To all' : who(n));
-const others = () =>
-  [...state.boxes.values()].filter(b => !/^(human|\*|>.*)$/.test(b.name)).sort((x, y) => y.unread - x.unread || (x.name < y.name ? -1 : 1));
+const MAX_MAILBOX_CHIPS = 12;
+const FILTERS = ['unread', 'all', 'sent'];
+/** The receipts of an open, unread message are requested this often: no event tells of them. */
+const RECEIPTS_INTERVAL_MS = 3000;
+
+function mailboxLabel(name) {
+  if (name === '*') return 'All mailboxes';
+  return name === 'all' ? 'To everyone' : displayName(name);
+}
+
+const agentMailboxes = () =>
+  [...state.mailboxes.values()]
+    .filter(mailbox => !/^(human|\*|>.*)$/.test(mailbox.name))
+    .sort((a, b) => b.unread - a.unread || (a.name < b.name ? -1 : 1));
+
+const toggledStatus = mail => (mail.status === 'unread' ? 'read' : 'unread');
+
+// ---- delivery ----
+
+const RECEIPT_LABELS = {
+  offered: 'Delivered to',
+  seen: 'Read by',
+  acked: 'Acknowledged by',
+  archived: 'Archived by'
+};
+
+function receiptLine(receipt) {
+  const label = RECEIPT_LABELS[receipt.state] || capitalize(safeText(receipt.state, 30)) + ' by';
+  const isPerson = receipt.reader === 'human';
+  const reader = isPerson ? 'you' : displayName(receipt.reader);
+  const via = receipt.via && !isPerson ? ` (${safeText(receipt.via, 60)})` : '';
+  return `${label} ${reader}${via} · ${formatDayAndTime(receipt.created_at)}`;
+}
+
+/** Returns what the database knows about the delivery of a message, one line per fact. */
+function deliveryLines(mail, receipts) {
+  const sender = mail.from_agent === 'human' ? 'you' : displayName(mail.from_agent);
+  const lines = [`Sent by ${sender} · ${formatDayAndTime(mail.created_at)}`, ...receipts.map(receiptLine)];
+  if (mail.to_inbox === 'all') {
+    const readers = new Set(receipts.map(receipt => receipt.reader));
+    const missing = [...state.agents.keys()].filter(name => name !== mail.from_agent && !readers.has(name));
+    if (missing.length) lines.push('Not read yet by ' + missing.map(name => safeText(name, 60)).join(', '));
+  }
+  if (mail.claimed_by) {
+    lines.push(`Claimed by ${safeText(mail.claimed_by, 60)} until ${formatDayAndTime(mail.claim_expires_at)}`);
+  }
+  const hasReadReceipt = receipts.some(receipt => receipt.state !== 'offered');
+  if (mail.read_at && !hasReadReceipt) lines.push('Read · ' + formatDayAndTime(mail.read_at));
+  else if (mail.status === 'unread' && lines.length === 1) {
+    lines.push(mail.to_inbox === 'human' ? 'You haven’t read it yet' : 'Not read yet');
+  }
+  return lines;
+}
 
 export default function inbox() {
-  let name = 'human',
-    source = 'human',
-    id,
-    show = 'all',
-    tail = '',
-    asked = 0,
-    proof = null,
-    every = false;
-  const order = ordering('inbox', () => letters(source).filter(m => show !== 'unread' || fresh(m))),
-    names = ordering('inbox', () => [
-      'human',
-      '*',
-      ...others()
-        .slice(0, every ? 1e9 : CHIPS)
-        .map(b => b.name)
-    ]);
-  const nav = Chips('Mailboxes'),
-    chips = Chips('Show'),
-    sum = h('p.facts'),
-    hint = h('p.hint'),
-    ack = button('', ackAll, 'button.link'),
-    rest = button(
-      '',
-      () => {
-        every = !every;
-        touch('inbox');
-      },
-      'button.link'
-    );
-  const list = Rows(
-    'Mail, newest first',
-    m => m.id,
-    m => [
-      url('inbox', name, m.id) + tail,
-      m.from_agent,
-      line(m.title || m.payload, 100) || '(no text)',
-      weight(m),
-      who(m.from_agent) + ' → ' + who(m.to_inbox) + (fresh(m) ? ' · unread' : ''),
-      m.created_at,
-      fresh(m)
-    ],
-    () => olderMail(source)
-  );
-  const empty = Empty('No mail yet', 'Mail waits for its reader.', 'send', 'ask');
+  // The route: a mailbox, the id of a message or 'new', a filter.
+  let mailboxName = 'human';
+  let id;
+  let filter = 'all';
+  /** The mailbox that is listed: `mailboxName`, or '>name' for what that name has sent. */
+  let source = 'human';
+  let query = '';
+  /** { id, row, receipts, missing, status }: the open message as the hub returned it. */
+  let details = null;
+  let detailsRequestedAt = 0;
+  let showAllMailboxes = false;
 
-  const back = () => h('a.back', { href: '#/inbox' }, '← Inbox');
-  const title = h('h2', { tabindex: -1 }),
-    facts = h('p.facts'),
-    mark = Mark(),
-    tags = [Tag(), Tag(), Tag()],
-    body = h('div.letter', { dir: 'auto' }),
-    way = h('ol.receipts'),
-    answer = Answer();
-  const read = h('article.read', h('header.head', back(), mark, title, ...tags, facts), body, answer.root, h('h3', 'Delivery'), way);
-
-  const to = h('input', { required: true, autocomplete: 'off', list: 'agents' }),
-    priority = select('info action urgent'),
-    input = h('textarea', { required: true });
-  const alert = h('p.wrong', { role: 'alert' }),
-    go = h('button.go', 'Send');
-  const form = h(
-    'form.letterform',
-    h('header.head', back(), h('h2', 'Write to an agent'), h('p.facts', 'Marked as from the human.')),
-    h('div.grid', field('To', to), field('Priority', priority)),
-    field('Text', input),
-    h('div.bar', alert, go)
+  const listedMail = throttledList('inbox', () =>
+    mailIn(source).filter(mail => filter !== 'unread' || isPending(mail))
   );
-  const root = Split(
+  const listedMailboxes = throttledList('inbox', () => {
+    const names = agentMailboxes().map(mailbox => mailbox.name);
+    return ['human', '*', ...(showAllMailboxes ? names : names.slice(0, MAX_MAILBOX_CHIPS))];
+  });
+
+  // ---- the list ----
+
+  const mailboxChips = Chips('Mailboxes');
+  const filterChips = Chips('Filter');
+  const summary = element('p.facts');
+  const hint = element('p.hint');
+  const markAllButton = button('', markAll, 'button.link-button');
+  const moreMailboxesButton = button(
+    '',
+    () => {
+      showAllMailboxes = !showAllMailboxes;
+      invalidate('inbox');
+    },
+    'button.link-button'
+  );
+  const list = TwoLineList({
+    label: 'Messages, newest first',
+    keyOf: mail => mail.id,
+    describe: mail => {
+      const recipients = displayName(mail.from_agent) + ' → ' + displayName(mail.to_inbox);
+      return {
+        href: routeTo('inbox', mailboxName, mail.id) + query,
+        name: mail.from_agent,
+        title: oneLine(mail.title || mail.payload, 100) || '(no text)',
+        tag: mailTag(mail),
+        snippet: recipients + (isPending(mail) ? ' · unread' : ''),
+        time: mail.created_at,
+        isNew: isPending(mail)
+      };
+    },
+    onNearEnd: () => loadOlderMail(source)
+  });
+  const empty = EmptyState('No messages yet', 'Messages wait here until read.', 'send', 'ask');
+
+  // ---- one message ----
+
+  const backLink = () => element('a.back', { href: '#/inbox' }, '← Inbox');
+  const title = element('h2', { tabindex: -1 });
+  const facts = element('p.facts');
+  const initials = Initials();
+  const tags = [Tag(), Tag(), Tag()];
+  const body = element('div.mail-body', { dir: 'auto' });
+  const receiptList = element('ol.receipts');
+  const replyForm = ReplyForm();
+  const mailView = element(
+    'article.mail-view',
+    element('header.view-header', backLink(), initials, title, ...tags, facts),
+    body,
+    replyForm.root,
+    element('h3', 'Delivery'),
+    receiptList
+  );
+
+  // ---- new mail ----
+
+  const recipientInput = element('input', { required: true, autocomplete: 'off', list: 'agents' });
+  const prioritySelect = Select(['info', 'action', 'urgent']);
+  const textInput = element('textarea', { required: true });
+  const alert = element('p.form-error', { role: 'alert' });
+  const submitButton = element('button.primary', 'Send');
+  const newMailForm = element(
+    'form.new-mail',
+    element(
+      'header.view-header',
+      backLink(),
+      element('h2', 'New message'),
+      element('p.facts', 'Agents see “human” as the sender.')
+    ),
+    element('div.form-grid', Field('To', recipientInput), Field('Priority', prioritySelect)),
+    Field('Text', textInput),
+    element('div.toolbar', alert, submitButton)
+  );
+  handleSubmit({
+    form: newMailForm,
+    submitButton,
+    alert,
+    verb: 'send',
+    async submit() {
+      const recipient = recipientInput.value.trim();
+      confirmRecipient(recipient);
+      const mail = await sendMail({
+        to_inbox: recipient,
+        payload: textInput.value,
+        priority: prioritySelect.value
+      });
+      textInput.value = '';
+      location.hash = routeToRow(mail);
+    }
+  });
+
+  const root = SplitView(
     'inbox',
     [
-      h('header.head', h('h1', 'Inbox'), sum, h('a.go', { href: write() }, 'Write')),
-      nav,
-      h('div.bar', chips, rest, ack),
+      element(
+        'header.view-header',
+        element('h1', 'Inbox'),
+        summary,
+        element('a.primary', { href: routeToNewMail() }, 'New message')
+      ),
+      mailboxChips,
+      element('div.toolbar', filterChips, moreMailboxesButton, markAllButton),
       empty,
       list.root
     ],
-    [hint, read, form]
+    [hint, mailView, newMailForm]
   );
 
-  const current = () =>
-    [source, name, 'human', '*'].map(n => state.boxes.get(n)?.rows?.get(id)).find(Boolean) || (id && proof?.id === id && proof.row);
-  const unread = () => letters(source).filter(fresh);
-  async function ackAll() {
-    ack.disabled = true;
-    try {
-      await readAll(source);
-    } catch (e) {
-      notice('Not marked: ' + e.message);
-    }
-    ack.disabled = false;
-    touch('all');
+  /** Returns the open message from any mailbox that has it. */
+  function openMail() {
+    const rows = [source, mailboxName, 'human', '*'].map(name => state.mailboxes.get(name)?.rows?.get(id));
+    return rows.find(Boolean) || (id && details?.id === id && details.row);
   }
-  onSend(form, go, alert, async () => {
-    const name = to.value.trim();
-    known(name);
-    const row = await sendMail({ to_inbox: name, payload: input.value, priority: priority.value });
-    input.value = '';
-    location.hash = place(row);
-  });
 
-  /** What the file knows of a letter's way: asked again while it is open and not yet read. */
-  async function follow() {
-    const mine = proof?.id === id ? proof : (proof = { id });
-    asked = Date.now();
+  async function markAll() {
+    markAllButton.disabled = true;
     try {
-      mine.row = await letter(mine.id);
-      mine.list = mine.row.receipts;
-      touch('inbox');
-    } catch (e) {
-      mine.missing = e.status === 404;
+      await markAllRead(source);
+    } catch (error) {
+      showNotice('Couldn’t mark the messages as read: ' + error.message);
+    }
+    markAllButton.disabled = false;
+    invalidate('all');
+  }
+
+  function toggleRead(mail) {
+    setMailStatus(mail, toggledStatus(mail)).catch(error => showNotice('Couldn’t mark the message: ' + error.message));
+  }
+
+  async function loadDetails() {
+    if (details?.id !== id) details = { id };
+    const loading = details;
+    detailsRequestedAt = Date.now();
+    try {
+      loading.row = await fetchMailDetails(loading.id);
+      loading.receipts = loading.row.receipts;
+      invalidate('inbox');
+    } catch (error) {
+      loading.missing = error.status === 404;
     }
   }
-  function delivery(m) {
-    const lines = [
-      `sent · ${who(m.from_agent)} · ${clock(m.created_at)}`,
-      ...(proof?.list || []).map(r => `${safe(r.state, 30)} · ${who(r.reader)}${r.via ? ' through ' + safe(r.via, 60) : ''} · ${clock(r.created_at)}`)
-    ];
-    // Mail to all has many readers: who has not looked is told, too.
-    const looked = new Set((proof?.list || []).map(r => r.reader)),
-      blind = m.to_inbox === 'all' ? [...state.agents.keys()].filter(a => a !== m.from_agent && !looked.has(a)) : [];
-    if (blind.length) lines.push('not yet · ' + blind.map(a => safe(a, 60)).join(', '));
-    if (m.claimed_by) lines.push(`claimed · ${safe(m.claimed_by, 60)} until ${clock(m.claim_expires_at)}`);
-    if (m.read_at && !proof?.list?.some(r => r.state !== 'offered')) lines.push('read · ' + clock(m.read_at));
-    else if (m.status === 'unread' && lines.length === 1) lines.push(m.to_inbox === 'human' ? 'Waits for you' : 'Waits for its reader');
-    if (way.was === (way.was = lines.join('\n'))) return;
-    way.replaceChildren(...lines.map(l => h('li', l)));
+
+  function drawDelivery(mail) {
+    const lines = deliveryLines(mail, details?.receipts || []);
+    const content = lines.join('\n');
+    if (receiptList.content === content) return;
+    receiptList.content = content;
+    receiptList.replaceChildren(...lines.map(line => element('li', line)));
+  }
+
+  function hintText(mail, mailbox, mailCount) {
+    if (id === 'new' || mail) return '';
+    if (id) return details?.missing ? 'Message not found.' : 'Loading…';
+    if (mailCount) return 'Select a message to read it.';
+    if (!mailbox.filled) return 'Loading…';
+    if (!empty.hidden) return '';
+    return filter === 'unread' ? 'No unread messages.' : 'No messages.';
+  }
+
+  function filterHref(name) {
+    return routeTo('inbox', mailboxName) + queryString({ show: name === 'all' ? '' : name });
+  }
+
+  function drawChips(topics) {
+    const names = listedMailboxes(topics, mailboxChips.matches(':hover'));
+    mailboxChips.set(
+      names.map(name => ({
+        label: mailboxLabel(name),
+        href: routeTo('inbox', name),
+        isCurrent: name === mailboxName,
+        count: name === 'human' ? pendingMail().length : state.mailboxes.get(name)?.unread
+      }))
+    );
+    filterChips.set(
+      FILTERS.map(name => ({ label: capitalize(name), href: filterHref(name), isCurrent: name === filter }))
+    );
+    const hiddenCount = agentMailboxes().length - MAX_MAILBOX_CHIPS;
+    const moreLabel = showAllMailboxes ? 'Show fewer mailboxes' : `Show ${hiddenCount} more mailboxes`;
+    setTextOrHide(moreMailboxesButton, hiddenCount > 0 ? moreLabel : '');
+  }
+
+  function drawList(topics, mailbox) {
+    const listKey = source + filter;
+    const mails = listedMail(topics, list.isInUse() && list.listKey === listKey);
+    list.listKey = listKey;
+    list.render(mails, id ?? null);
+    const unread = filter === 'sent' ? 0 : mailIn(source).filter(isPending).length;
+    setTextOrHide(markAllButton, unread && `Mark ${unread}${mailbox.hasMoreUnread ? '+' : ''} as read`);
+    empty.show(state.loaded && !mails.length && mailboxName === 'human' && filter === 'all');
+    const count = mails.length ? ` · ${mails.length}${mailbox.next ? '+' : ''}` : '';
+    setText(summary, mailboxLabel(mailboxName) + count);
+    return mails;
+  }
+
+  function drawMail(mail) {
+    setInitials(initials, mail.from_agent);
+    setText(title, safeText(mail.title, 300) || '(no title)');
+    const words = [mail.message_type, mail.priority === 'info' ? '' : mail.priority, mail.status];
+    words.forEach((word, i) => setTag(tags[i], word));
+    const recipients = `${displayName(mail.from_agent)} → ${displayName(mail.to_inbox)}`;
+    setText(facts, `${recipients} · ${formatDateTimeOrEmpty(mail.created_at)}`);
+    renderMarkdown(body, mail.payload);
+    setHidden(replyForm.root, mail.from_agent === 'human');
+    replyForm.set(mail);
+    drawDelivery(mail);
+  }
+
+  function refreshDetails(mail) {
+    if (!id || id === 'new' || !state.loaded) return;
+    const isOther = details?.id !== id;
+    const hasChanged = mail && details?.status !== mail.status;
+    const isOld = mail?.status === 'unread' && Date.now() - detailsRequestedAt > RECEIPTS_INTERVAL_MS;
+    if (!isOther && !hasChanged && !isOld) return;
+    loadDetails();
+    details.status = mail?.status;
   }
 
   return {
@@ -150,85 +340,40 @@ export default function inbox() {
     title: 'Inbox',
     keys: {
       a() {
-        const row = document.activeElement.closest?.('.row'),
-          m = row && list.items[row.at];
-        if (m) setMail(m, m.status === 'unread' ? 'read' : 'unread').catch(e => notice('Not marked: ' + e.message));
-        else if (!read.hidden) answer.done.click();
+        const row = document.activeElement.closest?.('.row');
+        const mail = row && list.items[row.index];
+        if (mail) toggleRead(mail);
+        else if (!mailView.hidden) replyForm.markButton.click();
       },
-      r: () => read.hidden || answer.input.focus(),
+      r: () => mailView.hidden || replyForm.input.focus(),
       m() {
-        location.hash = write();
+        location.hash = routeToNewMail();
       }
     },
-    route([where = 'human', which], params) {
-      name = where;
-      id = which;
-      show = SHOWS.includes(params.get('show')) ? params.get('show') : 'all';
-      source = show === 'sent' ? '>' + name : name;
-      tail = query({ show: show === 'all' ? '' : show });
+    route([name = 'human', mailId], params) {
+      mailboxName = name;
+      id = mailId;
+      filter = FILTERS.includes(params.get('show')) ? params.get('show') : 'all';
+      source = filter === 'sent' ? '>' + mailboxName : mailboxName;
+      query = queryString({ show: filter === 'all' ? '' : filter });
       if (id === 'new') {
-        to.value = params.get('to') || to.value;
-        requestAnimationFrame(() => (to.value ? input : to).focus());
+        recipientInput.value = params.get('to') || recipientInput.value;
+        requestAnimationFrame(() => (recipientInput.value ? textInput : recipientInput).focus());
       }
-      text(alert, '');
-      attr(root, 'data-detail', id);
+      setText(alert, '');
+      setAttribute(root, 'data-detail', id);
     },
-    paint(dirty) {
-      if (dirty.has('all')) openBox(source);
-      const shown = names(dirty, nav.matches(':hover')),
-        b = box(source),
-        m = id !== 'new' && current();
-      nav.set(shown.map(n => [label(n), url('inbox', n) + tail, n === name, n === 'human' ? waiting().length : state.boxes.get(n)?.unread]));
-      chips.set(SHOWS.map(w => [cap(w), url('inbox', name) + query({ show: w === 'all' ? '' : w }), w === show]));
-      const key = source + show,
-        items = order(dirty, list.held() && list.name === key),
-        count = show === 'sent' ? 0 : unread().length;
-      list.name = key;
-      list.paint(items, id ?? null);
-      const much = others().length - CHIPS;
-      tell(rest, much > 0 ? (every ? 'Fewer mailboxes' : much + ' more mailboxes') : '');
-      tell(ack, count && `Mark ${count}${b.more ? '+' : ''} read`);
-      empty.show(state.loaded && !items.length && name === 'human' && show === 'all');
-      text(sum, label(name) + (items.length ? ` · ${items.length}${b.next ? '+' : ''}` : ''));
-      hide(read, !m);
-      hide(form, id !== 'new');
-      tell(
-        hint,
-        id
-          ? m || id === 'new'
-            ? ''
-            : proof?.missing
-              ? 'There is no such message.'
-              : 'Loading…'
-          : items.length
-            ? 'Choose a message to read it.'
-            : b.filled
-              ? !empty.hidden
-                ? ''
-                : show === 'unread'
-                  ? 'Nothing unread.'
-                  : 'No mail here.'
-              : 'Loading…'
-      );
-      // Asked again while it waits: receipts are no event of the stream.
-      if (
-        id &&
-        id !== 'new' &&
-        state.loaded &&
-        (proof?.id !== id || (m && proof.status !== m.status) || (Date.now() - asked > 3000 && m?.status === 'unread'))
-      ) {
-        follow();
-        proof.status = m?.status;
-      }
-      if (!m) return;
-      setMark(mark, m.from_agent);
-      text(title, safe(m.title, 300) || '(no title)');
-      [m.message_type, m.priority === 'info' ? '' : m.priority, m.status].forEach((w, i) => setTag(tags[i], w));
-      text(facts, `${who(m.from_agent)} → ${who(m.to_inbox)} · ${full(m.created_at)}`);
-      words(body, m.payload);
-      hide(answer.root, m.from_agent === 'human');
-      answer.set(m);
-      delivery(m);
+    render(topics) {
+      if (topics.has('all')) openMailbox(source);
+      const mailbox = mailboxOf(source);
+      const mail = id !== 'new' && openMail();
+      drawChips(topics);
+      const mails = drawList(topics, mailbox);
+      setHidden(mailView, !mail);
+      setHidden(newMailForm, id !== 'new');
+      setTextOrHide(hint, hintText(mail, mailbox, mails.length));
+      refreshDetails(mail);
+      if (mail) drawMail(mail);
     }
   };
 }

@@ -1,21 +1,43 @@
-// The lock screen: the hub wants its token and this browser has none, or an old one.
+// Shown while the hub requires an access token and this browser has none, or one that the hub rejects.
 
-import { h, text } from '../dom.js';
-import { command } from '../parts.js';
-import { token } from '../api.js';
+import { element, setText } from '../dom.js';
+import { Command, Field, handleSubmit } from '../components.js';
+import { savedToken, tokenFromInput } from '../api.js';
+import { unlockWith } from '../sync.js';
 
 export default function lock() {
-  const why = h('p'),
-    root = h(
-      'section.lock',
-      h('h1', 'This page is locked'),
-      why,
-      command('Opens it; the bookmark works from then on:', 'agenthub open'),
-      command('Prints the key, which the address takes after #token=', 'agenthub token')
-    );
+  const explanation = element('p');
+  const input = element('input', { type: 'password', required: true, autocomplete: 'off', spellcheck: 'false' });
+  const submitButton = element('button.primary', 'Unlock');
+  const alert = element('p.form-error', { role: 'alert' });
+  const form = element('form.token-form', Field('Access token', input), submitButton, alert);
+  handleSubmit({
+    form,
+    submitButton,
+    alert,
+    verb: 'unlock',
+    async submit() {
+      await unlockWith(tokenFromInput(input.value));
+      input.value = '';
+    }
+  });
+  const root = element(
+    'section.lock',
+    element('h1', 'This page needs an access token'),
+    explanation,
+    form,
+    Command({ about: 'Open this page with the token (afterwards, a bookmark works too):', command: 'agenthub open' }),
+    Command({ about: 'Print the token, to paste it above:', command: 'agenthub token' })
+  );
   return {
     root,
     title: 'Locked',
-    paint: () => text(why, token() ? 'The key in this browser is not this hub’s.' : 'What agents write is behind a key.')
+    render: () =>
+      setText(
+        explanation,
+        savedToken()
+          ? 'The saved token belongs to another hub, or was replaced.'
+          : 'Paste the token below, or open the page with it.'
+      )
   };
 }

@@ -1,293 +1,415 @@
-// Now: who waits for the person, who works, who is idle, what was finished today, and
-// beside it everything as it happens. Questions are answered where they stand. Drawn four
-// times a second at most; nothing changes its place while a hand is on the board, and a
-// question's card is that question's for life: no click can meet another one.
+// Now: what needs the person, which agents work and which are idle, the tasks finished today, and
+// a feed of all events. Rendered four times a second at most. Nothing moves while the pointer is on
+// the board, and a card shows the same request until it is removed: a click cannot meet another one.
 
-import { h, text, hide, attr, List } from '../dom.js';
-import { state, agents, needs, hush, touch, again, SUMS } from '../store.js';
-import { Empty, Mark, setMark, Tag, setTag, setTone, setTime, Item, setItem, each, tell, button, Spark, who, weight } from '../parts.js';
-import { Answer } from '../answer.js';
-import { num, money, line, brief, safe, dur, base, url, place, write } from '../format.js';
+import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
+import { ListView } from '../list_view.js';
+import { state, summarizeAgents, needsAttention, dismissAgent, invalidate, renderLater, TOTALS } from '../store.js';
+import {
+  EmptyState,
+  Initials,
+  setInitials,
+  Tag,
+  setTag,
+  setTone,
+  setTime,
+  Item,
+  setItem,
+  updateChildren,
+  button,
+  Sparkline,
+  displayName,
+  mailTag
+} from '../components.js';
+import { ReplyForm } from '../reply_form.js';
+import { formatCount, formatMoney, formatClock } from '../format.js';
+import { routeTo, routeToRow, routeToNewMail } from '../routes.js';
+import { oneLine, toolSummary, safeText, folderName } from '../safe_text.js';
 
-const CARDS = 12,
-  LINES = 24,
-  ASKS = 5,
-  SETTLE = 500;
-const OPEN = '.ask:has(.answer:not([hidden]))';
-const URGE = { urgent: 2, action: 1 };
+const MAX_CARDS = 12;
+const MAX_LINES = 24;
+const MAX_EXPANDED_LINES = 500;
+const MAX_REQUESTS = 5;
+/** A card that was just added or moved ignores clicks for this long. */
+const IGNORE_CLICKS_MS = 500;
+/** The board does not reorder for this long after the pointer moved on it. */
+const IN_USE_MS = 2500;
+const RENDER_INTERVAL_MS = 240;
+const OPEN_REQUEST = '.request:has(.reply-form:not([hidden]))';
+const PRIORITY_ORDER = { urgent: 2, action: 1 };
 
-const DOES = { text: 'writes' };
-const said = e => (e.stream_type === 'tool_use' ? brief(e.tool_input) : line(e.error_msg || e.text || e.tool_output || e.directive || e.status));
-const open = m => (m.task ? url('tasks', m.task.task_id) : url('inbox', m.a.id));
-const title = m => safe(m.a.label || m.a.id, 80);
-const letters = (e, { unread, a }) => {
-  hide(e, !unread);
-  text(e, unread + ' unread');
-  attr(e, 'href', url('inbox', a.id));
-};
+const EVENT_LABELS = { text: 'writing' };
+const eventLabel = event => event.tool_name || EVENT_LABELS[event.stream_type] || event.stream_type;
+const eventSummary = event =>
+  event.stream_type === 'tool_use'
+    ? toolSummary(event.tool_input)
+    : oneLine(event.error_msg || event.text || event.tool_output || event.directive || event.status);
 
-function Card() {
-  const mark = Mark(),
-    name = h('a'),
-    model = h('span.sub'),
-    tag = Tag(),
-    tool = h('b'),
-    what = h('span.what'),
-    tick = h('span.tick'),
-    spark = Spark(),
-    act = h('p.act', tool, what, tick);
-  const ws = h('span.ws'),
-    mail = h('a.mail'),
-    at = h('time'),
-    say = h('a', 'Message'),
-    seen = button('Dismiss', () => hush(root.m), 'button.link'),
-    use = h('div.use');
-  const nums = ['turns', 'in', 'out', 'cost'].map(k => h('div', h('dt', k), h('dd')));
-  const root = h('article.card', h('header', mark, h('h3', name), model, tag), act, use, h('footer', ws, mail, say, seen, at));
-  use.append(h('dl.nums', ...nums), spark);
-  root.set = m => {
-    const { a, s, e, task } = m,
-      beats = state.beats.get(a.id),
-      calls = (e && !/^turn_|^status/.test(e.stream_type)) || e?.text ? e : null;
-    root.m = m;
-    root.key = a.id;
-    setMark(mark, a.id);
-    text(name, title(m));
-    attr(name, 'href', open(m));
-    setTag(tag, m.status);
-    text(model, line(s?.model, 30));
-    setTone(root, m.status);
-    const does = calls ? said(calls) : line(task?.directive);
-    tell(tool, calls ? line(calls.tool_name || DOES[calls.stream_type] || calls.stream_type, 30) : '');
-    text(what, does);
-    hide(act, !does && !calls);
-    text(tick, calls ? dur((Date.now() - calls.created_at) / 1e3) : '');
-    nums.forEach((n, i) => text(n.lastChild, s?.[SUMS[i]] ? (i < 3 ? num : money)(s[SUMS[i]]) : '–'));
-    attr(spark, 'hidden', beats?.some(Boolean) ? null : '');
-    spark.set(beats || []);
-    text(ws, base(a.workspace || task?.workspace));
-    ws.title = safe(a.workspace, 300);
-    letters(mail, m);
-    attr(say, 'href', write(a.id));
-    hide(seen, !/error|waiting/.test(m.status));
-    setTime(at, m.at);
+// ---- agents ----
+
+const agentRoute = agent => (agent.task ? routeTo('tasks', agent.task.task_id) : routeTo('inbox', agent.row.id));
+const agentLabel = agent => safeText(agent.row.label || agent.row.id, 80);
+function setUnreadLink(link, agent) {
+  setHidden(link, !agent.unread);
+  setText(link, agent.unread + ' unread');
+  setAttribute(link, 'href', routeTo('inbox', agent.row.id));
+}
+
+/** Returns the last event if it shows what the agent does now. */
+function currentStep({ lastEvent }) {
+  if (!lastEvent) return null;
+  const saysWhat = !/^turn_|^status/.test(lastEvent.stream_type) || lastEvent.text;
+  return saysWhat ? lastEvent : null;
+}
+
+function AgentCard() {
+  const initials = Initials();
+  const name = element('a');
+  const model = element('span.secondary');
+  const tag = Tag();
+  const tool = element('b');
+  const snippet = element('span.snippet');
+  const duration = element('span.duration');
+  const step = element('p.current-step', tool, snippet, duration);
+  const totals = ['turns', 'in', 'out', 'cost'].map(label => element('div', element('dt', label), element('dd')));
+  const sparkline = Sparkline();
+  const workspace = element('span.workspace');
+  const unreadLink = element('a.mail');
+  const messageLink = element('a', 'Message');
+  const dismissButton = button('Dismiss', () => dismissAgent(root.agent), 'button.link-button');
+  const time = element('time');
+  const root = element(
+    'article.card',
+    element('header', initials, element('h3', name), model, tag),
+    step,
+    element('div.usage', element('dl.totals', ...totals), sparkline),
+    element('footer', workspace, unreadLink, messageLink, dismissButton, time)
+  );
+  root.set = agent => {
+    const { row, usage, task } = agent;
+    const activity = state.activity.get(row.id);
+    const event = currentStep(agent);
+    root.agent = agent;
+    root.agentId = row.id;
+    setInitials(initials, row.id);
+    setText(name, agentLabel(agent));
+    setAttribute(name, 'href', agentRoute(agent));
+    setTag(tag, agent.status);
+    setText(model, oneLine(usage?.model, 30));
+    setTone(root, agent.status);
+    const summary = event ? eventSummary(event) : oneLine(task?.directive);
+    setTextOrHide(tool, event ? oneLine(eventLabel(event), 30) : '');
+    setText(snippet, summary);
+    setHidden(step, !summary && !event);
+    setText(duration, event ? formatClock((Date.now() - event.created_at) / 1e3) : '');
+    totals.forEach((total, i) => {
+      const value = usage?.[TOTALS[i]];
+      const format = TOTALS[i] === 'cost' ? formatMoney : formatCount;
+      setText(total.lastChild, value ? format(value) : '–');
+    });
+    setAttribute(sparkline, 'hidden', activity?.some(Boolean) ? null : '');
+    sparkline.set(activity || []);
+    setText(workspace, folderName(row.workspace || task?.workspace));
+    workspace.title = safeText(row.workspace, 300);
+    setUnreadLink(unreadLink, agent);
+    setAttribute(messageLink, 'href', routeToNewMail(row.id));
+    setHidden(dismissButton, !/error|waiting/.test(agent.status));
+    setTime(time, agent.at);
   };
   return root;
 }
-function Line() {
-  const item = Item(),
-    mail = h('a.mail'),
-    say = h('a', 'Message'),
-    root = h('div.line', item, mail, say);
-  root.set = m => {
-    const does =
-      m.status === 'idle' ? [base(m.a.workspace), m.s && money(m.s.cost)].filter(Boolean).join(' · ') : m.e ? said(m.e) : line(m.task?.directive);
-    root.key = m.a.id;
-    setItem(item, open(m), m.a.id, title(m), '', does, m.at);
-    letters(mail, m);
-    attr(say, 'href', write(m.a.id));
+
+function AgentLine() {
+  const item = Item();
+  const unreadLink = element('a.mail');
+  const messageLink = element('a', 'Message');
+  const root = element('div.agent-line', item, unreadLink, messageLink);
+  root.set = agent => {
+    const { row, usage, task, lastEvent } = agent;
+    const idleFacts = [folderName(row.workspace), usage && formatMoney(usage.cost)].filter(Boolean).join(' · ');
+    const workSummary = lastEvent ? eventSummary(lastEvent) : oneLine(task?.directive);
+    root.agentId = row.id;
+    setItem(item, {
+      href: agentRoute(agent),
+      name: row.id,
+      title: agentLabel(agent),
+      tag: '',
+      snippet: agent.status === 'idle' ? idleFacts : workSummary,
+      time: agent.at
+    });
+    setUnreadLink(unreadLink, agent);
+    setAttribute(messageLink, 'href', routeToNewMail(row.id));
   };
   return root;
 }
 
-function Ask() {
-  const head = Item(),
-    body = h('p.text'),
-    over = h('p.text sub', { hidden: true }),
-    answer = Answer(),
-    root = h('article.ask', head, body, over, answer.root);
-  root.set = m => {
-    const rest = safe(m.payload, 600)
+// ---- requests: mail and questions that wait for the person ----
+
+function RequestCard() {
+  const header = Item();
+  const body = element('p.text');
+  const outcome = element('p.text secondary', { hidden: true });
+  const replyForm = ReplyForm();
+  const root = element('article.request', header, body, outcome, replyForm.root);
+  root.set = mail => {
+    const text = safeText(mail.payload, 600)
       .replace(/\n\s*\n/g, '\n')
       .trim();
-    setItem(
-      head,
-      place(m),
-      m.from_agent,
-      who(m.from_agent),
-      weight(m),
-      line(m.title || m.payload),
-      m.created_at
-    );
-    tell(body, line(rest, 600) === line(m.title, 600) ? '' : rest);
-    answer.set(m);
+    setItem(header, {
+      href: routeToRow(mail),
+      name: mail.from_agent,
+      title: displayName(mail.from_agent),
+      tag: mailTag(mail),
+      snippet: oneLine(mail.title || mail.payload),
+      time: mail.created_at
+    });
+    setTextOrHide(body, oneLine(text, 600) === oneLine(mail.title, 600) ? '' : text);
+    replyForm.set(mail);
   };
-  /** It waits no more: no button is left, and the hand goes on to the next. */
+  /** Shows that the request is no longer pending: without buttons, and the focus moves to the next card. */
   root.close = () => {
-    const mine = root.contains(document.activeElement);
-    hide(answer.root, true);
-    tell(over, answer.last || 'No longer waiting.');
-    if (mine) (root.closest('ul').querySelector(OPEN + ' a') || head).focus();
+    const hadFocus = root.contains(document.activeElement);
+    setHidden(replyForm.root, true);
+    setTextOrHide(outcome, replyForm.lastReply || 'No longer pending.');
+    if (hadFocus) (root.closest('ul').querySelector(OPEN_REQUEST + ' a') || header).focus();
   };
   return root;
 }
-/** The cards of what waits: new ones below while a hand or the focus is here, sorted when not. */
-function arrange(ul, list) {
-  const over = ul.matches(':hover'),
-    held = over || ul.contains(document.activeElement),
-    lis = [...ul.children],
-    had = new Map(lis.map(li => [li.mail, li])),
-    waits = new Map(list.map(m => [m.id, m]));
-  const card = m => {
-      const li = had.get(m.id) || h('li', Ask());
-      li.mail = m.id;
-      return li;
-    },
-    top = list.slice(0, ASKS);
-  const want = !held
-    ? top.map(card)
-    : [
-        ...lis.filter(li => waits.has(li.mail) || over || li.contains(document.activeElement)),
-        ...top
-          .filter(m => !had.has(m.id))
-          .slice(0, Math.max(0, 2 * ASKS - lis.length))
-          .map(card)
-      ];
-  for (const li of lis) if (!want.includes(li)) li.remove();
-  want.forEach((li, i) => {
-    if (ul.children[i] !== li) ul.insertBefore(li, ul.children[i] || null);
-    const ask = li.firstChild,
-      m = waits.get(li.mail);
-    m ? ask.set(m) : ask.close();
-    if (lis[i] === li) return;
-    // What came to stand here just now is not what the hand meant to meet.
-    attr(li, 'data-new', true);
-    clearTimeout(li.timer);
-    li.timer = setTimeout(() => attr(li, 'data-new', null), SETTLE);
+
+/**
+ * Updates the list of request cards. While the pointer or the focus is in the list, cards keep their place and new
+ * ones are added below; otherwise they are sorted like `requests`.
+ */
+function updateRequests(list, requests) {
+  const isHovered = list.matches(':hover');
+  const isInUse = isHovered || list.contains(document.activeElement);
+  const oldItems = [...list.children];
+  const itemsById = new Map(oldItems.map(item => [item.mailId, item]));
+  const requestsById = new Map(requests.map(mail => [mail.id, mail]));
+  const itemOf = mail => {
+    const item = itemsById.get(mail.id) || element('li', RequestCard());
+    item.mailId = mail.id;
+    return item;
+  };
+  const shown = requests.slice(0, MAX_REQUESTS);
+  let items;
+  if (isInUse) {
+    const kept = oldItems.filter(
+      item => requestsById.has(item.mailId) || isHovered || item.contains(document.activeElement)
+    );
+    const added = shown.filter(mail => !itemsById.has(mail.id));
+    items = [...kept, ...added.slice(0, Math.max(0, 2 * MAX_REQUESTS - oldItems.length)).map(itemOf)];
+  } else {
+    items = shown.map(itemOf);
+  }
+  for (const item of oldItems) if (!items.includes(item)) item.remove();
+  items.forEach((item, i) => {
+    if (list.children[i] !== item) list.insertBefore(item, list.children[i] || null);
+    const card = item.firstChild;
+    const mail = requestsById.get(item.mailId);
+    if (mail) card.set(mail);
+    else card.close();
+    if (oldItems[i] === item) return;
+    setAttribute(item, 'data-new', true);
+    clearTimeout(item.timer);
+    item.timer = setTimeout(() => setAttribute(item, 'data-new', null), IGNORE_CLICKS_MS);
   });
 }
 
-const FEED = {
-  message: m => [m.from_id, m.thread_id, m.subject || m.content, m.kind],
-  mail: m => [m.from_agent, who(m.to_inbox), m.title || m.payload, 'mail'],
-  task: e => [
-    e.agent_id || e.task_id,
-    e.tool_name || DOES[e.stream_type] || e.stream_type,
-    said(e),
-    e.stream_type
-  ]
+// ---- feed ----
+
+/** Per type of row: { name, where, text, tone }. */
+const FEED_ENTRIES = {
+  message: row => ({ name: row.from_id, where: row.thread_id, text: row.subject || row.content, tone: row.kind }),
+  mail: row => ({
+    name: row.from_agent,
+    where: displayName(row.to_inbox),
+    text: row.title || row.payload,
+    tone: 'mail'
+  }),
+  task: row => ({
+    name: row.agent_id || row.task_id,
+    where: eventLabel(row),
+    text: eventSummary(row),
+    tone: row.stream_type
+  })
 };
 
-export default function now() {
-  const facts = h('p.facts'),
-    asks = h('ul.asks'),
-    broken = h('ul.cards'),
-    more = h('a.more', { href: '#/inbox/human?show=unread' });
-  const needed = h('section.needs', { 'aria-label': 'Needs you' }, h('h2', 'Needs you'), asks, broken, more),
-    quiet = h('p.hint', 'Quiet.');
-  const working = h('ul.cards'),
-    packed = h('ul.lines'),
-    idle = h('ul.lines'),
-    others = ['', ''].map(() =>
-      button(
-        '',
-        () => {
-          wide = true;
-          touch('all');
-        },
-        'button.link'
-      )
-    );
-  const busy = h('section', h('h2', 'Working'), working, packed, others[0]),
-    calm = h('section', h('h2', 'Idle'), idle, others[1]);
-  const done = h('ul.lines'),
-    sum = h('summary'),
-    finished = h('details.finished', sum, done);
-  const empty = Empty('No agent has written yet', 'One row in the file, and it stands here.', 'demo', 'run', 'init', 'sqlite3');
-  const list = new List({
+const Feed = () =>
+  new ListView({
     label: 'Activity, newest first',
-    height: 30,
-    key: i => i.k,
-    make: Item,
-    fill(a, i) {
-      const [name, where, words, tone] = FEED[i.type](i.row);
-      setItem(a, place(i.row), name, who(name), '', [line(where, 40), line(words, 120)].filter(Boolean).join(': '), i.t);
-      setTone(a, tone);
+    rowHeight: 30,
+    keyOf: entry => entry.key,
+    createRow: Item,
+    fillRow(link, entry) {
+      const { name, where, text, tone } = FEED_ENTRIES[entry.type](entry.row);
+      setItem(link, {
+        href: routeToRow(entry.row),
+        name,
+        title: displayName(name),
+        tag: '',
+        snippet: [oneLine(where, 40), oneLine(text, 120)].filter(Boolean).join(': '),
+        time: entry.time
+      });
+      setTone(link, tone);
     }
   });
-  const board = h('div.board', h('header.head', h('h1', 'Now'), facts), needed, busy, calm, finished, empty);
-  const root = h('div.now', board, h('section.feed', { 'aria-label': 'Activity' }, h('h2', 'Activity'), quiet, list.root));
-  let last = 0,
-    hand = -1e9,
-    places = new Map(),
-    wide = false;
+
+export default function now() {
+  const facts = element('p.facts');
+  const requestList = element('ul.requests');
+  const troubledCards = element('ul.cards');
+  const moreLink = element('a.more', { href: '#/inbox/human?show=unread' });
+  const attentionSection = element(
+    'section.attention',
+    { 'aria-label': 'Needs your attention' },
+    element('h2', 'Needs your attention'),
+    requestList,
+    troubledCards,
+    moreLink
+  );
+
+  let isExpanded = false;
+  const MoreButton = () =>
+    button(
+      '',
+      () => {
+        isExpanded = true;
+        invalidate('all');
+      },
+      'button.link-button'
+    );
+  const workingCards = element('ul.cards');
+  const workingLines = element('ul.compact-list');
+  const moreWorking = MoreButton();
+  const workingSection = element('section', element('h2', 'Working'), workingCards, workingLines, moreWorking);
+  const idleLines = element('ul.compact-list');
+  const moreIdle = MoreButton();
+  const idleSection = element('section', element('h2', 'Idle'), idleLines, moreIdle);
+
+  const finishedList = element('ul.compact-list');
+  const finishedSummary = element('summary');
+  const finishedSection = element('details.finished', finishedSummary, finishedList);
+  finishedSection.ontoggle = () => invalidate('all');
+
+  const empty = EmptyState(
+    'No agent activity yet',
+    'Write one row and it appears here.',
+    'demo',
+    'run',
+    'init',
+    'sqlite3'
+  );
+  const feed = Feed();
+  const feedHint = element('p.hint', 'No activity yet.');
+  const board = element(
+    'div.board',
+    element('header.view-header', element('h1', 'Now'), facts),
+    attentionSection,
+    workingSection,
+    idleSection,
+    finishedSection,
+    empty
+  );
+  const root = element(
+    'div.now',
+    board,
+    element('section.feed', { 'aria-label': 'Activity' }, element('h2', 'Activity'), feedHint, feed.root)
+  );
+
+  let renderedAt = 0;
+  let pointerMovedAt = -Infinity;
+  let groups = new Map();
   board.onpointermove = () => {
-    hand = performance.now();
+    pointerMovedAt = performance.now();
   };
 
-  /** Under a hand every agent keeps its group, and in a group they stand by name. */
-  function placed(all) {
-    const held = performance.now() - hand < 2500 || board.contains(document.activeElement);
-    for (const m of all) m.group = (held && places.get(m.a.id)) || m.status;
-    places = new Map(all.map(m => [m.a.id, m.group]));
-    return all;
-  }
-  const set = (c, m) => c.set(m),
-    by = (all, s) => all.filter(m => m.group === s);
-  /** A group's lines, as many as are asked for. */
-  function lines(ul, b, all) {
-    const n = wide ? 500 : LINES;
-    each(ul, all.slice(0, n), Line, set);
-    tell(b, all.length > n ? all.length - n + ' more' : '');
+  /** Sets the group each agent is shown in: its status, or its last group while the board is in use. */
+  function assignGroups(agents) {
+    const isInUse = performance.now() - pointerMovedAt < IN_USE_MS || board.contains(document.activeElement);
+    for (const agent of agents) agent.group = (isInUse && groups.get(agent.row.id)) || agent.status;
+    groups = new Map(agents.map(agent => [agent.row.id, agent.group]));
   }
 
-  function draw() {
-    const all = placed(agents()),
-      need = needs(all),
-      wait = need.asks.sort((a, b) => (URGE[b.priority] || 0) - (URGE[a.priority] || 0) || a.created_at - b.created_at);
-    const bad = [...by(all, 'waiting'), ...by(all, 'error')],
-      work = by(all, 'working'),
-      rest = by(all, 'idle');
-    const today = [...state.tasks.values()]
-      .filter(k => k.status === 'completed' && k.updated_at > new Date().setHours(0, 0, 0, 0))
-      .sort((a, b) => b.updated_at - a.updated_at);
-    arrange(asks, wait);
-    each(broken, bad.slice(0, CARDS), Card, set);
-    const left = wait.length - ASKS;
-    tell(more, left > 0 ? `${left}${need.more ? '+' : ''} more in your inbox` : '');
-    hide(needed, !asks.firstChild && !bad.length);
-    each(working, work.slice(0, CARDS), Card, set);
-    lines(packed, others[0], work.slice(CARDS));
-    lines(idle, others[1], rest);
-    each(done, finished.open ? today.slice(0, LINES) : [], Item, (c, k) =>
-      setItem(
-        c,
-        url('tasks', k.task_id),
-        k.agent_id || k.task_id,
-        line(k.directive) || safe(k.task_id, 80),
-        'completed',
-        who(k.agent_id) + (k.cost ? ' · ' + money(k.cost) : ''),
-        k.updated_at
-      )
-    );
-    text(sum, `Finished today (${today.length})`);
-    hide(busy, !work.length);
-    hide(calm, !rest.length);
-    hide(finished, !today.length);
-    text(facts, all.length ? `${work.length} of ${all.length} working` + (state.today != null ? ` · ${money(state.today)} today` : '') : '');
-    empty.show(state.loaded && !(all.length || state.feed.length || state.threads.size));
+  const setComponent = (component, agent) => component.set(agent);
+  function updateLines(list, moreButton, agents) {
+    const max = isExpanded ? MAX_EXPANDED_LINES : MAX_LINES;
+    updateChildren(list, agents.slice(0, max), AgentLine, setComponent);
+    setTextOrHide(moreButton, agents.length > max ? `Show ${agents.length - max} more` : '');
   }
-  finished.ontoggle = () => touch('all');
-  const focused = s => document.activeElement.closest(s),
-    here = () => focused(OPEN) || asks.querySelector(OPEN);
+
+  function renderFinished() {
+    const midnight = new Date().setHours(0, 0, 0, 0);
+    const finished = [...state.tasks.values()]
+      .filter(task => task.status === 'completed' && task.updated_at > midnight)
+      .sort((a, b) => b.updated_at - a.updated_at);
+    const shown = finishedSection.open ? finished.slice(0, MAX_LINES) : [];
+    updateChildren(finishedList, shown, Item, (item, task) =>
+      setItem(item, {
+        href: routeTo('tasks', task.task_id),
+        name: task.agent_id || task.task_id,
+        title: oneLine(task.directive) || safeText(task.task_id, 80),
+        tag: 'completed',
+        snippet: displayName(task.agent_id) + (task.cost ? ' · ' + formatMoney(task.cost) : ''),
+        time: task.updated_at
+      })
+    );
+    setText(finishedSummary, `Finished today (${finished.length})`);
+    setHidden(finishedSection, !finished.length);
+  }
+
+  function renderAttention(attention, troubled) {
+    const priority = mail => PRIORITY_ORDER[mail.priority] || 0;
+    const requests = attention.requests.sort((a, b) => priority(b) - priority(a) || a.created_at - b.created_at);
+    updateRequests(requestList, requests);
+    updateChildren(troubledCards, troubled.slice(0, MAX_CARDS), AgentCard, setComponent);
+    const hiddenCount = requests.length - MAX_REQUESTS;
+    setTextOrHide(moreLink, hiddenCount > 0 ? `${hiddenCount}${attention.hasMore ? '+' : ''} more in your inbox` : '');
+    setHidden(attentionSection, !requestList.firstChild && !troubled.length);
+  }
+
+  function renderBoard() {
+    const agents = summarizeAgents();
+    assignGroups(agents);
+    const inGroup = name => agents.filter(agent => agent.group === name);
+    const working = inGroup('working');
+    const idle = inGroup('idle');
+    renderAttention(needsAttention(agents), [...inGroup('waiting'), ...inGroup('error')]);
+    updateChildren(workingCards, working.slice(0, MAX_CARDS), AgentCard, setComponent);
+    updateLines(workingLines, moreWorking, working.slice(MAX_CARDS));
+    updateLines(idleLines, moreIdle, idle);
+    setHidden(workingSection, !working.length);
+    setHidden(idleSection, !idle.length);
+    renderFinished();
+    const cost = state.costToday != null ? ` · ${formatMoney(state.costToday)} today` : '';
+    setText(facts, agents.length ? `${working.length} of ${agents.length} working` + cost : '');
+    empty.show(state.loaded && !(agents.length || state.feed.length || state.threads.size));
+  }
+
+  const focusedIn = selector => document.activeElement.closest(selector);
+  const currentRequest = () => focusedIn(OPEN_REQUEST) || requestList.querySelector(OPEN_REQUEST);
 
   return {
     root,
     title: '',
     keys: {
-      a: () => here()?.querySelector('.answer > button:last-of-type').click(),
-      r: () => here()?.querySelector('input').focus(),
+      // The last button of a reply form marks the message as read.
+      a: () => currentRequest()?.querySelector('.reply-form > button:last-of-type').click(),
+      r: () => currentRequest()?.querySelector('input').focus(),
       m() {
-        location.hash = write(focused('.card')?.key || focused('.line')?.key || '');
+        location.hash = routeToNewMail(focusedIn('.card')?.agentId || focusedIn('.agent-line')?.agentId || '');
       }
     },
-    paint(dirty) {
-      if (performance.now() - last > 240 || dirty.has('all')) {
-        last = performance.now();
-        draw();
-      } else again();
-      hide(quiet, state.feed.length);
-      list.paint(list.held() && list.root.scrollTop ? list.items : state.feed);
+    render(topics) {
+      if (performance.now() - renderedAt > RENDER_INTERVAL_MS || topics.has('all')) {
+        renderedAt = performance.now();
+        renderBoard();
+      } else {
+        renderLater();
+      }
+      setHidden(feedHint, state.feed.length);
+      const isReading = feed.isInUse() && feed.root.scrollTop;
+      feed.render(isReading ? feed.items : state.feed);
     }
   };
 }

@@ -1,115 +1,172 @@
-// Setup: is the hub well, what did it refuse and why, which agents are known, and one row
-// to try from any language: each line gets its tick when its row arrives.
+// Setup: the hub's status, the rows it rejected and why, the agents seen, and commands that write
+// a test row from several languages. Each command gets a check mark when its row arrives.
 
-import { h, text, hide } from '../dom.js';
-import { state, rates, wants } from '../store.js';
-import { command, offer, Tag, setTag, Item, setItem, each, tell, who } from '../parts.js';
-import { num, size, safe, line, clock, dur, base, url } from '../format.js';
+import { element, setText, setHidden, setTextOrHide } from '../dom.js';
+import { state, eventRates, refresh } from '../store.js';
+import { Command, showCommands, Tag, setTag, Item, setItem, updateChildren, displayName } from '../components.js';
+import { formatCount, formatBytes, formatDayAndTime, formatClock } from '../format.js';
+import { routeTo } from '../routes.js';
+import { safeText, oneLine, folderName } from '../safe_text.js';
 
-const REASONS = 20,
-  AGENTS = 500,
-  OPENED = Date.now();
-/** Whatever the hub says of itself, in words. */
-const said = (k, v) =>
-  v && typeof v === 'object'
-    ? Object.entries(v)
-        .map(([k, v]) => `${k.replace(/_/g, ' ')} ${said(k, v)}`)
-        .join(' · ') || 'none'
-    : /size$/.test(k)
-      ? size(v)
-      : k === 'uptime_ms'
-        ? dur(v / 1e3)
-        : safe(v, 300);
+const MAX_REJECTED = 20;
+const MAX_AGENTS = 500;
+/** Counting rows costs the hub time, so its status is not requested on every rendering. */
+const STATUS_INTERVAL_MS = 5000;
+const RENDER_INTERVAL_MS = 900;
+const PAGE_OPENED_AT = Date.now();
 
-export default function setup() {
-  const facts = h('dl.table'),
-    lag = h('dl.big'),
-    rejected = h('ul.plain'),
-    agents = h('ul.lines', { tabindex: 0, 'aria-label': 'Agents seen' }),
-    trouble = h('p.wrong', { role: 'alert' }),
-    refused = h('section', h('h2', 'Rejected rows'), rejected);
-  const count = h('span.facts'),
-    ways = h('div'),
-    tries = h('div');
-  let ticks = [];
-  const root = h(
-    'div.setup',
-    h('header.head', h('h1', 'Setup')),
-    trouble,
-    h(
-      'div.columns',
-      h('section', h('h2', 'From a row to this page'), lag, h('p.facts', 'Measured here, over the last 200 rows.')),
-      h('section', h('h2', 'The hub'), facts),
-      refused,
-      h('section', h('h2', 'Agents seen', count), agents),
-      h('section', h('h2', 'Connect agents'), ways),
-      h('section', h('h2', 'Try it from anywhere'), h('p.facts', 'The tick comes with the row.'), tries)
+/** Formats a value of /api/status. */
+function formatStatusValue(name, value) {
+  if (value && typeof value === 'object') {
+    const parts = Object.entries(value).map(
+      ([key, part]) => `${key.replace(/_/g, ' ')} ${formatStatusValue(key, part)}`
+    );
+    return parts.join(' · ') || 'none';
+  }
+  if (/size$/.test(name)) return formatBytes(value);
+  if (name === 'uptime_ms') return formatClock(value / 1e3);
+  return safeText(value, 300);
+}
+
+/** Fills a <dl> with { label, value, tone? }, if anything changed. */
+function setPairs(list, pairs) {
+  const content = JSON.stringify(pairs);
+  if (list.content === content) return;
+  list.content = content;
+  list.replaceChildren(
+    ...pairs.map(({ label, value, tone }) =>
+      element('div', { 'data-tone': tone }, element('dt', label), element('dd', value))
     )
   );
-  let asked = 0,
-    drawn = 0;
+}
 
-  const pairs = (dl, list) => {
-    if (dl.was === (dl.was = JSON.stringify(list))) return;
-    dl.replaceChildren(...list.map(([k, v, tone]) => h('div', { 'data-tone': tone }, h('dt', k), h('dd', v))));
-  };
+export default function setup() {
+  const trouble = element('p.form-error', { role: 'alert' });
+  const latency = element('dl.figures');
+  const hubFacts = element('dl.facts-table');
+  const rejectedList = element('ul.reject-list');
+  const rejectedSection = element('section', element('h2', 'Rejected rows'), rejectedList);
+  const agentCount = element('span.facts');
+  const agentList = element('ul.compact-list', { tabindex: 0, 'aria-label': 'Agents' });
+  const connectCommands = element('div');
+  const testCommands = element('div');
+  /** { from, tag }: the tag of each test command and the agent its row comes from. */
+  let checkMarks = [];
+  let requestedAt = 0;
+  let drawnAt = 0;
+  const root = element(
+    'div.setup',
+    element('header.view-header', element('h1', 'Setup')),
+    trouble,
+    element(
+      'div.columns',
+      element(
+        'section',
+        element('h2', 'Delivery latency'),
+        latency,
+        element('p.facts', 'From a row’s timestamp to this page, over the last 200 rows.')
+      ),
+      element('section', element('h2', 'Hub'), hubFacts),
+      rejectedSection,
+      element('section', element('h2', 'Agents', agentCount), agentList),
+      element('section', element('h2', 'Connect agents'), connectCommands),
+      element(
+        'section',
+        element('h2', 'Write a test row'),
+        element('p.facts', 'A check mark appears when the row arrives.'),
+        testCommands
+      )
+    )
+  );
 
-  function tried(about, cmd, from) {
-    const tag = Tag(),
-      it = command(about, cmd);
-    it.firstChild.append(' ', tag);
-    ticks.push({ from, tag });
-    return it;
+  function TestCommand(command) {
+    const tag = Tag();
+    const root = Command(command);
+    root.firstChild.append(' ', tag);
+    checkMarks.push({ from: command.from, tag });
+    return root;
   }
 
-  function draw() {
-    if (state.loaded && tries.of !== state.commands) {
-      ticks = [];
-      offer(ways, ['init', 'doctor'], command);
-      offer(
-        tries,
-        [...state.commands.keys()].filter(k => state.commands.get(k)[2]),
-        tried
-      );
-    }
-    const s = state.status,
-      lags = [...state.lags].sort((a, b) => a - b),
-      at = f => (lags.length ? Math.max(0, lags[Math.min(lags.length - 1, Math.floor(f * lags.length))]) + ' ms' : '–');
-    pairs(lag, [
-      ['Half within', at(0.5)],
-      ['95 of 100', at(0.95)],
-      ['Events now', num(rates[58]) + '/s']
+  function drawCommands() {
+    if (!state.loaded || testCommands.commands === state.commands) return;
+    checkMarks = [];
+    showCommands(connectCommands, ['init', 'doctor'], Command);
+    const testNames = [...state.commands.values()].filter(command => command.from).map(command => command.name);
+    showCommands(testCommands, testNames, TestCommand);
+  }
+
+  function drawLatency() {
+    const sorted = [...state.latencies].sort((a, b) => a - b);
+    const percentile = fraction => {
+      if (!sorted.length) return '–';
+      const index = Math.min(sorted.length - 1, Math.floor(fraction * sorted.length));
+      return Math.max(0, sorted[index]) + ' ms';
+    };
+    setPairs(latency, [
+      { label: 'Median', value: percentile(0.5) },
+      { label: 'p95', value: percentile(0.95) },
+      { label: 'Events', value: formatCount(eventRates.at(-2)) + '/s' }
     ]);
-    for (const t of ticks) setTag(t.tag, state.agents.get(t.from)?.last_active_at > OPENED ? 'arrived' : '');
-    const seen = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
-    text(count, num(seen.length));
-    each(agents, seen.slice(0, AGENTS), Item, (e, a) => setItem(e, url('inbox', a.id), a.id, who(a.id), '', base(a.workspace), a.last_active_at));
-    if (!s) return;
-    const { trouble: why, rejected: bad, db, watcher, limits, epoch, pos, ...rest } = s;
-    tell(trouble, why && `The hub is not well (${safe(s.state, 40)}): ${safe(why.message, 400)}`);
-    pairs(
-      facts,
-      Object.entries({ ...db, ...rest, ...watcher }).map(([k, v]) => [k.replace(/_/g, ' '), said(k, v), k === 'state' && (v === 'ok' ? 'ok' : 'bad')])
+  }
+
+  function drawAgents() {
+    const agents = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
+    setText(agentCount, formatCount(agents.length));
+    updateChildren(agentList, agents.slice(0, MAX_AGENTS), Item, (item, agent) =>
+      setItem(item, {
+        href: routeTo('inbox', agent.id),
+        name: agent.id,
+        title: displayName(agent.id),
+        tag: '',
+        snippet: folderName(agent.workspace),
+        time: agent.last_active_at
+      })
     );
-    hide(refused, !bad.length);
-    const rows = bad.slice(-REASONS).map(r => `${r.table}, row ${r.row}: ${r.reason} (${clock(r.at)})`);
-    if (rejected.was !== (rejected.was = rows.join('\n'))) rejected.replaceChildren(...rows.map(r => h('li', line(r, 400))));
+  }
+
+  function drawStatus() {
+    if (!state.status) return;
+    const { trouble: problem, rejected, db, watcher, limits, epoch, pos, ...rest } = state.status;
+    setTextOrHide(
+      trouble,
+      problem && `Hub problem (${safeText(state.status.state, 40)}): ${safeText(problem.message, 400)}`
+    );
+    setPairs(
+      hubFacts,
+      Object.entries({ ...db, ...rest, ...watcher }).map(([name, value]) => ({
+        label: name.replace(/_ms$/, '').replace(/_/g, ' '),
+        value: formatStatusValue(name, value),
+        tone: name === 'state' && (value === 'ok' ? 'ok' : 'bad')
+      }))
+    );
+    setHidden(rejectedSection, !rejected.length);
+    const lines = rejected
+      .slice(-MAX_REJECTED)
+      .map(row => `${row.table}, row ${row.row}: ${row.reason} (${formatDayAndTime(row.at)})`);
+    const content = lines.join('\n');
+    if (rejectedList.content === content) return;
+    rejectedList.content = content;
+    rejectedList.replaceChildren(...lines.map(line => element('li', oneLine(line, 400))));
   }
 
   return {
     root,
     title: 'Setup',
-    paint() {
+    render() {
       const now = Date.now();
-      // Counting every row is work for the hub: not on every tick.
-      if (now - asked > 5000) {
-        asked = now;
-        wants.status();
+      if (now - requestedAt > STATUS_INTERVAL_MS) {
+        requestedAt = now;
+        refresh.status();
       }
-      if (now - drawn > 900) {
-        drawn = now;
-        draw();
+      if (now - drawnAt < RENDER_INTERVAL_MS) return;
+      drawnAt = now;
+      drawCommands();
+      drawLatency();
+      for (const { from, tag } of checkMarks) {
+        setTag(tag, state.agents.get(from)?.last_active_at > PAGE_OPENED_AT ? 'arrived' : '');
       }
+      drawAgents();
+      drawStatus();
     }
   };
 }

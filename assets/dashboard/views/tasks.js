@@ -1,470 +1,631 @@
-// Tasks: a table of all, filtered and sorted by what stands in the URL, and one task's steps
-// as they come. A call and its result are one row (the store joins them), a running call's
-// clock ticks, and with the waterfall on every step shows its place on the task's time axis.
+// Tasks: a table of all tasks, filtered and sorted by the text in the URL, and the steps of one task
+// as they arrive. A tool call and its result are one row (timeline.js), the clock of a running call
+// ticks, and the waterfall shows each step on the task's time axis.
 
-import { h, text, hide, attr, picture, List, Log } from '../dom.js';
-import { state, ordering, touch, again, KEPT } from '../store.js';
-import { openLog, loadLog, olderRows, newer, latest, older, seek, everyEvent, notice } from '../sync.js';
-import { Empty, Mark, setMark, Tag, setTag, setTime, who, Chips, tell, save, button } from '../parts.js';
-import { num, money, hms, clock, line, brief, pretty, safe, dur, took, base, many, url, query, write } from '../format.js';
-import { words } from '../words.js';
-import { kept, keep } from '../api.js';
+import { element, setText, setHidden, setTextOrHide, setAttribute, drawing } from '../dom.js';
+import { ListView } from '../list_view.js';
+import { TimelineView } from '../timeline_view.js';
+import { state, throttledList, invalidate, renderLater, KEPT_ITEMS } from '../store.js';
+import {
+  openTimeline,
+  loadTimeline,
+  loadOlder,
+  loadNewer,
+  returnToLatest,
+  loadMoreItems,
+  loadForSearch,
+  fetchTaskEvents,
+  showNotice
+} from '../sync.js';
+import {
+  EmptyState,
+  Initials,
+  setInitials,
+  Tag,
+  setTag,
+  setTime,
+  displayName,
+  Chips,
+  download,
+  button
+} from '../components.js';
+import {
+  formatCount,
+  formatMoney,
+  formatTime,
+  formatDayAndTime,
+  formatClock,
+  formatDuration,
+  pluralize
+} from '../format.js';
+import { routeTo, routeToNewMail, queryString } from '../routes.js';
+import { oneLine, toolSummary, prettyJson, safeText, folderName } from '../safe_text.js';
+import { renderMarkdown } from '../markdown.js';
+import { loadSetting, saveSetting } from '../storage.js';
 
-const name = k => line(k.directive) || safe(k.task_id, 80),
-  failed = s => /^(failed|error)$/.test(s),
-  going = k => /^(running|waiting)$/.test(k?.status);
-const length = k => ((going(k) ? Date.now() : k.updated_at) - k.started_at) / 1e3,
-  tokens = k => (k.tokens_in || 0) + (k.tokens_out || 0);
+const taskTitle = task => oneLine(task.directive) || safeText(task.task_id, 80);
+const isFailure = status => /^(failed|error)$/.test(status);
+const isUnfinished = task => /^(running|waiting)$/.test(task?.status);
+const durationSeconds = task => ((isUnfinished(task) ? Date.now() : task.updated_at) - task.started_at) / 1e3;
+const totalTokens = task => (task.tokens_in || 0) + (task.tokens_out || 0);
+
+// ---- the filter: status:failed agent:planner cost:>1 since:2h errors:>0 sort:cost, and words ----
+
+const SORT_VALUES = {
+  turns: task => task.turns,
+  tokens: totalTokens,
+  cost: task => task.cost,
+  took: durationSeconds,
+  errors: task => task.errors
+};
+const TIME_UNITS_MS = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
+const TEXT_FIELDS = { agent: 'agent_id', status: 'status', workspace: 'workspace', model: 'model' };
+const FILTER_HELP =
+  'Use status: agent: workspace: model: since:2h cost:>1 sort:cost, or one of ' +
+  Object.keys(SORT_VALUES).join(', ') +
+  '.';
+
+const contains = (field, text) => task =>
+  String(task[field] || '')
+    .toLowerCase()
+    .includes(text);
+
+function compare(valueOf, operator, limit) {
+  return task => {
+    const value = valueOf(task) || 0;
+    if (operator === '>') return value > limit;
+    return operator === '<' ? value < limit : value === limit;
+  };
+}
+
+/** Parses one word: { test }, { sortBy } or { error }. */
+function parseFilterWord(word) {
+  const [, key, operator, value] = /^(\w+):([<>]?)(.*)$/.exec(word) || [];
+  const text = (value ?? word).toLowerCase();
+  if (!key) {
+    const tests = ['directive', 'task_id', 'agent_id'].map(field => contains(field, text));
+    return { test: task => tests.some(test => test(task)) };
+  }
+  if (Object.hasOwn(TEXT_FIELDS, key)) return { test: contains(TEXT_FIELDS[key], text) };
+  const [, amount, unit] = /^(\d+)([smhd])$/.exec(text) || [];
+  if (key === 'since' && unit) {
+    return { test: task => task.updated_at > Date.now() - amount * TIME_UNITS_MS[unit] };
+  }
+  if (key === 'sort' && Object.hasOwn(SORT_VALUES, text)) return { sortBy: text };
+  if (Object.hasOwn(SORT_VALUES, key) && text && !Number.isNaN(+text)) {
+    return { test: compare(SORT_VALUES[key], operator, +text) };
+  }
+  return { error: `Unknown filter “${oneLine(word, 40)}”. ${FILTER_HELP}` };
+}
+
+/** Parses the whole filter: { test(task), sortBy, error }. */
+function parseFilter(query) {
+  const words = (query.match(/\S+/g) || []).map(parseFilterWord);
+  const tests = words.filter(word => word.test);
+  return {
+    test: task => tests.every(word => word.test(task)),
+    sortBy: words.findLast(word => word.sortBy)?.sortBy,
+    error: words.findLast(word => word.error)?.error || ''
+  };
+}
 
 // ---- the table ----
 
-const SORTS = { turns: k => k.turns, tokens, cost: k => k.cost, took: length, errors: k => k.errors };
-/** What stands after name and state: head, words, and what sorts by it. */
-const CELLS = [
-  ['Agent', k => who(k.agent_id)],
-  ['Folder', k => base(k.workspace)],
-  ['Turns', k => num(k.turns), 'turns'],
-  ['Tokens', k => (tokens(k) ? num(tokens(k)) : '–'), 'tokens'],
-  ['Cost', k => (k.cost ? money(k.cost) : '–'), 'cost'],
-  ['Took', k => dur(length(k)), 'took'],
-  ['Last', null, '']
+/** The columns after title and state: [heading, text of a cell, sort key]; no sort key: not sortable. */
+const COLUMNS = [
+  ['Agent', task => displayName(task.agent_id)],
+  ['Folder', task => folderName(task.workspace)],
+  ['Turns', task => formatCount(task.turns), 'turns'],
+  ['Tokens', task => (totalTokens(task) ? formatCount(totalTokens(task)) : '–'), 'tokens'],
+  ['Cost', task => (task.cost ? formatMoney(task.cost) : '–'), 'cost'],
+  ['Took', task => formatClock(durationSeconds(task)), 'took'],
+  ['Updated', null, '']
 ];
-const UNITS = { s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
+const tasksRoute = query => '#/tasks' + queryString({ q: query });
 
-/** status:failed agent:planner cost:>1 since:2h errors:>0 sort:cost, and words: { test, by, wrong }. */
-function filter(q) {
-  const it = { wrong: '' },
-    tests = (q.match(/\S+/g) || []).map(token => {
-      const [, key, op, value] = /^(\w+):([<>]?)(.*)$/.exec(token) || [],
-        low = (value ?? token).toLowerCase();
-      const has = f => k =>
-          String(k[f] || '')
-            .toLowerCase()
-            .includes(low),
-        time = /^(\d+)([smhd])$/.exec(low),
-        f = { agent: 'agent_id', status: key, workspace: key, model: key }[key];
-      if (f) return has(f);
-      if (!key) return k => ['directive', 'task_id', 'agent_id'].some(f => has(f)(k));
-      if (key === 'since' && time) return k => k.updated_at > Date.now() - time[1] * UNITS[time[2]];
-      if (key === 'sort' && SORTS[low]) {
-        it.by = low;
-        return () => true;
-      }
-      if (key !== 'sort' && SORTS[key] && low && low == +low)
-        return k => {
-          const n = SORTS[key](k) || 0;
-          return op === '>' ? n > low : op === '<' ? n < low : n == low;
-        };
-      it.wrong = `“${line(token, 40)}” means nothing here; there is status: agent: workspace: model: since:2h cost:>1 sort:cost and ${Object.keys(SORTS)}`;
-      return () => true;
-    });
-  it.test = k => tests.every(t => t(k));
-  return it;
+function createTaskRow() {
+  const cells = COLUMNS.slice(0, -1).map(() => element('span'));
+  return element('a.task-row', element('span', Initials(), element('b')), Tag(), ...cells, element('time'));
 }
 
-function Table() {
-  let q = '',
-    tail = '',
-    how = filter('');
-  const order = ordering('tasks', () => {
-    const by = SORTS[how.by] || going;
-    return [...state.tasks.values()].filter(how.test).sort((a, b) => (by(b) || 0) - (by(a) || 0) || b.updated_at - a.updated_at);
+function TaskTable() {
+  let query = '';
+  let querySuffix = '';
+  let filter = parseFilter('');
+  const filteredTasks = throttledList('tasks', () => {
+    const sortValue = SORT_VALUES[filter.sortBy] || isUnfinished;
+    return [...state.tasks.values()]
+      .filter(filter.test)
+      .sort((a, b) => (sortValue(b) || 0) - (sortValue(a) || 0) || b.updated_at - a.updated_at);
   });
-  const search = h('input', {
+  const searchInput = element('input', {
     type: 'search',
     'aria-label': 'Filter tasks',
-    placeholder: 'status:failed cost:>1 words',
+    placeholder: 'status:failed cost:>1 text',
     spellcheck: 'false',
-    oninput: () => location.replace('#/tasks' + query({ q: search.value }))
+    oninput: () => location.replace(tasksRoute(searchInput.value))
   });
-  const chips = Chips('State'),
-    sum = h('p.facts'),
-    none = h('p.hint'),
-    empty = Empty('No task yet', 'A task is a stream of steps.', 'run', 'demo');
-  const sort = by => {
-    location.hash = '#/tasks' + query({ q: (q.replace(/\s*sort:\S*/g, '') + (by && ' sort:' + by)).trim() });
+  const statusChips = Chips('Status');
+  const summary = element('p.facts');
+  const hint = element('p.hint');
+  const empty = EmptyState('No tasks yet', 'A task is the recorded steps of one agent run.', 'run', 'demo');
+  const sortBy = key => {
+    const unsorted = query.replace(/\s*sort:\S*/g, '');
+    location.hash = tasksRoute((unsorted + (key && ' sort:' + key)).trim());
   };
-  const heads = CELLS.map(([label, , by]) => (by == null ? h('span', label) : button(label, () => sort(by))));
-  const list = new List({
+  const headings = COLUMNS.map(([label, , key]) =>
+    key == null ? element('span', label) : button(label, () => sortBy(key))
+  );
+  const header = element(
+    'div.task-row column-headers',
+    element('span', 'Task'),
+    element('span', 'Status'),
+    ...headings
+  );
+  const list = new ListView({
     label: 'Tasks',
-    height: 40,
-    key: k => k.task_id,
-    end: () => older('tasks'),
-    make: () => h('a.trow', h('span', Mark(), h('b')), Tag(), ...CELLS.slice(0, -1).map(() => h('span')), h('time')),
-    fill(a, k) {
-      const [first, tag, ...rest] = a.children,
-        time = rest.pop();
-      attr(a, 'href', url('tasks', k.task_id) + tail);
-      setMark(first.firstChild, k.agent_id || k.task_id);
-      text(first.lastChild, name(k));
-      setTag(tag, k.status);
-      rest.forEach((e, i) => text(e, CELLS[i][1](k)));
-      setTime(time, k.updated_at);
+    rowHeight: 40,
+    keyOf: task => task.task_id,
+    onNearEnd: () => loadMoreItems('tasks'),
+    createRow: createTaskRow,
+    fillRow(link, task) {
+      const [title, tag, ...cells] = link.children;
+      const time = cells.pop();
+      setAttribute(link, 'href', routeTo('tasks', task.task_id) + querySuffix);
+      setInitials(title.firstChild, task.agent_id || task.task_id);
+      setText(title.lastChild, taskTitle(task));
+      setTag(tag, task.status);
+      cells.forEach((cell, i) => setText(cell, COLUMNS[i][1](task)));
+      setTime(time, task.updated_at);
     }
   });
-  const top = h('div.trow heads', h('span', 'Task'), h('span', 'State'), ...heads);
-  const root = h('section.table', h('header.head', h('h1', 'Tasks'), sum, chips, search), empty, none, top, list.root);
+  const root = element(
+    'section.task-table',
+    element('header.view-header', element('h1', 'Tasks'), summary, statusChips, searchInput),
+    empty,
+    hint,
+    header,
+    list.root
+  );
+
+  function summaryText(items) {
+    const total = state.tasks.size;
+    if (!total) return '';
+    const running = items.filter(task => task.status === 'running').length;
+    const isPartial = query && state.loaded && loadForSearch('tasks') && total >= KEPT_ITEMS;
+    if (isPartial) return `${items.length} of the newest ${formatCount(total)} tasks, ${running} running`;
+    const more = state.lastPages?.tasks.next ? '+' : '';
+    return `${items.length}${more} ${items.length === 1 && !more ? 'task' : 'tasks'}, ${running} running`;
+  }
+
   return {
     root,
     list,
-    route(to, params) {
-      q = params.get('q') || '';
-      tail = to;
-      how = filter(q);
-      if (search !== document.activeElement) search.value = q;
-      heads.forEach((e, i) => attr(e, 'aria-pressed', CELLS[i][2] == null ? null : String((how.by || '') === CELLS[i][2])));
-      const plain = q.replace(/\s*status:\S+/g, '').trim();
-      chips.set(
-        ['All', 'Running', 'Failed', 'Completed'].map((w, i) => {
-          const s = i ? 'status:' + w.toLowerCase() : '';
-          return [w, '#/tasks' + query({ q: (s + ' ' + plain).trim() }), s ? q.includes(s) : q === plain];
-        })
-      );
+    route(suffix, params) {
+      query = params.get('q') || '';
+      querySuffix = suffix;
+      filter = parseFilter(query);
+      if (searchInput !== document.activeElement) searchInput.value = query;
+      headings.forEach((heading, i) => {
+        const [, , key] = COLUMNS[i];
+        setAttribute(heading, 'aria-pressed', key == null ? null : String((filter.sortBy || '') === key));
+      });
+      const otherWords = query.replace(/\s*status:\S+/g, '').trim();
+      statusChips.set([
+        { label: 'All', href: tasksRoute(otherWords), isCurrent: query === otherWords },
+        ...['running', 'failed', 'completed'].map(status => ({
+          label: status[0].toUpperCase() + status.slice(1),
+          href: tasksRoute(`status:${status} ${otherWords}`.trim()),
+          isCurrent: query.includes('status:' + status)
+        }))
+      ]);
     },
-    paint(dirty, shown) {
-      const items = order(dirty, !dirty.has('all') && list.held()),
-        any = state.tasks.size;
-      if (!shown) {
+    render(topics, isVisible) {
+      const items = filteredTasks(topics, !topics.has('all') && list.isInUse());
+      if (!isVisible) {
         list.items = items;
         return;
       }
-      const left = q && state.loaded && seek('tasks') && any >= KEPT;
-      list.paint(items, null);
-      empty.show(state.loaded && !any);
-      hide(top, !any);
-      tell(none, how.wrong || (any && !items.length ? 'No task fits this filter.' : ''));
-      text(
-        sum,
-        any
-          ? `${items.filter(t => t.status === 'running').length} running of ${items.length}` +
-              (left ? ` in the newest ${num(any)}` : state.older?.tasks.next ? '+' : '')
-          : ''
-      );
+      const hasTasks = state.tasks.size > 0;
+      setText(summary, summaryText(items));
+      list.render(items, null);
+      empty.show(state.loaded && !hasTasks);
+      setHidden(header, !hasTasks);
+      setTextOrHide(hint, filter.error || (hasTasks && !items.length ? 'No task matches this filter.' : ''));
     }
   };
 }
 
 // ---- one step ----
 
-const bad = (e, end) => e.stream_type === 'error' || (!!end && (!!end.error_msg || failed(end.status)));
-const endOf = ({ e, result }) => result || (e.stream_type === 'tool_result' && e);
+/** Returns the event that ends a step: the result of a call, or a result without a call. */
+const endEvent = ({ event, result }) => result || (event.stream_type === 'tool_result' && event);
+const isError = (event, end) => event.stream_type === 'error' || (!!end && (!!end.error_msg || isFailure(end.status)));
 
-/** Input and output are made when someone looks: most steps are never opened. */
-function unfold(d) {
-  d.querySelector('.io')?.remove();
-  if (!d.open) return;
-  const { e, result } = d.row,
-    end = result || e,
-    io = h('div.io');
-  for (const [label, s] of [
-    ['Input', e.tool_input],
+/** Creates the input and output of a step when it is opened: most never are. */
+function updateToolIo(details) {
+  details.querySelector('.tool-io')?.remove();
+  if (!details.open) return;
+  const { event, result } = details.row;
+  const end = result || event;
+  const toolIo = element('div.tool-io');
+  for (const [label, text] of [
+    ['Input', event.tool_input],
     ['Output', end.tool_output],
     ['Error', end.error_msg]
-  ])
-    if (s) io.append(h('h4', label), h('pre', { tabindex: 0 }, pretty(s)));
-  if (!io.firstChild) io.append(h('p', 'Nothing was recorded.'));
-  d.append(io);
+  ]) {
+    if (text) toolIo.append(element('h4', label), element('pre', { tabindex: 0 }, prettyJson(text)));
+  }
+  if (!toolIo.firstChild) toolIo.append(element('p', 'No input or output was recorded.'));
+  details.append(toolIo);
 }
-const make = () =>
-  h(
-    'div.step',
-    h('a.gut'),
-    h(
-      'details',
-      {
-        ontoggle() {
-          if (this.row && !this.row.open === this.open) {
-            this.row.open = this.open;
-            unfold(this);
-          }
-        }
-      },
-      h('summary', h('i'), h('b'), h('span.what'), h('span.tick'))
-    ),
-    h('div.text', { dir: 'auto' }),
-    picture('lane', '100 10', '', {})
-  );
 
-function wording(e) {
-  const sum = e.tokens_in || e.tokens_out ? ` · ${num(e.tokens_in)} in · ${num(e.tokens_out)} out${e.cost ? ' · ' + money(e.cost) : ''}` : '',
-    turn = 'Turn ' + (e.turn_num || '');
-  switch (e.stream_type) {
+function createStep() {
+  const details = element(
+    'details',
+    {
+      ontoggle() {
+        if (details.row && !details.row.open === details.open) {
+          details.row.open = details.open;
+          updateToolIo(details);
+        }
+      }
+    },
+    element('summary', element('i'), element('b'), element('span.snippet'), element('span.duration'))
+  );
+  return element(
+    'div.step',
+    element('a.gutter'),
+    details,
+    element('div.text', { dir: 'auto' }),
+    drawing('lane', '100 10', '', {})
+  );
+}
+
+/** Returns the text of an event that is not a tool call. */
+function stepText(event) {
+  const hasUsage = event.tokens_in || event.tokens_out;
+  const cost = event.cost ? ' · ' + formatMoney(event.cost) : '';
+  const usage = hasUsage ? ` · ${formatCount(event.tokens_in)} in · ${formatCount(event.tokens_out)} out` + cost : '';
+  const turn = 'Turn ' + (event.turn_num || '');
+  switch (event.stream_type) {
     case 'turn_start':
       return turn;
     case 'turn_end':
-      return turn + ' ended' + sum;
+      return turn + ' ended' + usage;
     case 'error':
-      return 'Error: ' + (e.error_msg || e.text || 'no reason given');
+      return 'Error: ' + (event.error_msg || event.text || 'no details');
     case 'status':
-      return e.status + sum + (e.text ? ': ' + e.text : '');
+      return event.status + usage + (event.text ? ': ' + event.text : '');
     default:
-      return e.text || e.status || e.stream_type;
+      return event.text || event.status || event.stream_type;
   }
 }
 
-/** The steps as a document; no output can end its own fence. */
-const markdown = (k, list) =>
-  `# ${name(k)}\n\n` +
-  list
-    .map(e => {
-      const tool = e.tool_input || e.tool_output,
-        fence = tool && '~'.repeat(Math.max(3, ...(tool.match(/~+/g) || []).map(s => s.length)) + 1);
-      return e.stream_type === 'turn_start'
-        ? `## ${wording(e)}\n`
-        : tool
-          ? `**${e.tool_name}** ${e.error_msg}\n\n${fence}\n${tool}\n${fence}\n`
-          : wording(e) + '\n';
-    })
-    .join('\n');
-const SAVES = { jsonl: (k, list) => list.map(e => JSON.stringify(e) + '\n').join(''), md: markdown };
-async function exported(id, ending) {
+// ---- export ----
+
+/** Returns the steps as a Markdown document. A fence is longer than any in the output, so output cannot end it. */
+function toMarkdown(task, events) {
+  const sections = events.map(event => {
+    if (event.stream_type === 'turn_start') return `## ${stepText(event)}\n`;
+    const toolText = event.tool_input || event.tool_output;
+    if (!toolText) return stepText(event) + '\n';
+    const longestFence = Math.max(3, ...(toolText.match(/~+/g) || []).map(fence => fence.length));
+    const fence = '~'.repeat(longestFence + 1);
+    return `**${event.tool_name}** ${event.error_msg}\n\n${fence}\n${toolText}\n${fence}\n`;
+  });
+  return `# ${taskTitle(task)}\n\n` + sections.join('\n');
+}
+const EXPORTERS = {
+  jsonl: (_, events) => events.map(event => JSON.stringify(event) + '\n').join(''),
+  md: toMarkdown
+};
+async function exportTask(id, extension) {
   try {
-    const all = [];
-    for await (const e of everyEvent(id)) all.push(e);
-    save(id + '.' + ending, SAVES[ending](state.tasks.get(id) || { task_id: id }, all));
-  } catch (e) {
-    notice('Not exported: ' + e.message);
+    const events = [];
+    for await (const event of fetchTaskEvents(id)) events.push(event);
+    download(id + '.' + extension, EXPORTERS[extension](state.tasks.get(id) || { task_id: id }, events));
+  } catch (error) {
+    showNotice('Couldn’t export the task: ' + error.message);
   }
 }
 
-function Detail() {
-  let id,
-    run,
-    k,
-    goal = 0,
-    hunt = 0,
-    axis = [0, 1],
-    outlined = 0,
-    tail = '',
-    wide = !!kept('fall');
-  const title = h('h1', { tabindex: -1 }),
-    tag = Tag(),
-    facts = h('p.facts'),
-    hint = h('p.hint'),
-    back = h('a.back', '← Tasks'),
-    ask = h('a.go', 'Message');
-  const errors = button('', () => jump(1)),
-    fall = button('Waterfall', () => {
-      keep('fall', (wide = !wide));
-      touch('all');
-    }),
-    follow = button('Follow', () => log.tail());
-  const saves = [
+// ---- one task ----
+
+const OUTLINE_INTERVAL_MS = 250;
+
+function TaskDetail() {
+  let id;
+  let task;
+  let timeline;
+  /** The event id of the route, until it is shown; 0 if none. */
+  let wantedEvent = 0;
+  /** The direction of a search for an error that continues when an older page is loaded; 0 if none. */
+  let errorSearch = 0;
+  /** Start and end of the time axis, in Unix ms. */
+  let timeAxis = [0, 1];
+  let outlinedAt = 0;
+  let querySuffix = '';
+  let showsWaterfall = !!loadSetting('fall');
+
+  const backLink = element('a.back', '← Tasks');
+  const title = element('h1', { tabindex: -1 });
+  const tag = Tag();
+  const facts = element('p.facts');
+  const hint = element('p.hint');
+  const errorsButton = button('', () => goToError(1));
+  const waterfallButton = button('Waterfall', () => {
+    showsWaterfall = !showsWaterfall;
+    saveSetting('fall', showsWaterfall);
+    invalidate('all');
+  });
+  const followButton = button('Follow', () => steps.followLatest());
+  const exportButtons = [
     ['JSONL', 'jsonl'],
     ['Markdown', 'md']
-  ].map(([label, ending]) => button(label, () => exported(id, ending)));
-  const top = h('header.head', back, title, tag, facts, h('p.bar', errors, fall, follow, ...saves, ask)),
-    span = h('p.axis', h('span'), h('span'));
-  const log = new Log({
+  ].map(([label, extension]) => button(label, () => exportTask(id, extension)));
+  const messageLink = element('a.primary', 'Message');
+  const axisLabels = element('p.axis', element('span'), element('span'));
+  const steps = new TimelineView({
     label: 'Steps',
-    live: 'off',
-    make,
-    fill,
-    older: olderRows,
-    newer,
-    latest: loadLog
+    ariaLive: 'off',
+    createRow: createStep,
+    fillRow: fillStep,
+    loadOlder,
+    loadNewer,
+    loadLatest: loadTimeline
   });
-  const turns = new List({
+  const turnList = new ListView({
     label: 'Turns',
-    height: 34,
-    key: t => t.i,
-    make: () => h('a', h('b'), h('span.tick')),
-    fill(a, t) {
-      const [label, tick] = a.children;
-      attr(a, 'href', url('tasks', id, t.e.id) + tail);
-      text(label, 'Turn ' + t.n);
-      attr(a, 'data-tone', t.errors ? 'bad' : 'run');
-      text(tick, t.errors ? many(t.errors, 'error') : [took((t.end - t.start) / 1e3), t.cost && money(t.cost)].filter(Boolean).join(' · '));
+    rowHeight: 34,
+    keyOf: turn => turn.index,
+    createRow: () => element('a', element('b'), element('span.duration')),
+    fillRow(link, turn) {
+      const [label, summary] = link.children;
+      const duration = formatDuration((turn.end - turn.start) / 1e3);
+      const figures = [duration, turn.cost && formatMoney(turn.cost)].filter(Boolean).join(' · ');
+      setAttribute(link, 'href', routeTo('tasks', id, turn.firstEvent.id) + querySuffix);
+      setText(label, 'Turn ' + turn.number);
+      setAttribute(link, 'data-tone', turn.errors ? 'bad' : 'run');
+      setText(summary, turn.errors ? pluralize(turn.errors, 'error') : figures);
     }
   });
-  const root = h(
+  const root = element(
     'section.detail',
-    top,
+    element(
+      'header.view-header',
+      backLink,
+      title,
+      tag,
+      facts,
+      element('p.toolbar', errorsButton, waterfallButton, followButton, ...exportButtons, messageLink)
+    ),
     hint,
-    h('div.run', h('section.outline', { 'aria-label': 'Turns' }, turns.root), h('div.steps', span, log.root))
+    element(
+      'div.task-run',
+      element('section.outline', { 'aria-label': 'Turns' }, turnList.root),
+      element('div.steps', axisLabels, steps.root)
+    )
   );
 
-  function fill(el, row, prev) {
-    const { e } = row,
-      [time, d, p, lane] = el.children,
-      type = e.stream_type,
-      tool = type.startsWith('tool_'),
-      at = hms(e.created_at),
-      end = endOf(row),
-      wrong = bad(e, end),
-      open = tool && !end;
-    text(time, prev && hms(prev.e.created_at) === at ? '·' : at);
-    attr(time, 'href', url('tasks', id, e.id) + tail);
-    attr(time, 'aria-label', 'Link to the step at ' + at);
-    hide(d, !tool);
-    hide(p, tool);
-    attr(el, 'data-type', type);
-    attr(el, 'data-depth', row.depth || null);
-    el.style.setProperty('--in', row.depth * 1.4 + 'rem');
-    // A call without a result runs as long as its task does.
-    row.ticking = open && (!k || going(k));
-    attr(el, 'data-tone', wrong ? 'bad' : tool ? (end ? 'ok' : row.ticking ? 'run' : 'none') : type);
-    const till = end ? end.created_at : !open ? e.created_at : row.ticking ? Date.now() : axis[1];
-    if (wide) {
-      const x = t => Math.max(0, Math.min(100, (100 * (t - axis[0])) / Math.max(1, axis[1] - axis[0]))),
-        a = x(e.created_at);
-      attr(lane.firstChild, 'd', `M${a.toFixed(2)} 5H${Math.max(a + 0.4, x(till)).toFixed(2)}`);
+  function fillStep(node, row, previousRow) {
+    const { event } = row;
+    const [timeLink, details, text, lane] = node.children;
+    const type = event.stream_type;
+    const isTool = type.startsWith('tool_');
+    const end = endEvent(row);
+    const isOpenCall = isTool && !end;
+    const hasError = isError(event, end);
+    const time = formatTime(event.created_at);
+    const sameTime = previousRow && formatTime(previousRow.event.created_at) === time;
+    setText(timeLink, sameTime ? '·' : time);
+    setAttribute(timeLink, 'href', routeTo('tasks', id, event.id) + querySuffix);
+    setAttribute(timeLink, 'aria-label', 'Link to the step at ' + time);
+    setHidden(details, !isTool);
+    setHidden(text, isTool);
+    setAttribute(node, 'data-type', type);
+    setAttribute(node, 'data-depth', row.depth || null);
+    node.style.setProperty('--indent', row.depth * 1.4 + 'rem');
+    // A call without a result runs as long as its task.
+    row.running = isOpenCall && (!task || isUnfinished(task));
+    const toolTone = end ? 'ok' : row.running ? 'run' : 'none';
+    setAttribute(node, 'data-tone', hasError ? 'bad' : isTool ? toolTone : type);
+    let endedAt = event.created_at;
+    if (end) endedAt = end.created_at;
+    else if (isOpenCall) endedAt = row.running ? Date.now() : timeAxis[1];
+    if (showsWaterfall) {
+      const [axisStart, axisEnd] = timeAxis;
+      const x = ms => Math.max(0, Math.min(100, (100 * (ms - axisStart)) / Math.max(1, axisEnd - axisStart)));
+      const start = x(event.created_at);
+      const line = `M${start.toFixed(2)} 5H${Math.max(start + 0.4, x(endedAt)).toFixed(2)}`;
+      setAttribute(lane.firstChild, 'd', line);
     }
-    if (!tool) return words(p, wording(e));
-    const [state, title, what, tick] = d.firstChild.children,
-      s = (till - e.created_at) / 1e3;
-    text(state, wrong ? 'Error' : end ? 'done' : row.ticking ? 'runs' : 'ended');
-    text(title, line(e.tool_name || 'tool', 60));
-    text(what, brief(e.tool_input || e.tool_output));
-    text(tick, end ? took(s) : row.ticking ? dur(s) : 'no result');
-    if (d.row !== row || d.v !== row.v) {
-      d.row = row;
-      d.v = row.v;
-      d.open = !!row.open;
-      unfold(d);
+    if (!isTool) return renderMarkdown(text, stepText(event));
+    const [outcome, tool, snippet, duration] = details.firstChild.children;
+    const seconds = (endedAt - event.created_at) / 1e3;
+    const outcomeOfOpenCall = row.running ? 'running' : 'no result';
+    setText(outcome, hasError ? 'error' : end ? 'done' : outcomeOfOpenCall);
+    setText(tool, oneLine(event.tool_name || 'tool', 60));
+    setText(snippet, toolSummary(event.tool_input || event.tool_output));
+    setText(duration, end ? formatDuration(seconds) : row.running ? formatClock(seconds) : '');
+    if (details.row !== row || details.version !== row.version) {
+      details.row = row;
+      details.version = row.version;
+      details.open = !!row.open;
+      updateToolIo(details);
     }
   }
 
-  /** The turns and errors of what is loaded. */
-  function outline() {
-    const found = [],
-      { rows } = run;
-    let t,
-      wrong = 0;
-    rows.forEach((r, i) => {
-      const { e } = r,
-        end = endOf(r);
-      if (!r.depth && (!t || (e.turn_num && e.turn_num !== t.n)))
-        found.push((t = { i: rows.base + i, e, n: e.turn_num || 1, start: e.created_at, end: e.created_at, cost: 0, errors: 0 }));
-      if (!t) return;
-      t.end = Math.max(t.end, e.created_at, end ? end.created_at : 0);
-      t.cost += e.cost || 0;
-      if (bad(e, end)) {
-        t.errors++;
-        wrong++;
+  /** Collects the turns and errors of the loaded rows, and sets the time axis. */
+  function updateOutline() {
+    const { rows } = timeline;
+    const turns = [];
+    let turn;
+    let errorCount = 0;
+    rows.forEach((row, i) => {
+      const { event } = row;
+      const end = endEvent(row);
+      const startsTurn = !turn || (event.turn_num && event.turn_num !== turn.number);
+      if (!row.depth && startsTurn) {
+        turn = {
+          index: rows.firstIndex + i,
+          firstEvent: event,
+          number: event.turn_num || 1,
+          start: event.created_at,
+          end: event.created_at,
+          cost: 0,
+          errors: 0
+        };
+        turns.push(turn);
+      }
+      if (!turn) return;
+      turn.end = Math.max(turn.end, event.created_at, end ? end.created_at : 0);
+      turn.cost += event.cost || 0;
+      if (isError(event, end)) {
+        turn.errors++;
+        errorCount++;
       }
     });
-    if (rows.length)
-      axis = [rows[0].e.created_at, going(k) && !rows.apart ? Date.now() : Math.max(rows.at(-1).e.created_at, (!rows.apart && k?.updated_at) || 0)];
-    // More of them may stand on pages not read yet: the hub has counted.
-    wrong = Math.max(wrong, k?.errors || 0);
-    text(errors, many(wrong, 'error'));
-    errors.disabled = !wrong;
-    axis.forEach((t, i) => text(span.children[i], clock(t)));
-    if (log.was !== (log.was = k?.status + (wide && axis.join()))) log.anew = true;
-    turns.paint(found, found.findLast?.(t => t.i <= (log.at ?? 1e9))?.i ?? null);
+    if (rows.length) {
+      const lastTime = rows.at(-1).event.created_at;
+      const knownEnd = Math.max(lastTime, (!rows.detached && task?.updated_at) || 0);
+      timeAxis = [rows[0].event.created_at, isUnfinished(task) && !rows.detached ? Date.now() : knownEnd];
+    }
+    // Pages that are not loaded may have more errors: the hub has counted all.
+    errorCount = Math.max(errorCount, task?.errors || 0);
+    setText(errorsButton, pluralize(errorCount, 'error'));
+    errorsButton.disabled = !errorCount;
+    timeAxis.forEach((ms, i) => setText(axisLabels.children[i], formatDayAndTime(ms)));
+    const drawnWith = task?.status + (showsWaterfall && timeAxis.join());
+    if (steps.drawnWith !== drawnWith) {
+      steps.drawnWith = drawnWith;
+      steps.redrawAll = true;
+    }
+    const current = turns.findLast(t => t.index <= (steps.selected ?? Infinity));
+    turnList.render(turns, current?.index ?? null);
   }
 
-  /** To the next error that way; backwards through pages not read yet, forwards around. */
-  function jump(way) {
-    const { rows } = run,
-      n = rows.length;
-    let i = (log.at ?? (way > 0 ? rows.base - 1 : rows.base + n)) - rows.base;
-    hunt = 0;
-    for (let left = n; left--;) {
-      i += way;
-      if (i < 0 && !rows.all) break;
-      i = (i + n) % n;
-      if (bad(rows[i].e, endOf(rows[i]))) return log.show(rows.base + i);
+  /** Selects the next error in a direction (1 or -1). Backwards it loads older pages; at the end it starts over. */
+  function goToError(direction) {
+    const { rows } = timeline;
+    const count = rows.length;
+    const beforeFirst = direction > 0 ? rows.firstIndex - 1 : rows.firstIndex + count;
+    let i = (steps.selected ?? beforeFirst) - rows.firstIndex;
+    errorSearch = 0;
+    for (let left = count; left--;) {
+      i += direction;
+      if (i < 0 && !rows.complete) break;
+      i = (i + count) % count;
+      if (isError(rows[i].event, endEvent(rows[i]))) return steps.select(rows.firstIndex + i);
     }
-    if (rows.all) return;
-    hunt = way;
-    olderRows(run);
+    if (rows.complete) return;
+    errorSearch = direction;
+    loadOlder(timeline);
+  }
+
+  function factsText() {
+    if (!task) return '';
+    return [
+      displayName(task.agent_id) + (task.workspace ? ' in ' + oneLine(task.workspace, 80) : ''),
+      oneLine(task.model, 40),
+      task.cost && formatMoney(task.cost),
+      pluralize(task.turns, 'turn'),
+      totalTokens(task) && formatCount(task.tokens_in) + ' in',
+      totalTokens(task) && formatCount(task.tokens_out) + ' out',
+      formatClock(durationSeconds(task))
+    ]
+      .filter(Boolean)
+      .join(' · ');
   }
 
   return {
     root,
-    log,
-    jump,
-    get name() {
-      return name(k || { task_id: id });
+    steps,
+    goToError,
+    waterfallButton,
+    messageLink,
+    get title() {
+      return taskTitle(task || { task_id: id });
     },
-    fall,
-    ask,
-    route(to, task, event) {
-      tail = to;
-      id = task;
-      goal = +event || 0;
-      hunt = 0;
-      if (!goal) latest('tasks', id);
-      attr(back, 'href', '#/tasks' + tail);
+    route(suffix, taskId, eventId) {
+      querySuffix = suffix;
+      id = taskId;
+      wantedEvent = +eventId || 0;
+      errorSearch = 0;
+      if (!wantedEvent) returnToLatest('tasks', id);
+      setAttribute(backLink, 'href', '#/tasks' + querySuffix);
     },
-    paint(dirty) {
-      if (dirty.has('all')) run = openLog('tasks', id);
-      k = state.tasks.get(id);
-      tell(hint, run.error || (run.loading ? 'Loading…' : run.rows.length ? '' : 'No steps yet.'));
-      text(title, name(k || { task_id: id }));
-      title.title = safe(k?.directive, 600);
-      setTag(tag, k?.status);
-      text(
-        facts,
-        k
-          ? [
-              who(k.agent_id) + (k.workspace ? ' in ' + line(k.workspace, 80) : ''),
-              line(k.model, 40),
-              k.cost && money(k.cost),
-              many(k.turns, 'turn'),
-              tokens(k) && num(k.tokens_in) + ' in',
-              tokens(k) && num(k.tokens_out) + ' out',
-              dur(length(k))
-            ]
-              .filter(Boolean)
-              .join(' · ')
-          : ''
-      );
-      attr(ask, 'href', write(k?.agent_id));
-      hide(ask, !k?.agent_id);
-      attr(root, 'data-fall', wide);
-      attr(fall, 'aria-pressed', String(wide));
-      attr(follow, 'aria-pressed', String(log.follow));
-      if (dirty.has('all') || performance.now() - outlined > 250) {
-        outlined = performance.now();
-        outline();
-      } else again();
-      log.paint(run);
-      if (run.loading || !run.rows.length) return;
-      if (goal && !run.busy) log.seek(goal) ? (goal = 0) : loadLog(run, goal + 1);
-      if (hunt && !run.rows.paging) jump(hunt);
+    render(topics) {
+      if (topics.has('all')) timeline = openTimeline('tasks', id);
+      task = state.tasks.get(id);
+      const { rows } = timeline;
+      const emptyText = timeline.loading ? 'Loading…' : 'No steps yet.';
+      setTextOrHide(hint, timeline.error || (timeline.loading || !rows.length ? emptyText : ''));
+      setText(title, taskTitle(task || { task_id: id }));
+      title.title = safeText(task?.directive, 600);
+      setTag(tag, task?.status);
+      setText(facts, factsText());
+      setAttribute(messageLink, 'href', routeToNewMail(task?.agent_id));
+      setHidden(messageLink, !task?.agent_id);
+      setAttribute(root, 'data-waterfall', showsWaterfall);
+      setAttribute(waterfallButton, 'aria-pressed', String(showsWaterfall));
+      setAttribute(followButton, 'aria-pressed', String(steps.following));
+      if (topics.has('all') || performance.now() - outlinedAt > OUTLINE_INTERVAL_MS) {
+        outlinedAt = performance.now();
+        updateOutline();
+      } else {
+        renderLater();
+      }
+      steps.render(timeline);
+      if (timeline.loading || !rows.length) return;
+      if (wantedEvent && !timeline.busy) {
+        if (steps.selectPosition(wantedEvent)) wantedEvent = 0;
+        else loadTimeline(timeline, wantedEvent + 1);
+      }
+      if (errorSearch && !timeline.rows.loadingPage) goToError(errorSearch);
     }
   };
 }
 
 export default function tasks() {
   let id;
-  const table = Table(),
-    one = Detail(),
-    root = h('div.tasks', table.root, one.root);
-  const step = way => {
-    const all = table.list.items,
-      next = all[all.findIndex(k => k.task_id === id) + way];
-    if (id && next) location.hash = url('tasks', next.task_id) + location.hash.replace(/^[^?]*/, '');
+  const table = TaskTable();
+  const detail = TaskDetail();
+  const root = element('div.tasks', table.root, detail.root);
+  const openNeighbour = offset => {
+    const { items } = table.list;
+    const neighbour = items[items.findIndex(task => task.task_id === id) + offset];
+    if (id && neighbour) {
+      const query = location.hash.replace(/^[^?]*/, '');
+      location.hash = routeTo('tasks', neighbour.task_id) + query;
+    }
   };
   return {
     root,
     get title() {
-      return id ? one.name : 'Tasks';
+      return id ? detail.title : 'Tasks';
     },
     keys: {
-      f: () => one.log.tail(),
-      w: () => one.fall.click(),
-      e: () => id && one.jump(1),
-      E: () => id && one.jump(-1),
-      '[': () => step(-1),
-      ']': () => step(1),
-      m: () => id && one.ask.click()
+      f: () => detail.steps.followLatest(),
+      w: () => detail.waterfallButton.click(),
+      e: () => id && detail.goToError(1),
+      E: () => id && detail.goToError(-1),
+      '[': () => openNeighbour(-1),
+      ']': () => openNeighbour(1),
+      m: () => id && detail.messageLink.click()
     },
-    route([task, event], params) {
-      const tail = query({ q: params.get('q') });
-      id = task;
-      table.route(tail, params);
-      if (id) one.route(tail, id, event);
-      attr(root, 'data-detail', id);
-      hide(table.root, id);
-      hide(one.root, !id);
+    route([taskId, eventId], params) {
+      const suffix = queryString({ q: params.get('q') });
+      id = taskId;
+      table.route(suffix, params);
+      if (id) detail.route(suffix, id, eventId);
+      setAttribute(root, 'data-detail', id);
+      setHidden(table.root, id);
+      setHidden(detail.root, !id);
     },
-    paint(dirty) {
-      table.paint(dirty, !id);
-      if (id) one.paint(dirty);
+    render(topics) {
+      table.render(topics, !id);
+      if (id) detail.render(topics);
     }
   };
 }

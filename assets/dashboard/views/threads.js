@@ -1,149 +1,252 @@
-// Threads: the list by activity with what is unread, one conversation with its numbers in
-// the margin, and a composer for the person. The numbers are the file's own: 1, 2, 3, none
-// missing; each is the link to its message.
+// Threads: the list, most recent first, with unread counts; the messages of one thread with their
+// numbers, each of which links to its message; a form to write to it. The numbers come from the
+// database: 1, 2, 3 …, without gaps.
 
-import { h, text, hide, attr, Log } from '../dom.js';
-import { state, ordering, unread, read, touch } from '../store.js';
-import { openLog, loadLog, olderRows, newer, latest, older, say, setThread, known, notice } from '../sync.js';
-import { Rows, Split, Empty, Mark, setMark, Tag, setTag, who, field, select, onSend, tell } from '../parts.js';
-import { line, safe, hms, full, many, num, url, place } from '../format.js';
-import { words } from '../words.js';
+import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
+import { TimelineView } from '../timeline_view.js';
+import { state, throttledList, unreadCount, markThreadRead, invalidate } from '../store.js';
+import {
+  openTimeline,
+  loadTimeline,
+  loadOlder,
+  loadNewer,
+  returnToLatest,
+  loadMoreItems,
+  postMessage,
+  setThreadStatus,
+  confirmRecipient,
+  showNotice
+} from '../sync.js';
+import {
+  TwoLineList,
+  SplitView,
+  EmptyState,
+  Initials,
+  setInitials,
+  Tag,
+  setTag,
+  displayName,
+  Field,
+  Select,
+  handleSubmit
+} from '../components.js';
+import { formatTime, formatDateTimeOrEmpty, formatCount, pluralize } from '../format.js';
+import { routeTo, routeToRow } from '../routes.js';
+import { oneLine, safeText } from '../safe_text.js';
+import { renderMarkdown } from '../markdown.js';
 
-const NEAR = 120000;
-const build = () => [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at);
-const name = t => line(t.title, 100) || safe(t.id, 100);
+/** Messages of one sender closer together than this share one header. */
+const SAME_GROUP_MS = 120000;
+const threadsByActivity = () => [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at);
+const threadTitle = thread => oneLine(thread.title, 100) || safeText(thread.id, 100);
 
-const make = () =>
-  h('div.msg', h('a.gut'), Mark(), h('div.said', h('p.by', h('b'), h('span.to'), Tag(), h('time')), h('strong'), h('div.text', { dir: 'auto' })));
-function fill(el, { e }, prev) {
-  const [seq, mark, said] = el.children,
-    [by, subject, body] = said.children,
-    [from, to, tag, time] = by.children,
-    p = prev?.e;
-  // One head for a run of messages: same sender, same kind, soon after one another.
-  const joined = p && p.from_id === e.from_id && p.kind === e.kind && p.to_id === e.to_id && !e.subject && e.created_at - p.created_at < NEAR;
-  attr(el, 'data-joined', joined);
-  hide(by, joined);
-  hide(subject, !e.subject);
-  text(seq, String(e.message_seq));
-  attr(seq, 'href', place(e));
-  setMark(mark, e.from_id);
-  text(from, who(e.from_id));
-  text(to, e.to_id ? '→ ' + who(e.to_id) : e.to_type === 'broadcast' ? '→ all' : '');
-  setTag(tag, e.kind === 'status' ? '' : e.kind);
-  text(time, hms(e.created_at));
-  time.title = full(e.created_at);
-  text(subject, safe(e.subject, 300));
-  words(body, e.deleted_at ? 'This message was removed.' : e.content);
+const createMessage = () =>
+  element(
+    'div.message',
+    element('a.gutter'),
+    Initials(),
+    element(
+      'div.message-content',
+      element('p.message-header', element('b'), element('span.recipient'), Tag(), element('time')),
+      element('strong'),
+      element('div.text', { dir: 'auto' })
+    )
+  );
+
+function continuesGroup(message, previous) {
+  return (
+    previous &&
+    previous.from_id === message.from_id &&
+    previous.kind === message.kind &&
+    previous.to_id === message.to_id &&
+    !message.subject &&
+    message.created_at - previous.created_at < SAME_GROUP_MS
+  );
+}
+
+function recipientLabel(message) {
+  if (message.to_id) return '→ ' + displayName(message.to_id);
+  return message.to_type === 'broadcast' ? '→ everyone' : '';
+}
+
+function fillMessage(node, { event: message }, previousRow) {
+  const [number, initials, content] = node.children;
+  const [header, subject, text] = content.children;
+  const [sender, recipient, tag, time] = header.children;
+  const isContinued = continuesGroup(message, previousRow?.event);
+  setAttribute(node, 'data-joined', isContinued);
+  setHidden(header, isContinued);
+  setHidden(subject, !message.subject);
+  setText(number, String(message.message_seq));
+  setAttribute(number, 'href', routeToRow(message));
+  setInitials(initials, message.from_id);
+  setText(sender, displayName(message.from_id));
+  setText(recipient, recipientLabel(message));
+  setTag(tag, message.kind === 'status' ? '' : message.kind);
+  setText(time, formatTime(message.created_at));
+  time.title = formatDateTimeOrEmpty(message.created_at);
+  setText(subject, safeText(message.subject, 300));
+  renderMarkdown(text, message.deleted_at ? 'This message was deleted.' : message.content);
+}
+
+function describeThread(thread) {
+  const { preview } = thread;
+  const unread = unreadCount(thread);
+  const snippet = preview
+    ? displayName(preview.from_id) + ': ' + oneLine(preview.subject || preview.content)
+    : pluralize(thread.last_seq, 'message');
+  return {
+    href: routeTo('threads', thread.id),
+    name: preview ? preview.from_id : thread.id,
+    title: threadTitle(thread),
+    tag: thread.status === 'active' ? '' : thread.status,
+    snippet: (unread ? formatCount(unread) + ' new · ' : '') + snippet,
+    time: thread.updated_at,
+    isNew: unread
+  };
 }
 
 export default function threads() {
-  let id,
-    log,
-    goal = 0;
-  const drafts = new Map(),
-    order = ordering('threads', build);
-  const list = Rows(
-    'Threads, latest first',
-    t => t.id,
-    t => {
-      const p = t.preview,
-        n = unread(t);
-      return [
-        url('threads', t.id),
-        p ? p.from_id : t.id,
-        name(t),
-        t.status === 'active' ? '' : t.status,
-        (n ? num(n) + ' new · ' : '') + (p ? who(p.from_id) + ': ' + line(p.subject || p.content) : many(t.last_seq, 'message')),
-        t.updated_at,
-        n
-      ];
-    },
-    () => older('threads')
-  );
-  const empty = Empty('No thread yet', 'A message to a thread that does not exist creates it.', 'sqlite3', 'post');
-  const sum = h('p.facts'),
-    title = h('h2', { tabindex: -1 }),
-    tag = Tag(),
-    facts = h('p.facts'),
-    hint = h('p.hint'),
-    status = select('active paused resolved archived');
-  const top = h('header.head', h('a.back', { href: '#/threads' }, '← Threads'), title, tag, facts, field('State', status));
-  const view = new Log({
-    label: 'Messages',
-    live: 'polite',
-    make,
-    fill,
-    older: olderRows,
-    newer,
-    latest: loadLog
-  });
-  const input = h('textarea', { required: true, placeholder: 'Write as the human. Ctrl + Enter sends.', 'aria-label': 'Message' });
-  const kind = select('directive question proposal status result'),
-    to = h('input', { placeholder: 'everyone', autocomplete: 'off', list: 'agents' });
-  const alert = h('p.wrong', { role: 'alert' }),
-    button = h('button.go', 'Send');
-  const form = h('form.compose', input, h('div.bar', field('Kind', kind), field('To', to), alert, button));
-  const root = Split('threads', [h('header.head', h('h1', 'Threads'), sum), empty, list.root], [top, hint, view.root, form]);
+  let id;
+  let timeline;
+  /** The message_seq of the route, until it is shown; 0 if none. */
+  let wantedSeq = 0;
+  const drafts = new Map();
+  const sortedThreads = throttledList('threads', threadsByActivity);
 
-  onSend(form, button, alert, async () => {
-    const there = id,
-      name = to.value.trim();
-    known(name);
-    await say(there, { content: input.value, kind: kind.value, to_id: name || undefined });
-    drafts.delete(there);
-    if (there === id) {
-      input.value = '';
-      view.tail();
+  const summary = element('p.facts');
+  const list = TwoLineList({
+    label: 'Threads, most recent first',
+    keyOf: thread => thread.id,
+    describe: describeThread,
+    onNearEnd: () => loadMoreItems('threads')
+  });
+  const empty = EmptyState(
+    'No threads yet',
+    'Posting a message to a new thread ID creates the thread.',
+    'sqlite3',
+    'post'
+  );
+
+  const title = element('h2', { tabindex: -1 });
+  const tag = Tag();
+  const facts = element('p.facts');
+  const hint = element('p.hint');
+  const statusSelect = Select(['active', 'paused', 'resolved', 'archived']);
+  const header = element(
+    'header.view-header',
+    element('a.back', { href: '#/threads' }, '← Threads'),
+    title,
+    tag,
+    facts,
+    Field('Status', statusSelect)
+  );
+  const messages = new TimelineView({
+    label: 'Messages',
+    ariaLive: 'polite',
+    createRow: createMessage,
+    fillRow: fillMessage,
+    loadOlder,
+    loadNewer,
+    loadLatest: loadTimeline
+  });
+
+  const input = element('textarea', {
+    required: true,
+    placeholder: 'Message as yourself (Ctrl+Enter to send)',
+    'aria-label': 'Message'
+  });
+  const kindSelect = Select(['directive', 'question', 'proposal', 'status', 'result']);
+  const recipientInput = element('input', { placeholder: 'everyone', autocomplete: 'off', list: 'agents' });
+  const alert = element('p.form-error', { role: 'alert' });
+  const submitButton = element('button.primary', 'Send');
+  const form = element(
+    'form.compose',
+    input,
+    element('div.toolbar', Field('Kind', kindSelect), Field('To', recipientInput), alert, submitButton)
+  );
+  const root = SplitView(
+    'threads',
+    [element('header.view-header', element('h1', 'Threads'), summary), empty, list.root],
+    [header, hint, messages.root, form]
+  );
+
+  handleSubmit({
+    form,
+    submitButton,
+    alert,
+    verb: 'send',
+    async submit() {
+      const threadId = id;
+      const recipient = recipientInput.value.trim();
+      confirmRecipient(recipient);
+      await postMessage(threadId, { content: input.value, kind: kindSelect.value, to_id: recipient || undefined });
+      drafts.delete(threadId);
+      if (threadId === id) {
+        input.value = '';
+        messages.followLatest();
+      }
     }
   });
-  status.onchange = () =>
-    setThread(id, status.value).catch(e => {
-      notice('The state was not changed: ' + e.message);
-      touch('all');
+  statusSelect.onchange = () =>
+    setThreadStatus(id, statusSelect.value).catch(error => {
+      showNotice('Couldn’t change the status: ' + error.message);
+      invalidate('all');
     });
+
+  function hintText(threadCount) {
+    if (!id) return threadCount ? 'Select a thread to read it.' : '';
+    if (timeline.error) return timeline.error;
+    if (timeline.loading) return 'Loading…';
+    return timeline.rows.length ? '' : 'No messages yet. The first message creates the thread.';
+  }
+
+  function summaryText(threadCount) {
+    if (!threadCount) return '';
+    const hasMore = state.lastPages?.threads.next;
+    const label = threadCount === 1 && !hasMore ? ' thread' : ' threads, most recent first';
+    return threadCount + (hasMore ? '+' : '') + label;
+  }
 
   return {
     root,
     get title() {
-      return id ? name(state.threads.get(id) || { id }) : 'Threads';
+      return id ? threadTitle(state.threads.get(id) || { id }) : 'Threads';
     },
-    keys: { r: () => id && input.focus(), f: () => view.tail() },
-    route([thread, seq]) {
+    keys: { r: () => id && input.focus(), f: () => messages.followLatest() },
+    route([threadId, seq]) {
       drafts.set(id, input.value);
-      id = thread;
-      goal = +seq || 0;
+      id = threadId;
+      wantedSeq = +seq || 0;
       input.value = drafts.get(id) || '';
-      text(alert, '');
-      if (!goal) latest('threads', id);
-      attr(root, 'data-detail', id);
+      setText(alert, '');
+      if (!wantedSeq) returnToLatest('threads', id);
+      setAttribute(root, 'data-detail', id);
     },
-    paint(dirty) {
-      if (dirty.has('all')) log = id && openLog('threads', id);
-      const items = order(dirty, list.held()),
-        t = state.threads.get(id);
-      list.paint(items, id ?? null);
+    render(topics) {
+      if (topics.has('all')) timeline = id && openTimeline('threads', id);
+      const items = sortedThreads(topics, list.isInUse());
+      list.render(items, id ?? null);
       empty.show(state.loaded && !items.length);
-      hide(list.root, !items.length);
-      text(sum, items.length ? items.length + (state.older?.threads.next ? '+' : '') + ' by activity' : '');
-      for (const e of [top, view.root, form]) hide(e, !id);
-      tell(
-        hint,
-        !id
-          ? items.length
-            ? 'Choose a thread to read it.'
-            : ''
-          : log.error || (log.loading ? 'Loading…' : log.rows.length ? '' : 'No message here yet. The first one creates the thread.')
-      );
+      setHidden(list.root, !items.length);
+      setText(summary, summaryText(items.length));
+      for (const node of [header, messages.root, form]) setHidden(node, !id);
+      setTextOrHide(hint, hintText(items.length));
       if (!id) return;
-      text(title, name(t || { id }));
-      setTag(tag, t && t.status !== 'active' ? t.status : '');
-      if (status !== document.activeElement || dirty.has('all')) status.value = t?.status || 'active';
-      hide(status.parentNode, !t);
-      text(facts, t ? (t.title ? safe(id, 60) + ' · ' : '') + many(t.last_seq, 'message') : '');
-      view.paint(log);
-      if (goal && !log.busy && !log.loading && log.rows.length) view.seek(goal) ? (goal = 0) : loadLog(log, goal + 1);
-      if (t && view.follow && !document.hidden) read(id, t.last_seq);
+      const thread = state.threads.get(id);
+      setText(title, threadTitle(thread || { id }));
+      setTag(tag, thread && thread.status !== 'active' ? thread.status : '');
+      const isChoosing = statusSelect === document.activeElement && !topics.has('all');
+      if (!isChoosing) statusSelect.value = thread?.status || 'active';
+      setHidden(statusSelect.parentNode, !thread);
+      const idLabel = thread?.title ? safeText(id, 60) + ' · ' : '';
+      setText(facts, thread ? idLabel + pluralize(thread.last_seq, 'message') : '');
+      messages.render(timeline);
+      if (wantedSeq && !timeline.busy && !timeline.loading && timeline.rows.length) {
+        if (messages.selectPosition(wantedSeq)) wantedSeq = 0;
+        else loadTimeline(timeline, wantedSeq + 1);
+      }
+      if (thread && messages.following && !document.hidden) markThreadRead(id, thread.last_seq);
     }
   };
 }

@@ -16,8 +16,8 @@ use super::{Finding, State};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
-    FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, holders, room, sqlite_version, strays,
-    with_patience,
+    FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, free_bytes, holders,
+    processes_with_deleted_file, sqlite_version, with_busy_timeout,
 };
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
@@ -54,7 +54,7 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
     if !reader.as_ref().is_err_and(|e| e.code() == Code::StoreForeign) {
         findings.push(modes(path));
     }
-    findings.extend([space(room(path)), libraries()]);
+    findings.extend([space(free_bytes(path)), libraries()]);
     if let Err(e) = Token::existing(path) {
         findings.push(unusable("token", &e));
     }
@@ -227,11 +227,11 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
     if held.iter().any(|holder| holder.hold == LockKind::Read) && is_log_free(path) {
         held.retain(|holder| holder.hold != LockKind::Read);
     }
-    let lost = strays(path);
+    let lost = processes_with_deleted_file(path);
     if held.is_empty() && lost.is_empty() {
         return Finding::ok("locks", "nobody holds one for long");
     }
-    let mut complaints: Vec<String> = held.iter().map(|holder| holder.complaint(path)).collect();
+    let mut complaints: Vec<String> = held.iter().map(|holder| holder.describe(path)).collect();
     complaints.extend(lost.iter().map(|(pid, name)| {
         format!(
             "process {pid} ({name}) writes to a file that was removed from {}: its rows are lost; it has to open the file again",
@@ -256,13 +256,13 @@ fn is_log_free(path: &Path) -> bool {
     let Ok(writer) = Writer::open(path, NetworkFs::Allow) else {
         return false;
     };
-    if with_patience(LOOK_INTERVAL, || writer.probe(now_ms())).is_err() {
+    if with_busy_timeout(LOOK_INTERVAL, || writer.probe(now_ms())).is_err() {
         return false;
     }
     let moved = || {
         #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
         std::thread::sleep(LOOK_INTERVAL);
-        writer.moves_its_log().unwrap_or(false)
+        writer.checkpoint_passive().unwrap_or(false)
     };
     (0..LOOKS).any(|_| moved())
 }

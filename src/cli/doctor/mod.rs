@@ -5,7 +5,7 @@
 //! Not for: mending: the advice names the command that does.
 
 mod checks;
-mod tools;
+mod integrations;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -67,7 +67,7 @@ impl Finding {
 pub(super) fn run(file: &File, args: &Args) -> Result<()> {
     let path = file.path()?;
     let mut findings = checks::all(&path, file.network_fs());
-    findings.push(tools::check());
+    findings.push(integrations::check());
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         output::json(&serde_json::json!({"path": path.display().to_string(), "state": state, "findings": findings}))?;

@@ -88,7 +88,7 @@ struct MailWithReceipts {
 pub(crate) async fn get(request: ApiRequest) -> Result<Response> {
     let id = request.id().to_owned();
     let read = move |reader: &Reader| {
-        let mail = reader.demand_mail(&id)?;
+        let mail = reader.require_mail(&id)?;
         let receipts = reader.receipts(&mail.message_id)?;
         Ok(MailWithReceipts { mail, receipts })
     };

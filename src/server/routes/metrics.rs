@@ -58,7 +58,7 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
         "Open WebSocket connections.",
         server.connection_count(),
     );
-    let ready = hub.trouble().is_none() && hub.store().keeper().trouble.is_none();
+    let ready = hub.trouble().is_none() && hub.store().maintenance_status().trouble.is_none();
     text.single(
         "store_ready",
         "gauge",
@@ -144,7 +144,7 @@ fn maintenance(server: &Server, text: &mut MetricsText) {
         "Longest time one of the hub's own writes held the write lock.",
         seconds(server.hub().store().longest_write_ms()),
     );
-    let maintenance = server.hub().store().keeper();
+    let maintenance = server.hub().store().maintenance_status();
     text.single(
         "wal_frames",
         "gauge",

@@ -1,8 +1,7 @@
-//! The commands the page shows for copying, as they are to be typed for this hub.
+//! `GET /api/commands`: the shell commands that the page offers for copying.
 //!
-//! For: `GET /api/commands`: how agents come to this file, from several worlds. The file is
-//! named where the command line would not find it by itself.
-//! Not for: running any of them.
+//! Each command works as shown for this hub: it names the database if that is not the default path,
+//! and the address the page was opened with. The server runs none of them.
 
 use hyper::header::HOST;
 use serde::Serialize;
@@ -17,104 +16,112 @@ use crate::text::shell;
 #[derive(Debug, Serialize)]
 struct Command {
     name: &'static str,
-    /// What it is for, in a few words.
+    /// What the command does, as a heading above it.
     about: &'static str,
     /// For a POSIX shell.
     command: String,
-    /// Who the row is from that it writes, if it is there for a try.
+    /// The sender of the row that the command writes; only for commands that write a test row.
     from: Option<&'static str>,
 }
 
-/// `GET /api/commands`: all of them, in one page.
+/// Returns all commands in one page.
 pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     let path = request.server.hub().store().path();
-    let file = shell::quote(path);
-    let agenthub = if config::db_path(None).is_ok_and(|home| home == path) {
+    let quoted_path = shell::quote(path);
+    let agenthub = if config::db_path(None).is_ok_and(|default| default == path) {
         "agenthub".to_owned()
     } else {
-        format!("agenthub --db {file}")
+        format!("agenthub --db {quoted_path}")
     };
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = format!("http://{}", host.unwrap_or_default());
-    Ok(response::list(&commands(&agenthub, &file, &origin), None::<()>))
+    Ok(response::list(&commands(&agenthub, &quoted_path, &origin), None::<()>))
 }
 
-fn commands(agenthub: &str, file: &str, origin: &str) -> Vec<Command> {
-    let plays = Command {
-        name: "demo",
-        about: "Agents that only pretend:",
-        // On a file of its own.
-        command: "agenthub demo".to_owned(),
-        from: None,
-    };
-    let own = |name, about, words: &str| Command {
+/// `agenthub` is the program with its `--db` option, `path` the quoted path of the database.
+fn commands(agenthub: &str, path: &str, origin: &str) -> Vec<Command> {
+    let agenthub_command = |name, about, arguments: &str| Command {
         name,
         about,
-        command: format!("{agenthub} {words}"),
+        command: format!("{agenthub} {arguments}"),
         from: None,
     };
-    let row = |from| format!("INSERT INTO messages(thread_id, from_id, content) VALUES('hello', '{from}', 'hi')");
-    let post = format!("{origin}/api/threads/hello/messages");
-    let tried = |name, about, from, command| Command {
+    let test_row = |name, about, from, command| Command {
         name,
         about,
         command,
         from: Some(from),
     };
+    let insert = |from| format!("INSERT INTO messages(thread_id, from_id, content) VALUES('hello', '{from}', 'hi')");
+    let messages_url = format!("{origin}/api/threads/hello/messages");
     vec![
-        plays,
-        own(
+        Command {
+            name: "demo",
+            about: "Try it with simulated agents:",
+            // The demo has its own database.
+            command: "agenthub demo".to_owned(),
+            from: None,
+        },
+        agenthub_command(
             "run",
-            "One, and its steps:",
+            "Run one agent and record its steps:",
             "run -- claude -p \"fix the failing test\"",
         ),
-        own("init", "All on this machine; it shows its changes, and asks:", "init"),
-        own("doctor", "Checks every part:", "doctor"),
-        own(
+        agenthub_command(
+            "init",
+            "Connect the agents on this machine (shows the changes and asks first):",
+            "init",
+        ),
+        agenthub_command("doctor", "Diagnose problems:", "doctor"),
+        agenthub_command(
             "ask",
-            "Ask you, and wait:",
+            "Ask you a question and wait for the reply:",
             "ask human \"ship it?\" --wait 600 --from planner",
         ),
-        own("send", "Write to you:", "send human 'the build is red' --from planner"),
-        tried(
-            "sqlite3",
-            "Any program that opens SQLite:",
-            "try-sqlite3",
-            format!("sqlite3 -cmd '.timeout 5000' {file} \"{}\"", row("try-sqlite3")),
+        agenthub_command(
+            "send",
+            "Send you a message:",
+            "send human 'the build is red' --from planner",
         ),
-        tried(
+        test_row(
+            "sqlite3",
+            "From any program that can open SQLite:",
+            "try-sqlite3",
+            format!("sqlite3 -cmd '.timeout 5000' {path} \"{}\"", insert("try-sqlite3")),
+        ),
+        test_row(
             "post",
-            "By agenthub:",
+            "From the command line:",
             "try-agenthub",
             format!("{agenthub} post hello hi --from try-agenthub"),
         ),
-        tried(
+        test_row(
             "curl",
-            "By HTTP:",
+            "Over HTTP:",
             "try-curl",
             format!(
-                "curl -H \"Authorization: Bearer $({agenthub} token)\" -H 'Content-Type: application/json' {post} \
+                "curl -H \"Authorization: Bearer $({agenthub} token)\" -H 'Content-Type: application/json' {messages_url} \
                  -d '{{\"from_id\":\"try-curl\",\"content\":\"hi\"}}'"
             ),
         ),
-        tried(
+        test_row(
             "python",
-            "Python:",
+            "From Python:",
             "try-python",
             format!(
                 "python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()' \
-                 {file} \"{}\"",
-                row("try-python")
+                 {path} \"{}\"",
+                insert("try-python")
             ),
         ),
-        tried(
+        test_row(
             "node",
-            "Node:",
+            "From Node.js:",
             "try-node",
             format!(
                 "node -e 'fetch(process.argv[1], {{method: \"POST\", headers: {{authorization: \"Bearer \" + \
                  process.argv[2], \"content-type\": \"application/json\"}}, body: JSON.stringify({{from_id: \"try-node\", \
-                 content: \"hi\"}})}})' {post} \"$({agenthub} token)\""
+                 content: \"hi\"}})}})' {messages_url} \"$({agenthub} token)\""
             ),
         ),
     ]

@@ -22,7 +22,7 @@ pub(crate) async fn healthz(request: ApiRequest) -> Result<Response> {
 pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
     let hub = request.server.hub();
     let mut reasons: Vec<Value> = hub.troubles().iter().map(|trouble| json!(trouble)).collect();
-    let maintenance = hub.store().keeper();
+    let maintenance = hub.store().maintenance_status();
     let is_listed = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
     let more = maintenance.trouble.iter().filter(|trouble| !is_listed(trouble.code));
     let more: Vec<Value> = more.map(|trouble| json!(trouble)).collect();
@@ -31,7 +31,7 @@ pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
     reasons.extend(writers.map(|blocker| {
         json!({
             "code": Code::StoreLocked.name(),
-            "message": blocker.holder.complaint(hub.store().path()),
+            "message": blocker.holder.describe(hub.store().path()),
             "since": blocker.since,
         })
     }));
@@ -54,7 +54,7 @@ pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
 pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
     let (server, hub) = (&request.server, request.server.hub());
     let (epoch, pos) = hub.head_text();
-    let maintenance = hub.store().keeper();
+    let maintenance = hub.store().maintenance_status();
     let trouble = hub.trouble().map(|trouble| json!(trouble));
     let trouble = trouble.or_else(|| maintenance.trouble.as_ref().map(|trouble| json!(trouble)));
     let (rejected_counts, rejected) = hub.rejected();

@@ -45,6 +45,10 @@ pub(crate) async fn list_events(request: ApiRequest) -> Result<Response> {
 pub(crate) async fn add_event(request: ApiRequest) -> Result<Response> {
     let mut new: NewTask = request.json()?;
     request.id().clone_into(&mut new.task_id);
-    let row = request.server.hub().write(move |writer| writer.stream(&new)).await?;
+    let row = request
+        .server
+        .hub()
+        .write(move |writer| writer.record_task_event(&new))
+        .await?;
     Ok(response::created(&row))
 }

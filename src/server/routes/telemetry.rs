@@ -21,6 +21,10 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
 /// `POST /api/telemetry`: writes one row of totals.
 pub(crate) async fn report(request: ApiRequest) -> Result<Response> {
     let new: NewTelemetry = request.json()?;
-    let row = request.server.hub().write(move |writer| writer.report(&new)).await?;
+    let row = request
+        .server
+        .hub()
+        .write(move |writer| writer.record_telemetry(&new))
+        .await?;
     Ok(response::created(&row))
 }

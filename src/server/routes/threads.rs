@@ -42,7 +42,7 @@ pub(crate) async fn get(request: ApiRequest) -> Result<Response> {
     let thread = request
         .server
         .hub()
-        .read(move |reader| reader.demand_thread(&id))
+        .read(move |reader| reader.require_thread(&id))
         .await?;
     Ok(response::ok(&thread))
 }

@@ -1,62 +1,64 @@
-//! Offers: mail that was put before a model, and the session that has it before it.
+//! Deliveries: which mail a hook process printed into which session of an agent's tool.
 //!
-//! For: the short-lived processes of an agent's tool. What one of them printed, a later one of
-//! the same session may take for read; what was never printed is offered again.
-//! Not for: receipts, which stay for ever (`receipts`), or the mail's text (`agents`).
+//! 1. A delivery is recorded before the process prints the mail, so that two processes never print
+//!    the same mail, and confirmed afterwards.
+//! 2. A delivery that is not confirmed within [`CONFIRM_TIMEOUT`] is lost (the process was killed, or
+//!    the tool did not read its output). Its mail is delivered again.
+//! 3. A later process of the same session can assume that the model has read what was confirmed.
 //!
-//! An offer is written before it is printed, so that two processes never print the same, and
-//! confirmed after. One that is not confirmed within [`PRINTING`] is lost: its process was
-//! killed, or nobody took what it printed.
+//! Deliveries are kept in the `hub` table and only the last ones of each reader; receipts
+//! (`offered`) are permanent.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::messages::{COLUMNS, EVERYBODY, InboxRow};
-use crate::store::inbox::receipts::{ReadContext, Receipt};
+use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
+use crate::store::inbox::messages::{COLUMNS, InboxRow};
+use crate::store::inbox::receipts::Receipt;
 
-/// The key, in the table `hub`, under which a reader's last offers stand.
-const OFFERED: &str = "offered:";
-/// Offers that are kept for a reader. Of older ones no session is known any more.
-const KEPT: usize = 64;
-/// Characters of a session's name that are kept.
-const SESSION: usize = 100;
-/// Milliseconds that a process may take from its start until it has printed.
-const PRINTING: u64 = 2_000;
+/// Prefix of the keys in the `hub` table that store a reader's last deliveries.
+const KEY_PREFIX: &str = "offered:";
+/// Number of deliveries kept for each reader. The session of older ones is forgotten.
+const MAX_KEPT: usize = 64;
+/// Maximum length of a stored session name, in characters.
+const MAX_SESSION: usize = 100;
+/// Milliseconds a process may take from its start until it has printed.
+const CONFIRM_TIMEOUT: u64 = 2_000;
 
-/// A piece of mail before a session.
+/// The delivery of a message to a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Offer {
-    /// The mail's number.
+struct Delivery {
+    /// The number of the inbox message.
     n: i64,
-    /// When, Unix milliseconds.
+    /// When it was recorded, Unix milliseconds.
     at: i64,
-    /// To which session.
+    /// The session.
     session: String,
-    /// Whether it is known to have been printed.
+    /// Whether it is confirmed.
     printed: bool,
 }
 
-impl Offer {
-    fn is_of(&self, session: &str) -> bool {
-        self.session.chars().eq(session.chars().take(SESSION))
+impl Delivery {
+    fn is_to(&self, session: &str) -> bool {
+        self.session.chars().eq(session.chars().take(MAX_SESSION))
     }
 
     fn is_lost(&self, now: i64) -> bool {
-        // Who came later may have got the lock first.
-        !self.printed && now.abs_diff(self.at) >= PRINTING
+        // `at` can be later than `now`: a process that started later may get the lock first.
+        !self.printed && now.abs_diff(self.at) >= CONFIRM_TIMEOUT
     }
 }
 
 impl Reader {
-    /// Unread mail that `reader` has not seen and was not offered, or was offered by a process
-    /// that never printed it: at most `limit`, the lost first, each oldest first.
+    /// Unread mail that was not delivered to `reader` yet and that `reader` has not seen, and mail of
+    /// lost deliveries: at most `limit`. Lost deliveries first, then oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_to_offer(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
-        let mut found = self.mail_of_offers(reader, now, |offer| offer.is_lost(now))?;
+    pub fn mail_to_deliver(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+        let mut found = self.mail_of_deliveries(reader, now, |delivery| delivery.is_lost(now))?;
         found.truncate(limit);
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
@@ -74,12 +76,12 @@ impl Reader {
         Ok(found)
     }
 
-    /// Unread mail that was offered to any session of `reader` and, as far as is known, not
-    /// seen: at most `limit`, oldest first.
+    /// Unread mail that was delivered to any session of `reader`, without a receipt that `reader` has
+    /// seen it: at most `limit`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_offered(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+    pub fn mail_delivered_unseen(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
              AND (expires_at IS NULL OR expires_at > ?3) \
@@ -94,17 +96,17 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// Unread mail of `reader` that was printed for this session and, as far as is known, not
-    /// seen yet: in the order in which it was offered.
+    /// Unread mail of `reader` with a confirmed delivery to this session, without a receipt that
+    /// `reader` has seen it: in the order of the deliveries.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_before_session(&self, reader: &str, session: &str, now: i64) -> Result<Vec<InboxRow>> {
-        self.mail_of_offers(reader, now, |offer| offer.printed && offer.is_of(session))
+    pub fn mail_delivered_to_session(&self, reader: &str, session: &str, now: i64) -> Result<Vec<InboxRow>> {
+        self.mail_of_deliveries(reader, now, |delivery| delivery.printed && delivery.is_to(session))
     }
 
-    /// What is still unread and not seen of the offers that `wanted` picks.
-    fn mail_of_offers(&self, reader: &str, now: i64, wanted: impl Fn(&Offer) -> bool) -> Result<Vec<InboxRow>> {
+    /// Mail of the deliveries selected by `filter` that is still unread and not seen.
+    fn mail_of_deliveries(&self, reader: &str, now: i64, filter: impl Fn(&Delivery) -> bool) -> Result<Vec<InboxRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE n = ?1 AND status = 'unread' \
              AND (expires_at IS NULL OR expires_at > ?3) \
@@ -113,20 +115,19 @@ impl Reader {
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut found = Vec::new();
-        for offer in self.offers(reader)?.iter().filter(|offer| wanted(offer)) {
-            let mail = statement.query_row(params![offer.n, reader, now], |row| Ok(InboxRow::read(row)));
+        for delivery in self.deliveries(reader)?.iter().filter(|delivery| filter(delivery)) {
+            let mail = statement.query_row(params![delivery.n, reader, now], |row| Ok(InboxRow::read(row)));
             found.extend(mail.optional()?);
         }
         Ok(found)
     }
 
-    /// A reader's last offers, oldest first. What stands there and makes no sense counts for
-    /// nothing.
-    fn offers(&self, reader: &str) -> Result<Vec<Offer>> {
+    /// A reader's last deliveries, oldest first. Empty if the stored value is invalid.
+    fn deliveries(&self, reader: &str) -> Result<Vec<Delivery>> {
         let stored: Option<Vec<u8>> = self
             .conn
             .prepare_cached("SELECT CAST(coalesce(value, '') AS BLOB) FROM hub WHERE key = ?1")?
-            .query_row([format!("{OFFERED}{reader}")], |row| row.get(0))
+            .query_row([format!("{KEY_PREFIX}{reader}")], |row| row.get(0))
             .optional()?;
         Ok(stored
             .and_then(|stored| serde_json::from_slice(&stored).ok())
@@ -135,48 +136,48 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes that `mail` is about to be printed for a session of the reader.
+    /// Records that `mail` is about to be printed for a session of the reader.
     ///
     /// # Errors
-    /// As [`Writer::receipt`].
-    pub fn offer(&self, mail: &[InboxRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
+    /// As [`Writer::add_receipt`].
+    pub fn record_delivery(&self, mail: &[InboxRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
-            self.receipts_for(mail, Receipt::Offered, reading)?;
-            let mut offers = self.offers(reading.reader)?;
-            offers.retain(|offer| mail.iter().all(|mail| mail.n != offer.n));
-            offers.extend(mail.iter().map(|mail| Offer {
+            self.add_receipts(mail, Receipt::Offered, reading)?;
+            let mut deliveries = self.deliveries(reading.reader)?;
+            deliveries.retain(|delivery| mail.iter().all(|mail| mail.n != delivery.n));
+            deliveries.extend(mail.iter().map(|mail| Delivery {
                 n: mail.n,
                 at: reading.now,
-                session: session.chars().take(SESSION).collect(),
+                session: session.chars().take(MAX_SESSION).collect(),
                 printed: false,
             }));
-            self.set_offers(reading.reader, &offers)
+            self.set_deliveries(reading.reader, &deliveries)
         })
     }
 
-    /// Writes that the mail with these numbers was printed for this session of `reader`. What
-    /// has been offered to another one meanwhile is that one's.
+    /// Records that the mail with these numbers was printed for this session of `reader`. Deliveries
+    /// that another session has taken over meanwhile are not changed.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn confirm_offer(&self, mail: &[i64], session: &str, reader: &str) -> Result<()> {
+    pub fn confirm_delivery(&self, mail: &[i64], session: &str, reader: &str) -> Result<()> {
         self.atomically(|| {
-            let mut offers = self.offers(reader)?;
-            for offer in &mut offers {
-                offer.printed |= mail.contains(&offer.n) && offer.is_of(session);
+            let mut deliveries = self.deliveries(reader)?;
+            for delivery in &mut deliveries {
+                delivery.printed |= mail.contains(&delivery.n) && delivery.is_to(session);
             }
-            self.set_offers(reader, &offers)
+            self.set_deliveries(reader, &deliveries)
         })
     }
 
-    fn set_offers(&self, reader: &str, offers: &[Offer]) -> Result<()> {
-        let newest = &offers[offers.len().saturating_sub(KEPT)..];
+    fn set_deliveries(&self, reader: &str, deliveries: &[Delivery]) -> Result<()> {
+        let newest = &deliveries[deliveries.len().saturating_sub(MAX_KEPT)..];
         self.conn
             .prepare_cached(
                 "INSERT INTO hub(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
             )?
             .execute(params![
-                format!("{OFFERED}{reader}"),
+                format!("{KEY_PREFIX}{reader}"),
                 serde_json::json!(newest).to_string()
             ])?;
         Ok(())
@@ -186,45 +187,24 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{InboxFilter, NetworkFs, NewInbox};
-
-    fn file() -> (tempfile::TempDir, Writer) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-        (folder, writer)
-    }
-
-    fn by(reader: &str, now: i64) -> ReadContext<'_> {
-        ReadContext {
-            reader,
-            via: "test",
-            now,
-        }
-    }
-
-    fn send(writer: &Writer, to: &str, text: &str) {
-        writer.send(&NewInbox::new("boss", to, text)).unwrap();
-    }
-
-    fn texts(mail: Vec<InboxRow>) -> Vec<String> {
-        mail.into_iter().map(|mail| mail.payload).collect()
-    }
+    use crate::store::InboxFilter;
+    use crate::store::test_support::{by, payloads, send, temp_database};
 
     #[test]
-    fn mail_is_offered_once_and_mail_to_all_to_each() {
-        let (_folder, writer) = file();
+    fn delivers_mail_once_and_mail_to_all_once_to_each_reader() {
+        let (_folder, writer) = temp_database();
         send(&writer, "planner", "one");
         send(&writer, EVERYBODY, "two");
         send(&writer, "tester", "three");
-        let offer = |reader: &str, now| {
-            let mail = writer.mail_to_offer(reader, now, 9).unwrap();
-            writer.offer(&mail, "s", by(reader, now)).unwrap();
-            texts(mail)
+        let deliver = |reader: &str, now| {
+            let mail = writer.mail_to_deliver(reader, now, 9).unwrap();
+            writer.record_delivery(&mail, "s", by(reader, now)).unwrap();
+            payloads(&mail)
         };
-        assert_eq!(offer("planner", 1), ["one", "two"]);
-        assert!(offer("planner", 2).is_empty());
-        assert_eq!(offer("tester", 3), ["two", "three"]);
-        assert!(offer("boss", 3).is_empty(), "nobody is offered what they sent");
+        assert_eq!(deliver("planner", 1), ["one", "two"]);
+        assert!(deliver("planner", 2).is_empty());
+        assert_eq!(deliver("tester", 3), ["two", "three"]);
+        assert!(deliver("boss", 3).is_empty(), "mail is not delivered to its sender");
 
         let unread = |name: &str| {
             let filter = InboxFilter {
@@ -235,64 +215,67 @@ mod tests {
             };
             writer.inbox(&filter).unwrap().len()
         };
-        assert_eq!(unread("planner"), 2, "what is offered is not read");
+        assert_eq!(unread("planner"), 2, "delivered mail stays unread");
         assert_eq!(writer.read_mail("2", by("planner", 4)).unwrap().status, "unread");
         writer.ack_mail("2", by("planner", 4)).unwrap();
         assert_eq!((unread("planner"), unread("tester")), (1, 2));
     }
 
     #[test]
-    fn an_offer_that_was_never_printed_is_lost_and_made_again() {
-        let (_folder, writer) = file();
+    fn delivers_again_if_a_delivery_is_not_confirmed() {
+        let (_folder, writer) = temp_database();
         send(&writer, "planner", "one");
-        let to_offer = |now| writer.mail_to_offer("planner", now, 9).unwrap();
-        writer.offer(&to_offer(5), "s", by("planner", 5)).unwrap();
+        let to_deliver = |now| writer.mail_to_deliver("planner", now, 9).unwrap();
+        writer.record_delivery(&to_deliver(5), "s", by("planner", 5)).unwrap();
         let (soon, late) = (
-            5_i64.saturating_add_unsigned(PRINTING - 1),
-            5_i64.saturating_add_unsigned(PRINTING),
+            5_i64.saturating_add_unsigned(CONFIRM_TIMEOUT - 1),
+            5_i64.saturating_add_unsigned(CONFIRM_TIMEOUT),
         );
-        assert!(to_offer(soon).is_empty(), "it may be printed this very moment");
-        assert_eq!(to_offer(late).len(), 1);
-        assert_eq!(to_offer(-soon).len(), 1, "nor does a clock that was set back keep it");
-        let before = |session| texts(writer.mail_before_session("planner", session, 9).unwrap());
-        assert!(before("s").is_empty());
-        writer.confirm_offer(&[1], "t", "planner").unwrap();
-        assert!(before("s").is_empty(), "that was another session");
-        writer.confirm_offer(&[1], "s", "planner").unwrap();
-        assert!(to_offer(late).is_empty());
-        assert_eq!((before("s").len(), before("t").len()), (1, 0));
+        assert!(to_deliver(soon).is_empty(), "it may still be printed");
+        assert_eq!(to_deliver(late).len(), 1);
+        assert_eq!(to_deliver(-soon).len(), 1, "the same if the clock was set back");
+        let delivered_to = |session| payloads(&writer.mail_delivered_to_session("planner", session, 9).unwrap());
+        assert!(delivered_to("s").is_empty());
+        writer.confirm_delivery(&[1], "t", "planner").unwrap();
+        assert!(delivered_to("s").is_empty(), "another session cannot confirm it");
+        writer.confirm_delivery(&[1], "s", "planner").unwrap();
+        assert!(to_deliver(late).is_empty());
+        assert_eq!((delivered_to("s").len(), delivered_to("t").len()), (1, 0));
         writer
-            .receipt(
+            .add_receipt(
                 &writer.mail("1").unwrap().unwrap().message_id,
                 Receipt::Seen,
                 by("planner", 7),
             )
             .unwrap();
-        assert!(before("s").is_empty(), "it is seen");
+        assert!(delivered_to("s").is_empty(), "seen mail is left out");
     }
 
     #[test]
-    fn the_last_session_has_the_mail_and_only_the_last_offers_are_kept() {
-        let (_folder, writer) = file();
-        for i in 0..=KEPT {
+    fn keeps_the_last_deliveries_and_the_last_session_of_each() {
+        let (_folder, writer) = temp_database();
+        for i in 0..=MAX_KEPT {
             send(&writer, "planner", &i.to_string());
         }
-        let long = "s".repeat(SESSION * 2);
-        let mail = writer.mail_to_offer("planner", 1, KEPT + 1).unwrap();
-        writer.offer(&mail, &long, by("planner", 1)).unwrap();
+        let long_name = "s".repeat(MAX_SESSION * 2);
+        let mail = writer.mail_to_deliver("planner", 1, MAX_KEPT + 1).unwrap();
+        writer.record_delivery(&mail, &long_name, by("planner", 1)).unwrap();
         let all: Vec<i64> = mail.iter().map(|mail| mail.n).collect();
-        writer.confirm_offer(&all, &long, "planner").unwrap();
-        let before = |session: &str| texts(writer.mail_before_session("planner", session, 9).unwrap());
-        assert_eq!(before(&long).len(), KEPT);
-        assert_eq!(before(&long)[0], "1");
-        writer.offer(&mail[1..2], "t", by("planner", 2)).unwrap();
-        writer.confirm_offer(&all, "t", "planner").unwrap();
-        assert_eq!((before(&long).len(), before("t")), (KEPT - 1, vec!["1".to_owned()]));
-        // Somebody else's words under our key are no offers.
-        for odd in ["x'ff'", "NULL", "5", "'[{}]'"] {
-            let sql = format!("UPDATE hub SET value = {odd} WHERE key = 'offered:planner'");
+        writer.confirm_delivery(&all, &long_name, "planner").unwrap();
+        let delivered_to = |session: &str| payloads(&writer.mail_delivered_to_session("planner", session, 9).unwrap());
+        assert_eq!(delivered_to(&long_name).len(), MAX_KEPT);
+        assert_eq!(delivered_to(&long_name)[0], "1");
+        writer.record_delivery(&mail[1..2], "t", by("planner", 2)).unwrap();
+        writer.confirm_delivery(&all, "t", "planner").unwrap();
+        assert_eq!(
+            (delivered_to(&long_name).len(), delivered_to("t")),
+            (MAX_KEPT - 1, vec!["1".to_owned()])
+        );
+        // Invalid values under the key count as no deliveries.
+        for invalid in ["x'ff'", "NULL", "5", "'[{}]'"] {
+            let sql = format!("UPDATE hub SET value = {invalid} WHERE key = 'offered:planner'");
             writer.conn.execute(&sql, []).unwrap();
-            assert!(before("t").is_empty(), "{odd}");
+            assert!(delivered_to("t").is_empty(), "{invalid}");
         }
     }
 }

@@ -1,39 +1,37 @@
-//! Mailboxes: what is in one, newest first, and which there are.
-//!
-//! For: lists of mail.
-//! Not for: a single piece, or sending one (`inbox`).
+//! Lists the messages of an inbox, newest first, and all inboxes with their counts.
 
 use rusqlite::{ToSql, params};
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::connection::Reader;
-use crate::store::inbox::messages::{COLUMNS, EVERYBODY, InboxRow};
+use crate::store::inbox::addressing::EVERYBODY;
+use crate::store::inbox::messages::{COLUMNS, InboxRow};
 use crate::store::pagination::{PAGE_BYTES, Page};
 use crate::store::row_reader::RowReader;
 
-/// States of one mailbox that a list is merged from. One with more, which only a foreign
-/// writer makes, is sorted instead.
-const STATES: usize = 8;
-/// Parameters of a list but for the states.
-const CONDITIONS: usize = 9;
+/// Maximum number of statuses of an inbox whose rows are merged in index order. An inbox with more,
+/// which only another program's rows have, is sorted instead.
+const MAX_STATUSES: usize = 8;
+/// Number of a list's SQL parameters, without the statuses that follow them.
+const FIXED_PARAMETERS: usize = 9;
 
-/// The status as one reader has it: `?2` is [`EVERYBODY`], `?9` the reader. What was sent to
-/// everybody is unread until each has dealt with it, which only their receipts tell.
-const STANDING: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' AND ?9 IS NOT NULL THEN coalesce(\
+/// A message's status for one reader: `?2` is [`EVERYBODY`], `?9` the reader. The row of mail to `all`
+/// stays unread; each reader's status follows from its receipts.
+const READER_STATUS: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' AND ?9 IS NOT NULL THEN coalesce(\
      (SELECT CASE r.state WHEN 'archived' THEN 'archived' ELSE 'read' END FROM receipts r \
      WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
      ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
 
-/// Which mail to list: newest first, mail that has expired left out.
+/// Which messages to list. Expired ones are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboxFilter {
-    /// Only this mailbox, with what was sent to `all`.
+    /// Only this inbox, including mail to `all`.
     pub inbox: Option<String>,
-    /// Who asks; the owner of the mailbox if absent.
+    /// The reader; the owner of the inbox if absent.
     pub reader: Option<String>,
-    /// Only mail in this state, as the reader has it; if absent, all that is not deleted. `unread` leaves out what somebody
-    /// else works on.
+    /// Only messages with this status for the reader; if absent, all that are not deleted. `unread`
+    /// leaves out messages claimed by others.
     pub status: Option<String>,
     /// Only mail from this sender.
     pub from: Option<String>,
@@ -41,43 +39,44 @@ pub struct InboxFilter {
     pub before: Option<i64>,
     /// Only rows after this one.
     pub after: Option<i64>,
-    /// The time now, Unix milliseconds: decides what has expired and which claims run.
+    /// The current time, Unix milliseconds: decides what has expired and which leases are running.
     pub now: i64,
-    /// Rows at most.
+    /// Maximum number of rows.
     pub limit: usize,
 }
 
-/// A mailbox and what is in it.
+/// An inbox and its counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MailboxRow {
-    /// Whose it is.
+    /// The name of the inbox.
     pub inbox: String,
-    /// All mail that is not deleted.
+    /// Number of messages that are not deleted.
     pub total: i64,
-    /// Mail nobody has read.
+    /// Number of unread messages.
     pub unread: i64,
-    /// When the newest came, Unix milliseconds.
+    /// `created_at` of the newest message, Unix milliseconds.
     pub newest_at: i64,
 }
 
-/// Rows that the index has in order: a condition, and the state that its last parameter is.
-struct Place {
-    sql: String,
-    state: Option<String>,
+/// A range of rows that an index returns in order: an SQL condition, and the value of its status
+/// parameter.
+struct IndexRange {
+    condition: String,
+    status: Option<String>,
 }
 
-impl Place {
-    fn whole(sql: &str) -> Self {
+impl IndexRange {
+    fn without_status(condition: &str) -> Self {
         Self {
-            sql: sql.to_owned(),
-            state: None,
+            condition: condition.to_owned(),
+            status: None,
         }
     }
 }
 
 impl Reader {
-    /// The mail that `filter` describes, newest first. The status of mail to everybody is the
-    /// one it has for the reader.
+    /// The messages that match `filter`, newest first. The status of mail to `all` is that for the
+    /// reader.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -85,7 +84,7 @@ impl Reader {
         Ok(self.inbox_within(filter, usize::MAX)?.items)
     }
 
-    /// As [`Reader::inbox`], about 8 MiB of it.
+    /// [`Reader::inbox`], limited to about 8 MiB.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -95,20 +94,20 @@ impl Reader {
 
     fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxRow>> {
         self.snapshot(|| {
-            let places = self.places(filter)?;
-            let columns = COLUMNS.replace("status", &format!("{STANDING} AS status"));
-            // Every condition is switched off by a NULL.
-            let select = |place: &str| {
+            let ranges = self.index_ranges(filter)?;
+            let columns = COLUMNS.replace("status", &format!("{READER_STATUS} AS status"));
+            // A NULL parameter disables its condition.
+            let select = |condition: &str| {
                 format!(
-                    "SELECT {columns} FROM inbox_messages m WHERE {place} \
-                     AND (CASE WHEN ?3 IS NULL THEN m.status <> 'deleted' ELSE {STANDING} = ?3 END) \
+                    "SELECT {columns} FROM inbox_messages m WHERE {condition} \
+                     AND (CASE WHEN ?3 IS NULL THEN m.status <> 'deleted' ELSE {READER_STATUS} = ?3 END) \
                      AND (?4 IS NULL OR from_agent = ?4) \
                      AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
                      AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7)"
                 )
             };
-            let all: Vec<String> = places.iter().map(|place| select(&place.sql)).collect();
-            if all.is_empty() {
+            let selects: Vec<String> = ranges.iter().map(|range| select(&range.condition)).collect();
+            if selects.is_empty() {
                 return Ok(Page::new());
             }
             let before = filter.before.unwrap_or(i64::MAX);
@@ -126,8 +125,8 @@ impl Reader {
                 &limit,
                 &reader,
             ];
-            values.extend(places.iter().filter_map(|place| place.state.as_ref()).map(|state| state as &dyn ToSql));
-            let sql = format!("{} ORDER BY n DESC LIMIT ?8", all.join(" UNION ALL "));
+            values.extend(ranges.iter().filter_map(|range| range.status.as_ref()).map(|status| status as &dyn ToSql));
+            let sql = format!("{} ORDER BY n DESC LIMIT ?8", selects.join(" UNION ALL "));
             let mut statement = self.conn.prepare_cached(&sql)?;
             let found = statement.query(&values[..])?;
             let read = |row: &rusqlite::Row<'_>| Some(InboxRow::read(row));
@@ -135,63 +134,67 @@ impl Reader {
         })
     }
 
-    /// Where to look for what `filter` describes. Of each place the index gives the newest
-    /// first, and what they give is merged: a list costs what is on it, however much mail
-    /// there is.
-    fn places(&self, filter: &InboxFilter) -> Result<Vec<Place>> {
+    /// The index ranges that contain the messages of `filter`. SQLite reads each range newest first
+    /// and merges them, so the cost of a list depends on its length and not on the amount of mail.
+    fn index_ranges(&self, filter: &InboxFilter) -> Result<Vec<IndexRange>> {
         let Some(inbox) = &filter.inbox else {
-            return Ok(vec![Place::whole("1")]);
+            return Ok(vec![IndexRange::without_status("1")]);
         };
-        let mut places = Vec::new();
-        let mailboxes = [(inbox.as_str(), "to_inbox = ?1"), (EVERYBODY, "to_inbox = ?2")];
+        let mut ranges = Vec::new();
+        let inboxes = [(inbox.as_str(), "to_inbox = ?1"), (EVERYBODY, "to_inbox = ?2")];
         let count = if inbox == EVERYBODY { 1 } else { 2 };
-        for (mailbox, sql) in &mailboxes[..count] {
-            let states = match &filter.status {
-                None => match self.states(mailbox)? {
-                    Some(states) => states,
+        for (name, condition) in &inboxes[..count] {
+            let statuses = match &filter.status {
+                None => match self.statuses(name)? {
+                    Some(statuses) => statuses,
                     None => {
-                        places.push(Place::whole(sql));
+                        ranges.push(IndexRange::without_status(condition));
                         continue;
                     }
                 },
-                // It may have become this for the reader alone.
-                Some(state) if *mailbox == EVERYBODY && state != "unread" => vec![state.clone(), "unread".to_owned()],
-                Some(state) => vec![state.clone()],
+                // Mail to `all` with this status for the reader may have an unread row.
+                Some(status) if *name == EVERYBODY && status != "unread" => {
+                    vec![status.clone(), "unread".to_owned()]
+                }
+                Some(status) => vec![status.clone()],
             };
-            for state in states {
-                let bound = places.iter().filter(|place: &&Place| place.state.is_some()).count();
-                places.push(Place {
-                    sql: format!("{sql} AND m.status = ?{}", CONDITIONS + 1 + bound),
-                    state: Some(state),
+            for status in statuses {
+                let bound = ranges
+                    .iter()
+                    .filter(|range: &&IndexRange| range.status.is_some())
+                    .count();
+                ranges.push(IndexRange {
+                    condition: format!("{condition} AND m.status = ?{}", FIXED_PARAMETERS + 1 + bound),
+                    status: Some(status),
                 });
             }
         }
-        Ok(places)
+        Ok(ranges)
     }
 
-    /// The states that mail of a mailbox is in, but for what is deleted; `None` if they are more
-    /// than [`STATES`], or one is no text that could be asked for.
-    fn states(&self, mailbox: &str) -> Result<Option<Vec<String>>> {
+    /// The statuses of an inbox's messages, without deleted ones; `None` if there are more than
+    /// [`MAX_STATUSES`], or if one is not valid text and cannot be a parameter.
+    fn statuses(&self, inbox: &str) -> Result<Option<Vec<String>>> {
         let mut statement = self.conn.prepare_cached(
             "WITH RECURSIVE states(state) AS (SELECT min(status) FROM inbox_messages WHERE to_inbox = ?1 UNION ALL \
              SELECT (SELECT min(status) FROM inbox_messages WHERE to_inbox = ?1 AND status > state) \
              FROM states WHERE state IS NOT NULL) \
              SELECT state FROM states WHERE state IS NOT NULL AND state <> 'deleted' LIMIT ?2",
         )?;
-        let most = i64::try_from(STATES + 1).unwrap_or(i64::MAX);
-        let mut found = statement.query(params![mailbox, most])?;
-        let mut states = Vec::new();
+        let limit = i64::try_from(MAX_STATUSES + 1).unwrap_or(i64::MAX);
+        let mut found = statement.query(params![inbox, limit])?;
+        let mut statuses = Vec::new();
         while let Some(row) = found.next()? {
-            let state = row.get_ref(0)?.as_str().map(str::to_owned);
-            let (Ok(state), true) = (state, states.len() < STATES) else {
+            let status = row.get_ref(0)?.as_str().map(str::to_owned);
+            let (Ok(status), true) = (status, statuses.len() < MAX_STATUSES) else {
                 return Ok(None);
             };
-            states.push(state);
+            statuses.push(status);
         }
-        Ok(Some(states))
+        Ok(Some(statuses))
     }
 
-    /// Every mailbox that has mail, those with unread mail first.
+    /// All inboxes that have messages: those with unread ones first, then most recent first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -199,8 +202,8 @@ impl Reader {
         Ok(self.mailboxes_within(None, (usize::MAX, usize::MAX))?.items)
     }
 
-    /// As [`Reader::mailboxes`], at most `limit` after the mailbox `after` as it was listed,
-    /// and about 8 MiB of them.
+    /// [`Reader::mailboxes`], limited to `limit` inboxes and about 8 MiB. `after` is the last one of
+    /// the previous page, as it was listed.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -208,7 +211,7 @@ impl Reader {
         self.mailboxes_within(after, (limit, PAGE_BYTES))
     }
 
-    fn mailboxes_within(&self, after: Option<&MailboxRow>, most: (usize, usize)) -> Result<Page<MailboxRow>> {
+    fn mailboxes_within(&self, after: Option<&MailboxRow>, (limit, bytes): (usize, usize)) -> Result<Page<MailboxRow>> {
         let mut statement = self.conn.prepare_cached(
             "SELECT to_inbox, total, unread, newest FROM (SELECT to_inbox, count(*) AS total, \
              coalesce(sum(status = 'unread'), 0) AS unread, coalesce(max(created_at), 0) AS newest \
@@ -230,21 +233,18 @@ impl Reader {
                 newest_at: cells.int(),
             })
         };
-        Page::draw(found, most.0, most.1, read, |mailbox| 100 + mailbox.inbox.len())
+        Page::draw(found, limit, bytes, read, |mailbox| 100 + mailbox.inbox.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NetworkFs, NewInbox, Writer};
+    use crate::store::test_support::{send, temp_database};
 
-    /// However mail is spread over mailboxes and states, a list is what sorting everything
-    /// would give.
     #[test]
-    fn merged_lists_are_sorted_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+    fn merged_lists_equal_sorted_lists() {
+        let (_folder, writer) = temp_database();
         let list = |inbox: Option<&str>, status: Option<&str>, limit| {
             let filter = InboxFilter {
                 inbox: inbox.map(str::to_owned),
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(list(Some("planner"), None, 9), (vec![], false));
         let states = ["unread", "read", "deleted", "archived", "unread"];
         for (i, to) in ["planner", EVERYBODY, "tester"].iter().cycle().take(30).enumerate() {
-            let n = writer.send(&NewInbox::new("boss", *to, "x")).unwrap().into_row().n;
+            let n = send(&writer, to, "x").n;
             let sql = "UPDATE inbox_messages SET status = ?1 WHERE n = ?2";
             writer.conn.execute(sql, params![states[i % states.len()], n]).unwrap();
         }
@@ -268,32 +268,32 @@ mod tests {
             let found = statement.query_map([], |row| row.get(0)).unwrap();
             found.collect::<rusqlite::Result<Vec<i64>>>().unwrap()
         };
-        let hers = "to_inbox IN ('planner', 'all')";
-        let all = sorted(&format!("{hers} AND status <> 'deleted'"));
+        let in_inbox = "to_inbox IN ('planner', 'all')";
+        let all = sorted(&format!("{in_inbox} AND status <> 'deleted'"));
         assert_eq!(list(Some("planner"), None, 99), (all.clone(), false));
         assert_eq!(list(Some("planner"), None, 7), (all[..7].to_vec(), true));
-        for state in ["unread", "read", "archived", "deleted", "unheard-of"] {
-            let of = sorted(&format!("{hers} AND status = '{state}'"));
-            assert_eq!(list(Some("planner"), Some(state), 99), (of, false), "{state}");
-            let of = sorted(&format!("to_inbox = 'all' AND status = '{state}'"));
-            assert_eq!(list(Some(EVERYBODY), Some(state), 99).0, of, "{state}");
+        for state in ["unread", "read", "archived", "deleted", "unused"] {
+            let expected = sorted(&format!("{in_inbox} AND status = '{state}'"));
+            assert_eq!(list(Some("planner"), Some(state), 99), (expected, false), "{state}");
+            let expected = sorted(&format!("to_inbox = 'all' AND status = '{state}'"));
+            assert_eq!(list(Some(EVERYBODY), Some(state), 99).0, expected, "{state}");
         }
         assert_eq!(list(None, None, 99).0, sorted("status <> 'deleted'"));
-        // More states than are worth merging.
-        let odd = "UPDATE inbox_messages SET status = 'state ' || n WHERE to_inbox = 'planner'";
-        writer.conn.execute(odd, []).unwrap();
+        // More statuses than are merged.
+        let update = "UPDATE inbox_messages SET status = 'state ' || n WHERE to_inbox = 'planner'";
+        writer.conn.execute(update, []).unwrap();
         assert_eq!(
             list(Some("planner"), None, 99).0,
-            sorted(&format!("{hers} AND status <> 'deleted'"))
+            sorted(&format!("{in_inbox} AND status <> 'deleted'"))
         );
         assert_eq!(list(Some("planner"), Some("state 1"), 99).0, [1]);
-        // Some that are no UTF-8.
-        let odd =
+        // Statuses that are not valid UTF-8.
+        let update =
             "UPDATE inbox_messages SET status = CAST(iif(n % 2, x'ff', x'fe') AS TEXT) WHERE to_inbox = 'planner'";
-        writer.conn.execute(odd, []).unwrap();
+        writer.conn.execute(update, []).unwrap();
         assert_eq!(
             list(Some("planner"), None, 99).0,
-            sorted(&format!("{hers} AND status <> 'deleted'"))
+            sorted(&format!("{in_inbox} AND status <> 'deleted'"))
         );
     }
 }

@@ -1,7 +1,4 @@
-//! Which mail is meant: by its number, its `id` or its `message_id`.
-//!
-//! For: whoever was given one of the three.
-//! Not for: lists (`inbox`).
+//! Finds an inbox message by its number, its `id` or its `message_id`.
 
 use rusqlite::OptionalExtension;
 
@@ -10,8 +7,8 @@ use crate::store::connection::Reader;
 use crate::store::inbox::messages::{COLUMNS, InboxRow};
 
 impl Reader {
-    /// The mail with this `id`, `message_id` or number (`n`, also written `#n`), in this
-    /// order: for programs, which have the ids from rows.
+    /// The inbox message with this `id`, `message_id` or number (`n`, also written `#n`), tried in
+    /// this order. For programs, which have the ids from rows.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -30,12 +27,13 @@ impl Reader {
         }
     }
 
-    /// The mail that somebody means who has seen it in a list: a number is the number shown
-    /// there, whatever ids other mail has been given; anything else is an id.
+    /// The inbox message with this number (`n`, also written `#n`), `message_id` or `id`. For users,
+    /// who type the number shown in a list: it has precedence over another message whose id is the
+    /// same digits.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_meant(&self, typed: &str) -> Result<Option<InboxRow>> {
+    pub fn mail_by_number_or_id(&self, typed: &str) -> Result<Option<InboxRow>> {
         let number = typed.strip_prefix('#').unwrap_or(typed).parse();
         match number.map_or(Ok(None), |n| self.inbox_row(n))? {
             None => self.mail(typed),
@@ -43,44 +41,39 @@ impl Reader {
         }
     }
 
-    /// As [`Reader::mail_meant`], for those who cannot go on without it.
+    /// [`Reader::mail_by_number_or_id`], with an error if there is none.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_mail_meant(&self, typed: &str) -> Result<InboxRow> {
-        self.mail_meant(typed)?.ok_or_else(|| no_mail(typed))
+    pub fn require_mail_by_number_or_id(&self, typed: &str) -> Result<InboxRow> {
+        self.mail_by_number_or_id(typed)?.ok_or_else(|| mail_not_found(typed))
     }
 
-    /// As [`Reader::mail`], for those who cannot go on without it.
+    /// [`Reader::mail`], with an error if there is none.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn demand_mail(&self, id: &str) -> Result<InboxRow> {
-        self.mail(id)?.ok_or_else(|| no_mail(id))
+    pub fn require_mail(&self, id: &str) -> Result<InboxRow> {
+        self.mail(id)?.ok_or_else(|| mail_not_found(id))
     }
 }
 
-fn no_mail(id: &str) -> Error {
+fn mail_not_found(id: &str) -> Error {
     let id: String = id.chars().take(80).collect();
     Error::new(
         Code::NotFound,
-        format!("there is no mail {id:?}; agenthub inbox lists what there is"),
+        format!("there is no mail {id:?}; run agenthub inbox to list it"),
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::store::{NetworkFs, NewInbox, ReadContext, Trace, Writer};
+    use crate::store::test_support::{by, temp_database};
+    use crate::store::{NewInbox, Trace};
 
     #[test]
-    fn a_number_is_the_number_shown_whatever_ids_there_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-        let reading = ReadContext {
-            reader: "planner",
-            via: "test",
-            now: 1,
-        };
+    fn numbers_take_precedence_over_ids_for_users_and_ids_for_programs() {
+        let (_folder, writer) = temp_database();
         for id in ["3", "x", "1"] {
             let new = NewInbox {
                 id: Some(id.to_owned()),
@@ -88,17 +81,13 @@ mod tests {
                 ..NewInbox::new("boss", "planner", format!("id {id}"))
             };
             writer.send(&new).unwrap();
-            assert_eq!(writer.send(&new).unwrap().into_row().id, id, "sent once");
+            assert_eq!(writer.send(&new).unwrap().into_row().id, id, "it is sent once");
         }
-        let meant = |typed: &str| writer.demand_mail_meant(typed).unwrap().n;
-        assert_eq!(
-            ["1", "#1", "3", "#3", "x", "x0", "30"].map(meant),
-            [1, 1, 3, 3, 2, 2, 1]
-        );
-        assert!(writer.mail_meant("4").unwrap().is_none());
-        // Rows are found by their ids all the same, and read as what they are.
+        let find = |typed: &str| writer.require_mail_by_number_or_id(typed).unwrap().n;
+        assert_eq!(["1", "#1", "3", "#3", "x", "x0", "30"].map(find), [1, 1, 3, 3, 2, 2, 1]);
+        assert!(writer.mail_by_number_or_id("4").unwrap().is_none());
         assert_eq!(writer.mail("3").unwrap().unwrap().n, 1);
-        assert_eq!(writer.read_mail("3", reading).unwrap().n, 1);
+        assert_eq!(writer.read_mail("3", by("planner", 1)).unwrap().n, 1);
         match writer.trace("3").unwrap() {
             Some(Trace::Mail { mail, .. }) => assert_eq!(mail.n, 3),
             other => panic!("{other:?}"),

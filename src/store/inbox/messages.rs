@@ -1,8 +1,4 @@
-//! Inbox messages: sending one, answering one.
-//!
-//! For: the `inbox_messages` table.
-//! Not for: what is in a mailbox (`mailbox`), who has seen what (`receipts`), who works on
-//! what (`claims`), or waiting for mail (`hub`, `cli`).
+//! The `inbox_messages` table: its rows, sending a message, and replying to one.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -13,30 +9,27 @@ use crate::protocol::InboxMessageEvent;
 use crate::store::Written;
 use crate::store::connection::{Reader, Writer};
 use crate::store::default_sender::{human, human_if_null};
-use crate::store::inbox::receipts::ReadContext;
+use crate::store::inbox::addressing::ReadContext;
 use crate::store::row_reader::RowReader;
-
-/// The name whose rows show in every mailbox.
-pub const EVERYBODY: &str = "all";
 
 /// The columns of an [`InboxRow`], in the order it reads them.
 pub(in crate::store) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
      priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
 
-/// One row of the `inbox_messages` table, readable whatever its writer put there.
+/// One row of the `inbox_messages` table. Values of the wrong type are converted (see `degraded`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct InboxRow {
-    /// The row's number: later mail has a higher one.
+    /// Primary key; ascending in the order of sending.
     pub n: i64,
     /// Unique id.
     pub id: String,
     /// The message's public id.
     pub message_id: String,
-    /// What binds question and answer together.
+    /// Shared by a question and its answers.
     pub correlation_id: String,
-    /// Who sent it.
+    /// The sender.
     pub from_agent: String,
-    /// Whose inbox it is in.
+    /// The inbox it is in.
     pub to_inbox: String,
     /// notification, request, response …
     pub message_type: String,
@@ -52,13 +45,13 @@ pub struct InboxRow {
     pub created_at: i64,
     /// When it was read, Unix milliseconds.
     pub read_at: Option<i64>,
-    /// When it stops being listed, Unix milliseconds.
+    /// When it expires and is no longer listed, Unix milliseconds.
     pub expires_at: Option<i64>,
-    /// Who works on it.
+    /// The owner of the claim; empty if there is none.
     pub claimed_by: String,
-    /// Until when, Unix milliseconds.
+    /// End of the claim's lease, Unix milliseconds.
     pub claim_expires_at: Option<i64>,
-    /// What could not be read as it is: empty if all is well.
+    /// The column that had an invalid value, and why; empty if all values are valid.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub degraded: String,
 }
@@ -89,7 +82,7 @@ impl InboxRow {
         mail
     }
 
-    /// Roughly the bytes it takes in memory and on the wire.
+    /// Approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -107,7 +100,7 @@ impl InboxRow {
         200 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// What it is about, in one line: its title, or its text if it has none.
+    /// Its title, or its text if it has no title.
     pub fn subject(&self) -> &str {
         if self.title.is_empty() {
             &self.payload
@@ -116,7 +109,7 @@ impl InboxRow {
         }
     }
 
-    /// What binds it to its answers: its correlation, or its own id if it has none.
+    /// The `correlation_id` of its answers: its own one, or its `message_id` if it has none.
     pub fn correlation(&self) -> &str {
         if self.correlation_id.is_empty() {
             &self.message_id
@@ -125,7 +118,7 @@ impl InboxRow {
         }
     }
 
-    /// The mail as the seed's clients know it.
+    /// The message in the compatible form.
     pub fn event(&self) -> InboxMessageEvent {
         InboxMessageEvent {
             id: self.id.clone(),
@@ -143,7 +136,7 @@ impl InboxRow {
         }
     }
 
-    /// The mail with what came after the seed.
+    /// The message in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> InboxMessageEvent {
         InboxMessageEvent {
             priority: self.priority.clone(),
@@ -186,7 +179,7 @@ pub struct NewInbox {
 }
 
 impl NewInbox {
-    /// Mail with nothing but the required fields and a text.
+    /// Creates a message with only the required fields.
     pub fn new(from_agent: impl Into<String>, to_inbox: impl Into<String>, payload: impl Into<String>) -> Self {
         Self {
             from_agent: from_agent.into(),
@@ -196,7 +189,8 @@ impl NewInbox {
         }
     }
 
-    /// An answer to `question`: to its sender, in its correlation, under its title.
+    /// Creates an answer to `question`: addressed to its sender, with its correlation, and its title
+    /// after `Re: `.
     pub fn answer(question: &InboxRow, from_agent: impl Into<String>, payload: impl Into<String>) -> Self {
         let title = match question.title.as_str() {
             "" => None,
@@ -211,8 +205,8 @@ impl NewInbox {
         }
     }
 
-    /// Whether `row` is what this mail would have become.
-    fn is(&self, row: &InboxRow) -> bool {
+    /// Whether sending this message would have created `row`.
+    fn matches(&self, row: &InboxRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
         self.from_agent == row.from_agent
             && self.to_inbox == row.to_inbox
@@ -226,10 +220,10 @@ impl NewInbox {
     }
 }
 
-/// A new `message_id`, for mail that has to be known before it is sent.
+/// A new `message_id`, for callers that need the id before they send the message.
 ///
 /// # Errors
-/// [`Code::Internal`] if the system has no random numbers.
+/// [`Code::Internal`] if the system provides no random numbers.
 pub fn message_id() -> Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| Error::new(Code::Internal, format!("cannot get random numbers: {e}")))?;
@@ -239,28 +233,28 @@ pub fn message_id() -> Result<String> {
 }
 
 impl Reader {
-    /// The mail of one correlation after row `after`, oldest first.
+    /// The messages with this `correlation_id` after the row `after`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn correspondence(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxRow>> {
+    pub fn mail_in_correlation(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxRow>> {
         let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE correlation_id = ?1 AND n > ?2 ORDER BY n");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let found = statement.query_map(params![correlation_id, after], |row| Ok(InboxRow::read(row)))?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The first answer to `question`: mail in its correlation to whoever asked. What a person
-    /// was asked, nobody else may answer; an agent's work may be another agent's by now.
+    /// The first answer to `question`: later mail in its correlation, addressed to its sender. A
+    /// question to `human` is only answered by `human`; another agent can answer for an agent.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn answer_to(&self, question: &InboxRow) -> Result<Option<InboxRow>> {
-        let since = self.correspondence(question.correlation(), question.n)?;
-        let answers = |mail: &InboxRow| {
+        let later_mail = self.mail_in_correlation(question.correlation(), question.n)?;
+        let is_answer = |mail: &InboxRow| {
             mail.to_inbox == question.from_agent && (question.to_inbox != HUMAN || mail.from_agent == HUMAN)
         };
-        Ok(since.into_iter().find(answers))
+        Ok(later_mail.into_iter().find(is_answer))
     }
 
     pub(in crate::store) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {
@@ -274,22 +268,22 @@ impl Reader {
 }
 
 impl Writer {
-    /// Sends mail. An id that is there already is no error if the content is the same.
+    /// Sends a message. Sending the same message with the same id again returns the existing row.
     ///
     /// # Errors
-    /// [`Code::Conflict`] for an id with other content, [`Code::Invalid`] for what the
-    /// file refuses, a `Store…` code.
+    /// [`Code::Conflict`] if the id exists with other content, [`Code::Invalid`] if the schema
+    /// rejects a value, a `Store…` code.
     pub fn send(&self, new: &NewInbox) -> Result<Written<InboxRow>> {
         self.atomically(|| {
             for id in [&new.id, &new.message_id].into_iter().flatten() {
-                // A number that is an id here is nobody's number.
+                // `mail` also finds rows by number; here only equal ids count.
                 if let Some(row) = self.mail(id)?.filter(|row| row.id == *id || row.message_id == *id) {
-                    return if new.is(&row) {
+                    return if new.matches(&row) {
                         Ok(Written::Existed(row))
                     } else {
                         Err(Error::new(
                             Code::Conflict,
-                            format!("mail with the id {id} exists with other content; give a new id"),
+                            format!("mail with id {id} already exists with different content; use a new id"),
                         ))
                     };
                 }
@@ -315,11 +309,11 @@ impl Writer {
                 ])?;
             self.inbox_row(self.conn.last_insert_rowid())?
                 .map(Written::Created)
-                .ok_or_else(|| Error::new(Code::Internal, "the mail just sent is not there"))
+                .ok_or_else(|| Error::new(Code::Internal, "the message just sent is missing"))
         })
     }
 
-    /// Sends several, all or none.
+    /// Sends several messages in one transaction.
     ///
     /// # Errors
     /// As [`Writer::send`].
@@ -327,15 +321,15 @@ impl Writer {
         self.atomically(|| mail.iter().map(|new| Ok(self.send(new)?.into_row())).collect())
     }
 
-    /// Sends `answer` (see [`NewInbox::answer`]) and, if the question was the sender's to
-    /// deal with, acknowledges that.
+    /// Sends `answer` (see [`NewInbox::answer`]). Acknowledges the question if the reader holds its
+    /// claim, it is unclaimed in the reader's inbox, or it is addressed to `all`.
     ///
     /// # Errors
     /// As [`Writer::send`].
     pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: ReadContext<'_>) -> Result<Written<InboxRow>> {
         self.atomically(|| {
             let written = self.send(answer)?;
-            let holder = self.demand_mail(&question.id)?;
+            let holder = self.require_mail(&question.id)?;
             let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
             if holder == reading.reader || question.is_for_all() {
                 self.ack_mail(&question.id, reading)?;

@@ -1,5 +1,6 @@
-//! Inbox messages: storing, listing, claiming, acknowledging, and delivering them to a model.
+//! Inbox messages (mail): sending, listing, claiming, acknowledging, and delivering them to a model.
 
+pub(super) mod addressing;
 pub(super) mod claims;
 pub(super) mod deliveries;
 pub(super) mod list;

@@ -1,16 +1,12 @@
-//! Receipts: what became of mail on its way to those who read it.
+//! The `receipts` table: how far each reader has got with a message; and marking mail as read and
+//! acknowledged.
 //!
-//! For: the receipts table, and the states of mail that go with it: read, acknowledged.
-//! Not for: who works on what (`claims`), which session an offer went to (`offers`), or how a
-//! trace is worded (`cli`).
+//! 1. `offered`: printed for the model, for example by a hook. The model may not have read it.
+//! 2. `seen`: the reader asked for the message and got it.
+//! 3. `acked`: the reader has dealt with it.
+//! 4. `archived`: only of mail to `all`, whose row stays unread.
 //!
-//! 1. offered: put before the model, by a hook for instance. It may not have looked.
-//! 2. seen: the reader asked for it and got it.
-//! 3. acked: the reader says that it is dealt with.
-//!
-//! Of mail to everybody a reader may also say that it is put away: archived.
-//!
-//! Each is written once for each message and reader; the first time counts.
+//! Each state is stored once for each message and reader, with the time of the first one.
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -18,27 +14,28 @@ use serde::Serialize;
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::messages::{EVERYBODY, InboxRow};
+use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
+use crate::store::inbox::messages::InboxRow;
 use crate::store::messages::MessageRow;
 use crate::store::row_reader::RowReader;
 use crate::store::subscriptions::SubscriberRow;
 
-/// How far a message has come with one reader.
+/// The state of a message for one reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Receipt {
-    /// Put before the model.
+    /// Printed for the model.
     Offered,
-    /// Asked for, and shown.
+    /// Requested by the reader, and returned.
     Seen,
-    /// Dealt with.
+    /// Acknowledged by the reader.
     Acked,
-    /// Put away: only of mail to everybody, whose row stays as it is.
+    /// Archived by the reader; only of mail to `all`.
     Archived,
 }
 
 impl Receipt {
-    /// The word in the file.
+    /// The value in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Offered => "offered",
@@ -49,60 +46,49 @@ impl Receipt {
     }
 }
 
-/// Who reads, by which way, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadContext<'a> {
-    /// The reader's name.
-    pub reader: &'a str,
-    /// `cli`, `mcp`, `http`, `claude-code Stop` …
-    pub via: &'a str,
-    /// Unix milliseconds.
-    pub now: i64,
-}
-
-/// One row of the receipts table.
+/// One row of the `receipts` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ReceiptRow {
-    /// The mail's `message_id`.
+    /// The message's `message_id`.
     pub message_id: String,
-    /// Who read.
+    /// The reader's name.
     pub reader: String,
-    /// offered, seen, acked; archived of mail to everybody.
+    /// offered, seen, acked; archived of mail to `all`.
     pub state: String,
-    /// By which way.
+    /// The interface: `cli`, `mcp`, `http`, `claude-code Stop` …
     pub via: String,
     /// Unix milliseconds.
     pub created_at: i64,
 }
 
-/// Where a message is and who has seen it.
+/// Where a message is, and who has seen it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Trace {
-    /// Of a message in somebody's inbox.
+    /// An inbox message.
     Mail {
-        /// The mail.
+        /// The message.
         mail: InboxRow,
         /// Its receipts, oldest first.
         receipts: Vec<ReceiptRow>,
-        /// What was said in the same correlation since, oldest first.
+        /// Later messages with the same correlation, oldest first.
         answers: Vec<InboxRow>,
-        /// The owner of the inbox has been here: as an agent, or as the person.
+        /// The inbox belongs to an existing agent or to `human`.
         known: bool,
-        /// When the owner of the inbox last read any mail at all, Unix milliseconds.
+        /// When the owner of the inbox last read any message, Unix milliseconds.
         last_read_at: Option<i64>,
     },
-    /// Of a message in a thread.
+    /// A thread message.
     Message {
         /// The message.
         message: MessageRow,
-        /// Who follows the thread, and how far.
+        /// The subscribers of the thread and their acknowledgements.
         subscribers: Vec<SubscriberRow>,
     },
 }
 
 impl Reader {
-    /// The receipts of the mail with this `message_id`, oldest first.
+    /// The receipts of the message with this `message_id`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -123,17 +109,18 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// Where the mail or thread message that `id` means is, or `None`. Mail goes first.
+    /// Traces the inbox message (by number or id) or thread message (by id) `id`. An inbox message
+    /// takes precedence.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn trace(&self, id: &str) -> Result<Option<Trace>> {
         self.snapshot(|| {
-            if let Some(mail) = self.mail_meant(id)? {
+            if let Some(mail) = self.mail_by_number_or_id(id)? {
                 return Ok(Some(Trace::Mail {
                     receipts: self.receipts(&mail.message_id)?,
-                    answers: self.correspondence(mail.correlation(), mail.n)?,
-                    known: mail.to_inbox == HUMAN || self.knows_agent(&mail.to_inbox)?,
+                    answers: self.mail_in_correlation(mail.correlation(), mail.n)?,
+                    known: mail.to_inbox == HUMAN || self.agent_exists(&mail.to_inbox)?,
                     last_read_at: self.last_read_at(&mail.to_inbox)?,
                     mail,
                 }));
@@ -148,7 +135,7 @@ impl Reader {
         })
     }
 
-    /// When `reader` last read any mail.
+    /// When `reader` got its last receipt, Unix milliseconds.
     fn last_read_at(&self, reader: &str) -> Result<Option<i64>> {
         Ok(self
             .conn
@@ -160,12 +147,12 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes that the mail with this `message_id` came as far as `state` with a reader.
-    /// A second time changes nothing.
+    /// Stores a receipt for the message with this `message_id`. Does nothing if the reader already
+    /// has one with this state.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for what the file refuses, a `Store…` code.
-    pub fn receipt(&self, message_id: &str, state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
+    pub fn add_receipt(&self, message_id: &str, state: Receipt, reading: ReadContext<'_>) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO receipts(message_id, reader, state, via, created_at) VALUES(?1, ?2, ?3, ?4, ?5) \
@@ -181,72 +168,71 @@ impl Writer {
         Ok(())
     }
 
-    /// As [`Writer::receipt`] for several pieces of mail, in one transaction.
+    /// [`Writer::add_receipt`] for several messages, in one transaction.
     ///
     /// # Errors
-    /// As [`Writer::receipt`].
-    pub fn receipts_for(&self, mail: &[InboxRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    /// As [`Writer::add_receipt`].
+    pub fn add_receipts(&self, mail: &[InboxRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
             mail.iter()
-                .try_for_each(|mail| self.receipt(&mail.message_id, state, reading))
+                .try_for_each(|mail| self.add_receipt(&mail.message_id, state, reading))
         })
     }
 
-    /// Somebody reads a message: it is seen, and read if it is the reader's own. Mail that
-    /// is being worked on, or is for all, stays as it is. Returns the row as it is now.
+    /// Marks a message as seen, and as read if it is in the reader's own inbox. Claimed messages and
+    /// mail to `all` stay unread. Returns the updated row.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`; a
     /// `Store…` code.
     pub fn read_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
-            self.receipt(&mail.message_id, Receipt::Seen, reading)?;
+            let mail = self.require_mail(id)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
             if mail.to_inbox == reading.reader && mail.holder(reading.now).is_none() {
                 self.mark_read(mail.n, reading.now)?;
             }
-            self.demand_mail(&mail.id)
+            self.require_mail(&mail.id)
         })
     }
 
-    /// Somebody is done with a message: it is acknowledged, and no claim holds it any more. It
-    /// is read as well if it was theirs to deal with: in their own inbox, claimed by them, or
-    /// in an inbox that is nobody's own. Mail of another agent, of the person or for all stays
-    /// unread for those. Returns the row as it is now.
+    /// Acknowledges a message. It also becomes read, and a claim on it ends, if it is in the reader's
+    /// own inbox, claimed by the reader, or in a shared inbox. Mail to another agent, to `human` or to
+    /// `all` stays unread for its recipient. Returns the updated row.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
-    /// [`Code::Conflict`] while somebody else works on it; a `Store…` code.
+    /// [`Code::Conflict`] while another reader holds a claim; a `Store…` code.
     pub fn ack_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
-            let mail = self.demand_mail(id)?;
+            let mail = self.require_mail(id)?;
             if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
                 return Err(Error::new(
                     Code::Conflict,
                     format!(
-                        "{holder} works on {} now; leave it to them, or wait until their claim runs out",
+                        "{} is claimed by {holder}; leave it to them, or wait until the claim expires",
                         mail.n
                     ),
                 ));
             }
-            self.receipt(&mail.message_id, Receipt::Seen, reading)?;
-            self.receipt(&mail.message_id, Receipt::Acked, reading)?;
-            if self.is_to_deal_with(&mail, reading.reader)? {
+            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
+            self.add_receipt(&mail.message_id, Receipt::Acked, reading)?;
+            if self.is_responsible_for(&mail, reading.reader)? {
                 self.mark_read(mail.n, reading.now)?;
             }
-            self.demand_mail(&mail.id)
+            self.require_mail(&mail.id)
         })
     }
 
-    /// Whether it is `reader` who decides that `mail` is dealt with.
-    fn is_to_deal_with(&self, mail: &InboxRow, reader: &str) -> Result<bool> {
+    /// Whether an acknowledgement by `reader` makes `mail` read for all.
+    fn is_responsible_for(&self, mail: &InboxRow, reader: &str) -> Result<bool> {
         if mail.to_inbox == reader || mail.claimed_by == reader {
             return Ok(true);
         }
-        Ok(!matches!(mail.to_inbox.as_str(), EVERYBODY | HUMAN) && !self.knows_agent(&mail.to_inbox)?)
+        Ok(!matches!(mail.to_inbox.as_str(), EVERYBODY | HUMAN) && !self.agent_exists(&mail.to_inbox)?)
     }
 
-    /// Unread mail becomes read; a claim on it ends, its holder's name stays.
+    /// Marks unread mail as read and ends the lease of its claim. The owner's name stays.
     fn mark_read(&self, n: i64, now: i64) -> Result<()> {
         self.conn
             .prepare_cached(
@@ -261,47 +247,34 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NetworkFs, NewInbox, NewMessage};
-
-    fn file() -> (tempfile::TempDir, Writer) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-        (folder, writer)
-    }
-
-    fn by(reader: &str, now: i64) -> ReadContext<'_> {
-        ReadContext {
-            reader,
-            via: "test",
-            now,
-        }
-    }
-
-    fn send(writer: &Writer, to: &str, text: &str) -> InboxRow {
-        writer.send(&NewInbox::new("boss", to, text)).unwrap().into_row()
-    }
+    use crate::store::test_support::{by, send, temp_database};
+    use crate::store::{NewInbox, NewMessage};
 
     #[test]
-    fn nobody_takes_anothers_mail_away_by_acknowledging_it() {
-        let (_folder, writer) = file();
+    fn acknowledging_another_agents_mail_leaves_it_unread() {
+        let (_folder, writer) = temp_database();
         for name in ["planner", "tester"] {
-            writer.meet_agent(name).unwrap();
+            writer.register_agent(name).unwrap();
         }
         let ack = |mail: &InboxRow, reader: &str| writer.ack_mail(&mail.id, by(reader, 1)).unwrap().status;
         for inbox in ["planner", HUMAN, EVERYBODY] {
             let mail = send(&writer, inbox, "for you");
             assert_eq!(ack(&mail, "tester"), "unread", "{inbox}");
-            assert_eq!(writer.receipts(&mail.message_id).unwrap().len(), 2, "but it is told");
+            assert_eq!(
+                writer.receipts(&mail.message_id).unwrap().len(),
+                2,
+                "the acknowledgement is recorded"
+            );
         }
-        let planners = writer.mail("1").unwrap().unwrap();
-        assert_eq!(ack(&planners, "planner"), "read");
-        // An inbox that is no agent's is worked on by whoever comes.
+        let planner_mail = writer.mail("1").unwrap().unwrap();
+        assert_eq!(ack(&planner_mail, "planner"), "read");
+        // Any agent can acknowledge mail in a shared inbox.
         assert_eq!(ack(&send(&writer, "jobs", "dig"), "tester"), "read");
     }
 
     #[test]
-    fn a_trace_tells_who_when_and_what_was_answered() {
-        let (_folder, writer) = file();
+    fn trace_contains_receipts_answers_and_subscribers() {
+        let (_folder, writer) = temp_database();
         let question = send(&writer, "planner", "which way?");
         let trace = |id: &str| match writer.trace(id).unwrap() {
             Some(Trace::Mail {
@@ -321,18 +294,18 @@ mod tests {
         assert_eq!(writer.answer_to(&answer).unwrap(), None);
         assert_eq!((answer.to_inbox.as_str(), answer.title.as_str()), ("boss", ""));
         assert_eq!(writer.mail(&question.id).unwrap().unwrap().status, "read");
-        // Somebody else's answer leaves the question to whom it was put.
+        // An answer by another reader leaves the question unread for its recipient.
         let other = send(&writer, "planner", "and then?");
         let answer = NewInbox::answer(&other, "human", "home");
         writer.reply(&other, &answer, by("human", 8)).unwrap();
         assert_eq!(writer.mail(&other.id).unwrap().unwrap().status, "unread");
-        // What a person was asked, no agent can allow.
-        let may = send(&writer, HUMAN, "may I?");
-        for (who, answers) in [("tester", false), (HUMAN, true)] {
-            let answer = NewInbox::answer(&may, who, "yes");
-            writer.reply(&may, &answer, by(who, 9)).unwrap();
-            let counts = writer.answer_to(&may).unwrap();
-            assert_eq!(counts.map(|mail| mail.from_agent), answers.then(|| who.to_owned()));
+        // An agent's answer to a question to `human` does not count.
+        let request = send(&writer, HUMAN, "may I?");
+        for (sender, counts) in [("tester", false), (HUMAN, true)] {
+            let answer = NewInbox::answer(&request, sender, "yes");
+            writer.reply(&request, &answer, by(sender, 9)).unwrap();
+            let answer = writer.answer_to(&request).unwrap();
+            assert_eq!(answer.map(|mail| mail.from_agent), counts.then(|| sender.to_owned()));
         }
 
         let post = NewMessage {

@@ -1,13 +1,12 @@
-//! A copy of the file, made while everybody goes on writing.
+//! Online backup (`agenthub backup`): copies the database while other processes write.
 //!
-//! For: `agenthub backup`.
-//! Not for: anything that opens the database by other means than SQLite: copying it byte
-//! by byte would drop SQLite's locks and miss what is in the write-ahead log.
+//! Uses SQLite's backup API. A copy byte by byte would drop SQLite's locks and miss the rows in the
+//! WAL.
 //!
-//! 1. The name is claimed, or the command refused, before anything is copied.
-//! 2. SQLite's own backup copies one view of the file into a new one beside the name.
-//!    Writers do not wait; the write-ahead log grows until the copy is done.
-//! 3. The copy is checked, made durable, and only then gets its name.
+//! 1. Reserve the target name, or refuse it, before anything is copied.
+//! 2. Copy one snapshot of the database to a temporary file beside the target. Writers do not wait;
+//!    the WAL grows until the copy is complete.
+//! 3. Check the copy, sync it to disk, and rename it to the target.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -23,96 +22,96 @@ use crate::store::connection::{Reader, connect};
 use crate::store::file_identity::Identity;
 use crate::store::sidecar_files::beside;
 
-/// Pages copied at a time: 4 MiB.
+/// Pages copied per step: 4 MiB.
 const STEP_PAGES: i32 = 1024;
 
-/// What to do if there is a file of that name.
+/// Whether an existing target is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Leave it alone and fail.
+    /// Fail if the target exists.
     Refuse,
-    /// Put the copy in its place.
+    /// Replace an existing target.
     Replace,
 }
 
-/// A copy that was made.
+/// A completed backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackupDone {
-    /// Where it is.
+    /// Path of the copy.
     pub path: String,
-    /// Its bytes.
+    /// Size of the copy in bytes.
     pub size: u64,
-    /// Where the log stood.
+    /// Number of the newest change in the copy.
     pub changes: i64,
 }
 
 impl Reader {
-    /// Copies the file as it is now to `to`, for its owner's eyes only.
+    /// Copies the current state of the database to `to`, with mode 0600.
     ///
     /// # Errors
-    /// [`Code::Conflict`] if `to` exists and may not be replaced, [`Code::StoreUnavailable`]
-    /// if it cannot be written, [`Code::StoreCorrupt`] if the copy does not pass its check.
+    /// [`Code::Conflict`] if `to` exists and must not be replaced, [`Code::StoreUnavailable`] if it
+    /// cannot be written, [`Code::StoreCorrupt`] if the copy fails its integrity check.
     pub fn backup(&self, to: &Path, existing: Existing) -> Result<BackupDone> {
         self.refuse_target(to, existing)?;
-        let claimed = claim(to, existing)?;
+        let reserved = reserve(to, existing)?;
         let part = beside(to, &format!(".{}.part", std::process::id()));
         let done = self.copy_to(&part).and_then(|changes| {
-            // It may have taken long, and somebody may have opened what is there meanwhile.
+            // Another program may have opened the target as a database during the copy.
             self.refuse_target(to, existing)?;
-            fs::rename(&part, to).map_err(|e| cannot("put the copy at", to, e))?;
+            fs::rename(&part, to).map_err(|e| cannot("rename the copy to", to, e))?;
             let size = fs::metadata(to).map_or(0, |m| m.len());
             let path = to.display().to_string();
             Ok(BackupDone { path, size, changes })
         });
         if done.is_err() {
-            // What is half done is worth nothing; what cannot be removed is in nobody's way.
+            // Removes the incomplete copy. Errors do not matter: a leftover file does no harm.
             for suffix in ["", "-journal", "-wal", "-shm"] {
                 drop(fs::remove_file(beside(&part, suffix)));
             }
-            if claimed {
+            if reserved {
                 drop(fs::remove_file(to));
             }
         }
         done
     }
 
-    /// A copy in the place of a database that is in use would be taken for damaged, and one in
-    /// the place of what lies beside a database would damage that.
+    /// Refuses a target that is a database in use, or a file that belongs to a database: the copy
+    /// would damage it.
     fn refuse_target(&self, to: &Path, existing: Existing) -> Result<()> {
         let name = to.to_string_lossy();
-        let belongs = ["-wal", "-shm", "-journal", ".token", ".serve", ".search"]
+        let database = ["-wal", "-shm", "-journal", ".token", ".serve", ".search"]
             .iter()
             .find_map(|ending| name.strip_suffix(ending));
-        if let Some(database) = belongs.filter(|database| Path::new(database).exists()) {
-            let message = format!("{name} belongs to the database {database}; give another name");
+        if let Some(database) = database.filter(|database| Path::new(database).exists()) {
+            let message = format!("{name} belongs to the database {database}; choose another name");
             return Err(Error::new(Code::Conflict, message));
         }
         if existing == Existing::Refuse {
             return Ok(());
         }
-        if fs::metadata(to).is_ok_and(|there| !there.is_file()) {
-            let message = format!("{name} is no regular file; give another name");
+        if fs::metadata(to).is_ok_and(|meta| !meta.is_file()) {
+            let message = format!("{name} is not a regular file; choose another name");
             return Err(Error::new(Code::Conflict, message));
         }
-        let itself = Identity::of(to).is_some_and(|there| Some(there) == Identity::of(self.path()));
-        if itself || beside(to, "-wal").exists() {
+        let is_this_database = Identity::of(to).is_some_and(|target| Some(target) == Identity::of(self.path()));
+        if is_this_database || beside(to, "-wal").exists() {
             return Err(Error::new(
                 Code::Conflict,
-                format!("{} is a database in use; give another name", to.display()),
+                format!("{} is a database in use; choose another name", to.display()),
             ));
         }
         Ok(())
     }
 
     fn copy_to(&self, part: &Path) -> Result<i64> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
-        drop(made.map_err(|e| cannot("write", part, e))?);
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
+        drop(created.map_err(|e| cannot("write", part, e))?);
         let changes = self.snapshot(|| {
-            // The first read fixes the view: without it each step would see a newer one,
-            // and start over.
+            // This read begins the snapshot. Without it, each step would see newer commits and
+            // start again.
             let changes = self.head()?.seq;
             let mut target = connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            // It is made durable as a whole, or thrown away.
+            // The whole copy is synced below, or deleted.
             target.pragma_update(None, "synchronous", "OFF")?;
             target.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
             let backup = Backup::new(&self.conn, &mut target)?;
@@ -120,42 +119,46 @@ impl Reader {
             Ok(changes)
         })?;
         check(part)?;
-        let durable = File::open(part).and_then(|file| file.sync_all());
-        durable.map_err(|e| cannot("write", part, e))?;
+        let synced = File::open(part).and_then(|file| file.sync_all());
+        synced.map_err(|e| cannot("write", part, e))?;
         Ok(changes)
     }
 }
 
-/// Makes sure of the name. Returns whether an empty file holds it until the copy comes.
-fn claim(to: &Path, existing: Existing) -> Result<bool> {
+/// Reserves the target name with an empty file. Returns `false` if the target exists and will be
+/// replaced.
+fn reserve(to: &Path, existing: Existing) -> Result<bool> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(to) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == ErrorKind::AlreadyExists && existing == Existing::Replace => Ok(false),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(Error::new(
             Code::Conflict,
-            format!("{} exists; give another name, or --force to replace it", to.display()),
+            format!(
+                "{} exists; choose another name, or replace it with --force",
+                to.display()
+            ),
         )),
         Err(e) => Err(cannot("write", to, e)),
     }
 }
 
-/// A copy nobody has read is none.
+/// Checks the integrity of the copy.
 fn check(part: &Path) -> Result<()> {
     let conn = connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
+    let result: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if result == "ok" {
         return Ok(());
     }
     Err(Error::new(
         Code::StoreCorrupt,
-        format!("the database is damaged and so would be its copy: {verdict}; run agenthub doctor"),
+        format!("the copy of the database is damaged: {result}; run agenthub doctor to check the database"),
     ))
 }
 
 fn cannot(verb: &str, path: &Path, e: std::io::Error) -> Error {
     Error::new(
         Code::StoreUnavailable,
-        format!("cannot {verb} {}: {e}; give another name", path.display()),
+        format!("cannot {verb} {}: {e}; choose another name", path.display()),
     )
     .because(e)
 }

@@ -1,7 +1,4 @@
-//! The file's own health: how large, how full, checkpoints.
-//!
-//! For: `/api/status`, `agenthub status`, and the keeper's checkpoints.
-//! Not for: the rows.
+//! Size, row counts and checkpoints of the database.
 
 use std::fs;
 use std::path::Path;
@@ -10,18 +7,19 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
-use crate::store::connection::{Reader, Writer, with_patience};
-use crate::store::maintenance::integrity::room;
+use crate::store::busy_retry::with_busy_timeout;
+use crate::store::connection::{Reader, Writer};
+use crate::store::maintenance::integrity::free_bytes;
 
-/// How long writers may be held up so that the log can start anew.
-const RESTART_WAIT: Duration = Duration::from_millis(20);
+/// Maximum time a RESTART or TRUNCATE checkpoint waits for readers while it blocks writers.
+const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How many rows each table has.
+/// Number of rows per table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Threads.
     pub threads: i64,
-    /// Messages in them.
+    /// Messages in threads.
     pub messages: i64,
     /// Inbox messages.
     pub inbox_messages: i64,
@@ -33,28 +31,28 @@ pub struct Counts {
     pub agents: i64,
 }
 
-/// The file in numbers.
+/// Path and sizes of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FileStatus {
-    /// Where it is.
+    /// Path of the database.
     pub path: String,
-    /// Bytes of the database.
+    /// Size of the database in bytes.
     pub size: u64,
-    /// Bytes of the write-ahead log.
+    /// Size of the `-wal` in bytes.
     pub wal_size: u64,
-    /// The SQLite library in this program.
+    /// Version of the SQLite library in this program.
     pub sqlite: String,
 }
 
-/// How far a checkpoint goes.
+/// The mode of a checkpoint, as in SQLite's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum CheckpointMode {
-    /// Moves what it can from the write-ahead log into the database. Nobody waits.
+    /// Copies as many frames as possible from the WAL to the database. No process waits.
     Passive,
-    /// Also waits up to 20 ms for those who read, so that the next write starts the log
-    /// from its beginning. Writers wait meanwhile.
+    /// Also resets the WAL, so that the next write begins at its start. Blocks writers and waits
+    /// up to 20 ms for readers.
     Restart,
-    /// Also cuts the log down.
+    /// Also truncates the `-wal` to zero bytes.
     Truncate,
 }
 
@@ -68,43 +66,49 @@ impl CheckpointMode {
     }
 }
 
-/// What a checkpoint found and did.
+/// The result of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Checkpoint {
-    /// Somebody did not let go in time.
+    /// A connection did not release its lock within the busy timeout.
     pub(in crate::store) busy: bool,
-    /// Frames in the write-ahead log; -1 if another process is at a checkpoint and this one
-    /// did nothing.
+    /// Frames in the WAL; -1 if this checkpoint did nothing because another process runs one.
     pub(in crate::store) frames: i64,
-    /// Those of them that are in the database now.
-    pub(in crate::store) moved: i64,
+    /// Frames of these that are in the database.
+    pub(in crate::store) checkpointed: i64,
 }
 
-/// Bytes a disk must have left to be called one that can be written: a row of the largest kind.
-const ROOM: u64 = 1 << 20;
+impl Checkpoint {
+    /// Returns whether the database contains all frames of the WAL.
+    pub(in crate::store) fn is_complete(self) -> bool {
+        self.frames >= 0 && self.checkpointed == self.frames
+    }
+}
 
-/// Whether there is room for a row.
-pub(in crate::store) fn demand_room(db: &Path) -> Result<()> {
-    match room(db) {
-        Some(bytes) if bytes < ROOM => Err(Error::new(
+/// Disk space that must be free, in bytes: the size of the largest row.
+const MIN_FREE_BYTES: u64 = 1 << 20;
+
+/// Fails if the disk has no space for a row.
+pub(in crate::store) fn require_disk_space(db: &Path) -> Result<()> {
+    match free_bytes(db) {
+        Some(bytes) if bytes < MIN_FREE_BYTES => Err(Error::new(
             Code::StoreFull,
             format!(
-                "the disk has {} KiB left: agents cannot write; free some room on it",
+                "the disk has only {} KiB left, so agents cannot write; free some disk space",
                 bytes >> 10
             ),
         )),
-        // Where it is not known, writing itself will tell.
+        // If the free space is unknown, the write itself reports a full disk.
         _ => Ok(()),
     }
 }
 
 impl Reader {
-    /// How many rows each table has. Reads an index of each table whole.
+    /// Counts the rows of each table. Reads a whole index of each table.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn counts(&self) -> Result<Counts> {
-        // One statement: of one moment.
+        // One statement, so that all counts are of the same state of the file.
         const COUNTS: &str = "SELECT (SELECT count(*) FROM threads), (SELECT count(*) FROM messages), \
             (SELECT count(*) FROM inbox_messages), (SELECT count(*) FROM telemetry), \
             (SELECT count(*) FROM task_stream), (SELECT count(*) FROM agents)";
@@ -121,7 +125,7 @@ impl Reader {
         Ok(self.conn.prepare_cached(COUNTS)?.query_row([], read)?)
     }
 
-    /// The file in numbers. Only looks at the folder.
+    /// Returns the path and sizes of the database. Only calls `stat`.
     pub fn file_status(&self) -> FileStatus {
         let size = |suffix: &str| {
             let mut name = self.path().as_os_str().to_owned();
@@ -138,30 +142,28 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes something nobody reads, to learn whether writing works. So little always finds
-    /// room in a log that has some left: the disk is asked for more than that.
+    /// Tests whether writing works: writes the key `probed_at`, which has no other use. Such a small
+    /// write can fit into the existing `-wal` on a full disk, so the free space is checked, too.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn probe(&self, now: i64) -> Result<()> {
-        demand_room(self.path())?;
+        require_disk_space(self.path())?;
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO hub(key, value) VALUES('probed_at', ?1)")?
             .execute([now])?;
         Ok(())
     }
 
-    /// Moves the write-ahead log into the database as far as readers allow, and says whether
-    /// that was all of it. Nobody waits for it.
+    /// Runs a PASSIVE checkpoint, for which no process waits. Returns whether it was complete.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn moves_its_log(&self) -> Result<bool> {
-        let done = self.checkpoint(CheckpointMode::Passive)?;
-        Ok(done.frames >= 0 && done.moved == done.frames)
+    pub fn checkpoint_passive(&self) -> Result<bool> {
+        Ok(self.checkpoint(CheckpointMode::Passive)?.is_complete())
     }
 
-    /// Moves frames from the write-ahead log into the database.
+    /// Runs a checkpoint: copies frames from the WAL to the database.
     pub(in crate::store) fn checkpoint(&self, mode: CheckpointMode) -> Result<Checkpoint> {
         let sql = format!("PRAGMA wal_checkpoint({})", mode.name());
         let checkpoint = || {
@@ -169,10 +171,10 @@ impl Writer {
                 Ok(Checkpoint {
                     busy: row.get::<_, i64>(0)? != 0,
                     frames: row.get(1)?,
-                    moved: row.get(2)?,
+                    checkpointed: row.get(2)?,
                 })
             })
         };
-        Ok(with_patience(RESTART_WAIT, checkpoint)?)
+        Ok(with_busy_timeout(RESTART_TIMEOUT, checkpoint)?)
     }
 }

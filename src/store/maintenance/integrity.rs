@@ -1,7 +1,6 @@
-//! Looking the file over.
+//! Checks of the database for `agenthub doctor`: integrity, schema, permissions, disk space.
 //!
-//! For: `agenthub doctor`: is it whole, private, ours, and is there room for it?
-//! Not for: what to say about it, or mending anything.
+//! They only report. Nothing is repaired.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,12 +14,12 @@ use crate::store::connection::Reader;
 use crate::store::schema::SCHEMA_SQL;
 use crate::store::sidecar_files::beside;
 
-/// Problems of one kind told at most.
-const TOLD: i64 = 10;
-/// Rows of each table whose times are looked at.
+/// Maximum number of problems reported by one check.
+const MAX_PROBLEMS: i64 = 10;
+/// Number of newest rows of each table that [`Reader::newest_at`] reads.
 const LAST_ROWS: u32 = 1000;
-/// What belongs to a database, beside itself.
-const COMPANIONS: [&str; 8] = [
+/// Suffixes of the files that belong to a database.
+const SIDECAR_SUFFIXES: [&str; 8] = [
     "-wal",
     "-shm",
     ".token",
@@ -31,21 +30,21 @@ const COMPANIONS: [&str; 8] = [
     "-journal",
 ];
 
-/// One file as its folder has it.
+/// Permissions and owner of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileMode {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
     /// Permission bits.
     pub mode: u32,
-    /// Whose it is.
+    /// User id of the owner.
     pub uid: u32,
-    /// How many names it has.
+    /// Number of hard links.
     pub links: u64,
 }
 
 impl FileMode {
-    /// Of the file or folder at `path`, if there is one.
+    /// Returns those of the file or directory at `path`, or `None` if there is none.
     pub fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
         Some(Self {
@@ -56,36 +55,36 @@ impl FileMode {
         })
     }
 
-    /// Of the database at `db` and everything that belongs to it.
+    /// Returns those of the database at `db` and of all existing files that belong to it.
     pub fn of_all(db: &Path) -> Vec<Self> {
-        let companions = COMPANIONS.iter().map(|suffix| beside(db, suffix));
+        let sidecars = SIDECAR_SUFFIXES.iter().map(|suffix| beside(db, suffix));
         std::iter::once(db.to_owned())
-            .chain(companions)
+            .chain(sidecars)
             .filter_map(|path| Self::of(&path))
             .collect()
     }
 }
 
-/// Bytes this user may still write where the database at `db` is.
-pub fn room(db: &Path) -> Option<u64> {
+/// Returns the bytes that this user can still write to the disk of the database at `db`.
+pub fn free_bytes(db: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(db).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 impl Reader {
-    /// What SQLite finds damaged; empty if nothing is. Reads the whole file.
+    /// Returns the problems that `PRAGMA integrity_check` finds. Reads the whole file.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn damage(&self) -> Result<Vec<String>> {
-        let mut statement = self.conn.prepare(&format!("PRAGMA integrity_check({TOLD})"))?;
+        let mut statement = self.conn.prepare(&format!("PRAGMA integrity_check({MAX_PROBLEMS})"))?;
         let found = statement.query_map([], |row| row.get(0))?;
         let lines: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
         Ok(lines.into_iter().filter(|line| line != "ok").collect())
     }
 
-    /// Numbers that are missing where the contract promises none to be: in threads, and
-    /// in the log.
+    /// Returns the threads whose `message_seq` has gaps, and the change log if its `seq` has gaps. The
+    /// schema guarantees that there are none.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -94,38 +93,38 @@ impl Reader {
             "SELECT 'thread ' || m.thread_id FROM messages m WHERE m.message_seq IS NOT NULL GROUP BY m.thread_id \
              HAVING max(m.message_seq) - min(m.message_seq) + 1 <> count(*) \
                OR max(m.message_seq) <> (SELECT last_seq FROM threads t WHERE t.id = m.thread_id) \
-             UNION ALL SELECT 'the log of changes' FROM (SELECT max(seq) - min(seq) + 1 <> count(*) AS gap FROM changes) WHERE gap LIMIT ?1",
+             UNION ALL SELECT 'the change log' FROM (SELECT max(seq) - min(seq) + 1 <> count(*) AS gap FROM changes) WHERE gap LIMIT ?1",
         )?;
-        let found = statement.query_map([TOLD], |row| row.get(0))?;
+        let found = statement.query_map([MAX_PROBLEMS], |row| row.get(0))?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Tables, triggers and indexes that are not as this program makes them: what is
-    /// missing, changed, or not ours.
+    /// Returns the differences between the file's schema and this program's: tables, triggers and
+    /// indexes that are missing, changed, or additional.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn schema_differences(&self) -> Result<Vec<String>> {
-        let ideal = Connection::open_in_memory()?;
-        ideal.execute_batch(SCHEMA_SQL)?;
-        let (ideal, actual) = (objects(&ideal)?, objects(&self.conn)?);
-        let mut told = Vec::new();
-        for object in &ideal {
-            match actual.iter().find(|there| there.name == object.name) {
-                None => told.push(format!("the {} {} is missing", object.kind, object.name)),
-                Some(there) if there.sql != object.sql => {
-                    told.push(format!("the {} {} is another one", object.kind, object.name));
+        let expected = Connection::open_in_memory()?;
+        expected.execute_batch(SCHEMA_SQL)?;
+        let (expected, actual) = (objects(&expected)?, objects(&self.conn)?);
+        let mut differences = Vec::new();
+        for object in &expected {
+            match actual.iter().find(|found| found.name == object.name) {
+                None => differences.push(format!("the {} {} is missing", object.kind, object.name)),
+                Some(found) if found.sql != object.sql => {
+                    differences.push(format!("the {} {} was changed", object.kind, object.name));
                 }
                 Some(_) => {}
             }
         }
-        let ours = |name: &str| ideal.iter().any(|object| object.name == name);
-        let strangers = actual.iter().filter(|object| !ours(&object.name));
-        told.extend(strangers.map(|object| format!("the {} {} is not agenthub's", object.kind, object.name)));
-        Ok(told)
+        let is_expected = |name: &str| expected.iter().any(|object| object.name == name);
+        let additional = actual.iter().filter(|object| !is_expected(&object.name));
+        differences.extend(additional.map(|object| format!("the {} {} is not agenthub's", object.kind, object.name)));
+        Ok(differences)
     }
 
-    /// How changes are journalled: `wal`, unless somebody changed it.
+    /// Returns the journal mode: `wal`, unless another program changed it.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -133,9 +132,9 @@ impl Reader {
         Ok(self.conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?)
     }
 
-    /// The latest time among the last thousand messages, pieces of mail, telemetry rows and
-    /// task events, Unix milliseconds: the newest row alone would hide that the clock was set
-    /// back before it came.
+    /// Returns the latest `created_at` of the last thousand messages, inbox messages, telemetry rows
+    /// and task events, in Unix milliseconds. The newest row alone could have been written after the
+    /// clock was set back.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -181,7 +180,7 @@ mod tests {
     use crate::store::{NetworkFs, NewMessage, Writer};
 
     #[test]
-    fn what_was_tampered_with_is_told() {
+    fn reports_schema_changes_and_sequence_gaps() {
         let folder = tempfile::tempdir().unwrap();
         let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         for n in 0..3 {
@@ -200,7 +199,7 @@ mod tests {
         assert_eq!(
             writer.schema_differences().unwrap(),
             [
-                "the index messages_thread is another one",
+                "the index messages_thread was changed",
                 "the trigger messages_delete is missing",
                 "the table mine is not agenthub's"
             ]

@@ -1,19 +1,17 @@
-//! Retention: old rows go, in steps so small that nobody notices.
+//! Retention (`agenthub prune`): deletes old rows in short transactions.
 //!
-//! For: `agenthub prune`.
-//! Not for: making the file smaller: freed pages are used again by the rows that come.
+//! The file does not shrink: SQLite reuses the freed pages for new rows.
 //!
-//! 1. Rows go in the order in which they came, up to the first one that is young enough.
-//!    What a writer said about the time decides, but a row that claims to be from the
-//!    past and came after younger ones stays, and one from the future proves nothing. So
-//!    a thread loses its beginning, never a message in between.
-//! 2. Unread mail stays, and mail somebody works on. Of each instance's telemetry the
-//!    newest old row stays: totals need something to be compared with.
-//! 3. The log keeps 7 days whatever is asked for. Its entries carry no time: that of the
-//!    rows they are about counts, and where those are gone, the notes earlier prunes left.
-//! 4. One step holds the write lock for about [`STEP`], marks itself with the key
-//!    `pruning` (the file's triggers refuse a DELETE without it), and is followed by a
-//!    pause longer than itself.
+//! 1. Rows are deleted in insertion order, up to the first row that is young enough by its
+//!    `created_at`. Writers choose that time, so a row with an old time after younger rows is kept,
+//!    and a row with a time in the future is ignored. A thread loses its beginning, never a message
+//!    in between.
+//! 2. Unread and claimed inbox messages are kept. So is the newest old telemetry row of each
+//!    instance: the differences of its running totals need a first value.
+//! 3. The change log keeps at least 7 days. Its entries have no time of their own: the time of their
+//!    rows counts, or, if those are deleted, the notes that earlier prunes left in the table `hub`.
+//! 4. One step holds the write lock for about [`STEP`]. It sets the key `pruning`, without which the
+//!    triggers refuse a DELETE. A pause longer than the step follows.
 
 use std::time::{Duration, Instant};
 
@@ -23,112 +21,114 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::store::connection::{Reader, Writer};
 
-/// How long one step deletes before it lets others write. Its commit comes on top.
+/// Time that one step deletes rows before it commits. The commit takes additional time.
 const STEP: Duration = Duration::from_millis(8);
-/// Rows looked up for one step.
+/// Maximum number of rows of one step.
 const STEP_ROWS: i64 = 500;
-/// The shortest pause between two steps; it is at least twice as long as the step.
-const PAUSE: Duration = Duration::from_millis(2);
-/// What the log keeps at least, in milliseconds: clients come back after a week.
-const LOG_KEEPS: i64 = 7 * 86_400_000;
-/// Time between two notes of where the log stood, in milliseconds.
+/// Minimum pause between two steps. A pause is also at least twice as long as the step before it.
+const MIN_PAUSE: Duration = Duration::from_millis(2);
+/// Minimum age of deleted entries of the change log, in milliseconds: clients can resume after a
+/// week.
+const MIN_LOG_AGE: i64 = 7 * 86_400_000;
+/// Minimum time between two notes of the change log's newest entry, in milliseconds.
 const NOTE_INTERVAL: i64 = 3_600_000;
 
-/// What becomes of unread mail.
+/// Whether old unread inbox messages are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// It stays, however old.
+    /// Keep them.
     Keep,
-    /// It goes like any other: the owner insists.
+    /// Delete them: the user passed `--force`.
     Remove,
 }
 
-/// What is to go.
+/// Which rows to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Rows written before this go, Unix milliseconds.
+    /// Delete rows older than this, Unix milliseconds.
     pub before: i64,
-    /// The time now, Unix milliseconds.
+    /// The current time, Unix milliseconds.
     pub now: i64,
-    /// Unread mail.
+    /// Whether to delete unread inbox messages.
     pub unread: Unread,
 }
 
-/// How many rows of each table went, or would go.
+/// Number of rows deleted, or to be deleted, per table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
-    /// Entries of the log.
+    /// Entries of the change log.
     pub changes: i64,
-    /// Messages of threads.
+    /// Messages in threads.
     pub messages: i64,
-    /// Mail.
+    /// Inbox messages.
     pub inbox_messages: i64,
-    /// Receipts for mail that is gone.
+    /// Receipts of deleted inbox messages.
     pub receipts: i64,
-    /// Telemetry.
+    /// Telemetry rows.
     pub telemetry: i64,
-    /// Events of tasks.
+    /// Task events.
     pub task_stream: i64,
-    /// Old mail that stays because nobody has read it.
+    /// Old inbox messages that are kept because they are unread.
     pub unread_kept: i64,
-    /// The longest time the write lock was held, in milliseconds.
+    /// The longest time that one step held the write lock, in milliseconds.
     pub longest_step_ms: i64,
 }
 
-/// A table, its integer primary key, and which of its old rows go. The condition knows
-/// ?1, the time now; ?2, whether unread mail goes; and ?3, the first row that stays.
-struct Table {
+/// A table, its integer primary key, and the condition under which an old row is deleted. Parameters
+/// of the condition: ?1 the current time, ?2 whether unread inbox messages are deleted, ?3 the first
+/// row that is kept.
+struct PrunedTable {
     name: &'static str,
     key: &'static str,
-    goes: &'static str,
+    condition: &'static str,
 }
 
-/// In this order: receipts go when their mail is gone.
-const TABLES: [Table; 5] = [
-    Table {
+/// In order of deletion: receipts after their inbox messages.
+const TABLES: [PrunedTable; 5] = [
+    PrunedTable {
         name: "messages",
         key: "n",
-        goes: "1",
+        condition: "1",
     },
-    Table {
+    PrunedTable {
         name: "inbox_messages",
         key: "n",
-        goes: "(?2 OR r.status <> 'unread') AND coalesce(r.claim_expires_at, 0) <= ?1",
+        condition: "(?2 OR r.status <> 'unread') AND coalesce(r.claim_expires_at, 0) <= ?1",
     },
-    Table {
+    PrunedTable {
         name: "receipts",
         key: "n",
-        goes: "NOT EXISTS (SELECT 1 FROM inbox_messages i WHERE i.message_id = r.message_id)",
+        condition: "NOT EXISTS (SELECT 1 FROM inbox_messages i WHERE i.message_id = r.message_id)",
     },
-    Table {
+    PrunedTable {
         name: "telemetry",
         key: "id",
-        goes: "EXISTS (SELECT 1 FROM telemetry t WHERE t.instance_id = r.instance_id AND t.id > r.id AND t.id < ?3)",
+        condition: "EXISTS (SELECT 1 FROM telemetry t WHERE t.instance_id = r.instance_id AND t.id > r.id AND t.id < ?3)",
     },
-    Table {
+    PrunedTable {
         name: "task_stream",
         key: "id",
-        goes: "1",
+        condition: "1",
     },
 ];
 
-const CHANGES: Table = Table {
+const CHANGES: PrunedTable = PrunedTable {
     name: "changes",
     key: "seq",
-    goes: "1",
+    condition: "1",
 };
 
-/// What one step did.
+/// The result of one step.
 struct Step {
-    /// The last row it came to.
+    /// The last row it processed.
     last: Option<i64>,
-    removed: i64,
-    /// How long it had the write lock.
+    deleted: i64,
+    /// Time that it held the write lock.
     held: Duration,
 }
 
 impl Pruned {
-    fn of(&mut self, table: &Table) -> &mut i64 {
+    fn count_of(&mut self, table: &PrunedTable) -> &mut i64 {
         match table.name {
             "changes" => &mut self.changes,
             "messages" => &mut self.messages,
@@ -139,29 +139,30 @@ impl Pruned {
         }
     }
 
-    /// All rows together.
+    /// Returns the number of rows of all tables.
     pub fn rows(&self) -> i64 {
         self.changes + self.messages + self.inbox_messages + self.receipts + self.telemetry + self.task_stream
     }
 }
 
 impl Reader {
-    /// What [`Writer::prune`] would remove now.
+    /// Returns what [`Writer::prune`] would delete now.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn prunable(&self, retention: &Retention) -> Result<Pruned> {
         self.snapshot(|| {
-            let mut pruned = self.kept(retention)?;
-            pruned.changes = self.count(&CHANGES, self.log_end(retention)?, retention)?;
+            let mut pruned = self.unread_kept(retention)?;
+            pruned.changes = self.count(&CHANGES, self.first_kept_change(retention)?, retention)?;
             for table in &TABLES {
-                *pruned.of(table) = self.count(table, self.end_of(table, retention)?, retention)?;
+                *pruned.count_of(table) = self.count(table, self.first_kept(table, retention)?, retention)?;
             }
             Ok(pruned)
         })
     }
 
-    fn kept(&self, retention: &Retention) -> Result<Pruned> {
+    /// Returns counts of zero, except for the unread inbox messages that are kept.
+    fn unread_kept(&self, retention: &Retention) -> Result<Pruned> {
         let unread_kept = match retention.unread {
             Unread::Remove => 0,
             Unread::Keep => self.conn.query_row(
@@ -176,15 +177,15 @@ impl Reader {
         })
     }
 
-    fn count(&self, table: &Table, end: i64, retention: &Retention) -> Result<i64> {
-        let (name, key, goes) = (table.name, table.key, table.goes);
-        let sql = format!("SELECT count(*) FROM {name} r WHERE r.{key} < ?3 AND {goes}");
+    fn count(&self, table: &PrunedTable, end: i64, retention: &Retention) -> Result<i64> {
+        let (name, key, condition) = (table.name, table.key, table.condition);
+        let sql = format!("SELECT count(*) FROM {name} r WHERE r.{key} < ?3 AND {condition}");
         let given = params![retention.now, retention.unread == Unread::Remove, end];
         Ok(self.conn.query_row(&sql, given, |row| row.get(0))?)
     }
 
-    /// The first row of a table that stays; the newest always does.
-    fn end_of(&self, table: &Table, retention: &Retention) -> Result<i64> {
+    /// Returns the first row of a table that is kept. The newest row always is.
+    fn first_kept(&self, table: &PrunedTable, retention: &Retention) -> Result<i64> {
         let (name, key) = (table.name, table.key);
         let sql = format!(
             "SELECT coalesce((SELECT {key} FROM {name} WHERE created_at BETWEEN ?1 AND ?2 ORDER BY {key} LIMIT 1), \
@@ -195,9 +196,9 @@ impl Reader {
             .query_row(&sql, params![retention.before, retention.now], |row| row.get(0))?)
     }
 
-    /// The first entry of the log that stays.
-    fn log_end(&self, retention: &Retention) -> Result<i64> {
-        let before = retention.before.min(retention.now - LOG_KEEPS);
+    /// Returns the first entry of the change log that is kept.
+    fn first_kept_change(&self, retention: &Retention) -> Result<i64> {
+        let before = retention.before.min(retention.now - MIN_LOG_AGE);
         let noted: i64 = self.conn.query_row(
             "SELECT coalesce(max(value), 0) FROM hub WHERE key BETWEEN 'pruned_at:' AND 'pruned_at:' || ?1",
             [before],
@@ -229,25 +230,25 @@ impl Reader {
 }
 
 impl Writer {
-    /// Removes what `retention` says, step by step. What is gone when an error comes
-    /// stays gone; calling again goes on.
+    /// Deletes old rows step by step. After an error the steps before it stay committed, and another
+    /// call continues.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn prune(&self, retention: &Retention) -> Result<Pruned> {
-        let mut pruned = self.kept(retention)?;
-        // The log first: its age is that of rows which are about to go.
-        let end = self.log_end(retention)?;
-        self.clear(&CHANGES, end, retention, &mut pruned)?;
-        self.note(retention)?;
+        let mut pruned = self.unread_kept(retention)?;
+        // The change log first: the age of its entries is that of rows which are deleted below.
+        let end = self.first_kept_change(retention)?;
+        self.delete_before(&CHANGES, end, retention, &mut pruned)?;
+        self.note_log_head(retention)?;
         for table in &TABLES {
-            let end = self.end_of(table, retention)?;
-            self.clear(table, end, retention, &mut pruned)?;
+            let end = self.first_kept(table, retention)?;
+            self.delete_before(table, end, retention, &mut pruned)?;
         }
         Ok(pruned)
     }
 
-    fn clear(&self, table: &Table, end: i64, retention: &Retention, pruned: &mut Pruned) -> Result<()> {
+    fn delete_before(&self, table: &PrunedTable, end: i64, retention: &Retention, pruned: &mut Pruned) -> Result<()> {
         let mut after = i64::MIN;
         loop {
             let rows = self.next_rows(table, after, end, retention)?;
@@ -255,22 +256,22 @@ impl Writer {
             let started = Instant::now();
             let step = self.step(table, &rows, end, retention)?;
             let took = started.elapsed();
-            *pruned.of(table) += step.removed;
+            *pruned.count_of(table) += step.deleted;
             let held = i64::try_from(step.held.as_millis()).unwrap_or(i64::MAX);
             pruned.longest_step_ms = pruned.longest_step_ms.max(held);
             after = step.last.unwrap_or(*last);
             #[expect(
                 clippy::disallowed_methods,
-                reason = "others write meanwhile; no runtime's thread prunes"
+                reason = "other processes write meanwhile; async runtime threads never prune"
             )]
-            std::thread::sleep(PAUSE.max(took * 2));
+            std::thread::sleep(MIN_PAUSE.max(took * 2));
         }
     }
 
-    fn next_rows(&self, table: &Table, after: i64, end: i64, retention: &Retention) -> Result<Vec<i64>> {
-        let (name, key, goes) = (table.name, table.key, table.goes);
+    fn next_rows(&self, table: &PrunedTable, after: i64, end: i64, retention: &Retention) -> Result<Vec<i64>> {
+        let (name, key, condition) = (table.name, table.key, table.condition);
         let sql = format!(
-            "SELECT r.{key} FROM {name} r WHERE r.{key} > ?4 AND r.{key} < ?3 AND {goes} ORDER BY r.{key} LIMIT {STEP_ROWS}"
+            "SELECT r.{key} FROM {name} r WHERE r.{key} > ?4 AND r.{key} < ?3 AND {condition} ORDER BY r.{key} LIMIT {STEP_ROWS}"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let given = params![retention.now, retention.unread == Unread::Remove, end, after];
@@ -278,21 +279,21 @@ impl Writer {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Deletes of `rows` what it can in one step.
-    fn step(&self, table: &Table, rows: &[i64], end: i64, retention: &Retention) -> Result<Step> {
+    /// Deletes as many of `rows` as possible in one step.
+    fn step(&self, table: &PrunedTable, rows: &[i64], end: i64, retention: &Retention) -> Result<Step> {
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let locked = Instant::now();
-        let (mut last, mut removed) = (None, 0);
-        mark(&transaction)?;
+        let (mut last, mut deleted) = (None, 0);
+        allow_deletes(&transaction)?;
         {
-            // What was true when the rows were looked up is asked again: mail may have
-            // become unread.
-            let (name, key, goes) = (table.name, table.key, table.goes);
-            let sql = format!("DELETE FROM {name} AS r WHERE r.{key} = ?4 AND {goes}");
+            // Checks the condition again: an inbox message may have become unread since the rows
+            // were selected.
+            let (name, key, condition) = (table.name, table.key, table.condition);
+            let sql = format!("DELETE FROM {name} AS r WHERE r.{key} = ?4 AND {condition}");
             let mut delete = transaction.prepare_cached(&sql)?;
             for row in rows {
-                let gone = delete.execute(params![retention.now, retention.unread == Unread::Remove, end, row])?;
-                removed += i64::from(gone > 0);
+                let changed = delete.execute(params![retention.now, retention.unread == Unread::Remove, end, row])?;
+                deleted += i64::from(changed > 0);
                 last = Some(*row);
                 if locked.elapsed() >= STEP {
                     break;
@@ -303,19 +304,20 @@ impl Writer {
         transaction.commit()?;
         Ok(Step {
             last,
-            removed,
+            deleted,
             held: locked.elapsed(),
         })
     }
 
-    /// Notes where the log stands, for prunes to come, and forgets notes that have served.
-    /// (Times of 13 digits sort as text as they do as numbers.)
-    fn note(&self, retention: &Retention) -> Result<()> {
+    /// Notes the newest entry of the change log with the current time, for later prunes, and deletes
+    /// the notes that are not needed any more. (Times of 13 digits have the same order as text and as
+    /// numbers.)
+    fn note_log_head(&self, retention: &Retention) -> Result<()> {
         let now = retention.now;
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         transaction.execute(
             "DELETE FROM hub WHERE key BETWEEN 'pruned_at:' AND 'pruned_at:' || ?1",
-            [retention.before.min(now - LOG_KEEPS)],
+            [retention.before.min(now - MIN_LOG_AGE)],
         )?;
         transaction.execute(
             "INSERT OR IGNORE INTO hub(key, value) SELECT 'pruned_at:' || ?1, max(seq) FROM changes \
@@ -327,8 +329,8 @@ impl Writer {
     }
 }
 
-/// Allows deletes until the transaction ends.
-fn mark(conn: &Connection) -> Result<()> {
+/// Makes the triggers allow deletes until the transaction ends.
+fn allow_deletes(conn: &Connection) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO hub(key, value) VALUES('pruning', 1)")?
         .execute([])?;
     Ok(())
@@ -353,7 +355,7 @@ mod tests {
         writer.conn.execute(sql, [NOW - age_days * DAY]).unwrap();
     }
 
-    fn kept(writer: &Writer, sql: &str) -> Vec<i64> {
+    fn numbers(writer: &Writer, sql: &str) -> Vec<i64> {
         let mut statement = writer.conn.prepare(sql).unwrap();
         let rows = statement.query_map([], |row| row.get(0)).unwrap();
         rows.collect::<rusqlite::Result<_>>().unwrap()
@@ -368,9 +370,9 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_loses_its_beginning_and_nothing_else() {
+    fn deletes_only_the_beginning_of_a_thread() {
         let (_folder, writer) = file();
-        // The second claims to be from the future, the fifth to be older than it is.
+        // The second has a time in the future, the fifth one older than those before it.
         for age in [50, -400, 40, 20, 60, 1] {
             message(&writer, age);
         }
@@ -379,29 +381,29 @@ mod tests {
         assert_eq!((would.messages, did.messages), (3, 3));
         assert_eq!(would.changes, did.changes);
         assert_eq!(
-            kept(&writer, "SELECT message_seq FROM messages ORDER BY message_seq"),
+            numbers(&writer, "SELECT message_seq FROM messages ORDER BY message_seq"),
             [4, 5, 6]
         );
-        assert_eq!(kept(&writer, "SELECT count(*) FROM hub WHERE key = 'pruning'"), [0]);
+        assert_eq!(numbers(&writer, "SELECT count(*) FROM hub WHERE key = 'pruning'"), [0]);
         writer.post_message(&NewMessage::new("t", "a", "goes on")).unwrap();
-        assert_eq!(kept(&writer, "SELECT max(message_seq) FROM messages"), [7]);
+        assert_eq!(numbers(&writer, "SELECT max(message_seq) FROM messages"), [7]);
     }
 
     #[test]
-    fn the_newest_row_stays_however_old() {
+    fn keeps_the_newest_row() {
         let (_folder, writer) = file();
         message(&writer, 50);
         message(&writer, 49);
         writer.prune(&older_than(30)).unwrap();
         assert_eq!(
-            kept(&writer, "SELECT message_seq FROM messages ORDER BY message_seq"),
+            numbers(&writer, "SELECT message_seq FROM messages ORDER BY message_seq"),
             [2]
         );
         assert_eq!(writer.prune(&older_than(30)).unwrap().rows(), 0);
     }
 
     #[test]
-    fn unread_mail_stays_unless_the_owner_insists() {
+    fn keeps_unread_inbox_messages_unless_forced() {
         let (_folder, writer) = file();
         for status in ["unread", "read", "unread", "read"] {
             let row = writer.send(&NewInbox::new("a", "b", "x")).unwrap().into_row();
@@ -418,15 +420,15 @@ mod tests {
         };
         let pruned = writer.prune(&retention).unwrap();
         assert_eq!((pruned.inbox_messages, pruned.unread_kept), (1, 2));
-        assert_eq!(kept(&writer, "SELECT n FROM inbox_messages ORDER BY n"), [1, 3, 4]);
-        assert_eq!(kept(&writer, "SELECT n FROM receipts ORDER BY n"), [1, 3, 4]);
+        assert_eq!(numbers(&writer, "SELECT n FROM inbox_messages ORDER BY n"), [1, 3, 4]);
+        assert_eq!(numbers(&writer, "SELECT n FROM receipts ORDER BY n"), [1, 3, 4]);
         retention.unread = Unread::Remove;
         writer.prune(&retention).unwrap();
-        assert_eq!(kept(&writer, "SELECT n FROM inbox_messages ORDER BY n"), [4]);
+        assert_eq!(numbers(&writer, "SELECT n FROM inbox_messages ORDER BY n"), [4]);
     }
 
     #[test]
-    fn totals_keep_something_to_be_compared_with() {
+    fn keeps_totals_of_telemetry() {
         let (_folder, writer) = file();
         for (instance, age) in [("i", 50), ("i", 40), ("j", 45), ("i", 1)] {
             let sql = "INSERT INTO telemetry(instance_id, tokens_in, created_at) VALUES(?1, 100 - ?2, ?3)";
@@ -437,28 +439,28 @@ mod tests {
         }
         let before = writer.costs(crate::store::CostsBy::Agent, 0).unwrap().1.tokens_in;
         writer.prune(&older_than(30)).unwrap();
-        assert_eq!(kept(&writer, "SELECT id FROM telemetry ORDER BY id"), [2, 3, 4]);
+        assert_eq!(numbers(&writer, "SELECT id FROM telemetry ORDER BY id"), [2, 3, 4]);
         let after = writer.costs(crate::store::CostsBy::Agent, 0).unwrap().1.tokens_in;
         assert_eq!(before, after);
     }
 
     #[test]
-    fn the_log_keeps_a_week_also_of_rows_that_are_gone() {
+    fn keeps_a_week_of_the_change_log_also_for_deleted_rows() {
         let (_folder, writer) = file();
         for age in [9, 8, 5, 3, 0] {
             message(&writer, age);
         }
-        let log = |writer: &Writer| kept(writer, "SELECT count(*) FROM changes WHERE tbl = 'messages'")[0];
+        let log = |writer: &Writer| numbers(writer, "SELECT count(*) FROM changes WHERE tbl = 'messages'")[0];
         let day = older_than(1);
-        // The thread and the agent were made just now, on the machine's clock.
+        // The rows of the thread and the agent have the machine's current time.
         writer.prune(&day).unwrap();
         assert_eq!(
-            kept(&writer, "SELECT message_seq FROM messages ORDER BY message_seq"),
+            numbers(&writer, "SELECT message_seq FROM messages ORDER BY message_seq"),
             [5]
         );
         assert_eq!(log(&writer), 3);
         writer.prune(&day).unwrap();
-        assert_eq!(log(&writer), 3, "nothing tells how old they are yet");
+        assert_eq!(log(&writer), 3, "the age of the entries is not known yet");
         message(&writer, -6);
         let later = Retention {
             before: NOW + 7 * DAY,
@@ -466,6 +468,6 @@ mod tests {
             unread: Unread::Keep,
         };
         writer.prune(&later).unwrap();
-        assert_eq!(log(&writer), 1, "what was there at the first prune is over a week old");
+        assert_eq!(log(&writer), 1, "the entries of the first prune are over a week old");
     }
 }

@@ -1,17 +1,19 @@
-//! The keeper: a thread that keeps the write-ahead log short, and knows who is in the way.
+//! The maintenance thread: checkpoints the WAL, and reports processes that block others.
 //!
-//! For: checkpointing for everybody. A hub is always there, so it can do it before any
-//! agent has to in the middle of its own commit; and its SQLite has no checkpoint bug,
-//! which that of many agents has.
-//! Not for: writing rows (`writer`): a checkpoint waits for the disk, a row should not.
+//! A hub checkpoints for all processes, so that agents rarely have to in their own commits; and the
+//! SQLite of many agents has a checkpoint bug, which the hub's does not have. The writer thread does
+//! not checkpoint, because a checkpoint waits for the disk.
 //!
-//! 1. Every [`INTERVAL`], more often while much is written and less while nothing is: if the
-//!    log has grown, move what can be moved into the database (PASSIVE: nobody waits).
-//! 2. While rows keep coming that alone never lets the log start anew. From
-//!    [`RESTART_FRAMES`] on writers and readers are held up for a moment (RESTART); a
-//!    log that has become large on the disk is cut down as well (TRUNCATE).
-//! 3. Whoever stands in the way for [`LONG`] is named, once; and once more when it is over.
-//! 4. In quiet moments the index for full text, if there is one, is brought up to date.
+//! 1. Every [`INTERVAL`] (more often under load, less often when idle): if the WAL has grown, run a
+//!    PASSIVE checkpoint, for which no process waits.
+//! 2. Under constant writes a PASSIVE checkpoint never resets the WAL. From [`RESTART_FRAMES`] on a
+//!    RESTART checkpoint blocks writers and waits for readers for a moment. A WAL that is large on
+//!    disk gets a TRUNCATE checkpoint instead.
+//! 3. A process that holds a lock for [`BLOCKER_AGE`] is logged once as a blocker, and once more when
+//!    it releases the lock.
+//! 4. When nothing is written, the full-text index, if there is one, is updated.
+//!
+//! Each round also releases the claims whose lease has expired.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,119 +28,119 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 use crate::store::connection::Writer;
 use crate::store::lock_holders::{Holder, LockKind, holders};
-use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode, demand_room};
+use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode, require_disk_space};
 
-/// Time between looks at the log while there is something to do.
+/// Time between two rounds.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// The same while much is written.
+/// Time between two rounds while the WAL grows quickly.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
-/// The same while nothing is.
-const QUIET_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between looks at who holds locks.
+/// Time between two rounds while nothing is written.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two checks of locks and disk space.
 const LOCKS_INTERVAL: Duration = Duration::from_secs(1);
-/// A checkpoint is due from this many changes or bytes on: about 512 pages, half of
-/// SQLite's default for everybody else, so that agents rarely meet one in their own commits.
+/// A checkpoint is due after this many changes, or this many bytes of WAL: about 512 pages, half of
+/// SQLite's default for automatic checkpoints, so that agents rarely run one in their own commits.
 const DUE_CHANGES: i64 = 128;
 const DUE_BYTES: u64 = 512 * 4096;
-/// Frames (of a page each) from which the log is made to start anew.
+/// Frames (of one page each) in the WAL from which a RESTART checkpoint resets it.
 const RESTART_FRAMES: i64 = 2048;
-/// Bytes of the log on disk from which it is cut down when it starts anew.
+/// Bytes of the `-wal` file from which a TRUNCATE checkpoint replaces RESTART.
 const TRUNCATE_BYTES: u64 = 24 << 20;
-/// How long somebody has to be out of the list to be out of the way: the system's list of
-/// locks, read while it changes, leaves one out now and then.
-const GONE: Duration = Duration::from_secs(3);
-/// How long somebody has to be in the way to be named.
-const LONG: Duration = Duration::from_secs(10);
+/// Time after which a lock that is not listed any more counts as released. `/proc/locks` sometimes
+/// leaves out a lock while the list changes.
+const RELEASE_DELAY: Duration = Duration::from_secs(3);
+/// Time after which the holder of a lock is a blocker.
+const BLOCKER_AGE: Duration = Duration::from_secs(10);
 
-/// Somebody who has been in the way for long.
+/// A process that blocks others for [`BLOCKER_AGE`] or longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocker {
-    /// Who, and what for.
+    /// The process and its lock.
     #[serde(flatten)]
     pub holder: Holder,
-    /// Since when, Unix milliseconds.
+    /// When the hub first saw the lock, Unix milliseconds.
     pub since: i64,
 }
 
-/// What keeps the keeper from its work: as a rule also agents from theirs.
+/// Why maintenance fails. As a rule, agents cannot write either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MaintenanceFailure {
-    /// Its name, from [`crate::error`]'s table.
+    /// The name of its [`Code`].
     pub code: &'static str,
-    /// What it is and what to do about it.
+    /// What failed and what to do about it.
     pub message: String,
-    /// Since when, Unix milliseconds.
+    /// When it began, Unix milliseconds.
     pub since: i64,
 }
 
-/// What the keeper has done and seen.
+/// The status of the maintenance thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MaintenanceStatus {
-    /// Checkpoints by mode and by how they ended: complete, partial (a reader needs the
-    /// rest), busy (somebody did not let go in time), failed.
+    /// Number of checkpoints by mode and result: complete, partial (a reader still needs some
+    /// frames), busy (another connection did not release its lock in time), failed.
     #[serde(skip)]
     pub checkpoints: BTreeMap<(&'static str, &'static str), u64>,
-    /// Frames in the log at the last checkpoint.
+    /// Frames in the WAL at the last checkpoint.
     pub wal_frames: i64,
-    /// Those of them that a reader keeps from moving into the database.
+    /// Frames of these that could not be checkpointed because of a reader.
     pub wal_pinned_frames: i64,
-    /// The longest that a checkpoint kept others from writing, in milliseconds.
+    /// The longest time that a checkpoint blocked writers, in milliseconds.
     pub longest_hold_ms: u64,
-    /// Who is in the way.
+    /// The processes that block others.
     pub blockers: Vec<Blocker>,
-    /// What is wrong, if the log cannot be moved into the database or the disk is full.
+    /// The failure, while checkpoints fail or the disk is full.
     pub trouble: Option<MaintenanceFailure>,
 }
 
-/// What the thread is told.
-enum Order {
-    /// Keep this file from now on.
-    Keep(Writer),
-    /// Close the connection, leave the log alone, and say so.
+enum Command {
+    /// Maintain the file of this connection.
+    Reopen(Writer),
+    /// Close the connection without a checkpoint, and confirm.
     Abandon(SyncSender<()>),
 }
 
-/// The handle to the thread. The thread ends when this is dropped.
+/// The handle of the thread. Dropping it ends the thread.
 #[derive(Debug)]
 pub(in crate::store) struct MaintenanceThread {
-    orders: Option<Sender<Order>>,
+    commands: Option<Sender<Command>>,
     thread: Option<thread::JoinHandle<()>>,
     status: Arc<Mutex<MaintenanceStatus>>,
 }
 
 impl MaintenanceThread {
     pub(in crate::store) fn start(writer: Writer) -> Result<Self> {
-        let (orders, inbox) = channel();
+        let (sender, receiver) = channel();
         let status = Arc::new(Mutex::default());
-        let keeper = Worker::new(writer, Arc::clone(&status));
+        let worker = Worker::new(writer, Arc::clone(&status));
         let thread = thread::Builder::new()
-            .name("agenthub-keeper".into())
-            .spawn(move || run(keeper, &inbox))
-            .map_err(|e| Error::new(Code::Internal, format!("cannot start the keeper thread: {e}")))?;
+            .name("agenthub-maint".into())
+            .spawn(move || run(worker, &receiver))
+            .map_err(|e| Error::new(Code::Internal, format!("cannot start the maintenance thread: {e}")))?;
         Ok(Self {
-            orders: Some(orders),
+            commands: Some(sender),
             thread: Some(thread),
             status,
         })
     }
 
-    /// Keeps another file from now on.
+    /// Replaces the thread's connection.
     pub(in crate::store) fn reopen(&self, writer: Writer) {
-        self.order(Order::Keep(writer));
+        self.send(Command::Reopen(writer));
     }
 
-    /// Closes its connection, leaves the log alone, and keeps nothing.
+    /// Closes the connection without a checkpoint. Nothing is maintained until
+    /// [`MaintenanceThread::reopen`].
     pub(in crate::store) fn abandon(&self) {
         let (tx, rx) = sync_channel(1);
-        self.order(Order::Abandon(tx));
-        // Without a thread there is no connection either.
+        self.send(Command::Abandon(tx));
+        // An error means that the thread has ended, and its connection is closed.
         let _ = rx.recv();
     }
 
-    fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
+    fn send(&self, command: Command) {
+        if let Some(commands) = &self.commands {
             // The thread lives as long as this handle.
-            drop(orders.send(order));
+            drop(commands.send(command));
         }
     }
 
@@ -149,7 +151,7 @@ impl MaintenanceThread {
 
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
-        self.orders = None;
+        self.commands = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was printed when it happened.
             drop(thread.join());
@@ -157,53 +159,55 @@ impl Drop for MaintenanceThread {
     }
 }
 
-/// A lock that was seen, and since when.
-struct Seen {
+/// A lock of another process.
+struct ObservedLock {
+    /// When it was first seen, or last made progress.
     since: Instant,
-    last: Instant,
-    /// `changes.seq` at the beginning.
+    last_seen: Instant,
+    /// `changes.seq` at `since`.
     head: i64,
-    named: bool,
+    /// Whether it was logged as a blocker.
+    reported: bool,
 }
 
 struct Worker {
     writer: Writer,
-    /// The log that the connection reads and writes.
     status: Arc<Mutex<MaintenanceStatus>>,
-    /// `changes.seq` when everything was last moved, and at the last look.
-    moved: i64,
+    /// `changes.seq` at the last complete checkpoint.
+    checkpointed_head: i64,
+    /// `changes.seq` in the last round.
     head: i64,
-    /// Bytes of the log at the last checkpoint.
-    bytes: u64,
-    /// Frames in the log then.
+    /// Bytes of the `-wal` at the last checkpoint.
+    wal_bytes: u64,
+    /// Frames in the WAL at the last checkpoint.
     frames: i64,
-    /// When everything in the log was last in the database.
-    complete: Instant,
-    seen: BTreeMap<Holder, Seen>,
-    next_locks: Instant,
+    /// When a checkpoint was last complete.
+    complete_at: Instant,
+    locks: BTreeMap<Holder, ObservedLock>,
+    next_lock_check: Instant,
     search_behind: bool,
 }
 
-/// The thread: keeps one file after the other, or none.
-fn run(keeper: Worker, orders: &Receiver<Order>) {
-    let status = Arc::clone(&keeper.status);
-    let mut keeper = Some(keeper);
+/// Runs the thread. It has no worker after [`Command::Abandon`].
+fn run(worker: Worker, commands: &Receiver<Command>) {
+    let status = Arc::clone(&worker.status);
+    let mut worker = Some(worker);
     loop {
-        let pause = keeper.as_ref().map_or(QUIET_INTERVAL, Worker::pause);
-        match orders.recv_timeout(pause) {
-            Ok(Order::Keep(writer)) => keeper = Some(Worker::new(writer, Arc::clone(&status))),
-            Ok(Order::Abandon(done)) => {
-                if let Some(keeper) = keeper.take() {
-                    keeper.writer.abandon();
+        let pause = worker.as_ref().map_or(IDLE_INTERVAL, Worker::pause);
+        match commands.recv_timeout(pause) {
+            Ok(Command::Reopen(writer)) => worker = Some(Worker::new(writer, Arc::clone(&status))),
+            Ok(Command::Abandon(done)) => {
+                if let Some(worker) = worker.take() {
+                    worker.writer.abandon();
                 }
-                // Whoever asked may have given up waiting.
+                // The caller may have stopped waiting.
                 let _ = done.send(());
             }
-            // What is wrong with the file is named by whoever reads or writes it; the next
-            // look tries again.
-            Err(RecvTimeoutError::Timeout) => drop(keeper.as_mut().map(Worker::look)),
+            // The threads that read and write report errors of the file. The next round tries
+            // again.
+            Err(RecvTimeoutError::Timeout) => drop(worker.as_mut().map(Worker::run_round)),
             Err(RecvTimeoutError::Disconnected) => {
-                drop(keeper.map(|mut keeper| keeper.checkpoint(CheckpointMode::Passive)));
+                drop(worker.map(|mut worker| worker.checkpoint(CheckpointMode::Passive)));
                 return;
             }
         }
@@ -215,13 +219,13 @@ impl Worker {
         Self {
             writer,
             status,
-            moved: 0,
+            checkpointed_head: 0,
             head: 0,
-            bytes: 0,
+            wal_bytes: 0,
             frames: 0,
-            complete: Instant::now(),
-            seen: BTreeMap::new(),
-            next_locks: Instant::now() + LOCKS_INTERVAL,
+            complete_at: Instant::now(),
+            locks: BTreeMap::new(),
+            next_lock_check: Instant::now() + LOCKS_INTERVAL,
             search_behind: true,
         }
     }
@@ -229,43 +233,43 @@ impl Worker {
     fn pause(&self) -> Duration {
         if self.frames > RESTART_FRAMES / 2 {
             BUSY_INTERVAL
-        } else if self.head == self.moved && !self.search_behind {
-            QUIET_INTERVAL
+        } else if self.head == self.checkpointed_head && !self.search_behind {
+            IDLE_INTERVAL
         } else {
             INTERVAL
         }
     }
 
-    fn look(&mut self) -> Result<()> {
-        if Instant::now() >= self.next_locks {
-            self.next_locks = Instant::now() + LOCKS_INTERVAL;
-            self.look_at_locks();
-            let room = demand_room(self.writer.path());
-            if room.is_err() || self.is_full() {
-                self.note(room);
+    fn run_round(&mut self) -> Result<()> {
+        if Instant::now() >= self.next_lock_check {
+            self.next_lock_check = Instant::now() + LOCKS_INTERVAL;
+            self.check_locks();
+            let space = require_disk_space(self.writer.path());
+            if space.is_err() || self.is_full() {
+                self.set_failure(space);
             }
         }
-        self.writer.free_claims(now_ms())?;
+        self.writer.release_expired_claims(now_ms())?;
         let head = self.writer.head()?.seq;
-        let quiet = head == self.head;
-        self.search_behind |= !quiet;
+        let idle = head == self.head;
+        self.search_behind |= !idle;
         self.head = head;
         let bytes = self.writer.file_status().wal_size;
-        let grown = head - self.moved >= DUE_CHANGES || bytes >= self.bytes + DUE_BYTES;
-        if head != self.moved && (grown || quiet) {
-            self.keep_short()?;
-        } else if quiet && self.search_behind {
+        let grown = head - self.checkpointed_head >= DUE_CHANGES || bytes >= self.wal_bytes + DUE_BYTES;
+        if head != self.checkpointed_head && (grown || idle) {
+            self.shorten_wal()?;
+        } else if idle && self.search_behind {
             self.search_behind = self.writer.refresh_search()?;
         }
         Ok(())
     }
 
-    /// Moves what it can; makes the log start anew if it is long.
-    fn keep_short(&mut self) -> Result<()> {
+    /// Runs a PASSIVE checkpoint, and resets the WAL if it is long.
+    fn shorten_wal(&mut self) -> Result<()> {
         let done = self.checkpoint(CheckpointMode::Passive)?;
-        // With a reader in the way writers would be held up for nothing.
-        if done.frames > RESTART_FRAMES && done.moved == done.frames {
-            self.checkpoint(if self.bytes > TRUNCATE_BYTES {
+        // While a reader needs some frames, a reset would fail after blocking writers.
+        if done.frames > RESTART_FRAMES && done.is_complete() {
+            self.checkpoint(if self.wal_bytes > TRUNCATE_BYTES {
                 CheckpointMode::Truncate
             } else {
                 CheckpointMode::Restart
@@ -278,15 +282,15 @@ impl Worker {
         if !self.writer.is_at_its_path() {
             return Err(Error::new(
                 Code::StoreReplaced,
-                "the file or its write-ahead log is another one now; what is left of the old log belongs to nobody",
+                "cannot checkpoint: the database or its write-ahead log was replaced",
             ));
         }
         let started = Instant::now();
         let outcome = self.writer.checkpoint(mode);
         let result = match &outcome {
             Ok(done) if done.busy || done.frames < 0 => "busy",
-            Ok(done) if done.moved < done.frames => "partial",
-            Ok(_) => "complete",
+            Ok(done) if done.is_complete() => "complete",
+            Ok(_) => "partial",
             Err(_) => "failed",
         };
         let mut status = lock(&self.status);
@@ -297,40 +301,40 @@ impl Worker {
         }
         drop(status);
         let done = match outcome {
-            Err(error) => return self.fails(error),
+            Err(error) => return self.checkpoint_failed(error),
             Ok(done) if done.frames < 0 => return Ok(done),
             Ok(done) => done,
         };
         if !self.is_full() {
-            self.note(Ok(()));
+            self.set_failure(Ok(()));
         }
         let mut status = lock(&self.status);
         status.wal_frames = done.frames;
-        status.wal_pinned_frames = done.frames - done.moved;
+        status.wal_pinned_frames = done.frames - done.checkpointed;
         drop(status);
         self.frames = if result == "complete" && mode != CheckpointMode::Passive {
             0
         } else {
             done.frames
         };
-        self.bytes = self.writer.file_status().wal_size;
-        if done.moved == done.frames {
-            self.moved = self.head;
-            self.complete = Instant::now();
+        self.wal_bytes = self.writer.file_status().wal_size;
+        if done.is_complete() {
+            self.checkpointed_head = self.head;
+            self.complete_at = Instant::now();
         }
         Ok(done)
     }
 
-    fn fails(&self, error: Error) -> Result<Checkpoint> {
-        // Whoever holds the lock is named as such.
+    fn checkpoint_failed(&self, error: Error) -> Result<Checkpoint> {
+        // The holder of a lock is reported as a blocker.
         if error.code().is_store() && error.code() != Code::StoreLocked {
-            self.note(Err(error.again()));
+            self.set_failure(Err(error.again()));
         }
         Err(error)
     }
 
-    /// Whether the trouble is a full disk: it is over when there is room, not when some
-    /// checkpoint needed none.
+    /// Returns whether the current failure is a full disk. It ends when the disk has space again,
+    /// not when a checkpoint succeeds that needed none.
     fn is_full(&self) -> bool {
         let status = lock(&self.status);
         status
@@ -339,13 +343,13 @@ impl Worker {
             .is_some_and(|t| t.code == Code::StoreFull.name())
     }
 
-    /// Tells trouble when it begins, and when it is over.
-    fn note(&self, outcome: Result<()>) {
+    /// Sets or clears the current failure. Logs its beginning and its end.
+    fn set_failure(&self, outcome: Result<()>) {
         let mut status = lock(&self.status);
         match (outcome, &status.trouble) {
             (Err(error), known) if known.as_ref().is_none_or(|t| t.code != error.code().name()) => {
                 let code = error.code().name();
-                tracing::error!("the file cannot be kept: {code}: {error}");
+                tracing::error!("database maintenance fails: {code}: {error}");
                 status.trouble = Some(MaintenanceFailure {
                     code,
                     message: error.message().to_owned(),
@@ -353,73 +357,74 @@ impl Worker {
                 });
             }
             (Ok(()), Some(_)) => {
-                tracing::info!("the file can be kept again");
+                tracing::info!("database maintenance works again");
                 status.trouble = None;
             }
             _ => {}
         }
     }
 
-    /// Names those who have been in the way for long, and tells when they are not any more.
-    fn look_at_locks(&mut self) {
+    /// Updates the observed locks. Logs when a process becomes a blocker, and when it releases the
+    /// lock.
+    fn check_locks(&mut self) {
         let (now, head) = (Instant::now(), self.head);
         let held = holders(self.writer.path());
-        self.seen.retain(|holder, seen| {
-            let there = held.contains(holder) || now.duration_since(seen.last) < GONE;
-            if !there && seen.named {
-                tracing::info!("process {} ({}) is out of the way again", holder.pid, holder.name);
+        self.locks.retain(|holder, lock| {
+            let kept = held.contains(holder) || now.duration_since(lock.last_seen) < RELEASE_DELAY;
+            if !kept && lock.reported {
+                tracing::info!("process {} ({}) has released its lock", holder.pid, holder.name);
             }
-            there
+            kept
         });
         for holder in held {
-            let seen = self.seen.entry(holder.clone()).or_insert(Seen {
+            let lock = self.locks.entry(holder.clone()).or_insert(ObservedLock {
                 since: now,
-                last: now,
+                last_seen: now,
                 head,
-                named: false,
+                reported: false,
             });
-            seen.last = now;
-            // A lock seen twice may be two: who lets others write, or the log be moved,
-            // in between is not in the way.
-            let let_go = match holder.hold {
-                LockKind::Read => self.complete > seen.since,
-                LockKind::Write | LockKind::Exclusive => head != seen.head,
+            lock.last_seen = now;
+            // Two observations may be two locks: if others could write, or a checkpoint was
+            // complete in between, the process does not block them.
+            let released = match holder.hold {
+                LockKind::Read => self.complete_at > lock.since,
+                LockKind::Write | LockKind::Exclusive => head != lock.head,
             };
-            if let_go && !seen.named {
-                (seen.since, seen.head) = (now, head);
+            if released && !lock.reported {
+                (lock.since, lock.head) = (now, head);
             }
-            if !seen.named && now.duration_since(seen.since) >= LONG {
-                seen.named = true;
-                tracing::warn!("{}", holder.complaint(self.writer.path()));
+            if !lock.reported && now.duration_since(lock.since) >= BLOCKER_AGE {
+                lock.reported = true;
+                tracing::warn!("{}", holder.describe(self.writer.path()));
             }
         }
-        let since = |seen: &Seen| now_ms() - i64::try_from(seen.since.elapsed().as_millis()).unwrap_or(0);
-        let named = self.seen.iter().filter(|(_, seen)| seen.named);
-        lock(&self.status).blockers = named
-            .map(|(holder, seen)| Blocker {
+        let since = |lock: &ObservedLock| now_ms() - i64::try_from(lock.since.elapsed().as_millis()).unwrap_or(0);
+        let reported = self.locks.iter().filter(|(_, lock)| lock.reported);
+        lock(&self.status).blockers = reported
+            .map(|(holder, lock)| Blocker {
                 holder: holder.clone(),
-                since: since(seen),
+                since: since(lock),
             })
             .collect();
     }
 }
 
 impl Holder {
-    /// What it does to others, and what to do about it.
-    pub fn complaint(&self, db: &Path) -> String {
+    /// Describes what the process blocks, and what to do about it.
+    pub fn describe(&self, db: &Path) -> String {
         let (pid, name) = (self.pid, &self.name);
         match self.hold {
             LockKind::Exclusive => format!(
-                "process {pid} ({name}) has {} for itself (locking_mode=EXCLUSIVE): nobody else can read or write; end it, \
-                 or have it open the file after the hub",
+                "process {pid} ({name}) has locked {} exclusively (locking_mode=EXCLUSIVE): no other process can read or \
+                 write; end the process, or let it open the database after the hub",
                 db.display()
             ),
             LockKind::Write => format!(
-                "process {pid} ({name}) has a transaction open and holds the write lock: nobody else can write; \
-                 it has to commit, or be ended"
+                "process {pid} ({name}) keeps a transaction open and holds the write lock: no other process can write; \
+                 it must commit, or be ended"
             ),
             LockKind::Read => format!(
-                "process {pid} ({name}) has a read open: the write-ahead log cannot start anew and grows; it has to read \
+                "process {pid} ({name}) keeps a read open: the write-ahead log cannot be reset and grows; it must read \
                  its SELECT to the end, end its transaction, or be ended"
             ),
         }
@@ -427,6 +432,6 @@ impl Holder {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while the lock is held.
+    // Nothing panics while the lock is held, so a poisoned status is still consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

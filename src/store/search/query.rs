@@ -1,59 +1,54 @@
-//! What a person typed, in FTS5's words and in our own.
-//!
-//! For: nothing typed having a meaning but its words, and showing where they were found.
-//! Not for: finding them (`search`).
+//! Parses a search text into an FTS5 expression, and makes the snippets of its results.
 
 use crate::error::{Code, Error, Result};
 
-/// Words of a search at most.
+/// Maximum number of words in a search.
 const MAX_WORDS: usize = 32;
-/// Characters of a snippet, and of them those before the word found.
-const SNIPPET: (usize, usize) = (160, 48);
+/// Maximum length of a snippet, in characters.
+const SNIPPET_LENGTH: usize = 160;
+/// Characters of a snippet before the matched word.
+const SNIPPET_BEFORE: usize = 48;
 
-/// What was asked for, in FTS5's words and in our own.
+/// A parsed search text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Query {
+pub(super) struct SearchQuery {
+    /// The FTS5 expression.
     pub(super) expression: String,
-    /// What to look for when showing where it was found, lower case.
+    /// The searched words and phrases in lower case, to find them for the snippet.
     words: Vec<Vec<char>>,
 }
 
-impl Query {
-    /// Reads what a person typed. Every word goes to FTS5 in quotes, where nothing has a
-    /// meaning but the quote itself.
+impl SearchQuery {
+    /// Parses a search text. Every word is quoted, so that FTS5 interprets no operators in it.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let (mut wanted, mut unwanted, mut words) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut required, mut excluded, mut words) = (Vec::new(), Vec::new(), Vec::new());
         for (word, is_phrase) in split(text).into_iter().take(MAX_WORDS) {
-            let absent = !is_phrase && word.starts_with('-');
-            let starts = !is_phrase && word.ends_with('*');
+            let is_excluded = !is_phrase && word.starts_with('-');
+            let is_prefix = !is_phrase && word.ends_with('*');
             if !word.chars().any(char::is_alphanumeric) {
                 continue;
             }
             let bare = word.trim_start_matches('-').trim_end_matches('*');
-            let quoted = format!("\"{}\"{}", bare.replace('"', "\"\""), if starts { "*" } else { "" });
-            if absent {
-                unwanted.push(quoted);
+            let quoted = format!("\"{}\"{}", bare.replace('"', "\"\""), if is_prefix { "*" } else { "" });
+            if is_excluded {
+                excluded.push(quoted);
             } else {
                 words.push(bare.chars().map(lower).collect());
-                wanted.push(quoted);
+                required.push(quoted);
             }
         }
-        if wanted.is_empty() {
-            return Err(Error::new(
-                Code::Invalid,
-                "there is no word to search for; give at least one",
-            ));
+        if required.is_empty() {
+            return Err(Error::new(Code::Invalid, "the search has no words; give at least one"));
         }
-        let mut expression = wanted.join(" AND ");
-        if !unwanted.is_empty() {
-            expression = format!("({expression}) NOT ({})", unwanted.join(" OR "));
+        let mut expression = required.join(" AND ");
+        if !excluded.is_empty() {
+            expression = format!("({expression}) NOT ({})", excluded.join(" OR "));
         }
         Ok(Self { expression, words })
     }
 
-    /// The part of `text` around the first word found, in one line.
+    /// The part of `text` around the first matched word, as one line.
     pub(super) fn snippet(&self, text: &str) -> String {
-        let (length, before) = SNIPPET;
         let shown: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
         let lowered: Vec<char> = shown.iter().copied().map(lower).collect();
         let found = self
@@ -66,12 +61,12 @@ impl Query {
             })
             .min()
             .unwrap_or(0);
-        let start = if shown.len() <= length {
+        let start = if shown.len() <= SNIPPET_LENGTH {
             0
         } else {
-            found.saturating_sub(before)
+            found.saturating_sub(SNIPPET_BEFORE)
         };
-        let end = shown.len().min(start + length);
+        let end = shown.len().min(start + SNIPPET_LENGTH);
         let mut snippet = String::new();
         snippet.extend((start > 0).then_some('…'));
         snippet.extend(&shown[start..end]);
@@ -80,17 +75,17 @@ impl Query {
     }
 }
 
-/// One character for one: positions stay what they are.
+/// Lower-cases to exactly one character, so that positions do not change.
 fn lower(c: char) -> char {
     c.to_lowercase().next().unwrap_or(c)
 }
 
-/// Words, and phrases in quotes, with whether they are phrases.
+/// Splits a text into words and quoted phrases; `true` marks a phrase.
 fn split(text: &str) -> Vec<(String, bool)> {
     let text = text.replace('\0', " ");
     let mut parts = Vec::new();
     for (i, piece) in text.split('"').enumerate() {
-        // Every second piece stands between quotes; an open quote reaches to the end.
+        // Every second piece is inside quotes; an open quote extends to the end.
         if i % 2 == 1 {
             parts.push((piece.trim().to_owned(), true));
         } else {
@@ -105,12 +100,12 @@ mod tests {
     use super::*;
 
     fn expression(text: &str) -> Option<String> {
-        Query::parse(text).ok().map(|q| q.expression)
+        SearchQuery::parse(text).ok().map(|q| q.expression)
     }
 
     #[test]
-    fn nothing_typed_has_a_meaning_to_fts5_but_words() {
-        for (typed, asked) in [
+    fn quotes_every_word_for_fts5() {
+        for (typed, expected) in [
             ("tests green", Some("\"tests\" AND \"green\"")),
             ("\"tests are\" gre*", Some("\"tests are\" AND \"gre\"*")),
             ("tests -red", Some("(\"tests\") NOT (\"red\")")),
@@ -121,14 +116,14 @@ mod tests {
             (" \"\" * - ", None),
             ("-only", None),
         ] {
-            assert_eq!(expression(typed).as_deref(), asked, "{typed:?}");
+            assert_eq!(expression(typed).as_deref(), expected, "{typed:?}");
         }
     }
 
     #[test]
-    fn a_snippet_shows_the_word() {
+    fn snippet_contains_the_matched_word() {
         let text = format!("{} needle {}", "hay ".repeat(100), "straw ".repeat(100));
-        let snippet = Query::parse("NEEDLE").unwrap().snippet(&text);
+        let snippet = SearchQuery::parse("NEEDLE").unwrap().snippet(&text);
         assert!(
             snippet.contains("needle") && snippet.chars().count() <= 162,
             "{snippet}"

@@ -1,7 +1,7 @@
-// Drives every tool of `agenthub mcp` with the official TypeScript client. Arguments: the program, the file, the folder with
-// node_modules. Fails by an assertion; prints the server's name at the end.
+// Calls every tool of `agenthub mcp` with the official TypeScript client. Arguments: the program, the database, the directory
+// with node_modules. Failures are assertions; prints the server's name at the end.
 //
-// The client checks every structured result against the tool's output schema.
+// The client validates every structured result against the tool's output schema.
 
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
@@ -12,7 +12,7 @@ const need = createRequire(modules + '/');
 const { Client } = need('@modelcontextprotocol/sdk/client/index.js');
 const { StdioClientTransport } = need('@modelcontextprotocol/sdk/client/stdio.js');
 
-/** The peer's turn: agenthub on the command line. */
+/** Runs an agenthub command as the agent `name`; returns its output, parsed if it is JSON. */
 function peer(name, ...args) {
   const out = execFileSync(program, ['--db', file, ...args], { env: { ...process.env, AGENTHUB_AGENT: name }, encoding: 'utf8', timeout: 20_000 });
   return args.includes('--json') ? JSON.parse(out) : out;
@@ -28,7 +28,7 @@ async function main() {
     assert.ok(!r.isError, JSON.stringify(r));
     return r.structuredContent;
   };
-  const mistake = async (name, args) => {
+  const errorOf = async (name, args) => {
     const r = await result(name, args);
     assert.ok(r.isError, JSON.stringify(r));
     return r.content[0].text;
@@ -42,8 +42,8 @@ async function main() {
   assert.match(client.getInstructions(), /You are "coder"/);
 
   peer('tester', 'inbox');
-  assert.match(await mistake('send_message', { to: 'testr', text: 'x' }), /did you mean tester/);
-  assert.match(await mistake('ask_human', {}), /question/);
+  assert.match(await errorOf('send_message', { to: 'testr', text: 'x' }), /did you mean tester/);
+  assert.match(await errorOf('ask_human', {}), /question/);
   await assert.rejects(result('no_such_tool', {}), /tool not found/);
 
   const sent = await call('send_message', { to: 'tester', text: 'please test', priority: 'urgent' });

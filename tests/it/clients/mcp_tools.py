@@ -1,6 +1,6 @@
-"""Drives every tool of `agenthub mcp` with the official Python client. Arguments: the program, the file, the mode.
+"""Calls every tool of `agenthub mcp` with the official Python client. Arguments: the program, the database, the client's mode.
 
-A peer takes part through the command line. Fails by an assertion; prints the protocol's revision at the end.
+A second agent takes part through the command line. Failures are assertions; prints the protocol version at the end.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ TOOLS = "ack_message ask_human check_inbox list_agents post_status read_thread r
 
 
 def peer(name, *arguments):
-    """The peer's turn: agenthub on the command line, as `name`."""
+    """Runs an agenthub command as the agent `name`; returns its output, parsed if it is JSON."""
     env = {**os.environ, "AGENTHUB_AGENT": name}
     done = subprocess.run([PROGRAM, "--db", FILE, *arguments], env=env, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done
@@ -33,7 +33,7 @@ async def main():
             assert json.loads(result.content[0].text) == result.structured_content
             return result.structured_content
 
-        async def mistake(tool, **arguments):
+        async def error_of(tool, **arguments):
             result = await client.call_tool(tool, arguments)
             assert result.is_error, result
             return result.content[0].text
@@ -47,15 +47,15 @@ async def main():
             assert tool.output_schema["type"] == "object" and tool.annotations.title, tool.name
             assert not {"as", "agent", "sender", "identity"} & set(tool.input_schema["properties"]), tool.name
 
-        # Somebody unknown is not written to by mistake, and the mistake says what to do.
+        # A message to an unknown agent is refused, and the error suggests what to do.
         peer("reviewer", "inbox")
-        text = await mistake("send_message", to="reviewr", text="ready")
+        text = await error_of("send_message", to="reviewr", text="ready")
         assert "did you mean reviewer?" in text and "list_agents" in text, text
-        assert "thread_id" in await mistake("send_message", text="to nobody")
-        assert "unknown field" in await mistake("send_message", to="reviewer", message="hello")
-        assert "there is no mail" in await mistake("reply", id="77", text="?")
+        assert "thread_id" in await error_of("send_message", text="without a recipient")
+        assert "unknown field" in await error_of("send_message", to="reviewer", message="hello")
+        assert "there is no mail" in await error_of("reply", id="77", text="?")
 
-        # To the peer and back.
+        # Send a message, receive the answer, reply.
         sent = await call("send_message", to="reviewer", text="ready\nfor review", idempotency_key="k1", priority="action")
         again = await call("send_message", to="reviewer", text="ready\nfor review", idempotency_key="k1", priority="action")
         assert sent == again and sent["to"] == ["reviewer"]
@@ -80,13 +80,13 @@ async def main():
         ]
         assert [m["payload"] for m in trace["answers"]] == ["thanks"]
 
-        # Acknowledging, and what cannot be.
+        # Acknowledge a message; an unknown id is refused.
         peer("reviewer", "send", "planner", "for your information")
         mail = (await call("check_inbox", **{"from": "reviewer"}))["mail"]
         acked = await call("ack_message", ids=[mail[0]["id"], "nothing"])
         assert acked["acked"] == [mail[0]["id"]] and "there is no mail" in acked["refused"][0]["why"]
 
-        # A shared inbox: what is claimed is nobody else's.
+        # A shared inbox: another agent cannot claim a claimed message.
         peer("boss", "send", "jobs", "one", "--new")
         mine = (await call("check_inbox", inbox="jobs", claim_seconds=60))["mail"]
         assert [m["text"] for m in mine] == ["one"]
@@ -101,7 +101,7 @@ async def main():
         assert [(m["seq"], m["from"]) for m in thread["messages"]] == [(1, "reviewer"), (2, "planner")]
         page = await call("read_thread", thread_id="build", limit=1)
         assert page["more"] == 2 and [m["seq"] for m in page["messages"]] == [2]
-        assert "there is no thread" in await mistake("read_thread", thread_id="nowhere")
+        assert "there is no thread" in await error_of("read_thread", thread_id="nowhere")
         assert (await call("post_status", status="running", text="merging"))["task_id"] == "planner"
         agents = {a["name"]: a for a in (await call("list_agents"))["agents"]}
         assert agents["planner"]["status"] == "running" and agents["reviewer"]["unread"] == 1
@@ -109,7 +109,7 @@ async def main():
         found = (await call("search", query="zebra build"))["hits"]
         assert [(h["place"], h["from"]) for h in found] == [("build", "reviewer")], found
 
-        # The person: no answer yet, then one.
+        # A question to the human: first without an answer, then with one.
         asked = await call("ask_human", question="May I merge?", wait_seconds=0)
         assert not asked["answered"] and asked["id"] in asked["note"]
         waiting = asyncio.create_task(call("ask_human", id=asked["id"], wait_seconds=20))

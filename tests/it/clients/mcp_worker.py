@@ -1,7 +1,7 @@
-"""An agent that works through a shared inbox with the official Python client, until a file says stop.
+"""A worker that handles messages of a shared inbox with the official Python MCP client until the stop file exists.
 
-Arguments: the program, the file, its name, the lease in seconds, the file that says stop, its log. What it has handled it
-writes into the log before it acknowledges: whoever kills it in between sees work that is done twice.
+Arguments: the program, the database, its name, the lease in seconds, the stop file, its log. It logs a message before it
+acknowledges it, so a kill in between shows as work done twice.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ async def main():
                 with open(LOG, "a") as log:
                     log.write(one["id"] + "\n")
             if mail:
-                await asyncio.sleep(0.05)  # the work takes its time: whoever is killed is killed at work
+                await asyncio.sleep(0.05)  # the work takes time, so that a kill happens during it
                 result = await client.call_tool("ack_message", {"ids": [one["id"] for one in mail]})
                 assert not result.is_error, result
 

@@ -1,4 +1,4 @@
-// follow.js in Node. It may be killed at any moment: started again, it goes on where its log ends.
+// follow.js in Node. It can be killed at any moment and resumes where its log ends when it is started again.
 // usage: node [--experimental-websocket] stream.cjs ADDRESS TOKEN LOG
 const fs = require('node:fs');
 const path = require('node:path');
@@ -7,7 +7,7 @@ const source = fs.readFileSync(path.join(__dirname, 'follow.js'), 'utf8');
 const follow = new Function(`${source}; return follow`)();
 const [address, token, file] = process.argv.slice(2);
 
-/** Where the log ends. What was cut off behind it is taken away, and comes again. */
+/** The last complete position in the log. Removes incomplete lines after it; their messages are sent again. */
 function lastPosition() {
     const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
     while (lines.length && lines.at(-1).startsWith('- ')) lines.pop();
@@ -18,6 +18,6 @@ function lastPosition() {
 
 follow(address, token, {
     pos: lastPosition(),
-    // In one write, so that a kill leaves all of it or a part that lastPosition takes away.
-    note: (lines) => fs.appendFileSync(file, lines.map((line) => `${line}\n`).join('')),
+    // One write: a kill leaves all lines, or a part that lastPosition() removes.
+    append: (lines) => fs.appendFileSync(file, lines.map((line) => `${line}\n`).join('')),
 });

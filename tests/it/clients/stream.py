@@ -1,10 +1,10 @@
-"""A client of the whole stream, in arrays, on the library `websockets`. It may be killed at any moment: started again, it goes on
-where its log ends.
+"""A client of the stream of all messages, with array frames, on the library `websockets`. It can be killed at any moment and
+resumes where its log ends when it is started again.
 
 usage: stream.py ADDRESS TOKEN LOG
 
-ADDRESS is host:port. LOG gets a line a message, "POS ID"; "-" stands for POS within a batch, which has one position, that
-of its last message. A line "LOST" says that the hub knows the position no more, and that everything begins anew.
+ADDRESS is host:port. LOG gets a line "POS ID" for each message. A batch has only the position of its last message; the lines
+of its other messages have "-" as POS. A line "LOST" means POSITION_LOST: the client starts again from position 0.
 """
 
 import json
@@ -20,7 +20,7 @@ log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
 
 def last_position():
-    """Where the log ends. What was cut off behind it is taken away, and comes again."""
+    """The last complete position in the log. Removes incomplete lines after it; their messages are sent again."""
     with open(path, "rb") as f:
         lines = f.read().split(b"\n")[:-1]
     while lines and lines[-1].startswith(b"- "):
@@ -29,12 +29,12 @@ def last_position():
     return "0" if not lines or lines[-1] == b"LOST" else lines[-1].split()[0].decode()
 
 
-def note(lines):
-    """In one write, so that a kill leaves all of it or a part that last_position takes away."""
+def append(lines):
+    """Appends with one write(): a kill leaves all lines, or a part that last_position() removes."""
     os.write(log, "".join(line + "\n" for line in lines).encode())
 
 
-def hear(socket):
+def receive(socket):
     for text in socket:
         frame = json.loads(text)
         lines = []
@@ -48,15 +48,15 @@ def hear(socket):
             elif event["type"] == "error" and data["code"] == "POSITION_LOST":
                 lines.append("LOST")
         if lines:
-            note(lines)
+            append(lines)
 
 
 while True:
     url = f"ws://{address}/ws?streams=messages&frames=array&since={last_position()}"
     try:
         with connect(url, additional_headers={"Authorization": f"Bearer {token}"}, max_size=None) as socket:
-            hear(socket)
+            receive(socket)
     except (OSError, EOFError, ConnectionClosed, InvalidHandshake, TimeoutError):
         pass
-    # The hub is down. It comes back.
+    # The hub is restarting.
     time.sleep(0.02)

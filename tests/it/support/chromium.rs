@@ -1,8 +1,8 @@
-//! A headless Chromium, driven through its own debugging protocol.
+//! A headless Chromium, controlled through the Chrome `DevTools` Protocol.
 //!
-//! 1. The browser starts with a profile of its own and says on stderr where it listens.
-//! 2. One page, one WebSocket to it: commands with numbers, answers with the same numbers,
-//!    events in between. What the page complains about is kept.
+//! 1. The browser starts with a temporary profile and prints its debugging address on stderr.
+//! 2. One WebSocket controls one page: each command has an id, its response has the same id, and
+//!    events arrive in between. Errors of the page are collected.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::client::client;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use super::eventually::{PATIENCE, within};
+use super::eventually::{TIMEOUT, within};
 use super::http;
 use super::writer::Process;
 
@@ -34,12 +34,12 @@ const FLAGS: &[&str] = &[
     "about:blank",
 ];
 
-/// A browser with one page.
+/// A browser process with one page.
 pub(crate) struct Page {
     socket: WebSocket<TcpStream>,
-    next: u64,
-    /// Exceptions, and errors in the console, with their source.
-    pub(crate) complaints: Vec<String>,
+    last_id: u64,
+    /// Uncaught exceptions and errors in the console, with their source.
+    pub(crate) console_errors: Vec<String>,
     process: Process,
     _stderr: JoinHandle<()>,
     _profile: TempDir,
@@ -61,7 +61,7 @@ impl Page {
         let mut process = Process::start(command);
         let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let port = loop {
-            let line = lines.next().expect("the browser says where it listens").unwrap();
+            let line = lines.next().expect("the browser prints its debugging address").unwrap();
             if let Some(address) = line.strip_prefix("DevTools listening on ws://127.0.0.1:") {
                 break address.split('/').next().unwrap().parse::<u16>().unwrap();
             }
@@ -74,12 +74,12 @@ impl Page {
             Some(page["webSocketDebuggerUrl"].as_str()?.to_owned())
         });
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let (socket, _) = client(url, stream).unwrap();
         let mut page = Self {
             socket,
-            next: 0,
-            complaints: Vec::new(),
+            last_id: 0,
+            console_errors: Vec::new(),
             process,
             _stderr: stderr,
             _profile: profile,
@@ -90,20 +90,20 @@ impl Page {
         page
     }
 
-    /// Has a script run in every page from now on, before anything of the page's own.
+    /// Runs a script in every page loaded from now on, before the page's own scripts.
     #[track_caller]
-    pub(crate) fn before_all(&mut self, script: &str) {
+    pub(crate) fn run_before_load(&mut self, script: &str) {
         self.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": script}));
     }
 
-    /// Goes to an address.
+    /// Opens a URL.
     #[track_caller]
     pub(crate) fn open(&mut self, url: &str) {
         let answer = self.call("Page.navigate", &json!({"url": url}));
         assert!(answer.get("errorText").is_none(), "{url}: {answer}");
     }
 
-    /// The value of an expression in the page.
+    /// Evaluates an expression in the page and returns its value.
     #[track_caller]
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let answer = self.call(
@@ -118,10 +118,10 @@ impl Page {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let mut shown = String::new();
-        let deadline = std::time::Instant::now() + PATIENCE;
-        // While a page loads there may be nothing to ask yet.
-        let careful = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
-        while self.eval(&careful) != json!(true) {
+        let deadline = std::time::Instant::now() + TIMEOUT;
+        // While a page loads, the expression may throw.
+        let guarded = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
+        while self.eval(&guarded) != json!(true) {
             if std::time::Instant::now() >= deadline {
                 shown = self.eval("document.body.innerText").to_string();
                 break;
@@ -130,31 +130,32 @@ impl Page {
         }
         assert!(
             shown.is_empty(),
-            "not within {PATIENCE:?}: {expression}; the page shows {shown}"
+            "not within {TIMEOUT:?}: {expression}; the page shows {shown}"
         );
     }
 
     #[track_caller]
     fn call(&mut self, method: &str, params: &Value) -> Value {
-        self.next += 1;
-        let id = self.next;
+        self.last_id += 1;
+        let id = self.last_id;
         let text = json!({"id": id, "method": method, "params": params}).to_string();
         self.socket.send(Message::text(text)).unwrap();
         loop {
             let Message::Text(text) = self.socket.read().unwrap() else {
                 continue;
             };
-            let heard: Value = serde_json::from_str(&text).unwrap();
-            if heard["id"] == id {
-                assert!(heard.get("error").is_none(), "{method}: {heard}");
-                return heard["result"].clone();
+            let reply: Value = serde_json::from_str(&text).unwrap();
+            if reply["id"] == id {
+                assert!(reply.get("error").is_none(), "{method}: {reply}");
+                return reply["result"].clone();
             }
-            match heard["method"].as_str() {
+            match reply["method"].as_str() {
                 Some("Runtime.exceptionThrown") => {
-                    self.complaints.push(heard["params"]["exceptionDetails"].to_string());
+                    self.console_errors
+                        .push(reply["params"]["exceptionDetails"].to_string());
                 }
-                Some("Log.entryAdded") if heard["params"]["entry"]["level"] == "error" => {
-                    self.complaints.push(heard["params"]["entry"].to_string());
+                Some("Log.entryAdded") if reply["params"]["entry"]["level"] == "error" => {
+                    self.console_errors.push(reply["params"]["entry"].to_string());
                 }
                 _ => {}
             }
@@ -163,7 +164,7 @@ impl Page {
 }
 
 impl Drop for Page {
-    /// Asks the browser to close, so that none of its many processes stays behind.
+    /// Closes the browser with all its child processes.
     fn drop(&mut self) {
         let close = json!({"id": 0, "method": "Browser.close"}).to_string();
         drop(self.socket.send(Message::text(close)));

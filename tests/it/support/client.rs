@@ -1,5 +1,5 @@
-//! A WebSocket client that shows every frame as it came. It blocks: a test reads like a
-//! conversation, and many clients are many threads.
+//! A blocking WebSocket client that returns every event as it was received. A test with many
+//! clients uses one thread for each.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
@@ -12,8 +12,8 @@ use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::HandshakeError;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use super::eintr_retry::Steady;
-use super::eventually::PATIENCE;
+use super::eintr_retry::EintrRetry;
+use super::eventually::TIMEOUT;
 
 /// One event of the protocol.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,13 +21,13 @@ pub(crate) struct Event {
     pub(crate) kind: String,
     pub(crate) pos: Option<String>,
     pub(crate) data: Value,
-    /// The envelope whole.
+    /// The whole envelope.
     pub(crate) raw: Value,
 }
 
 impl Event {
     #[track_caller]
-    fn of(raw: Value) -> Self {
+    fn from_json(raw: Value) -> Self {
         Self {
             kind: raw["type"].as_str().unwrap().to_owned(),
             pos: raw.get("pos").map(|pos| pos.as_str().unwrap().to_owned()),
@@ -36,15 +36,15 @@ impl Event {
         }
     }
 
-    /// A text of the data.
+    /// A string field of the data.
     #[track_caller]
     pub(crate) fn text(&self, name: &str) -> &str {
         self.data[name]
             .as_str()
-            .unwrap_or_else(|| panic!("no text {name} in {self:?}"))
+            .unwrap_or_else(|| panic!("no string {name} in {self:?}"))
     }
 
-    /// A number of the data.
+    /// An integer field of the data.
     #[track_caller]
     pub(crate) fn number(&self, name: &str) -> i64 {
         self.data[name]
@@ -52,7 +52,7 @@ impl Event {
             .unwrap_or_else(|| panic!("no number {name} in {self:?}"))
     }
 
-    /// The messages in it: those of a batch, or the one it is.
+    /// The messages of a `batch` or a `message`; empty for other events.
     pub(crate) fn messages(&self) -> Vec<Value> {
         match self.kind.as_str() {
             "message" => vec![self.data.clone()],
@@ -61,7 +61,7 @@ impl Event {
         }
     }
 
-    /// The numbers of the messages in it.
+    /// The `message_seq` of each of its messages.
     pub(crate) fn seqs(&self) -> Vec<i64> {
         self.messages()
             .iter()
@@ -70,50 +70,55 @@ impl Event {
     }
 }
 
-/// What came from the hub.
+/// An event from the hub, or the end of the connection.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     Event(Event),
     Close(u16, String),
-    /// The connection is gone without a close.
+    /// The connection ended without a close frame.
     Gone,
 }
 
-/// Why there is no connection: status and body, or nothing if nobody answers.
+/// A refused upgrade: status and body, or `None` if there was no response.
 pub(crate) type Refusal = Option<(u16, String)>;
 
-/// One connection.
+/// SQL for an inbox message that every client with the stream `inbox`, or without `streams`,
+/// receives. Written after the rows of a test, it shows that a client has received all of them.
+pub(crate) const MARKER_ROW: &str =
+    "INSERT INTO inbox_messages(from_agent, to_inbox, title) VALUES('test', 'nobody', 'marker');";
+
+/// A connection.
 pub(crate) struct Client {
-    socket: WebSocket<Steady>,
-    /// Events of an array frame not looked at yet.
-    waiting: VecDeque<Event>,
-    /// Frames with text received so far.
+    socket: WebSocket<EintrRetry>,
+    /// Events of an array frame that were not returned yet.
+    pending: VecDeque<Event>,
+    /// Number of text frames received so far.
     pub(crate) frames: usize,
 }
 
 impl Client {
-    /// Connects with the token in the header.
+    /// Connects with the token in the `Authorization` header. Panics if the upgrade is refused.
     #[track_caller]
     pub(crate) fn connect(port: u16, token: &str, query: &str) -> Self {
         Self::try_connect(port, token, query).unwrap_or_else(|e| panic!("cannot connect: {e:?}"))
     }
 
-    /// Connects, or says why not: status and body, or nothing if nobody answers.
+    /// Connects with the token in the `Authorization` header.
     pub(crate) fn try_connect(port: u16, token: &str, query: &str) -> Result<Self, Refusal> {
         let bearer = format!("Bearer {token}");
-        let (client, _) = Self::shake_hands(port, query, &[("Authorization", &bearer)])?;
+        let (client, _) = Self::connect_with_headers(port, query, &[("Authorization", &bearer)])?;
         Ok(client)
     }
 
-    /// Connects with exactly these headers beside the handshake's own. Returns the
-    /// subprotocol the hub chose as well.
-    pub(crate) fn shake_hands(
+    /// Connects with these headers in addition to those of the upgrade. Also returns the
+    /// subprotocol that the hub selected.
+    pub(crate) fn connect_with_headers(
         port: u16,
         query: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<(Self, Option<String>), Refusal> {
-        let question = if query.is_empty() { "" } else { "?" };
-        let mut request = format!("ws://127.0.0.1:{port}/ws{question}{query}")
+        let separator = if query.is_empty() { "" } else { "?" };
+        let mut request = format!("ws://127.0.0.1:{port}/ws{separator}{query}")
             .into_client_request()
             .unwrap();
         for (name, value) in headers {
@@ -121,8 +126,8 @@ impl Client {
         }
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|_| None)?;
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        match client(request, Steady(stream)) {
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        match client(request, EintrRetry(stream)) {
             Ok((socket, response)) => {
                 let protocol = response
                     .headers()
@@ -130,7 +135,7 @@ impl Client {
                     .map(|value| value.to_str().unwrap().to_owned());
                 let client = Self {
                     socket,
-                    waiting: VecDeque::new(),
+                    pending: VecDeque::new(),
                     frames: 0,
                 };
                 Ok((client, protocol))
@@ -154,18 +159,18 @@ impl Client {
         self.send_text(&json!({"type": kind, "timestamp": 0, "data": data}).to_string());
     }
 
-    /// Sends a text as it is.
+    /// Sends a text frame.
     #[track_caller]
     pub(crate) fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    /// Sends any frame; a connection that is gone is no failure.
+    /// Sends any frame. Ignores errors: the connection may have ended.
     pub(crate) fn send_frame(&mut self, message: Message) {
         drop(self.socket.send(message));
     }
 
-    /// Sends an event; a connection that is gone is no failure.
+    /// Sends an event. Ignores errors: the connection may have ended.
     pub(crate) fn try_send(&mut self, kind: &str, data: &Value) {
         self.send_frame(Message::text(json!({"type": kind, "data": data}).to_string()));
     }
@@ -182,15 +187,15 @@ impl Client {
         self.send("ack", &json!({"thread_id": thread, "ack_seq": seq}));
     }
 
-    // ---- hearing --------------------------------------------------------------------------
+    // ---- receiving ------------------------------------------------------------------------
 
-    /// What comes next, if anything comes in time.
+    /// The next event or the end of the connection; `None` after `limit`.
     #[track_caller]
-    pub(crate) fn hear(&mut self, limit: Duration) -> Option<Heard> {
+    pub(crate) fn receive(&mut self, limit: Duration) -> Option<Received> {
         let deadline = Instant::now() + limit;
         loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return Some(Heard::Event(event));
+            if let Some(event) = self.pending.pop_front() {
+                return Some(Received::Event(event));
             }
             let left = deadline
                 .saturating_duration_since(Instant::now())
@@ -200,32 +205,32 @@ impl Client {
                 Ok(Message::Text(text)) => {
                     self.frames += 1;
                     match serde_json::from_str(&text).unwrap() {
-                        Value::Array(events) => self.waiting.extend(events.into_iter().map(Event::of)),
-                        event => self.waiting.push_back(Event::of(event)),
+                        Value::Array(events) => self.pending.extend(events.into_iter().map(Event::from_json)),
+                        event => self.pending.push_back(Event::from_json(event)),
                     }
                 }
                 Ok(Message::Close(frame)) => {
                     let (code, reason) = frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
-                    return Some(Heard::Close(code, reason));
+                    return Some(Received::Close(code, reason));
                 }
-                Ok(Message::Binary(bytes)) => panic!("a binary frame: {bytes:?}"),
+                Ok(Message::Binary(bytes)) => panic!("unexpected binary frame: {bytes:?}"),
                 Ok(_) => {}
                 Err(WsError::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if Instant::now() >= deadline {
                         return None;
                     }
                 }
-                Err(_) => return Some(Heard::Gone),
+                Err(_) => return Some(Received::Gone),
             }
         }
     }
 
-    /// The next event, whatever it is.
+    /// The next event, of any kind.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Event {
-        match self.hear(PATIENCE) {
-            Some(Heard::Event(event)) => event,
-            other => panic!("instead of an event: {other:?}"),
+        match self.receive(TIMEOUT) {
+            Some(Received::Event(event)) => event,
+            other => panic!("expected an event, got {other:?}"),
         }
     }
 
@@ -237,7 +242,7 @@ impl Client {
         event
     }
 
-    /// The next event of this kind; others are passed over.
+    /// The next event of this kind. Skips others.
     #[track_caller]
     pub(crate) fn until(&mut self, kind: &str) -> Event {
         loop {
@@ -246,6 +251,13 @@ impl Client {
                 return event;
             }
         }
+    }
+
+    /// Asserts that the next event is [`MARKER_ROW`].
+    #[track_caller]
+    pub(crate) fn expect_marker(&mut self) {
+        let event = self.expect("inbox_message");
+        assert_eq!(event.text("title"), "marker", "{event:?}");
     }
 
     /// The next event, which must be an error with this code.
@@ -257,37 +269,37 @@ impl Client {
         event
     }
 
-    /// Waits for the hub's close and returns its code; events before it are passed over.
+    /// Waits for the hub's close frame and returns its code. Skips events before it.
     #[track_caller]
-    pub(crate) fn closed(&mut self) -> u16 {
+    pub(crate) fn expect_close(&mut self) -> u16 {
         loop {
-            match self.hear(PATIENCE) {
-                Some(Heard::Close(code, _)) => return code,
-                Some(Heard::Event(_)) => {}
-                other => panic!("instead of a close: {other:?}"),
+            match self.receive(TIMEOUT) {
+                Some(Received::Close(code, _)) => return code,
+                Some(Received::Event(_)) => {}
+                other => panic!("expected a close frame, got {other:?}"),
             }
         }
     }
 
-    /// What is left in the socket, as bytes, up to its end.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
+    /// Reads the socket's remaining bytes up to the end of the stream.
+    pub(crate) fn read_to_end_of_stream(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let stream = self.socket.get_mut();
-        stream.0.set_read_timeout(Some(PATIENCE)).unwrap();
-        // What came before a reset counts.
+        stream.0.set_read_timeout(Some(TIMEOUT)).unwrap();
+        // Bytes received before a reset are kept.
         drop(stream.read_to_end(&mut bytes));
         bytes
     }
 
-    /// The connection lives: the next thing it says is a pong.
+    /// Asserts that the hub answers a ping and sends no other event before the pong.
     #[track_caller]
-    pub(crate) fn lives(&mut self) {
+    pub(crate) fn assert_alive(&mut self) {
         self.send_text(r#"{"type":"ping"}"#);
         self.expect("pong");
     }
 
-    /// Reads messages, single or in batches, until the one with this number.
-    /// Everything else is passed over.
+    /// Reads messages, single or in batches, up to the one with this `message_seq`.
+    /// Skips other events.
     #[track_caller]
     pub(crate) fn messages_until(&mut self, last: i64) -> Vec<Value> {
         let mut messages = Vec::new();

@@ -1,4 +1,4 @@
-"""A writer for the sweep over crash points: a few rows, each printed once it is stored, with a checkpoint every other row.
+"""A writer for the tests of crash points: writes a few rows and prints each once it is stored. Checkpoints every other row.
 
 usage: crash_writer.py DB NAME ROWS synchronous
 """

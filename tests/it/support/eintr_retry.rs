@@ -1,18 +1,16 @@
-//! A socket that goes on after its machine was stopped.
+//! A TCP stream that retries reads and writes interrupted by a signal.
 //!
-//! For: reads and writes with a time limit. The system interrupts those when a process that
-//! was stopped (a machine that sleeps, a container that is frozen) goes on; that is no end of a
-//! connection.
-//! Not for: anything else a socket may say.
+//! Reads and writes with a timeout fail with `EINTR` when a stopped process continues (a machine
+//! that slept, a container that was frozen). The connection is still good then.
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
-/// The socket.
+/// A TCP stream whose reads and writes are retried on `EINTR`.
 #[derive(Debug)]
-pub(crate) struct Steady(pub(crate) TcpStream);
+pub(crate) struct EintrRetry(pub(crate) TcpStream);
 
-fn again<T>(mut f: impl FnMut() -> Result<T>) -> Result<T> {
+fn retry<T>(mut f: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match f() {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -21,18 +19,18 @@ fn again<T>(mut f: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-impl Read for Steady {
+impl Read for EintrRetry {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        again(|| self.0.read(buffer))
+        retry(|| self.0.read(buffer))
     }
 }
 
-impl Write for Steady {
+impl Write for EintrRetry {
     fn write(&mut self, buffer: &[u8]) -> Result<usize> {
-        again(|| self.0.write(buffer))
+        retry(|| self.0.write(buffer))
     }
 
     fn flush(&mut self) -> Result<()> {
-        again(|| self.0.flush())
+        retry(|| self.0.flush())
     }
 }

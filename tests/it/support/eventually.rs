@@ -1,35 +1,35 @@
-//! Waiting for a condition, with a deadline. No test sleeps and hopes.
+//! Waits for a condition, with a deadline. Tests use this instead of sleeping.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long something that must happen may take before the test gives up. Far above what it
-/// takes: a busy machine is no failure. Bounds that are promises stand in the tests themselves.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Time after which a test gives up on something that must happen. It is far above the usual
+/// time, so that a busy machine fails no test. Tests state the limits that agenthub promises themselves.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits until `probe` has an answer, and fails with `what` if it has none in [`PATIENCE`].
+/// Waits until `probe` returns a value. Panics with `what` after [`TIMEOUT`].
 #[track_caller]
 pub(crate) fn within<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
-    within_time(PATIENCE, what, probe)
+    within_time(TIMEOUT, what, probe)
 }
 
-/// As [`within`], with another deadline.
+/// Waits until `probe` returns a value. Panics with `what` after `limit`.
 #[track_caller]
 pub(crate) fn within_time<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
-    let answer = eventually(limit, probe);
-    assert!(answer.is_some(), "not within {limit:?}: {what}");
-    answer.unwrap()
+    let value = eventually(limit, probe);
+    assert!(value.is_some(), "not within {limit:?}: {what}");
+    value.unwrap()
 }
 
-/// What `probe` answers; nothing if it has no answer by then: for whoever has more to say of it.
+/// Waits until `probe` returns a value. Returns `None` after `limit`, for callers that have more
+/// to report.
 pub(crate) fn eventually<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        let answer = probe();
-        if answer.is_some() || Instant::now() >= deadline {
-            return answer;
+        let value = probe();
+        if value.is_some() || Instant::now() >= deadline {
+            return value;
         }
-        // Between two looks at a condition, never instead of one.
         thread::park_timeout(Duration::from_millis(3));
     }
 }

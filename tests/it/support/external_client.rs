@@ -1,5 +1,6 @@
-//! Clients that others wrote, as processes of their own: they follow the whole stream into
-//! a log, and go on where it ends. `tests/it/clients` says what stands in it.
+//! Clients on other WebSocket libraries, as processes. Each follows the whole stream, writes what
+//! it receives to a log, and resumes where its log ends. The programs and the log's format are in
+//! `tests/it/clients`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,17 +10,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::hub::TestHub;
 use super::writer::{Process, python};
 
-/// Whose WebSocket it is.
+/// A WebSocket library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Library {
     /// Python's `websockets`.
     Python,
-    /// The one that Node has built in.
+    /// Node's built-in WebSocket.
     Node,
 }
 
-/// A client's process and its log.
-pub(crate) struct Follower {
+/// A client process and its log.
+pub(crate) struct ExternalClient {
     library: Library,
     address: String,
     token: String,
@@ -27,8 +28,8 @@ pub(crate) struct Follower {
     process: Process,
 }
 
-impl Follower {
-    /// Starts a client of this hub; its log is `name` beside the file.
+impl ExternalClient {
+    /// Starts a client of this hub. Its log is the file `name` beside the database.
     #[track_caller]
     pub(crate) fn start(hub: &TestHub, library: Library, name: &str) -> Self {
         let (address, token) = (format!("127.0.0.1:{}", hub.port()), hub.token().to_owned());
@@ -42,7 +43,7 @@ impl Follower {
         }
     }
 
-    /// Ends it as a crash would, and starts it again.
+    /// Kills the process and starts it again.
     #[track_caller]
     pub(crate) fn crash_and_restart(&mut self) {
         drop(self.process.0.kill());
@@ -50,18 +51,18 @@ impl Follower {
         self.process = Process::start(command(self.library, &self.address, &self.token, &self.log));
     }
 
-    /// Sends its process a signal.
+    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process.0), signal).unwrap();
     }
 
-    /// What it has: the ids of the messages, in order, of each time it began anew.
-    pub(crate) fn lives(&self) -> Vec<Vec<String>> {
-        lives(&std::fs::read_to_string(&self.log).unwrap_or_default())
+    /// The ids of the messages in its log: see [`histories`].
+    pub(crate) fn histories(&self) -> Vec<Vec<String>> {
+        histories(&std::fs::read_to_string(&self.log).unwrap_or_default())
     }
 
-    /// How it stands, for a test that fails: whose it is, how far it came, whether it still runs.
-    pub(crate) fn story(&mut self) -> String {
+    /// Library, progress and process state, for the message of a failing test.
+    pub(crate) fn diagnostics(&mut self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         format!(
             "{:?}, {} lines, the last {:?}; its process: {:?}",
@@ -80,31 +81,33 @@ fn command(library: Library, address: &str, token: &str, log: &Path) -> Command 
     };
     match library {
         Library::Python => command.arg(client("stream.py")),
-        // Node 22 has it without being asked; it takes the flag all the same.
+        // Node 22 has the WebSocket without the flag, and accepts the flag.
         Library::Node => command.arg("--experimental-websocket").arg(client("stream.cjs")),
     };
     command.args([address, token]).arg(log).stdin(Stdio::null());
-    // Python says only why it ends by itself; Node says at each start that its WebSocket is new.
+    // Python's stderr shows why it ended. Node warns at every start that its WebSocket is new.
     if library == Library::Node {
         command.stderr(Stdio::null());
     }
     command
 }
 
-/// Takes a log apart. The last line may still be on its way.
-pub(crate) fn lives(log: &str) -> Vec<Vec<String>> {
-    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-    let mut lives = vec![Vec::new()];
-    for line in whole.lines() {
-        match (line.split_once(' '), lives.last_mut()) {
-            (Some((_, id)), Some(life)) => life.push(id.to_owned()),
-            _ => lives.push(Vec::new()),
+/// The ids of the messages in a client's log, in order: one list for each time the client started
+/// from position 0 (the first start, and after each `POSITION_LOST`). A last line without an end
+/// is ignored.
+pub(crate) fn histories(log: &str) -> Vec<Vec<String>> {
+    let complete = log.rfind('\n').map_or("", |end| &log[..end]);
+    let mut histories = vec![Vec::new()];
+    for line in complete.lines() {
+        match (line.split_once(' '), histories.last_mut()) {
+            (Some((_, id)), Some(history)) => history.push(id.to_owned()),
+            _ => histories.push(Vec::new()),
         }
     }
-    lives
+    histories
 }
 
-/// A client's program.
+/// The path of a client program.
 pub(crate) fn client(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it/clients")

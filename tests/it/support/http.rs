@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::eintr_retry::Steady;
-use super::eventually::PATIENCE;
+use super::eintr_retry::EintrRetry;
+use super::eventually::TIMEOUT;
 
 /// A response.
 #[derive(Debug, Clone)]
@@ -91,9 +91,9 @@ pub(crate) fn raw(port: u16, bytes: &[u8]) -> Response {
 
 #[track_caller]
 fn raw_on(stream: TcpStream, bytes: &[u8]) -> Response {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut stream = Steady(stream);
+    let mut stream = EintrRetry(stream);
     // The hub may refuse and close before a large body is sent.
     drop(stream.write_all(bytes));
     let (mut received, mut buffer) = (Vec::new(), [0; 16 << 10]);

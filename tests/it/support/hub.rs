@@ -1,16 +1,16 @@
-//! A hub as a child process, on a file of its own.
+//! A hub as a child process, with a database of its own.
 //!
-//! 1. A folder, made for the test and removed after it (kept with `KEEP_TMP=1`).
-//! 2. The real binary with `serve`, its environment empty but for what a program needs.
-//! 3. Address and token from the first line of stdout.
-//! 4. Dropped: the process is killed and waited for, so that no test leaves one behind.
+//! 1. It creates a temporary folder and removes it after the test (`KEEP_TMP=1` keeps it).
+//! 2. It runs the real binary with `serve` in a minimal environment.
+//! 3. It reads address and token from the first line of stdout.
+//! 4. On drop it kills and reaps the process.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,28 +20,26 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::eventually::{PATIENCE, within_time};
-use super::gate::{self, Pass};
+use super::eventually::{TIMEOUT, within_time};
 use super::http::{self, Response};
 use super::writer;
 
 /// The binary under test.
 pub(crate) const AGENTHUB: &str = env!("CARGO_BIN_EXE_agenthub");
 
-/// A hub, running or not, and its file.
+/// A hub, running or not, and its database.
 pub(crate) struct TestHub {
     folder: TempDir,
     db: PathBuf,
     port: u16,
     args: Vec<String>,
-    /// A program that starts the hub, with its arguments; the process is the hub's in the end.
+    /// A program and its arguments that start the hub; they must `exec` it.
     wrapper: Vec<String>,
     run: Option<Run>,
     log: Arc<Mutex<String>>,
-    _pass: Pass,
 }
 
-/// One process, from start to end.
+/// A running hub process.
 struct Run {
     child: Child,
     token: String,
@@ -50,45 +48,44 @@ struct Run {
 }
 
 impl TestHub {
-    /// A hub on a new file.
+    /// Starts a hub on a new database.
     #[track_caller]
     pub(crate) fn start() -> Self {
-        Self::with(&[])
+        Self::with_args(&[])
     }
 
-    /// A hub on a new file, with these flags of `serve`.
+    /// Starts a hub on a new database with these flags of `serve`.
     #[track_caller]
-    pub(crate) fn with(args: &[&str]) -> Self {
-        let mut hub = Self::asleep(args);
-        hub.wake();
+    pub(crate) fn with_args(args: &[&str]) -> Self {
+        let mut hub = Self::not_started(args);
+        hub.launch();
         hub
     }
 
-    /// A hub whose files may later be kept from growing: to it the disk is full then.
-    /// (The system's own answer to that is a signal that ends the process.)
+    /// Starts a hub that ignores `SIGXFSZ`, so that a test can simulate a full disk by limiting
+    /// the size of its files. (By default the signal ends the process.)
     #[track_caller]
-    pub(crate) fn on_a_small_disk() -> Self {
-        // What a shell ignores, the program it becomes ignores too.
-        Self::under(&["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+    pub(crate) fn ignoring_sigxfsz() -> Self {
+        // A program inherits the ignored signals of the shell that executes it.
+        Self::with_wrapper(&["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
     }
 
-    /// A hub started by another program, which becomes the hub or leaves it its place.
+    /// Starts a hub through another program, which must `exec` it.
     #[track_caller]
-    pub(crate) fn under(wrapper: &[impl AsRef<str>]) -> Self {
-        let mut hub = Self::asleep(&[]);
-        hub.wrap(wrapper);
-        hub.wake();
+    pub(crate) fn with_wrapper(wrapper: &[impl AsRef<str>]) -> Self {
+        let mut hub = Self::not_started(&[]);
+        hub.set_wrapper(wrapper);
+        hub.launch();
         hub
     }
 
-    /// Has another program start it from now on.
-    pub(crate) fn wrap(&mut self, wrapper: &[impl AsRef<str>]) {
+    /// Starts the hub through another program from now on.
+    pub(crate) fn set_wrapper(&mut self, wrapper: &[impl AsRef<str>]) {
         self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
     }
 
-    /// A folder and a hub that is not running yet; there is no file either.
-    pub(crate) fn asleep(args: &[&str]) -> Self {
-        let pass = gate::shared();
+    /// Creates a folder for a hub, without a process and without a database.
+    pub(crate) fn not_started(args: &[&str]) -> Self {
         let mut builder = tempfile::Builder::new();
         builder.prefix("agenthub-");
         if std::env::var_os("KEEP_TMP").is_some() {
@@ -103,22 +100,21 @@ impl TestHub {
             wrapper: Vec::new(),
             run: None,
             log: Arc::default(),
-            _pass: pass,
         }
     }
 
-    /// Starts the hub and waits until it serves.
+    /// Starts the process and waits until it serves.
     #[track_caller]
-    pub(crate) fn wake(&mut self) {
-        if let Err(status) = self.try_wake() {
-            panic!("the hub ended at its start ({status}):\n{}", self.log());
+    pub(crate) fn launch(&mut self) {
+        if let Err(status) = self.try_launch() {
+            panic!("the hub ended during startup ({status}):\n{}", self.log());
         }
     }
 
-    /// Starts the hub; its exit status if it does not come to serve.
+    /// Starts the process and waits until it serves. Returns its exit status if it ends before.
     #[track_caller]
-    pub(crate) fn try_wake(&mut self) -> Result<(), ExitStatus> {
-        assert!(self.run.is_none(), "the hub runs already");
+    pub(crate) fn try_launch(&mut self) -> Result<(), ExitStatus> {
+        assert!(self.run.is_none(), "the hub is already running");
         let listen = format!("127.0.0.1:{}", self.port);
         let args = ["serve", "--listen", &listen];
         let mut command = match self.wrapper.split_first() {
@@ -142,7 +138,7 @@ impl TestHub {
         Ok(())
     }
 
-    /// `agenthub` with these arguments, for this file, in an environment without surprises.
+    /// `agenthub` with these arguments, for this database, in a minimal environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.program(AGENTHUB, args)
     }
@@ -160,34 +156,34 @@ impl TestHub {
         command
     }
 
-    /// Runs `agenthub` with these arguments to its end.
+    /// Runs `agenthub` with these arguments and waits for it.
     #[track_caller]
     pub(crate) fn agenthub(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
-    /// Ends the hub as a crash would, and waits for it.
+    /// Kills the hub (`SIGKILL`) and waits for it.
     pub(crate) fn kill(&mut self) {
         if let Some(mut run) = self.run.take() {
             run.kill();
         }
     }
 
-    /// Ends the hub as its owner would; says how it went and how long it took.
+    /// Stops the hub (`SIGTERM`). Returns its exit status and how long it took to stop.
     #[track_caller]
     pub(crate) fn stop(&mut self) -> (ExitStatus, Duration) {
-        let begun = Instant::now();
+        let started = Instant::now();
         self.signal(Signal::TERM);
         let mut run = self.run.take().unwrap();
         let status = run.wait();
-        (status, begun.elapsed())
+        (status, started.elapsed())
     }
 
-    /// Kills the hub and starts it again on the same port and file.
+    /// Kills the hub and starts it again on the same port and database.
     #[track_caller]
     pub(crate) fn crash_and_restart(&mut self) {
         self.kill();
-        self.wake();
+        self.launch();
     }
 
     /// Sends the hub a signal.
@@ -195,32 +191,32 @@ impl TestHub {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Its process.
+    /// The process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.run.as_ref().unwrap().child)
     }
 
-    /// Whether the process has ended, and how.
+    /// The exit status, if the process has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.run.as_mut().unwrap().child.try_wait().unwrap()
     }
 
-    /// The folder of the file.
+    /// The folder of the database.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The file.
+    /// The path of the database.
     pub(crate) fn db(&self) -> &Path {
         &self.db
     }
 
-    /// Where it listens.
+    /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// What lets clients in.
+    /// The token.
     pub(crate) fn token(&self) -> &str {
         &self.run.as_ref().unwrap().token
     }
@@ -230,30 +226,30 @@ impl TestHub {
         &self.run.as_ref().unwrap().first_line
     }
 
-    /// Everything it said on stderr, over all its runs.
+    /// Its stderr, over all its runs.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs SQL in the `sqlite3` shell, as any agent would. Returns what it printed.
+    /// Runs SQL in the `sqlite3` shell and returns its output.
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {
         writer::sqlite3(&self.db, sql)
     }
 
-    /// A WebSocket client; `query` is what stands behind `/ws?`.
+    /// Connects a WebSocket client; `query` is the query string of `/ws`.
     #[track_caller]
     pub(crate) fn connect(&self, query: &str) -> Client {
         Client::connect(self.port, self.token(), query)
     }
 
-    /// `GET` with the token.
+    /// Sends a `GET` request with the token.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Response {
         http::request(self.port, "GET", path, &self.headers(), "")
     }
 
-    /// A request with the token and a body in JSON.
+    /// Sends a request with the token and a JSON body.
     #[track_caller]
     pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let mut headers = self.headers();
@@ -261,7 +257,7 @@ impl TestHub {
         http::request(self.port, method, path, &headers, body)
     }
 
-    /// `Host` and the token.
+    /// The headers `Host` and `Authorization`.
     pub(crate) fn headers(&self) -> Vec<(String, String)> {
         vec![
             ("Host".into(), format!("127.0.0.1:{}", self.port)),
@@ -269,7 +265,7 @@ impl TestHub {
         ]
     }
 
-    /// `/api/status`.
+    /// The body of `/api/status`.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
         let answer = self.get("/api/status");
@@ -277,11 +273,12 @@ impl TestHub {
         answer.json()
     }
 
-    /// Waits until the hub has seen everything in the file: "from now on" begins after it.
+    /// Waits until the hub has read every change in the database, so that a client that starts
+    /// "from now on" starts after it.
     #[track_caller]
-    pub(crate) fn settle(&self) {
+    pub(crate) fn wait_until_synced(&self) {
         let head = self.sql("SELECT coalesce(max(seq), 0) FROM changes");
-        within_time(PATIENCE, "the hub to see the file", || {
+        within_time(TIMEOUT, "the hub to read all changes", || {
             let pos = self.status()["pos"].as_str().unwrap().to_owned();
             (pos.split('.').nth(1) == Some(head.as_str())).then_some(())
         });
@@ -290,7 +287,7 @@ impl TestHub {
     /// Waits until a line of the log contains `text`.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
-        within_time(PATIENCE, &format!("{text:?} in the log"), || {
+        within_time(TIMEOUT, &format!("{text:?} in the log"), || {
             self.log().contains(text).then_some(())
         });
     }
@@ -301,8 +298,8 @@ impl Drop for TestHub {
         let ended = self.run.as_mut().and_then(|run| run.child.try_wait().ok().flatten());
         self.kill();
         if thread::panicking() {
-            let how = ended.map_or(String::new(), |status| format!(", which had ended ({status}),"));
-            let mut text = format!("\n---- the hub on {}{how} said:\n", self.db.display());
+            let how = ended.map_or(String::new(), |status| format!(", which had ended ({status})"));
+            let mut text = format!("\n---- log of the hub on {}{how}:\n", self.db.display());
             let _ = write!(text, "{}", self.log());
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
@@ -310,7 +307,7 @@ impl Drop for TestHub {
 }
 
 impl Run {
-    /// Starts a process and waits for its first line. It is empty if there is none.
+    /// Starts a process and waits for its first line, which is empty if the process ends without one.
     #[track_caller]
     fn start(mut command: Command, log: &Arc<Mutex<String>>) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -318,7 +315,7 @@ impl Run {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let out = thread::spawn(move || {
             let mut line = String::new();
-            // The end of the stream is an empty line.
+            // At the end of the stream the line is empty.
             drop(stdout.read_line(&mut line));
             drop(tx.send(line.trim_end().to_owned()));
             drop(std::io::copy(&mut stdout, &mut std::io::sink()));
@@ -338,18 +335,18 @@ impl Run {
             first_line: String::new(),
             readers: vec![out, err],
         };
-        match rx.recv_timeout(PATIENCE) {
+        match rx.recv_timeout(TIMEOUT) {
             Ok(line) => run.first_line = line,
-            Err(_) => panic!("the hub did not say its first line"),
+            Err(_) => panic!("the hub did not print its first line"),
         }
         run
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end.
     #[track_caller]
     fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        let status = within_time(PATIENCE, "the hub's end", || child.try_wait().unwrap());
+        let status = within_time(TIMEOUT, "the hub to end", || child.try_wait().unwrap());
         self.join();
         status
     }
@@ -374,13 +371,17 @@ impl Drop for Run {
     }
 }
 
-/// A port nobody has, below those the system gives out by itself: a hub that is started
-/// again finds it still free.
+/// A free port below the system's ephemeral range, so that it is still free when a hub restarts.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    const FIRST: u32 = 20_000;
+    const SLOTS: u32 = 16;
+    const PORTS_PER_SLOT: u32 = 750;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse::<u32>().unwrap());
+    let first = FIRST + slot % SLOTS * PORTS_PER_SLOT;
     loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let offset = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_PER_SLOT;
+        let port = u16::try_from(first + offset).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

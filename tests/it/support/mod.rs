@@ -1,7 +1,6 @@
-//! What the tests stand on: a hub as a child process, clients, foreign writers, waiting.
+//! Test support: a hub as a child process, clients, writers in other processes, waiting for conditions.
 //!
-//! For: saying in a line what a test is about.
-//! Not for: assertions about the hub; those stand in the tests.
+//! Assertions about the hub belong in the tests.
 
 use std::io::Write as _;
 
@@ -11,7 +10,6 @@ pub(crate) mod client;
 pub(crate) mod eintr_retry;
 pub(crate) mod eventually;
 pub(crate) mod external_client;
-pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod hub;
 #[cfg(target_os = "linux")]
@@ -19,12 +17,12 @@ pub(crate) mod process_stats;
 pub(crate) mod seeded_rng;
 pub(crate) mod writer;
 
-pub(crate) use client::{Client, Event, Heard};
-pub(crate) use eventually::{PATIENCE, within};
+pub(crate) use client::{Client, Event, Received};
+pub(crate) use eventually::{TIMEOUT, within};
 pub(crate) use hub::TestHub;
 
-/// Says something for whoever reads the run's output, also of a test that passes.
-pub(crate) fn say(text: &str) {
-    // Nobody may be reading.
+/// Writes a line to stderr. Unlike `eprintln!`, it is also shown for a test that passes.
+pub(crate) fn print_line(text: &str) {
+    // stderr may be closed.
     drop(writeln!(std::io::stderr(), "{text}"));
 }

@@ -1,10 +1,10 @@
-//! What a hub's process holds, as the system counts it.
+//! Memory and file descriptors of a hub's process, from `/proc`.
 
 use super::hub::TestHub;
 
-/// Bytes of memory, and file handles.
+/// Resident memory in bytes, and the number of open file descriptors.
 #[track_caller]
-pub(crate) fn holds(hub: &TestHub) -> (u64, usize) {
+pub(crate) fn memory_and_handles(hub: &TestHub) -> (u64, usize) {
     let pid = hub.pid().as_raw_nonzero();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -1,18 +1,18 @@
-//! Chance that can be had again: every test that uses it prints its seed, and
-//! `AGENTHUB_SEED` gives it back.
+//! Reproducible random numbers: every test that uses them prints its seed, and `AGENTHUB_SEED`
+//! repeats a run.
 
-/// A row of numbers that a seed decides (Steele, Lea and Flood's `SplitMix64`, 2014).
-pub(crate) struct Dice(u64);
+/// A random number generator with a seed (`SplitMix64` by Steele, Lea and Flood, 2014).
+pub(crate) struct SeededRng(u64);
 
-impl Dice {
-    /// Seeded by `AGENTHUB_SEED` or by chance. Says which seed it is.
-    pub(crate) fn new(what: &str) -> Self {
+impl SeededRng {
+    /// Takes the seed from `AGENTHUB_SEED`, or a random one, and prints it.
+    pub(crate) fn new(test: &str) -> Self {
         let given = std::env::var("AGENTHUB_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
             use std::hash::{BuildHasher, RandomState};
-            RandomState::new().hash_one(what) >> 32
+            RandomState::new().hash_one(test) >> 32
         });
-        super::say(&format!("{what}: AGENTHUB_SEED={seed}"));
+        super::print_line(&format!("{test}: AGENTHUB_SEED={seed}"));
         Self(seed)
     }
 

@@ -1,9 +1,9 @@
-"""One agent that writes messages at a steady rate and prints the id of each row that is in the file.
+"""Writes messages at a constant rate and prints the id of each row once it is stored.
 
 usage: writer.py DB NAME THREADS SECONDS RATE [synchronous]
 
-THREADS is a comma list; each row goes to one of them at random (the name is the seed). A row whose id was printed must
-never be lost. The first line is "SQLite" and the version of the library.
+THREADS is a comma-separated list; each row goes to one of them at random (the name is the seed). A row whose id was
+printed must never be lost. The first line is "SQLite" and the version of the library.
 """
 
 import os
@@ -18,10 +18,10 @@ conn.execute("PRAGMA synchronous=" + (sys.argv[6] if len(sys.argv) > 6 else "NOR
 
 os.write(1, f"SQLite {sqlite3.sqlite_version}\n".encode())
 random.seed(name)
-begun = time.monotonic()
+started = time.monotonic()
 sent = 0
-while (now := time.monotonic() - begun) < seconds:
-    # What is due by now; a busy machine makes up for its pauses.
+while (now := time.monotonic() - started) < seconds:
+    # Writes the rows due by now, so that pauses of a busy machine are made up for.
     while sent < now * rate:
         sent += 1
         row = f"{name}-{sent}"
@@ -29,6 +29,6 @@ while (now := time.monotonic() - begun) < seconds:
             "INSERT INTO messages(id, thread_id, from_id, content) VALUES(?, ?, ?, ?)",
             (row, random.choice(threads), name, f"row {sent} of {name}"),
         )
-        # One write, so that a kill leaves the whole line or nothing of it.
+        # One write() call, so that a kill leaves a complete line or none.
         os.write(1, f"{row}\n".encode())
     time.sleep(0.002)

@@ -1,10 +1,10 @@
-//! Foreign writers: other programs, in other processes, with their own SQLite.
+//! Writers in other processes, with their own SQLite library: the `sqlite3` shell and Python.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
-/// Runs SQL in the `sqlite3` shell and returns what it printed. Fails if it fails.
+/// Runs SQL in the `sqlite3` shell and returns its output. Panics if the SQL fails.
 #[track_caller]
 pub(crate) fn sqlite3(db: &Path, sql: &str) -> String {
     let output = try_sqlite3(db, sql);
@@ -16,7 +16,7 @@ pub(crate) fn sqlite3(db: &Path, sql: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// As [`sqlite3`], whatever comes of it. The SQL goes through stdin: it may be long.
+/// Runs SQL in the `sqlite3` shell. The SQL is passed through stdin because it may be long.
 #[track_caller]
 pub(crate) fn try_sqlite3(db: &Path, sql: &str) -> Output {
     let script = tempfile::NamedTempFile::new().unwrap();
@@ -29,26 +29,27 @@ pub(crate) fn try_sqlite3(db: &Path, sql: &str) -> Output {
         .unwrap()
 }
 
-/// Python, as the test run set it up.
+/// The Python interpreter of the test run: `$AGENTHUB_TEST_PYTHON`, the virtual environment in
+/// `target/venv`, or `python3`.
 pub(crate) fn python() -> Command {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
     let program = std::env::var_os("AGENTHUB_TEST_PYTHON")
         .map(PathBuf::from)
-        .or_else(|| ours.exists().then_some(ours))
+        .or_else(|| venv.exists().then_some(venv))
         .unwrap_or_else(|| "python3".into());
     let mut command = Command::new(program);
     command.env_remove("PYTHONPATH").stdin(Stdio::null());
     command
 }
 
-/// A script beside this file.
+/// The path of a script in this folder.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it/support")
         .join(name)
 }
 
-/// Runs a Python program given as text.
+/// Runs a Python program and returns its output. Panics if it fails.
 #[track_caller]
 pub(crate) fn python_run(program: &str, args: &[&str]) -> String {
     let output = python().arg("-c").arg(program).args(args).output().unwrap();
@@ -56,7 +57,7 @@ pub(crate) fn python_run(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// A child process that is killed and waited for when the test ends.
+/// A child process that is killed and reaped on drop.
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
@@ -74,14 +75,14 @@ impl Drop for Process {
     }
 }
 
-/// Another process that holds the file's lock until it is told to let go.
-pub(crate) struct Holder {
+/// Another process that holds a lock on the database until [`LockHolder::release`].
+pub(crate) struct LockHolder {
     process: Process,
     stdin: ChildStdin,
 }
 
-impl Holder {
-    /// Runs these statements, and holds what they take.
+impl LockHolder {
+    /// Starts a process that runs these statements and keeps the locks they take.
     #[track_caller]
     pub(crate) fn take(db: &Path, sql: &str) -> Self {
         let program = "
@@ -107,7 +108,7 @@ sys.stdin.readline()
         Self { process, stdin }
     }
 
-    /// Lets go, and waits until it has.
+    /// Ends the process and waits for it.
     #[track_caller]
     pub(crate) fn release(self) {
         let Self { mut process, stdin } = self;
@@ -116,8 +117,8 @@ sys.stdin.readline()
     }
 }
 
-/// SQL for `count` messages to a thread in one transaction, with texts `text 1` and so on
-/// from the number `first` on.
+/// SQL that inserts `count` messages to a thread in one transaction, with the contents
+/// `text {first}`, `text {first + 1}` …
 pub(crate) fn insert_messages(thread: &str, first: i64, count: i64) -> String {
     format!(
         "INSERT INTO messages(thread_id, from_id, content) WITH RECURSIVE k(i) AS \

@@ -1,0 +1,23 @@
+// Settings this browser keeps: localStorage keys start with `agenthub.`, values are JSON.
+
+const PREFIX = 'agenthub.';
+
+// Used when the browser refuses localStorage, as private windows may. Lives as long as the tab.
+const fallback = {};
+
+export function loadSetting(key) {
+  try {
+    return JSON.parse(localStorage.getItem(PREFIX + key)) ?? fallback[key];
+  } catch {
+    return fallback[key];
+  }
+}
+
+export function saveSetting(key, value) {
+  fallback[key] = value;
+  try {
+    localStorage.setItem(PREFIX + key, JSON.stringify(value));
+  } catch {
+    // `fallback` has it.
+  }
+}

@@ -1,0 +1,103 @@
+//! Checks the connected agent tools: settings that turn hooks off, and commands whose program is
+//! missing. A tool that is not connected is no problem.
+
+use std::path::PathBuf;
+
+use super::Finding;
+use crate::error::Result;
+use crate::integrations::program::{self, is_executable};
+use crate::integrations::registry;
+use crate::integrations::setup::{InstalledCommand, off_switches};
+use crate::integrations::spec::{ConfigContent, InstallTarget, Integration, SESSION_START};
+
+/// Returns one finding about all tools.
+pub(super) fn check() -> Finding {
+    let Some(home) = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_dir()) else {
+        return Finding::ok("tools", "not checked: there is no home directory");
+    };
+    let target = InstallTarget {
+        home,
+        project: None,
+        program: PathBuf::new(),
+        db: None,
+    };
+    let mut connected = Vec::new();
+    let mut problems = Problems::default();
+    for tool in registry::ALL.iter().copied() {
+        match check_tool(tool, &target, &mut problems) {
+            Ok(true) => connected.push(tool.name),
+            Ok(false) => {}
+            Err(e) => problems.add(e.message().to_owned(), "fix that file"),
+        }
+    }
+    problems.advice.dedup();
+    if !problems.messages.is_empty() {
+        return Finding::bad("tools", problems.messages.join("\n"), problems.advice.join("; "));
+    }
+    Finding::ok(
+        "tools",
+        if connected.is_empty() {
+            "none connected (run agenthub init)".to_owned()
+        } else {
+            format!("connected: {}", connected.join(", "))
+        },
+    )
+}
+
+#[derive(Default)]
+struct Problems {
+    messages: Vec<String>,
+    advice: Vec<&'static str>,
+}
+
+impl Problems {
+    fn add(&mut self, message: String, advice: &'static str) {
+        self.messages.push(message);
+        self.advice.push(advice);
+    }
+}
+
+/// Returns whether the tool is connected.
+fn check_tool(tool: &'static Integration, target: &InstallTarget, problems: &mut Problems) -> Result<bool> {
+    let switches = off_switches(tool, target)?;
+    let mut is_connected = false;
+    for file in tool.files(target) {
+        let Some(command) = file.installed(SESSION_START)? else {
+            continue;
+        };
+        is_connected = true;
+        if !can_start(&command) {
+            problems.add(
+                format!(
+                    "{}: {} starts {}, which does not exist",
+                    tool.name,
+                    file.path.display(),
+                    command.program.display()
+                ),
+                "run agenthub init to install the path of this program",
+            );
+        }
+        if file.content == ConfigContent::Hooks {
+            for switch in &switches {
+                problems.add(
+                    format!("{}: hooks are turned off: {switch}", tool.name),
+                    "remove that setting; without hooks agents get mail only when they ask for it",
+                );
+            }
+        }
+    }
+    Ok(is_connected)
+}
+
+/// Returns whether the program exists. A path that only a shell can expand counts as existing.
+fn can_start(command: &InstalledCommand) -> bool {
+    let program = &command.program;
+    let text = program.display().to_string();
+    if text.contains(['$', '~']) {
+        return true;
+    }
+    if program.components().count() > 1 {
+        return is_executable(program);
+    }
+    program::find(&text).is_some()
+}

@@ -1,0 +1,15 @@
+//! Who an inbox message is for, and who reads it.
+
+/// The `to_inbox` value whose messages are listed in every inbox.
+pub const EVERYBODY: &str = "all";
+
+/// One access to an inbox: the reader, the channel, and the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadContext<'a> {
+    /// The reader's name.
+    pub reader: &'a str,
+    /// The channel: `cli`, `mcp`, `http`, `claude-code Stop` …
+    pub via: &'a str,
+    /// Unix milliseconds.
+    pub now: i64,
+}
