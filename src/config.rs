@@ -1,5 +1,5 @@
-//! Settings from flags and the environment: the path of the database, the identity of the caller,
-//! and the limits. `cli` parses the command line; `hub` and `server` apply the limits.
+//! Settings from flags and the environment: the path of the database, and the limits. `cli` parses the
+//! command line; `hub` and `server` apply the limits.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -122,120 +122,10 @@ pub fn is_default_db(path: &Path) -> bool {
     db_path(default.as_deref()).is_ok_and(|default| default == path)
 }
 
-/// The inbox of the person in front of the screen.
+/// The name of the person's inbox.
 pub const HUMAN: &str = "human";
 
-/// Session variables of the agents' own tools, in the order they are looked at: a process
-/// started by such a tool speaks for that session unless told otherwise.
-const SESSION_VARIABLES: &[(&str, &str)] = &[
-    ("CLAUDE_CODE_SESSION_ID", "claude"),
-    ("CODEX_THREAD_ID", "codex"),
-    ("GEMINI_SESSION_ID", "gemini"),
-];
-
-/// The variables by which agents' tools tell the processes they start whose session it is.
-pub fn session_variables() -> impl Iterator<Item = &'static str> {
-    SESSION_VARIABLES.iter().map(|(name, _)| *name)
-}
-
-/// Who is speaking: `given` (from `--from` or `--as`), the [`name`] this process has been given,
-/// the session of the agent's tool around it, or the human.
-pub fn identity(given: Option<&str>) -> String {
-    declared_identity(given).unwrap_or_else(|| HUMAN.to_owned())
-}
-
-/// As [`identity`], but `None` if nobody has said who is speaking.
-pub fn declared_identity(given: Option<&str>) -> Option<String> {
-    given.map(str::to_owned).or_else(name).or_else(session_around)
-}
-
-/// The name that this process has been given: `AGENTHUB_AGENT`, unless that is whom `agenthub
-/// run` has started, and this process belongs to another tool that was started in turn.
-pub fn name() -> Option<String> {
-    variable("AGENTHUB_AGENT").filter(|_| session_within_run().is_none())
-}
-
-/// As [`name`], of a process that is known to belong to `tool`.
-pub fn name_in(tool: &str) -> Option<String> {
-    variable("AGENTHUB_AGENT").filter(|_| run_of().is_none_or(|of| of == tool))
-}
-
-/// Whose program `agenthub run` has started around this process, if it has.
-pub fn run_of() -> Option<String> {
-    variable("AGENTHUB_TASK_VENDOR")
-}
-
-/// The name of the session of the agent's tool around this process.
-pub fn session_around() -> Option<String> {
-    session_within_run()
-        .or_else(|| sessions().next())
-        .map(|(tool, session)| session_agent(tool, &session))
-}
-
-fn sessions() -> impl Iterator<Item = (&'static str, String)> {
-    SESSION_VARIABLES
-        .iter()
-        .filter_map(|(name, tool)| Some((*tool, variable(name)?)))
-}
-
-/// The session of another tool than the one that `agenthub run` has started. (It starts that
-/// without any session around it.)
-fn session_within_run() -> Option<(&'static str, String)> {
-    let of = run_of()?;
-    sessions().find(|(tool, _)| *tool != of)
-}
-
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// The name of the agent in this session of `tool`, unless it has been given one.
-pub fn session_agent(tool: &str, session: &str) -> String {
-    format!("{tool}-{}", short_session(session))
-}
-
-/// Eight characters that tell a session from others: the first, but the last of an id that
-/// begins with the time, as UUIDs of version 7 do. Theirs are the same for a minute.
-fn short_session(session: &str) -> &str {
-    let parts: Vec<&str> = session.split('-').collect();
-    let by_time = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts[2].starts_with('7');
-    let mut ends = session.char_indices().map(|(at, _)| at);
-    if by_time {
-        let at = ends.nth_back(7).unwrap_or(0);
-        return &session[at..];
-    }
-    let end = ends.nth(8).unwrap_or(session.len());
-    &session[..end]
-}
-
-/// The `from_type` of somebody with this name.
+/// Returns the `from_type` of a sender.
 pub fn from_type(name: &str) -> &'static str {
     if name == HUMAN { "human" } else { "agent" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sessions_that_begin_together_have_names_of_their_own() {
-        assert_eq!(
-            session_agent("codex", "019ab3c4-0001-7d50-8000-00000000000a"),
-            "codex-0000000a"
-        );
-        assert_eq!(
-            session_agent("codex", "019ab3c4-9999-7d50-8000-00000000000b"),
-            "codex-0000000b"
-        );
-        assert_eq!(
-            session_agent("claude", "0f6c1c1e-0001-4d50-8000-00000000000a"),
-            "claude-0f6c1c1e"
-        );
-        assert_eq!(session_agent("codex", "s"), "codex-s");
-        assert_eq!(session_agent("codex", "ünïcode-ünïcode"), "codex-ünïcode-");
-        assert_eq!(
-            session_agent("codex", "éééé-9999-7d50-8000-000000üüü"),
-            "codex-00000üüü"
-        );
-    }
 }

@@ -5,8 +5,8 @@
 //! [`cli`]. `ARCHITECTURE.md` follows a row from the database to a client.
 //!
 //! Each module uses only the modules before it:
-//! [`error`], [`fs`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`server`], [`mcp`],
-//! [`agents`] ← [`cli`].
+//! [`error`], [`fs`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
+//! [`server`], [`mcp`] ← [`cli`].
 //!
 //! # Compatibility with AILANG
 //!
@@ -52,9 +52,10 @@ pub mod store;
 pub mod watcher;
 
 pub mod hub;
+
+pub mod integrations;
+
 pub mod mcp;
 pub mod server;
-
-pub mod agents;
 
 pub mod cli;

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::config;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
 use crate::text::{safe_text, shell};
 
@@ -89,7 +90,7 @@ pub(super) struct SpeakerArgs {
 impl SpeakerArgs {
     /// Returns the caller's name.
     pub(super) fn name(&self) -> String {
-        config::identity(self.name.as_deref())
+        identity::speaker(self.name.as_deref())
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod args;
 mod commands;
-mod diff;
 mod hub_client;
 mod signals;
 mod terminal;

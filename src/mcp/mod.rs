@@ -7,10 +7,10 @@
 //!    the model.
 //! 4. Protocol revisions with and without `initialize` are supported, as far as rmcp supports them.
 
+mod identity;
 mod schema;
 mod session;
 mod tools;
-mod who;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::error::{Code, Error, Result};
 use crate::store::{AgentState, NetworkFs, with_patience};
 use crate::text::lenient_json;
 
+pub use identity::Speaker;
 use session::{ANNOUNCE_TIMEOUT, AgentSession, Database};
-pub use who::Speaker;
 
 /// The server's instructions, which a model gets before any tool description.
 const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on this machine, from any vendor, and with \

@@ -1,25 +1,25 @@
-//! A hook's input: whatever it is, the rows go in or nothing does, and what is printed is
-//! JSON within the vendors' caps.
+//! A hook's input: any input is recorded completely or not at all, and the output is JSON within
+//! the tools' limits.
 //!
-//! The input: a byte for the vendor, then the JSON, one call a line.
+//! Input: a byte that selects the tool, then the JSON, one call per line.
 
 #![no_main]
 
 use std::cell::RefCell;
 
-use agenthub::agents::Vendor;
-use agenthub::agents::hook::{Surroundings, answer};
+use agenthub::integrations::hook_handler::{HookEnvironment, handle};
+use agenthub::integrations::registry;
 use agenthub::store::{NetworkFs, NewInbox, Writer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// What Claude Code takes of a hook's output (characters); Codex takes more.
-const CAP: usize = 10_000;
+/// Maximum characters of a hook's output that Claude Code accepts. Codex accepts more.
+const MAX_OUTPUT: usize = 10_000;
 
-/// Inputs that share a file: an input that fails must fail alone as well.
+/// Inputs that share a database. An input that fails must also fail alone.
 const INPUTS: u32 = 100;
 
-/// A file, and for how many inputs more.
+/// A database, and the number of inputs that it still takes.
 struct Bench {
     left: u32,
     writer: Writer,
@@ -42,8 +42,9 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((kind, text)) = data.split_first() else { return };
-    let vendor = [Vendor::Claude, Vendor::Codex][usize::from(kind % 2)];
+    let Some((selector, text)) = data.split_first() else { return };
+    let tools: Vec<_> = registry::with_hooks().collect();
+    let tool = tools[usize::from(*selector) % tools.len()];
     BENCH.with_borrow_mut(|bench| {
         bench.left -= 1;
         if bench.left == 0 {
@@ -53,19 +54,20 @@ fuzz_target!(|data: &[u8]| {
         writer
             .send(&NewInbox::new("reviewer", "planner", "tests are green"))
             .unwrap();
-        let around = Surroundings {
+        let environment = HookEnvironment {
             agent: Some("planner".into()),
             now: 1_800_000_000_000,
-            ..Surroundings::default()
+            ..HookEnvironment::default()
         };
         for line in text.split(|byte| *byte == b'\n') {
             let Ok(input) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };
-            if let Some(answer) = answer(writer, vendor, &input, &around).unwrap() {
-                assert!(answer.text.chars().count() <= CAP, "{} characters", answer.text.len());
-                serde_json::from_str::<Value>(&answer.text).unwrap();
-                answer.printed(writer).unwrap();
+            if let Some(output) = handle(writer, tool, &input, &environment).unwrap() {
+                let characters = output.text.chars().count();
+                assert!(characters <= MAX_OUTPUT, "{characters} characters");
+                serde_json::from_str::<Value>(&output.text).unwrap();
+                output.confirm_printed(writer).unwrap();
             }
         }
     });

@@ -1,39 +1,41 @@
-//! The vendors' streams, whole or broken: every input ends its task, and no total is ever
-//! negative or shrinks.
+//! The tools' JSON streams, complete or broken: any input ends its task, and no total is negative
+//! or shrinks.
 //!
-//! The input: a byte for the vendor, then the stream.
+//! Input: a byte that selects the tool, then the stream.
 
 #![no_main]
 
 use std::collections::HashMap;
 
-use agenthub::agents::lines::Lines;
-use agenthub::agents::{About, Ended, Row, Stream, Vendor};
+use agenthub::integrations::line_splitter::LineSplitter;
+use agenthub::integrations::registry;
+use agenthub::integrations::stream::Stream;
+use agenthub::integrations::task_builder::{StreamEnd, StreamRow, TaskInfo};
 use libfuzzer_sys::fuzz_target;
 
-const VENDORS: [Vendor; 4] = [Vendor::Claude, Vendor::Codex, Vendor::Gemini, Vendor::Cursor];
-
 fuzz_target!(|data: &[u8]| {
-    let Some((vendor, text)) = data.split_first() else {
+    let Some((selector, text)) = data.split_first() else {
         return;
     };
-    let about = About {
+    let info = TaskInfo {
         task_id: "task".into(),
         agent_id: "agent".into(),
-        ..About::default()
+        ..TaskInfo::default()
     };
-    let mut stream = Stream::new(VENDORS[usize::from(vendor % 4)], about);
+    let tools: Vec<_> = registry::with_stream().collect();
+    let (tool, spec) = tools[usize::from(*selector) % tools.len()];
+    let mut stream = Stream::new(tool, spec, info);
     let mut rows = stream.begin();
-    let mut lines = Lines::default();
-    lines.feed(text, |line| rows.extend(stream.line(&line)));
-    if let Some(rest) = lines.finish() {
+    let mut splitter = LineSplitter::default();
+    splitter.feed(text, |line| rows.extend(stream.line(&line)));
+    if let Some(rest) = splitter.finish() {
         rows.extend(stream.line(&rest));
     }
-    rows.extend(stream.end(Ended::Exit(0), 1));
+    rows.extend(stream.end(StreamEnd::Exit(0), 1));
     let (mut status, mut totals) = ("", HashMap::new());
     for row in &rows {
         match row {
-            Row::Task(task) => {
+            StreamRow::Task(task) => {
                 assert!(
                     !task.task_id.is_empty() && !task.stream_type.as_str().is_empty(),
                     "{task:?}"
@@ -44,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
                     status = &task.status;
                 }
             }
-            Row::Usage(usage) => {
+            StreamRow::Usage(usage) => {
                 let numbers = [usage.turns, usage.tokens_in, usage.tokens_out, usage.tokens_cached];
                 assert!(numbers.iter().flatten().all(|n| *n >= 0), "{usage:?}");
                 assert!(
@@ -57,10 +59,10 @@ fuzz_target!(|data: &[u8]| {
                 );
                 let total = (usage.turns, usage.tokens_in, usage.tokens_out, usage.tokens_cached);
                 let last = totals.insert(&usage.instance_id, total);
-                let grows = last.is_none_or(|last| {
+                let has_grown = last.is_none_or(|last| {
                     last.0 <= total.0 && last.1 <= total.1 && last.2 <= total.2 && last.3 <= total.3
                 });
-                assert!(grows, "{last:?} shrinks to {total:?}");
+                assert!(has_grown, "{last:?} shrinks to {total:?}");
             }
         }
     }

@@ -10,7 +10,8 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["watcher"],
     &["hub"],
-    &["server", "mcp", "agents"],
+    &["integrations"],
+    &["server", "mcp"],
     &["cli"],
     &["main"],
 ];

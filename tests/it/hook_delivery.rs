@@ -1,4 +1,4 @@
-//! Mail that hooks put before a model: when, once, and to which session.
+//! Mail that hooks deliver to a model: at which events, how often, to which session.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use super::run_and_ingest::{Bench, LAST_STATUS, feed};
 use super::support::within;
 
 #[test]
-fn mail_is_put_before_the_model_once_at_the_documented_places() {
+fn delivers_mail_once_at_the_documented_events() {
     let bench = Bench::new();
     bench.hook("claude-code", &event("s", "SessionStart", ""));
     bench.send("one");
@@ -21,11 +21,11 @@ fn mail_is_put_before_the_model_once_at_the_documented_places() {
     );
     assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
 
-    // Tools that run beside the model's words prove nothing; the next batch does.
+    // A tool call may run while the model still writes: only the next batch shows that it has run.
     bench.send("two");
     assert!(bench.hook("claude-code", &event("s", "PreToolUse", "")).is_null());
     assert_eq!(bench.sql("SELECT status FROM inbox_messages WHERE n = 1"), "unread");
-    // A subagent is not who the mail is for.
+    // A subagent does not get the session's mail.
     assert!(
         bench
             .hook("claude-code", &event("s", "PostToolBatch", r#""agent_id":"sub""#))
@@ -38,7 +38,7 @@ fn mail_is_put_before_the_model_once_at_the_documented_places() {
     assert!(bench.hook("claude-code", &event("s", "PostToolBatch", "")).is_null());
     assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|read");
 
-    // Codex: other places, the same mail.
+    // Codex has other events.
     bench.send("three");
     let answer = bench.hook(
         "codex",
@@ -54,12 +54,12 @@ fn mail_is_put_before_the_model_once_at_the_documented_places() {
 }
 
 #[test]
-fn what_a_session_missed_is_offered_to_the_next() {
+fn mail_missed_by_a_session_is_delivered_to_the_next() {
     let bench = Bench::new();
     bench.send("one");
     let answer = bench.hook("claude-code", &event("s1", "UserPromptSubmit", ""));
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
-    // That session died before the model spoke.
+    // Session s1 ended before the model ran.
     let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
     assert!(context(&answer, "SessionStart").contains("| one"));
     bench.hook("claude-code", &event("s2", "Stop", ""));
@@ -68,7 +68,7 @@ fn what_a_session_missed_is_offered_to_the_next() {
 }
 
 #[test]
-fn another_sessions_hook_says_nothing_of_what_this_one_has_read() {
+fn hook_of_another_session_does_not_mark_mail_as_read() {
     let bench = Bench::new();
     bench.send("one");
     assert!(
@@ -76,7 +76,7 @@ fn another_sessions_hook_says_nothing_of_what_this_one_has_read() {
             .hook("claude-code", &event("s1", "UserPromptSubmit", ""))
             .is_null()
     );
-    // Another session of the same agent's goes on meanwhile.
+    // Another session of the same agent continues.
     assert!(bench.hook("claude-code", &event("s2", "Stop", "")).is_null());
     let status = || bench.sql("SELECT status FROM inbox_messages");
     assert_eq!(status(), "unread");
@@ -85,18 +85,18 @@ fn another_sessions_hook_says_nothing_of_what_this_one_has_read() {
 }
 
 #[test]
-fn mail_that_nobody_took_from_the_hook_is_offered_again() {
+fn mail_that_was_not_printed_is_delivered_again() {
     let bench = Bench::new();
     bench.send("one");
-    let mut deaf = bench.command(&["hook", "claude-code"]);
-    deaf.env("AGENTHUB_AGENT", "planner").stdin(Stdio::piped());
-    deaf.stdout(fs::File::create("/dev/full").unwrap());
-    let mut child = deaf.spawn().unwrap();
+    let mut unread = bench.command(&["hook", "claude-code"]);
+    unread.env("AGENTHUB_AGENT", "planner").stdin(Stdio::piped());
+    unread.stdout(fs::File::create("/dev/full").unwrap());
+    let mut child = unread.spawn().unwrap();
     let prompt = event("s", "UserPromptSubmit", "");
     child.stdin.take().unwrap().write_all(&prompt).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
-    // Each of these is a place where the model would have been taken to have read it.
+    // A confirmed offer would count as seen at this event.
     let again = within("the mail", || {
         let answer = bench.hook("claude-code", &prompt);
         (!answer.is_null()).then_some(answer)
@@ -108,33 +108,40 @@ fn mail_that_nobody_took_from_the_hook_is_offered_again() {
 }
 
 #[test]
-fn a_session_can_always_stop() {
+fn session_is_kept_from_stopping_a_limited_number_of_times() {
     let bench = Bench::new();
     let stop = |more: &str| bench.hook("claude-code", &event("s", "Stop", more));
     bench.send("one");
-    assert!(stop(r#""stop_hook_active":true"#).is_null(), "it was kept a moment ago");
-    assert_eq!(bench.sql("SELECT count(*) FROM receipts"), "0", "and the mail waits");
+    assert!(
+        stop(r#""stop_hook_active":true"#).is_null(),
+        "it was kept from stopping just before"
+    );
+    assert_eq!(
+        bench.sql("SELECT count(*) FROM receipts"),
+        "0",
+        "the mail is not offered"
+    );
     assert!(!stop("").is_null());
-    assert!(stop("").is_null(), "the same mail is no reason twice");
-    // Somebody who never stops writing does not keep anybody for ever.
+    assert!(stop("").is_null(), "the same mail keeps it only once");
+    // A sender that never stops must not keep the session forever.
     let kept = (0..20)
         .filter(|i| {
             bench.send(&format!("again {i}"));
             !stop(r#""stop_hook_active":false"#).is_null()
         })
         .count();
-    assert_eq!(kept, 5, "with the first, as often an hour as is allowed");
+    assert_eq!(kept, 5, "with the first one, the maximum per hour");
     assert_eq!(bench.sql(LAST_STATUS), "completed");
     let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert_eq!(
         context(&answer, "UserPromptSubmit").matches("--- message").count(),
         5,
-        "no more at once"
+        "the maximum in one text"
     );
 }
 
 #[test]
-fn hooks_at_the_same_time_hand_mail_over_once() {
+fn concurrent_hooks_deliver_mail_once() {
     let bench = Bench::new();
     bench.send("one");
     let answers: Vec<serde_json::Value> = std::thread::scope(|scope| {
@@ -154,7 +161,7 @@ fn hooks_at_the_same_time_hand_mail_over_once() {
             .collect()
     });
     assert_eq!(answers.len(), 1, "{answers:?}");
-    // One that waited too long for the lock has said nothing, as it should.
+    // A hook that waited too long for the lock records nothing.
     let recorded: usize = bench
         .sql("SELECT count(*) FROM task_stream WHERE stream_type = 'tool_result'")
         .parse()
@@ -162,9 +169,9 @@ fn hooks_at_the_same_time_hand_mail_over_once() {
     assert!((1..=6).contains(&recorded), "{recorded}");
 }
 
-/// Without it a receipt would say that a model has seen what it never got to.
+/// A receipt must not claim that a model has seen mail before it ran.
 #[test]
-fn a_model_that_did_not_run_has_seen_nothing() {
+fn mail_is_not_seen_until_the_model_runs() {
     let bench = Bench::new();
     bench.send("one");
     for name in ["SessionStart", "UserPromptSubmit", "StopFailure", "SessionEnd"] {
@@ -173,7 +180,7 @@ fn a_model_that_did_not_run_has_seen_nothing() {
     assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
     let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
     assert!(context(&answer, "SessionStart").contains("| one"));
-    // Kept from stopping by somebody else's hook, it works on.
+    // Another program's hook keeps the session from stopping: it continues.
     bench.hook("claude-code", &event("s2", "Stop", ""));
     assert_eq!(bench.sql(LAST_STATUS), "completed");
     bench.hook("claude-code", &event("s2", "PreToolUse", r#""tool_name":"Bash""#));

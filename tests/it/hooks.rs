@@ -1,4 +1,4 @@
-//! `agenthub hook`, fed what the agents' own tools tell their hooks.
+//! `agenthub hook`, with the input that agent tools give their hooks.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::run_and_ingest::{Bench, LAST_STATUS, feed, stderr, stream};
 use super::support::writer::LockHolder;
 
-/// A hook's event, as its tool sends it.
+/// Returns the input of a hook.
 pub(super) fn event(session: &str, name: &str, more: &str) -> Vec<u8> {
     let comma = if more.is_empty() { "" } else { "," };
     format!("{{\"session_id\":\"{session}\",\"hook_event_name\":\"{name}\",\"cwd\":\"/home/ada/api\",\"transcript_path\":\"/t\"{comma}{more}}}")
@@ -15,7 +15,7 @@ pub(super) fn event(session: &str, name: &str, more: &str) -> Vec<u8> {
 }
 
 impl Bench {
-    /// Runs a hook; it succeeds and says nothing on stderr, whatever else. What it prints, as JSON.
+    /// Runs a hook, which must succeed without stderr, and returns its output as JSON.
     #[track_caller]
     pub(super) fn hook(&self, tool: &str, input: &[u8]) -> serde_json::Value {
         self.hook_with(tool, input, &[("AGENTHUB_AGENT", "planner")])
@@ -54,7 +54,7 @@ pub(super) fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str
 }
 
 #[test]
-fn a_session_of_claude_becomes_a_task() {
+fn claude_session_becomes_a_task() {
     let bench = Bench::new();
     let tool = r#""tool_name":"Bash","tool_input":{"command":"ls"},"tool_use_id":"toolu_1""#;
     for (name, more) in [
@@ -115,11 +115,11 @@ fn a_session_of_claude_becomes_a_task() {
         bench.sql("SELECT id, status, workspace, pid FROM agents"),
         "claude-12345678|idle|/home/ada/api|4242"
     );
-    assert_eq!(bench.sql(LAST_STATUS), "failed", "the second turn was never finished");
+    assert_eq!(bench.sql(LAST_STATUS), "failed", "the second turn did not complete");
 }
 
 #[test]
-fn a_session_that_asks_waits_until_it_works_again() {
+fn session_waits_for_the_person_until_it_continues() {
     let bench = Bench::new();
     let status = |name: &str, more: &str| {
         bench.hook("claude-code", &event("s", name, more));
@@ -139,11 +139,11 @@ fn a_session_that_asks_waits_until_it_works_again() {
         "running"
     );
     assert_eq!(status("PermissionRequest", r#""tool_name":"Bash""#), "waiting");
-    assert_eq!(status("SessionEnd", ""), "failed", "nobody answered");
+    assert_eq!(status("SessionEnd", ""), "failed", "no answer came");
 }
 
 #[test]
-fn sessions_of_the_same_minute_are_agents_of_their_own() {
+fn sessions_of_the_same_minute_are_different_agents() {
     let bench = Bench::new();
     let (one, two) = (
         "019ab3c4-0001-7d50-8000-00000000000a",
@@ -163,7 +163,7 @@ fn sessions_of_the_same_minute_are_agents_of_their_own() {
 }
 
 #[test]
-fn commands_for_another_file_name_it() {
+fn commands_name_a_database_that_is_not_the_default() {
     let bench = Bench::new();
     let other = bench.hub.folder().join("another file.db");
     let hook = |db: Option<&str>, variable: &str| {
@@ -185,28 +185,29 @@ fn commands_for_another_file_name_it() {
 }
 
 #[test]
-fn a_run_is_recorded_once() {
+fn run_is_not_recorded_by_its_own_hooks() {
     let bench = Bench::new();
     bench.send("one");
     let within_run = [("AGENTHUB_AGENT", "planner"), ("AGENTHUB_TASK", "run-1")];
     let answer = bench.hook_with("claude-code", &event("s", "UserPromptSubmit", ""), &within_run);
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
     assert_eq!(bench.sql("SELECT count(*) FROM task_stream"), "0");
-    // What another vendor's program starts is recorded by nobody else, and is another agent.
-    let of = |vendor| {
+    // A tool that another recorded tool starts is another agent; `run` does not see its output.
+    let agents_within_run_of = |tool| {
         let within = [
             ("AGENTHUB_AGENT", "planner"),
             ("AGENTHUB_TASK", "run-1"),
-            ("AGENTHUB_TASK_VENDOR", vendor),
+            ("AGENTHUB_TASK_VENDOR", tool),
         ];
         bench.hook_with("codex", &event("s", "UserPromptSubmit", ""), &within);
         bench.sql("SELECT DISTINCT agent_id FROM task_stream")
     };
-    assert_eq!((of("codex"), of("claude")), (String::new(), "codex-s".to_owned()));
+    assert_eq!(agents_within_run_of("codex"), "");
+    assert_eq!(agents_within_run_of("claude"), "codex-s");
 }
 
 #[test]
-fn cursor_is_left_alone() {
+fn does_nothing_when_cursor_runs_the_hook() {
     let bench = Bench::new();
     bench.send("one");
     let prompt = event("s", "UserPromptSubmit", "");
@@ -230,7 +231,7 @@ fn cursor_is_left_alone() {
             .is_null()
     );
     assert_eq!(bench.sql("SELECT count(*) FROM receipts"), "0");
-    // Claude itself, in a terminal of Cursor's.
+    // Claude Code in a terminal of Cursor.
     let own = [
         ("CURSOR_VERSION", "3.2"),
         ("CLAUDE_CODE_SESSION_ID", "s"),
@@ -240,7 +241,7 @@ fn cursor_is_left_alone() {
 }
 
 #[test]
-fn a_hook_that_fails_is_silent() {
+fn failing_hook_exits_with_0_and_prints_nothing() {
     let bench = Bench::new();
     bench.send("one");
     let good = event("s", "UserPromptSubmit", "");
@@ -299,20 +300,21 @@ fn a_hook_that_fails_is_silent() {
     let mut homeless = hook("claude-code");
     homeless.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere");
     silent(homeless, &good);
-    // A tool that does not read the answer.
-    let mut deaf = hook("claude-code");
-    deaf.env("AGENTHUB_AGENT", "planner");
-    deaf.stdin(Stdio::piped())
+    // A tool that does not read the output.
+    let mut unread = hook("claude-code");
+    unread.env("AGENTHUB_AGENT", "planner");
+    unread
+        .stdin(Stdio::piped())
         .stdout(fs::File::create("/dev/full").unwrap())
         .stderr(Stdio::piped());
-    let mut child = deaf.spawn().unwrap();
+    let mut child = unread.spawn().unwrap();
     child.stdin.take().unwrap().write_all(&good).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
 }
 
 #[test]
-fn a_hook_waits_for_the_lock_a_moment_and_no_longer() {
+fn hook_gives_up_waiting_for_the_lock() {
     let bench = Bench::new();
     bench.run(&["path"]);
     bench.send("one");
@@ -320,28 +322,31 @@ fn a_hook_waits_for_the_lock_a_moment_and_no_longer() {
     let begun = std::time::Instant::now();
     assert!(bench.hook("claude-code", &event("s", "UserPromptSubmit", "")).is_null());
     let took = begun.elapsed();
-    // The lock is not given back: "no longer" is any time at all.
+    // The lock is held until the hook has ended, so any end shows that it gave up.
     assert!((200..5000).contains(&took.as_millis()), "{took:?}");
     holder.release();
     let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert!(
         context(&answer, "UserPromptSubmit").contains("| one"),
-        "nothing was lost"
+        "the message was not lost"
     );
 }
 
 #[test]
-fn a_full_disk_is_nobody_elses_business() {
+fn full_disk_does_not_affect_hook_or_run() {
     let bench = Bench::new();
     bench.send("one");
     bench.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
     // Files may not grow: every write beyond the first kilobyte fails.
     let full = |args: &[&str]| {
         let mut command = Command::new("sh");
-        let ours = bench.command(args);
+        let agenthub = bench.command(args);
         command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
-        command.arg(ours.get_program()).args(ours.get_args()).env_clear();
-        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+            .arg(agenthub.get_program())
+            .args(agenthub.get_args())
+            .env_clear();
+        command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("AGENTHUB_AGENT", "planner").current_dir(bench.hub.folder());
         command
     };
@@ -355,7 +360,7 @@ fn a_full_disk_is_nobody_elses_business() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(output.stdout, fs::read(stream("codex.jsonl")).unwrap());
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
-    // With room again, nothing is lost that was there before.
+    // With free space again, the earlier message is delivered.
     let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
 }

@@ -1,4 +1,4 @@
-//! `agenthub mcp`: driven by the official clients, and by one that sends nonsense.
+//! `agenthub mcp`, with the official clients and with hand-written messages.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -26,7 +26,7 @@ fn drive(mut command: Command) -> String {
 }
 
 #[test]
-fn the_official_python_client_drives_every_tool_in_both_eras() {
+fn works_with_the_official_python_client_in_both_protocol_modes() {
     for (mode, revision) in [("legacy", "2025-11-25"), ("auto", "2026-07-28")] {
         let hub = TestHub::not_started(&[]);
         let mut command = writer::python();
@@ -40,9 +40,9 @@ fn the_official_python_client_drives_every_tool_in_both_eras() {
 }
 
 #[test]
-fn the_official_typescript_client_drives_every_tool() {
+fn works_with_the_official_typescript_client() {
     let hub = TestHub::not_started(&[]);
-    // target/npm, beside the folder cargo gives to tests.
+    // target/npm, next to the temporary folder for tests.
     let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("npm");
     let mut command = Command::new("node");
     command
@@ -53,7 +53,7 @@ fn the_official_typescript_client_drives_every_tool() {
     assert_eq!(drive(command), "agenthub");
 }
 
-/// The server's end of a session, by hand.
+/// A session with a server, message by message.
 struct Session {
     server: Process,
     input: Option<ChildStdin>,
@@ -66,17 +66,17 @@ impl Session {
         Self::of(hub.command(&["mcp"]), agent)
     }
 
-    /// In which call 1 waits for a job.
+    /// A session in which call 1 waits for mail to claim.
     #[track_caller]
-    fn that_waits(hub: &TestHub) -> Self {
+    fn waiting(hub: &TestHub) -> Self {
         let mut session = Self::start(hub, Some("w1"));
-        session.greet("2025-11-25");
+        session.initialize("2025-11-25");
         session.call(
             1,
             "check_inbox",
             &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
         );
-        // The wait has begun once a later call is answered.
+        // Call 1 waits once the later call is answered.
         session.call(2, "list_agents", &json!({}));
         session.answer(2);
         session
@@ -95,70 +95,70 @@ impl Session {
     }
 
     #[track_caller]
-    fn say(&mut self, line: &str) {
+    fn send(&mut self, line: &str) {
         let input = self.input.as_mut().unwrap();
         input.write_all(line.as_bytes()).unwrap();
         input.write_all(b"\n").unwrap();
     }
 
     #[track_caller]
-    fn hear(&mut self) -> Value {
+    fn receive(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
     }
 
-    /// The answer to the request `id`; everything on the way has to be JSON-RPC.
+    /// Returns the answer to request `id`. All messages before it must be JSON-RPC.
     #[track_caller]
     fn answer(&mut self, id: i64) -> Value {
         loop {
-            let said = self.hear();
-            assert_eq!(said["jsonrpc"], "2.0", "{said}");
-            if said["id"] == id {
-                return said;
+            let message = self.receive();
+            assert_eq!(message["jsonrpc"], "2.0", "{message}");
+            if message["id"] == id {
+                return message;
             }
         }
     }
 
     #[track_caller]
-    fn greet(&mut self, revision: &str) -> Value {
+    fn initialize(&mut self, revision: &str) -> Value {
         let params =
             json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-        self.say(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string());
+        self.send(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string());
         let answer = self.answer(0);
-        self.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         answer["result"].clone()
     }
 
     #[track_caller]
     fn call(&mut self, id: i64, tool: &str, arguments: &Value) {
         let params = json!({"name": tool, "arguments": arguments});
-        self.say(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
     }
 }
 
 #[test]
-fn older_revisions_are_spoken_as_they_are_asked_for() {
+fn negotiates_older_protocol_revisions() {
     let hub = TestHub::not_started(&[]);
     for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
         let mut session = Session::start(&hub, Some("planner"));
-        let greeting = session.greet(revision);
+        let greeting = session.initialize(revision);
         assert_eq!(greeting["protocolVersion"], revision);
         assert_eq!(greeting["serverInfo"]["name"], "agenthub");
     }
-    // One nobody has heard of gets the newest that begins like this.
+    // An unknown revision gets the newest one that begins with `initialize`.
     let mut session = Session::start(&hub, Some("planner"));
-    assert_eq!(session.greet("1999-01-01")["protocolVersion"], "2025-11-25");
+    assert_eq!(session.initialize("1999-01-01")["protocolVersion"], "2025-11-25");
 }
 
 #[test]
-fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
+fn invalid_messages_do_not_end_the_session() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
-    session.greet("2025-11-25");
-    for nonsense in [
+    session.initialize("2025-11-25");
+    for message in [
         "",
-        "nonsense",
+        "not JSON",
         "{}",
         "[]",
         "null",
@@ -167,9 +167,9 @@ fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
         r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}"#,
         "\u{0}\u{1}",
     ] {
-        session.say(nonsense);
+        session.send(message);
     }
-    session.say(&format!(
+    session.send(&format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#,
         "x".repeat(100_000)
     ));
@@ -198,16 +198,16 @@ fn nonsense_is_answered_or_passed_over_and_the_session_goes_on() {
 }
 
 #[test]
-fn who_speaks_is_decided_by_the_environment() {
+fn environment_decides_which_agent_calls() {
     let hub = TestHub::not_started(&[]);
     let refused = hub.command(&["mcp"]).env("AGENTHUB_AGENT", "human").output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(refused.stdout.is_empty());
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("the person") && said.lines().count() == 1, "{said}");
-    // Without a name it is one of its own, never the person's.
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(error.contains("the person") && error.lines().count() == 1, "{error}");
+    // Without a name the agent gets a default one, never the person's.
     let mut session = Session::start(&hub, None);
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
     session.answer(1);
     assert_eq!(
@@ -229,18 +229,21 @@ fn who_speaks_is_decided_by_the_environment() {
 }
 
 #[test]
-fn sessions_of_codex_that_share_a_server_are_agents_of_their_own() {
+fn codex_sessions_that_share_a_server_are_different_agents() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, None);
-    let greeting = session.greet("2025-11-25");
+    let greeting = session.initialize("2025-11-25");
     let instructions = greeting["instructions"].as_str().unwrap();
-    assert!(!instructions.contains("You are"), "nobody knows yet: {instructions}");
+    assert!(
+        !instructions.contains("You are"),
+        "the agent is not known yet: {instructions}"
+    );
     assert_eq!(hub.sql("SELECT count(*) FROM agents"), "0");
     for (id, thread) in [(1, "0000000a"), (2, "0000000b"), (3, "0000000a")] {
         let meta = json!({"x-codex-turn-metadata": {"session_id": format!("019ab3c4-0001-7d50-8000-0000{thread}")}});
         let arguments = json!({"to": "human", "text": "hello"});
         let params = json!({"name": "send_message", "arguments": arguments, "_meta": meta});
-        session.say(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
+        session.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
         assert_eq!(session.answer(id)["result"]["isError"], false);
     }
     assert_eq!(
@@ -254,27 +257,27 @@ fn sessions_of_codex_that_share_a_server_are_agents_of_their_own() {
 }
 
 #[test]
-fn a_client_that_goes_ends_the_server_and_its_waits() {
+fn closed_stdin_ends_the_server_and_its_waiting_calls() {
     let hub = TestHub::not_started(&[]);
-    let mut session = Session::that_waits(&hub);
-    let gone = Instant::now();
+    let mut session = Session::waiting(&hub);
+    let closed = Instant::now();
     drop(session.input.take());
     let status = within("the server's end", || session.server.0.try_wait().unwrap());
     assert!(
-        status.success() && gone.elapsed() < TIMEOUT / 4,
+        status.success() && closed.elapsed() < TIMEOUT / 4,
         "{status} after {:?}",
-        gone.elapsed()
+        closed.elapsed()
     );
-    // Nothing is taken on behalf of nobody.
+    // The ended session claims no mail.
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'jobs', 'x')");
     assert_eq!(hub.sql("SELECT claimed_by IS NULL FROM inbox_messages"), "1");
 }
 
 #[test]
-fn a_call_that_is_cancelled_takes_nothing() {
+fn cancelled_call_claims_no_mail() {
     let hub = TestHub::not_started(&[]);
-    let mut session = Session::that_waits(&hub);
-    session.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+    let mut session = Session::waiting(&hub);
+    session.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
     session.call(3, "list_agents", &json!({}));
     session.answer(3);
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'jobs', 'x')");
@@ -287,10 +290,10 @@ fn a_call_that_is_cancelled_takes_nothing() {
 }
 
 #[test]
-fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
+fn replaced_database_is_reopened_and_invalid_one_refused() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     let name = |suffix: &str| hub.folder().join(format!("hub.db{suffix}"));
     for suffix in ["", "-wal", "-shm"] {
         std::fs::rename(name(suffix), name(&format!(".old{suffix}"))).unwrap();
@@ -298,7 +301,7 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
     session.call(1, "send_message", &json!({"to": "human", "text": "into the new one"}));
     assert_eq!(session.answer(1)["result"]["isError"], false);
     assert_eq!(hub.sql("SELECT payload FROM inbox_messages"), "into the new one");
-    // The same file, whose log was taken away: what goes into that is read by nobody.
+    // The write-ahead log is removed: rows written to the old one would be lost.
     for suffix in ["-wal", "-shm"] {
         std::fs::remove_file(name(suffix)).unwrap();
     }
@@ -310,7 +313,7 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
     );
 
     let bad = hub.folder().join("bad.db");
-    std::fs::write(&bad, "no database, but long enough to be looked at by SQLite").unwrap();
+    std::fs::write(&bad, "not a database, but long enough for SQLite to examine").unwrap();
     let refused = hub
         .command(&["mcp"])
         .env("AGENTHUB_AGENT", "a")
@@ -322,12 +325,12 @@ fn a_file_that_is_replaced_is_noticed_and_one_that_cannot_be_used_is_said() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
+fn unavailable_database_fails_the_call_and_not_the_session() {
     let hub = TestHub::not_started(&[]);
     hub.agenthub(&["path"]);
     let holder = LockHolder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let mut session = Session::start(&hub, Some("planner"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
     let refused = session.answer(1);
     assert_eq!(refused["result"]["isError"], true, "{refused}");
@@ -337,13 +340,13 @@ fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
     assert_eq!(session.answer(2)["result"]["isError"], false);
     assert_eq!(hub.sql("SELECT workspace <> '' FROM agents WHERE id = 'planner'"), "1");
 
-    // A folder that is not there, and cannot be made until somebody mends it.
+    // A folder that cannot be created yet: a file is in its place.
     let folder = hub.folder().join("later");
     std::fs::write(&folder, "").unwrap();
     let mut command = hub.command(&["mcp"]);
     command.env("AGENTHUB_DB", folder.join("hub.db"));
     let mut session = Session::of(command, Some("planner"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     session.call(1, "check_inbox", &json!({}));
     assert_eq!(session.answer(1)["result"]["isError"], true);
     std::fs::remove_file(&folder).unwrap();
@@ -352,10 +355,10 @@ fn a_file_that_cannot_be_used_just_now_ends_calls_and_not_the_session() {
 }
 
 #[test]
-fn mail_and_answers_of_another_agent_stay_theirs() {
+fn agent_cannot_use_mail_and_answers_of_another() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     hub.sql("INSERT INTO agents(id) VALUES('coder')");
     hub.sql(
         "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, payload) VALUES \
@@ -365,7 +368,7 @@ fn mail_and_answers_of_another_agent_stay_theirs() {
     let answer = session.answer(1);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     assert!(answer.to_string().contains("set question"), "{answer}");
-    // 2 is the number shown, not the id of the first.
+    // "2" is the displayed number of the second message, not the id of the first.
     session.call(2, "ack_message", &json!({"ids": ["2"]}));
     let outcome = &session.answer(2)["result"]["structuredContent"];
     assert_eq!(outcome["acked"], json!([]), "{outcome}");
@@ -377,10 +380,10 @@ fn mail_and_answers_of_another_agent_stay_theirs() {
 }
 
 #[test]
-fn numbers_out_of_range_are_put_right_or_taught() {
+fn numbers_out_of_range_are_clamped_or_explained() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     for (id, tool, arguments) in [
         (1, "check_inbox", json!({"limit": -1, "wait_seconds": -5})),
         (2, "check_inbox", json!({"limit": 1e30})),
@@ -399,10 +402,10 @@ fn numbers_out_of_range_are_put_right_or_taught() {
         (13, json!(1e30)),
     ] {
         session.call(id, "check_inbox", &json!({"claim_seconds": seconds, "wait_seconds": 9}));
-        let said = session.answer(id)["result"]["content"][0]["text"].to_string();
-        assert!(said.contains("from 1 to 86400"), "{seconds}: {said}");
+        let error = session.answer(id)["result"]["content"][0]["text"].to_string();
+        assert!(error.contains("from 1 to 86400"), "{seconds}: {error}");
     }
-    // More than the longest wait is the longest wait, which ends as soon as there is mail.
+    // A longer wait than allowed is clamped, and ends as soon as there is mail.
     session.call(20, "check_inbox", &json!({"wait_seconds": 300}));
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'planner', 'x')");
     assert_eq!(
@@ -412,10 +415,10 @@ fn numbers_out_of_range_are_put_right_or_taught() {
 }
 
 #[test]
-fn mistakes_are_taught_in_the_words_of_tools() {
+fn error_messages_name_tools_and_not_commands() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("planner"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     let twice = |text: &str| json!({"to": "human", "text": text, "idempotency_key": "k"});
     session.call(1, "send_message", &twice("one"));
     assert_eq!(session.answer(1)["result"]["isError"], false);
@@ -432,24 +435,24 @@ fn mistakes_are_taught_in_the_words_of_tools() {
             "did you mean human?",
         ),
         (8, "send_message", json!({"to": "", "text": "x"}), "to whom"),
-        (9, "send_message", json!({"to": "nobody", "text": "x"}), "list_agents"),
+        (9, "send_message", json!({"to": "unknown", "text": "x"}), "list_agents"),
     ] {
         session.call(id, tool, &arguments);
         let answer = session.answer(id);
-        let said = answer["result"]["content"][0]["text"].as_str().unwrap();
+        let error = answer["result"]["content"][0]["text"].as_str().unwrap();
         assert_eq!(answer["result"]["isError"], true, "{answer}");
-        assert!(said.contains(advice) && !said.contains("agenthub"), "{tool}: {said}");
+        assert!(error.contains(advice) && !error.contains("agenthub"), "{tool}: {error}");
     }
 }
 
-/// Without it a model that cut a text in the middle of a character would wait for ever.
+/// A model may truncate a text within a surrogate pair, which is not valid JSON.
 #[test]
-fn a_call_with_half_a_character_is_answered() {
+fn call_with_half_a_surrogate_pair_is_answered() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::start(&hub, Some("w1"));
-    session.greet("2025-11-25");
+    session.initialize("2025-11-25");
     let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"post_status","arguments":{"status":"running","text":"cut \ud83d"}}}"#;
-    session.say(call);
+    session.send(call);
     let answer = session.answer(5);
     assert!(answer["error"].is_null(), "{answer}");
     assert_eq!(hub.sql("SELECT text FROM task_stream"), "cut \u{fffd}");

@@ -1,5 +1,4 @@
-//! `agenthub run` and `agenthub ingest`, driven by fixture programs that print what the
-//! vendors' programs print.
+//! `agenthub run` and `agenthub ingest`, with scripts that print recorded streams of the tools.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -12,14 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::support::writer::LockHolder;
 use super::support::{TestHub, within};
 
-/// A recorded stream.
+/// Returns the path of a recorded stream.
 pub(super) fn stream(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/streams")
         .join(name)
 }
 
-/// A file without a hub, and a folder `bin` for fixture programs, first on the path.
+/// A database without a hub, and a folder for scripts, first on `PATH`.
 pub(super) struct Bench {
     pub(super) hub: TestHub,
 }
@@ -31,7 +30,7 @@ impl Bench {
         Self { hub }
     }
 
-    /// A program of this name, in the language of the shell.
+    /// Creates a shell script with this name.
     pub(super) fn program(&self, name: &str, script: &str) {
         let path = self.hub.folder().join("bin").join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -49,7 +48,7 @@ impl Bench {
         self.command(args).output().unwrap()
     }
 
-    /// `agenthub` with this on stdin.
+    /// Runs `agenthub` with this input.
     pub(super) fn feed(&self, args: &[&str], input: &[u8]) -> Output {
         feed(self.command(args), input)
     }
@@ -66,7 +65,7 @@ pub(super) fn feed(mut command: Command, input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It may end without having read everything.
+    // It may end without reading its input.
     drop(child.stdin.take().unwrap().write_all(input));
     child.wait_with_output().unwrap()
 }
@@ -79,7 +78,7 @@ pub(super) const LAST_STATUS: &str =
     "SELECT status FROM task_stream WHERE stream_type = 'status' ORDER BY id DESC LIMIT 1";
 
 #[test]
-fn a_run_passes_everything_through_and_becomes_rows() {
+fn run_passes_output_through_and_records_it() {
     let bench = Bench::new();
     let recorded = fs::read(stream("claude.jsonl")).unwrap();
     bench.program(
@@ -90,7 +89,7 @@ fn a_run_passes_everything_through_and_becomes_rows() {
         ),
     );
     let mut command = bench.command(&["run", "--", "claude", "-p", "fix the test"]);
-    command.env("CLAUDE_CODE_SESSION_ID", "of the agent that starts this one");
+    command.env("CLAUDE_CODE_SESSION_ID", "of the agent that runs this command");
     let output = feed(command, b"typed\n");
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(output.stdout, [&recorded[..], b"no line break"].concat());
@@ -112,7 +111,7 @@ fn a_run_passes_everything_through_and_becomes_rows() {
     assert_eq!(
         bench.sql("SELECT id, status, workspace FROM agents"),
         "claude-0f6c1c1e|error|/home/ada/api",
-        "the exit code has the last word"
+        "the exit code overrides the result"
     );
     assert_eq!(
         bench.sql(
@@ -127,7 +126,7 @@ fn a_run_passes_everything_through_and_becomes_rows() {
 }
 
 #[test]
-fn an_agents_own_name_is_not_that_of_whom_it_starts() {
+fn agent_that_starts_a_run_does_not_pass_its_name_on() {
     let bench = Bench::new();
     bench.program(
         "codex",
@@ -156,7 +155,7 @@ fn an_agents_own_name_is_not_that_of_whom_it_starts() {
 }
 
 #[test]
-fn every_vendor_ends_as_it_says() {
+fn every_tool_ends_with_its_status_and_exit_code() {
     let bench = Bench::new();
     for (command, name, code, status) in [
         (&["codex", "exec", "go"][..], "codex.jsonl", 0, "completed"),
@@ -174,7 +173,7 @@ fn every_vendor_ends_as_it_says() {
         assert_eq!(bench.sql(LAST_STATUS), status, "{name}");
     }
     assert_eq!(bench.sql("SELECT group_concat(id) FROM agents"), "tester");
-    // Codex counts its thread: two runs of it show the same total, not twice as much.
+    // Codex counts per thread: two runs of the same thread do not add up.
     assert_eq!(
         bench.sql("SELECT max(tokens_in) FROM telemetry WHERE model IS NULL AND agent_id = 'tester'"),
         "30000"
@@ -182,7 +181,7 @@ fn every_vendor_ends_as_it_says() {
 }
 
 #[test]
-fn rows_are_there_while_the_program_runs() {
+fn rows_are_written_while_the_program_runs() {
     let bench = Bench::new();
     bench.program(
         "codex",
@@ -202,43 +201,43 @@ fn rows_are_there_while_the_program_runs() {
         .then_some(())
     });
     drop(child.stdin.take());
-    // `read` at the end of its input fails.
+    // `read` fails at the end of its input.
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(bench.sql(LAST_STATUS), "failed");
 }
 
-/// The same command, with no signal ignored, whoever started the tests and how.
-fn unignoring(ours: &Command) -> Command {
+/// Returns the command with default signal handling, however the tests were started.
+fn with_default_signals(original: &Command) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP,INT,QUIT,TERM,USR1,USR2");
-    command.arg(ours.get_program()).args(ours.get_args());
-    for (name, value) in ours.get_envs() {
+    command.arg(original.get_program()).args(original.get_args());
+    for (name, value) in original.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    if let Some(folder) = ours.get_current_dir() {
+    if let Some(folder) = original.get_current_dir() {
         command.current_dir(folder);
     }
     command
 }
 
 #[test]
-fn signals_reach_the_program_and_end_the_task() {
+fn signals_are_forwarded_and_end_the_task() {
     let bench = Bench::new();
     let started = "echo '{\"type\":\"thread.started\",\"thread_id\":\"s\"}'";
-    for (trap, signal, code, why) in [
-        ("", Signal::TERM, 143, "signal 15 ended it"),
-        ("", Signal::INT, 130, "signal 2 ended it"),
-        ("", Signal::HUP, 129, "signal 1 ended it"),
-        ("", Signal::QUIT, 131, "signal 3 ended it"),
-        ("", Signal::USR1, 138, "signal 10 ended it"),
-        ("trap 'exit 9' TERM", Signal::TERM, 9, "it exited with code 9"),
+    for (trap, signal, code, reason) in [
+        ("", Signal::TERM, 143, "ended by signal 15"),
+        ("", Signal::INT, 130, "ended by signal 2"),
+        ("", Signal::HUP, 129, "ended by signal 1"),
+        ("", Signal::QUIT, 131, "ended by signal 3"),
+        ("", Signal::USR1, 138, "ended by signal 10"),
+        ("trap 'exit 9' TERM", Signal::TERM, 9, "exited with code 9"),
     ] {
-        // The signal comes when the first line has: the trap is set by then.
+        // The trap is set once the first line has been printed.
         bench.program("codex", &format!("{trap}\n{started}\nwhile :; do :; done"));
-        let mut command = unignoring(&bench.command(&["run", "--", "codex", "exec", "x"]));
+        let mut command = with_default_signals(&bench.command(&["run", "--", "codex", "exec", "x"]));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut first = [0; 10];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
@@ -246,23 +245,23 @@ fn signals_reach_the_program_and_end_the_task() {
         let status = within("the end", || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(code), "{status}");
         let error = "SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1";
-        assert_eq!(bench.sql(error), why);
+        assert_eq!(bench.sql(error), reason);
         assert_eq!(bench.sql(LAST_STATUS), "failed");
     }
-    // A program that dies by itself.
+    // The program is killed by a signal that was not forwarded.
     bench.program("codex", &format!("{started}; kill -9 $$"));
     assert_eq!(bench.run(&["run", "--", "codex", "exec", "x"]).status.code(), Some(137));
     assert_eq!(bench.sql(LAST_STATUS), "failed");
 }
 
 #[test]
-fn a_run_needs_no_file_and_no_home() {
+fn run_works_without_database_and_home() {
     let bench = Bench::new();
     bench.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
     let recorded = fs::read(stream("codex.jsonl")).unwrap();
     fs::write(
         bench.hub.folder().join("other.db"),
-        "no database at all, but long enough to be looked at",
+        "not a database, but long enough to be examined",
     )
     .unwrap();
     let cases: [(&str, Option<&str>); 3] = [
@@ -279,14 +278,14 @@ fn a_run_needs_no_file_and_no_home() {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert_eq!(output.stdout, recorded);
-        let said = stderr(&output);
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.starts_with("agenthub: cannot record this run: "), "{said}");
+        let error = stderr(&output);
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("agenthub: cannot record this run: "), "{error}");
     }
 }
 
 #[test]
-fn a_locked_file_holds_up_neither_the_program_nor_its_output() {
+fn locked_database_does_not_delay_the_program() {
     let bench = Bench::new();
     bench.run(&["path"]);
     bench.program(
@@ -299,19 +298,23 @@ fn a_locked_file_holds_up_neither_the_program_nor_its_output() {
     within("the program's end", || {
         bench.hub.folder().join("done").exists().then_some(())
     });
-    assert!(child.try_wait().unwrap().is_none(), "its rows still wait for the lock");
+    assert!(child.try_wait().unwrap().is_none(), "its rows are not written yet");
     holder.release();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(bench.sql(LAST_STATUS), "completed");
 }
 
 #[test]
-fn a_run_is_refused_where_it_could_tell_nothing() {
+fn refuses_commands_that_cannot_be_recorded() {
     let bench = Bench::new();
     for (args, code, hint) in [
         (&["claude"][..], 2, "agenthub init"),
         (&["claude", "-p", "x", "--output-format", "text"], 2, "leave it out"),
-        (&["my-agent"], 2, "--format"),
+        (
+            &["my-agent"],
+            2,
+            "unsupported program \"my-agent\"; supported: claude, codex, gemini, cursor-agent, or pass --format",
+        ),
         (&["/nowhere/claude", "-p", "x"], 127, "cannot find"),
         (&["/dev/null/claude", "-p", "x"], 126, "cannot start"),
     ] {
@@ -324,7 +327,7 @@ fn a_run_is_refused_where_it_could_tell_nothing() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_program_as_a_pipe_would() {
+fn closed_stdout_ends_the_program() {
     let bench = Bench::new();
     bench.program(
         "codex",
@@ -339,15 +342,15 @@ fn a_reader_that_goes_away_ends_the_program_as_a_pipe_would() {
 }
 
 #[test]
-fn a_child_that_outlives_the_program_holds_nobody_up() {
+fn process_that_keeps_the_pipe_open_does_not_delay_the_end() {
     let bench = Bench::new();
-    let told = bench.hub.folder().join("outlives");
+    let pid_file = bench.hub.folder().join("pid");
     bench.program(
         "codex",
         &format!(
             "cat '{}'; sleep 30 & echo $! >'{}'",
             stream("codex.jsonl").display(),
-            told.display()
+            pid_file.display()
         ),
     );
     let begun = std::time::Instant::now();
@@ -355,12 +358,12 @@ fn a_child_that_outlives_the_program_holds_nobody_up() {
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
     assert!(begun.elapsed().as_secs() < 20);
     assert_eq!(bench.sql(LAST_STATUS), "completed");
-    let pid = fs::read_to_string(told).unwrap().trim().parse().unwrap();
+    let pid = fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]
-fn ten_megabytes_in_a_line_pass_through() {
+fn long_line_passes_through_and_is_truncated_in_its_row() {
     let bench = Bench::new();
     bench.program(
         "codex",
@@ -377,7 +380,7 @@ fn ten_megabytes_in_a_line_pass_through() {
 }
 
 #[test]
-fn streams_are_ingested_from_stdin() {
+fn ingest_records_streams_from_stdin() {
     let bench = Bench::new();
     for (format, name, status) in [
         ("claude-stream-json", "claude.jsonl", "completed"),
@@ -399,28 +402,29 @@ fn streams_are_ingested_from_stdin() {
 }
 
 #[test]
-fn a_signal_ends_what_is_ingested() {
+fn signal_ends_ingest_and_its_task() {
     let bench = Bench::new();
     let args = ["ingest", "--format", "codex-json", "--as", "tester"];
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
-        let mut command = unignoring(&bench.command(&args));
+        let mut command = with_default_signals(&bench.command(&args));
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let before = turns(&bench);
         stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
         within("the turn's row", || (turns(&bench) > before).then_some(()));
         kill_process(Pid::from_child(&child), signal).unwrap();
-        // Whoever writes the stream is still there: that holds nobody up for long.
+        // The writer of the stream keeps stdin open: ingest waits for it only briefly.
         let status = within("the end", || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(128 + signal.as_raw()), "{status}");
         assert_eq!(bench.sql(LAST_STATUS), "failed");
-        let why = bench.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
-        assert_eq!(why, format!("signal {} ended it", signal.as_raw()));
+        let reason =
+            bench.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
+        assert_eq!(reason, format!("ended by signal {}", signal.as_raw()));
         assert_eq!(bench.sql("SELECT status FROM agents"), "error");
     }
 }
 
-/// How many turns the file knows of.
+/// Returns the number of recorded turns.
 fn turns(bench: &Bench) -> usize {
     if !bench.hub.db().exists() {
         return 0;
@@ -431,16 +435,18 @@ fn turns(bench: &Bench) -> usize {
 }
 
 #[test]
-fn what_is_told_to_ignore_a_signal_does() {
+fn ignored_signals_stay_ignored() {
     let bench = Bench::new();
-    let ours = unignoring(&bench.command(&["ingest", "--format", "codex-json"]));
+    let original = with_default_signals(&bench.command(&["ingest", "--format", "codex-json"]));
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
-    command.arg("env").args(ours.get_args().map(|arg| match arg.to_str() {
-        Some(arg) if arg.starts_with("--default-signal") => "--".as_ref(),
-        _ => arg,
-    }));
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .arg("env")
+        .args(original.get_args().map(|arg| match arg.to_str() {
+            Some(arg) if arg.starts_with("--default-signal") => "--".as_ref(),
+            _ => arg,
+        }));
+    command.envs(original.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.current_dir(bench.hub.folder());
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, VIA};
 use crate::cli::terminal;
-use crate::config::{self, HUMAN};
+use crate::config::HUMAN;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::protocol::now_ms;
 use crate::store::{Claim, InboxFilter, InboxRow, ReadContext, Reader};
 use crate::watcher;
@@ -48,7 +49,7 @@ pub(super) struct Args {
 const DEFAULT_LIMIT: u16 = 50;
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let speaker = config::declared_identity(args.speaker.as_deref());
+    let speaker = identity::declared_speaker(args.speaker.as_deref());
     let name = args
         .name
         .clone()

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cli::args::DatabaseArgs;
-use crate::config::{self, HUMAN};
+use crate::config::HUMAN;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::mcp::{self, Speaker};
 
 #[derive(Debug, clap::Args)]
@@ -20,13 +21,13 @@ pub(super) struct Args {}
 
 pub(super) fn run(database: &DatabaseArgs, _: &Args) -> Result<()> {
     let speaker = Speaker {
-        named: config::name(),
-        run_of: config::run_of(),
-        session: config::session_around(),
+        assigned: identity::assigned_name(),
+        recorded_tool: identity::recorded_tool(),
+        session: identity::session_name(),
         // Stable for as long as the tool that started this process runs.
-        otherwise: format!("agent-{}", std::os::unix::process::parent_id()),
+        fallback: format!("agent-{}", std::os::unix::process::parent_id()),
     };
-    if speaker.named.as_deref() == Some(HUMAN) {
+    if speaker.assigned.as_deref() == Some(HUMAN) {
         let message = "AGENTHUB_AGENT is \"human\", which is reserved for the person; set it to the agent's own name";
         return Err(Error::new(Code::Usage, message).into());
     }

@@ -33,13 +33,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-// Names under which `run`, `ingest`, `hook` and `init` know the shared modules.
-use super::args::{DatabaseArgs as File, name, speaker};
-use super::{diff, signals, terminal as output};
-
 use super::args::DatabaseArgs;
 
-pub use hook::is_meant as is_hook;
+pub use hook::is_hook;
 
 /// The command to run, with its arguments.
 #[derive(Debug, clap::Args)]

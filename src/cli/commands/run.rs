@@ -1,11 +1,10 @@
-//! `agenthub run`: an agent's program, with what it does as rows.
+//! `agenthub run`: runs an agent's program and records what it does.
 //!
-//! For: starting it so that it prints its stream, passing that through byte for byte, and
-//! recording it on the side.
-//! Not for: what the stream means (`agents`).
+//! The program runs with the flags that make it print its JSON stream. Its output is passed
+//! through byte for byte, and recorded by another thread.
 //!
-//! The program comes first: whatever happens to the file or the hub, it runs on, its exit
-//! code is ours, and signals go to it.
+//! The program has priority: it runs whatever happens to the database or the hub, signals are
+//! forwarded to it, and its exit code is the one of this command.
 
 use std::ffi::OsString;
 use std::fs::File as Pipe;
@@ -21,36 +20,46 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::File;
-use super::signals::Signals;
-use crate::agents::lines::Lines;
-use crate::agents::record::{Intake, Recorder};
-use crate::agents::{About, Ended, Stream, Vendor, is_flag};
+use crate::cli::args::{self, DatabaseArgs};
+use crate::cli::signals::Signals;
+use crate::cli::terminal;
 use crate::config;
 use crate::error::{Code, Error};
+use crate::integrations::arguments::is_flag;
+use crate::integrations::environment::variable;
+use crate::integrations::line_splitter::LineSplitter;
+use crate::integrations::recorder::{LineSender, Recorder};
+use crate::integrations::registry;
+use crate::integrations::spec::{Integration, StreamSpec};
+use crate::integrations::stream::Stream;
+use crate::integrations::task_builder::{StreamEnd, TaskInfo};
 use crate::protocol::now_ms;
 use crate::store::Writer;
 
-/// How long the output may be silent, once the program has ended, before it counts as over:
-/// something it started may hold the pipe open for ever.
-const SILENCE: Duration = Duration::from_secs(1);
+/// Maximum time without output after the program has ended. A process that it started may keep the
+/// pipe open forever.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// A tool with its stream.
+pub(super) type Tool = (&'static Integration, &'static StreamSpec);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Run it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME", value_parser = super::speaker)]
+    #[arg(long = "as", value_name = "NAME", value_parser = args::speaker)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID", value_parser = super::name)]
+    #[arg(long, value_name = "ID", value_parser = args::name)]
     task: Option<String>,
-    /// The program prints this stream by itself: leave its arguments alone
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// claude -p …, codex exec …, gemini -p … or cursor-agent -p …
+    /// The program prints this stream without further flags: do not change its arguments
+    #[arg(long, value_parser = format_parser())]
+    format: Option<Tool>,
     #[arg(
+        help = examples(),
         required = true,
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -59,190 +68,156 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
-/// The streams that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// claude -p --output-format stream-json --verbose
-    #[value(name = "claude-stream-json")]
-    Claude,
-    /// codex exec --json
-    #[value(name = "codex-json")]
-    Codex,
-    /// gemini -p --output-format stream-json
-    #[value(name = "gemini-json")]
-    Gemini,
-    /// cursor-agent -p --output-format stream-json
-    #[value(name = "cursor-json")]
-    Cursor,
+/// Parses `--format`.
+pub(super) fn format_parser() -> impl TypedValueParser<Value = Tool> {
+    let formats = registry::with_stream().map(|(_, stream)| PossibleValue::new(stream.format).help(stream.command));
+    PossibleValuesParser::new(formats).try_map(|format| {
+        registry::with_stream()
+            .find(|(_, stream)| stream.format == format)
+            .ok_or("no such format")
+    })
 }
 
-impl Format {
-    pub(super) fn vendor(self) -> Vendor {
-        match self {
-            Self::Claude => Vendor::Claude,
-            Self::Codex => Vendor::Codex,
-            Self::Gemini => Vendor::Gemini,
-            Self::Cursor => Vendor::Cursor,
-        }
+/// The command lines that can be recorded, for `--help`.
+fn examples() -> String {
+    let examples = registry::with_stream().map(|(_, stream)| stream.example);
+    or_list(&examples.collect::<Vec<_>>())
+}
+
+fn or_list(items: &[&str]) -> String {
+    match items.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => items.concat(),
     }
 }
 
-pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
-    let (vendor, command) = prepare(args)?;
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
+    let (tool, command) = prepare(args)?;
     let task_id = args.task.clone().unwrap_or_else(new_task);
     let agent_id = speaker(args.speaker.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // From here on signals are the program's business.
-        let mut signals = Signals::listen(PASSED_ON)?;
+        // Signals are forwarded from here on.
+        let mut signals = Signals::listen(FORWARDED)?;
         let begun = Instant::now();
-        let mut child = match start(file, vendor, &command, &task_id, &agent_id) {
+        let mut child = match start(database, tool.0, &command, &task_id, &agent_id) {
             Ok(child) => child,
             Err(e) => return Ok(cannot_start(&command[0], &e)),
         };
         let output = child.stdout.take().and_then(|pipe| pipe.into_owned_fd().ok());
         let pid = child.id().map(i64::from);
-        let about = About {
+        let info = TaskInfo {
             task_id,
             agent_id,
-            directive: directive(vendor, &command),
+            directive: directive(tool.1, &command),
             workspace: std::env::current_dir().map_or_else(|_| String::new(), |dir| dir.display().to_string()),
             pid,
         };
-        let recorder = Recorder::start(Stream::new(vendor, about), pid, opener(file), |e| {
-            complain(&format!("cannot record this run: {e}; the command runs on"));
+        let recorder = Recorder::start(Stream::new(tool.0, tool.1, info), pid, opener(database), |e| {
+            warn(&format!("cannot record this run: {e}; the command continues"));
         })?;
-        let writing = Arc::new(AtomicBool::new(false));
-        let over = output.map(|pipe| pump(pipe.into(), recorder.intake(), Arc::clone(&writing)));
-        let status = pass_on_until_end(&mut signals, &mut child).await?;
-        if let Some(over) = over {
-            drain(&over, &writing);
+        let is_writing = Arc::new(AtomicBool::new(false));
+        let output_ended = output.map(|pipe| copy_output(pipe.into(), recorder.sender(), Arc::clone(&is_writing)));
+        let status = wait_and_forward_signals(&mut signals, &mut child).await?;
+        if let Some(ended) = output_ended {
+            wait_for_output(&ended, &is_writing);
         }
         let seconds = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-        // It has said what went wrong when it first did.
-        drop(recorder.end(ended(status), seconds));
+        // The first error was printed when it occurred.
+        drop(recorder.end(stream_end(status), seconds));
         Ok(exit_code(status))
     })
 }
 
-/// Whose stream, and the whole command with the arguments the stream needs.
-fn prepare(args: &Args) -> Result<(Vendor, Vec<OsString>)> {
+/// Returns the tool, and the command with the flags that its stream needs.
+fn prepare(args: &Args) -> Result<(Tool, Vec<OsString>)> {
     let mut command = args.command.clone();
-    if let Some(format) = args.format {
-        return Ok((format.vendor(), command));
+    if let Some(tool) = args.format {
+        return Ok((tool, command));
     }
     let name = Path::new(&command[0])
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let vendor = match name.as_str() {
-        "claude" => Vendor::Claude,
-        "codex" => Vendor::Codex,
-        "gemini" => Vendor::Gemini,
-        "cursor-agent" => Vendor::Cursor,
-        _ => {
-            let why = format!(
-                "run knows claude, codex, gemini and cursor-agent, not {}; say what stream it prints with --format",
-                super::output::short(&name, 60)
-            );
-            return Err(Error::new(Code::Usage, why).into());
-        }
+    let Some(tool) = registry::with_stream().find(|(_, stream)| stream.binary == name) else {
+        let supported: Vec<&str> = registry::with_stream().map(|(_, stream)| stream.binary).collect();
+        let message = format!(
+            "unsupported program \"{}\"; supported: {}, or pass --format",
+            terminal::short(&name, 60),
+            supported.join(", ")
+        );
+        return Err(Error::new(Code::Usage, message).into());
     };
-    let given = words(&command[1..]);
-    let flags = vendor.flags(&given).map_err(|why| Error::new(Code::Usage, why))?;
-    // Before everything else, so that nothing can be taken for a prompt; Codex wants its
-    // command first.
-    let at = match vendor {
-        Vendor::Codex => given
-            .iter()
-            .position(|arg| arg == "exec" || arg == "e")
-            .map_or(1, |i| i + 2),
-        Vendor::Claude | Vendor::Gemini | Vendor::Cursor => 1,
-    };
-    command.splice(at..at, flags.into_iter().map(OsString::from));
-    Ok((vendor, command))
+    let given = strings(&command[1..]);
+    let missing = (tool.1.flags)(&given).map_err(|reason| Error::new(Code::Usage, reason))?;
+    let at = 1 + missing.index;
+    command.splice(at..at, missing.flags.into_iter().map(OsString::from));
+    Ok((tool, command))
 }
 
-fn words(command: &[OsString]) -> Vec<String> {
+fn strings(command: &[OsString]) -> Vec<String> {
     command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
-/// Flags, and what stands in their place, behind which a prompt may stand: they take no value.
-const SWITCHES: &[&str] = &[
-    "--",
-    "-p",
-    "--print",
-    "--verbose",
-    "--continue",
-    "--dangerously-skip-permissions",
-    "--json",
-    "--full-auto",
-    "--last",
-    "--skip-git-repo-check",
-    "--dangerously-bypass-approvals-and-sandbox",
-    "-y",
-    "--yolo",
-    "-f",
-    "--force",
-];
-
-/// What the agent is asked to do, as far as the command line tells: for a title, no more. Rather
-/// none than what may be the value of a flag.
-fn directive(vendor: Vendor, command: &[OsString]) -> String {
-    let words = words(&command[1..]);
-    let after = |names: &[&str]| {
-        let at = words
+/// Returns the prompt in a command line, for the task's title, or "". An argument that may be the
+/// value of a flag is not taken for the prompt.
+fn directive(stream: &StreamSpec, command: &[OsString]) -> String {
+    let args = strings(&command[1..]);
+    let after_prompt_flag = || {
+        let flag = args
             .iter()
-            .position(|word| names.iter().any(|name| is_flag(word, name)))?;
-        words.get(at + 1).filter(|word| !word.starts_with('-')).cloned()
-    };
-    let found = match vendor {
-        Vendor::Claude | Vendor::Cursor => after(&["-p", "--print"]),
-        Vendor::Gemini => after(&["-p", "--prompt"]),
-        Vendor::Codex => None,
+            .position(|arg| stream.prompt_flags.iter().any(|name| is_flag(arg, name)))?;
+        args.get(flag + 1).filter(|arg| !arg.starts_with('-')).cloned()
     };
     let last = || {
-        let (last, before) = words.split_last()?;
-        let word = before.last()?;
-        let free = !word.starts_with('-') || word.contains('=') || SWITCHES.contains(&word.as_str());
-        let is_prompt = before.contains(&"--".to_owned()) || free && !last.starts_with('-');
+        let (last, others) = args.split_last()?;
+        let before = others.last()?;
+        let takes_no_value =
+            !before.starts_with('-') || before.contains('=') || stream.switches.contains(&before.as_str());
+        let is_prompt = others.contains(&"--".to_owned()) || takes_no_value && !last.starts_with('-');
         is_prompt.then(|| last.clone())
     };
-    found.or_else(last).unwrap_or_default()
+    after_prompt_flag().or_else(last).unwrap_or_default()
 }
 
-/// A task's id: what came later sorts later.
+/// Returns a new task id. Ids sort by time.
 pub(super) fn new_task() -> String {
     format!("run-{:x}-{}", now_ms(), std::process::id())
 }
 
-/// The agent's name, if anybody has given it one. A name in the environment is another's if
-/// this was started by an agent: that one's own.
+/// Returns the agent's name, or "" to derive it from the session. If an agent has started this
+/// command, `AGENTHUB_AGENT` is the name of that agent, not of the new one.
 pub(super) fn speaker(given: Option<&String>) -> String {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let inherited = || {
-        let within_agent = is_set("AGENTHUB_TASK") || config::session_variables().any(is_set);
-        std::env::var("AGENTHUB_AGENT").ok().filter(|_| !within_agent)
+        let within_agent = is_set("AGENTHUB_TASK") || registry::session_variables().any(|(name, _)| is_set(name));
+        variable("AGENTHUB_AGENT").filter(|_| !within_agent)
     };
     given.cloned().or_else(inherited).unwrap_or_default()
 }
 
-/// How to open the file, for another thread.
-pub(super) fn opener(file: &File) -> impl Fn() -> crate::error::Result<Writer> + Send + 'static {
-    let file = file.clone();
-    move || Writer::open(&config::db_path(file.db.as_deref())?, file.network_fs())
+/// Returns a function that opens the database, for another thread.
+pub(super) fn opener(database: &DatabaseArgs) -> impl Fn() -> crate::error::Result<Writer> + Send + 'static {
+    let database = database.clone();
+    move || Writer::open(&config::db_path(database.db.as_deref())?, database.network_fs())
 }
 
-fn start(file: &File, vendor: Vendor, command: &[OsString], task_id: &str, agent_id: &str) -> io::Result<Child> {
+fn start(
+    database: &DatabaseArgs,
+    tool: &Integration,
+    command: &[OsString],
+    task_id: &str,
+    agent_id: &str,
+) -> io::Result<Child> {
     let mut start = Command::new(&command[0]);
     start.args(&command[1..]).stdout(Stdio::piped());
-    // The program's own hooks leave the recording to us. Those of another vendor's program that
-    // it starts do not: we see nothing of that one.
+    // The hooks of this tool record nothing while `run` does. Hooks of another tool that it
+    // starts do: `run` does not see the output of that one.
     start.env("AGENTHUB_TASK", task_id);
-    start.env("AGENTHUB_TASK_VENDOR", vendor.name());
-    // An agent that starts another one: that one is not itself.
-    for name in config::session_variables() {
+    start.env("AGENTHUB_TASK_VENDOR", tool.id);
+    // If an agent runs this command, the new agent has another session.
+    for (name, _) in registry::session_variables() {
         start.env_remove(name);
     }
     if agent_id.is_empty() {
@@ -250,38 +225,38 @@ fn start(file: &File, vendor: Vendor, command: &[OsString], task_id: &str, agent
     } else {
         start.env("AGENTHUB_AGENT", agent_id);
     }
-    if let Some(db) = file.db.as_deref().and_then(|db| std::path::absolute(db).ok()) {
+    if let Some(db) = database.db.as_deref().and_then(|db| std::path::absolute(db).ok()) {
         start.env("AGENTHUB_DB", db);
     }
     start.spawn()
 }
 
-/// The shell's exit codes for what cannot be found, or not be run.
+/// Returns a shell's exit code for a program that was not found (127) or cannot be executed (126).
 fn cannot_start(program: &OsString, e: &io::Error) -> ExitCode {
-    let program = super::output::short(&program.to_string_lossy(), 200);
+    let program = terminal::short(&program.to_string_lossy(), 200);
     if e.kind() == ErrorKind::NotFound {
-        complain(&format!("cannot find {program}; install it, or give its whole path"));
+        warn(&format!("cannot find {program}; install it, or give its full path"));
         return ExitCode::from(127);
     }
-    complain(&format!("cannot start {program}: {e}"));
+    warn(&format!("cannot start {program}: {e}"));
     ExitCode::from(126)
 }
 
-/// One line on stderr; if that is closed there is nobody to tell.
-fn complain(text: &str) {
+/// Prints one line on stderr, which may be closed.
+fn warn(text: &str) {
     drop(writeln!(io::stderr(), "agenthub: {text}"));
 }
 
-/// Passes the program's output through and gives its lines to the recorder, in a thread. What
-/// comes back says when it is over.
-fn pump(mut pipe: Pipe, intake: Intake, writing: Arc<AtomicBool>) -> Receiver<()> {
-    let (over, receiver) = channel();
+/// Copies the program's output to stdout and sends its lines to the recorder, in a thread. The
+/// returned channel reports the end of the output.
+fn copy_output(mut pipe: Pipe, lines: LineSender, is_writing: Arc<AtomicBool>) -> Receiver<()> {
+    let (ended, receiver) = channel();
     thread::spawn(move || {
-        // Not through Rust's stdout, which holds back what has no line break yet.
+        // Rust's stdout would buffer output until its line break.
         let Ok(mut out) = io::stdout().as_fd().try_clone_to_owned().map(Pipe::from) else {
             return;
         };
-        let mut lines = Lines::default();
+        let mut splitter = LineSplitter::default();
         let mut buffer = vec![0; 64 << 10];
         loop {
             let bytes = match pipe.read(&mut buffer) {
@@ -290,26 +265,27 @@ fn pump(mut pipe: Pipe, intake: Intake, writing: Arc<AtomicBool>) -> Receiver<()
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            writing.store(true, Ordering::Release);
+            is_writing.store(true, Ordering::Release);
             let written = write_all(&mut out, bytes);
-            writing.store(false, Ordering::Release);
-            lines.feed(bytes, |line| intake.line(line));
+            is_writing.store(false, Ordering::Release);
+            splitter.feed(bytes, |line| lines.send(line));
             if written.is_err() {
-                // Nobody reads any more. Closing the pipe tells the program so.
+                // Stdout is closed. The program notices when its pipe is closed too.
                 break;
             }
         }
         drop(pipe);
-        if let Some(line) = lines.finish() {
-            intake.line(line);
+        if let Some(line) = splitter.finish() {
+            lines.send(line);
         }
-        // Whoever waits may have given up.
-        let _ = over.send(());
+        // The receiver is gone after MAX_SILENCE.
+        let _ = ended.send(());
     });
     receiver
 }
 
-/// As `Write::write_all`, on a terminal or pipe that somebody has made non-blocking too.
+/// As `Write::write_all`, but also works if another process has made the terminal or pipe
+/// non-blocking.
 fn write_all(out: &mut Pipe, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match out.write(bytes) {
@@ -323,21 +299,21 @@ fn write_all(out: &mut Pipe, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The program has ended: waits for the rest of its output, which our own reader may take
-/// slowly, but not for whoever else holds the pipe.
-fn drain(over: &Receiver<()>, writing: &AtomicBool) {
+/// Waits for the rest of the output after the program has ended. A slow reader of stdout delays
+/// this; another process that keeps the pipe open does not.
+fn wait_for_output(ended: &Receiver<()>, is_writing: &AtomicBool) {
     let mut idle_since = Instant::now();
-    while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(Duration::from_millis(20)) {
-        if writing.load(Ordering::Acquire) {
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(20)) {
+        if is_writing.load(Ordering::Acquire) {
             idle_since = Instant::now();
-        } else if idle_since.elapsed() >= SILENCE {
+        } else if idle_since.elapsed() >= MAX_SILENCE {
             return;
         }
     }
 }
 
-/// Signals that end a program without a handler: the child decides what to do with them.
-const PASSED_ON: &[Signal] = &[
+/// Signals that end a process without a handler. The program decides what to do with them.
+const FORWARDED: &[Signal] = &[
     Signal::INT,
     Signal::TERM,
     Signal::HUP,
@@ -346,15 +322,15 @@ const PASSED_ON: &[Signal] = &[
     Signal::USR2,
 ];
 
-/// Waits for `child` to end, and sends it the signals this process receives.
-async fn pass_on_until_end(signals: &mut Signals, child: &mut Child) -> io::Result<ExitStatus> {
+/// Waits until `child` ends, and forwards the signals that this process receives.
+async fn wait_and_forward_signals(signals: &mut Signals, child: &mut Child) -> io::Result<ExitStatus> {
     loop {
-        let caught = tokio::select! {
+        let signal = tokio::select! {
             status = child.wait() => return status,
-            caught = signals.next() => caught,
+            signal = signals.next() => signal,
         };
-        // The terminal sends these to its whole foreground group, the child included.
-        if matches!(caught, Signal::INT | Signal::QUIT) && in_foreground() {
+        // A terminal sends these to its whole foreground process group, the child included.
+        if matches!(signal, Signal::INT | Signal::QUIT) && in_foreground() {
             continue;
         }
         if let Some(pid) = child
@@ -362,30 +338,30 @@ async fn pass_on_until_end(signals: &mut Signals, child: &mut Child) -> io::Resu
             .and_then(|pid| i32::try_from(pid).ok())
             .and_then(Pid::from_raw)
         {
-            // The child may have ended meanwhile.
-            let _ = kill_process(pid, caught);
+            // The child may have ended already.
+            let _ = kill_process(pid, signal);
         }
     }
 }
 
-/// Whether this process's group is the one its terminal talks to.
+/// Returns whether this process is in the foreground process group of its terminal.
 fn in_foreground() -> bool {
-    let ours = rustix::process::getpgrp();
+    let own_group = rustix::process::getpgrp();
     let (stdin, stderr) = (io::stdin(), io::stderr());
     [stdin.as_fd(), stderr.as_fd()]
         .into_iter()
-        .any(|fd| rustix::termios::tcgetpgrp(fd).is_ok_and(|group| group == ours))
+        .any(|fd| rustix::termios::tcgetpgrp(fd).is_ok_and(|group| group == own_group))
 }
 
-fn ended(status: ExitStatus) -> Ended {
+fn stream_end(status: ExitStatus) -> StreamEnd {
     match (status.code(), status.signal()) {
-        (Some(code), _) => Ended::Exit(code),
-        (None, Some(signal)) => Ended::Signal(signal),
-        (None, None) => Ended::Cut,
+        (Some(code), _) => StreamEnd::Exit(code),
+        (None, Some(signal)) => StreamEnd::Signal(signal),
+        (None, None) => StreamEnd::Eof,
     }
 }
 
-/// The program's own, or 128 and the signal's number, as a shell has it.
+/// Returns the program's exit code, or 128 plus the signal's number, as a shell does.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()
@@ -405,11 +381,11 @@ mod tests {
             format: None,
             command: line.split(' ').map(OsString::from).collect(),
         };
-        words(&prepare(&args).unwrap().1).join(" ")
+        strings(&prepare(&args).unwrap().1).join(" ")
     }
 
     #[test]
-    fn flags_go_where_they_are_no_prompt() {
+    fn flags_are_inserted_before_the_prompt() {
         assert_eq!(
             prepared("/opt/bin/claude -p -- hi"),
             "/opt/bin/claude --output-format stream-json --verbose -p -- hi"
@@ -422,21 +398,25 @@ mod tests {
     }
 
     #[test]
-    fn the_directive_is_the_prompt() {
-        let of = |vendor, line: &str| {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            directive(vendor, &words)
+    fn directive_is_the_prompt() {
+        let check = |line: &str, expected: &str| {
+            let command: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let binary = line.split(' ').next().unwrap();
+            let (_, stream) = registry::with_stream()
+                .find(|(_, stream)| stream.binary == binary)
+                .unwrap();
+            assert_eq!(directive(stream, &command), expected, "{line}");
         };
-        assert_eq!(of(Vendor::Claude, "claude -p hello --model x"), "hello");
-        assert_eq!(of(Vendor::Claude, "claude --model x -p --verbose hello"), "hello");
-        assert_eq!(of(Vendor::Codex, "codex exec --json hello"), "hello");
-        assert_eq!(of(Vendor::Codex, "codex exec"), "");
-        // The value of a flag is no prompt: that one comes from stdin.
-        assert_eq!(of(Vendor::Claude, "claude -p --model opus"), "");
-        assert_eq!(of(Vendor::Codex, "codex exec -m o3"), "");
-        assert_eq!(of(Vendor::Codex, "codex exec -m o3 hello"), "hello");
-        assert_eq!(of(Vendor::Codex, "codex exec -m=o3 hello"), "hello");
-        assert_eq!(of(Vendor::Codex, "codex exec -m o3 -- -hello"), "-hello");
-        assert_eq!(of(Vendor::Claude, "claude -cp hello"), "hello");
+        check("claude -p hello --model x", "hello");
+        check("claude --model x -p --verbose hello", "hello");
+        check("codex exec --json hello", "hello");
+        check("codex exec", "");
+        // The last argument is the value of a flag; the prompt comes from stdin.
+        check("claude -p --model opus", "");
+        check("codex exec -m o3", "");
+        check("codex exec -m o3 hello", "hello");
+        check("codex exec -m=o3 hello", "hello");
+        check("codex exec -m o3 -- -hello", "-hello");
+        check("claude -cp hello", "hello");
     }
 }

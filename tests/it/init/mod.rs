@@ -1,4 +1,5 @@
-//! `agenthub init` on homes of every kind: what is there stays, twice is once, undo is undo.
+//! `agenthub init` with many kinds of configuration files: other entries stay, a second run changes
+//! nothing, `--undo` restores the files.
 
 mod third_party_config;
 
@@ -11,14 +12,14 @@ use std::process::{Command, Output, Stdio};
 use super::support::gate;
 use super::support::hub::AGENTHUB;
 
-/// A home, with programs that pass for the vendors'.
+/// A home directory, and scripts in place of the tools.
 struct Home {
     folder: tempfile::TempDir,
     _pass: gate::Pass,
 }
 
 impl Home {
-    /// A home without anything but a Claude Code of this version.
+    /// A home with only Claude Code, in this version.
     fn new(claude: &str) -> Self {
         let home = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -28,7 +29,7 @@ impl Home {
         home
     }
 
-    /// A home with all four tools, their files as given.
+    /// A home with all tools and these files.
     fn with(files: &[(&str, &str)]) -> Self {
         let home = Self::new("2.1.330");
         for tool in ["codex", "gemini", "cursor"] {
@@ -86,7 +87,7 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every file of the home but the hub's own, with what it says, and every folder.
+    /// Returns the text of every file in the home except the hub's, and every folder.
     fn files(&self) -> BTreeMap<PathBuf, String> {
         fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -106,7 +107,7 @@ impl Home {
     }
 }
 
-/// Files as people have them: comments, foreign entries, habits of their own.
+/// Files with comments, entries of other programs and various formats.
 const RICH: &[(&str, &str)] = &[
     (
         ".claude/settings.json",
@@ -148,7 +149,7 @@ const RICH: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn twice_is_once_and_undo_is_undo() {
+fn second_run_changes_nothing_and_undo_restores_the_files() {
     let empty: &[(&str, &str)] = &[];
     let blank: &[(&str, &str)] = &[
         (".claude/settings.json", ""),
@@ -166,45 +167,39 @@ fn twice_is_once_and_undo_is_undo() {
     for files in [empty, blank, RICH, &windows] {
         let home = Home::with(files);
         let before = home.files();
-        let said = home.succeed(&["--yes"]);
-        assert!(
-            said.contains("Claude Code: a test mail came through its hook in"),
-            "{said}"
-        );
-        assert!(said.contains("Codex: a test mail came through its hook in"), "{said}");
-        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
-            assert!(said.contains(&format!("{tool}: its MCP server has 9 tools.")), "{said}");
+        let stdout = home.succeed(&["--yes"]);
+        for tool in ["Claude Code", "Codex"] {
+            let expected = format!("{tool}: its hook delivered a test message in");
+            assert!(stdout.contains(&expected), "{stdout}");
         }
-        assert!(said.contains("ask once whether to trust 6 hooks"), "{said}");
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+            let expected = format!("{tool}: its MCP server has 9 tools.");
+            assert!(stdout.contains(&expected), "{stdout}");
+        }
+        assert!(stdout.contains("ask once whether to trust 6 hooks"), "{stdout}");
         let after = home.files();
         for (name, text) in files {
             assert_eq!(home.read(&format!("{name}.agenthub.bak")), *text);
             assert_ne!(home.read(name), *text);
         }
-        let said = home.succeed(&["--yes"]);
-        assert!(
-            said.starts_with("Everything is connected: nothing to change."),
-            "{said}"
-        );
-        assert_eq!(home.files(), after, "a second time changes no byte");
+        let stdout = home.succeed(&["--yes"]);
+        assert!(stdout.starts_with("Already connected: nothing to change."), "{stdout}");
+        assert_eq!(home.files(), after, "a second run changes no byte");
         home.succeed(&["--undo", "--yes"]);
-        assert_eq!(home.files(), before, "as if nothing had been");
-        assert!(
-            home.succeed(&["--undo", "--yes"])
-                .starts_with("Nothing of ours is there")
-        );
+        assert_eq!(home.files(), before, "undo restores every byte");
+        assert_eq!(home.succeed(&["--undo", "--yes"]), "Nothing to remove.\n");
     }
 }
 
 #[test]
-fn everything_foreign_stays_where_it_was() {
+fn entries_of_other_programs_stay_in_place() {
     let home = Home::with(RICH);
     home.succeed(&["--yes"]);
     for (name, text) in RICH {
         let now = home.read(name);
         let mut lines = now.lines().map(str::trim);
         for line in text.lines().map(str::trim).filter(|line| line.len() > 2) {
-            // A line may have got a comma, or been opened up for what follows; its words stand.
+            // A comma or a line break may be added to a line; its words stay.
             let words = line.trim_end_matches(['}', ']', ' ', ',']);
             if name.ends_with("hooks.json") || *name == ".cursor/mcp.json" {
                 continue;
@@ -232,26 +227,26 @@ fn everything_foreign_stays_where_it_was() {
 }
 
 #[test]
-fn what_was_changed_since_is_undone_piece_by_piece() {
+fn undo_keeps_later_changes_of_the_user() {
     let home = Home::with(RICH);
     home.succeed(&["--yes"]);
-    for (name, mine, yours) in [
+    for (name, old, new) in [
         (".claude/settings.json", "\"model\": \"opus\"", "\"model\": \"haiku\""),
         (".claude.json", "\"numStartups\": 7", "\"numStartups\": 8"),
         (".codex/config.toml", "gpt-5", "gpt-6"),
         (".gemini/settings.json", "Dark", "Light"),
     ] {
-        home.write(name, &home.read(name).replace(mine, yours));
+        home.write(name, &home.read(name).replace(old, new));
     }
     home.succeed(&["--undo", "--yes"]);
-    for (name, theirs) in [
+    for (name, changed) in [
         (".claude/settings.json", "\"model\": \"haiku\""),
         (".claude.json", "\"numStartups\": 8"),
         (".codex/config.toml", "gpt-6"),
         (".gemini/settings.json", "Light"),
     ] {
         let text = home.read(name);
-        assert!(text.contains(theirs) && !text.contains("agenthub"), "{name}:\n{text}");
+        assert!(text.contains(changed) && !text.contains("agenthub"), "{name}:\n{text}");
     }
     assert!(
         home.read(".claude/settings.json")
@@ -261,7 +256,7 @@ fn what_was_changed_since_is_undone_piece_by_piece() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_refused_with_its_line() {
+fn refuses_invalid_files_with_their_line() {
     for (name, text, line) in [
         (".claude/settings.json", "{\n  \"a\": 1,\n  oops\n}", "line 3"),
         (".claude/settings.json", "[]", "line 1"),
@@ -274,21 +269,21 @@ fn a_file_that_cannot_be_read_is_refused_with_its_line() {
         (
             ".claude/settings.json",
             "{\"hooks\": {}, \"hooks\": {\"Stop\": []}}",
-            "\"hooks\" stands there twice",
+            "\"hooks\" occurs twice",
         ),
         (
             ".codex/hooks.json",
             "{\"hooks\": {\"Stop\": [], \"Stop\": []}}",
-            "\"Stop\" stands there twice",
+            "\"Stop\" occurs twice",
         ),
         (
             ".gemini/settings.json",
             "{\"mcpServers\": {\"agenthub\": {}, \"agenthub\": {}}}",
-            "\"agenthub\" stands there twice",
+            "\"agenthub\" occurs twice",
         ),
         (
             ".claude.json",
-            "{\"mcpServers\": {\"agenthub\": {\"command\": \"somebody-elses\"}}}",
+            "{\"mcpServers\": {\"agenthub\": {\"command\": \"other-program\"}}}",
             "another MCP server",
         ),
         (".codex/config.toml", "a = 1\n\nb = = 2\n", "line 3"),
@@ -303,11 +298,11 @@ fn a_file_that_cannot_be_read_is_refused_with_its_line() {
         let home = Home::with(&[(name, text)]);
         let before = home.files();
         let output = home.run(&["--yes"]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{name} {text}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name} {text}: {stderr}");
         assert!(
-            said.lines().count() == 1 && said.contains(name) && said.contains(line),
-            "{said}"
+            stderr.lines().count() == 1 && stderr.contains(name) && stderr.contains(line),
+            "{stderr}"
         );
         assert_eq!(home.files(), before, "nothing was changed");
     }
@@ -317,41 +312,44 @@ fn a_file_that_cannot_be_read_is_refused_with_its_line() {
 }
 
 #[test]
-fn old_and_unknown_versions_are_not_given_what_would_hurt_them() {
+fn installs_no_hooks_where_they_would_do_harm() {
     let home = Home::new("2.1.99");
-    let said = home.succeed(&["--yes"]);
-    assert!(said.contains("Update it to 2.1.101"), "{said}");
+    let stdout = home.succeed(&["--yes"]);
+    assert!(stdout.contains("Update it to 2.1.101"), "{stdout}");
     assert!(!home.path(".claude/settings.json").exists() && home.path(".claude.json").exists());
 
     let home = Home::new("2.1.330");
     fs::remove_file(home.folder.path().join("bin/claude")).unwrap();
     fs::create_dir(home.path(".claude")).unwrap();
-    let said = home.succeed(&["--yes"]);
-    assert!(said.contains("--only claude"), "{said}");
+    let stdout = home.succeed(&["--yes"]);
+    assert!(stdout.contains("--only claude"), "{stdout}");
     assert!(!home.path(".claude/settings.json").exists());
     home.succeed(&["--yes", "--only", "claude"]);
     assert!(home.path(".claude/settings.json").exists());
 
     let home = Home::with(&[(".codex/config.toml", "[[hooks.Stop]]\nhooks = []\n")]);
-    let said = home.succeed(&["--yes", "--only", "codex"]);
-    assert!(said.contains("Codex: no hooks"), "{said}");
+    let stdout = home.succeed(&["--yes", "--only", "codex"]);
+    assert!(stdout.contains("Codex: no hooks"), "{stdout}");
     assert!(!home.path(".codex/hooks.json").exists());
     assert!(home.read(".codex/config.toml").contains("agenthub"));
 }
 
 #[test]
-fn nothing_is_written_that_was_not_agreed_to() {
+fn changes_nothing_without_consent() {
     let home = Home::with(RICH);
     let before = home.files();
-    let said = home.succeed(&["--dry-run"]);
+    let stdout = home.succeed(&["--dry-run"]);
     assert!(
-        said.contains("+ ") && said.ends_with("Nothing was changed.\n"),
-        "{said}"
+        stdout.contains("+ ") && stdout.ends_with("Nothing was changed.\n"),
+        "{stdout}"
     );
-    // Nobody is there to ask.
+    // Stdin is not a terminal, so init cannot ask.
     let output = home.run(&[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--yes"));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "agenthub: not a terminal; pass --yes to apply\n"
+    );
     assert_eq!(home.files(), before);
 
     let bare = Home::new("2.1.330");
@@ -367,7 +365,7 @@ fn nothing_is_written_that_was_not_agreed_to() {
 }
 
 #[test]
-fn only_the_project_and_only_the_tools_named() {
+fn connects_only_the_project_and_the_named_tools() {
     let home = Home::with(&[("work/.mcp.json", "{}")]);
     let mut command = home.command(&["init", "--yes", "--project", "--only", "claude,cursor"]);
     assert!(
@@ -396,7 +394,7 @@ fn only_the_project_and_only_the_tools_named() {
 }
 
 #[test]
-fn links_and_modes_stay_as_they_are() {
+fn symbolic_links_and_modes_stay() {
     let home = Home::with(&[("dotfiles/settings.json", "{}\n")]);
     fs::create_dir(home.path(".claude")).unwrap();
     std::os::unix::fs::symlink(home.path("dotfiles/settings.json"), home.path(".claude/settings.json")).unwrap();
@@ -412,7 +410,7 @@ fn links_and_modes_stay_as_they_are() {
 }
 
 #[test]
-fn several_at_once_do_it_once() {
+fn concurrent_runs_install_once() {
     let home = Home::with(RICH);
     let outputs: Vec<Output> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| home.run(&["--yes"]))).collect();
@@ -425,10 +423,10 @@ fn several_at_once_do_it_once() {
         assert_eq!(
             home.read(&format!("{name}.agenthub.bak")),
             *text,
-            "the backup is of what was there before all of them"
+            "the backup has the text from before the first run"
         );
     }
-    assert!(home.succeed(&["--yes"]).starts_with("Everything is connected"));
+    assert!(home.succeed(&["--yes"]).starts_with("Already connected"));
     assert_eq!(
         home.read(".claude/settings.json")
             .matches(" hook claude-code\"")
@@ -438,21 +436,21 @@ fn several_at_once_do_it_once() {
 }
 
 #[test]
-fn another_file_and_another_place_of_the_program_are_followed() {
+fn entries_follow_the_database() {
     let home = Home::with(RICH);
     let mut command = home.command(&["--db", "my hub.db", "init", "--yes", "--only", "claude,codex"]);
     assert!(command.output().unwrap().status.success());
     let settings = home.read(".claude/settings.json");
     let path = home.path("my hub.db").display().to_string();
     assert!(
-        settings.contains(&format!("--db \\\"{path}\\\" hook claude-code\"")),
+        settings.contains(&format!("--db '{path}' hook claude-code\"")),
         "{settings}"
     );
     assert!(
         home.read(".codex/config.toml")
             .contains(&format!("args = [\"--db\", \"{path}\", \"mcp\"]"))
     );
-    // Back to the usual file: the same entries, changed in their places.
+    // Back to the default database: the entries are changed in place.
     home.succeed(&["--yes", "--only", "claude,codex"]);
     let settings = home.read(".claude/settings.json");
     assert_eq!(settings.matches(" hook claude-code\"").count(), 11);
@@ -464,21 +462,24 @@ fn another_file_and_another_place_of_the_program_are_followed() {
 }
 
 #[test]
-fn a_full_disk_leaves_everything_as_it_was() {
+fn full_disk_changes_nothing() {
     let home = Home::with(RICH);
     let before = home.files();
-    let ours = home.command(&["init", "--yes"]);
-    // Files may not grow: every write fails.
+    let agenthub = home.command(&["init", "--yes"]);
+    // Files cannot grow: every write fails.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]);
-    command.arg(ours.get_program()).args(ours.get_args()).env_clear();
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .arg(agenthub.get_program())
+        .args(agenthub.get_args())
+        .env_clear();
+    command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.current_dir(home.path("")).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        said.starts_with("agenthub: cannot write ") && said.lines().count() == 1,
-        "{said}"
+        stderr.starts_with("agenthub: cannot write ") && stderr.lines().count() == 1,
+        "{stderr}"
     );
     assert_eq!(home.files(), before);
 }

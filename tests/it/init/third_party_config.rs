@@ -1,29 +1,28 @@
-//! What other people's hands have put beside our entries, or instead of them.
+//! Entries of agenthub that the user or an earlier version has written, and entries of other
+//! programs beside them.
 
 use super::Home;
 
-/// Without it a command would be called good that no tool ever starts: the file has another.
+/// A customized command is the one that the tool runs.
 #[test]
-fn what_is_proved_is_what_stands_in_the_file() {
+fn verifies_the_command_in_the_file() {
     let gone = "A=1 /gone/agenthub hook claude-code";
     let file = serde_json::json!({"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": gone}]}]}});
     let home = Home::with(&[(".claude/settings.json", &file.to_string())]);
     let output = home.run(&["--yes", "--only", "claude"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let expected = format!("the hook of Claude Code does not answer; see what this does: {gone} < /dev/null\n");
-    assert!(said.ends_with(&expected), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let expected = format!("the hook of Claude Code does not answer; to see why, run: {gone} < /dev/null\n");
+    assert!(stderr.ends_with(&expected), "{stderr}");
 }
 
-/// Without it a person's own command would be gone for mentioning this program, and an agent
-/// that was given a name would lose it.
 #[test]
-fn commands_that_only_mention_us_or_carry_a_name_stay() {
-    let foreign = "logger agenthub; my-tool hook claude-code";
-    let named = "AGENTHUB_AGENT=planner /opt/agenthub hook claude-code";
+fn keeps_commands_that_only_mention_agenthub_or_are_customized() {
+    let other = "logger agenthub; my-tool hook claude-code";
+    let customized = "AGENTHUB_AGENT=planner /opt/agenthub hook claude-code";
     let file = serde_json::json!({"hooks": {
-        "Stop": [{"hooks": [{"type": "command", "command": foreign}]}],
-        "SessionEnd": [{"hooks": [{"type": "command", "command": named}]}],
+        "Stop": [{"hooks": [{"type": "command", "command": other}]}],
+        "SessionEnd": [{"hooks": [{"type": "command", "command": customized}]}],
     }});
     let home = Home::with(&[(".claude/settings.json", &file.to_string())]);
     home.succeed(&["--yes", "--only", "claude"]);
@@ -36,10 +35,14 @@ fn commands_that_only_mention_us_or_carry_a_name_stay() {
             .map(|handler| handler["command"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(commands("Stop")[0], foreign);
-    assert_eq!(commands("Stop").len(), 2, "and ours beside it");
-    assert_eq!(commands("SessionEnd"), [named], "there already");
-    // Something else changes, so that undoing goes by what is ours.
+    assert_eq!(commands("Stop")[0], other);
+    assert_eq!(commands("Stop").len(), 2, "the other command and agenthub's");
+    assert_eq!(
+        commands("SessionEnd"),
+        [customized],
+        "the customized command is sufficient"
+    );
+    // With another change in the file, --undo removes entries instead of restoring the backup.
     home.write(".claude/settings.json", &text.replacen('{', "{\"model\": \"opus\",", 1));
     home.succeed(&["--yes", "--undo"]);
     let mut expected = file;
@@ -48,9 +51,8 @@ fn commands_that_only_mention_us_or_carry_a_name_stay() {
     assert_eq!(now, expected);
 }
 
-/// Without it the doctor would call a machine well whose agents never hear of their mail.
 #[test]
-fn the_doctor_tells_what_keeps_the_tools_from_us() {
+fn doctor_reports_what_keeps_tools_from_using_agenthub() {
     let home = Home::with(&[]);
     home.succeed(&["--yes"]);
     let doctor = || {
@@ -98,12 +100,13 @@ fn the_doctor_tells_what_keeps_the_tools_from_us() {
     }
     assert_eq!(doctor()["state"], "ok");
     home.succeed(&["--yes", "--undo"]);
-    assert_eq!(doctor()["state"], "ok", "whoever wants none is well");
+    assert_eq!(doctor()["state"], "ok", "no connected tool is no problem");
 }
 
-/// Without it a Gemini or Cursor that starts again would be somebody else, without its mail.
+/// These tools give their MCP servers no session. Without a name each start would be another agent,
+/// without the mail of the last one.
 #[test]
-fn tools_that_tell_no_session_have_one_name_and_may_be_given_another() {
+fn tools_without_session_get_a_name_that_the_user_can_change() {
     let home = Home::with(&[]);
     home.succeed(&["--yes"]);
     for (name, agent) in [(".gemini/settings.json", "gemini"), (".cursor/mcp.json", "cursor")] {
@@ -119,25 +122,74 @@ fn tools_that_tell_no_session_have_one_name_and_may_be_given_another() {
             ),
         );
     }
-    let said = home.succeed(&["--yes"]);
-    assert!(said.starts_with("Everything is connected"), "{said}");
+    let stdout = home.succeed(&["--yes"]);
+    assert!(stdout.starts_with("Already connected"), "{stdout}");
     assert!(home.read(".cursor/mcp.json").contains("planner"));
 }
 
-/// Without it a program would be connected that `--undo` does not know again.
+/// `--undo` recognizes commands by the program's name.
 #[test]
-fn a_program_of_another_name_is_not_connected() {
+fn refuses_to_connect_a_program_with_another_name() {
     let home = Home::with(&[]);
     let other = home.folder.path().join("hub-of-mine");
     std::fs::copy(super::AGENTHUB, &other).unwrap();
     let before = home.files();
-    let ours = home.command(&["init", "--yes"]);
+    let agenthub = home.command(&["init", "--yes"]);
     let mut command = std::process::Command::new(&other);
-    command.args(ours.get_args()).env_clear();
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(agenthub.get_args()).env_clear();
+    command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.ends_with("name it agenthub and run this again\n"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.ends_with("rename it to agenthub and run this again\n"),
+        "{stderr}"
+    );
     assert_eq!(home.files(), before);
+}
+
+/// Earlier versions put program and database into double quotes.
+#[test]
+fn upgrades_double_quoted_commands_in_place() {
+    for db in [&[][..], &["--db", "my hub.db"]] {
+        let home = Home::with(&[(".claude/settings.json", "{\n  \"model\": \"opus\"\n}\n")]);
+        let run = |args: &[&str]| {
+            let args = [db, &["init", "--only", "claude,codex", "--yes"], args].concat();
+            let output = home.command(&args).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let before = home.files();
+        run(&[]);
+        let after = home.files();
+        for (name, word) in [(".claude/settings.json", "claude-code"), (".codex/hooks.json", "codex")] {
+            let program = super::AGENTHUB;
+            let path = home.path("my hub.db").display().to_string();
+            let (new, old) = if db.is_empty() {
+                (
+                    format!("{program} hook {word}"),
+                    format!("\\\"{program}\\\" hook {word}"),
+                )
+            } else {
+                (
+                    format!("{program} --db '{path}' hook {word}"),
+                    format!("\\\"{program}\\\" --db \\\"{path}\\\" hook {word}"),
+                )
+            };
+            let text = home.read(name);
+            assert!(text.contains(&format!("\"{new}\"")), "{text}");
+            home.write(name, &text.replace(&new, &old));
+        }
+        assert_ne!(home.files(), after);
+        run(&[]);
+        assert_eq!(home.files(), after, "upgraded without duplicates");
+        run(&["--undo"]);
+        let hub = |path: &std::path::PathBuf| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().contains("hub.db"))
+        };
+        let mut restored = home.files();
+        restored.retain(|path, _| !hub(path));
+        assert_eq!(restored, before);
+    }
 }

@@ -1,86 +1,103 @@
-//! Whether the agents' tools that are connected can reach us.
-//!
-//! For: a switch that turns our hooks off, and entries whose program is not there any more.
-//! Not for: tools that nobody has connected; that is nobody's fault.
+//! Checks the connected agent tools: settings that turn hooks off, and commands whose program is
+//! missing. A tool that is not connected is no problem.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::super::init::Tool;
 use super::Finding;
-use crate::agents::setup::{self, Place, What, Written};
+use crate::error::Result;
+use crate::integrations::program::{self, is_executable};
+use crate::integrations::registry;
+use crate::integrations::setup::{InstalledCommand, off_switches};
+use crate::integrations::spec::{ConfigContent, InstallTarget, Integration, SESSION_START};
 
-/// One finding about all of them.
+/// Returns one finding about all tools.
 pub(super) fn check() -> Finding {
     let Some(home) = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_dir()) else {
-        return Finding::ok("tools", "without a home there are none");
+        return Finding::ok("tools", "not checked: there is no home directory");
     };
-    let place = Place {
+    let target = InstallTarget {
         home,
         project: None,
         program: PathBuf::new(),
         db: None,
     };
-    let (mut connected, mut wrong, mut mend) = (Vec::new(), Vec::new(), Vec::new());
-    for tool in Tool::ALL {
-        match look(tool, &place, &mut wrong, &mut mend) {
-            Ok(true) => connected.push(tool.name()),
+    let mut connected = Vec::new();
+    let mut problems = Problems::default();
+    for tool in registry::ALL.iter().copied() {
+        match check_tool(tool, &target, &mut problems) {
+            Ok(true) => connected.push(tool.name),
             Ok(false) => {}
-            Err(e) => {
-                wrong.push(e.message().to_owned());
-                mend.push("mend that file".to_owned());
-            }
+            Err(e) => problems.add(e.message().to_owned(), "fix that file"),
         }
     }
-    mend.dedup();
-    if !wrong.is_empty() {
-        return Finding::bad("tools", wrong.join("\n"), mend.join("; "));
+    problems.advice.dedup();
+    if !problems.messages.is_empty() {
+        return Finding::bad("tools", problems.messages.join("\n"), problems.advice.join("; "));
     }
     Finding::ok(
         "tools",
         if connected.is_empty() {
-            "none is connected (agenthub init does it)".to_owned()
+            "none connected (run agenthub init)".to_owned()
         } else {
             format!("connected: {}", connected.join(", "))
         },
     )
 }
 
-/// Whether the tool is connected; what keeps it from us is added to `wrong`.
-fn look(tool: Tool, place: &Place, wrong: &mut Vec<String>, mend: &mut Vec<String>) -> crate::error::Result<bool> {
-    let off = setup::switched_off(tool.vendor(), place)?;
+#[derive(Default)]
+struct Problems {
+    messages: Vec<String>,
+    advice: Vec<&'static str>,
+}
+
+impl Problems {
+    fn add(&mut self, message: String, advice: &'static str) {
+        self.messages.push(message);
+        self.advice.push(advice);
+    }
+}
+
+/// Returns whether the tool is connected.
+fn check_tool(tool: &'static Integration, target: &InstallTarget, problems: &mut Problems) -> Result<bool> {
+    let switches = off_switches(tool, target)?;
     let mut is_connected = false;
-    for part in setup::parts(tool.vendor(), place) {
-        let Some(written) = part.written("SessionStart")? else {
+    for file in tool.files(target) {
+        let Some(command) = file.installed(SESSION_START)? else {
             continue;
         };
         is_connected = true;
-        if !is_there(&written) {
-            wrong.push(format!(
-                "{}: {} names {}, which is not there",
-                tool.name(),
-                part.path.display(),
-                written.program.display()
-            ));
-            mend.push("agenthub init puts this program there".to_owned());
+        if !can_start(&command) {
+            problems.add(
+                format!(
+                    "{}: {} starts {}, which does not exist",
+                    tool.name,
+                    file.path.display(),
+                    command.program.display()
+                ),
+                "run agenthub init to install the path of this program",
+            );
         }
-        if part.what == What::Hooks {
-            wrong.extend(off.iter().map(|switch| format!("{}: no hooks: {switch}", tool.name())));
-            mend.extend((!off.is_empty()).then(|| "remove that switch, or mail waits until an agent asks".to_owned()));
+        if file.content == ConfigContent::Hooks {
+            for switch in &switches {
+                problems.add(
+                    format!("{}: hooks are turned off: {switch}", tool.name),
+                    "remove that setting; without hooks agents get mail only when they ask for it",
+                );
+            }
         }
     }
     Ok(is_connected)
 }
 
-/// Whether the program can be started. What only a shell can tell is believed.
-fn is_there(written: &Written) -> bool {
-    let program = &written.program;
-    let can_start = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    if program.display().to_string().contains(['$', '~']) {
+/// Returns whether the program exists. A path that only a shell can expand counts as existing.
+fn can_start(command: &InstalledCommand) -> bool {
+    let program = &command.program;
+    let text = program.display().to_string();
+    if text.contains(['$', '~']) {
         return true;
     }
     if program.components().count() > 1 {
-        return can_start(program);
+        return is_executable(program);
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| can_start(&folder.join(program)))
+    program::find(&text).is_some()
 }

@@ -1,0 +1,70 @@
+//! Codex's configuration files: `hooks.json`, and the MCP server in `config.toml`. `notify` and
+//! `[otel]` there belong to the user.
+
+use std::path::PathBuf;
+
+use toml_edit::{DocumentMut, Item};
+
+use crate::integrations::setup::change::read;
+use crate::integrations::setup::toml_config;
+use crate::integrations::spec::{ConfigContent, InstallTarget, McpToml, Refusal};
+
+pub(super) const HOME_FOLDER: &str = ".codex";
+/// Moves the folder to another place.
+const FOLDER_VARIABLE: &str = "CODEX_HOME";
+
+/// Codex passes its MCP servers few variables. It names the session with each call instead of in
+/// a variable.
+static MCP: McpToml = McpToml {
+    servers: "mcp_servers",
+    env_vars: &["AGENTHUB_AGENT", "AGENTHUB_DB"],
+};
+
+fn toml_file(target: &InstallTarget) -> PathBuf {
+    target.folder(FOLDER_VARIABLE, HOME_FOLDER).join("config.toml")
+}
+
+pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
+    vec![
+        (
+            target.folder(FOLDER_VARIABLE, HOME_FOLDER).join("hooks.json"),
+            ConfigContent::Hooks,
+        ),
+        (toml_file(target), ConfigContent::McpToml(&MCP)),
+    ]
+}
+
+/// Codex reads hooks from `hooks.json` or from `config.toml`, not from both.
+pub(super) fn hooks_obstacle(target: &InstallTarget, _: bool) -> Option<String> {
+    let text = read(&toml_file(target)).ok()??;
+    has_hooks(&text).then(|| {
+        "Codex: no hooks, because config.toml contains some and Codex reads them from one file only. Move them to \
+         hooks.json and run this again."
+            .to_owned()
+    })
+}
+
+/// Returns whether `config.toml` contains hooks. `hooks.state`, Codex's record of trust, is none.
+fn has_hooks(text: &str) -> bool {
+    toml_config::parse(text).is_ok_and(|document| {
+        document
+            .get("hooks")
+            .and_then(Item::as_table_like)
+            .is_some_and(|hooks| hooks.iter().any(|(name, _)| name != "state"))
+    })
+}
+
+/// The features that turn hooks off. `codex_hooks` is the older name.
+pub(super) fn off_switches(content: ConfigContent, text: &str) -> Result<Vec<&'static str>, Refusal> {
+    if !matches!(content, ConfigContent::McpToml(_)) {
+        return Ok(Vec::new());
+    }
+    let document: DocumentMut = toml_config::parse(text)?;
+    let is_off = |name: &str| document.get("features").and_then(|of| of.get(name)?.as_bool()) == Some(false);
+    let names = [
+        ("hooks", "features.hooks = false"),
+        ("codex_hooks", "features.codex_hooks = false"),
+    ];
+    let set = names.into_iter().find(|(name, _)| is_off(name));
+    Ok(set.map(|(_, shown)| shown).into_iter().collect())
+}

@@ -1,0 +1,418 @@
+//! Handles one call of a hook: a process that lives for milliseconds.
+//!
+//! The events and fields are those that Claude Code introduced and other tools adopted. What
+//! differs between tools is in their [`HookSpec`]. The event becomes rows, and at some events
+//! unread mail is delivered to the model.
+//!
+//! 1. All writes are one transaction, and output is printed after its commit: mail never reaches
+//!    a model without its receipt. A second write confirms that the output was printed; mail
+//!    without that confirmation is delivered again.
+//! 2. `offered` means that the mail was put into the model's context. A later hook of the same
+//!    session, after the model has run, makes it `seen`; mail that was delivered in full is read
+//!    from then on. Mail that was offered to another session, and not seen, is delivered again
+//!    when a session starts.
+//! 3. A session is kept from stopping only for mail that it has not received, never twice in a
+//!    row, and at most [`MAX_CONTINUATIONS`] times an hour.
+
+use serde_json::{Value, json};
+
+use super::agent_name;
+use super::json_fields::{joined_text, number, text};
+use super::mail_text;
+use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
+use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
+use crate::error::Result;
+use crate::protocol::TaskStreamEventType as Kind;
+use crate::store::{AgentState, NewTask, ReadContext, Receipt, Writer};
+
+/// Maximum times an hour that a session is kept from stopping.
+pub const MAX_CONTINUATIONS: i64 = 6;
+/// The event of a new prompt. The model has not run since the hook before it.
+const PROMPT: &str = "UserPromptSubmit";
+/// The status of a task at work.
+const RUNNING: &str = "running";
+/// The status of a task that waits for the person.
+const WAITING: &str = "waiting";
+
+/// What the process knows besides the hook's input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HookEnvironment {
+    /// The agent's name, if it was given one.
+    pub agent: Option<String>,
+    /// The task that `agenthub run` records. The hook records nothing then.
+    pub task: Option<String>,
+    /// The database, quoted for a shell; `None` if it is the default one.
+    pub db: Option<String>,
+    /// The tool's process id.
+    pub pid: Option<i64>,
+    /// Unix milliseconds.
+    pub now: i64,
+}
+
+/// The output of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "mail that is not printed does not reach the model until it is offered again"]
+pub struct HookOutput {
+    /// One line of JSON.
+    pub text: String,
+    agent: String,
+    session: String,
+    /// The numbers of the delivered mail.
+    mail: Vec<i64>,
+}
+
+impl HookOutput {
+    /// Records that the output was printed, so that the mail in it is not offered again.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn confirm_printed(&self, writer: &Writer) -> Result<()> {
+        if self.mail.is_empty() {
+            return Ok(());
+        }
+        writer.confirm_offer(&self.mail, &self.session, &self.agent)
+    }
+}
+
+/// Records a hook's `input` and returns the output, if any. Input that is not a hook's is ignored.
+///
+/// # Errors
+/// A `Store…` code; nothing is written then.
+pub fn handle(
+    writer: &Writer,
+    (tool, hooks): (&Integration, &HookSpec),
+    input: &Value,
+    environment: &HookEnvironment,
+) -> Result<Option<HookOutput>> {
+    let Some(call) = HookCall::new(writer, (tool, hooks), input, environment) else {
+        return Ok(None);
+    };
+    if call.has_nothing_to_write()? {
+        return Ok(None);
+    }
+    writer.atomically(|| {
+        if environment.task.is_none() {
+            call.record()?;
+        }
+        call.deliver_mail()
+    })
+}
+
+/// One call of a hook.
+struct HookCall<'a> {
+    writer: &'a Writer,
+    tool: &'a Integration,
+    hooks: &'a HookSpec,
+    input: &'a Value,
+    environment: &'a HookEnvironment,
+    event: &'a str,
+    agent: String,
+    task: String,
+}
+
+impl<'a> HookCall<'a> {
+    fn new(
+        writer: &'a Writer,
+        (tool, hooks): (&'a Integration, &'a HookSpec),
+        input: &'a Value,
+        environment: &'a HookEnvironment,
+    ) -> Option<Self> {
+        let session = text(input, "session_id");
+        let event = text(input, "hook_event_name");
+        if session.is_empty() || event.is_empty() {
+            return None;
+        }
+        Some(Self {
+            writer,
+            tool,
+            hooks,
+            input,
+            environment,
+            event,
+            agent: environment
+                .agent
+                .clone()
+                .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
+            task: format!("{}-{session}", tool.id),
+        })
+    }
+
+    /// Whether a subagent is the source. Its tool calls are recorded; its start and end are not
+    /// those of the session.
+    fn in_subagent(&self) -> bool {
+        !text(self.input, "agent_id").is_empty()
+    }
+
+    /// Whether this event only delivers mail and there is none. It fires between every two steps
+    /// of a session, and must not wait for the write lock without need.
+    fn has_nothing_to_write(&self) -> Result<bool> {
+        Ok(self.event == "PostToolBatch"
+            && self
+                .writer
+                .mail_before_session(&self.agent, &self.task, self.environment.now)?
+                .is_empty()
+            && self
+                .writer
+                .mail_to_offer(&self.agent, self.environment.now, 1)?
+                .is_empty())
+    }
+
+    fn record(&self) -> Result<()> {
+        let input = self.input;
+        match self.event {
+            SESSION_START => self.set_agent("idle"),
+            PROMPT => self.prompt(),
+            "PreToolUse" => self.tool_use(),
+            "PostToolUse" => self.tool_result(&tool_output(&input["tool_response"]), ""),
+            "PostToolUseFailure" => self.tool_result("", text(input, "error")),
+            "PermissionRequest" => {
+                self.set_status(WAITING, &format!("asks for permission: {}", text(input, "tool_name")))
+            }
+            "Notification" => match text(input, "notification_type") {
+                "agent_needs_input" | "elicitation_dialog" => self.set_status(WAITING, text(input, "message")),
+                _ => Ok(()),
+            },
+            "Stop" => self.stop(),
+            "StopFailure" => {
+                let details = text(input, "error_details");
+                self.write(&NewTask {
+                    error_msg: truncate(&format!("{} {details}", text(input, "error"))),
+                    ..self.row(Kind::ERROR)?
+                })?;
+                self.finish("failed", "error")
+            }
+            "SessionEnd" => self.session_end(),
+            _ => Ok(()),
+        }
+    }
+
+    fn prompt(&self) -> Result<()> {
+        let prompt = text(self.input, "prompt");
+        let turn = self.writer.standing(&self.task)?.turn + 1;
+        self.write(&NewTask {
+            turn_num: turn,
+            ..self.row(Kind::TURN_START)?
+        })?;
+        self.write(&NewTask {
+            turn_num: turn,
+            status: RUNNING.to_owned(),
+            directive: prompt.chars().take(MAX_SHORT_DIRECTIVE).collect(),
+            directive_full: truncate(prompt),
+            workspace: text(self.input, "cwd").to_owned(),
+            ..self.row(Kind::STATUS)?
+        })?;
+        self.set_agent(RUNNING)
+    }
+
+    fn tool_use(&self) -> Result<()> {
+        self.resume()?;
+        self.write(&NewTask {
+            tool_name: text(self.input, "tool_name").to_owned(),
+            tool_input: truncate(&self.input["tool_input"].to_string()),
+            call_id: text(self.input, "tool_use_id").to_owned(),
+            ..self.row(Kind::TOOL_USE)?
+        })
+    }
+
+    fn tool_result(&self, output: &str, error: &str) -> Result<()> {
+        self.resume()?;
+        self.write(&NewTask {
+            tool_name: text(self.input, "tool_name").to_owned(),
+            tool_output: truncate(output),
+            error_msg: truncate(error),
+            call_id: text(self.input, "tool_use_id").to_owned(),
+            duration_sec: number(self.input, "duration_ms") / 1000,
+            ..self.row(Kind::TOOL_RESULT)?
+        })
+    }
+
+    /// The session works: a request to the person has been answered, or another hook has kept the
+    /// session from stopping after its task was recorded as completed.
+    fn resume(&self) -> Result<()> {
+        match self.writer.standing(&self.task)?.status.as_str() {
+            WAITING => self.set_status(RUNNING, ""),
+            "completed" if !self.in_subagent() => {
+                self.set_status(RUNNING, "")?;
+                self.set_agent(RUNNING)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set_status(&self, status: &str, remark: &str) -> Result<()> {
+        self.write(&NewTask {
+            status: status.to_owned(),
+            text: truncate(remark),
+            ..self.row(Kind::STATUS)?
+        })
+    }
+
+    fn stop(&self) -> Result<()> {
+        let message = text(self.input, "last_assistant_message");
+        if !message.is_empty() {
+            self.write(&NewTask {
+                text: truncate(message),
+                ..self.row(Kind::TEXT)?
+            })?;
+        }
+        self.write(&self.row(Kind::TURN_END)?)?;
+        self.finish("completed", "idle")
+    }
+
+    /// The session has ended. An open turn cannot complete any more.
+    fn session_end(&self) -> Result<()> {
+        if matches!(self.writer.standing(&self.task)?.status.as_str(), RUNNING | WAITING) {
+            self.write(&NewTask {
+                error_msg: "the session ended in the middle of a turn".to_owned(),
+                ..self.row(Kind::ERROR)?
+            })?;
+            return self.finish("failed", "idle");
+        }
+        self.set_agent("idle")
+    }
+
+    fn finish(&self, task: &str, agent: &str) -> Result<()> {
+        self.write(&NewTask {
+            status: task.to_owned(),
+            ..self.row(Kind::STATUS)?
+        })?;
+        self.set_agent(agent)
+    }
+
+    fn set_agent(&self, status: &str) -> Result<()> {
+        let state = AgentState {
+            status: Some(status.to_owned()),
+            workspace: Some(text(self.input, "cwd").to_owned()).filter(|cwd| !cwd.is_empty()),
+            pid: self.environment.pid,
+            ..AgentState::default()
+        };
+        self.writer.set_agent(&self.agent, &state)
+    }
+
+    fn row(&self, stream_type: Kind) -> Result<NewTask> {
+        Ok(NewTask {
+            task_id: self.task.clone(),
+            stream_type,
+            turn_num: self.writer.standing(&self.task)?.turn,
+            agent_id: self.agent.clone(),
+            source_type: self.tool.id.to_owned(),
+            model: text(self.input, "model").to_owned(),
+            ..NewTask::default()
+        })
+    }
+
+    fn write(&self, row: &NewTask) -> Result<()> {
+        self.writer.stream(row).map(drop)
+    }
+
+    /// Delivers unread mail, if this event does.
+    fn deliver_mail(&self) -> Result<Option<HookOutput>> {
+        let delivery = self
+            .hooks
+            .hooks
+            .iter()
+            .find(|hook| hook.event == self.event)
+            .map_or(MailDelivery::None, |hook| hook.mail);
+        if delivery == MailDelivery::None || self.in_subagent() {
+            return Ok(None);
+        }
+        let via = format!("{} {}", self.hooks.word, self.event);
+        let context = ReadContext {
+            reader: &self.agent,
+            via: &via,
+            now: self.environment.now,
+        };
+        let has_model_run =
+            matches!(delivery, MailDelivery::Context | MailDelivery::StopReason) && self.event != PROMPT;
+        if has_model_run {
+            self.mark_offered_as_seen(context)?;
+        }
+        let is_start = delivery == MailDelivery::SessionStart;
+        let mut mail = if is_start {
+            self.writer
+                .mail_offered(&self.agent, self.environment.now, mail_text::MAX_MESSAGES)?
+        } else {
+            Vec::new()
+        };
+        for row in self
+            .writer
+            .mail_to_offer(&self.agent, self.environment.now, mail_text::MAX_MESSAGES)?
+        {
+            if mail.iter().all(|other| other.n != row.n) {
+                mail.push(row);
+            }
+        }
+        mail.truncate(mail_text::MAX_MESSAGES);
+        let db = self.environment.db.as_deref();
+        let greeting = is_start.then(|| mail_text::greeting(&self.agent, db));
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, &self.agent, db));
+        let text = greeting.into_iter().chain(messages).collect::<Vec<_>>().join("\n\n");
+        if text.is_empty() || delivery == MailDelivery::StopReason && !self.continue_session()? {
+            return Ok(None);
+        }
+        if !mail.is_empty() {
+            self.writer.offer(&mail, &self.task, context)?;
+        }
+        Ok(Some(HookOutput {
+            text: self.output(delivery, &text).to_string(),
+            agent: self.agent.clone(),
+            session: self.task.clone(),
+            mail: mail.iter().map(|row| row.n).collect(),
+        }))
+    }
+
+    /// The model has run since mail was offered to this session.
+    fn mark_offered_as_seen(&self, context: ReadContext<'_>) -> Result<()> {
+        let offered = self
+            .writer
+            .mail_before_session(&self.agent, &self.task, self.environment.now)?;
+        for row in &offered {
+            if mail_text::is_whole(row) {
+                self.writer.read_mail(&row.message_id, context)?;
+            } else {
+                self.writer.receipt(&row.message_id, Receipt::Seen, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the session may be kept from stopping. If so, its task continues.
+    fn continue_session(&self) -> Result<bool> {
+        if self.input["stop_hook_active"] == Value::Bool(true)
+            || !self
+                .writer
+                .count_continuation(&self.agent, self.environment.now, MAX_CONTINUATIONS)?
+        {
+            return Ok(false);
+        }
+        if self.environment.task.is_none() {
+            self.set_status(RUNNING, "continues: new mail")?;
+            self.set_agent(RUNNING)?;
+        }
+        Ok(true)
+    }
+
+    fn output(&self, delivery: MailDelivery, text: &str) -> Value {
+        match delivery {
+            MailDelivery::StopReason => json!({"decision": "block", "reason": text}),
+            _ => json!({"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}}),
+        }
+    }
+}
+
+/// Returns a tool's output as text: stdout and stderr, the texts of its blocks, or its JSON.
+fn tool_output(value: &Value) -> String {
+    let Some(object) = value.as_object() else {
+        return joined_text(value);
+    };
+    match (
+        object.get("stdout").and_then(Value::as_str),
+        object.get("stderr").and_then(Value::as_str),
+    ) {
+        (Some(out), None | Some("")) => out.to_owned(),
+        (Some(""), Some(err)) => err.to_owned(),
+        (Some(out), Some(err)) => format!("{out}\n{err}"),
+        _ if object.get("content").is_some_and(Value::is_array) => joined_text(&value["content"]),
+        _ => value.to_string(),
+    }
+}

@@ -1,0 +1,351 @@
+//! Writes a stream's rows while the tool runs, without blocking the tool.
+//!
+//! A thread receives lines, parses them, and commits the rows in one transaction per group.
+//!
+//! 1. Lines are sent through a channel that never blocks the thread that reads the tool's output.
+//!    Up to 64 MiB of lines are queued, for example while a write waits for the lock.
+//! 2. If the database cannot be written, up to 64 MiB of rows are buffered and the write is
+//!    retried every second. The first failure is reported to the caller.
+//! 3. A row that the database refuses is skipped: the others of its transaction are written.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::stream::Stream;
+use super::task_builder::{StreamEnd, StreamRow};
+use super::usage::Usage;
+use crate::error::{Code, Error, Result};
+use crate::protocol::TaskStreamEventType as Kind;
+use crate::store::{AgentState, NewTask, Writer};
+
+/// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
+/// oldest are lost.
+const MAX_BUFFERED: usize = 64 << 20;
+/// Maximum bytes of lines in the channel. Beyond that new ones are lost.
+const MAX_QUEUED: usize = 64 << 20;
+/// Bytes of memory that a line in the channel takes besides its text.
+const LINE_OVERHEAD: usize = 64;
+/// Time between attempts to write.
+const RETRY: Duration = Duration::from_secs(1);
+/// Maximum lines that are parsed before their rows are committed.
+const MAX_GROUP: usize = 256;
+
+#[derive(Debug)]
+enum RecorderMessage {
+    Line(Vec<u8>),
+    /// How the stream ended, and its duration in seconds.
+    End(StreamEnd, i64),
+}
+
+/// The lines in the channel.
+#[derive(Debug, Default)]
+struct QueueSize {
+    bytes: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+/// The handle of the thread.
+#[derive(Debug)]
+pub struct Recorder {
+    sender: LineSender,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Recorder {
+    /// Starts to record `stream`, which the process `pid` prints. `open` opens the database;
+    /// `on_error` is called once, when opening or writing fails for the first time.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] if the system cannot start a thread.
+    pub fn start(
+        mut stream: Stream,
+        pid: Option<i64>,
+        open: impl Fn() -> Result<Writer> + Send + 'static,
+        on_error: impl FnOnce(&Error) + Send + 'static,
+    ) -> Result<Self> {
+        let (messages, receiver) = channel();
+        let sender = LineSender {
+            messages,
+            queue: Arc::default(),
+        };
+        let queue = Arc::clone(&sender.queue);
+        let thread = thread::Builder::new()
+            .name("agenthub-recorder".into())
+            .spawn(move || {
+                let mut buffer = RowBuffer {
+                    open: Box::new(open),
+                    on_error: Some(Box::new(on_error)),
+                    pid,
+                    writer: None,
+                    rows: VecDeque::new(),
+                    bytes: 0,
+                    lost: 0,
+                    queue,
+                    next_try: Instant::now(),
+                };
+                buffer.push(stream.begin());
+                record(&mut stream, &mut buffer, &receiver)
+            })
+            .map_err(|e| Error::new(Code::Internal, format!("cannot start the recorder thread: {e}")))?;
+        Ok(Self { sender, thread })
+    }
+
+    /// The sender of lines.
+    pub fn sender(&self) -> LineSender {
+        self.sender.clone()
+    }
+
+    /// Ends the task, `seconds` after it began, and waits until all rows are written.
+    ///
+    /// # Errors
+    /// Why some of them could not be written.
+    pub fn end(self, end: StreamEnd, seconds: i64) -> Result<()> {
+        drop(self.sender.messages.send(RecorderMessage::End(end, seconds)));
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the recorder thread panicked")))
+    }
+}
+
+/// Sends lines to a [`Recorder`].
+#[derive(Debug, Clone)]
+pub struct LineSender {
+    messages: Sender<RecorderMessage>,
+    queue: Arc<QueueSize>,
+}
+
+impl LineSender {
+    /// Sends a line. Does not block: if the queue is full, the line is dropped and counted. Lines
+    /// after the end are ignored.
+    pub fn send(&self, line: Vec<u8>) {
+        let bytes = line.len() + LINE_OVERHEAD;
+        let before = self.queue.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // An empty queue accepts a line of any length: its memory is allocated already.
+        if before > 0 && before + bytes > MAX_QUEUED {
+            self.queue.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        drop(self.messages.send(RecorderMessage::Line(line)));
+    }
+}
+
+fn record(stream: &mut Stream, buffer: &mut RowBuffer, receiver: &Receiver<RecorderMessage>) -> Result<()> {
+    let mut has_session = false;
+    loop {
+        drop(buffer.write());
+        let mut next = match receiver.recv_timeout(RETRY) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(RecorderMessage::End(StreamEnd::Eof, 0)),
+        };
+        let mut count = 0;
+        while let Some(message) = next {
+            match message {
+                RecorderMessage::Line(line) => {
+                    buffer
+                        .queue
+                        .bytes
+                        .fetch_sub(line.len() + LINE_OVERHEAD, Ordering::Relaxed);
+                    buffer.push(stream.line(&line));
+                }
+                RecorderMessage::End(end, seconds) => {
+                    buffer.push(stream.end(end, seconds));
+                    return buffer.close();
+                }
+            }
+            if !has_session && let Some(session) = stream.session() {
+                has_session = true;
+                let usage = buffer.usage_of(session);
+                buffer.push(stream.set_previous_usage(usage));
+            }
+            count += 1;
+            next = if count < MAX_GROUP {
+                receiver.try_recv().ok()
+            } else {
+                None
+            };
+        }
+    }
+}
+
+type ErrorCallback = Box<dyn FnOnce(&Error) + Send>;
+
+/// The database, and the rows that are not written yet.
+struct RowBuffer {
+    open: Box<dyn Fn() -> Result<Writer> + Send>,
+    on_error: Option<ErrorCallback>,
+    pid: Option<i64>,
+    writer: Option<Writer>,
+    rows: VecDeque<StreamRow>,
+    bytes: usize,
+    lost: usize,
+    queue: Arc<QueueSize>,
+    next_try: Instant,
+}
+
+impl RowBuffer {
+    fn push(&mut self, rows: Vec<StreamRow>) {
+        for row in rows {
+            self.bytes += size(&row);
+            self.rows.push_back(row);
+        }
+        while self.bytes > MAX_BUFFERED
+            && let Some(row) = self.rows.pop_front()
+        {
+            self.bytes -= size(&row);
+            self.lost += 1;
+        }
+    }
+
+    /// Writes the buffered rows, unless the last attempt failed less than [`RETRY`] ago.
+    fn write(&mut self) -> Result<()> {
+        if self.rows.is_empty() || Instant::now() < self.next_try {
+            return Ok(());
+        }
+        let written = self.try_write();
+        match &written {
+            Ok(()) => {
+                self.rows.clear();
+                self.bytes = 0;
+            }
+            Err(e) => {
+                self.writer = None;
+                self.next_try = Instant::now() + RETRY;
+                if let Some(on_error) = self.on_error.take() {
+                    on_error(e);
+                }
+            }
+        }
+        written
+    }
+
+    fn try_write(&mut self) -> Result<()> {
+        if let Some(replaced) = self.writer.take_if(|writer| !writer.is_at_its_path()) {
+            replaced.abandon();
+        }
+        let writer = match &self.writer {
+            Some(writer) => writer,
+            None => self.writer.insert((self.open)()?),
+        };
+        let (rows, pid) = (&self.rows, self.pid);
+        writer.atomically(|| rows.iter().try_for_each(|row| write_row(writer, row, pid)))
+    }
+
+    /// Makes the last attempt to write.
+    fn close(&mut self) -> Result<()> {
+        self.next_try = Instant::now();
+        self.write()?;
+        let lost = self.lost + self.queue.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            return Err(Error::new(
+                Code::StoreUnavailable,
+                format!("{lost} rows were lost: the database could not be written for too long"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns what the session has used before, or zeros if the database cannot be read.
+    fn usage_of(&mut self, session: &str) -> Usage {
+        if self.writer.is_none() {
+            self.writer = (self.open)().ok();
+        }
+        let Some(Ok(Some(row))) = self.writer.as_ref().map(|writer| writer.totals(session)) else {
+            return Usage::default();
+        };
+        Usage {
+            turns: row.turns.unwrap_or(0),
+            tokens_in: row.tokens_in.unwrap_or(0),
+            tokens_out: row.tokens_out.unwrap_or(0),
+            tokens_cached: row.tokens_cached.unwrap_or(0),
+            cost: row.cost,
+            duration_sec: row.duration_sec.unwrap_or(0),
+        }
+    }
+}
+
+/// Writes one row, or skips it if the database refuses it.
+fn write_row(writer: &Writer, row: &StreamRow, pid: Option<i64>) -> Result<()> {
+    let written = match row {
+        StreamRow::Task(task) => writer
+            .stream(task)
+            .map(drop)
+            .and_then(|()| update_agent(writer, task, pid)),
+        StreamRow::Usage(usage) => writer.report(usage).map(drop),
+    };
+    match written {
+        Err(e) if e.code() == Code::Invalid => {
+            tracing::debug!("skipped a row: {e}");
+            Ok(())
+        }
+        written => written,
+    }
+}
+
+/// Sets the agent's status to that of its task.
+fn update_agent(writer: &Writer, task: &NewTask, pid: Option<i64>) -> Result<()> {
+    if task.stream_type != Kind::STATUS || task.agent_id.is_empty() {
+        return Ok(());
+    }
+    let status = match task.status.as_str() {
+        "completed" => "idle",
+        "failed" => "error",
+        _ => "running",
+    };
+    writer.set_agent(
+        &task.agent_id,
+        &AgentState {
+            status: Some(status.to_owned()),
+            workspace: Some(task.workspace.clone()).filter(|w| !w.is_empty()),
+            pid,
+            ..AgentState::default()
+        },
+    )
+}
+
+/// The approximate memory that a row takes, in bytes.
+fn size(row: &StreamRow) -> usize {
+    match row {
+        StreamRow::Task(task) => {
+            400 + task.text.len()
+                + task.tool_input.len()
+                + task.tool_output.len()
+                + task.error_msg.len()
+                + task.directive_full.len()
+        }
+        StreamRow::Usage(_) => 300,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_is_bounded_in_bytes() {
+        let (messages, receiver) = channel();
+        let sender = LineSender {
+            messages,
+            queue: Arc::default(),
+        };
+        for _ in 0..100 {
+            sender.send(vec![b'x'; 1 << 20]);
+        }
+        let queued = receiver.try_iter().count();
+        assert_eq!(queued, 63, "LINE_OVERHEAD counts too");
+        assert_eq!(sender.queue.lost.load(Ordering::Relaxed), 100 - queued);
+        // An empty queue accepts the longest line, and no other beside it.
+        let sender = LineSender {
+            messages: sender.messages,
+            queue: Arc::default(),
+        };
+        sender.send(vec![b'x'; MAX_QUEUED]);
+        sender.send(b"{}".to_vec());
+        assert_eq!(receiver.try_iter().count(), 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! The list of all agent tools.
+
+use super::spec::{HookSpec, Integration, StreamSpec};
+use super::{claude, codex, cursor, gemini};
+
+/// All tools, in the order in which they are shown and in which their session variables are
+/// tried.
+pub static ALL: &[&Integration] = &[
+    &claude::INTEGRATION,
+    &codex::INTEGRATION,
+    &gemini::INTEGRATION,
+    &cursor::INTEGRATION,
+];
+
+/// Returns the tool with this [`Integration::id`].
+pub fn by_id(id: &str) -> Option<&'static Integration> {
+    ALL.iter().copied().find(|tool| tool.id == id)
+}
+
+/// Returns the tool whose hooks call `agenthub hook WORD`.
+pub fn by_hook_word(word: &str) -> Option<(&'static Integration, &'static HookSpec)> {
+    with_hooks().find(|(_, hooks)| hooks.word == word)
+}
+
+/// The tools with hooks.
+pub fn with_hooks() -> impl Iterator<Item = (&'static Integration, &'static HookSpec)> {
+    ALL.iter().filter_map(|tool| Some((*tool, tool.hooks.as_ref()?)))
+}
+
+/// The tools with a JSON stream.
+pub fn with_stream() -> impl Iterator<Item = (&'static Integration, &'static StreamSpec)> {
+    ALL.iter().filter_map(|tool| Some((*tool, tool.stream.as_ref()?)))
+}
+
+/// The environment variables in which tools give processes they start the session's id, each
+/// with its tool.
+pub fn session_variables() -> impl Iterator<Item = (&'static str, &'static Integration)> {
+    ALL.iter()
+        .flat_map(|tool| tool.session_variables.iter().map(|name| (*name, *tool)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn src() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    }
+
+    fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rust_files(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// The string literals of a source file, without comments and unit tests.
+    fn literals(source: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for line in source.split("#[cfg(test)]").next().unwrap().lines() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            // Good enough here: a literal on several lines counts as one per line.
+            let parts: Vec<&str> = line.split('"').collect();
+            found.extend(parts.iter().skip(1).step_by(2).map(|part| (*part).to_owned()));
+        }
+        found
+    }
+
+    /// Names that only the tool's own folder may spell out.
+    fn names(tool: &Integration) -> Vec<&'static str> {
+        let mut names = vec![tool.id, tool.name, tool.home_folder];
+        names.extend(tool.binaries);
+        names.extend(tool.session_variables);
+        names.extend(tool.stream.as_ref().map(|stream| stream.format));
+        names.extend(tool.hooks.as_ref().map(|hooks| hooks.word));
+        names.extend(tool.hooks.as_ref().and_then(|hooks| hooks.pid_variable));
+        if let Some(foreign) = &tool.foreign_hooks {
+            names.extend([foreign.input_field, foreign.variable]);
+        }
+        names
+    }
+
+    /// Adding a tool must not need a change outside its folder and this file.
+    #[test]
+    fn only_a_tools_own_folder_spells_its_names() {
+        let mut files = Vec::new();
+        rust_files(&src(), &mut files);
+        assert!(files.len() > 100, "{} source files found", files.len());
+        let mut seen = BTreeSet::new();
+        for path in files {
+            let place = path.strip_prefix(src()).unwrap().to_str().unwrap().to_owned();
+            let literals = literals(&fs::read_to_string(&path).unwrap());
+            for tool in ALL {
+                let is_own = place.starts_with(&format!("integrations/{}/", tool.id));
+                for name in names(tool) {
+                    // A plain word may occur in a sentence, such as a help text's example. Other
+                    // names (`CODEX_THREAD_ID`, `.codex`, `codex-json`) may not.
+                    let is_word = name.chars().all(char::is_alphanumeric);
+                    let used = literals
+                        .iter()
+                        .any(|literal| literal == name || !is_word && literal.contains(name));
+                    if used && is_own {
+                        seen.insert(name);
+                    }
+                    let is_test = place.starts_with("integrations/tests/");
+                    assert!(
+                        !used || is_own || is_test,
+                        "src/{place} contains {name:?} of {}",
+                        tool.name
+                    );
+                }
+            }
+        }
+        // Otherwise the search is broken and the assertion above proves nothing.
+        for tool in ALL {
+            assert!(seen.contains(tool.id) && seen.contains(tool.name), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn every_tool_folder_is_listed() {
+        let shared = ["setup", "tests"];
+        let folders: BTreeSet<String> = fs::read_dir(src().join("integrations"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .filter(|name| !shared.contains(&name.as_str()))
+            .collect();
+        let listed: BTreeSet<String> = ALL.iter().map(|tool| tool.id.to_owned()).collect();
+        assert_eq!(folders, listed);
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let check = |mut names: Vec<&str>| {
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{names:?}");
+        };
+        check(ALL.iter().map(|tool| tool.id).collect());
+        check(session_variables().map(|(name, _)| name).collect());
+        check(with_hooks().map(|(_, hooks)| hooks.word).collect());
+        check(with_stream().map(|(_, stream)| stream.format).collect());
+        check(with_stream().map(|(_, stream)| stream.binary).collect());
+    }
+}

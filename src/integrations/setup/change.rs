@@ -1,0 +1,136 @@
+//! Reads and replaces configuration files. A file is never left half written, and a change by
+//! another program is never overwritten.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Code, Error, Result};
+use crate::fs::atomic_file;
+
+/// The mode of a new file. Users may put secrets into it later.
+const NEW_FILE_MODE: u32 = 0o600;
+
+/// The change of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The file.
+    pub path: PathBuf,
+    /// The text before; `None` if there is no file.
+    pub before: Option<String>,
+    /// The text after; `None` to remove the file.
+    pub after: Option<String>,
+    /// What happens to the backup of the text before.
+    pub backup: Backup,
+}
+
+/// What happens to the backup beside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backup {
+    /// It is created, with the text before.
+    Create,
+    /// It stays as it is: it has the text from before the first installation.
+    Keep,
+    /// It is removed: the file is restored.
+    Remove,
+}
+
+/// Held while files are changed. It locks the folder, so that no lock file is left behind.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+    folder: PathBuf,
+}
+
+impl Lock {
+    /// Locks `folder`. Waits while another process has locked it.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] if there is no such folder.
+    pub fn acquire(folder: &Path) -> Result<Self> {
+        let file = File::open(folder).map_err(|e| cannot("open", folder, &e))?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", folder, &e.into()))?;
+        Ok(Self {
+            _file: file,
+            folder: folder.to_owned(),
+        })
+    }
+}
+
+/// Returns the file's text, or `None` without a file.
+///
+/// # Errors
+/// [`Code::Invalid`] if it cannot be read or is not UTF-8.
+pub fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(cannot("read", path, &e)),
+    }
+}
+
+/// Returns the path of a file's backup.
+pub(super) fn backup_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".agenthub.bak");
+    name.into()
+}
+
+/// Applies a change. `lock` proves that no other process does so at the same time.
+///
+/// # Errors
+/// [`Code::Conflict`] if the file's text has changed since the plan; [`Code::Invalid`] if it
+/// cannot be written. The file is unchanged then.
+pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
+    // A symbolic link stays one: people keep their configuration elsewhere.
+    let path = fs::canonicalize(&change.path).unwrap_or_else(|_| change.path.clone());
+    let now = read(&path)?;
+    if now != change.before {
+        return Err(Error::new(
+            Code::Conflict,
+            format!(
+                "cannot change {}: another program has changed it; run this again",
+                path.display()
+            ),
+        ));
+    }
+    if let (Backup::Create, Some(before)) = (change.backup, &change.before) {
+        write(&backup_path(&change.path), before, mode(&path))?;
+    }
+    match &change.after {
+        Some(text) => {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
+            }
+            write(&path, text, mode(&path))?;
+        }
+        None => {
+            fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?;
+            // An empty folder would look like an installed tool. The system refuses to remove
+            // any other.
+            if let Some(folder) = change.path.parent().filter(|folder| *folder != lock.folder) {
+                drop(fs::remove_dir(folder));
+            }
+        }
+    }
+    if change.backup == Backup::Remove {
+        let backup = backup_path(&change.path);
+        fs::remove_file(&backup).map_err(|e| cannot("remove", &backup, &e))?;
+    }
+    Ok(())
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).map_or(NEW_FILE_MODE, |meta| meta.permissions().mode() & 0o777)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    atomic_file::replace(path, text.as_bytes(), mode).map_err(|e| cannot("write", path, &e))
+}
+
+fn cannot(verb: &str, path: &Path, e: &std::io::Error) -> Error {
+    Error::new(Code::Invalid, format!("cannot {verb} {}: {e}", path.display()))
+}

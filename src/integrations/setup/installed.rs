@@ -1,0 +1,162 @@
+//! Finds the commands that are installed in configuration files, to check and to run them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::change::read;
+use super::hook_command::HookCommand;
+use super::{hook_command, json_config, toml_config};
+use crate::error::Result;
+use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration, Refusal};
+use crate::text::shell;
+
+/// A command in a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledCommand {
+    /// The program. In a hook it may contain variables, which only a shell expands.
+    pub program: PathBuf,
+    /// The agent's name, if the command sets it.
+    pub agent: Option<String>,
+    invocation: Invocation,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Invocation {
+    /// A command line that a shell runs.
+    Shell { parsed: HookCommand, line: String },
+    /// A program with its arguments and variables.
+    Program {
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+    },
+}
+
+impl ConfigFile {
+    /// Returns agenthub's command in the file: the hook of `event`, or the MCP server.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Invalid`] if the file cannot be read.
+    pub fn installed(&self, event: &str) -> Result<Option<InstalledCommand>> {
+        let text = read(&self.path)?.unwrap_or_default();
+        Ok(match self.content {
+            ConfigContent::Hooks => {
+                let word = self.tool.hooks.as_ref().map_or("", |hooks| hooks.word);
+                json_config::hook(&text, word, event).and_then(|line| from_hook(line, word))
+            }
+            ConfigContent::McpJson(form) => json_config::server(&text, form).and_then(|server| from_json(&server)),
+            ConfigContent::McpToml(form) => toml_config::server(&text, form).map(|(program, args)| InstalledCommand {
+                program: program.into(),
+                agent: None,
+                invocation: Invocation::Program { args, env: Vec::new() },
+            }),
+        })
+    }
+}
+
+/// Returns the settings that keep `tool` from running agenthub's hooks, each with its file.
+///
+/// # Errors
+/// [`crate::error::Code::Invalid`] if a configuration file of the tool cannot be read or parsed.
+pub fn off_switches(tool: &'static Integration, target: &InstallTarget) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut add = |switches: Vec<&str>, path: &Path| {
+        found.extend(switches.iter().map(|switch| format!("{switch} in {}", path.display())));
+    };
+    for file in tool.files(target) {
+        let text = read(&file.path)?.unwrap_or_default();
+        let switches = check(file.content, &text).and_then(|()| match &tool.hooks {
+            Some(hooks) => (hooks.off_switches)(file.content, &text),
+            None => Ok(Vec::new()),
+        });
+        add(switches.map_err(|reason| file.refused(&reason))?, &file.path);
+    }
+    if let Some(hooks) = &tool.hooks {
+        for path in hooks.managed_files.iter().map(Path::new) {
+            // The user cannot fix these files: one that cannot be read is skipped.
+            let text = read(path).ok().flatten().unwrap_or_default();
+            add(
+                (hooks.off_switches)(ConfigContent::Hooks, &text).unwrap_or_default(),
+                path,
+            );
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses a text that cannot be parsed.
+fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal> {
+    match content {
+        ConfigContent::Hooks | ConfigContent::McpJson(_) => json_config::check(text),
+        ConfigContent::McpToml(_) => toml_config::parse(text).map(drop),
+    }
+}
+
+fn from_hook(line: String, hook_word: &str) -> Option<InstalledCommand> {
+    let parsed = hook_command::parse(&line, hook_word)?;
+    Some(InstalledCommand {
+        program: parsed.program.clone().into(),
+        agent: parsed.agent.clone(),
+        invocation: Invocation::Shell { parsed, line },
+    })
+}
+
+fn from_json(server: &Value) -> Option<InstalledCommand> {
+    let args = server["args"].as_array().into_iter().flatten();
+    let env = server["env"].as_object().into_iter().flatten();
+    let env: Vec<_> = env
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
+    let agent = env.iter().find(|(name, _)| name == "AGENTHUB_AGENT");
+    Some(InstalledCommand {
+        program: server["command"].as_str()?.into(),
+        agent: agent.map(|(_, agent)| agent.clone()),
+        invocation: Invocation::Program {
+            args: args.filter_map(Value::as_str).map(str::to_owned).collect(),
+            env: env.clone(),
+        },
+    })
+}
+
+impl InstalledCommand {
+    /// Returns the command as the tool starts it, but with the database `db`.
+    pub fn with_db(&self, db: &Path) -> Command {
+        let mut command = match &self.invocation {
+            Invocation::Shell { parsed, line } => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &parsed.with_db(line, &shell::quote(db))]);
+                command
+            }
+            Invocation::Program { args, env } => {
+                let mut command = Command::new(&self.program);
+                let mut args = args.clone();
+                if let [flag, value, ..] = args.as_mut_slice()
+                    && flag == "--db"
+                {
+                    *value = db.display().to_string();
+                }
+                command.args(args).envs(env.iter().map(|(name, value)| (name, value)));
+                command
+            }
+        };
+        command.env("AGENTHUB_DB", db);
+        command
+    }
+
+    /// Returns the command line for a person to run.
+    pub fn shown(&self) -> String {
+        match &self.invocation {
+            Invocation::Shell { line, .. } => line.clone(),
+            Invocation::Program { args, .. } => {
+                let args = args.iter().map(Path::new);
+                let words: Vec<String> = [self.program.as_path()]
+                    .into_iter()
+                    .chain(args)
+                    .map(shell::quote)
+                    .collect();
+                words.join(" ")
+            }
+        }
+    }
+}

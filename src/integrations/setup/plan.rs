@@ -1,0 +1,116 @@
+//! Plans the changes that install agenthub in a tool's configuration files, or remove it.
+
+use super::change::{Backup, Change, backup_path, read};
+use super::hook_command;
+use super::{json_config, toml_config};
+use crate::error::{Code, Error, Result};
+use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
+
+/// Returns the change that installs agenthub in `file`, if there is one to make.
+///
+/// # Errors
+/// [`Code::Invalid`] if the file cannot be read or parsed, naming file and line.
+pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change>> {
+    let before = read(&file.path)?;
+    let after = installed_text(file, before.as_deref(), target)?;
+    if before.as_deref() == Some(after.as_str()) {
+        return Ok(None);
+    }
+    let is_installed = match &before {
+        Some(text) => removed_text(file, text)? != *text,
+        None => false,
+    };
+    let backup = if before.is_none() || is_installed && backup_path(&file.path).exists() {
+        Backup::Keep
+    } else {
+        Backup::Create
+    };
+    Ok(Some(Change {
+        path: file.path.clone(),
+        before,
+        after: Some(after),
+        backup,
+    }))
+}
+
+/// Returns the change that removes agenthub from `file`, if there is one to make. If the file was
+/// not changed since the installation, it is restored byte for byte; otherwise only the entries of
+/// agenthub are removed.
+///
+/// # Errors
+/// As [`install`].
+pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change>> {
+    let Some(before) = read(&file.path)? else {
+        return Ok(None);
+    };
+    let without = removed_text(file, &before)?;
+    if without == before {
+        return Ok(None);
+    }
+    let backup = read(&backup_path(&file.path))?;
+    let is_unchanged_since = |original: Option<&str>| {
+        let is_clean = original.is_none_or(|text| removed_text(file, text).is_ok_and(|without| without == text));
+        is_clean && installed_text(file, original, target).is_ok_and(|text| text == before)
+    };
+    let (after, backup) = match backup {
+        Some(original) if is_unchanged_since(Some(&original)) => (Some(original), Backup::Remove),
+        None if is_unchanged_since(None) => (None, Backup::Keep),
+        _ => (Some(without), Backup::Keep),
+    };
+    Ok(Some(Change {
+        path: file.path.clone(),
+        before: Some(before),
+        after,
+        backup,
+    }))
+}
+
+/// Returns the file's text with the entries of agenthub. `None` is a file that does not exist.
+fn installed_text(file: &ConfigFile, text: Option<&str>, target: &InstallTarget) -> Result<String> {
+    let text = text.unwrap_or_default();
+    let args = mcp_args(target);
+    let new = match file.content {
+        ConfigContent::Hooks => {
+            let hooks = hooks(file)?;
+            let command = hook_command::for_target(target, hooks.word);
+            json_config::install_hooks(text, &command, hooks)
+        }
+        ConfigContent::McpJson(form) => json_config::install_server(text, form, &target.program, &args),
+        ConfigContent::McpToml(form) => toml_config::install_server(text, form, &target.program, &args),
+    };
+    new.map_err(|reason| file.refused(&reason))
+}
+
+/// Returns the file's text without the entries of agenthub.
+fn removed_text(file: &ConfigFile, text: &str) -> Result<String> {
+    let new = match file.content {
+        ConfigContent::Hooks => json_config::remove_hooks(text, hooks(file)?.word),
+        ConfigContent::McpJson(form) => json_config::remove_server(text, form),
+        ConfigContent::McpToml(form) => toml_config::remove_server(text, form),
+    };
+    new.map_err(|reason| file.refused(&reason))
+}
+
+fn hooks(file: &ConfigFile) -> Result<&'static HookSpec> {
+    let hooks = file.tool.hooks.as_ref();
+    hooks.ok_or_else(|| Error::new(Code::Internal, format!("{} has no hooks", file.tool.name)))
+}
+
+fn mcp_args(target: &InstallTarget) -> Vec<String> {
+    let db = target.db.iter();
+    let db = db.flat_map(|db| ["--db".to_owned(), db.display().to_string()]);
+    db.chain(["mcp".to_owned()]).collect()
+}
+
+impl ConfigFile {
+    /// The error of a text that cannot be parsed.
+    pub(super) fn refused(&self, reason: &str) -> Error {
+        Error::new(
+            Code::Invalid,
+            format!(
+                "cannot change {}: {reason}; fix the file, or leave this tool out with --only (nothing was changed)",
+                self.path.display()
+            ),
+        )
+    }
+}

@@ -1,0 +1,126 @@
+//! Which agent makes an MCP call: what the environment says, or the session in the call's `_meta`
+//! for tools whose sessions share one server. Never an argument of the call, which a model could
+//! get wrong or forge.
+
+use rmcp::ErrorData;
+use rmcp::handler::server::common::FromContextPart;
+use rmcp::handler::server::tool::ToolCallContext;
+use rmcp::model::JsonObject;
+
+use super::Mcp;
+use super::session::AgentSession;
+use crate::integrations::spec::Integration;
+use crate::integrations::{agent_name, registry};
+
+/// The agent as far as it is known when the server starts. Earlier fields take precedence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Speaker {
+    /// The name that the process was given.
+    pub assigned: Option<String>,
+    /// The id of the tool that `agenthub run` has given that name to.
+    pub recorded_tool: Option<String>,
+    /// The default name of the session around the server.
+    pub session: Option<String>,
+    /// The name if neither the environment nor the call names an agent.
+    pub fallback: String,
+}
+
+impl Speaker {
+    /// Returns the name, if it is known before any call.
+    pub(super) fn known(&self) -> Option<&str> {
+        self.assigned.as_deref().or(self.session.as_deref())
+    }
+
+    /// Returns the agent that makes a call with this `_meta`. `client` is the name with which the
+    /// tool has introduced itself.
+    fn of_call(&self, meta: &JsonObject, client: &str) -> String {
+        let call = session_of_call(meta, client);
+        let is_of_another_tool = match (&call, &self.recorded_tool) {
+            (Some((tool, _)), Some(recorded)) => tool.id != recorded,
+            _ => false,
+        };
+        self.assigned
+            .clone()
+            .filter(|_| !is_of_another_tool)
+            .or(call.map(|(tool, session)| agent_name::of_session(tool.id, &session)))
+            .or_else(|| self.session.clone())
+            .unwrap_or_else(|| self.fallback.clone())
+    }
+}
+
+/// Returns the session in a call's `_meta`, and its tool.
+fn session_of_call(meta: &JsonObject, client: &str) -> Option<(&'static Integration, String)> {
+    registry::ALL.iter().find_map(|tool| {
+        let session = (tool.session_of_mcp_call?)(meta, client)?;
+        Some((*tool, session))
+    })
+}
+
+impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
+    fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
+        let request = &context.request_context;
+        let client = request.client_info().map(|client| client.name).unwrap_or_default();
+        let agent = context.service.speaker.of_call(&request.meta.0.0, &client);
+        Ok(Self::of(&context.service.database, agent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn call_names_its_session_unless_the_agent_was_given_a_name() {
+        let session = "019ab3c4-0001-7d50-8000-00000000000a";
+        let turn = json!({"x-codex-turn-metadata": {"session_id": session}, "threadId": "of a subagent"});
+        let thread = json!({"threadId": session});
+        let around = Speaker {
+            session: Some("claude-12345678".to_owned()),
+            fallback: "agent-1".to_owned(),
+            ..Speaker::default()
+        };
+        let unknown = Speaker {
+            session: None,
+            ..around.clone()
+        };
+        let assigned = Speaker {
+            assigned: Some("planner".to_owned()),
+            ..around.clone()
+        };
+        let run = |tool: &str| Speaker {
+            recorded_tool: Some(tool.to_owned()),
+            ..assigned.clone()
+        };
+        for (speaker, meta, client, name) in [
+            (&unknown, &turn, "any", "codex-0000000a"),
+            (&unknown, &thread, "codex-mcp-client", "codex-0000000a"),
+            (&unknown, &thread, "another", "agent-1"),
+            (&unknown, &json!({}), "codex-mcp-client", "agent-1"),
+            (
+                &unknown,
+                &json!({"threadId": 5, "x-codex-turn-metadata": []}),
+                "codex-mcp-client",
+                "agent-1",
+            ),
+            (&unknown, &json!({"threadId": ""}), "codex-mcp-client", "agent-1"),
+            (&around, &turn, "any", "codex-0000000a"),
+            (&around, &thread, "another", "claude-12345678"),
+            (&assigned, &turn, "codex-mcp-client", "planner"),
+            (&run("codex"), &turn, "codex-mcp-client", "planner"),
+            (&run("claude"), &turn, "codex-mcp-client", "codex-0000000a"),
+            (&run("claude"), &json!({}), "claude", "planner"),
+        ] {
+            assert_eq!(
+                speaker.of_call(meta.as_object().unwrap(), client),
+                name,
+                "{meta} {client}"
+            );
+        }
+        assert_eq!(
+            (unknown.known(), around.known(), assigned.known()),
+            (None, Some("claude-12345678"), Some("planner"))
+        );
+    }
+}
