@@ -1,4 +1,5 @@
-//! Settings from flags and the environment: the path of the database and the limits. `cli` parses the command line; `hub` and `server` apply the limits.
+//! Settings from flags and the environment: the path of the database, and the limits. `cli` parses the
+//! command line; `hub` and `server` apply the limits.
 
 use std::env;
 use std::path::{Path, PathBuf};

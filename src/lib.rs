@@ -5,8 +5,8 @@
 //! [`cli`]. `ARCHITECTURE.md` follows a row from the database to a client.
 //!
 //! Each module uses only the modules before it:
-//! [`error`], [`fs`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ←
-//! [`integrations`] ← [`server`], [`mcp`] ← [`cli`].
+//! [`error`], [`fs`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
+//! [`server`], [`mcp`] ← [`cli`].
 //!
 //! # Compatibility with AILANG
 //!

@@ -60,8 +60,8 @@ impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
     fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
         let request = &context.request_context;
         let client = request.client_info().map(|client| client.name).unwrap_or_default();
-        let me = context.service.speaker.of_call(&request.meta.0.0, &client);
-        Ok(Self::of(&context.service.database, me))
+        let agent = context.service.speaker.of_call(&request.meta.0.0, &client);
+        Ok(Self::of(&context.service.database, agent))
     }
 }
 

@@ -162,7 +162,7 @@ impl Sources {
                 source
                     .test_modules
                     .iter()
-                    .map(move |name| [&module[..], &[name.clone()]].concat())
+                    .map(move |name| [&module[..], std::slice::from_ref(name)].concat())
             })
             .collect();
         let is_test = |module: &Module| tests.iter().any(|test| module.starts_with(test));

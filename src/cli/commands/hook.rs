@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{File, output};
+use crate::cli::args::DatabaseArgs;
+use crate::cli::terminal;
 use crate::config;
 use crate::error::Error;
 use crate::integrations::environment::variable;
@@ -53,7 +54,7 @@ pub fn is_hook(args: impl Iterator<Item = OsString>) -> bool {
     }
 }
 
-pub(super) fn run(file: &File, args: &Args) {
+pub(super) fn run(database: &DatabaseArgs, args: &Args) {
     if io::stdin().is_terminal() {
         drop(writeln!(
             io::stderr(),
@@ -63,11 +64,11 @@ pub(super) fn run(file: &File, args: &Args) {
     }
     // Suppress panic output: the tool shows stderr to its user.
     panic::set_hook(Box::new(|_| {}));
-    let _ = panic::catch_unwind(|| handle_event(file, args));
+    let _ = panic::catch_unwind(|| handle_event(database, args));
 }
 
 /// Handles the event. `None` is any failure.
-fn handle_event(file: &File, args: &Args) -> Option<()> {
+fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let (tool, hooks) = registry::by_hook_word(args.tool.first()?)?;
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
@@ -75,7 +76,7 @@ fn handle_event(file: &File, args: &Args) -> Option<()> {
     if is_run_by_another_tool(tool, &input) {
         return None;
     }
-    let path = config::db_path(file.db.as_deref()).ok()?;
+    let path = config::db_path(database.db.as_deref()).ok()?;
     // A run that records another tool does not see the output of this one.
     let is_recorded = identity::recorded_tool().is_none_or(|id| id == tool.id);
     let environment = HookEnvironment {
@@ -86,14 +87,14 @@ fn handle_event(file: &File, args: &Args) -> Option<()> {
         now: now_ms(),
     };
     let (writer, hook_output) = with_busy_timeout(LOCK_WAIT, || {
-        let writer = Writer::open(&path, file.network_fs())?;
+        let writer = Writer::open(&path, database.network_fs())?;
         writer.configure_for_short_process()?;
         let hook_output = handle(&writer, (tool, hooks), &input, &environment)?;
         Ok::<_, Error>((writer, hook_output))
     })
     .ok()?;
     let hook_output = hook_output?;
-    output::line(&hook_output.text).ok()?;
+    terminal::line(&hook_output.text).ok()?;
     // Without this confirmation the mail is delivered again.
     with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()
 }

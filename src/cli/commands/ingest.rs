@@ -10,9 +10,9 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::File;
 use super::run::{Tool, format_parser, new_task, opener, speaker};
-use super::signals::{self, Signals};
+use crate::cli::args::{self, DatabaseArgs};
+use crate::cli::signals::{self, Signals};
 use crate::integrations::line_splitter::LineSplitter;
 use crate::integrations::recorder::{LineSender, Recorder};
 use crate::integrations::stream::Stream;
@@ -27,14 +27,14 @@ pub(super) struct Args {
     #[arg(long, value_parser = format_parser())]
     format: Tool,
     /// Record it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME", value_parser = super::speaker)]
+    #[arg(long = "as", value_name = "NAME", value_parser = args::speaker)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID", value_parser = super::name)]
+    #[arg(long, value_name = "ID", value_parser = args::name)]
     task: Option<String>,
 }
 
-pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
     let begun = Instant::now();
     let info = TaskInfo {
         task_id: args.task.clone().unwrap_or_else(new_task),
@@ -46,7 +46,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
         let mut signals = Signals::listen(signals::ENDING)?;
         let stream = Stream::new(args.format.0, args.format.1, info);
         // An error is reported at the end: later attempts to write may succeed.
-        let recorder = Recorder::start(stream, None, opener(file), |_| {})?;
+        let recorder = Recorder::start(stream, None, opener(database), |_| {})?;
         let mut input_ended = read_input(recorder.sender());
         let (caught, read) = tokio::select! {
             read = &mut input_ended => (None, read.ok()),

@@ -33,10 +33,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-// Names under which `run`, `ingest`, `hook` and `init` know the shared modules.
-use super::args::{DatabaseArgs as File, name, speaker};
-use super::{signals, terminal as output};
-
 use super::args::DatabaseArgs;
 
 pub use hook::is_hook;

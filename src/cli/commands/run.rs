@@ -24,8 +24,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::File;
-use super::signals::Signals;
+use crate::cli::args::{self, DatabaseArgs};
+use crate::cli::signals::Signals;
+use crate::cli::terminal;
 use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::arguments::is_flag;
@@ -49,10 +50,10 @@ pub(super) type Tool = (&'static Integration, &'static StreamSpec);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Run it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME", value_parser = super::speaker)]
+    #[arg(long = "as", value_name = "NAME", value_parser = args::speaker)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID", value_parser = super::name)]
+    #[arg(long, value_name = "ID", value_parser = args::name)]
     task: Option<String>,
     /// The program prints this stream without further flags: do not change its arguments
     #[arg(long, value_parser = format_parser())]
@@ -90,7 +91,7 @@ fn or_list(items: &[&str]) -> String {
     }
 }
 
-pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
     let (tool, command) = prepare(args)?;
     let task_id = args.task.clone().unwrap_or_else(new_task);
     let agent_id = speaker(args.speaker.as_ref());
@@ -99,7 +100,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
         // Signals are forwarded from here on.
         let mut signals = Signals::listen(FORWARDED)?;
         let begun = Instant::now();
-        let mut child = match start(file, tool.0, &command, &task_id, &agent_id) {
+        let mut child = match start(database, tool.0, &command, &task_id, &agent_id) {
             Ok(child) => child,
             Err(e) => return Ok(cannot_start(&command[0], &e)),
         };
@@ -112,7 +113,7 @@ pub(super) fn run(file: &File, args: &Args) -> Result<ExitCode> {
             workspace: std::env::current_dir().map_or_else(|_| String::new(), |dir| dir.display().to_string()),
             pid,
         };
-        let recorder = Recorder::start(Stream::new(tool.0, tool.1, info), pid, opener(file), |e| {
+        let recorder = Recorder::start(Stream::new(tool.0, tool.1, info), pid, opener(database), |e| {
             warn(&format!("cannot record this run: {e}; the command continues"));
         })?;
         let is_writing = Arc::new(AtomicBool::new(false));
@@ -143,7 +144,7 @@ fn prepare(args: &Args) -> Result<(Tool, Vec<OsString>)> {
         let supported: Vec<&str> = registry::with_stream().map(|(_, stream)| stream.binary).collect();
         let message = format!(
             "unsupported program \"{}\"; supported: {}, or pass --format",
-            super::output::short(&name, 60),
+            terminal::short(&name, 60),
             supported.join(", ")
         );
         return Err(Error::new(Code::Usage, message).into());
@@ -197,12 +198,18 @@ pub(super) fn speaker(given: Option<&String>) -> String {
 }
 
 /// Returns a function that opens the database, for another thread.
-pub(super) fn opener(file: &File) -> impl Fn() -> crate::error::Result<Writer> + Send + 'static {
-    let file = file.clone();
-    move || Writer::open(&config::db_path(file.db.as_deref())?, file.network_fs())
+pub(super) fn opener(database: &DatabaseArgs) -> impl Fn() -> crate::error::Result<Writer> + Send + 'static {
+    let database = database.clone();
+    move || Writer::open(&config::db_path(database.db.as_deref())?, database.network_fs())
 }
 
-fn start(file: &File, tool: &Integration, command: &[OsString], task_id: &str, agent_id: &str) -> io::Result<Child> {
+fn start(
+    database: &DatabaseArgs,
+    tool: &Integration,
+    command: &[OsString],
+    task_id: &str,
+    agent_id: &str,
+) -> io::Result<Child> {
     let mut start = Command::new(&command[0]);
     start.args(&command[1..]).stdout(Stdio::piped());
     // The hooks of this tool record nothing while `run` does. Hooks of another tool that it
@@ -218,7 +225,7 @@ fn start(file: &File, tool: &Integration, command: &[OsString], task_id: &str, a
     } else {
         start.env("AGENTHUB_AGENT", agent_id);
     }
-    if let Some(db) = file.db.as_deref().and_then(|db| std::path::absolute(db).ok()) {
+    if let Some(db) = database.db.as_deref().and_then(|db| std::path::absolute(db).ok()) {
         start.env("AGENTHUB_DB", db);
     }
     start.spawn()
@@ -226,7 +233,7 @@ fn start(file: &File, tool: &Integration, command: &[OsString], task_id: &str, a
 
 /// Returns a shell's exit code for a program that was not found (127) or cannot be executed (126).
 fn cannot_start(program: &OsString, e: &io::Error) -> ExitCode {
-    let program = super::output::short(&program.to_string_lossy(), 200);
+    let program = terminal::short(&program.to_string_lossy(), 200);
     if e.kind() == ErrorKind::NotFound {
         warn(&format!("cannot find {program}; install it, or give its full path"));
         return ExitCode::from(127);

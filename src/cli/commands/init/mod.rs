@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::{File, output};
+use crate::cli::args::DatabaseArgs;
+use crate::cli::terminal;
 use crate::error::{Code, Error};
 use crate::integrations::setup::{self, Change, Lock};
 use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration};
@@ -82,32 +83,32 @@ struct Plan {
     remarks: Vec<String>,
 }
 
-pub(super) fn run(file: &File, args: &Args) -> Result<()> {
-    let target = target(file, args)?;
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let target = target(database, args)?;
     let tools = tools(args, &target)?;
     let shown = plan(&tools, args, &target)?;
     show(&shown)?;
     if shown.changes.is_empty() {
-        output::line(if args.undo {
+        terminal::line(if args.undo {
             "Nothing to remove."
         } else {
             "Already connected: nothing to change."
         })?;
     } else {
         if args.dry_run || !(args.yes || ask(shown.changes.len())?) {
-            return output::line("Nothing was changed.");
+            return terminal::line("Nothing was changed.");
         }
         apply(&shown, &tools, args, &target)?;
     }
     if args.undo || args.dry_run {
         return Ok(());
     }
-    drop(file.writer()?);
-    output::line(&format!("Database: {}", file.path()?.display()))?;
+    drop(database.writer()?);
+    terminal::line(&format!("Database: {}", database.path()?.display()))?;
     verify::verify(&shown.connected, &target)
 }
 
-fn target(file: &File, args: &Args) -> Result<InstallTarget> {
+fn target(database: &DatabaseArgs, args: &Args) -> Result<InstallTarget> {
     let home = std::env::var_os("HOME")
         .filter(|home| !home.is_empty())
         .map(PathBuf::from);
@@ -121,7 +122,7 @@ fn target(file: &File, args: &Args) -> Result<InstallTarget> {
         home,
         project: args.project.then(std::env::current_dir).transpose()?,
         program: this_program()?,
-        db: file.db.is_some().then(|| file.path()).transpose()?,
+        db: database.db.is_some().then(|| database.path()).transpose()?,
     })
 }
 
@@ -196,16 +197,16 @@ fn show(plan: &Plan) -> Result<()> {
             (_, None) => "removed",
             _ => "changed",
         };
-        output::line(&format!(
+        terminal::line(&format!(
             "{} ({verb})",
             safe_text::escape(&change.path.display().to_string())
         ))?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         for line in diff::changed_lines(&text(&change.before), &text(&change.after)) {
-            output::line(&format!("  {}", safe_text::escape(&line)))?;
+            terminal::line(&format!("  {}", safe_text::escape(&line)))?;
         }
     }
-    plan.remarks.iter().try_for_each(|remark| output::line(remark))
+    plan.remarks.iter().try_for_each(|remark| terminal::line(remark))
 }
 
 fn ask(files: usize) -> Result<bool> {
@@ -232,7 +233,7 @@ fn apply(shown: &Plan, tools: &[Tool], args: &Args, target: &InstallTarget) -> R
     }
     for change in &now.changes {
         setup::apply(change, &lock)?;
-        output::line(&format!(
+        terminal::line(&format!(
             "Wrote {}",
             safe_text::escape(&change.path.display().to_string())
         ))?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::output;
+use crate::cli::terminal;
 use crate::error::{Code, Error};
 use crate::integrations::program::{self, TIMEOUT};
 use crate::integrations::registry;
@@ -37,7 +37,7 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
             );
             return Err(Error::new(Code::Conflict, message).into());
         };
-        output::line(&match (file.content, &file.tool.hooks) {
+        terminal::line(&match (file.content, &file.tool.hooks) {
             (ConfigContent::Hooks, Some(hooks)) => verify_hook(file.tool, hooks, &command, target, &db)?,
             _ => verify_server(file.tool, &command, target, &db)?,
         })?;
