@@ -481,7 +481,7 @@ impl Checker {
             }
             assert!(
                 self.may_skip(entry, database),
-                "{id} is sent with the position {pos:?}, but the next row due is {entry:?}"
+                "{id} is sent with the position {pos:?}, but the next row due is that of {entry}"
             );
         }
         panic!("{id} is not due, or is sent twice");
@@ -565,7 +565,7 @@ impl Checker {
         let pos = index.map_or(Position::START, |index| database.log[index].pos);
         assert_eq!(since.pos, pos, "the position is not in the change log");
         if let Some(undelivered) = self.next_due(database).filter(|entry| entry.pos.seq <= since.pos.seq) {
-            panic!("the position {text} includes {undelivered:?}, which was not delivered");
+            panic!("the position {text} includes {undelivered}, which was not delivered");
         }
         self.connection.position_seq = since.pos.seq;
         self.client.received_seq = self.client.received_seq.max(since.pos.seq);
@@ -607,7 +607,7 @@ impl Checker {
     /// Checks that the client has received everything that is due. All reads have completed.
     pub(super) fn check_complete(&self, database: &Database) {
         if let Some(undelivered) = self.next_due(database) {
-            panic!("not delivered: {undelivered:?}");
+            panic!("{undelivered} was not delivered");
         }
         assert!(self.connection.greeted, "hello was not sent");
         assert!(

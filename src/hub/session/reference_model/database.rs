@@ -3,6 +3,7 @@
 //! Nothing is removed from the lists: a pruned row stays in them, before the first kept index.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::hub::encoded_change::EncodedChange;
@@ -34,6 +35,12 @@ pub(super) struct LogEntry {
     pub(super) op: Op,
     pub(super) key: RowKey,
     row_when_written: Row,
+}
+
+impl fmt::Display for LogEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "change {} ({:?} of {:?})", self.pos.seq, self.op, self.key)
+    }
 }
 
 /// A state of a thread. Both numbers increase with each write.

@@ -2,9 +2,9 @@
 //!
 //! A case is one random [`Setup`] and a list of random [`Operation`]s for one client:
 //!
-//! 1. [`Simulator`] carries the operations out as the hub and the connection's driver do, in one
-//!    thread and with a simulated clock: rows are written, read late or not at all, pruned and
-//!    restored, the hub restarts, and the client sends valid and invalid events.
+//! 1. [`Simulator`] carries the operations out, in one thread and with a simulated clock: rows are
+//!    written, read late or not at all, pruned and restored, the hub restarts, and the client sends
+//!    valid and invalid events. It drives the session as `server::websocket::connection` does.
 //! 2. [`database`] holds all rows and the change log as plain lists, without bounds.
 //! 3. [`checker`] compares every frame with these lists: the row must be the next one due, at an
 //!    allowed rate and with a correct position. [`subscription_tracker`] does so for subscriptions.
@@ -21,7 +21,6 @@ mod client_messages;
 mod database;
 mod rate_checker;
 mod regressions;
-
 mod simulator;
 mod subscription_tracker;
 

@@ -41,8 +41,8 @@ pub(super) struct Simulator {
     log_retry_at: Duration,
     /// The session must not read a page before this time.
     page_retry_at: Duration,
-    /// Operations of the client that the session has not processed yet.
-    unprocessed: VecDeque<Operation>,
+    /// Messages of the client that the session has not processed yet, as operations.
+    unprocessed_messages: VecDeque<Operation>,
     /// Acknowledgements that are not in the database yet.
     pending_acks: Vec<AckEvent>,
     checker: Checker,
@@ -65,7 +65,7 @@ impl Simulator {
             log_read: None,
             log_retry_at: Duration::ZERO,
             page_retry_at: Duration::ZERO,
-            unprocessed: VecDeque::new(),
+            unprocessed_messages: VecDeque::new(),
             pending_acks: Vec::new(),
             checker: Checker::new(setup.options.clone(), setup.limits.clone()),
             setup,
@@ -198,13 +198,13 @@ impl Simulator {
         self.store_read = None;
         self.log_read = None;
         self.page_retry_at = Duration::ZERO;
-        self.unprocessed.clear();
+        self.unprocessed_messages.clear();
     }
 
     /// Sends a message of the client; the session processes it later.
     fn send(&mut self, operation: Operation) {
         if self.session.is_some() {
-            self.unprocessed.push_back(operation);
+            self.unprocessed_messages.push_back(operation);
         }
     }
 
@@ -213,7 +213,7 @@ impl Simulator {
         let now = self.clock();
         self.checker.subscriptions().set_head(self.database.head().seq);
         while self.session.as_ref().is_some_and(Session::listens) {
-            let Some(operation) = self.unprocessed.pop_front() else {
+            let Some(operation) = self.unprocessed_messages.pop_front() else {
                 return;
             };
             let message = self.client_message(&operation);
@@ -399,7 +399,7 @@ impl Simulator {
 
     /// Returns whether the client has sent a message that the session accepts now.
     fn has_client_messages(&self) -> bool {
-        !self.unprocessed.is_empty() && self.session.as_ref().is_some_and(Session::listens)
+        !self.unprocessed_messages.is_empty() && self.session.as_ref().is_some_and(Session::listens)
     }
 
     /// Advances the clock until the session waits without a deadline.
@@ -425,7 +425,7 @@ impl Simulator {
                     "the session has not processed all changes"
                 );
                 assert!(
-                    self.unprocessed.is_empty(),
+                    self.unprocessed_messages.is_empty(),
                     "the session has not processed all messages of the client"
                 );
                 return self.checker.check_complete(&self.database);
