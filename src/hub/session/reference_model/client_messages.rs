@@ -1,9 +1,9 @@
-//! What the client says, and how that looks as a frame.
+//! The messages a client sends, and their frames.
 
 use serde_json::json;
 
-/// Frames that are no good, with the error each deserves.
-pub(super) const GARBAGE: &[(&str, &str)] = &[
+/// Invalid text frames, each with the error code of the reply.
+pub(super) const INVALID_FRAMES: &[(&str, &str)] = &[
     ("", "PARSE_ERROR"),
     ("[]", "PARSE_ERROR"),
     (r#"{"type":7}"#, "PARSE_ERROR"),
@@ -18,39 +18,43 @@ pub(super) const GARBAGE: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a client sends.
+/// A message from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
-    Subscribe(Request),
+pub(super) enum ClientMessage {
+    Subscribe(SubscribeRequest),
     Unsubscribe(String),
     Ack(String, i64),
     Ping,
     Binary,
-    /// Some text, and the error it deserves.
-    Garbage(&'static str, &'static str),
+    /// An invalid text frame, and the error code of the reply.
+    Invalid(&'static str, &'static str),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct SubscribeRequest {
     pub(super) thread_id: String,
     pub(super) from_seq: i64,
     pub(super) from_id: Option<String>,
 }
 
-impl Said {
-    /// The frame; `None` if it is a binary one.
+impl ClientMessage {
+    /// Returns the text frame; `None` for a binary frame.
     pub(super) fn text(&self) -> Option<String> {
-        let (kind, data) = match self {
+        let (event_type, data) = match self {
             Self::Binary => return None,
-            Self::Garbage(text, _) => return Some((*text).to_owned()),
+            Self::Invalid(text, _) => return Some((*text).to_owned()),
             Self::Ping => return Some(r#"{"type":"ping"}"#.to_owned()),
-            Self::Unsubscribe(id) => ("unsubscribe", json!({ "thread_id": id })),
-            Self::Ack(id, seq) => ("ack", json!({ "thread_id": id, "ack_seq": seq })),
-            Self::Subscribe(r) => (
+            Self::Unsubscribe(thread_id) => ("unsubscribe", json!({ "thread_id": thread_id })),
+            Self::Ack(thread_id, seq) => ("ack", json!({ "thread_id": thread_id, "ack_seq": seq })),
+            Self::Subscribe(request) => (
                 "subscribe",
-                json!({ "thread_id": r.thread_id, "from_seq": r.from_seq, "from_id": r.from_id }),
+                json!({
+                    "thread_id": request.thread_id,
+                    "from_seq": request.from_seq,
+                    "from_id": request.from_id,
+                }),
             ),
         };
-        Some(json!({ "type": kind, "data": data }).to_string())
+        Some(json!({ "type": event_type, "data": data }).to_string())
     }
 }

@@ -1,25 +1,25 @@
-//! The session against a naive model: random lives of one client, and what must hold in
-//! each of them.
+//! Property-based test of the session state machine, against a naive model of the database.
 //!
-//! For: finding the gap, the repetition or the stall that nobody thought of. Agents write,
-//! the client says sensible and senseless things, the driver is slow, answers come late or
-//! not at all, the hub restarts, the file is pruned, put back or replaced; and in between
-//! and at the end the client's frames are held against plain lists.
-//! Not for: sockets, SQL or threads; those are tested from outside.
+//! A case is one random [`Setup`] and a list of random [`Operation`]s for one client:
 //!
-//! 1. [`Deed`]s come at random; [`World`] does them, as the hub and its driver would.
-//! 2. `judge` knows what may come at any moment, `follow` what of the threads subscribed
-//!    to, `file` what is true.
-//! 3. At the end everything is answered and time passes: then nothing may be missing.
+//! 1. [`Simulator`] carries the operations out, in one thread and with a simulated clock: rows are
+//!    written, read late or not at all, pruned and restored, the hub restarts, and the client sends
+//!    valid and invalid events. It drives the session as `server::websocket::connection` does.
+//! 2. [`database`] holds all rows and the change log as plain lists, without bounds.
+//! 3. [`checker`] compares every frame with these lists: the row must be the next one due, at an
+//!    allowed rate and with a correct position. [`subscription_tracker`] does so for subscriptions.
+//! 4. At the end all reads complete and the clock advances: then nothing may be missing.
 //!
-//! A life that fails is made as small as it can be, printed and kept under
-//! `proptest-regressions`; what it taught belongs into `lessons`, with a name.
-//! With `AGENTHUB_SOAK` there are more of them, with `AGENTHUB_TEST_LIVES` as many as it says.
+//! The test prints a failing case in its smallest form and stores its seed in
+//! `proptest-regressions/hub/session/reference_model/mod.txt`. Stored seeds run first in each later
+//! run, as long as the strategies below draw the same values in the same order. To keep a case for
+//! good, copy the printed operations to a named test in [`regressions`]. `AGENTHUB_SOAK` runs more
+//! cases, `AGENTHUB_TEST_CASES` sets their number. Sockets, SQL and threads are tested in `tests/it`.
 
 mod checker;
 mod client_messages;
-mod file;
-mod rate;
+mod database;
+mod rate_checker;
 mod regressions;
 mod simulator;
 mod subscription_tracker;
@@ -32,126 +32,134 @@ use super::{ConnectOptions, Framing};
 use crate::config::Limits;
 use crate::hub::connect_options::Streams;
 use crate::hub::encoded_change::WireFormat;
-use simulator::World;
+use simulator::Simulator;
 
-/// Lives lived by an ordinary test run, and by a long one.
-const LIVES: u32 = 800;
-const SOAK_LIVES: u32 = 20_000;
+/// Number of cases of a normal test run.
+const CASES: u32 = 800;
+/// Number of cases of a soak run.
+const SOAK_CASES: u32 = 20_000;
 
-/// The circumstances of one life.
+/// The fixed parameters of one case.
 #[derive(Debug, Clone)]
 struct Setup {
-    wishes: ConnectOptions,
+    options: ConnectOptions,
     limits: Limits,
-    /// Changes the hub remembers, hands over at a time, and messages of one page.
-    tail: usize,
-    feed: usize,
-    page: usize,
-    /// What is read for the session is read when it asks, not when it gets it.
-    early: bool,
-    /// Rows are shown as they are when they are read.
-    as_read: bool,
+    /// Number of changes the hub keeps in memory.
+    recent_rows: usize,
+    /// Maximum number of changes passed to the session at a time.
+    feed_rows: usize,
+    /// Maximum number of messages of one page.
+    page_rows: usize,
+    /// A read returns the rows as of when the session requests it, not as of when it completes.
+    reads_on_request: bool,
+    /// See [`Database::returns_current_rows`](database::Database::returns_current_rows).
+    returns_current_rows: bool,
 }
 
 impl Default for Setup {
-    /// A client of the seed with the usual limits.
+    /// A client of AILANG's protocol with the default limits.
     fn default() -> Self {
         Self {
-            wishes: ConnectOptions::COMPAT,
+            options: ConnectOptions::COMPAT,
             limits: Limits::default(),
-            tail: 1000,
-            feed: 256,
-            page: 256,
-            early: false,
-            as_read: false,
+            recent_rows: 1000,
+            feed_rows: 256,
+            page_rows: 256,
+            reads_on_request: false,
+            returns_current_rows: false,
         }
     }
 }
 
-/// Where a connection begins.
+/// Where the stream of a new connection starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
-    Since,
-    Now,
-    Start,
+enum StreamStart {
+    /// After the client's resume position; at the head if it has none.
+    ResumePosition,
+    Head,
+    /// With the oldest change kept. A client of AILANG's protocol starts at the head.
+    Oldest,
 }
 
-/// What an ack or a subscription names.
+/// The `message_seq` in an `ack` or a `subscribe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Number {
-    /// So many less than the last one the client has.
-    Have(u8),
-    /// So many beyond the thread's last.
-    Beyond(u8),
+enum SeqChoice {
+    /// This much below the last one the client received, but at least 0.
+    BelowReceived(u8),
+    /// This much above the last one of the thread.
+    AboveLast(u8),
     Zero,
-    /// -1.
+    /// -1: the last acknowledgement.
     LastAck,
-    /// Less than that.
-    Nonsense,
+    /// -2.
+    Invalid,
 }
 
-/// Something that happens.
+/// One step of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
-    // Agents.
-    Post {
+enum Operation {
+    // Rows written by agents.
+    PostMessages {
         thread: u8,
         count: u8,
         bytes: usize,
     },
-    TouchMessage(u8),
-    Retitle(u8),
-    SendMail,
-    TouchMail(usize),
-    Report {
+    UpdateMessage(u8),
+    ChangeTitle(u8),
+    AddInboxMessage,
+    UpdateInboxMessage(usize),
+    AddTelemetry {
         instance: u8,
         count: u8,
     },
-    Work,
-    Agent,
-    Rejected,
-    // The owner.
-    Prune {
+    AddTaskEvent,
+    AddAgent,
+    AddUnreadableRow,
+    // Maintenance of the database.
+    PruneRows {
         thread: u8,
         keep: usize,
     },
-    PruneLog(usize),
-    Spoil(u8),
-    Save,
-    PutBack,
-    Replace,
-    // The hub and the driver.
-    Look,
-    LoseTail,
+    PruneChangeLog(usize),
+    MakeThreadUnreadable(u8),
+    BackUp,
+    RestoreBackup,
+    ReplaceDatabase,
+    // The hub and the driver of the session.
+    RunChangeReader,
+    ClearRecentChanges,
     Restart,
     Crash,
     Warn,
-    Pass(u64),
-    Steps(u8),
-    /// Steps until there is nothing to do, without answering what is asked.
-    Turn,
-    /// Looks, answers and steps until there is nothing to do.
-    Run,
-    Answer,
-    Fail,
-    AnswerLog,
-    FailLog,
+    /// Milliseconds.
+    AdvanceClock(u64),
+    TakeSteps(u8),
+    /// Steps until the session waits. Reads do not complete.
+    StepUntilWait,
+    /// Runs the change reader, completes reads and steps until nothing is left to do.
+    RunUntilIdle,
+    CompleteRead,
+    FailRead,
+    CompleteLogRead,
+    FailLogRead,
     // The client.
-    Connect(From),
+    Connect(StreamStart),
     Subscribe {
         thread: u8,
-        from: Number,
-        id: Option<bool>,
+        from_seq: SeqChoice,
+        /// Whether the `from_id` is the right one; `None` for no `from_id`.
+        from_id: Option<bool>,
     },
     Unsubscribe(u8),
-    Ack(u8, Number),
+    Ack(u8, SeqChoice),
     Ping,
-    Binary,
-    Garbage(usize),
+    SendBinaryFrame,
+    /// Index in [`client_messages::INVALID_FRAMES`].
+    SendInvalidFrame(usize),
 }
 
 fn setups() -> impl Strategy<Value = Setup> {
-    let wishes = (any::<[bool; 5]>(), 0..4u8, any::<bool>()).prop_map(|(streams, kind, array)| {
+    let options = (any::<[bool; 5]>(), 0..4u8, any::<bool>()).prop_map(|(streams, kind, array)| {
         let [messages, inbox, telemetry, tasks, threads] = streams;
         let chosen = Streams {
             messages,
@@ -189,102 +197,113 @@ fn setups() -> impl Strategy<Value = Setup> {
         ..Limits::default()
     });
     let sizes = (select(vec![0, 1, 3, 10, 1000]), 1..9usize, select(vec![1, 2, 7, 256]));
-    let kinds = (any::<bool>(), any::<bool>());
-    (wishes, limits, sizes, kinds).prop_map(|(wishes, limits, (tail, feed, page), (early, as_read))| Setup {
-        wishes,
-        limits,
-        tail,
-        feed,
-        page,
-        early,
-        as_read,
+    let read_modes = (any::<bool>(), any::<bool>());
+    (options, limits, sizes, read_modes).prop_map(|(options, limits, sizes, read_modes)| {
+        let (recent_rows, feed_rows, page_rows) = sizes;
+        let (reads_on_request, returns_current_rows) = read_modes;
+        Setup {
+            options,
+            limits,
+            recent_rows,
+            feed_rows,
+            page_rows,
+            reads_on_request,
+            returns_current_rows,
+        }
     })
 }
 
-fn numbers() -> impl Strategy<Value = Number> {
+fn seq_choices() -> impl Strategy<Value = SeqChoice> {
     prop_oneof![
-        5 => (0..6u8).prop_map(Number::Have),
-        1 => (1..3u8).prop_map(Number::Beyond),
-        3 => Just(Number::Zero),
-        2 => Just(Number::LastAck),
-        1 => Just(Number::Nonsense),
+        5 => (0..6u8).prop_map(SeqChoice::BelowReceived),
+        1 => (1..3u8).prop_map(SeqChoice::AboveLast),
+        3 => Just(SeqChoice::Zero),
+        2 => Just(SeqChoice::LastAck),
+        1 => Just(SeqChoice::Invalid),
     ]
 }
 
-/// Three threads, so that things meet.
+/// Only three threads, so that operations often concern the same one.
 fn threads() -> impl Strategy<Value = u8> {
     prop_oneof![6 => Just(0u8), 3 => Just(1u8), 1 => Just(2u8)]
 }
 
-fn deeds() -> impl Strategy<Value = Deed> {
+fn operations() -> impl Strategy<Value = Operation> {
     let agents = prop_oneof![
-        30 => (threads(), 1..7u8).prop_map(|(thread, count)| Deed::Post { thread, count, bytes: 5 }),
-        1 => threads().prop_map(|thread| Deed::Post { thread, count: 4, bytes: 100_000 }),
-        2 => threads().prop_map(Deed::TouchMessage),
-        5 => threads().prop_map(Deed::Retitle),
-        5 => Just(Deed::SendMail),
-        5 => (0..9usize).prop_map(Deed::TouchMail),
-        10 => (0..3u8, 1..4u8).prop_map(|(instance, count)| Deed::Report { instance, count }),
-        4 => Just(Deed::Work),
-        2 => Just(Deed::Agent),
-        1 => Just(Deed::Rejected),
+        30 => (threads(), 1..7u8).prop_map(|(thread, count)| Operation::PostMessages { thread, count, bytes: 5 }),
+        1 => threads().prop_map(|thread| Operation::PostMessages { thread, count: 4, bytes: 100_000 }),
+        2 => threads().prop_map(Operation::UpdateMessage),
+        5 => threads().prop_map(Operation::ChangeTitle),
+        5 => Just(Operation::AddInboxMessage),
+        5 => (0..9usize).prop_map(Operation::UpdateInboxMessage),
+        10 => (0..3u8, 1..4u8).prop_map(|(instance, count)| Operation::AddTelemetry { instance, count }),
+        4 => Just(Operation::AddTaskEvent),
+        2 => Just(Operation::AddAgent),
+        1 => Just(Operation::AddUnreadableRow),
     ];
-    let owner = prop_oneof![
-        3 => (threads(), 0..6usize).prop_map(|(thread, keep)| Deed::Prune { thread, keep }),
-        3 => (1..30usize).prop_map(Deed::PruneLog),
-        1 => threads().prop_map(Deed::Spoil),
-        2 => Just(Deed::Save),
-        1 => Just(Deed::PutBack),
-        1 => Just(Deed::Replace),
+    let maintenance = prop_oneof![
+        3 => (threads(), 0..6usize).prop_map(|(thread, keep)| Operation::PruneRows { thread, keep }),
+        3 => (1..30usize).prop_map(Operation::PruneChangeLog),
+        1 => threads().prop_map(Operation::MakeThreadUnreadable),
+        2 => Just(Operation::BackUp),
+        1 => Just(Operation::RestoreBackup),
+        1 => Just(Operation::ReplaceDatabase),
     ];
-    let driver = prop_oneof![
-        10 => Just(Deed::Look),
-        2 => Just(Deed::LoseTail),
-        1 => Just(Deed::Restart),
-        1 => Just(Deed::Crash),
-        1 => Just(Deed::Warn),
-        12 => select(vec![1, 10, 50, 100, 250, 1000, 5000]).prop_map(Deed::Pass),
-        15 => (1..8u8).prop_map(Deed::Steps),
-        12 => Just(Deed::Turn),
-        15 => Just(Deed::Run),
-        12 => Just(Deed::Answer),
-        1 => Just(Deed::Fail),
-        10 => Just(Deed::AnswerLog),
-        1 => Just(Deed::FailLog),
+    let hub = prop_oneof![
+        10 => Just(Operation::RunChangeReader),
+        2 => Just(Operation::ClearRecentChanges),
+        1 => Just(Operation::Restart),
+        1 => Just(Operation::Crash),
+        1 => Just(Operation::Warn),
+        12 => select(vec![1, 10, 50, 100, 250, 1000, 5000]).prop_map(Operation::AdvanceClock),
+        15 => (1..8u8).prop_map(Operation::TakeSteps),
+        12 => Just(Operation::StepUntilWait),
+        15 => Just(Operation::RunUntilIdle),
+        12 => Just(Operation::CompleteRead),
+        1 => Just(Operation::FailRead),
+        10 => Just(Operation::CompleteLogRead),
+        1 => Just(Operation::FailLogRead),
+    ];
+    let starts = vec![
+        StreamStart::ResumePosition,
+        StreamStart::ResumePosition,
+        StreamStart::ResumePosition,
+        StreamStart::Head,
+        StreamStart::Oldest,
     ];
     let client = prop_oneof![
-        8 => select(vec![From::Since, From::Since, From::Since, From::Now, From::Start]).prop_map(Deed::Connect),
-        20 => (threads(), numbers(), proptest::option::weighted(0.2, any::<bool>()))
-            .prop_map(|(thread, from, id)| Deed::Subscribe { thread, from, id }),
-        6 => threads().prop_map(Deed::Unsubscribe),
-        20 => (threads(), numbers()).prop_map(|(thread, number)| Deed::Ack(thread, number)),
-        2 => Just(Deed::Ping),
-        1 => Just(Deed::Binary),
-        2 => (0..client_messages::GARBAGE.len()).prop_map(Deed::Garbage),
+        8 => select(starts).prop_map(Operation::Connect),
+        20 => (threads(), seq_choices(), proptest::option::weighted(0.2, any::<bool>()))
+            .prop_map(|(thread, from_seq, from_id)| Operation::Subscribe { thread, from_seq, from_id }),
+        6 => threads().prop_map(Operation::Unsubscribe),
+        20 => (threads(), seq_choices()).prop_map(|(thread, seq)| Operation::Ack(thread, seq)),
+        2 => Just(Operation::Ping),
+        1 => Just(Operation::SendBinaryFrame),
+        2 => (0..client_messages::INVALID_FRAMES.len()).prop_map(Operation::SendInvalidFrame),
     ];
-    prop_oneof![10 => agents, 1 => owner, 12 => driver, 6 => client]
+    prop_oneof![10 => agents, 1 => maintenance, 12 => hub, 6 => client]
 }
 
-/// Lives a life. Panics if the session does what it must not.
-fn live(setup: Setup, deeds: &[Deed]) {
-    let mut world = World::new(setup);
-    for deed in deeds {
-        world.does(deed);
+/// Runs one case. Panics if the session violates a property.
+fn run_case(setup: Setup, operations: &[Operation]) {
+    let mut simulator = Simulator::new(setup);
+    for operation in operations {
+        simulator.apply(operation);
     }
-    world.ends();
+    simulator.finish();
 }
 
 #[test]
-fn a_client_of_any_kind_gets_what_is_its_due() {
-    let asked = std::env::var("AGENTHUB_TEST_LIVES").ok().and_then(|n| n.parse().ok());
-    let usual = if std::env::var_os("AGENTHUB_SOAK").is_some() {
-        SOAK_LIVES
+fn delivers_every_due_row_once_under_random_operations() {
+    let requested = std::env::var("AGENTHUB_TEST_CASES").ok().and_then(|n| n.parse().ok());
+    let default = if std::env::var_os("AGENTHUB_SOAK").is_some() {
+        SOAK_CASES
     } else {
-        LIVES
+        CASES
     };
     let config = ProptestConfig {
         max_shrink_iters: 20_000,
-        ..ProptestConfig::with_cases(asked.unwrap_or(usual))
+        ..ProptestConfig::with_cases(requested.unwrap_or(default))
     };
-    proptest!(config, |(setup in setups(), deeds in vec(deeds(), 1..150))| live(setup, &deeds));
+    proptest!(config, |(setup in setups(), operations in vec(operations(), 1..150))| run_case(setup, &operations));
 }

@@ -1,51 +1,47 @@
-//! What random lives have taught, each with a name.
-//!
-//! For: the shortest life that shows a bug that was there once.
+//! The smallest cases of bugs the model has found. The comment of a test describes the bug.
 
 use std::time::Duration;
 
-use super::Deed::*;
-use super::{Deed, From, Number, Setup, live};
+use super::Operation::*;
+use super::{Operation, SeqChoice, Setup, StreamStart, run_case};
 use crate::config::Limits;
 use crate::hub::connect_options::Streams;
 use crate::hub::encoded_change::WireFormat;
 use crate::hub::session::{Action, ConnectOptions, Framing, Now, Read, Session};
 use crate::store::{MessageRow, Position, ThreadOpening, ThreadPage};
 
-const FOLLOW: Deed = follow(0);
-
-const fn follow(thread: u8) -> Deed {
+const fn subscribe(thread: u8) -> Operation {
     Subscribe {
         thread,
-        from: Number::Zero,
-        id: None,
+        from_seq: SeqChoice::Zero,
+        from_id: None,
     }
 }
 
-const fn post(thread: u8, count: u8) -> Deed {
-    Post {
+const fn post(thread: u8, count: u8) -> Operation {
+    PostMessages {
         thread,
         count,
         bytes: 5,
     }
 }
 
-fn limited(limits: Limits) -> Setup {
+fn with_limits(limits: Limits) -> Setup {
     Setup {
         limits,
         ..Setup::default()
     }
 }
 
-/// A client of every stream, with positions.
-fn streaming() -> Setup {
+/// A client that gets all streams, in the extended form.
+fn all_streams() -> Setup {
     let streams = Streams {
         messages: true,
         threads: true,
         ..Streams::COMPAT
     };
     Setup {
-        wishes: ConnectOptions {
+        options: ConnectOptions {
             streams,
             format: WireFormat::Extended,
             framing: Framing::Single,
@@ -54,181 +50,218 @@ fn streaming() -> Setup {
     }
 }
 
-/// The number was walked past in the log before the subscription was there, and was not in
-/// the file yet when that was read: nobody sent it before the next one came.
+/// The session processed the message's change before the subscription existed, and the read of the
+/// start did not have the message yet. It was sent only after the next message.
 #[test]
-fn a_message_that_comes_while_a_subscription_is_read_is_delivered() {
+fn delivers_a_message_written_while_a_subscription_opens() {
     let setup = Setup {
-        early: true,
+        reads_on_request: true,
         ..Setup::default()
     };
-    let up_to_date = Subscribe {
+    let subscribe_at_end = Subscribe {
         thread: 0,
-        from: Number::Beyond(0),
-        id: None,
+        from_seq: SeqChoice::AboveLast(0),
+        from_id: None,
     };
-    live(setup, &[post(0, 1), Run, up_to_date, Steps(1), post(0, 1), Look, Turn]);
+    run_case(
+        setup,
+        &[
+            post(0, 1),
+            RunUntilIdle,
+            subscribe_at_end,
+            TakeSteps(1),
+            post(0, 1),
+            RunChangeReader,
+            StepUntilWait,
+        ],
+    );
 }
 
-/// A status that changed meanwhile was told nobody.
+/// A thread state that changed while the start of the subscription was read was not sent.
 #[test]
-fn a_title_that_changes_while_a_subscription_is_read_is_told() {
+fn sends_a_title_changed_while_a_subscription_opens() {
     let setup = Setup {
-        early: true,
+        reads_on_request: true,
         ..Setup::default()
     };
-    live(setup, &[post(0, 1), Run, FOLLOW, Steps(1), Retitle(0), Look, Turn]);
+    run_case(
+        setup,
+        &[
+            post(0, 1),
+            RunUntilIdle,
+            subscribe(0),
+            TakeSteps(1),
+            ChangeTitle(0),
+            RunChangeReader,
+            StepUntilWait,
+        ],
+    );
 }
 
-/// With more than the limit sent before the first ack, there was room for no message: a
-/// page of none was read, and the position was called lost.
+/// More messages than the limit were sent before the first acknowledgement. The session then read a
+/// page of zero messages, and reported the position as lost.
 #[test]
-fn a_first_ack_far_behind_pauses() {
+fn pauses_if_the_first_ack_leaves_too_many_unacknowledged() {
     let limits = Limits {
         max_lag_messages: 2,
         ..Limits::default()
     };
     let setup = Setup {
-        page: 5,
-        ..limited(limits)
+        page_rows: 5,
+        ..with_limits(limits)
     };
-    live(
+    run_case(
         setup,
         &[
             post(0, 20),
-            FOLLOW,
-            Turn,
-            Answer,
-            Turn,
-            Answer,
-            Turn,
-            Ack(0, Number::Have(4)),
+            subscribe(0),
+            StepUntilWait,
+            CompleteRead,
+            StepUntilWait,
+            CompleteRead,
+            StepUntilWait,
+            Ack(0, SeqChoice::BelowReceived(4)),
         ],
     );
 }
 
-/// It was queued for the file while it was being read, read twice, and the second page,
-/// which began before what was sent meanwhile, was taken for a lost position.
+/// The thread was queued again while it was being read, and was read twice. The second page started
+/// before messages sent meanwhile, and the session reported the position as lost.
 #[test]
-fn a_thread_that_grows_while_it_is_read_is_read_once() {
-    let grow = [post(0, 1), Look, Turn];
-    let deeds = [
-        vec![post(0, 9), Run, LoseTail, FOLLOW, Turn, Answer, Turn],
+fn reads_a_thread_once_if_it_grows_during_the_read() {
+    let grow = [post(0, 1), RunChangeReader, StepUntilWait];
+    let operations = [
+        vec![
+            post(0, 9),
+            RunUntilIdle,
+            ClearRecentChanges,
+            subscribe(0),
+            StepUntilWait,
+            CompleteRead,
+            StepUntilWait,
+        ],
         grow.to_vec(),
-        vec![Answer, Steps(1)],
+        vec![CompleteRead, TakeSteps(1)],
     ];
-    let deeds = [deeds.concat(), grow.to_vec(), vec![Answer, Turn]].concat();
+    let operations = [operations.concat(), grow.to_vec(), vec![CompleteRead, StepUntilWait]].concat();
     let setup = Setup {
-        page: 4,
+        page_rows: 4,
         ..Setup::default()
     };
-    live(setup, &deeds);
+    run_case(setup, &operations);
 }
 
-/// Each time left a place in the queue behind.
+/// Each unsubscribe left an entry in the queue of threads.
 #[test]
-fn subscribing_over_and_over_fills_no_queue() {
+fn repeated_subscribing_does_not_fill_the_queues() {
     let limits = Limits {
         max_messages_per_second: 1,
         ..Limits::default()
     };
-    let again = [FOLLOW, Turn, Answer, Turn, Unsubscribe(0)];
-    live(limited(limits), &[vec![post(0, 3)], again.repeat(5)].concat());
+    let again = [subscribe(0), StepUntilWait, CompleteRead, StepUntilWait, Unsubscribe(0)];
+    run_case(with_limits(limits), &[vec![post(0, 3)], again.repeat(5)].concat());
 }
 
-/// One page of each thread was read while the frames of the first waited for their turn.
+/// The session read a page of each thread while the first page waited for the outbound rate.
 #[test]
-fn one_page_is_in_hand_at_a_time() {
+fn keeps_at_most_one_page_in_memory() {
     let limits = Limits {
         max_messages_per_second: 3,
         max_batch_size: 1,
         ..Limits::default()
     };
-    let mut deeds = vec![post(0, 9), post(1, 9), post(2, 9)];
+    let mut operations = vec![post(0, 9), post(1, 9), post(2, 9)];
     for n in 0..3 {
-        deeds.extend([follow(n), Turn, Answer]);
+        operations.extend([subscribe(n), StepUntilWait, CompleteRead]);
     }
-    deeds.extend([Turn, Answer, Pass(1000)].repeat(9));
-    live(limited(limits), &deeds);
+    operations.extend([StepUntilWait, CompleteRead, AdvanceClock(1000)].repeat(9));
+    run_case(with_limits(limits), &operations);
 }
 
-/// What the client had acknowledged before the goodbye was thrown away.
+/// Acknowledgements from before the close were dropped.
 #[test]
-fn acks_are_stored_before_the_goodbye() {
-    live(
-        Setup::default(),
-        &[post(0, 3), Run, FOLLOW, Run, Ack(0, Number::Have(0)), Restart],
-    );
-}
-
-/// Whoever came back heard the first of the states it may have missed at once, though it
-/// knew a newer one.
-#[test]
-fn what_is_told_again_is_not_older_than_what_is_known() {
-    let held_back = Report { instance: 0, count: 2 };
-    let deeds = [
-        held_back,
-        post(0, 1),
-        Run,
-        Pass(100),
-        Retitle(0),
-        Run,
-        Connect(From::Since),
-    ];
-    live(streaming(), &deeds);
-}
-
-/// Of two states that fell due, the first had no form, and the second was forgotten until
-/// something else happened; meanwhile the wait was for a time that was past.
-#[test]
-fn a_thread_that_cannot_be_read_keeps_nobody_waiting() {
-    let deeds = [
-        post(0, 1),
-        post(1, 1),
-        Run,
-        Spoil(0),
-        post(0, 1),
-        post(1, 1),
-        Run,
-        Pass(1000),
-        Turn,
-    ];
-    live(streaming(), &deeds);
-}
-
-/// The next read of a thread failed after its subscriber had gone, and it was told.
-#[test]
-fn a_failure_is_no_news_to_whoever_has_left() {
-    live(
+fn stores_acks_before_closing() {
+    run_case(
         Setup::default(),
         &[
             post(0, 3),
-            Run,
-            LoseTail,
-            FOLLOW,
-            Turn,
-            Answer,
-            Turn,
-            Unsubscribe(0),
-            Fail,
+            RunUntilIdle,
+            subscribe(0),
+            RunUntilIdle,
+            Ack(0, SeqChoice::BelowReceived(0)),
+            Restart,
         ],
     );
 }
 
-/// Binary frames were answered without end, whatever their rate.
+/// After a reconnect, the first of the states to send again was sent immediately, although the
+/// client had a newer one.
 #[test]
-fn binary_frames_count_as_events() {
+fn sends_no_older_state_after_a_reconnect() {
+    let two_states = AddTelemetry { instance: 0, count: 2 };
+    let operations = [
+        two_states,
+        post(0, 1),
+        RunUntilIdle,
+        AdvanceClock(100),
+        ChangeTitle(0),
+        RunUntilIdle,
+        Connect(StreamStart::ResumePosition),
+    ];
+    run_case(all_streams(), &operations);
+}
+
+/// Of two held-back states that were due, the first could not be encoded. The second was not sent
+/// until the next event, and the session waited for a time in the past.
+#[test]
+fn sends_held_back_states_after_one_that_cannot_be_read() {
+    let operations = [
+        post(0, 1),
+        post(1, 1),
+        RunUntilIdle,
+        MakeThreadUnreadable(0),
+        post(0, 1),
+        post(1, 1),
+        RunUntilIdle,
+        AdvanceClock(1000),
+        StepUntilWait,
+    ];
+    run_case(all_streams(), &operations);
+}
+
+/// A page read failed after the client had unsubscribed, and the client got an error.
+#[test]
+fn reports_no_failed_read_after_an_unsubscribe() {
+    run_case(
+        Setup::default(),
+        &[
+            post(0, 3),
+            RunUntilIdle,
+            ClearRecentChanges,
+            subscribe(0),
+            StepUntilWait,
+            CompleteRead,
+            StepUntilWait,
+            Unsubscribe(0),
+            FailRead,
+        ],
+    );
+}
+
+/// The inbound rate did not apply to binary frames: each got a reply.
+#[test]
+fn counts_binary_frames_toward_the_inbound_rate() {
     let limits = Limits {
         max_events_per_second: 3,
         ..Limits::default()
     };
-    live(limited(limits), &[Binary, Turn].repeat(9));
+    run_case(with_limits(limits), &[SendBinaryFrame, StepUntilWait].repeat(9));
 }
 
-/// Somebody may prune from the middle of a thread. Only the first message of a page was
-/// looked at, and the hole was passed over.
+/// Messages can be deleted from the middle of a thread. The session checked only the number of a
+/// page's first message, and skipped the gap.
 #[test]
-fn a_hole_in_a_page_is_a_lost_position() {
+fn reports_a_gap_in_a_page_as_a_lost_position() {
     let now = Now {
         at: Duration::ZERO,
         wall_ms: 0,
@@ -255,43 +288,47 @@ fn a_hole_in_a_page_is_a_lost_position() {
             .collect(),
         has_more: false,
     };
-    let sends = |step: Action, what: &str| match step {
-        Action::Send(frame) => assert!(String::from_utf8_lossy(frame.bytes()).contains(what)),
-        other => panic!("{other:?}, not {what}"),
+    let assert_sends = |action: Action, expected: &str| match action {
+        Action::Send(frame) => assert!(String::from_utf8_lossy(frame.bytes()).contains(expected)),
+        other => panic!("{other:?} does not send {expected}"),
     };
     assert!(matches!(session.step(now), Action::Read(Read::Page { after: 0, .. })));
     session.read(now, page(&[1, 2, 4, 5]));
-    sends(session.step(now), r#""has_more":true"#);
+    assert_sends(session.step(now), r#""has_more":true"#);
     assert!(matches!(session.step(now), Action::Read(Read::Page { after: 2, .. })));
     session.read(now, page(&[4, 5]));
-    sends(session.step(now), "POSITION_LOST");
+    assert_sends(session.step(now), "POSITION_LOST");
     assert_eq!(session.step(now), Action::Wait(None));
 }
 
-/// Not a bug that was: a thread that is paused while it waits for its turn to be read, and
-/// goes on afterwards.
+/// Not a former bug: a thread is paused while it is queued for a read, and continues afterwards.
 #[test]
-fn a_thread_may_be_paused_while_it_waits_for_its_turn() {
+fn continues_a_thread_paused_while_queued_for_a_read() {
     let limits = Limits {
         max_messages_per_second: 3,
         max_lag_messages: 2,
         ..Limits::default()
     };
     let setup = Setup {
-        page: 1,
-        ..limited(limits)
+        page_rows: 1,
+        ..with_limits(limits)
     };
-    let some = [Turn, Answer].repeat(3);
+    let some = [StepUntilWait, CompleteRead].repeat(3);
     let rest = [
-        Turn,
-        Ack(0, Number::Have(1)),
-        Pass(1000),
-        Turn,
-        Ack(0, Number::Have(0)),
-        Turn,
+        StepUntilWait,
+        Ack(0, SeqChoice::BelowReceived(1)),
+        AdvanceClock(1000),
+        StepUntilWait,
+        Ack(0, SeqChoice::BelowReceived(0)),
+        StepUntilWait,
     ];
-    live(
+    run_case(
         setup,
-        &[vec![post(0, 9), FOLLOW, Turn, Answer], some, rest.to_vec()].concat(),
+        &[
+            vec![post(0, 9), subscribe(0), StepUntilWait, CompleteRead],
+            some,
+            rest.to_vec(),
+        ]
+        .concat(),
     );
 }

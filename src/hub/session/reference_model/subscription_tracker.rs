@@ -1,279 +1,350 @@
-//! The client's subscriptions: what may come of each thread, and when.
+//! The expected state of one connection's subscriptions: the next message of each thread, or none.
 //!
-//! For: one connection's threads, each as "the next number, or nothing".
-//! Not for: streams, positions and answers (`judge`).
+//! The session may already have encoded events that the client has not received. An operation of
+//! the client therefore applies only to events from a certain index on; see
+//! [`SubscriptionTracker::next_event_index`].
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::client_messages::Request;
-use super::file::{File, Thread, What};
+use super::client_messages::SubscribeRequest;
+use super::database::{Database, RowKey, Thread, ThreadVersion};
 use crate::config::Limits;
 use crate::hub::session::Session;
 use crate::protocol::{BatchEvent, MessageEvent};
 use crate::store::{Op, Start, ThreadOpening};
 
-/// One subscription.
 #[derive(Debug, Clone)]
-struct Sub {
-    /// The next number.
-    next: i64,
-    /// Its first batch has come.
+struct TrackedSubscription {
+    next_seq: i64,
+    /// The first batch, which is the reply to `subscribe`, was received.
     answered: bool,
-    /// The last batch said that there is more.
-    more: bool,
-    /// Acknowledged up to here, or begun after it; and from which event on it counts.
-    acked: i64,
-    acks_from: Option<usize>,
-    /// Paused: no event from this one on.
-    paused: Option<usize>,
-    /// The log's length when it was asked for.
-    since: i64,
+    /// The last batch had `has_more`.
+    has_more: bool,
+    /// The highest acknowledgement; without one, the `message_seq` the subscription starts after.
+    acked_seq: i64,
+    /// The limit of unacknowledged messages applies from this event on; `None` before the first
+    /// acknowledgement.
+    limited_from: Option<usize>,
+    /// The subscription is paused: no event from this one on is allowed.
+    paused_from: Option<usize>,
+    /// The last change number when the client subscribed.
+    subscribed_at: i64,
+}
+
+/// A subscription from an event on; `None` for no subscription.
+#[derive(Debug)]
+struct Period {
+    first_event: usize,
+    subscription: Option<TrackedSubscription>,
+}
+
+/// A `subscribe` that is not answered yet.
+#[derive(Debug, PartialEq)]
+struct PendingSubscribe {
+    request: SubscribeRequest,
+    /// The last change number when the client subscribed.
+    subscribed_at: i64,
 }
 
 #[derive(Debug)]
-pub(super) struct Following {
+pub(super) struct SubscriptionTracker {
     limits: Limits,
-    /// Events that carry rows, handed out so far.
-    events: usize,
-    /// The subscription asked for, and the log's length then.
-    asked: Option<(Request, i64)>,
-    /// From which event on a thread is followed how. The last is the present.
-    threads: BTreeMap<String, VecDeque<(usize, Option<Sub>)>>,
-    /// The highest number the client has of each thread it ever followed.
-    most: BTreeMap<String, i64>,
-    /// The log's length as of now.
-    head: i64,
+    /// Number of events with rows received so far.
+    received_events: usize,
+    pending: Option<PendingSubscribe>,
+    /// The periods of each thread that are not over, oldest first; the last one is the current one.
+    periods: BTreeMap<String, VecDeque<Period>>,
+    /// The highest `message_seq` received of each thread that was ever subscribed.
+    last_received: BTreeMap<String, i64>,
+    /// The last change number of the database.
+    head_seq: i64,
 }
 
-impl Following {
+impl SubscriptionTracker {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            events: 0,
-            asked: None,
-            threads: BTreeMap::new(),
-            most: BTreeMap::new(),
-            head: 0,
+            received_events: 0,
+            pending: None,
+            periods: BTreeMap::new(),
+            last_received: BTreeMap::new(),
+            head_seq: 0,
         }
     }
 
-    pub(super) fn most(&self, thread_id: &str) -> Option<i64> {
-        self.most.get(thread_id).copied()
+    /// Returns the highest `message_seq` received of a thread; `None` if it was never subscribed.
+    pub(super) fn last_received(&self, thread_id: &str) -> Option<i64> {
+        self.last_received.get(thread_id).copied()
     }
 
-    /// Whether the client follows a thread, has followed it or has asked to.
-    pub(super) fn knows(&self, thread_id: &str) -> bool {
-        self.threads.contains_key(thread_id)
+    /// Returns whether the client is subscribed to a thread, was, or has asked to be.
+    pub(super) fn has_requested(&self, thread_id: &str) -> bool {
+        self.periods.contains_key(thread_id)
     }
 
     pub(super) fn count_event(&mut self) {
-        self.events += 1;
+        self.received_events += 1;
     }
 
-    pub(super) fn at_head(&mut self, seq: i64) {
-        self.head = seq;
+    pub(super) fn set_head(&mut self, seq: i64) {
+        self.head_seq = seq;
     }
 
-    /// What the session makes from now on has this number or a higher one.
-    fn boundary(&self, session: &Session) -> usize {
-        self.events + session.outgoing.len() + session.array.len()
+    /// Returns the index of the next event the session encodes. Earlier ones are received already
+    /// or encoded.
+    fn next_event_index(&self, session: &Session) -> usize {
+        self.received_events + session.outgoing.len() + session.array.len()
     }
 
-    fn follow(&mut self, thread_id: &str, sub: Option<Sub>, session: &Session) {
-        let boundary = self.boundary(session);
-        let turns = self.threads.entry(thread_id.to_owned()).or_default();
-        turns.push_back((boundary, sub));
+    fn start_period(&mut self, thread_id: &str, subscription: Option<TrackedSubscription>, session: &Session) {
+        let period = Period {
+            first_event: self.next_event_index(session),
+            subscription,
+        };
+        self.periods.entry(thread_id.to_owned()).or_default().push_back(period);
     }
 
-    fn present(&mut self, thread_id: &str) -> Option<&mut Sub> {
-        self.threads.get_mut(thread_id)?.back_mut()?.1.as_mut()
+    /// Returns the current subscription to a thread.
+    fn current(&mut self, thread_id: &str) -> Option<&mut TrackedSubscription> {
+        self.periods.get_mut(thread_id)?.back_mut()?.subscription.as_mut()
     }
 
-    // ---- what the client does -----------------------------------------------------------
+    // ---- Messages of the client, and reads ----------------------------------------------
 
-    pub(super) fn asked(&mut self, request: Request, session: &Session) {
-        self.follow(&request.thread_id, None, session);
-        self.asked = Some((request, self.head));
+    pub(super) fn on_subscribe(&mut self, request: SubscribeRequest, session: &Session) {
+        self.start_period(&request.thread_id, None, session);
+        self.pending = Some(PendingSubscribe {
+            request,
+            subscribed_at: self.head_seq,
+        });
     }
 
-    pub(super) fn left(&mut self, thread_id: &str, session: &Session) {
-        self.follow(thread_id, None, session);
+    pub(super) fn on_unsubscribe(&mut self, thread_id: &str, session: &Session) {
+        self.start_period(thread_id, None, session);
     }
 
-    /// Called after the session has taken the file's answer, or a failure. Returns the
-    /// thread if its position must be called lost.
-    pub(super) fn opened(&mut self, opening: &ThreadOpening, session: &Session) -> Option<String> {
-        let (request, since) = self.asked.take().unwrap();
+    /// Checks that the session reads the start that the client requested.
+    pub(super) fn check_open_read(&self, thread_id: &str, start: Start) {
+        let request = &self.pending.as_ref().unwrap().request;
+        let requested = match request.from_seq {
+            -1 => Start::LastAck,
+            seq => Start::After(seq),
+        };
+        assert_eq!(
+            (thread_id, start),
+            (request.thread_id.as_str(), requested),
+            "the session reads another start than requested"
+        );
+    }
+
+    /// The session has processed the result of the read. Returns the thread if its position is lost
+    /// and the client must receive an error.
+    pub(super) fn on_opened(&mut self, opening: &ThreadOpening, session: &Session) -> Option<String> {
+        let PendingSubscribe { request, subscribed_at } = self.pending.take().unwrap();
         let start = if request.from_seq == -1 {
             opening.after
         } else {
             request.from_seq
         };
-        let wrong_id = request.from_id.is_some() && request.from_id != opening.id_at;
-        if wrong_id || start > opening.last_seq || (start > 0 && start < opening.first_seq - 1) {
+        let is_other_message = request.from_id.is_some() && request.from_id != opening.id_at;
+        if is_other_message || start > opening.last_seq || (start > 0 && start < opening.first_seq - 1) {
             return Some(request.thread_id);
         }
-        let next = if start == 0 { opening.first_seq } else { start + 1 };
-        let sub = Sub {
-            next,
+        let next_seq = if start == 0 { opening.first_seq } else { start + 1 };
+        let subscription = TrackedSubscription {
+            next_seq,
             answered: false,
-            more: false,
-            acked: next - 1,
-            acks_from: None,
-            paused: None,
-            since,
+            has_more: false,
+            acked_seq: next_seq - 1,
+            limited_from: None,
+            paused_from: None,
+            subscribed_at,
         };
-        self.follow(&request.thread_id, Some(sub), session);
-        let most = self.most.entry(request.thread_id).or_default();
-        *most = (next - 1).max(*most);
+        self.start_period(&request.thread_id, Some(subscription), session);
+        let last_received = self.last_received.entry(request.thread_id).or_default();
+        *last_received = (next_seq - 1).max(*last_received);
         None
     }
 
-    /// The session asks for what the client asked for.
-    pub(super) fn begins_to_open(&self, thread_id: &str, start: Start) {
-        let (request, _) = self.asked.as_ref().unwrap();
-        let wanted = match request.from_seq {
-            -1 => Start::LastAck,
-            seq => Start::After(seq),
-        };
-        assert_eq!((request.thread_id.as_str(), wanted), (thread_id, start));
+    /// The read for the pending subscribe has failed. Returns its thread.
+    pub(super) fn on_subscribe_failed(&mut self) -> String {
+        self.pending.take().unwrap().request.thread_id
     }
 
-    pub(super) fn refused(&mut self) -> String {
-        self.asked.take().unwrap().0.thread_id
-    }
-
-    /// The session has given a thread up: the file must have no next message.
-    pub(super) fn lost(&mut self, thread_id: &str, file: &File, session: &Session) {
-        let sub = self.present(thread_id).unwrap();
+    /// The session has ended a subscription because its next message is not in the database.
+    pub(super) fn on_position_lost(&mut self, thread_id: &str, database: &Database, session: &Session) {
+        let subscription = self.current(thread_id).unwrap();
         assert!(
-            file.threads[thread_id].first > sub.next,
-            "{thread_id} is not lost: {sub:?}"
+            database.threads[thread_id].first_seq > subscription.next_seq,
+            "the session reports a lost position in {thread_id}, but has the next message of {subscription:?}"
         );
-        self.follow(thread_id, None, session);
+        self.start_period(thread_id, None, session);
     }
 
-    pub(super) fn acked(&mut self, thread_id: &str, seq: i64, session: &Session) {
-        let boundary = self.boundary(session);
-        if let Some(sub) = self.present(thread_id) {
-            sub.acked = sub.acked.max(seq);
-            sub.acks_from.get_or_insert(boundary);
+    /// The client acknowledges messages.
+    pub(super) fn on_ack(&mut self, thread_id: &str, seq: i64, session: &Session) {
+        let next_event = self.next_event_index(session);
+        if let Some(subscription) = self.current(thread_id) {
+            subscription.acked_seq = subscription.acked_seq.max(seq);
+            subscription.limited_from.get_or_insert(next_event);
         }
     }
 
-    /// Compares who is paused with the session. Returns those who must be told.
-    pub(super) fn paused(&mut self, session: &Session) -> Vec<String> {
-        let boundary = self.boundary(session);
+    // ---- Pauses -------------------------------------------------------------------------
+
+    /// Checks which subscriptions the session has paused or continued since the last call. Returns
+    /// the threads paused, for which the client must receive an error.
+    pub(super) fn check_pauses(&mut self, session: &Session) -> Vec<String> {
+        let next_event = self.next_event_index(session);
         let limit = i64::try_from(self.limits.max_lag_messages).unwrap();
-        let mut told = Vec::new();
-        for (thread_id, thread) in &session.subscriptions {
-            let Some(sub) = self.present(thread_id) else { continue };
-            let unacked = thread.sent - sub.acked;
-            if thread.paused && sub.paused.is_none() {
-                assert!(
-                    sub.acks_from.is_some() && unacked >= limit,
-                    "paused for nothing: {sub:?}"
-                );
-                sub.paused = Some(boundary);
-                told.push(thread_id.clone());
-            }
-            if !thread.paused && sub.paused.take().is_some() {
-                assert!(unacked <= limit / 2, "goes on too early: {sub:?}");
-            }
-        }
-        told
-    }
-
-    /// Threads that wait for an ack.
-    pub(super) fn waiting(&self) -> Vec<String> {
-        let now = self
-            .threads
-            .iter()
-            .filter_map(|(id, turns)| Some((id, turns.back()?.1.as_ref()?)));
-        now.filter(|(_, sub)| sub.paused.is_some())
-            .map(|(id, _)| id.clone())
-            .collect()
-    }
-
-    // ---- what comes ---------------------------------------------------------------------
-
-    fn judge(&mut self, thread_id: &str) -> &mut Sub {
-        let events = self.events;
-        let turns = self.threads.get_mut(thread_id).expect("a thread the client follows");
-        while turns.get(1).is_some_and(|(from, _)| *from <= events) {
-            turns.pop_front();
-        }
-        let sub = turns.front_mut().and_then(|(_, sub)| sub.as_mut());
-        let sub = sub.expect("a thread the client follows now");
-        assert!(
-            sub.paused.is_none_or(|from| events < from),
-            "sent while paused: {sub:?}"
-        );
-        sub
-    }
-
-    pub(super) fn message(&mut self, message: &MessageEvent, file: &File) {
-        let sub = self.judge(&message.thread_id);
-        assert!(sub.answered, "a message before the first batch");
-        assert!(!sub.more, "a message while batches go on");
-        self.take(message, file);
-    }
-
-    pub(super) fn batch(&mut self, batch: &BatchEvent, file: &File) {
-        let sub = self.judge(&batch.thread_id);
-        assert!(
-            !sub.answered || !batch.messages.is_empty(),
-            "an empty batch that answers nothing"
-        );
-        batch.messages.iter().for_each(|m| self.take(m, file));
-        let sub = self.judge(&batch.thread_id);
-        sub.answered = true;
-        sub.more = batch.has_more;
-        let last = file.threads.get(&batch.thread_id).map_or(0, Thread::last);
-        assert!(!batch.has_more || sub.next <= last, "there is no more");
-        assert!(!batch.has_more || !batch.messages.is_empty(), "more than nothing");
-    }
-
-    fn take(&mut self, message: &MessageEvent, file: &File) {
-        let (events, limit) = (self.events, self.limits.max_lag_messages);
-        let sub = self.judge(&message.thread_id);
-        assert_eq!(message.message_seq, sub.next, "of {}", message.thread_id);
-        sub.next += 1;
-        if sub.acks_from.is_some_and(|from| from <= events) {
-            assert!(
-                sub.next - 1 - sub.acked <= i64::try_from(limit).unwrap(),
-                "over the lag limit: {sub:?}"
-            );
-        }
-        let thread = &file.threads[&message.thread_id];
-        let at = usize::try_from(message.message_seq - 1).unwrap();
-        assert_eq!(message.id, thread.messages[at].id);
-        let most = self.most.entry(message.thread_id.clone()).or_default();
-        *most = message.message_seq.max(*most);
-    }
-
-    // ---- the end ------------------------------------------------------------------------
-
-    pub(super) fn is_content(&self, file: &File, states: &BTreeMap<String, (i64, i64)>) {
-        assert_eq!(self.asked, None, "not answered");
-        for (id, turns) in &self.threads {
-            let Some((_, Some(sub))) = turns.back() else { continue };
-            let thread = file.threads.get(id);
-            assert!(sub.answered && !sub.more, "{id}: {sub:?}");
-            assert_eq!(sub.paused, None, "{id}: {sub:?}");
-            // What was pruned before the log came to it leaves no trace until more follows.
-            let (first, last) = thread.map_or((1, 0), |t| (t.first, t.last()));
-            assert!(
-                sub.next == last + 1 || sub.next < first && first > last,
-                "{id}: {sub:?}"
-            );
-            let renamed = |what: &What| matches!(what, What::Thread(t) if t == id);
-            let Some(thread) = thread.filter(|thread| !thread.spoiled) else {
+        let mut newly_paused = Vec::new();
+        for (thread_id, in_session) in &session.subscriptions {
+            let Some(subscription) = self.current(thread_id) else {
                 continue;
             };
-            let mut later = file.lines_after(sub.since);
-            if later.any(|line| line.op == Op::Update && renamed(&line.what)) {
-                assert_eq!(states.get(id).map(|s| s.1), Some(thread.state().1), "title of {id}");
+            let unacked = in_session.sent - subscription.acked_seq;
+            if in_session.paused && subscription.paused_from.is_none() {
+                assert!(
+                    subscription.limited_from.is_some() && unacked >= limit,
+                    "paused with {unacked} unacknowledged messages: {subscription:?}"
+                );
+                subscription.paused_from = Some(next_event);
+                newly_paused.push(thread_id.clone());
+            }
+            if !in_session.paused && subscription.paused_from.take().is_some() {
+                assert!(
+                    unacked <= limit / 2,
+                    "continued with {unacked} unacknowledged messages: {subscription:?}"
+                );
+            }
+        }
+        newly_paused
+    }
+
+    /// Returns the threads whose subscription is paused.
+    pub(super) fn paused_threads(&self) -> Vec<String> {
+        let is_paused = |periods: &VecDeque<Period>| {
+            let current = periods.back().and_then(|period| period.subscription.as_ref());
+            current.is_some_and(|subscription| subscription.paused_from.is_some())
+        };
+        let paused = self.periods.iter().filter(|(_, periods)| is_paused(periods));
+        paused.map(|(thread_id, _)| thread_id.clone()).collect()
+    }
+
+    // ---- Events -------------------------------------------------------------------------
+
+    /// Returns the subscription to which the event being received belongs. Panics if there is none
+    /// or it is paused.
+    fn receiving(&mut self, thread_id: &str) -> &mut TrackedSubscription {
+        let event = self.received_events;
+        let periods = self
+            .periods
+            .get_mut(thread_id)
+            .expect("the client is subscribed to the thread");
+        while periods.get(1).is_some_and(|period| period.first_event <= event) {
+            periods.pop_front();
+        }
+        let subscription = periods.front_mut().and_then(|period| period.subscription.as_mut());
+        let subscription = subscription.expect("the client is still subscribed to the thread");
+        assert!(
+            subscription.paused_from.is_none_or(|first| event < first),
+            "messages are sent while the subscription is paused: {subscription:?}"
+        );
+        subscription
+    }
+
+    pub(super) fn on_message(&mut self, message: &MessageEvent, database: &Database) {
+        let subscription = self.receiving(&message.thread_id);
+        assert!(subscription.answered, "a message is sent before the first batch");
+        assert!(!subscription.has_more, "a message is sent before the last batch");
+        self.receive_message(message, database);
+    }
+
+    pub(super) fn on_batch(&mut self, batch: &BatchEvent, database: &Database) {
+        let subscription = self.receiving(&batch.thread_id);
+        assert!(
+            !subscription.answered || !batch.messages.is_empty(),
+            "an empty batch is sent that is no reply to subscribe"
+        );
+        for message in &batch.messages {
+            self.receive_message(message, database);
+        }
+        let subscription = self.receiving(&batch.thread_id);
+        subscription.answered = true;
+        subscription.has_more = batch.has_more;
+        let last_seq = database.threads.get(&batch.thread_id).map_or(0, Thread::last_seq);
+        assert!(
+            !batch.has_more || subscription.next_seq <= last_seq,
+            "`has_more` in the last batch"
+        );
+        assert!(
+            !batch.has_more || !batch.messages.is_empty(),
+            "`has_more` in an empty batch"
+        );
+    }
+
+    /// Checks that a message is the next one of its subscription, and within the limit of
+    /// unacknowledged messages.
+    fn receive_message(&mut self, message: &MessageEvent, database: &Database) {
+        let (event, limit) = (self.received_events, self.limits.max_lag_messages);
+        let thread_id = &message.thread_id;
+        let subscription = self.receiving(thread_id);
+        assert_eq!(
+            message.message_seq, subscription.next_seq,
+            "not the next message of {thread_id}"
+        );
+        subscription.next_seq += 1;
+        if subscription.limited_from.is_some_and(|first| first <= event) {
+            let unacked = subscription.next_seq - 1 - subscription.acked_seq;
+            assert!(
+                unacked <= i64::try_from(limit).unwrap(),
+                "{unacked} unacknowledged messages exceed the limit: {subscription:?}"
+            );
+        }
+        let index = usize::try_from(message.message_seq - 1).unwrap();
+        let stored = &database.threads[thread_id].messages[index];
+        assert_eq!(message.id, stored.id, "another message with this number");
+        let last_received = self.last_received.entry(thread_id.clone()).or_default();
+        *last_received = message.message_seq.max(*last_received);
+    }
+
+    // ---- Final checks -------------------------------------------------------------------
+
+    /// Checks that each subscription is complete. `received` has the thread states the client has.
+    pub(super) fn check_complete(&self, database: &Database, received: &BTreeMap<String, ThreadVersion>) {
+        assert_eq!(self.pending, None, "a subscribe is not answered");
+        for (thread_id, periods) in &self.periods {
+            let Some(subscription) = periods.back().and_then(|period| period.subscription.as_ref()) else {
+                continue;
+            };
+            assert!(
+                subscription.answered && !subscription.has_more,
+                "{thread_id} lacks a batch: {subscription:?}"
+            );
+            assert_eq!(
+                subscription.paused_from, None,
+                "{thread_id} is paused: {subscription:?}"
+            );
+            let thread = database.threads.get(thread_id);
+            // If all remaining messages were pruned before their changes were processed, the session
+            // detects the loss only when another message follows.
+            let (first_seq, last_seq) = thread.map_or((1, 0), |t| (t.first_seq, t.last_seq()));
+            let all_pruned = subscription.next_seq < first_seq && first_seq > last_seq;
+            assert!(
+                subscription.next_seq == last_seq + 1 || all_pruned,
+                "{thread_id} lacks messages: {subscription:?}"
+            );
+            let Some(thread) = thread.filter(|thread| !thread.is_unreadable) else {
+                continue;
+            };
+            let is_this = |key: &RowKey| matches!(key, RowKey::Thread(id) if id == thread_id);
+            let mut entries = database.entries_after(subscription.subscribed_at);
+            if entries.any(|entry| entry.op == Op::Update && is_this(&entry.key)) {
+                assert_eq!(
+                    received.get(thread_id).map(|version| version.title),
+                    Some(thread.version().title),
+                    "the client does not have the latest title of {thread_id}"
+                );
             }
         }
     }

@@ -1,81 +1,92 @@
-//! The driver: steps taken, reads answered, time passing.
-//!
-//! For: what a client's task does in `server::websocket::connection`, at any pace and with any failure.
-//! Not for: what the client and the hub do (`world`).
+//! The driver of the session: carries out its actions and completes its reads, as
+//! `server::websocket::connection` does, but at any time and with any failure.
 
 use std::time::Duration;
 
-use super::super::{Deed, From, Number};
-use super::{World, thread};
+use super::Simulator;
 use crate::error::{Code, Error};
 use crate::hub::recent_changes::RecentLookup;
-use crate::hub::session::{Action, MAX_REPLIES, PendingRead as Under, Read, Session};
+use crate::hub::session::reference_model::database::LogPage;
+use crate::hub::session::{Action, MAX_REPLIES, PendingRead, Read, Session};
 use crate::store::{Position, ThreadOpening, ThreadPage};
 
-/// The answer to a read.
-pub(super) enum Answer {
+/// Time between a failed read and the next one.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The result of a read of the session.
+pub(super) enum ReadResult {
     Opened(ThreadOpening),
     Page(ThreadPage),
-    Lost,
+    /// The database does not have the expected position.
+    PositionLost,
 }
 
-/// A read under way, with the position that must hold, and what it gives if it was done
-/// at once.
-pub(super) struct PendingRead {
+/// A read of the session in progress.
+pub(super) struct StoreRead {
     read: Read,
+    /// The position the database must have when it is read.
     anchor: Position,
-    answer: Option<Answer>,
+    /// The result, if the database was read on request.
+    result: Option<ReadResult>,
 }
 
-/// Whether the page under way is for a subscription that is still there.
-fn reads_for_somebody(session: &Session) -> bool {
+/// A read of the change log in progress.
+pub(super) struct LogRead {
+    after: Position,
+    /// The result, if the change log was read on request.
+    result: Option<LogPage>,
+}
+
+/// Returns whether the page being read is for a subscription that still exists.
+fn reads_for_subscription(session: &Session) -> bool {
     match &session.pending_read {
-        Some(Under::Page(thread_id)) => session.subscriptions.contains_key(thread_id),
+        Some(PendingRead::Page(thread_id)) => session.subscriptions.contains_key(thread_id),
         _ => false,
     }
 }
 
-impl World {
-    /// Takes steps until the session waits. Returns until when, or `None` if it did not
-    /// come to that.
-    pub(super) fn steps(&mut self, count: usize) -> Option<Option<Duration>> {
+impl Simulator {
+    /// Takes steps until the session waits, and returns the deadline of the wait. Returns `None` if
+    /// the session does not get there: it was closed, needs a read of the change log, or has taken
+    /// `count` steps.
+    pub(super) fn take_steps(&mut self, count: usize) -> Option<Option<Duration>> {
         let now = self.clock();
-        let enough = 5000 + 10 * self.file.log.len();
+        let max_steps = 5000 + 10 * self.database.log.len();
         for taken in 0..count {
-            assert!(taken < enough, "it spins");
+            assert!(taken < max_steps, "the session does not wait after {taken} steps");
             let session = self.session.as_mut()?;
-            let step = session.step(now);
-            if !matches!(step, Action::Send(_)) {
-                self.judge.learns_pauses(session);
+            let action = session.step(now);
+            if !matches!(action, Action::Send(_)) {
+                self.checker.check_pauses(session);
             }
-            if session.is_closing() && self.closed.is_none() {
-                self.closed = Some(Code::PositionLost);
-                self.judge.has_lost(&self.file);
+            if session.is_closing() && self.closing.is_none() {
+                self.closing = Some(Code::PositionLost);
+                self.checker.on_rows_lost(&self.database);
             }
-            match step {
-                Action::Send(frame) => self.judge.hears(&frame, now.at, &self.file, session),
-                Action::Read(read) => self.read(read),
-                Action::Feed(pos) => match self.tail.after(pos, self.setup.feed, usize::MAX) {
+            match action {
+                Action::Send(frame) => self.checker.on_frame(&frame, now.at, &self.database, session),
+                Action::Read(read) => self.start_read(read),
+                Action::Feed(pos) => match self.recent_changes.after(pos, self.setup.feed_rows, usize::MAX) {
                     RecentLookup::Found(entries) => session.feed(entries),
                     RecentLookup::TooOld => {
-                        if self.log.is_none() && self.log_retry <= self.now {
-                            let page = self.setup.early.then(|| self.file.log_after(pos, self.setup.feed));
-                            self.log = Some((pos, page));
-                        }
+                        self.start_log_read(pos);
                         return None;
                     }
                 },
                 Action::Ack(ack) => {
-                    self.judge.stores(&ack.thread_id, ack.ack_seq);
-                    self.acks.push(ack);
+                    self.checker.on_ack_stored(&ack.thread_id, ack.ack_seq);
+                    self.pending_acks.push(ack);
                 }
                 Action::Wait(until) => {
-                    assert!(until.is_none_or(|until| until > self.now), "a wait for what is past");
+                    assert!(
+                        until.is_none_or(|until| until > self.now),
+                        "the session waits for {until:?}, which has passed"
+                    );
                     return Some(until);
                 }
                 Action::Close(code) => {
-                    assert_eq!(Some(code), self.closed);
-                    self.leave();
+                    assert_eq!(Some(code), self.closing, "the session closes with another code");
+                    self.disconnect();
                     return None;
                 }
             }
@@ -84,190 +95,163 @@ impl World {
         None
     }
 
-    fn read(&mut self, read: Read) {
-        assert!(self.reading.is_none(), "one read at a time");
+    /// Takes steps until the session, which is closing, is closed.
+    pub(super) fn step_until_closed(&mut self) {
+        self.take_steps(usize::MAX);
+        assert!(self.session.is_none(), "the session does not close");
+    }
+
+    // ---- Reads --------------------------------------------------------------------------
+
+    fn start_read(&mut self, read: Read) {
+        assert!(self.store_read.is_none(), "two reads at the same time");
         match &read {
-            Read::Open { thread_id, start } => self.judge.following().begins_to_open(thread_id, *start),
+            Read::Open { thread_id, start } => self.checker.subscriptions().check_open_read(thread_id, *start),
             Read::Page { thread_id, after, rows } => {
-                assert!(*rows > 0, "a read of nothing");
-                assert!(self.read_retry <= self.now, "a read right after a failure");
-                let rows = self.setup.page.min(*rows);
-                if let Some(page) = self.tail.thread_page(thread_id, *after, rows, usize::MAX) {
-                    return self.take_page(thread_id, page);
+                assert!(*rows > 0, "a read of no rows");
+                assert!(
+                    self.page_retry_at <= self.now,
+                    "a read within the retry interval after a failure"
+                );
+                let rows = self.setup.page_rows.min(*rows);
+                if let Some(page) = self.recent_changes.thread_page(thread_id, *after, rows, usize::MAX) {
+                    return self.pass_page(thread_id, page);
                 }
             }
         }
-        let anchor = self.tail.head();
-        let answer = self.setup.early.then(|| self.read_now(&read, anchor));
-        self.reading = Some(PendingRead { read, anchor, answer });
+        let anchor = self.recent_changes.head();
+        let result = self.setup.reads_on_request.then(|| self.read_database(&read, anchor));
+        self.store_read = Some(StoreRead { read, anchor, result });
     }
 
-    fn read_now(&mut self, read: &Read, anchor: Position) -> Answer {
-        if !self.file.has(anchor) {
-            return Answer::Lost;
+    fn read_database(&mut self, read: &Read, anchor: Position) -> ReadResult {
+        if !self.database.has_position(anchor) {
+            return ReadResult::PositionLost;
         }
         match read {
             Read::Open { thread_id, start } => {
-                self.flush_acks();
-                Answer::Opened(self.file.open(thread_id, *start))
+                self.store_acks();
+                ReadResult::Opened(self.database.read_opening(thread_id, *start))
             }
             Read::Page { thread_id, after, rows } => {
-                Answer::Page(self.file.page(thread_id, *after, self.setup.page.min(*rows)))
+                let rows = self.setup.page_rows.min(*rows);
+                ReadResult::Page(self.database.read_page(thread_id, *after, rows))
             }
         }
     }
 
-    pub(super) fn answer(&mut self) {
+    /// Completes the read in progress.
+    pub(super) fn complete_read(&mut self) {
         let now = self.clock();
-        let Some(PendingRead { read, anchor, answer }) = self.reading.take() else {
+        let Some(StoreRead { read, anchor, result }) = self.store_read.take() else {
             return;
         };
-        let answer = answer.unwrap_or_else(|| self.read_now(&read, anchor));
+        let result = result.unwrap_or_else(|| self.read_database(&read, anchor));
         let Some(session) = &mut self.session else { return };
-        match (read, answer) {
-            (_, Answer::Opened(opening)) => {
+        match (read, result) {
+            (_, ReadResult::Opened(opening)) => {
                 session.opened(now, &opening);
-                self.judge.opened(&opening, session);
+                self.checker.on_opened(&opening, session);
             }
-            (Read::Page { thread_id, .. }, Answer::Page(page)) => {
-                self.take_page(&thread_id, page);
-            }
-            (read, _) => {
-                self.reading = Some(PendingRead {
-                    read,
-                    anchor,
-                    answer: None,
-                });
-                self.fail();
-            }
+            (Read::Page { thread_id, .. }, ReadResult::Page(page)) => self.pass_page(&thread_id, page),
+            (read, _) => self.pass_failure(&read),
         }
     }
 
-    fn take_page(&mut self, thread_id: &str, page: ThreadPage) {
+    /// Passes a page to the session, which ends the subscription if its next message is not in it.
+    fn pass_page(&mut self, thread_id: &str, page: ThreadPage) {
         let now = self.clock();
         let Some(session) = &mut self.session else { return };
-        let had = session.subscriptions.contains_key(thread_id);
+        let was_subscribed = session.subscriptions.contains_key(thread_id);
         session.read(now, page);
-        if had && !session.subscriptions.contains_key(thread_id) {
-            self.judge.will_hear("POSITION_LOST", thread_id);
-            self.judge.following().lost(thread_id, &self.file, session);
+        if was_subscribed && !session.subscriptions.contains_key(thread_id) {
+            self.checker.expect_error("POSITION_LOST", thread_id);
+            self.checker
+                .subscriptions()
+                .on_position_lost(thread_id, &self.database, session);
         }
     }
 
-    /// The read under way fails.
-    pub(super) fn fail(&mut self) {
-        let now = self.clock();
-        let (Some(session), Some(PendingRead { read, .. })) = (&mut self.session, self.reading.take()) else {
-            return;
-        };
-        let wanted = reads_for_somebody(session);
-        session.read_failed(now, &Error::new(Code::StoreLocked, "locked"));
-        if matches!(read, Read::Page { .. }) {
-            self.read_retry = now.at + Duration::from_secs(1);
-        }
-        match read {
-            // Whoever has left does not want to know.
-            Read::Page { thread_id, .. } if wanted => self.judge.will_hear("FETCH_FAILED", &thread_id),
-            Read::Page { .. } => {}
-            Read::Open { .. } => {
-                let thread_id = self.judge.following().refused();
-                self.judge.will_hear("SUBSCRIBE_FAILED", &thread_id);
-            }
+    /// Lets the read in progress fail.
+    pub(super) fn fail_read(&mut self) {
+        if let Some(StoreRead { read, .. }) = self.store_read.take() {
+            self.pass_failure(&read);
         }
     }
 
-    pub(super) fn answer_log(&mut self) {
+    fn pass_failure(&mut self, read: &Read) {
         let now = self.clock();
-        let Some((pos, page)) = self.log.take() else { return };
-        let page = page.unwrap_or_else(|| self.file.log_after(pos, self.setup.feed));
         let Some(session) = &mut self.session else { return };
-        match page {
-            Some(entries) => session.feed(entries),
-            None if session.is_closing() => {}
-            None => {
-                session.close(now, Code::PositionLost, "lost");
-                self.closed = Some(Code::PositionLost);
-                self.judge.will_hear("POSITION_LOST", "");
-            }
-        }
-    }
-
-    /// Everything that can be done now. Returns until when the session waits.
-    pub(super) fn run(&mut self) -> Option<Option<Duration>> {
-        for _ in 0..10_000 {
-            self.look();
-            self.answer();
-            self.answer_log();
-            self.listen();
-            let waits = self.steps(usize::MAX);
-            self.listen();
-            if self.session.is_none() {
-                self.connect(From::Since);
-            } else if waits.is_some() && self.reading.is_none() && self.log.is_none() && !self.may_speak() {
-                return waits;
-            } else if self.log.is_none() && self.log_retry > self.now {
-                self.now = self.log_retry;
-            }
-        }
-        panic!("it never waits");
-    }
-
-    /// Whether the client has something to say that is heard.
-    fn may_speak(&self) -> bool {
-        !self.said.is_empty() && self.session.as_ref().is_some_and(Session::listens)
-    }
-
-    /// Time passes until there is nothing left to do.
-    pub(super) fn settles(&mut self) {
-        for _ in 0..10_000 {
-            match self.run() {
-                Some(Some(until)) => self.now = until,
-                _ => return,
-            }
-        }
-        panic!("it never comes to rest");
-    }
-
-    /// At the end nothing may be owed, and the client must be content.
-    pub(in super::super) fn ends(&mut self) {
-        for _ in 0..1000 {
-            self.settles();
-            let waiting = self.judge.following().waiting();
-            if waiting.is_empty() {
-                let session = self.session.as_ref().unwrap();
-                assert!(
-                    session.unprocessed.is_empty()
-                        && session.at_end
-                        && session.outgoing.is_empty()
-                        && self.said.is_empty()
-                );
-                return self.judge.is_content(&self.file);
-            }
-            for n in 0..3 {
-                if waiting.contains(&thread(n)) {
-                    self.says(Deed::Ack(n, Number::Have(0)));
+        let is_needed = reads_for_subscription(session);
+        session.read_failed(now, &Error::new(Code::StoreLocked, "locked"));
+        match read {
+            Read::Page { thread_id, .. } => {
+                self.page_retry_at = now.at + RETRY_INTERVAL;
+                // After an unsubscribe the client gets no error.
+                if is_needed {
+                    self.checker.expect_error("FETCH_FAILED", thread_id);
                 }
             }
-            // No faster than anybody may speak.
-            self.now += Duration::from_secs(1);
+            Read::Open { .. } => {
+                let thread_id = self.checker.subscriptions().on_subscribe_failed();
+                self.checker.expect_error("SUBSCRIBE_FAILED", &thread_id);
+            }
         }
-        panic!("it never comes to rest");
     }
 
-    /// Whatever the client does, it costs no more than this.
+    fn start_log_read(&mut self, after: Position) {
+        if self.log_read.is_none() && self.log_retry_at <= self.now {
+            let limit = self.setup.feed_rows;
+            let result = self
+                .setup
+                .reads_on_request
+                .then(|| self.database.read_log(after, limit));
+            self.log_read = Some(LogRead { after, result });
+        }
+    }
+
+    /// Completes the read of the change log in progress.
+    pub(super) fn complete_log_read(&mut self) {
+        let Some(LogRead { after, result }) = self.log_read.take() else {
+            return;
+        };
+        let result = result.unwrap_or_else(|| self.database.read_log(after, self.setup.feed_rows));
+        let Some(session) = &mut self.session else { return };
+        match result {
+            Some(entries) => session.feed(entries),
+            None => self.close_session(Code::PositionLost),
+        }
+    }
+
+    /// Lets the read of the change log in progress fail.
+    pub(super) fn fail_log_read(&mut self) {
+        if self.log_read.take().is_some() {
+            self.log_retry_at = self.now + RETRY_INTERVAL;
+        }
+    }
+
+    // ---- Memory -------------------------------------------------------------------------
+
+    /// Checks that the session holds no more than its bounds allow, whatever the client does.
     pub(super) fn check_memory(&self) {
         let Some(session) = &self.session else { return };
-        assert!(session.unprocessed.len() <= self.setup.feed, "ahead");
-        assert!(session.acks.len() <= MAX_REPLIES, "acks");
-        assert!(session.outgoing.len() <= 2, "out");
-        let warnings = self.judge.warnings();
-        assert!(session.replies.len() <= MAX_REPLIES + 8 + warnings, "answers");
-        let in_hand = session.subscriptions.values().filter(|thread| !thread.page.is_empty());
-        let pages = in_hand
-            .inspect(|thread| assert!(thread.queued, "a page for nothing"))
+        assert!(
+            session.unprocessed.len() <= self.setup.feed_rows,
+            "too many unprocessed changes"
+        );
+        assert!(session.acks.len() <= MAX_REPLIES, "too many acknowledgements to store");
+        assert!(session.outgoing.len() <= 2, "too many outgoing frames");
+        let max_replies = MAX_REPLIES + 8 + self.checker.expected_error_count();
+        assert!(session.replies.len() <= max_replies, "too many replies");
+        let with_page = session.subscriptions.values().filter(|s| !s.page.is_empty());
+        let pages = with_page
+            .inspect(|subscription| assert!(subscription.queued, "a page in memory is not queued for sending"))
             .count();
-        assert!(pages <= 1, "{pages} pages");
+        assert!(pages <= 1, "{pages} pages in memory");
         let queued = session.to_read.len() + session.to_send.len();
-        assert!(queued <= session.subscriptions.len(), "queues");
+        assert!(
+            queued <= session.subscriptions.len(),
+            "more threads are queued than subscribed"
+        );
     }
 }

@@ -1,9 +1,8 @@
-//! The hub, its driver and the network around one session, in one thread and with a clock
-//! of their own.
+//! Simulates the agents, the client, the hub and the network around one session, in one thread
+//! and with a simulated clock.
 //!
-//! For: doing what agents, the client, the hub and the network do, in any order and as
-//! badly as they may. The session's own driver is `driver`.
-//! Not for: judging what comes of it (`judge`).
+//! It carries out operations in any order, and passes every frame and every message of the client
+//! to the [`Checker`]. `driver` stands in for the driver of the session.
 
 mod driver;
 
@@ -11,64 +10,68 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checker::Judge;
-use super::client_messages::{GARBAGE, Request, Said};
-use super::file::{File, LogPage, What};
-use super::{Deed, From, Number, Setup};
+use super::checker::Checker;
+use super::client_messages::{ClientMessage, INVALID_FRAMES, SubscribeRequest};
+use super::database::{Database, Thread};
+use super::{ConnectOptions, Operation, SeqChoice, Setup, StreamStart};
 use crate::error::Code;
 use crate::hub::recent_changes::RecentChanges;
 use crate::hub::session::{Now, Session};
 use crate::protocol::AckEvent;
 use crate::store::Position;
-use driver::PendingRead;
+use driver::{LogRead, StoreRead};
 
-pub(super) struct World {
+/// Maximum number of rounds until the simulation must be idle.
+const MAX_ROUNDS: usize = 10_000;
+
+pub(super) struct Simulator {
     setup: Setup,
-    file: File,
-    saved: Option<File>,
-    tail: RecentChanges,
+    database: Database,
+    backup: Option<Database>,
+    recent_changes: RecentChanges,
     now: Duration,
     session: Option<Session>,
-    /// Over what the session was closed by the hub, if it was.
-    closed: Option<Code>,
-    reading: Option<PendingRead>,
-    /// What is being read of the log: after which position, and what it gave if it was read
-    /// at once.
-    log: Option<(Position, Option<LogPage>)>,
-    log_retry: Duration,
-    /// Before this a page may not be read again.
-    read_retry: Duration,
-    /// What the client is about to say.
-    said: VecDeque<Deed>,
-    /// Acks not yet in the file.
-    acks: Vec<AckEvent>,
-    judge: Judge,
+    /// The code with which the session is closing.
+    closing: Option<Code>,
+    /// The read of the session in progress.
+    store_read: Option<StoreRead>,
+    /// The read of the change log in progress.
+    log_read: Option<LogRead>,
+    /// The change log is not read before this time.
+    log_retry_at: Duration,
+    /// The session must not read a page before this time.
+    page_retry_at: Duration,
+    /// Messages of the client that the session has not processed yet, as operations.
+    unprocessed_messages: VecDeque<Operation>,
+    /// Acknowledgements that are not in the database yet.
+    pending_acks: Vec<AckEvent>,
+    checker: Checker,
 }
 
-fn thread(n: u8) -> String {
-    format!("t{n}")
+fn thread_name(thread: u8) -> String {
+    format!("t{thread}")
 }
 
-impl World {
+impl Simulator {
     pub(super) fn new(setup: Setup) -> Self {
-        let mut world = Self {
-            file: File::new(1, setup.as_read),
-            saved: None,
-            tail: RecentChanges::new(Position::START, setup.tail),
+        let mut simulator = Self {
+            database: Database::new(1, setup.returns_current_rows),
+            backup: None,
+            recent_changes: RecentChanges::new(Position::START, setup.recent_rows),
             now: Duration::ZERO,
             session: None,
-            closed: None,
-            reading: None,
-            log: None,
-            log_retry: Duration::ZERO,
-            read_retry: Duration::ZERO,
-            said: VecDeque::new(),
-            acks: Vec::new(),
-            judge: Judge::new(setup.wishes.clone(), setup.limits.clone()),
+            closing: None,
+            store_read: None,
+            log_read: None,
+            log_retry_at: Duration::ZERO,
+            page_retry_at: Duration::ZERO,
+            unprocessed_messages: VecDeque::new(),
+            pending_acks: Vec::new(),
+            checker: Checker::new(setup.options.clone(), setup.limits.clone()),
             setup,
         };
-        world.connect(From::Now);
-        world
+        simulator.connect(StreamStart::Head);
+        simulator
     }
 
     fn clock(&self) -> Now {
@@ -78,276 +81,363 @@ impl World {
         }
     }
 
-    pub(super) fn does(&mut self, deed: &Deed) {
-        match *deed {
-            Deed::Post {
-                thread: n,
-                count,
-                bytes,
-            } => (0..count).for_each(|_| self.file.post(&thread(n), bytes)),
-            Deed::TouchMessage(n) => self.file.touch_message(&thread(n)),
-            Deed::Retitle(n) => self.file.retitle(&thread(n)),
-            Deed::SendMail => self.file.send_mail(),
-            Deed::TouchMail(n) => self.file.touch_mail(n),
-            Deed::Report { instance, count } => {
-                (0..count).for_each(|_| self.file.report(&format!("p{instance}")));
+    /// Carries out one operation.
+    pub(super) fn apply(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::PostMessages { thread, count, bytes } => {
+                (0..count).for_each(|_| self.database.post_message(&thread_name(thread), bytes));
             }
-            Deed::Work => self.file.work(),
-            Deed::Agent => self.file.note(What::Agent),
-            Deed::Rejected => self.file.note(What::Rejected),
-            Deed::Prune { thread: n, keep } => self.file.prune(&thread(n), keep),
-            Deed::PruneLog(keep) => self.prune_log(keep),
-            Deed::Spoil(n) => {
-                if let Some(thread) = self.file.threads.get_mut(&thread(n)) {
-                    thread.spoiled = true;
+            Operation::UpdateMessage(thread) => self.database.update_message(&thread_name(thread)),
+            Operation::ChangeTitle(thread) => self.database.change_title(&thread_name(thread)),
+            Operation::AddInboxMessage => self.database.add_inbox_message(),
+            Operation::UpdateInboxMessage(choice) => self.database.update_inbox_message(choice),
+            Operation::AddTelemetry { instance, count } => {
+                (0..count).for_each(|_| self.database.add_telemetry(&format!("p{instance}")));
+            }
+            Operation::AddTaskEvent => self.database.add_task_event(),
+            Operation::AddAgent => self.database.add_agent(),
+            Operation::AddUnreadableRow => self.database.add_unreadable_row(),
+            Operation::PruneRows { thread, keep } => self.database.prune_rows(&thread_name(thread), keep),
+            Operation::PruneChangeLog(keep) => self.prune_change_log(keep),
+            Operation::MakeThreadUnreadable(thread) => {
+                if let Some(thread) = self.database.threads.get_mut(&thread_name(thread)) {
+                    thread.is_unreadable = true;
                 }
             }
-            Deed::Save => self.saved = Some(self.file.clone()),
-            Deed::PutBack => self.put_back(),
-            Deed::Replace => self.take_file(File::new(self.file.serial, self.setup.as_read)),
-            Deed::Look => self.look(),
-            Deed::LoseTail => self.tail = RecentChanges::new(self.tail.head(), self.setup.tail),
-            Deed::Restart => self.restart(true),
-            Deed::Crash => self.restart(false),
-            Deed::Warn => self.warn(),
-            Deed::Pass(ms) => self.now += Duration::from_millis(ms),
-            Deed::Steps(count) => drop(self.steps(count.into())),
-            Deed::Turn => drop(self.steps(usize::MAX)),
-            Deed::Run => drop(self.run()),
-            Deed::Answer => self.answer(),
-            Deed::Fail => self.fail(),
-            Deed::AnswerLog => self.answer_log(),
-            Deed::FailLog => {
-                if self.log.take().is_some() {
-                    self.log_retry = self.now + Duration::from_secs(1);
-                }
+            Operation::BackUp => self.backup = Some(self.database.clone()),
+            Operation::RestoreBackup => self.restore_backup(),
+            Operation::ReplaceDatabase => {
+                let empty = Database::new(self.database.serial, self.setup.returns_current_rows);
+                self.replace_database(empty);
             }
-            Deed::Connect(from) => self.connect(from),
-            said => self.says(said),
+            Operation::RunChangeReader => self.run_change_reader(),
+            Operation::ClearRecentChanges => self.clear_recent_changes(self.recent_changes.head()),
+            Operation::Restart => self.restart(true),
+            Operation::Crash => self.restart(false),
+            Operation::Warn => self.warn(),
+            Operation::AdvanceClock(ms) => self.now += Duration::from_millis(ms),
+            Operation::TakeSteps(count) => drop(self.take_steps(count.into())),
+            Operation::StepUntilWait => drop(self.take_steps(usize::MAX)),
+            Operation::RunUntilIdle => drop(self.run_until_idle()),
+            Operation::CompleteRead => self.complete_read(),
+            Operation::FailRead => self.fail_read(),
+            Operation::CompleteLogRead => self.complete_log_read(),
+            Operation::FailLogRead => self.fail_log_read(),
+            Operation::Connect(start) => self.connect(start),
+            Operation::Subscribe { .. }
+            | Operation::Unsubscribe(_)
+            | Operation::Ack(..)
+            | Operation::Ping
+            | Operation::SendBinaryFrame
+            | Operation::SendInvalidFrame(_) => self.send(*operation),
         }
-        self.listen();
+        self.process_client_messages();
         self.check_memory();
     }
 
-    // ---- the client ---------------------------------------------------------------------
+    // ---- The client ---------------------------------------------------------------------
 
-    fn connect(&mut self, from: From) {
-        self.leave();
-        let head = self.tail.head();
-        let (pos, resumed, kept) = match (from, self.judge.position()) {
-            (From::Since, Some(since)) => {
-                let known = since.epoch == *self.file.epoch && self.file.has(since.pos);
-                if !known {
-                    return self.refuse();
+    fn is_compat(&self) -> bool {
+        self.setup.options == ConnectOptions::COMPAT
+    }
+
+    fn connect(&mut self, start: StreamStart) {
+        self.disconnect();
+        let head = self.recent_changes.head();
+        let (pos, resumed, kept) = match (start, self.checker.resume_position()) {
+            (StreamStart::ResumePosition, Some(since)) => {
+                if since.epoch != *self.database.epoch || !self.database.has_position(since.pos) {
+                    return self.refuse_resume();
                 }
-                self.judge.resumes(self.now);
-                let floor = since
-                    .floor
-                    .map(|floor| self.file.line(floor - 1).map_or(Position::START, |line| line.pos));
-                (floor.unwrap_or(since.pos), since.pos, since.pos)
+                self.checker.on_resume(self.now);
+                let before_floor = since.floor.map(|floor| {
+                    let entry = self.database.entry(floor - 1);
+                    entry.map_or(Position::START, |entry| entry.pos)
+                });
+                (before_floor.unwrap_or(since.pos), since.pos, since.pos)
             }
-            (From::Start, _) if self.setup.wishes != super::ConnectOptions::COMPAT => {
-                self.judge.begins(Position::START, head, self.now);
+            (StreamStart::Oldest, _) if !self.is_compat() => {
+                self.checker.on_start(Position::START, head, self.now);
                 (Position::START, Position::START, head)
             }
             _ => {
-                self.judge.begins(head, head, self.now);
+                self.checker.on_start(head, head, self.now);
                 (head, head, head)
             }
         };
         let mut session = self.session_at(pos);
         session.resume(resumed, kept);
-        if self.setup.wishes != super::ConnectOptions::COMPAT {
+        if !self.is_compat() {
             session.greet(self.clock(), "0", "me");
         }
         self.session = Some(session);
     }
 
     fn session_at(&self, pos: Position) -> Session {
-        let Setup { wishes, limits, .. } = self.setup.clone();
-        Session::new(wishes, limits, Arc::clone(&self.file.epoch), pos)
+        let Setup { options, limits, .. } = self.setup.clone();
+        Session::new(options, limits, Arc::clone(&self.database.epoch), pos)
     }
 
-    /// The client's position is not in the file: it is told so, and comes again without.
-    fn refuse(&mut self) {
-        let mut session = self.session_at(self.tail.head());
+    /// Closes a connection whose resume position is not in the database. The client then connects
+    /// without a position.
+    fn refuse_resume(&mut self) {
+        let mut session = self.session_at(self.recent_changes.head());
         session.greet(self.clock(), "0", "me");
         session.close(self.clock(), Code::PositionLost, "lost");
-        self.closed = Some(Code::PositionLost);
+        self.closing = Some(Code::PositionLost);
         self.session = Some(session);
-        self.judge.is_lost(self.now);
-        self.steps(usize::MAX);
-        assert!(self.session.is_none());
-        self.connect(From::Now);
+        self.checker.on_resume_refused(self.now);
+        self.step_until_closed();
+        self.connect(StreamStart::Head);
     }
 
-    /// The connection is gone, with all that was under way.
-    fn leave(&mut self) {
+    /// Ends the connection. Reads in progress and messages of the client are dropped.
+    fn disconnect(&mut self) {
         self.session = None;
-        self.closed = None;
-        self.reading = None;
-        self.log = None;
-        self.read_retry = Duration::ZERO;
-        self.said.clear();
+        self.closing = None;
+        self.store_read = None;
+        self.log_read = None;
+        self.page_retry_at = Duration::ZERO;
+        self.unprocessed_messages.clear();
     }
 
-    fn number(&self, id: &str, number: Number) -> i64 {
-        let last = self.file.threads.get(id).map_or(0, super::file::Thread::last);
-        match number {
-            Number::Have(less) => (self.judge.has(id) - i64::from(less)).max(0),
-            Number::Beyond(more) => last + i64::from(more),
-            Number::Zero => 0,
-            Number::LastAck => -1,
-            Number::Nonsense => -2,
-        }
-    }
-
-    fn says(&mut self, deed: Deed) {
+    /// Sends a message of the client; the session processes it later.
+    fn send(&mut self, operation: Operation) {
         if self.session.is_some() {
-            self.said.push_back(deed);
+            self.unprocessed_messages.push_back(operation);
         }
     }
 
-    /// A deed of the client's, in its words.
-    fn words(&self, deed: &Deed) -> Said {
-        match *deed {
-            Deed::Subscribe { thread: n, from, id } => {
-                let (thread_id, from_seq) = (thread(n), self.number(&thread(n), from));
-                let right = || self.file.id_at(&thread_id, from_seq).unwrap_or_default();
-                let from_id = id.map(|is_right| if is_right { right() } else { "wrong".into() });
-                Said::Subscribe(Request {
+    /// Passes messages of the client to the session, as long as it accepts them.
+    fn process_client_messages(&mut self) {
+        let now = self.clock();
+        self.checker.subscriptions().set_head(self.database.head().seq);
+        while self.session.as_ref().is_some_and(Session::listens) {
+            let Some(operation) = self.unprocessed_messages.pop_front() else {
+                return;
+            };
+            let message = self.client_message(&operation);
+            let Some(session) = &mut self.session else { return };
+            match message.text() {
+                Some(text) => session.receive(now, text.as_bytes()),
+                None => session.receive_binary(now),
+            }
+            self.checker
+                .on_client_message(&message, now.at, &self.database, session);
+            self.checker.check_pauses(session);
+        }
+    }
+
+    /// Returns the message of an operation of the client.
+    fn client_message(&self, operation: &Operation) -> ClientMessage {
+        match *operation {
+            Operation::Subscribe {
+                thread,
+                from_seq,
+                from_id,
+            } => {
+                let thread_id = thread_name(thread);
+                let from_seq = self.seq(&thread_id, from_seq);
+                let right_id = || self.database.message_id(&thread_id, from_seq).unwrap_or_default();
+                let from_id = from_id.map(|is_right| if is_right { right_id() } else { "wrong".into() });
+                ClientMessage::Subscribe(SubscribeRequest {
                     thread_id,
                     from_seq,
                     from_id,
                 })
             }
-            Deed::Unsubscribe(n) => Said::Unsubscribe(thread(n)),
-            Deed::Ack(n, number) => Said::Ack(thread(n), self.number(&thread(n), number)),
-            Deed::Binary => Said::Binary,
-            Deed::Garbage(n) => Said::Garbage(GARBAGE[n].0, GARBAGE[n].1),
-            _ => Said::Ping,
-        }
-    }
-
-    /// The session takes what the client says, as long as it listens.
-    fn listen(&mut self) {
-        let now = self.clock();
-        self.judge.following().at_head(self.file.head().seq);
-        while self.session.as_ref().is_some_and(Session::listens) {
-            let Some(deed) = self.said.pop_front() else { return };
-            let said = self.words(&deed);
-            let text = said.text();
-            let Some(session) = &mut self.session else { return };
-            match text {
-                Some(text) => session.receive(now, text.as_bytes()),
-                None => session.receive_binary(now),
+            Operation::Unsubscribe(thread) => ClientMessage::Unsubscribe(thread_name(thread)),
+            Operation::Ack(thread, seq) => {
+                let thread_id = thread_name(thread);
+                let seq = self.seq(&thread_id, seq);
+                ClientMessage::Ack(thread_id, seq)
             }
-            self.judge.said(&said, now.at, &self.file, session);
-            self.judge.learns_pauses(session);
+            Operation::SendBinaryFrame => ClientMessage::Binary,
+            Operation::SendInvalidFrame(index) => {
+                let (text, code) = INVALID_FRAMES[index];
+                ClientMessage::Invalid(text, code)
+            }
+            _ => ClientMessage::Ping,
         }
     }
 
-    // ---- the hub ------------------------------------------------------------------------
+    fn seq(&self, thread_id: &str, choice: SeqChoice) -> i64 {
+        match choice {
+            SeqChoice::BelowReceived(less) => (self.checker.last_received(thread_id) - i64::from(less)).max(0),
+            SeqChoice::AboveLast(more) => {
+                let last_seq = self.database.threads.get(thread_id).map_or(0, Thread::last_seq);
+                last_seq + i64::from(more)
+            }
+            SeqChoice::Zero => 0,
+            SeqChoice::LastAck => -1,
+            SeqChoice::Invalid => -2,
+        }
+    }
 
-    /// The looker draws what is new.
-    fn look(&mut self) {
-        self.flush_acks();
-        let news = self.file.log_after(self.tail.head(), usize::MAX);
-        let Some(news) = news else {
-            // The looker's own position was pruned: it starts over.
+    // ---- The hub ------------------------------------------------------------------------
+
+    /// Reads new changes into the recent changes, and wakes the session.
+    fn run_change_reader(&mut self) {
+        self.store_acks();
+        let changes = self.database.read_log(self.recent_changes.head(), usize::MAX);
+        let Some(changes) = changes else {
+            // The position of the change reader itself was pruned.
             return self.start_over();
         };
-        news.into_iter().for_each(|entry| self.tail.push(entry));
+        changes.into_iter().for_each(|entry| self.recent_changes.push(entry));
         if let Some(session) = &mut self.session {
             session.wake();
         }
     }
 
-    fn flush_acks(&mut self) {
-        for ack in self.acks.drain(..) {
-            let stored = self.file.acks.entry(ack.thread_id).or_default();
+    fn clear_recent_changes(&mut self, head: Position) {
+        self.recent_changes = RecentChanges::new(head, self.setup.recent_rows);
+    }
+
+    fn store_acks(&mut self) {
+        for ack in self.pending_acks.drain(..) {
+            let stored = self.database.acks.entry(ack.thread_id).or_default();
             *stored = ack.ack_seq.max(*stored);
         }
     }
 
-    /// The log is another one: positions are lost.
+    /// Continues with another change log, in which all positions are lost.
     fn start_over(&mut self) {
-        self.tail = RecentChanges::new(self.file.head(), self.setup.tail);
-        self.acks.clear();
+        self.clear_recent_changes(self.database.head());
+        self.pending_acks.clear();
+        self.close_session(Code::PositionLost);
+    }
+
+    /// Closes the session, unless it is closing already.
+    fn close_session(&mut self, code: Code) {
         let now = self.clock();
         if let Some(session) = self.session.as_mut().filter(|session| !session.is_closing()) {
-            session.close(now, Code::PositionLost, "replaced");
-            self.closed = Some(Code::PositionLost);
-            self.judge.will_hear("POSITION_LOST", "");
+            session.close(now, code, "closed by the hub");
+            self.closing = Some(code);
+            self.checker.expect_error(code.name(), "");
         }
     }
 
-    fn prune_log(&mut self, keep: usize) {
-        let seed = self.setup.wishes == super::ConnectOptions::COMPAT;
-        if seed
-            || self
-                .session
-                .as_ref()
-                .is_some_and(|session| session.pos == Position::START)
-        {
-            // Who is at the very start has no position that could be lost. Nobody stays
-            // there for the days after which a log is pruned.
-            self.settles();
+    fn prune_change_log(&mut self, keep: usize) {
+        let at_start = |session: &Session| session.pos == Position::START;
+        if self.is_compat() || self.session.as_ref().is_some_and(at_start) {
+            // Such a client has no position that could be reported as lost. The changes are
+            // processed first: a real change log keeps them for days.
+            self.run_to_completion();
         }
-        self.file.prune_log(keep);
+        self.database.prune_log(keep);
     }
 
-    fn put_back(&mut self) {
-        self.look();
-        if let Some(mut saved) = self.saved.clone() {
-            saved.comes_after(&self.file);
-            self.take_file(saved);
+    fn restore_backup(&mut self) {
+        self.run_change_reader();
+        if let Some(mut backup) = self.backup.clone() {
+            backup.carry_over(&self.database);
+            self.replace_database(backup);
         }
     }
 
-    fn take_file(&mut self, file: File) {
-        self.look();
-        self.file = file;
-        self.judge.forgets(&self.file);
-        if !self.file.has(self.tail.head()) || self.tail.head() == Position::START {
+    fn replace_database(&mut self, database: Database) {
+        self.run_change_reader();
+        self.database = database;
+        self.checker.on_database_replaced(&self.database);
+        let head = self.recent_changes.head();
+        if !self.database.has_position(head) || head == Position::START {
             self.start_over();
         }
-        self.tells_client_to_finish();
-    }
-
-    /// Whoever is told that the file is another one reads that and the close, and comes
-    /// again: its frames before that belong to the file as it was.
-    fn tells_client_to_finish(&mut self) {
+        // The remaining frames of a session that is closing belong to the replaced database: the
+        // client receives them now and reconnects.
         if self.session.as_ref().is_some_and(Session::is_closing) {
-            self.steps(usize::MAX);
-            assert!(self.session.is_none());
-            self.connect(From::Since);
+            self.step_until_closed();
+            self.connect(StreamStart::ResumePosition);
         }
     }
 
     fn restart(&mut self, graceful: bool) {
-        let now = self.clock();
-        if let Some(session) = self.session.as_mut().filter(|_| graceful) {
-            if !session.is_closing() {
-                session.close(now, Code::ShuttingDown, "going down");
-                self.closed = Some(Code::ShuttingDown);
-                self.judge.will_hear("SHUTTING_DOWN", "");
-            }
-            self.steps(usize::MAX);
-            assert!(self.session.is_none());
-            self.judge.has_stored_acks();
-            self.flush_acks();
+        if graceful && self.session.is_some() {
+            self.close_session(Code::ShuttingDown);
+            self.step_until_closed();
+            self.checker.check_acks_stored();
+            self.store_acks();
         }
-        self.acks.clear();
-        self.tail = RecentChanges::new(self.file.head(), self.setup.tail);
-        self.connect(From::Since);
+        self.pending_acks.clear();
+        self.clear_recent_changes(self.database.head());
+        self.connect(StreamStart::ResumePosition);
     }
 
+    /// Sends a warning of the hub to the client.
     fn warn(&mut self) {
         let now = self.clock();
         if let Some(session) = self.session.as_mut().filter(|session| !session.is_closing()) {
             session.warn(now, Code::StoreFull, "the disk is full");
-            self.judge.will_hear("STORE_UNAVAILABLE", "");
+            self.checker.expect_error("STORE_UNAVAILABLE", "");
         }
+    }
+
+    // ---- Running to the end -------------------------------------------------------------
+
+    /// Does everything that can be done without advancing the clock, except for retries of the
+    /// change log. Returns the time until which the session waits, as [`take_steps`](Self::take_steps).
+    fn run_until_idle(&mut self) -> Option<Option<Duration>> {
+        for _ in 0..MAX_ROUNDS {
+            self.run_change_reader();
+            self.complete_read();
+            self.complete_log_read();
+            self.process_client_messages();
+            let waits_until = self.take_steps(usize::MAX);
+            self.process_client_messages();
+            let is_reading = self.store_read.is_some() || self.log_read.is_some();
+            if self.session.is_none() {
+                self.connect(StreamStart::ResumePosition);
+            } else if waits_until.is_some() && !is_reading && !self.has_client_messages() {
+                return waits_until;
+            } else if self.log_read.is_none() && self.log_retry_at > self.now {
+                self.now = self.log_retry_at;
+            }
+        }
+        panic!("the session never waits");
+    }
+
+    /// Returns whether the client has sent a message that the session accepts now.
+    fn has_client_messages(&self) -> bool {
+        !self.unprocessed_messages.is_empty() && self.session.as_ref().is_some_and(Session::listens)
+    }
+
+    /// Advances the clock until the session waits without a deadline.
+    fn run_to_completion(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            match self.run_until_idle() {
+                Some(Some(deadline)) => self.now = deadline,
+                _ => return,
+            }
+        }
+        panic!("the session always waits for a deadline");
+    }
+
+    /// Runs to completion, acknowledges what is paused, and checks that the client has everything.
+    pub(super) fn finish(&mut self) {
+        for _ in 0..1000 {
+            self.run_to_completion();
+            let paused = self.checker.subscriptions().paused_threads();
+            if paused.is_empty() {
+                let session = self.session.as_ref().unwrap();
+                assert!(
+                    session.unprocessed.is_empty() && session.at_end && session.outgoing.is_empty(),
+                    "the session has not processed all changes"
+                );
+                assert!(
+                    self.unprocessed_messages.is_empty(),
+                    "the session has not processed all messages of the client"
+                );
+                return self.checker.check_complete(&self.database);
+            }
+            for thread in 0..3 {
+                if paused.contains(&thread_name(thread)) {
+                    self.send(Operation::Ack(thread, SeqChoice::BelowReceived(0)));
+                }
+            }
+            // Stay within the inbound rate.
+            self.now += Duration::from_secs(1);
+        }
+        panic!("subscriptions stay paused");
     }
 }
