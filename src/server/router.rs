@@ -268,8 +268,8 @@ fn decode(params: &[String]) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn auth(method: Method, path: &str) -> AuthRequirement {
-        find(&method, path).auth_requirement()
+    fn auth(method: &Method, path: &str) -> AuthRequirement {
+        find(method, path).auth_requirement()
     }
 
     #[test]
@@ -281,9 +281,9 @@ mod tests {
             .collect();
         assert_eq!(open, ["/healthz"]);
         for path in ["/", "/index.html", "/healthz"] {
-            assert_eq!(auth(Method::GET, path), AuthRequirement::Open, "{path}");
-            assert_eq!(auth(Method::HEAD, path), AuthRequirement::Open, "{path}");
-            assert_eq!(auth(Method::POST, path), AuthRequirement::Token, "{path}");
+            assert_eq!(auth(&Method::GET, path), AuthRequirement::Open, "{path}");
+            assert_eq!(auth(&Method::HEAD, path), AuthRequirement::Open, "{path}");
+            assert_eq!(auth(&Method::POST, path), AuthRequirement::Token, "{path}");
         }
         for path in [
             "/api/status",
@@ -294,13 +294,13 @@ mod tests {
             "//healthz",
             "*",
         ] {
-            assert_eq!(auth(Method::GET, path), AuthRequirement::Token, "{path}");
+            assert_eq!(auth(&Method::GET, path), AuthRequirement::Token, "{path}");
         }
     }
 
     /// Returns the matched pattern and its values, or the methods allowed, or nothing.
-    fn found(method: Method, path: &str) -> String {
-        match find(&method, path) {
+    fn found(method: &Method, path: &str) -> String {
+        match find(method, path) {
             RouteMatch::Asset { .. } => "asset".to_owned(),
             RouteMatch::Route { route, params, .. } => format!("{} {}", route.path, params.join(",")),
             RouteMatch::MethodNotAllowed(allowed) => allowed.join(" or "),
@@ -312,11 +312,11 @@ mod tests {
     fn matches_paths_segment_by_segment() {
         let messages = "/api/threads/{id}/messages";
         assert_eq!(
-            found(Method::GET, "/api/threads/a%2Fb/messages"),
+            found(&Method::GET, "/api/threads/a%2Fb/messages"),
             format!("{messages} a%2Fb")
         );
-        assert_eq!(found(Method::GET, "/api/threads/a/messages/"), format!("{messages} a"));
-        assert_eq!(found(Method::HEAD, "/api/threads/"), "/api/threads ");
+        assert_eq!(found(&Method::GET, "/api/threads/a/messages/"), format!("{messages} a"));
+        assert_eq!(found(&Method::HEAD, "/api/threads/"), "/api/threads ");
         for path in [
             "/api/threads//messages",
             "/api/threads/a/b/messages",
@@ -326,16 +326,16 @@ mod tests {
             "/api",
             "*",
         ] {
-            assert_eq!(found(Method::GET, path), "", "{path}");
+            assert_eq!(found(&Method::GET, path), "", "{path}");
         }
     }
 
     #[test]
     fn names_the_methods_of_a_path_that_exists() {
-        assert_eq!(found(Method::DELETE, "/api/threads/a"), "GET or PATCH");
-        assert_eq!(found(Method::HEAD, "/api/inbox/a/claim"), "POST");
+        assert_eq!(found(&Method::DELETE, "/api/threads/a"), "GET or PATCH");
+        assert_eq!(found(&Method::HEAD, "/api/inbox/a/claim"), "POST");
         for path in ["/", "/index.html", "/api/threads/", "/nowhere"] {
-            assert_eq!(found(Method::DELETE, path), "", "{path}");
+            assert_eq!(found(&Method::DELETE, path), "", "{path}");
         }
     }
 
