@@ -1,7 +1,5 @@
-//! Flags and environment, checked: what was typed becomes what can be used.
-//!
-//! For: where the file is, and the limits in force.
-//! Not for: parsing the command line (`cli`), or the meaning of a limit (`hub`, `server`).
+//! Settings from flags and the environment: the path of the database, and the limits. `cli` parses the
+//! command line; `hub` and `server` apply the limits.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,39 +11,39 @@ use serde::{Serialize, Serializer};
 use crate::error::{Code, Error, Result};
 use crate::protocol;
 
-/// The constants of the protocol as this hub applies them. The defaults are the seed's,
-/// or, where the seed has none, the contract's. Times are in milliseconds when serialised.
+/// The limits of one hub. The defaults are those of AILANG's protocol ([`protocol`]); the protocol
+/// has none for the last five. Times are serialized in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// Messages in one `batch`.
+    /// Maximum messages in one `batch`.
     pub max_batch_size: usize,
-    /// `message` and `batch` frames a second and connection; 0 is no limit.
+    /// Maximum `message` and `batch` frames per second and connection; 0 disables the limit.
     pub max_messages_per_second: u32,
-    /// Changes in the live tail, and unacknowledged messages before a pause.
+    /// Changes kept in memory, and maximum unacknowledged messages per subscription.
     pub max_lag_messages: usize,
-    /// Time a peer may take to accept a write.
+    /// Maximum time a client may take to accept a write.
     #[serde(rename = "write_wait_ms", serialize_with = "millis")]
     pub write_wait: Duration,
-    /// Time without a sign of life after which a peer is gone.
+    /// Maximum time without a pong or message from a client.
     #[serde(rename = "pong_wait_ms", serialize_with = "millis")]
     pub pong_wait: Duration,
     /// Time between pings.
     #[serde(rename = "ping_period_ms", serialize_with = "millis")]
     pub ping_period: Duration,
-    /// Bytes of one message from a client.
+    /// Maximum size of one message from a client, in bytes.
     pub max_message_size: usize,
-    /// The poll underneath every faster way of noticing a commit.
+    /// Time between checks of the database that need no file system event.
     #[serde(rename = "poll_interval_ms", serialize_with = "millis")]
     pub poll_interval: Duration,
-    /// Events a second from one client; twice as many at once.
+    /// Maximum events per second from one client, with bursts of twice as many; 0 disables the limit.
     pub max_events_per_second: u32,
-    /// Telemetry events a second of one instance.
+    /// Maximum telemetry events per second and instance.
     pub telemetry_per_second: u32,
-    /// `thread_state` events a second of one thread.
+    /// Maximum `thread_state` events per second and thread.
     pub thread_states_per_second: u32,
-    /// Array frames a second.
+    /// Maximum array frames per second and connection.
     pub array_frames_per_second: u32,
-    /// Connections at a time.
+    /// Maximum simultaneous connections.
     pub max_connections: usize,
 }
 
@@ -73,16 +71,18 @@ fn millis<S: Serializer>(duration: &Duration, serializer: S) -> std::result::Res
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Where the file is: `given` (from `--db` or `AGENTHUB_DB`), or the user's data folder.
+/// Returns the absolute path of the database: `given` (from `--db` or `AGENTHUB_DB`), or `hub.db` in
+/// the user's data directory. The file need not exist.
 ///
 /// # Errors
-/// [`Code::Usage`] if there is neither, which is a user without a home.
+/// [`Code::Usage`] if `given` is empty, if the path is not UTF-8, or if nothing is given and the user
+/// has no home directory.
 pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     let path = match given {
         Some(path) if path.as_os_str().is_empty() => {
             return Err(Error::new(
                 Code::Usage,
-                "the path of the database is empty; give one with --db or AGENTHUB_DB",
+                "the path of the database is empty; set it with --db or AGENTHUB_DB",
             ));
         }
         Some(path) => path.to_owned(),
@@ -91,18 +91,24 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
             .ok_or_else(|| {
                 Error::new(
                     Code::Usage,
-                    "cannot find this user's home; say where the database is with --db or AGENTHUB_DB",
+                    "cannot find the home directory; set the path of the database with --db or AGENTHUB_DB",
                 )
             })?,
     };
-    let path = std::path::absolute(&path)
-        .map_err(|e| Error::new(Code::Usage, format!("cannot make {} absolute: {e}", path.display())).because(e))?;
-    // One file has one name: what lies beside it (its log, its token, who serves it) is found by that.
+    let path = std::path::absolute(&path).map_err(|e| {
+        Error::new(
+            Code::Usage,
+            format!("cannot resolve {}: {e}; set an absolute path with --db", path.display()),
+        )
+        .because(e)
+    })?;
+    // The paths of the log, the token and the serve lock are derived from this path, so every process must
+    // use the same one, also through a symbolic link.
     let path = std::fs::canonicalize(&path).unwrap_or(path);
     if path.to_str().is_none() {
-        // It could not be told to anybody: what is printed would be another file's name.
+        // Printed and stored as text, it would name another file.
         let message = format!(
-            "cannot use {}: its path is not UTF-8; give another one with --db",
+            "cannot use {}: the path is not UTF-8; choose another one with --db",
             path.display()
         );
         return Err(Error::new(Code::Usage, message));
@@ -110,10 +116,10 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether commands that are given no path come to this one.
-pub fn is_found_unasked(path: &Path) -> bool {
-    let unasked = env::var_os("AGENTHUB_DB").map(PathBuf::from);
-    db_path(unasked.as_deref()).is_ok_and(|unasked| unasked == path)
+/// Returns whether commands without `--db` use the database at `path`.
+pub fn is_default_db(path: &Path) -> bool {
+    let default = env::var_os("AGENTHUB_DB").map(PathBuf::from);
+    db_path(default.as_deref()).is_ok_and(|default| default == path)
 }
 
 /// The name of the person's inbox.

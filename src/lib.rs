@@ -1,18 +1,19 @@
-//! agenthub: the local hub for AI agents. One binary, one SQLite file, one page.
+//! agenthub: a local hub for AI agents. One binary, one SQLite file, one web page.
 //!
-//! Agents write rows into the file; the hub sees every commit, whoever made it, and tells
-//! everybody who listens. This crate is the whole of it; the binary only parses the command
-//! line. `ARCHITECTURE.md` describes one row's way through the house.
+//! Agents write rows into a SQLite database. The hub detects every commit, from any process, and sends
+//! the new rows to all connected clients. This crate contains all of the program; the binary only calls
+//! [`cli`]. `ARCHITECTURE.md` follows a row from the database to a client.
 //!
-//! The modules, each built on those before it alone:
-//! [`error`], [`protocol`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ← [`server`], [`mcp`] ← [`cli`].
+//! Each module uses only the modules before it:
+//! [`error`], [`fs`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
+//! [`server`], [`mcp`] ← [`cli`].
 //!
-//! # Names in the seed, names here
+//! # Compatibility with AILANG
 //!
-//! The wire protocol continues that of AILANG's `websocket` package. Everything it exports
-//! is here:
+//! The WebSocket protocol is compatible with that of the collaboration hub in AILANG's `websocket`
+//! package. Every name that package exports has a counterpart:
 //!
-//! | there | here |
+//! | AILANG | agenthub |
 //! |---|---|
 //! | `MaxBatchSize`, `MaxMessagesPerSecond`, `MaxLagMessages` | [`protocol::MAX_BATCH_SIZE`], [`protocol::MAX_MESSAGES_PER_SECOND`], [`protocol::MAX_LAG_MESSAGES`] |
 //! | `WriteWait`, `PongWait`, `PingPeriod` | [`protocol::WRITE_WAIT`], [`protocol::PONG_WAIT`], [`protocol::PING_PERIOD`] |
@@ -32,9 +33,9 @@
 //! | `NewBatchEvent`, `NewErrorEvent`, `NewMessageEvent` | [`protocol::Event::batch`], [`protocol::Event::error`], [`protocol::Event::message`] |
 //! | `NewInboxMessageEvent`, `NewTaskStreamEvent`, `NewTelemetryEvent` | [`protocol::Event::inbox_message`], [`protocol::Event::task_stream`], [`protocol::Event::telemetry`] |
 //! | `NewThreadStateEvent`, `NewPingEvent`, `NewPongEvent` | [`protocol::Event::thread_state`], [`protocol::Event::ping`], [`protocol::Event::pong`] |
-//! | `Connection` | [`hub::session::Session`]: what a connection knows of its client |
-//! | `Subscription` | [`hub::session::Subscription`]: a client's place in one thread |
-//! | `BroadcastMessage` | [`hub::encoded_change::EncodedChange`]: one change, on its way to everybody |
+//! | `Connection` | [`hub::session::Session`]: the state of one connection |
+//! | `Subscription` | [`hub::session::Subscription`]: a client's position in one thread |
+//! | `BroadcastMessage` | [`hub::encoded_change::EncodedChange`]: one change, encoded once for all clients |
 //! | `Server`, `NewServer` | [`server::Server`], [`server::Server::new`] |
 //! | `Server.Run`, `Server.HandleWebSocket`, `Server.SetToken` | [`server::Server::run`], [`server::Server::websocket`], [`server::Server::set_token`] |
 //! | `Server.GetConnectionCount` | [`server::Server::connection_count`] |

@@ -1,23 +1,25 @@
-//! The binary: parse, log to stderr, dispatch, turn an error into an exit code.
+//! The `agenthub` binary: parses arguments, starts the log, runs the command, and turns errors into
+//! messages on stderr and exit codes.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use agenthub::cli::{self, Cli, LogFormat};
 use agenthub::error::{Code, Error};
-use clap::Parser;
+use agenthub::text::safe_text;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parse_args(std::env::args_os()) {
         Ok(cli) => cli,
+        // An agent tool must not be disturbed by a hook: see `cli::is_hook`.
         Err(_) if cli::is_hook(std::env::args_os()) => return ExitCode::SUCCESS,
         Err(e) if e.use_stderr() => {
-            say(&cli::explain(&e, std::env::args_os()));
+            print_usage_error(&e);
             return ExitCode::from(Code::Usage.exit());
         }
         Err(e) => {
-            // Help and version are no errors. Nobody may be reading.
+            // `--help` and `--version`. A closed stdout is no error.
             drop(e.print());
             return ExitCode::SUCCESS;
         }
@@ -25,28 +27,33 @@ fn main() -> ExitCode {
     start_log(cli.log_format());
     match cli::run(cli) {
         Ok(code) => code,
-        Err(e) if reader_is_gone(&e) => ExitCode::SUCCESS,
+        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::debug!("{e:#}");
-            say(&told(&e));
+            // If stderr is closed, the exit code has to suffice.
+            drop(writeln!(io::stderr(), "agenthub: {}", one_line(&e)));
             ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
         }
     }
 }
 
-fn say(line: &str) {
-    // If stderr is closed there is nobody left to tell.
-    drop(writeln!(io::stderr(), "agenthub: {line}"));
+/// Prints clap's message: what is wrong, a tip, and the usage. It quotes arguments, which may contain
+/// hidden characters.
+fn print_usage_error(error: &clap::Error) {
+    // A removed suggestion leaves two blank lines.
+    let text = error.render().to_string().replace("\n\n\n", "\n\n");
+    let lines: Vec<String> = text.lines().map(safe_text::escape).collect();
+    drop(writeln!(io::stderr(), "{}", lines.join("\n")));
 }
 
-/// What went wrong, in one line. Errors of our own have said it all, and what they came of
-/// says it again; only a bug has to show where it came from.
-fn told(e: &anyhow::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
-    for cause in e.chain() {
-        let words = cause.to_string().lines().collect::<Vec<_>>().join(" ");
-        if !said.iter().any(|before| before.contains(&words)) {
-            said.push(words);
+/// Returns the messages of the error and its causes in one line. It ends at the first error of this
+/// crate, whose message includes its cause; the causes of internal errors are added.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let message = cause.to_string().lines().collect::<Vec<_>>().join(" ");
+        if !messages.iter().any(|earlier| earlier.contains(&message)) {
+            messages.push(message);
         }
         if cause
             .downcast_ref::<Error>()
@@ -55,48 +62,48 @@ fn told(e: &anyhow::Error) -> String {
             break;
         }
     }
-    said.join(": ")
+    messages.join(": ")
 }
 
 fn start_log(format: LogFormat) {
-    let (filter, wrong) = filter(std::env::var("AGENTHUB_LOG").ok().as_deref());
+    let (filter, problem) = log_filter(std::env::var("AGENTHUB_LOG").ok().as_deref());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        // It would say so on stderr, and panic if that is what cannot be written.
+        // Otherwise an error while writing to stderr is reported to stderr, which panics.
         .log_internal_errors(false)
         .with_target(false);
     match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && cli::wants_colour()).init(),
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && cli::wants_color()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    if let Some(wrong) = wrong {
-        tracing::warn!("AGENTHUB_LOG is not used: {wrong}; give debug, or agenthub=debug");
+    if let Some(problem) = problem {
+        tracing::warn!("AGENTHUB_LOG is ignored: {problem}; set it to debug or agenthub=debug, for example");
     }
 }
 
-/// What is logged, and what is wrong with what was asked for.
-fn filter(asked: Option<&str>) -> (EnvFilter, Option<String>) {
-    let usual = || EnvFilter::new("agenthub=info");
-    let Some(asked) = asked.filter(|text| !text.is_empty()) else {
-        return (usual(), None);
+/// Returns the filter for the value of `AGENTHUB_LOG`, and why that value is ignored.
+fn log_filter(value: Option<&str>) -> (EnvFilter, Option<String>) {
+    let default = || EnvFilter::new("agenthub=info");
+    let Some(value) = value.filter(|text| !text.is_empty()) else {
+        return (default(), None);
     };
     let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    // A word that is no level is the name of a target, and everything else would be silent.
-    if !asked.contains("agenthub") && !asked.split(',').any(is_level) {
+    // `EnvFilter` takes a word that is not a level for a target, and would disable all others.
+    if !value.contains("agenthub") && !value.split(',').any(is_level) {
         return (
-            usual(),
-            Some(format!("{asked:?} names no level and nothing of agenthub")),
+            default(),
+            Some(format!("{value:?} contains neither a level nor a target of agenthub")),
         );
     }
-    match EnvFilter::try_new(asked) {
+    match EnvFilter::try_new(value) {
         Ok(filter) => (filter, None),
-        Err(e) => (usual(), Some(format!("cannot read {asked:?}: {e}"))),
+        Err(e) => (default(), Some(format!("cannot parse {value:?}: {e}"))),
     }
 }
 
-/// `agenthub tail | head` ends when head has seen enough.
-fn reader_is_gone(e: &anyhow::Error) -> bool {
+/// Returns whether stdout was closed by its reader, as in `agenthub tail | head`.
+fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|io| io.kind() == io::ErrorKind::BrokenPipe)

@@ -37,7 +37,7 @@ impl Stream {
 
     /// Returns the rows of one line, given without its line break.
     pub fn line(&mut self, line: &[u8]) -> Vec<StreamRow> {
-        if let Some(value @ Value::Object(_)) = lenient_json::lenient(line) {
+        if let Some(value @ Value::Object(_)) = lenient_json::parse(line) {
             self.parser.line(&value, &mut self.task);
         }
         self.task.take_rows()

@@ -8,7 +8,7 @@ use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::model::JsonObject;
 
 use super::Mcp;
-use super::file::File;
+use super::session::AgentSession;
 use crate::integrations::spec::Integration;
 use crate::integrations::{agent_name, registry};
 
@@ -56,12 +56,12 @@ fn session_of_call(meta: &JsonObject, client: &str) -> Option<(&'static Integrat
     })
 }
 
-impl FromContextPart<ToolCallContext<'_, Mcp>> for File {
+impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
     fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
         let request = &context.request_context;
         let client = request.client_info().map(|client| client.name).unwrap_or_default();
-        let me = context.service.speaker.of_call(&request.meta.0.0, &client);
-        Ok(Self::of(&context.service.shared, me))
+        let agent = context.service.speaker.of_call(&request.meta.0.0, &client);
+        Ok(Self::of(&context.service.database, agent))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `agenthub demo`: it moves, it listens to the person, and it leaves nothing behind.
+//! `agenthub demo`: its agents act and react to the person, and it leaves no files or processes behind.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -15,8 +15,9 @@ use crate::support::eventually::{TIMEOUT, within};
 use crate::support::http;
 use crate::support::writer::{Process, python};
 
-/// Processes at work in a folder. (macOS has no /proc; none are seen there.)
-fn at_work_in(folder: &Path) -> Vec<String> {
+/// The command lines of the processes whose working directory is in `folder`; none on systems without
+/// `/proc`.
+fn processes_in(folder: &Path) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -28,17 +29,18 @@ fn at_work_in(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A demo with a folder of its own for temporary files, and somebody who watches it.
-fn play(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, String) {
-    // Whatever the test's own parents do about a terminal that closes: the demo heeds it.
+/// Starts a demo with this directory for temporary files, and a client of its hub. Also returns the
+/// port and the token.
+fn start_demo(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, String) {
+    // The test runner may ignore SIGHUP, and the demo would inherit that.
     let mut command = python();
     command.args([
         "-c",
         "import os, signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\nos.execv(sys.argv[1], sys.argv[1:])",
     ]);
-    let ours = hub.command(&["demo", "--no-open", "--seed", seed]);
-    command.arg(ours.get_program()).args(ours.get_args());
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let agenthub = hub.command(&["demo", "--no-open", "--seed", seed]);
+    command.arg(agenthub.get_program()).args(agenthub.get_args());
+    command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("TMPDIR", tmp).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut demo = Process::start(command);
     let mut url = String::new();
@@ -52,16 +54,16 @@ fn play(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, String)
     (demo, client, port, token.to_owned())
 }
 
-/// Without it `nohup agenthub serve &` would end with the terminal after all.
+/// As in `nohup agenthub serve &`.
 #[test]
 #[cfg(target_os = "linux")]
-fn who_is_to_outlive_the_terminal_does() {
+fn serve_ignores_sighup_if_it_was_started_so() {
     let hub = TestHub::not_started(&[]);
-    let ours = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let agenthub = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
-    command.arg(ours.get_program()).args(ours.get_args());
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.arg(agenthub.get_program()).args(agenthub.get_args());
+    command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut serve = Process::start(command);
     let mut url = String::new();
@@ -75,12 +77,12 @@ fn who_is_to_outlive_the_terminal_does() {
     assert!(serve.0.try_wait().unwrap().is_none());
 }
 
-/// The builder's first builds: how many tokens each took, and how it ended.
+/// Returns the events of the builder's first builds: the tokens and the result of each.
 fn builds(client: &mut Client) -> Vec<String> {
     let mut found = Vec::new();
     while found.len() < 6 {
         let Some(Received::Event(event)) = client.receive(TIMEOUT) else {
-            panic!("the demo has stopped moving after {found:?}");
+            panic!("no event from the demo after {found:?}");
         };
         let data = &event.data;
         if data["instance_id"] == "builder-1" {
@@ -92,17 +94,16 @@ fn builds(client: &mut Client) -> Vec<String> {
     found
 }
 
-/// Without it `--seed` would be a word, and a closed terminal would leave the folder behind.
 #[test]
-fn a_seed_repeats_the_roles_and_a_closed_terminal_ends_the_demo() {
+fn a_seed_repeats_the_events_and_sighup_ends_the_demo() {
     let hub = TestHub::not_started(&[]);
-    let plays: Vec<Vec<String>> = std::thread::scope(|scope| {
-        let one = |(i, seed): (usize, &'static str)| {
+    let demos: Vec<Vec<String>> = std::thread::scope(|scope| {
+        let run = |(i, seed): (usize, &'static str)| {
             let hub = &hub;
             scope.spawn(move || {
                 let tmp = hub.folder().join(format!("tmp-{i}"));
                 std::fs::create_dir(&tmp).unwrap();
-                let (mut demo, mut client, ..) = play(hub, &tmp, seed);
+                let (mut demo, mut client, ..) = start_demo(hub, &tmp, seed);
                 let found = builds(&mut client);
                 kill_process(Pid::from_child(&demo.0), Signal::HUP).unwrap();
                 assert!(demo.0.wait().unwrap().success());
@@ -110,19 +111,19 @@ fn a_seed_repeats_the_roles_and_a_closed_terminal_ends_the_demo() {
                 found
             })
         };
-        let plays: Vec<_> = ["5", "5", "11"].into_iter().enumerate().map(one).collect();
-        plays.into_iter().map(|play| play.join().unwrap()).collect()
+        let demos: Vec<_> = ["5", "5", "11"].into_iter().enumerate().map(run).collect();
+        demos.into_iter().map(|demo| demo.join().unwrap()).collect()
     });
-    assert_eq!(plays[0], plays[1]);
-    assert_ne!(plays[0], plays[2]);
+    assert_eq!(demos[0], demos[1]);
+    assert_ne!(demos[0], demos[2]);
 }
 
 #[test]
-fn the_demo_moves_and_reacts_and_leaves_nothing_behind() {
+fn all_agents_act_and_the_planner_reacts_to_an_answer() {
     let hub = TestHub::not_started(&[]);
     let tmp = hub.folder().join("tmp");
     std::fs::create_dir(&tmp).unwrap();
-    let (mut demo, mut client, port, token) = play(&hub, &tmp, "3");
+    let (mut demo, mut client, port, token) = start_demo(&hub, &tmp, "3");
 
     let headers = [
         ("Host".to_owned(), format!("127.0.0.1:{port}")),
@@ -130,52 +131,54 @@ fn the_demo_moves_and_reacts_and_leaves_nothing_behind() {
         ("Content-Type".to_owned(), "application/json".to_owned()),
     ];
     let mut kinds = BTreeSet::new();
-    let mut who = BTreeSet::new();
+    let mut agents = BTreeSet::new();
     let mut reacted = false;
     let begun = Instant::now();
-    let mut wrapped = false;
-    while !(reacted && wrapped && kinds.len() == 4 && who.len() >= 5) {
+    let mut recorded = false;
+    while !(reacted && recorded && kinds.len() == 4 && agents.len() >= 5) {
         assert!(
             begun.elapsed() < 3 * TIMEOUT,
-            "only {kinds:?} from {who:?}, reacted: {reacted}, wrapped: {wrapped}"
+            "only {kinds:?} from {agents:?}, reacted: {reacted}, recorded by run: {recorded}"
         );
         let Some(Received::Event(event)) = client.receive(TIMEOUT) else {
-            panic!("the demo has stopped moving");
+            panic!("no event from the demo");
         };
         kinds.insert(event.kind.clone().replace("batch", "message"));
         let data = &event.data;
         for name in ["from_id", "from_agent", "agent_id"] {
-            who.extend(data[name].as_str().filter(|name| *name != "human").map(str::to_owned));
+            agents.extend(data[name].as_str().filter(|name| *name != "human").map(str::to_owned));
         }
-        wrapped |= data["source_type"] == "claude" && data["agent_id"] == "coder";
+        recorded |= data["source_type"] == "claude" && data["agent_id"] == "coder";
         if data["to_inbox"] == "human" && data["message_type"] == "request" && data["status"] == "unread" {
             let answer = json!({"to_inbox": "planner", "payload": "yes", "correlation_id": data["correlation_id"]});
             let written = http::request(port, "POST", "/api/inbox", &headers, &answer.to_string());
             assert_eq!(written.status, 201, "{written:?}");
         }
-        reacted |= data["to_inbox"] == "human" && event.raw.to_string().contains("You said: yes. Thank you.");
+        reacted |= data["to_inbox"] == "human" && event.raw.to_string().contains("You said: yes.");
     }
     assert!(
-        who.is_superset(
+        agents.is_superset(
             &["planner", "tester", "builder", "analyst", "coder"]
                 .map(str::to_owned)
                 .into()
         ),
-        "{who:?}"
+        "{agents:?}"
     );
     #[cfg(target_os = "linux")]
-    assert!(at_work_in(&tmp).len() >= 5);
+    assert!(processes_in(&tmp).len() >= 5);
 
     let ended = Instant::now();
     kill_process(Pid::from_child(&demo.0), Signal::INT).unwrap();
     assert!(demo.0.wait().unwrap().success());
     assert!(ended.elapsed() < TIMEOUT / 4, "{:?}", ended.elapsed());
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
-    within("everybody to be gone", || at_work_in(&tmp).is_empty().then_some(()));
+    within("the end of all processes", || {
+        processes_in(&tmp).is_empty().then_some(())
+    });
 }
 
 #[test]
-fn the_demo_ends_by_itself_and_its_agents_end_with_it_even_if_it_is_killed() {
+fn agents_end_with_the_demo_after_its_time_or_a_kill() {
     let hub = TestHub::not_started(&[]);
     let (tmp, other) = (hub.folder().join("one"), hub.folder().join("two"));
     std::fs::create_dir(&tmp).unwrap();
@@ -196,17 +199,17 @@ fn the_demo_ends_by_itself_and_its_agents_end_with_it_even_if_it_is_killed() {
         command
     });
     #[cfg(target_os = "linux")]
-    within("the agents", || (at_work_in(&other).len() >= 4).then_some(()));
+    within("the agents", || (processes_in(&other).len() >= 4).then_some(()));
     killed.0.kill().unwrap();
     killed.0.wait().unwrap();
-    within("the agents' end", || at_work_in(&other).is_empty().then_some(()));
-    // One that begins when its demo is gone already.
+    within("the agents' end", || processes_in(&other).is_empty().then_some(()));
+    // An agent that starts after its demo has ended.
     let mut late = Process::start({
         let mut command = demo(&tmp, &["--planner"]);
         command.env("DEMO", "1").stdout(Stdio::null());
         command
     });
-    let ended = within("the end of one that came too late", || late.0.try_wait().unwrap());
+    let ended = within("the end of the late agent", || late.0.try_wait().unwrap());
     assert!(ended.success(), "{ended}");
     let refused = demo(&other.join("nowhere"), &[]).output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");

@@ -1,4 +1,5 @@
-//! What the doctor finds beside the file's own damage, and whom it leaves alone.
+//! `agenthub doctor`: what it reports, and what it leaves alone. `database_file` has its findings about
+//! corruption.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
@@ -7,19 +8,19 @@ use serde_json::Value;
 use crate::support::agent::{ScriptedAgent, doctor_problems};
 use crate::support::{TestHub, print_line};
 
-/// The finding of one check, as words; fails if all is well with it.
+/// Returns the message of a check that has found a problem.
 #[track_caller]
 fn finding(findings: &[Value], check: &str) -> String {
     let found = findings.iter().find(|f| f["check"] == check);
-    let found = found.unwrap_or_else(|| panic!("nothing about {check}: {findings:?}"));
+    let found = found.unwrap_or_else(|| panic!("no finding of {check}: {findings:?}"));
     assert!(!found["advice"].as_str().unwrap().is_empty(), "{found}");
     found["message"].as_str().unwrap().to_owned()
 }
 
-/// Without it an agent that polls the file would be called in the way, and be ended for nothing.
+/// Each of its reads sees new rows, so it does not keep the log from being reset.
 #[test]
 #[cfg(target_os = "linux")]
-fn whoever_reads_again_and_again_is_not_in_the_way() {
+fn a_polling_reader_is_no_lock_problem() {
     let hub = TestHub::start();
     let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 3000)";
     hub.sql(&format!(
@@ -27,16 +28,15 @@ fn whoever_reads_again_and_again_is_not_in_the_way() {
     ));
     let _agent = ScriptedAgent::start(
         &hub,
-        "print('paused', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
+        "print('so', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
     );
     let findings = doctor_problems(&hub);
     assert!(!findings.iter().any(|f| f["check"] == "locks"), "{findings:?}");
 }
 
-/// Without it nobody would know why the disk fills although little is written.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_log_that_has_grown_is_told_with_who_keeps_it() {
+fn reports_a_large_log_and_the_process_that_holds_it() {
     let mut hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     let agent = ScriptedAgent::start(
@@ -49,15 +49,13 @@ fn a_log_that_has_grown_is_told_with_who_keeps_it() {
         "INSERT INTO messages(thread_id, from_id, content) {many} SELECT 't', 'a', printf('%.*c', 1000000, 'x') FROM k"
     ));
     let findings = doctor_problems(&hub);
-    assert!(finding(&findings, "log").contains("has grown to"), "{findings:?}");
+    assert!(finding(&findings, "log").contains("MiB"), "{findings:?}");
     let named = format!("process {} ", agent.pid());
     assert!(finding(&findings, "locks").contains(&named), "{findings:?}");
 }
 
-/// Without it agents with an old library, or files of another user, would fail for reasons
-/// nobody sees.
 #[test]
-fn old_libraries_and_foreign_files_are_told() {
+fn reports_old_sqlite_versions_and_files_of_other_users() {
     let hub = TestHub::start();
     let bin = hub.folder().join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -73,27 +71,25 @@ fn old_libraries_and_foreign_files_are_told() {
     let bad: Vec<Value> = bad.into_iter().filter(|f| f["state"] != "ok").collect();
     assert!(finding(&bad, "sqlite").contains("3.22.0 in sqlite3"), "{bad:?}");
     if !rustix::process::geteuid().is_root() {
-        print_line("only root may give a file away: a file of another user is left out");
+        print_line("not root: the check of a file of another user is skipped");
         return;
     }
     chown(hub.db(), Some(65534), None).unwrap();
     assert!(finding(&doctor_problems(&hub), "modes").contains("belongs to another user (uid 65534)"));
-    // SQLite gives its companions to whom the file belongs.
+    // SQLite creates the -wal and -shm files with the owner of the database.
     for suffix in ["", "-wal", "-shm"] {
         chown(hub.folder().join(format!("hub.db{suffix}")), Some(0), None).unwrap();
     }
     assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// Without it the doctor would send its reader to change what is not agenthub's, or find all
-/// well where nobody can get in.
 #[test]
-fn what_is_not_ours_is_left_alone_and_a_token_that_is_none_is_told() {
+fn another_programs_file_is_reported_and_left_unchanged() {
     let hub = TestHub::start();
-    let look = |db: &str| {
+    let report = |db: &str| {
         let output = hub.agenthub(&["--db", db, "doctor", "--json"]);
-        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-        (output.status.code(), found["findings"].as_array().unwrap().clone())
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), report["findings"].as_array().unwrap().clone())
     };
     let other = hub.folder().join("it's another.db");
     let path = other.to_str().unwrap();
@@ -101,29 +97,44 @@ fn what_is_not_ours_is_left_alone_and_a_token_that_is_none_is_told() {
     std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o644)).unwrap();
     let before = std::fs::read_dir(hub.folder()).unwrap().count();
     for db in [path, hub.folder().to_str().unwrap(), "/dev/null"] {
-        let (code, findings) = look(db);
+        let (code, findings) = report(db);
         assert_eq!(code, Some(3), "{db}: {findings:?}");
         assert!(!findings.iter().any(|f| f["check"] == "modes"), "{findings:?}");
         assert!(finding(&findings, "file").contains(db), "{findings:?}");
     }
     assert_eq!(std::fs::read_dir(hub.folder()).unwrap().count(), before);
+}
 
+#[test]
+fn advice_quotes_paths_for_a_shell() {
+    let hub = TestHub::not_started(&[]);
     let mine = hub.folder().join("it's mine.db");
     let path = mine.to_str().unwrap();
     assert!(hub.agenthub(&["--db", path, "path"]).status.success());
     std::fs::set_permissions(&mine, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let (_, findings) = look(path);
+    let output = hub.agenthub(&["--db", path, "doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
     let advice = findings.iter().find(|f| f["check"] == "modes").unwrap()["advice"].to_string();
     assert!(
         advice.contains(r"chmod 600 '") && advice.contains(r"it'\\''s mine.db"),
         "{advice}"
     );
+}
 
-    std::fs::write(hub.folder().join("hub.db.token"), "short\n").unwrap();
-    let (code, findings) = look(hub.db().to_str().unwrap());
-    assert!(finding(&findings, "token").contains("too short"), "{findings:?}");
-    assert_eq!(code, Some(3));
-    // The rest of the file can be asked for all the same.
+#[test]
+fn an_unusable_token_is_reported_and_status_still_works() {
+    let hub = TestHub::start();
+    let token = hub.folder().join("hub.db.token");
+    std::fs::write(&token, "short\n").unwrap();
+    let output = hub.agenthub(&["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    assert!(
+        finding(findings, "token").contains(token.to_str().unwrap()),
+        "{findings:?}"
+    );
     let status = hub.agenthub(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert!(

@@ -340,10 +340,13 @@ fn full_disk_does_not_affect_hook_or_run() {
     // Files may not grow: every write beyond the first kilobyte fails.
     let full = |args: &[&str]| {
         let mut command = Command::new("sh");
-        let ours = bench.command(args);
+        let agenthub = bench.command(args);
         command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
-        command.arg(ours.get_program()).args(ours.get_args()).env_clear();
-        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+            .arg(agenthub.get_program())
+            .args(agenthub.get_args())
+            .env_clear();
+        command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("AGENTHUB_AGENT", "planner").current_dir(bench.hub.folder());
         command
     };

@@ -1,5 +1,4 @@
-//! What the hub says on stderr: nothing while all is well, one line for each change, and more
-//! for whoever asks for it.
+//! The hub's log on stderr: one line per change of state, and more with `AGENTHUB_LOG`.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -7,9 +6,8 @@ use std::process::Stdio;
 use crate::support::writer::{Process, insert_messages};
 use crate::support::{TestHub, within};
 
-/// Without it the line that matters would be lost among those that do not.
 #[test]
-fn the_log_is_quiet_while_all_is_well() {
+fn logs_only_start_and_shutdown_without_problems() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("streams=messages,inbox");
     client.expect("hello");
@@ -21,7 +19,7 @@ fn the_log_is_quiet_while_all_is_well() {
             201
         );
         assert_eq!(hub.get("/api/search?q=text").items().len(), 100);
-        // One that is told nothing of the mail.
+        // A client whose streams do not include the mail.
         let mut other = hub.connect("streams=telemetry");
         other.expect("hello");
         other.assert_alive();
@@ -38,28 +36,30 @@ fn the_log_is_quiet_while_all_is_well() {
     let log = hub.log();
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 2, "{log}");
-    assert!(lines[0].contains("serving") && lines[1].contains("going down"), "{log}");
+    assert!(
+        lines[0].contains("serving") && lines[1].contains("shutting down"),
+        "{log}"
+    );
 }
 
-/// Without it nobody could look closer, or would look at nothing after a slip of the pen.
 #[test]
-fn agenthub_log_says_more_and_a_wrong_one_is_told() {
+fn agenthub_log_sets_the_level_and_an_invalid_value_is_reported() {
     let hub = TestHub::not_started(&[]);
-    for (asked, expected) in [
+    for (value, expected) in [
         ("agenthub=debug", " DEBUG "),
-        ("verbose", "AGENTHUB_LOG is not used"),
-        ("agenthub=loud", "AGENTHUB_LOG is not used"),
+        ("verbose", "AGENTHUB_LOG"),
+        ("agenthub=loud", "AGENTHUB_LOG"),
     ] {
         let path = hub.folder().join("log");
         let mut command = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
         command
-            .env("AGENTHUB_LOG", asked)
+            .env("AGENTHUB_LOG", value)
             .stdout(Stdio::null())
             .stderr(File::create(&path).unwrap());
         let process = Process::start(command);
         let log = || std::fs::read_to_string(&path).unwrap();
         within("the hub's first line", || log().contains("serving").then_some(()));
-        // A text that is none, which is worth a word to whoever asks for it.
+        // Text that is not UTF-8, which is logged at level debug.
         hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', CAST(x'ff' AS TEXT))");
         within(expected, || log().contains(expected).then_some(()));
         drop(process);

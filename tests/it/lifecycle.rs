@@ -1,5 +1,5 @@
-//! Start, end, and what can be wrong with the machine: every trouble has a name, is said
-//! once, and passes when its cause does.
+//! Start and shutdown of the hub, and failures of the machine: each has an error code, is logged once,
+//! and ends when its cause does.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +14,9 @@ use crate::support::eventually::within_time;
 use crate::support::writer::{LockHolder, Process, insert_messages, sqlite3};
 use crate::support::{TIMEOUT, TestHub, print_line, within};
 
-/// Without it clients would not know why they were cut off, acks would be lost, or a
-/// service manager would have to use force.
+/// Service managers send SIGKILL if a process does not end soon.
 #[test]
-fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds_exclusive() {
+fn sigterm_closes_all_clients_stores_acks_and_ends_within_2_s_exclusive() {
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     hub.sql(
@@ -34,8 +33,8 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds_exclusive(
     clients[0].expect("batch");
     clients[1].expect("hello");
     clients[2].expect("hello");
-    // Clients whose sockets are full, one that has stopped reading, a connection that says
-    // nothing, half a request: nobody may hold up the end.
+    // None of these may delay the shutdown: clients whose sockets are full, a client that does not read,
+    // a connection without a request, and half a request.
     let full: Vec<_> = (0..5).map(|_| hub.connect("streams=messages&since=0")).collect();
     let mut frozen = hub.connect("streams=inbox&since=0");
     let silent = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
@@ -59,11 +58,11 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds_exclusive(
         ),
         "3"
     );
-    // All is in the database itself: a copy of the one file is a backup now.
+    // The log is checkpointed: a copy of the database file alone is complete.
     let wal = hub.folder().join("hub.db-wal");
     assert!(
         !wal.exists() || fs::metadata(&wal).unwrap().len() == 0,
-        "the log was not moved into the database"
+        "the log was not checkpointed"
     );
     assert!(!hub.folder().join("hub.db.serve").exists());
     drop((silent, half, full));
@@ -74,9 +73,8 @@ fn sigterm_tells_everybody_keeps_the_acks_and_ends_within_two_seconds_exclusive(
     assert_eq!(client.expect("batch").seqs(), [4, 5]);
 }
 
-/// Without it Ctrl-C would end the hub as a crash does.
 #[test]
-fn sigint_is_the_same() {
+fn sigint_shuts_down_cleanly() {
     let mut hub = TestHub::start();
     let mut client = hub.connect("");
     client.assert_alive();
@@ -86,23 +84,21 @@ fn sigint_is_the_same() {
     assert!(status.success(), "{status}");
 }
 
-/// Without it two programs on one port would be a puzzle.
 #[test]
-fn a_busy_port_is_an_error_that_says_what_to_do() {
+fn a_busy_port_is_an_error_that_names_address_and_flag() {
     let hub = TestHub::not_started(&[]);
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
     let output = hub.agenthub(&["serve", "--listen", &address]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
     assert_eq!(output.stdout, b"");
-    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+    assert!(message.contains(&address) && message.contains("--listen"), "{message}");
     assert!(!hub.folder().join("hub.db.serve").exists());
 }
 
-/// Without it nobody could find the hub they just started.
 #[test]
-fn the_first_line_is_the_dashboards_url() {
+fn the_first_line_is_the_url_with_the_token() {
     let hub = TestHub::with_args(&["--json"]);
     let line: Value = serde_json::from_str(hub.first_line()).unwrap();
     let url = line["url"].as_str().unwrap();
@@ -116,9 +112,8 @@ fn the_first_line_is_the_dashboards_url() {
     assert!(!hub.log().contains(token.trim_end()), "the token is in the log");
 }
 
-/// Without it a free port could not be asked for.
 #[test]
-fn port_zero_takes_a_free_one() {
+fn port_0_picks_a_free_port() {
     let hub = TestHub::not_started(&[]);
     let mut command = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut process = Process::start({
@@ -134,19 +129,18 @@ fn port_zero_takes_a_free_one() {
     TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
 }
 
-/// Without it a second hub on the same file would push everything twice, or fight for acks.
 #[test]
-fn a_second_serve_prints_the_firsts_url_and_goes() {
+fn a_second_serve_prints_the_url_of_the_first_and_exits() {
     let mut hub = TestHub::start();
     let output = hub.agenthub(&["serve", "--listen", "127.0.0.1:0"]);
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), hub.first_line());
-    // Not if the first one was killed: its record is stale then.
+    // After a crash the record is stale.
     hub.kill();
     assert!(hub.folder().join("hub.db.serve").exists());
     hub.launch();
     hub.connect("").assert_alive();
-    // Nor if another program has its port now.
+    // Another program may listen on the port in the record.
     hub.kill();
     let other = TcpListener::bind(("127.0.0.1", hub.port())).unwrap();
     let answers = std::thread::spawn(move || {
@@ -166,26 +160,22 @@ fn state(hub: &TestHub) -> String {
     hub.status()["state"].as_str().unwrap().to_owned()
 }
 
-/// Without it a hub could be kept from starting by a program that will never let go, and
-/// nobody would know which file it is about.
 #[test]
-fn a_file_locked_by_another_is_named_at_the_start() {
+fn serve_fails_with_one_line_if_the_database_is_locked_exclusively() {
     let mut hub = TestHub::start();
     hub.kill();
     let holder = LockHolder::take(hub.db(), "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let output = hub.agenthub(&["serve", "--listen", "127.0.0.1:0"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("lock"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains("lock"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
     holder.release();
     hub.launch();
 }
 
-/// Without it a write would hang or vanish while another program holds the lock, reading
-/// would stop, or the trouble would never be over.
 #[test]
-fn a_lock_held_by_another_is_named_once_and_passes() {
+fn a_locked_database_refuses_writes_serves_reads_and_recovers() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
     let mut client = hub.connect("");
@@ -199,14 +189,14 @@ fn a_lock_held_by_another_is_named_once_and_passes() {
     assert_eq!(state(&hub), "STORE_LOCKED");
     let error = client.expect_error("STORE_UNAVAILABLE");
     assert_eq!(error.data["temporary"], json!(true));
-    // ReadContext goes on meanwhile.
+    // Reads succeed meanwhile.
     assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
     client.subscribe("t", 0);
     assert_eq!(client.expect("batch").seqs(), [1]);
     let again = hub.send("POST", "/api/threads/t/messages", r#"{"content":"y"}"#);
     assert_eq!(again.status, 503);
     holder.release();
-    within("the end of the trouble", || (state(&hub) == "ok").then_some(()));
+    within("recovery", || (state(&hub) == "ok").then_some(()));
     assert_eq!(hub.log().matches("STORE_LOCKED").count(), 1, "{}", hub.log());
     hub.wait_for_log("can be written again");
     assert_eq!(
@@ -216,15 +206,14 @@ fn a_lock_held_by_another_is_named_once_and_passes() {
     assert_eq!(client.expect("message").text("content"), "z");
 }
 
-/// Without it a full disk would lose what clients were told is stored, or need a restart.
 #[test]
-fn a_full_disk_is_named_once_and_passes() {
+fn a_full_disk_refuses_writes_keeps_acks_and_recovers() {
     let hub = TestHub::ignoring_sigxfsz();
     hub.sql(&insert_messages("t", 1, 3));
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", 0);
     client.expect("batch");
-    // No file of the hub's may grow any more: to it the disk is full.
+    // From now on writes of the hub fail as on a full disk.
     limit_file_size(&hub, Some(0));
     let refused = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
     assert!(refused.status == 507 || refused.status == 503, "{refused:?}");
@@ -232,15 +221,15 @@ fn a_full_disk_is_named_once_and_passes() {
     assert!(code.starts_with("STORE_"), "{code}");
     assert_eq!(state(&hub), code);
     client.expect_error("STORE_UNAVAILABLE");
-    // ReadContext goes on; an ack waits in memory for better times; others still can write.
+    // Reads succeed, an ack stays in memory, and other processes can write.
     client.ack("t", 2);
     client.assert_alive();
     hub.sql(&insert_messages("t", 4, 1));
     assert_eq!(client.expect("message").seqs(), [4]);
     limit_file_size(&hub, None);
-    within("the end of the trouble", || (state(&hub) == "ok").then_some(()));
+    within("recovery", || (state(&hub) == "ok").then_some(()));
     assert_eq!(hub.log().matches("cannot be written").count(), 1, "{}", hub.log());
-    within("the ack in the file", || {
+    within("the ack in the database", || {
         (hub.sql("SELECT last_ack_seq FROM subscriptions WHERE instance_id = 'worker'") == "2").then_some(())
     });
     assert_eq!(
@@ -263,16 +252,15 @@ fn limit_file_size(hub: &TestHub, limit: Option<u64>) {
     assert!(status.success());
 }
 
-/// Without it a damaged file would be an unexplained silence.
 #[test]
-fn a_corrupt_file_is_named() {
+fn a_corrupt_database_is_reported_at_start_or_by_requests() {
     let mut hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 2000));
     let (status, _) = hub.stop();
     assert!(status.success());
     let good = fs::read(hub.db()).unwrap();
     let mut bad = good.clone();
-    // Everything but the schema's own pages.
+    // All pages except those of the schema.
     for byte in &mut bad[60 * 4096..] {
         *byte = 0x5a;
     }
@@ -280,7 +268,11 @@ fn a_corrupt_file_is_named() {
     match hub.try_launch() {
         Err(status) => {
             assert_eq!(status.code(), Some(3));
-            assert!(hub.log().contains("damaged"), "{}", hub.log());
+            assert!(
+                hub.log().lines().last().unwrap().starts_with("agenthub: "),
+                "{}",
+                hub.log()
+            );
         }
         Ok(()) => {
             let answer = hub.get("/api/threads/t/messages?limit=1000");
@@ -296,25 +288,24 @@ fn a_corrupt_file_is_named() {
     assert_eq!(hub.get("/api/threads/t/messages?limit=1000").items().len(), 1000);
 }
 
-/// Without it a file or folder without write permission would be an unexplained failure.
 #[test]
-fn a_read_only_file_is_named() {
+fn a_read_only_database_is_an_error_with_exit_code_3() {
     if rustix::process::geteuid().is_root() {
-        // Nothing is read-only to root, unless the file system says so.
-        return read_only_by_attribute();
+        // Root can write to any file except on a read-only file system.
+        return read_only_file_system();
     }
     let mut hub = TestHub::start();
     hub.kill();
     fs::set_permissions(hub.db(), Permissions::from_mode(0o400)).unwrap();
     let output = hub.agenthub(&["post", "t", "x"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{message}");
     fs::set_permissions(hub.db(), Permissions::from_mode(0o600)).unwrap();
     hub.launch();
 }
 
-/// The same for root: a read-only bind mount, where the system allows one.
-fn read_only_by_attribute() {
+/// Tests a read-only bind mount, where the system allows one.
+fn read_only_file_system() {
     let hub = TestHub::not_started(&[]);
     let (inside, outside) = (hub.folder().join("inside"), hub.folder().join("outside"));
     fs::create_dir(&inside).unwrap();
@@ -331,19 +322,17 @@ fn read_only_by_attribute() {
         .args(["--mount", "sh", "-c", &script])
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    if said.contains("mount:") || said.contains("unshare") {
-        // This container may not mount. Where it may, the rest runs.
-        print_line("this machine may not mount: a file system that is read-only is left out");
+    let message = String::from_utf8(output.stderr).unwrap();
+    if message.contains("mount:") || message.contains("unshare") {
+        print_line("mounting is not permitted: the test of a read-only file system is skipped");
         return;
     }
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
-/// Without it the file could be moved away under a hub that goes on writing into nowhere.
 #[test]
-fn a_file_that_vanishes_is_named_and_made_anew() {
+fn a_database_that_is_moved_away_is_reported_and_replaced_by_a_new_one() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));
     hub.wait_until_synced();
@@ -356,12 +345,10 @@ fn a_file_that_vanishes_is_named_and_made_anew() {
         )
         .unwrap();
     }
-    within("the trouble", || (state(&hub) == "STORE_REPLACED").then_some(()));
+    within("the error state", || (state(&hub) == "STORE_REPLACED").then_some(()));
     client.expect_error("STORE_UNAVAILABLE");
-    // Nobody puts it back: a new one is made, and positions are lost.
-    within_time(TIMEOUT, "the end of the trouble", || {
-        (state(&hub) == "ok").then_some(())
-    });
+    // A new database is created, and positions in the old one are lost.
+    within_time(TIMEOUT, "recovery", || (state(&hub) == "ok").then_some(()));
     client.expect_error("POSITION_LOST");
     assert_eq!(client.expect_close(), 4010);
     hub.sql(&insert_messages("new", 1, 1));

@@ -13,8 +13,6 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
-mod command_line;
-#[cfg(test)]
 mod crash_loop;
 #[cfg(test)]
 mod dashboard_live;
@@ -78,8 +76,6 @@ mod terminal;
 mod third_party_clients;
 #[cfg(test)]
 mod unauthenticated_flood;
-#[cfg(test)]
-mod usage;
 #[cfg(test)]
 mod watcher;
 #[cfg(test)]

@@ -367,7 +367,7 @@ fn agent_cannot_use_mail_and_answers_of_another() {
     session.call(1, "ask_human", &json!({"id": "1", "wait_seconds": 0}));
     let answer = session.answer(1);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
-    assert!(answer.to_string().contains("give question"), "{answer}");
+    assert!(answer.to_string().contains("set question"), "{answer}");
     // "2" is the displayed number of the second message, not the id of the first.
     session.call(2, "ack_message", &json!({"ids": ["2"]}));
     let outcome = &session.answer(2)["result"]["structuredContent"];

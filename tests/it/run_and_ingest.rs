@@ -207,17 +207,17 @@ fn rows_are_written_while_the_program_runs() {
 }
 
 /// Returns the command with default signal handling, however the tests were started.
-fn unignoring(ours: &Command) -> Command {
+fn with_default_signals(original: &Command) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP,INT,QUIT,TERM,USR1,USR2");
-    command.arg(ours.get_program()).args(ours.get_args());
-    for (name, value) in ours.get_envs() {
+    command.arg(original.get_program()).args(original.get_args());
+    for (name, value) in original.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    if let Some(folder) = ours.get_current_dir() {
+    if let Some(folder) = original.get_current_dir() {
         command.current_dir(folder);
     }
     command
@@ -237,7 +237,7 @@ fn signals_are_forwarded_and_end_the_task() {
     ] {
         // The trap is set once the first line has been printed.
         bench.program("codex", &format!("{trap}\n{started}\nwhile :; do :; done"));
-        let mut command = unignoring(&bench.command(&["run", "--", "codex", "exec", "x"]));
+        let mut command = with_default_signals(&bench.command(&["run", "--", "codex", "exec", "x"]));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut first = [0; 10];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
@@ -278,9 +278,9 @@ fn run_works_without_database_and_home() {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert_eq!(output.stdout, recorded);
-        let said = stderr(&output);
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.starts_with("agenthub: cannot record this run: "), "{said}");
+        let error = stderr(&output);
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("agenthub: cannot record this run: "), "{error}");
     }
 }
 
@@ -406,7 +406,7 @@ fn signal_ends_ingest_and_its_task() {
     let bench = Bench::new();
     let args = ["ingest", "--format", "codex-json", "--as", "tester"];
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
-        let mut command = unignoring(&bench.command(&args));
+        let mut command = with_default_signals(&bench.command(&args));
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let before = turns(&bench);
@@ -437,14 +437,16 @@ fn turns(bench: &Bench) -> usize {
 #[test]
 fn ignored_signals_stay_ignored() {
     let bench = Bench::new();
-    let ours = unignoring(&bench.command(&["ingest", "--format", "codex-json"]));
+    let original = with_default_signals(&bench.command(&["ingest", "--format", "codex-json"]));
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
-    command.arg("env").args(ours.get_args().map(|arg| match arg.to_str() {
-        Some(arg) if arg.starts_with("--default-signal") => "--".as_ref(),
-        _ => arg,
-    }));
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .arg("env")
+        .args(original.get_args().map(|arg| match arg.to_str() {
+            Some(arg) if arg.starts_with("--default-signal") => "--".as_ref(),
+            _ => arg,
+        }));
+    command.envs(original.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.current_dir(bench.hub.folder());
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

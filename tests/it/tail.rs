@@ -1,4 +1,4 @@
-//! `agenthub tail`: a thread, or everything, as it happens.
+//! `agenthub tail`: follows a thread or all activity.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::cli::{fails, follow, run, wait_until_open};
+use crate::support::command::{follow, run, wait_until_watching};
 use crate::support::writer::{Process, insert_messages};
 use crate::support::{TestHub, within};
 
-/// Without it a thread that has lost its beginning could not be followed.
 #[test]
-fn tail_begins_with_what_is_left_of_a_thread() {
+fn starts_with_the_messages_that_pruning_has_left() {
     let hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     hub.sql(
@@ -27,9 +26,8 @@ fn tail_begins_with_what_is_left_of_a_thread() {
     }
 }
 
-/// Without it nobody could follow a thread in a terminal.
 #[test]
-fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
+fn follows_a_thread_with_and_without_a_hub() {
     let mut hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     hub.sql(&insert_messages("t", 1, 15));
@@ -63,16 +61,21 @@ fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
         .unwrap();
         assert!(process.0.wait().unwrap().success());
     }
-    // For people: one line a message, from a number on.
+    // Without --json: one line per message, starting after a number.
     let (_process, mut lines) = follow(&hub, &["tail", "t", "--from-seq", "14"]);
     let line = lines.next().unwrap().unwrap();
     assert!(line.contains("t #15 writer") && line.contains("text 15"), "{line}");
     assert!(lines.next().unwrap().unwrap().contains("#16"));
-    // Everything, from now on.
+}
+
+#[test]
+fn follows_all_activity_from_now_on() {
+    let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     let (process, mut lines) = follow(&hub, &["tail", "--json"]);
-    wait_until_open(&hub, &process);
+    wait_until_watching(&hub, &process);
     let mut seen = Vec::new();
-    // It begins with what comes after it has looked for the first time, which is not seen from here.
+    // The time of its first read is not visible from here: write until events of all kinds have arrived.
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -94,12 +97,11 @@ fn tail_shows_a_thread_and_what_comes_with_a_hub_and_without() {
     });
     seen.sort();
     assert_eq!(seen, ["inbox_message", "message", "task_stream"]);
-    fails(&hub, &["tail", "--from-seq", "3"], 2);
 }
 
-/// Without it `agenthub tail | head` would end with an error, or not at all.
+/// As in `agenthub tail | head`.
 #[test]
-fn a_reader_that_goes_ends_the_command_quietly() {
+fn a_closed_pipe_ends_the_command_with_code_0() {
     let hub = TestHub::not_started(&[]);
     run(&hub, &["path"]);
     hub.sql(&insert_messages("t", 1, 2));

@@ -1,5 +1,5 @@
-//! What agents write, shown in a terminal: nothing of it moves the cursor, colours the screen,
-//! rings the bell or turns the text around.
+//! Text of agents in a terminal: it must not move the cursor, color the screen, ring the bell, or
+//! reorder or hide text.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use crate::support::writer::{self, Process};
 use crate::support::{TestHub, within};
 
-/// What an agent may write to move the cursor, lie about a link, ring the bell, or turn the
-/// text around.
-const ESCAPES: &str = "char(27) || '[2J' || char(27) || ']8;;http://evil.test' || char(7) || char(155) || '31m' || char(8238) || 'x' || char(8294) || char(13) || 'y'";
+/// SQL for text that clears the screen, disguises a link, rings the bell, colors and reorders text.
+const HOSTILE: &str = "char(27) || '[2J' || char(27) || ']8;;http://evil.test' || char(7) || char(155) || '31m' || char(8238) || 'x' || char(8294) || char(13) || 'y'";
 
-/// Rows with that in every column a terminal shows.
+/// SQL for rows with that text in every column that commands show.
 fn hostile_rows() -> String {
     let sql = "INSERT INTO threads(id, title, status) VALUES('t', $, $);
          INSERT INTO messages(thread_id, from_id, id, kind, subject, content) VALUES('t', 'a' || $, 'm1', $, $, 'needle ' || $);
@@ -24,11 +23,12 @@ fn hostile_rows() -> String {
          UPDATE agents SET label = $, workspace = $, status = $;
          INSERT INTO receipts(message_id, reader, state, via) VALUES('msg_1', 'r' || $, 'seen', $);
          INSERT INTO subscriptions(instance_id, thread_id) VALUES('s' || $, 't');";
-    sql.replace('$', ESCAPES)
+    sql.replace('$', HOSTILE)
 }
 
+/// Asserts that `bytes` contain no control character but line breaks, and no direction mark.
 #[track_caller]
-fn tame(what: &str, bytes: Vec<u8>) -> String {
+fn assert_harmless(what: &str, bytes: Vec<u8>) -> String {
     let text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
     let hostile = text
         .chars()
@@ -37,7 +37,8 @@ fn tame(what: &str, bytes: Vec<u8>) -> String {
     text
 }
 
-/// Runs the rest of its arguments in a terminal of its own, to the end or to a word.
+/// A Python program that runs its other arguments in a pseudoterminal until they print the first one,
+/// or to the end.
 const TERMINAL: &str = "import os, pty, signal, sys\n\
     pid, fd = pty.fork()\n\
     if pid == 0: os.execv(sys.argv[2], sys.argv[2:])\n\
@@ -50,7 +51,7 @@ const TERMINAL: &str = "import os, pty, signal, sys\n\
     os.kill(pid, signal.SIGKILL)\n\
     os.write(1, seen)\n";
 
-/// What a command shows in a terminal.
+/// Returns what a command shows in a terminal until `until`.
 #[track_caller]
 fn in_a_terminal(hub: &TestHub, until: &str, args: &[&str]) -> String {
     let mut command = writer::python();
@@ -60,12 +61,11 @@ fn in_a_terminal(hub: &TestHub, until: &str, args: &[&str]) -> String {
         .env("AGENTHUB_DB", hub.db())
         .env("NO_COLOR", "1");
     let output = command.output().unwrap();
-    tame(&format!("{args:?} in a terminal"), output.stdout)
+    assert_harmless(&format!("{args:?} in a terminal"), output.stdout)
 }
 
-/// Without it an agent's text could rewrite what the owner sees in the terminal.
 #[test]
-fn no_text_moves_the_terminal() {
+fn commands_escape_control_and_direction_characters() {
     let hub = TestHub::start();
     hub.sql(&hostile_rows());
     for args in [
@@ -84,12 +84,12 @@ fn no_text_moves_the_terminal() {
     ] {
         let output = hub.agenthub(args);
         let what = format!("{args:?}");
-        tame(&what, output.stdout);
-        tame(&what, output.stderr);
+        assert_harmless(&what, output.stdout);
+        assert_harmless(&what, output.stderr);
     }
     let found = String::from_utf8(hub.agenthub(&["search", "needle"]).stdout).unwrap();
     assert!(found.contains("\\u{1b}[2J") && found.contains("\\u{202e}"), "{found}");
-    // With a person before it, as tables and as JSON.
+    // In a terminal, as tables and as JSON.
     const END: &str = "no such word";
     for args in [
         &["inbox", "--json"][..],
@@ -112,9 +112,8 @@ fn no_text_moves_the_terminal() {
     assert!(shown.contains("needle"), "{shown}");
 }
 
-/// The same for what comes while somebody looks on.
 #[test]
-fn no_text_moves_the_terminal_while_it_comes() {
+fn tail_escapes_control_and_direction_characters() {
     let hub = TestHub::start();
     let mut command = hub.command(&["tail"]);
     command.stdout(Stdio::piped());
@@ -129,19 +128,19 @@ fn no_text_moves_the_terminal_while_it_comes() {
         }
     });
     let mut round = 0;
-    within("mail, messages and tasks on the screen", || {
+    within("mail, messages and tasks in the output", || {
         round += 1;
         hub.sql(&format!(
-            "INSERT INTO messages(thread_id, from_id, subject, content) VALUES('u', 'a' || {ESCAPES}, {ESCAPES}, 'needle ' || {ESCAPES});
-             INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('a' || {ESCAPES}, 'b' || {ESCAPES}, {ESCAPES}, {ESCAPES});
-             INSERT INTO task_stream(task_id, stream_type, text, agent_id) VALUES('k' || {ESCAPES}, 'text', {ESCAPES}, {ESCAPES});
-             INSERT INTO telemetry(instance_id, agent_id, status) VALUES('i{round}' || {ESCAPES}, {ESCAPES}, {ESCAPES});"
+            "INSERT INTO messages(thread_id, from_id, subject, content) VALUES('u', 'a' || {HOSTILE}, {HOSTILE}, 'needle ' || {HOSTILE});
+             INSERT INTO inbox_messages(from_agent, to_inbox, title, payload) VALUES('a' || {HOSTILE}, 'b' || {HOSTILE}, {HOSTILE}, {HOSTILE});
+             INSERT INTO task_stream(task_id, stream_type, text, agent_id) VALUES('k' || {HOSTILE}, 'text', {HOSTILE}, {HOSTILE});
+             INSERT INTO telemetry(instance_id, agent_id, status) VALUES('i{round}' || {HOSTILE}, {HOSTILE}, {HOSTILE});"
         ));
         let text = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
         (text.matches("needle").count() > 2).then_some(())
     });
     drop(tail);
     reader.join().unwrap();
-    let shown = tame("tail", shown.lock().unwrap().clone());
+    let shown = assert_harmless("tail", shown.lock().unwrap().clone());
     assert!(shown.contains("\\u{1b}[2J"), "{shown}");
 }

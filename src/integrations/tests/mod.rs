@@ -338,7 +338,7 @@ fn broken_lines_do_not_affect_other_lines() {
             "{name}"
         );
         assert!(
-            of(&tasks, &Kind::TOOL_RESULT).iter().any(|t| t.call_id == "nobody"),
+            of(&tasks, &Kind::TOOL_RESULT).iter().any(|t| t.call_id == "unknown"),
             "{name}"
         );
         assert!(tasks.iter().any(|t| t.agent_id.ends_with("-broken-s")), "{name}");

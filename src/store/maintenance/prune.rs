@@ -385,7 +385,7 @@ mod tests {
             [4, 5, 6]
         );
         assert_eq!(numbers(&writer, "SELECT count(*) FROM hub WHERE key = 'pruning'"), [0]);
-        writer.post_message(&NewMessage::new("t", "a", "goes on")).unwrap();
+        writer.post_message(&NewMessage::new("t", "a", "next")).unwrap();
         assert_eq!(numbers(&writer, "SELECT max(message_seq) FROM messages"), [7]);
     }
 

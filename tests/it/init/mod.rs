@@ -462,12 +462,15 @@ fn entries_follow_the_database() {
 fn full_disk_changes_nothing() {
     let home = Home::with(RICH);
     let before = home.files();
-    let ours = home.command(&["init", "--yes"]);
+    let agenthub = home.command(&["init", "--yes"]);
     // Files cannot grow: every write fails.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]);
-    command.arg(ours.get_program()).args(ours.get_args()).env_clear();
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .arg(agenthub.get_program())
+        .args(agenthub.get_args())
+        .env_clear();
+    command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.current_dir(home.path("")).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");

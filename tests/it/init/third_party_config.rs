@@ -134,10 +134,10 @@ fn refuses_to_connect_a_program_with_another_name() {
     let other = home.folder.path().join("hub-of-mine");
     std::fs::copy(super::AGENTHUB, &other).unwrap();
     let before = home.files();
-    let ours = home.command(&["init", "--yes"]);
+    let agenthub = home.command(&["init", "--yes"]);
     let mut command = std::process::Command::new(&other);
-    command.args(ours.get_args()).env_clear();
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(agenthub.get_args()).env_clear();
+    command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");

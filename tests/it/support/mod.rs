@@ -7,6 +7,7 @@ use std::io::Write as _;
 pub(crate) mod agent;
 pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod command;
 pub(crate) mod eintr_retry;
 pub(crate) mod eventually;
 pub(crate) mod external_client;

@@ -1,0 +1,156 @@
+//! Arguments, value parsers and help texts that several commands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::config;
+use crate::error::{Code, Error};
+use crate::integrations::identity;
+use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
+use crate::text::{safe_text, shell};
+
+/// Heading of the options that every command has.
+pub(super) const GLOBAL: &str = "Global options";
+
+/// The database file a command works on.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct DatabaseArgs {
+    /// Path of the database [default: hub.db in the user's data directory]
+    #[arg(long, global = true, env = "AGENTHUB_DB", value_name = "FILE", help_heading = GLOBAL)]
+    pub(super) db: Option<PathBuf>,
+    /// Allow a database on NFS, SMB, 9p or FUSE, where rows may be lost
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    allow_network_fs: bool,
+}
+
+impl DatabaseArgs {
+    /// Returns the absolute path of the database.
+    pub(super) fn path(&self) -> Result<PathBuf> {
+        Ok(config::db_path(self.db.as_deref())?)
+    }
+
+    /// Returns `agenthub`, followed by `--db PATH` if a command without that flag would use another
+    /// database.
+    pub(super) fn command(&self) -> String {
+        match self.path() {
+            Ok(path) if !config::is_default_db(&path) => {
+                format!("agenthub --db {}", safe_text::escape(&shell::quote(&path)))
+            }
+            _ => "agenthub".to_owned(),
+        }
+    }
+
+    pub(super) fn network_fs(&self) -> NetworkFs {
+        if self.allow_network_fs {
+            NetworkFs::Allow
+        } else {
+            NetworkFs::Refuse
+        }
+    }
+
+    /// Opens the database for writing. Creates it if it does not exist.
+    pub(super) fn writer(&self) -> Result<Writer> {
+        Ok(Writer::open(&self.path()?, self.network_fs())?)
+    }
+
+    /// Opens the database for reading. Creates it if it does not exist or has no bytes, so that
+    /// lists of a new database are empty instead of an error.
+    pub(super) fn reader(&self) -> Result<Reader> {
+        let path = self.path()?;
+        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
+            drop(self.writer()?);
+        }
+        match Reader::open(&path, self.network_fs()) {
+            // Another process may be creating the schema right now: the writer waits for it. The
+            // writer refuses a database of another program as well.
+            Err(e) if e.code() == Code::StoreForeign => {
+                drop(self.writer()?);
+                Ok(Reader::open(&path, self.network_fs())?)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Opens the database for a long-running process.
+    pub(super) fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.path()?, self.network_fs())?)
+    }
+}
+
+/// The identity of the caller.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct SpeakerArgs {
+    /// Name to act as [default: $AGENTHUB_AGENT, the agent tool's session, or human]
+    #[arg(long = "from", visible_alias = "as", value_name = "NAME", value_parser = speaker)]
+    name: Option<String>,
+}
+
+impl SpeakerArgs {
+    /// Returns the caller's name.
+    pub(super) fn name(&self) -> String {
+        identity::speaker(self.name.as_deref())
+    }
+}
+
+/// The `via` of receipts that commands write.
+pub(super) const VIA: &str = "cli";
+
+/// Appends the fields of a row of mail, as `--json` prints it, to a help text.
+macro_rules! mail_row {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "\n  {n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload,\n   \
+            priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at}\n\
+            n is the number shown in tables. Times are Unix milliseconds or null. Missing text is \"\"."
+        )
+    };
+}
+pub(super) const JSON_MAIL: &str = mail_row!("--json prints an array of rows:");
+pub(super) const JSON_MAIL_ONE: &str = mail_row!("--json prints one row:");
+pub(super) const JSON_INBOX: &str = mail_row!(
+    "--json prints an array of rows, newest first; with --claim, oldest first; with --wait, JSON Lines\n\
+    with one row per line, oldest first. A row:"
+);
+
+pub(super) const JSON_MESSAGE: &str = "--json prints the row:\n  \
+    {id, thread_id, message_seq, created_at, from_type, from_id, to_type, to_id, kind, subject,\n   \
+    content, metadata_json, reply_to, delivery_state, business_state, deleted_at}\n\
+    Times are Unix milliseconds or null. Missing text is \"\".";
+
+/// Parses a name or an id, which is not empty.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses the name of the caller, which is that of one agent.
+pub(super) fn speaker(text: &str) -> Result<String, String> {
+    if text == EVERYBODY {
+        return Err(format!("{EVERYBODY:?} addresses every agent; use the name of one"));
+    }
+    name(text)
+}
+
+/// Parses a number of seconds, from 0 to a year.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|s: f64| Duration::try_from_secs_f64(s).ok())
+        .filter(|duration| *duration <= Duration::from_secs(366 * 86_400))
+        .ok_or_else(|| "expected a number of seconds, 0 or more, such as 0.5".to_owned())
+}
+
+/// Returns a text given on the command line, or all of stdin for `-`, without its last line break.
+pub(super) fn text_or_stdin(given: String) -> Result<String> {
+    if given != "-" {
+        return Ok(given);
+    }
+    let text = std::io::read_to_string(std::io::stdin())
+        .map_err(|e| Error::new(Code::Invalid, format!("cannot read the text from stdin: {e}")))?;
+    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+}

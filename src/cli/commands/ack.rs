@@ -1,0 +1,59 @@
+//! `agenthub ack`: acknowledges mail.
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA};
+use crate::cli::terminal;
+use crate::protocol::now_ms;
+use crate::store::ReadContext;
+use crate::text::safe_text;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = args::JSON_MAIL)]
+pub(super) struct Args {
+    /// Numbers or ids of mail, as shown by inbox
+    #[arg(required = true, value_name = "ID", value_parser = args::name)]
+    ids: Vec<String>,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
+    /// Print rows as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let (reader, writer) = (args.speaker.name(), database.writer()?);
+    let mut rows = Vec::new();
+    let mut failed = None;
+    // Acknowledge the other ids even if one fails, then report the first error.
+    for id in &args.ids {
+        let reading = ReadContext {
+            reader: &reader,
+            via: VIA,
+            now: now_ms(),
+        };
+        let acked = writer
+            .require_mail_by_number_or_id(id)
+            .and_then(|mail| writer.ack_mail(&mail.id, reading));
+        match acked {
+            Ok(mail) => rows.push(mail),
+            Err(e) => failed = failed.or(Some(e)),
+        }
+    }
+    if args.json {
+        terminal::json(&rows)?;
+    } else {
+        for mail in &rows {
+            let title = terminal::short(mail.subject(), 60);
+            terminal::line(format!("#{} acknowledged  {title}", mail.n).trim_end())?;
+            if mail.status == "unread" && !mail.is_for_all() {
+                terminal::note(&format!(
+                    "acknowledged by {}; still unread for {}",
+                    safe_text::escape(&reader),
+                    safe_text::escape(&mail.to_inbox)
+                ))?;
+            }
+        }
+    }
+    failed.map_or(Ok(()), |e| Err(e.into()))
+}

@@ -1,0 +1,94 @@
+//! `agenthub ask`: sends a question and waits for the answer.
+//!
+//! A script asks for approval with it:
+//! `test "$(agenthub ask human 'Deploy now?' --from deploy)" = yes && ./deploy`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
+use crate::cli::terminal;
+use crate::error::{Code, Error};
+use crate::protocol::now_ms;
+use crate::store::{EVERYBODY, NewInbox, ReadContext, message_id};
+use crate::text::safe_text;
+use crate::watcher;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = args::JSON_MAIL_ONE)]
+pub(super) struct Args {
+    /// Recipient: the name of an agent, or human
+    #[arg(value_parser = args::name)]
+    to: String,
+    /// Question; - reads it from stdin
+    text: String,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
+    /// Stop waiting after SECS seconds and exit with code 124 [default: wait forever]
+    #[arg(long, value_name = "SECS", value_parser = args::seconds)]
+    wait: Option<Duration>,
+    /// Subject [default: the first line, up to 80 characters]
+    #[arg(long)]
+    title: Option<String>,
+    /// Message type
+    #[arg(long = "type", value_name = "TYPE", default_value = "request")]
+    message_type: String,
+    /// Priority: info, action or urgent
+    #[arg(long, default_value = "action")]
+    priority: String,
+    /// Print the answer's row as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
+    // Read stdin before opening the database: it may take long, and the file may be replaced meanwhile.
+    let payload = text_or_stdin(args.text)?;
+    let (asker, writer) = (args.speaker.name(), database.writer()?);
+    if args.to == asker {
+        let message = format!("{asker} cannot ask itself; set the sender with --from or AGENTHUB_AGENT");
+        return Err(Error::new(Code::Usage, safe_text::escape(&message)).into());
+    }
+    if args.to == EVERYBODY {
+        return Err(Error::new(
+            Code::Usage,
+            "a question has one recipient; use the name of one agent, not all",
+        )
+        .into());
+    }
+    let to_inbox = super::send::recipients(&writer, &args.to, &asker)?.remove(0);
+    let id = message_id()?;
+    let question = NewInbox {
+        message_id: Some(id.clone()),
+        correlation_id: Some(id),
+        message_type: Some(args.message_type),
+        title: Some(args.title.unwrap_or_else(|| super::send::title_of(&payload))),
+        priority: Some(args.priority),
+        ..NewInbox::new(asker.clone(), to_inbox, payload)
+    };
+    let question = writer.send(&question)?.into_row();
+    terminal::note(&format!(
+        "asked {} (#{}), waiting for the answer",
+        safe_text::escape(&args.to),
+        question.n
+    ))?;
+    let Some(answer) = watcher::read_until(&writer, args.wait, || writer.answer_to(&question))? else {
+        let message = format!(
+            "no answer within {} s; a later answer goes to the inbox: {} inbox {asker}",
+            args.wait.unwrap_or_default().as_secs_f64(),
+            database.command()
+        );
+        return Err(Error::new(Code::Timeout, safe_text::escape(&message)).into());
+    };
+    let reading = ReadContext {
+        reader: &asker,
+        via: VIA,
+        now: now_ms(),
+    };
+    let answer = writer.ack_mail(&answer.id, reading)?;
+    if args.json {
+        return terminal::json(&answer);
+    }
+    terminal::line(&terminal::block(answer.payload.trim_end(), 0))
+}

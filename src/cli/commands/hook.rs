@@ -1,0 +1,120 @@
+//! `agenthub hook`: started by an agent's tool at its events. It reads the event from stdin and
+//! prints the tool's answer. `agenthub init` installs it.
+//!
+//! A hook never fails: whatever goes wrong, the exit code is 0 and nothing is printed. Exit code 2
+//! would keep a session from stopping, forever if the reason persists.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read, Write};
+use std::panic;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::args::DatabaseArgs;
+use crate::cli::terminal;
+use crate::config;
+use crate::error::Error;
+use crate::integrations::environment::variable;
+use crate::integrations::hook_handler::{HookEnvironment, handle};
+use crate::integrations::spec::Integration;
+use crate::integrations::{identity, mail_text, registry};
+use crate::protocol::now_ms;
+use crate::store::{Writer, with_busy_timeout};
+use crate::text::{lenient_json, shell};
+
+/// Maximum time that a hook waits for the database's lock: the tool and its user wait as long. A
+/// hook that delivers mail takes the lock twice.
+const LOCK_WAIT: Duration = Duration::from_millis(200);
+/// Maximum bytes of input. A tool's result may be long; a longer input is ignored.
+const MAX_INPUT: u64 = 32 << 20;
+
+/// Accepts any arguments: clap would refuse one with exit code 2.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Args {
+    #[arg(help = words(), trailing_var_arg = true, allow_hyphen_values = true, value_name = "TOOL")]
+    tool: Vec<String>,
+}
+
+fn words() -> String {
+    let words: Vec<&str> = registry::with_hooks().map(|(_, hooks)| hooks.word).collect();
+    words.join(" or ")
+}
+
+/// Returns whether a command line that cannot be parsed is one of a hook, installed by another
+/// version or run with invalid variables. It must not fail either.
+pub fn is_hook(args: impl Iterator<Item = OsString>) -> bool {
+    let args: Vec<OsString> = args.skip(1).take(3).collect();
+    match args.first() {
+        Some(first) if first == "--db" => args.get(2).is_some_and(|command| command == "hook"),
+        Some(first) => first == "hook",
+        None => false,
+    }
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) {
+    if io::stdin().is_terminal() {
+        drop(writeln!(
+            io::stderr(),
+            "agenthub hook is run by agent tools; agenthub init installs it"
+        ));
+        return;
+    }
+    // Suppress panic output: the tool shows stderr to its user.
+    panic::set_hook(Box::new(|_| {}));
+    let _ = panic::catch_unwind(|| handle_event(database, args));
+}
+
+/// Handles the event. `None` is any failure.
+fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
+    let (tool, hooks) = registry::by_hook_word(args.tool.first()?)?;
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
+    let input = lenient_json::parse(&bytes)?;
+    if is_run_by_another_tool(tool, &input) {
+        return None;
+    }
+    let path = config::db_path(database.db.as_deref()).ok()?;
+    // A run that records another tool does not see the output of this one.
+    let is_recorded = identity::recorded_tool().is_none_or(|id| id == tool.id);
+    let environment = HookEnvironment {
+        agent: identity::assigned_name_within(tool),
+        task: variable("AGENTHUB_TASK").filter(|_| is_recorded),
+        db: db_argument(&path),
+        pid: hooks.pid_variable.and_then(variable).and_then(|pid| pid.parse().ok()),
+        now: now_ms(),
+    };
+    let (writer, hook_output) = with_busy_timeout(LOCK_WAIT, || {
+        let writer = Writer::open(&path, database.network_fs())?;
+        writer.configure_for_short_process()?;
+        let hook_output = handle(&writer, (tool, hooks), &input, &environment)?;
+        Ok::<_, Error>((writer, hook_output))
+    })
+    .ok()?;
+    let hook_output = hook_output?;
+    terminal::line(&hook_output.text).ok()?;
+    // Without this confirmation the mail is delivered again.
+    with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()
+}
+
+/// Returns whether another tool runs this hook of `tool`. The variable of that tool is no sign of
+/// it if `tool` runs in a terminal of that tool: the session is one of `tool` then.
+fn is_run_by_another_tool(tool: &Integration, input: &Value) -> bool {
+    let session = input["session_id"].as_str().unwrap_or_default();
+    let others = registry::ALL.iter().filter_map(|other| other.foreign_hooks.as_ref());
+    let mut marks = others.map(|foreign| (input.get(foreign.input_field), variable(foreign.variable)));
+    marks.any(|(field, variable)| field.is_some() || variable.is_some() && !identity::is_session_of(tool, session))
+}
+
+/// Returns the database as commands in the tool's shell have to name it, or `None` if they find
+/// it by default. A path that this hook got as an argument is not the default.
+fn db_argument(path: &Path) -> Option<String> {
+    if config::is_default_db(path) {
+        return None;
+    }
+    path.to_str()?;
+    let quoted = shell::quote(path);
+    (quoted.chars().count() <= mail_text::MAX_DB && !quoted.chars().any(char::is_control)).then_some(quoted)
+}

@@ -1,0 +1,159 @@
+//! `agenthub inbox`: lists an inbox, waits for mail, or claims mail.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs, VIA};
+use crate::cli::terminal;
+use crate::config::HUMAN;
+use crate::error::{Code, Error};
+use crate::integrations::identity;
+use crate::protocol::now_ms;
+use crate::store::{Claim, InboxFilter, InboxRow, ReadContext, Reader};
+use crate::watcher;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = args::JSON_INBOX)]
+pub(super) struct Args {
+    /// Owner of the inbox [default: the caller]
+    #[arg(value_parser = args::name)]
+    name: Option<String>,
+    /// Name to read as [default: $AGENTHUB_AGENT, the agent tool's session, or the owner of the inbox]
+    #[arg(long = "as", value_name = "NAME", value_parser = args::name)]
+    speaker: Option<String>,
+    /// Only unread mail that no other agent has claimed
+    #[arg(long)]
+    unread: bool,
+    /// Only mail from this sender
+    #[arg(long, value_name = "NAME", value_parser = args::name)]
+    from: Option<String>,
+    /// Maximum number of rows [default: 50, or 1 with --claim]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    limit: Option<u16>,
+    /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives
+    #[arg(long, value_name = "SECS", value_parser = args::seconds)]
+    wait: Option<Duration>,
+    /// Claim the oldest unread mail, so that no other agent gets it until the lease ends
+    #[arg(long)]
+    claim: bool,
+    /// Duration of the claim in seconds
+    #[arg(long, value_name = "SECS", default_value = "300", requires = "claim", value_parser = args::seconds)]
+    lease: Duration,
+    /// Print rows as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Default maximum of rows in a list.
+const DEFAULT_LIMIT: u16 = 50;
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let speaker = identity::declared_speaker(args.speaker.as_deref());
+    let name = args
+        .name
+        .clone()
+        .or_else(|| speaker.clone())
+        .unwrap_or_else(|| HUMAN.to_owned());
+    let me = speaker.unwrap_or_else(|| name.clone());
+    let reader = database.reader()?;
+    if me != HUMAN && !reader.agent_exists(&me)? {
+        // From now on other agents can send mail to this one.
+        database.writer()?.register_agent(&me)?;
+    }
+    let list = |limit: usize| list(&reader, args, &name, &me, limit);
+    let mail = if args.claim {
+        claim(database, args, &name, &me, &reader)?
+    } else {
+        let limit = usize::from(args.limit.unwrap_or(DEFAULT_LIMIT));
+        match args.wait {
+            None => list(limit)?,
+            Some(_) => {
+                let found = watcher::read_until(&reader, args.wait, || Ok(non_empty(list(limit)?)))?;
+                let mut mail = found.ok_or_else(|| timed_out(args))?;
+                mail.reverse();
+                mail
+            }
+        }
+    };
+    print(&mail, args)
+}
+
+fn list(reader: &Reader, args: &Args, name: &str, me: &str, limit: usize) -> crate::error::Result<Vec<InboxRow>> {
+    let unread = args.unread || args.claim || args.wait.is_some();
+    reader.inbox(&InboxFilter {
+        inbox: Some(name.to_owned()),
+        reader: Some(me.to_owned()),
+        status: unread.then(|| "unread".to_owned()),
+        from: args.from.clone(),
+        now: now_ms(),
+        limit,
+        ..InboxFilter::default()
+    })
+}
+
+/// Claims mail, and waits for it with `--wait`.
+fn claim(database: &DatabaseArgs, args: &Args, name: &str, me: &str, reader: &Reader) -> Result<Vec<InboxRow>> {
+    let writer = database.writer()?;
+    let claim = Claim {
+        inbox: name,
+        from: args.from.as_deref(),
+        lease: args.lease,
+        limit: usize::from(args.limit.unwrap_or(1)),
+    };
+    let take_claim = || {
+        let owner = ReadContext {
+            reader: me,
+            via: VIA,
+            now: now_ms(),
+        };
+        writer.claim(claim, owner)
+    };
+    if args.wait.is_none() {
+        return Ok(take_claim()?);
+    }
+    // Take the write lock only once there is mail.
+    let found = watcher::read_until(reader, args.wait, || {
+        match reader.has_claimable_mail(claim, now_ms())? {
+            true => Ok(non_empty(take_claim()?)),
+            false => Ok(None),
+        }
+    })?;
+    found.ok_or_else(|| timed_out(args).into())
+}
+
+fn non_empty(mail: Vec<InboxRow>) -> Option<Vec<InboxRow>> {
+    Some(mail).filter(|mail| !mail.is_empty())
+}
+
+fn timed_out(args: &Args) -> Error {
+    let seconds = args.wait.unwrap_or_default().as_secs_f64();
+    Error::new(Code::Timeout, format!("no mail arrived within {seconds} s"))
+}
+
+fn print(mail: &[InboxRow], args: &Args) -> Result<()> {
+    if args.json && args.wait.is_some() {
+        return mail.iter().try_for_each(terminal::json_line);
+    }
+    if args.json {
+        return terminal::json(&mail);
+    }
+    if mail.is_empty() {
+        return terminal::line("no mail");
+    }
+    let now = now_ms();
+    let rows: Vec<_> = mail
+        .iter()
+        .map(|m| {
+            [
+                format!("#{}", m.n),
+                terminal::time(m.created_at),
+                terminal::short(&m.from_agent, 24),
+                terminal::mail_state(m, now),
+                terminal::short(&m.priority, 8),
+                terminal::short(m.subject(), 60),
+            ]
+        })
+        .collect();
+    terminal::table(["ID", "WHEN", "FROM", "STATUS", "PRIORITY", "TITLE"], &rows)
+}

@@ -1,0 +1,242 @@
+//! `agenthub init`: connects the agent tools on this machine, or disconnects them.
+//!
+//! It finds the tools, shows the changes to their files, asks once, applies the changes
+//! (`integrations::setup`) and tries each connection (`verify`).
+
+mod diff;
+mod verify;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::cli::args::DatabaseArgs;
+use crate::cli::terminal;
+use crate::error::{Code, Error};
+use crate::integrations::setup::{self, Change, Lock};
+use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration};
+use crate::integrations::{program, registry};
+use crate::text::safe_text;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = after_help())]
+pub(super) struct Args {
+    /// Apply the changes without asking
+    #[arg(long, short)]
+    yes: bool,
+    /// Show the changes without applying them
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Only these tools, even if they are not found on this machine
+    #[arg(long, value_parser = tool_parser(), value_delimiter = ',', value_name = "TOOL")]
+    only: Vec<Tool>,
+    /// Connect only the project in the current directory
+    #[arg(long)]
+    project: bool,
+    /// Remove everything that init has added
+    #[arg(long)]
+    undo: bool,
+}
+
+type Tool = &'static Integration;
+
+/// Parses `--only`.
+fn tool_parser() -> impl TypedValueParser<Value = Tool> {
+    let ids = registry::ALL.iter().map(|tool| PossibleValue::new(tool.id));
+    PossibleValuesParser::new(ids).try_map(|id| registry::by_id(&id).ok_or("no such tool"))
+}
+
+/// What each tool gets, for `--help`.
+fn after_help() -> String {
+    let names = |has_hooks: bool| {
+        let tools = registry::ALL.iter().filter(|tool| tool.hooks.is_some() == has_hooks);
+        and_list(&tools.map(|tool| tool.name).collect::<Vec<_>>())
+    };
+    format!(
+        "{} get hooks and the MCP server, {} the MCP server.\n\
+         Files are backed up as FILE.agenthub.bak. A second run changes nothing.",
+        names(true),
+        names(false)
+    )
+}
+
+fn and_list(items: &[&str]) -> String {
+    match items.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => items.concat(),
+    }
+}
+
+fn is_installed(tool: Tool, home: &Path) -> bool {
+    tool.binaries.iter().any(|name| program::find(name).is_some()) || home.join(tool.home_folder).is_dir()
+}
+
+/// The changes to make.
+#[derive(Default)]
+struct Plan {
+    changes: Vec<Change>,
+    /// The files that will connect a tool, to verify.
+    connected: Vec<ConfigFile>,
+    /// Why files are left out.
+    remarks: Vec<String>,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let target = target(database, args)?;
+    let tools = tools(args, &target)?;
+    let shown = plan(&tools, args, &target)?;
+    show(&shown)?;
+    if shown.changes.is_empty() {
+        terminal::line(if args.undo {
+            "Nothing to remove."
+        } else {
+            "Already connected: nothing to change."
+        })?;
+    } else {
+        if args.dry_run || !(args.yes || ask(shown.changes.len())?) {
+            return terminal::line("Nothing was changed.");
+        }
+        apply(&shown, &tools, args, &target)?;
+    }
+    if args.undo || args.dry_run {
+        return Ok(());
+    }
+    drop(database.writer()?);
+    terminal::line(&format!("Database: {}", database.path()?.display()))?;
+    verify::verify(&shown.connected, &target)
+}
+
+fn target(database: &DatabaseArgs, args: &Args) -> Result<InstallTarget> {
+    let home = std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from);
+    let home = home.filter(|home| home.is_dir()).ok_or_else(|| {
+        Error::new(
+            Code::Usage,
+            "cannot find the home directory; set HOME to an existing one",
+        )
+    })?;
+    Ok(InstallTarget {
+        home,
+        project: args.project.then(std::env::current_dir).transpose()?,
+        program: this_program()?,
+        db: database.db.is_some().then(|| database.path()).transpose()?,
+    })
+}
+
+/// Returns this program's path, as found on `PATH` if possible: a package manager's link stays in
+/// place when the version changes.
+fn this_program() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let resolved = this.canonicalize()?;
+    let found = program::find("agenthub").filter(|found| found.canonicalize().is_ok_and(|found| found == resolved));
+    let program = found.unwrap_or(this);
+    if program.file_name().is_none_or(|name| name != "agenthub") {
+        // Commands with another name would not be recognized, and not be removed by --undo.
+        let message = format!(
+            "cannot connect {}: rename it to agenthub and run this again",
+            program.display()
+        );
+        return Err(Error::new(Code::Usage, message).into());
+    }
+    Ok(program)
+}
+
+fn tools(args: &Args, target: &InstallTarget) -> Result<Vec<Tool>> {
+    let all = registry::ALL.iter().copied();
+    if !args.only.is_empty() {
+        return Ok(all.filter(|tool| args.only.contains(tool)).collect());
+    }
+    let found: Vec<Tool> = all.filter(|tool| is_installed(tool, &target.home)).collect();
+    if found.is_empty() {
+        let names: Vec<&str> = registry::ALL.iter().map(|tool| tool.name).collect();
+        let message = format!(
+            "found none of {}; install one, or name it with --only",
+            and_list(&names)
+        );
+        return Err(Error::new(Code::NotFound, message).into());
+    }
+    Ok(found)
+}
+
+fn plan(tools: &[Tool], args: &Args, target: &InstallTarget) -> Result<Plan> {
+    let mut plan = Plan::default();
+    for tool in tools {
+        for file in tool.files(target) {
+            let change = if args.undo {
+                setup::remove(&file, target)?
+            } else if let Some(reason) = obstacle(&file, args, target) {
+                plan.remarks.push(reason);
+                None
+            } else {
+                plan.connected.push(file.clone());
+                setup::install(&file, target)?
+            };
+            plan.changes.extend(change);
+        }
+    }
+    Ok(plan)
+}
+
+/// Returns why `file` is left out, if it is.
+fn obstacle(file: &ConfigFile, args: &Args, target: &InstallTarget) -> Option<String> {
+    if file.content != ConfigContent::Hooks {
+        return None;
+    }
+    let hooks = file.tool.hooks.as_ref()?;
+    (hooks.obstacle)(target, !args.only.is_empty())
+}
+
+/// Prints all changes.
+fn show(plan: &Plan) -> Result<()> {
+    for change in &plan.changes {
+        let verb = match (&change.before, &change.after) {
+            (None, _) => "new",
+            (_, None) => "removed",
+            _ => "changed",
+        };
+        terminal::line(&format!(
+            "{} ({verb})",
+            safe_text::escape(&change.path.display().to_string())
+        ))?;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        for line in diff::changed_lines(&text(&change.before), &text(&change.after)) {
+            terminal::line(&format!("  {}", safe_text::escape(&line)))?;
+        }
+    }
+    plan.remarks.iter().try_for_each(|remark| terminal::line(remark))
+}
+
+fn ask(files: usize) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::new(Code::Usage, "not a terminal; pass --yes to apply").into());
+    }
+    let word = if files == 1 { "file" } else { "files" };
+    write!(io::stderr(), "Change {files} {word}? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Applies the shown changes, except those that another process has applied since.
+fn apply(shown: &Plan, tools: &[Tool], args: &Args, target: &InstallTarget) -> Result<()> {
+    let lock = Lock::acquire(target.project.as_ref().unwrap_or(&target.home))?;
+    let now = plan(tools, args, target)?;
+    if let Some(other) = now.changes.iter().find(|change| !shown.changes.contains(change)) {
+        let message = format!(
+            "{} has changed since it was shown; run this again",
+            other.path.display()
+        );
+        return Err(Error::new(Code::Conflict, message).into());
+    }
+    for change in &now.changes {
+        setup::apply(change, &lock)?;
+        terminal::line(&format!(
+            "Wrote {}",
+            safe_text::escape(&change.path.display().to_string())
+        ))?;
+    }
+    Ok(())
+}

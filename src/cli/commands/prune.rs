@@ -1,0 +1,111 @@
+//! `agenthub prune`: deletes old rows.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::args::DatabaseArgs;
+use crate::cli::terminal;
+use crate::protocol::now_ms;
+use crate::store::{Pruned, Retention, Unread};
+
+/// What is deleted and what is kept, followed by `$more`.
+macro_rules! retention_help {
+    ($more:literal) => {
+        concat!(
+            "Deletes the oldest rows first. Keeps unread mail (unless --force is given), claimed mail, the newest totals of each \
+             instance, the newest row of each table, agents and threads. Keeps at least 7 days of the change log.\n\
+             Other programs can write meanwhile. The file does not shrink: the freed space is reused.",
+            $more
+        )
+    };
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = retention_help!(""),
+    after_long_help = retention_help!(
+        "\n\n--json prints one document:\n  \
+        {dry_run, before, pruned: {messages, inbox_messages, receipts, telemetry, task_stream, changes,\n   \
+        unread_kept, longest_step_ms}}\n\
+        before is the cutoff in Unix milliseconds. longest_step_ms is the longest time during which other\n\
+        programs could not write. The other values are numbers of rows."
+    )
+)]
+pub(super) struct Args {
+    /// Delete rows older than AGE, such as 30d, 12h or 90m
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: i64,
+    /// Delete unread mail too
+    #[arg(long)]
+    force: bool,
+    /// Show what would be deleted without deleting it
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Parses an age such as `30d`. Returns milliseconds.
+fn age(text: &str) -> std::result::Result<i64, String> {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)];
+    units
+        .iter()
+        .find_map(|(unit, ms)| text.strip_suffix(unit)?.parse::<u32>().ok().map(|n| i64::from(n) * ms))
+        .ok_or_else(|| "expected a whole number of days, hours or minutes, such as 30d, 12h or 90m".to_owned())
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let now = now_ms();
+    let retention = Retention {
+        before: now - args.older_than,
+        now,
+        unread: if args.force { Unread::Remove } else { Unread::Keep },
+    };
+    let pruned = if args.dry_run {
+        database.reader()?.prunable(&retention)?
+    } else {
+        database.writer()?.prune(&retention)?
+    };
+    if args.json {
+        return terminal::json(&json!({"dry_run": args.dry_run, "before": retention.before, "pruned": pruned}));
+    }
+    print(&pruned, if args.dry_run { "would delete" } else { "deleted" })
+}
+
+fn print(pruned: &Pruned, verb: &str) -> Result<()> {
+    if pruned.rows() == 0 {
+        terminal::line("no rows are old enough to delete")?;
+    } else {
+        terminal::line(&format!(
+            "{verb} {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes",
+            pruned.messages,
+            pruned.inbox_messages,
+            pruned.receipts,
+            pruned.telemetry,
+            pruned.task_stream,
+            pruned.changes
+        ))?;
+    }
+    if pruned.unread_kept > 0 {
+        terminal::line(&format!(
+            "kept {} unread mail (use --force to delete it)",
+            pruned.unread_kept
+        ))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::age;
+
+    #[test]
+    fn parses_ages_with_a_unit() {
+        assert_eq!(age("30d"), Ok(30 * 86_400_000));
+        assert_eq!(age("0m"), Ok(0));
+        for wrong in ["", "30", "d", "-1d", "1.5h", "1w", "99999999999d"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
+}

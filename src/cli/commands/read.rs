@@ -1,0 +1,70 @@
+//! `agenthub read`: shows one piece of mail in full. Reading one's own mail marks it as read.
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA};
+use crate::cli::terminal;
+use crate::protocol::now_ms;
+use crate::store::{InboxRow, ReadContext};
+use crate::text::safe_text;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = args::JSON_MAIL_ONE)]
+pub(super) struct Args {
+    /// Number or id of the mail
+    #[arg(value_parser = args::name)]
+    id: String,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
+    /// Print the row as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let (reader, now) = (args.speaker.name(), now_ms());
+    let reading = ReadContext {
+        reader: &reader,
+        via: VIA,
+        now,
+    };
+    let writer = database.writer()?;
+    let mail = writer.require_mail_by_number_or_id(&args.id)?;
+    let mail = writer.read_mail(&mail.id, reading)?;
+    if args.json {
+        return terminal::json(&mail);
+    }
+    show(&mail, now)?;
+    if mail.status == "unread" && !mail.is_for_all() && mail.to_inbox != reader {
+        terminal::note(&format!(
+            "seen by {}; still unread for {}",
+            safe_text::escape(&reader),
+            safe_text::escape(&mail.to_inbox)
+        ))?;
+    }
+    Ok(())
+}
+
+/// Prints one piece of mail: a line of facts, its title unless the text begins with it, its text.
+fn show(mail: &InboxRow, now: i64) -> Result<()> {
+    let mut facts = vec![
+        format!(
+            "{} → {}",
+            terminal::short(&mail.from_agent, 60),
+            terminal::short(&mail.to_inbox, 60)
+        ),
+        terminal::time(mail.created_at),
+        terminal::short(&mail.message_type, 30),
+    ];
+    if mail.priority != "info" {
+        facts.push(terminal::short(&mail.priority, 20));
+    }
+    facts.push(terminal::mail_state(mail, now));
+    terminal::line(&format!("#{}  {}", mail.n, facts.join(" · ")))?;
+    let text = mail.payload.trim_end();
+    if !mail.title.is_empty() && !text.starts_with(&mail.title) {
+        terminal::line(&terminal::strong(&terminal::short(&mail.title, 200)))?;
+    }
+    terminal::line("")?;
+    terminal::line(&terminal::block(text, 0))
+}

@@ -1,0 +1,57 @@
+//! `agenthub reply`: answers mail with the same correlation id. A reply to one's own mail
+//! acknowledges it.
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
+use crate::cli::terminal;
+use crate::protocol::now_ms;
+use crate::store::{NewInbox, ReadContext};
+use crate::text::safe_text;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = args::JSON_MAIL_ONE)]
+pub(super) struct Args {
+    /// Number or id of the mail to reply to
+    #[arg(value_parser = args::name)]
+    id: String,
+    /// Text of the reply; - reads it from stdin
+    text: String,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
+    /// Subject [default: "Re: " and the subject of the mail]
+    #[arg(long)]
+    title: Option<String>,
+    /// Message type, such as completion, handoff or feedback [default: response]
+    #[arg(long = "type", value_name = "TYPE")]
+    message_type: Option<String>,
+    /// Priority: info, action or urgent
+    #[arg(long)]
+    priority: Option<String>,
+    /// Print the row as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
+    // Read stdin before opening the database: it may take long, and the file may be replaced meanwhile.
+    let text = text_or_stdin(args.text)?;
+    let (reader, writer) = (args.speaker.name(), database.writer()?);
+    let question = writer.require_mail_by_number_or_id(&args.id)?;
+    let mut answer = NewInbox {
+        priority: args.priority,
+        ..NewInbox::answer(&question, reader.clone(), text)
+    };
+    answer.title = args.title.or(answer.title);
+    answer.message_type = args.message_type.or(answer.message_type);
+    let reading = ReadContext {
+        reader: &reader,
+        via: VIA,
+        now: now_ms(),
+    };
+    let row = writer.reply(&question, &answer, reading)?.into_row();
+    if args.json {
+        return terminal::json(&row);
+    }
+    terminal::line(&format!("{} → {}", row.message_id, safe_text::escape(&row.to_inbox)))
+}

@@ -1,0 +1,101 @@
+//! `agenthub send`: sends mail to an agent, to the human, or to all agents.
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
+use crate::cli::terminal;
+use crate::error::{Code, Error};
+use crate::store::{EVERYBODY, NewInbox, Writer};
+use crate::text::safe_text;
+
+/// Maximum characters of a title taken from the text.
+const MAX_TITLE_CHARS: usize = 80;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = args::JSON_MAIL)]
+pub(super) struct Args {
+    /// Recipient: the name of an agent, human, or all
+    #[arg(value_parser = args::name)]
+    to: String,
+    /// Text of the mail; - reads it from stdin
+    text: String,
+    #[command(flatten)]
+    speaker: SpeakerArgs,
+    /// Subject [default: the first line, up to 80 characters]
+    #[arg(long)]
+    title: Option<String>,
+    /// Message type: request, response, completion, handoff, info, audit, approval_request, feedback …
+    #[arg(long = "type", value_name = "TYPE")]
+    message_type: Option<String>,
+    /// Priority: info, action or urgent
+    #[arg(long)]
+    priority: Option<String>,
+    /// Correlation id, shared by a question and its answers
+    #[arg(long, value_name = "ID")]
+    correlation: Option<String>,
+    /// Create the inbox if no agent has this name yet
+    #[arg(long)]
+    new: bool,
+    /// Print rows as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
+    // Read stdin before opening the database: it may take long, and the file may be replaced meanwhile.
+    let payload = text_or_stdin(args.text)?;
+    let writer = database.writer()?;
+    let from_agent = args.speaker.name();
+    let title = args.title.unwrap_or_else(|| title_of(&payload));
+    let to = match recipients(&writer, &args.to, &from_agent) {
+        Err(e) if e.code() == Code::NotFound && args.new && args.to != EVERYBODY => vec![args.to],
+        known => known?,
+    };
+    let mail: Vec<_> = to
+        .into_iter()
+        .map(|to_inbox| NewInbox {
+            correlation_id: args.correlation.clone(),
+            message_type: args.message_type.clone(),
+            title: Some(title.clone()),
+            priority: args.priority.clone(),
+            ..NewInbox::new(from_agent.clone(), to_inbox, payload.clone())
+        })
+        .collect();
+    let rows = writer.send_all(&mail)?;
+    if args.json {
+        return terminal::json(&rows);
+    }
+    for row in rows {
+        terminal::line(&format!("{} → {}", row.message_id, safe_text::escape(&row.to_inbox)))?;
+    }
+    Ok(())
+}
+
+/// Returns the inboxes that mail to `to` goes to.
+///
+/// # Errors
+/// As [`Reader::recipients`](crate::store::Reader::recipients); an unknown name with the advice to
+/// use `--new`.
+pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error::Result<Vec<String>> {
+    writer.recipients(to, from).map_err(|e| match e.code() {
+        Code::NotFound if to != EVERYBODY => Error::new(
+            e.code(),
+            match safe_text::escape(e.message()) {
+                question if question.ends_with('?') => format!("{question} Use send --new to create its inbox"),
+                message => format!("{message}; use send --new to create its inbox"),
+            },
+        ),
+        _ => e,
+    })
+}
+
+/// Returns the beginning of the first line, as a title for mail without one.
+pub(super) fn title_of(payload: &str) -> String {
+    payload
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(MAX_TITLE_CHARS)
+        .collect()
+}

@@ -1,0 +1,168 @@
+//! `agenthub trace`: shows who has seen a message or mail, or why its recipient has not.
+
+use anyhow::Result;
+
+use crate::cli::args::{self, DatabaseArgs};
+use crate::cli::terminal;
+use crate::error::{Code, Error};
+use crate::protocol::now_ms;
+use crate::store::{InboxRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "--json prints one document. For mail:\n  \
+    {type: \"mail\", mail, receipts: [{message_id, reader, state, via, created_at}],\n   \
+    answers: [mail], known, last_read_at}\n\
+    For a message in a thread:\n  \
+    {type: \"message\", message, subscribers: [{instance_id, subscribed_at, last_ack_seq}]}\n\
+    mail and message are rows as printed by `inbox --json` and `post --json`. A receipt's state is\n\
+    offered (shown to the model), seen or acked. known: the recipient exists as an agent.\n\
+    last_read_at: when the recipient last read any mail. Times are Unix milliseconds or null.")]
+pub(super) struct Args {
+    /// Number or id of mail, or id of a message
+    #[arg(value_parser = args::name)]
+    id: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let Some(trace) = database.reader()?.trace(&args.id)? else {
+        let message = format!(
+            "no mail or message has the id {}; list mail with agenthub inbox, messages with agenthub tail --json",
+            terminal::short(&args.id, 80)
+        );
+        return Err(Error::new(Code::NotFound, message).into());
+    };
+    if args.json {
+        return terminal::json(&trace);
+    }
+    match &trace {
+        Trace::Mail {
+            mail,
+            receipts,
+            answers,
+            known,
+            last_read_at,
+        } => {
+            trace_mail(mail, receipts, answers)?;
+            let why = pending_reason(mail, receipts, *known, *last_read_at, now_ms());
+            why.map_or(Ok(()), |why| terminal::line(&why))
+        }
+        Trace::Message { message, subscribers } => trace_message(message, subscribers),
+    }
+}
+
+fn trace_mail(mail: &InboxRow, receipts: &[ReceiptRow], answers: &[InboxRow]) -> Result<()> {
+    terminal::line(&terminal::strong(&format!(
+        "#{}  {} → {}  {}",
+        mail.n,
+        terminal::short(&mail.from_agent, 60),
+        terminal::short(&mail.to_inbox, 60),
+        terminal::short(mail.subject(), 80),
+    )))?;
+    step(
+        mail.created_at,
+        &format!("sent, {}", terminal::mail_state(mail, now_ms())),
+    )?;
+    for receipt in receipts {
+        let word = if receipt.state == "offered" { "to" } else { "by" };
+        step(
+            receipt.created_at,
+            &format!(
+                "{} {word} {} ({})",
+                terminal::short(&receipt.state, 20),
+                terminal::short(&receipt.reader, 60),
+                terminal::short(&receipt.via, 40)
+            ),
+        )?;
+    }
+    answers.iter().try_for_each(|answer| {
+        let text = format!(
+            "answered by {}: #{} {}",
+            terminal::short(&answer.from_agent, 60),
+            answer.n,
+            terminal::short(&answer.payload, 80)
+        );
+        step(answer.created_at, &text)
+    })
+}
+
+/// Returns what the mail is waiting for; `None` if it was handled.
+fn pending_reason(
+    mail: &InboxRow,
+    receipts: &[ReceiptRow],
+    known: bool,
+    last_read_at: Option<i64>,
+    now: i64,
+) -> Option<String> {
+    let recipient = terminal::short(&mail.to_inbox, 60);
+    if let Some(holder) = mail.holder(now) {
+        let until = terminal::time(mail.claim_expires_at.unwrap_or(0));
+        return Some(format!(
+            "claimed by {} until {until}; other agents can claim it after that",
+            terminal::short(holder, 60)
+        ));
+    }
+    if mail.status != "unread" {
+        return None;
+    }
+    if let Some(end) = mail.expires_at.filter(|end| *end <= now) {
+        return Some(format!("expired {}: inboxes no longer list it", terminal::time(end)));
+    }
+    if receipts.iter().any(|r| r.state != "offered") {
+        let last = receipts.iter().rev().find(|r| r.state != "offered");
+        return last
+            .filter(|r| r.state == "seen")
+            .map(|r| format!("{} has seen it but not acknowledged it", terminal::short(&r.reader, 60)));
+    }
+    if !receipts.is_empty() {
+        return Some(format!("shown to {recipient}, but not confirmed as seen"));
+    }
+    Some(match (known, last_read_at) {
+        _ if mail.is_for_all() => "no agent has read it".to_owned(),
+        (false, None) => format!("no agent named {recipient} yet"),
+        (_, None) => format!("{recipient} has never read any mail"),
+        (_, Some(at)) if at < mail.created_at => {
+            format!(
+                "{recipient} last read mail {}, before this was sent",
+                terminal::time(at)
+            )
+        }
+        (_, Some(_)) => format!("{recipient} has since read other mail, but not this"),
+    })
+}
+
+fn trace_message(message: &MessageRow, subscribers: &[SubscriberRow]) -> Result<()> {
+    terminal::line(&terminal::strong(&format!(
+        "{} #{}  {}  {}",
+        terminal::short(&message.thread_id, 60),
+        message.message_seq,
+        terminal::short(&message.from_id, 60),
+        terminal::short(&message.content, 80)
+    )))?;
+    step(message.created_at, "written")?;
+    for subscriber in subscribers {
+        let status = if subscriber.last_ack_seq >= message.message_seq {
+            "acknowledged"
+        } else {
+            "not acknowledged"
+        };
+        step(
+            subscriber.subscribed_at,
+            &format!(
+                "{status} by subscriber {} (acknowledged up to #{})",
+                terminal::short(&subscriber.instance_id, 60),
+                subscriber.last_ack_seq
+            ),
+        )?;
+    }
+    if subscribers.is_empty() {
+        terminal::line("no client has subscribed to this thread")?;
+    }
+    Ok(())
+}
+
+fn step(at: i64, what: &str) -> Result<()> {
+    terminal::line(&format!("{}  {what}", terminal::time(at)))
+}

@@ -1,0 +1,188 @@
+//! Output on stdout: tables, JSON, times.
+//!
+//! Agents' text is escaped here: it must not move the cursor, recolor the screen or reorder a
+//! line. [`line`] prints its argument unchanged, so callers escape what they did not write.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::store::InboxRow;
+use crate::text::safe_text::{escape, escape_json};
+
+/// Prints a line, and flushes it for readers that follow a pipe.
+///
+/// # Errors
+/// The operating system's; a broken pipe ends the process without a message.
+pub(super) fn line(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints a note for a person on stderr.
+pub(super) fn note(text: &str) -> Result<()> {
+    writeln!(io::stderr(), "{text}")?;
+    Ok(())
+}
+
+/// Returns whether stdout is a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Returns the text in bold, if stdout is a terminal and colors are not disabled.
+pub(super) fn strong(text: &str) -> String {
+    if is_terminal() && wants_color() {
+        format!("\u{1b}[1m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Returns whether colors are allowed: `NO_COLOR` is unset or empty (<https://no-color.org>).
+pub fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Returns the status of mail for a table, or who has claimed it.
+pub(super) fn mail_state(mail: &InboxRow, now: i64) -> String {
+    match mail.holder(now) {
+        Some(holder) => format!("claimed by {}", short(holder, 24)),
+        None => short(&mail.status, 10),
+    }
+}
+
+/// Prints one JSON document: indented on a terminal, otherwise on one line.
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
+    if is_terminal() {
+        line(&escape_json(&serde_json::to_string_pretty(value)?))
+    } else {
+        line(&serde_json::to_string(value)?)
+    }
+}
+
+/// Prints one line of JSON Lines.
+pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
+    json_text(&serde_json::to_string(value)?)
+}
+
+/// Prints a line that is JSON already; hidden characters are escaped on a terminal only.
+pub(super) fn json_text(text: &str) -> Result<()> {
+    if is_terminal() {
+        line(&escape_json(text))
+    } else {
+        line(text)
+    }
+}
+
+/// Prints rows below headings. Columns are as wide as their widest cell; the last one is not
+/// padded.
+pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<()> {
+    let lines = table_lines(headings, rows);
+    if let Some((headings, rows)) = lines.split_first() {
+        line(&strong(headings))?;
+        rows.iter().try_for_each(|row| line(row))?;
+    }
+    Ok(())
+}
+
+fn table_lines<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let cells = rows.iter().map(|row| std::array::from_fn(|i| row[i].as_str()));
+    let lines: Vec<[&str; N]> = std::iter::once(headings).chain(cells).collect();
+    let widths: [usize; N] = std::array::from_fn(|i| lines.iter().map(|line| line[i].width()).max().unwrap_or(0));
+    lines
+        .iter()
+        .map(|line| {
+            let padded = line.iter().zip(widths).map(|(cell, width)| {
+                let padding = width.saturating_sub(cell.width());
+                format!("{cell}{:padding$}", "")
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// Characters per column that [`short`] shows at most: combining marks take no column.
+const CHARS_PER_COLUMN: usize = 8;
+
+/// Returns the text escaped, on one line, and cut to at most `max` columns.
+pub(super) fn short(text: &str, max: usize) -> String {
+    let shown = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let max_chars = max * CHARS_PER_COLUMN;
+    if shown.width() <= max && shown.chars().count() <= max_chars {
+        return shown;
+    }
+    // Measures prefixes: the width of an emoji sequence is not the sum of its characters'.
+    let ends = shown.char_indices().map(|(at, c)| at + c.len_utf8()).take(max_chars);
+    let end = ends.take_while(|end| shown[..*end].width() < max).last().unwrap_or(0);
+    format!("{}…", &shown[..end])
+}
+
+/// Returns the text escaped, with its line breaks; all lines but the first are indented.
+pub(super) fn block(text: &str, indent: usize) -> String {
+    let margin = format!("\n{:indent$}", "");
+    text.lines().map(escape).collect::<Vec<_>>().join(&margin)
+}
+
+/// Formats a time in the system's time zone: the time of day if it is today, otherwise with date.
+pub(super) fn time(unix_ms: i64) -> String {
+    let Ok(timestamp) = jiff::Timestamp::from_millisecond(unix_ms) else {
+        return "?".to_owned();
+    };
+    let zone = jiff::tz::TimeZone::system();
+    let then = timestamp.to_zoned(zone.clone());
+    let today = jiff::Timestamp::from_millisecond(crate::protocol::now_ms()).map(|now| now.to_zoned(zone).date());
+    let format = if today.is_ok_and(|today| today == then.date()) {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    then.strftime(format).to_string()
+}
+
+/// Formats a size with a binary unit.
+pub(super) fn bytes(n: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+    match n {
+        0..1024 => format!("{n} B"),
+        1024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),
+        _ => format!("{:.1} MiB", n as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_text_by_columns() {
+        assert_eq!(short("ä\nb   c", 10), "ä b c");
+        assert_eq!(short("ääääää", 4), "äää…");
+        assert_eq!(short("漢字漢字", 8), "漢字漢字");
+        // A wide character that does not fit is left out.
+        assert_eq!(short("漢字漢字", 6), "漢字…");
+        // Combining marks stay with their character and take no column.
+        assert_eq!(short("e\u{301}e\u{301}e\u{301}", 3), "e\u{301}e\u{301}e\u{301}");
+        assert_eq!(short("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
+        let marks = format!("a{}", "\u{301}".repeat(100_000));
+        assert!(short(&marks, 10).chars().count() <= 81);
+    }
+
+    #[test]
+    fn aligns_columns_of_wide_and_combining_characters() {
+        let rows = [["漢字", "1"], ["e\u{301}", "2"], ["plain", "3"]].map(|row| row.map(str::to_owned));
+        assert_eq!(
+            table_lines(["NAME", "N"], &rows),
+            ["NAME   N", "漢字   1", "e\u{301}      2", "plain  3"]
+        );
+    }
+
+    #[test]
+    fn indents_later_lines_and_escapes() {
+        assert_eq!(block("one\ntwo\u{1b}", 2), "one\n  two\\u{1b}");
+    }
+}

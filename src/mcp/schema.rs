@@ -1,0 +1,501 @@
+//! Parameters, results and errors of the tools. Their JSON schemas are generated from these types, so
+//! the doc comments of fields are texts that a model reads.
+
+use rmcp::model::{ContentBlock, IntoContents};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
+
+use crate::error::{Code, Error};
+use crate::store::{InboxRow, MessageRow, SearchHit};
+
+/// Maximum characters of a text in a list; `check_inbox` with an id returns all of it.
+const MAX_LISTED_CHARS: usize = 2_000;
+
+// ---- parameters -----------------------------------------------------------------------------
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckInbox {
+    /// Seconds to wait if there is no mail, 0 to 50
+    #[serde(default, deserialize_with = "whole")]
+    #[schemars(range(min = 0, max = 50))]
+    pub(super) wait_seconds: i64,
+    /// Maximum number of mail, 1 to 50
+    #[serde(default = "ten", deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = 50))]
+    pub(super) limit: i64,
+    /// Only mail from this agent
+    pub(super) from: Option<String>,
+    /// false also lists mail that was handled
+    #[serde(default = "yes")]
+    pub(super) unread_only: bool,
+    /// Return only this mail, in full
+    #[serde(default, deserialize_with = "maybe_id")]
+    #[schemars(with = "Option<String>")]
+    pub(super) id: Option<String>,
+    /// An inbox other than your own, such as one that several agents share
+    pub(super) inbox: Option<String>,
+    /// Claim the oldest mail: for this many seconds no other agent gets it
+    #[serde(default, deserialize_with = "maybe_whole")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub(super) claim_seconds: Option<i64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SendMessage {
+    /// An agent's name, "human" (the person) or "all"
+    pub(super) to: Option<String>,
+    /// Post to this thread instead, for all who follow it
+    pub(super) thread_id: Option<String>,
+    /// The text of the message
+    pub(super) text: String,
+    /// Subject; the first line of the text if omitted
+    pub(super) title: Option<String>,
+    /// How urgent the message is
+    #[serde(default)]
+    pub(super) priority: Priority,
+    /// Create the inbox if no agent has this name yet
+    #[serde(default)]
+    pub(super) new_recipient: bool,
+    /// Any text: calls with the same key send the message once
+    pub(super) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Priority {
+    /// For information
+    #[default]
+    Info,
+    /// The recipient has to act
+    Action,
+    /// The recipient has to act immediately
+    Urgent,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reply {
+    /// The id of the mail you answer
+    #[serde(deserialize_with = "id")]
+    #[schemars(with = "String")]
+    pub(super) id: String,
+    /// Your answer
+    pub(super) text: String,
+    /// Subject, if it should not be "Re: …"
+    pub(super) title: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AckMessage {
+    /// Ids of the mail you have handled
+    #[serde(deserialize_with = "ids")]
+    #[schemars(with = "Vec<String>", length(min = 1, max = 100))]
+    pub(super) ids: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadThread {
+    /// The thread's name
+    pub(super) thread_id: String,
+    /// Maximum number of messages, 1 to 100
+    #[serde(default = "twenty", deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) limit: i64,
+    /// Only messages before this number, to page backward
+    #[serde(default, deserialize_with = "maybe_whole")]
+    pub(super) before: Option<i64>,
+    /// Only messages after this number, to page forward
+    #[serde(default, deserialize_with = "maybe_whole")]
+    pub(super) after: Option<i64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PostStatus {
+    /// Status of the work
+    pub(super) status: Status,
+    /// What you are doing or have done, in one or two lines
+    #[serde(default)]
+    pub(super) text: String,
+    /// Any name for this piece of work, if you have several
+    pub(super) task_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    Running,
+    Completed,
+    Failed,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListAgents {
+    /// Only agents that were active within this many minutes
+    #[serde(default, deserialize_with = "maybe_whole")]
+    #[schemars(range(min = 0))]
+    pub(super) active_minutes: Option<i64>,
+    /// Maximum number of agents; 50 if omitted
+    #[serde(default, deserialize_with = "maybe_whole")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) limit: Option<i64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskHuman {
+    /// The question, with everything the person needs to decide
+    pub(super) question: Option<String>,
+    /// Id of a question you asked before, to keep waiting for its answer
+    #[serde(default, deserialize_with = "maybe_id")]
+    #[schemars(with = "Option<String>")]
+    pub(super) id: Option<String>,
+    /// Seconds to wait for the answer, 0 to 50
+    #[serde(default = "fifty", deserialize_with = "whole")]
+    #[schemars(range(min = 0, max = 50))]
+    pub(super) wait_seconds: i64,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Search {
+    /// Words that must all occur
+    pub(super) query: String,
+    /// Maximum number of hits, 1 to 50
+    #[serde(default = "ten", deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = 50))]
+    pub(super) limit: i64,
+}
+
+fn yes() -> bool {
+    true
+}
+fn ten() -> i64 {
+    10
+}
+fn twenty() -> i64 {
+    20
+}
+fn fifty() -> i64 {
+    50
+}
+
+/// Accepts any number: the tool, which knows the range, limits or rejects it.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Number::deserialize(deserializer).map(|number| nearest(&number))
+}
+
+fn maybe_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<Number>::deserialize(deserializer)?.map(|number| nearest(&number)))
+}
+
+fn nearest(number: &Number) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast saturates")]
+    number
+        .as_i64()
+        .unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
+}
+
+/// An id is a string, but models also send the number that a tool has shown them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(i64),
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        match id {
+            Id::Text(text) => text,
+            Id::Number(n) => n.to_string(),
+        }
+    }
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Id::deserialize(deserializer).map(String::from)
+}
+
+fn maybe_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Id>::deserialize(deserializer)?.map(String::from))
+}
+
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::<Id>::deserialize(deserializer)?
+        .into_iter()
+        .map(String::from)
+        .collect())
+}
+
+// ---- results --------------------------------------------------------------------------------
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Inbox {
+    /// Your name
+    pub(super) you: String,
+    pub(super) mail: Vec<Mail>,
+    /// What to do next
+    pub(super) note: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Mail {
+    /// For `reply` and `ack_message`
+    pub(super) id: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) title: String,
+    pub(super) text: String,
+    /// The text is cut: `check_inbox` with this id returns all of it
+    pub(super) truncated: bool,
+    /// notification, request, response, approval_request, handoff …
+    pub(super) kind: String,
+    /// info, action, urgent
+    pub(super) priority: String,
+    /// unread, read …
+    pub(super) status: String,
+    /// UTC
+    pub(super) sent_at: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Sent {
+    /// Id of each mail, or of the message
+    pub(super) ids: Vec<String>,
+    /// The recipients, or the thread
+    pub(super) to: Vec<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Acked {
+    pub(super) acked: Vec<String>,
+    /// Ids that could not be acknowledged
+    pub(super) refused: Vec<Refused>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Refused {
+    pub(super) id: String,
+    pub(super) why: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Thread {
+    pub(super) thread_id: String,
+    pub(super) title: String,
+    /// active, paused, resolved, archived
+    pub(super) status: String,
+    /// Oldest first
+    pub(super) messages: Vec<Message>,
+    /// If there are more messages, the value for before or after to get them
+    pub(super) more: Option<i64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Message {
+    /// 1, 2, 3 … within the thread
+    pub(super) seq: i64,
+    pub(super) from: String,
+    /// human, agent, system
+    pub(super) from_type: String,
+    /// directive, question, proposal, status, result
+    pub(super) kind: String,
+    pub(super) text: String,
+    /// UTC
+    pub(super) sent_at: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Posted {
+    pub(super) task_id: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Agents {
+    /// Your name
+    pub(super) you: String,
+    /// Most recently active first. You can always write to "human"
+    pub(super) agents: Vec<Agent>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Agent {
+    pub(super) name: String,
+    pub(super) label: String,
+    /// idle, running, error
+    pub(super) status: String,
+    pub(super) workspace: String,
+    pub(super) active_seconds_ago: i64,
+    /// Number of unread mail in its inbox
+    pub(super) unread: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Answer {
+    /// The question's id
+    pub(super) id: String,
+    pub(super) answered: bool,
+    /// The person's answer; empty if there is none yet
+    pub(super) answer: String,
+    /// What to do next
+    pub(super) note: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Found {
+    pub(super) hits: Vec<FoundHit>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FoundHit {
+    /// messages (in threads), `inbox_messages` (mail) or `task_stream` (task events)
+    pub(super) table: String,
+    pub(super) id: String,
+    /// The thread, inbox or task that contains it
+    pub(super) place: String,
+    pub(super) from: String,
+    pub(super) title: String,
+    pub(super) snippet: String,
+    /// UTC
+    pub(super) sent_at: String,
+}
+
+impl Mail {
+    /// Mail in a list, its text cut to [`MAX_LISTED_CHARS`].
+    pub(super) fn listed(row: &InboxRow) -> Self {
+        let (text, truncated) = cut(&row.payload);
+        Self {
+            truncated,
+            ..Self::with(row, text)
+        }
+    }
+
+    /// Mail with its full text.
+    pub(super) fn full(row: &InboxRow) -> Self {
+        Self::with(row, row.payload.clone())
+    }
+
+    fn with(row: &InboxRow, text: String) -> Self {
+        Self {
+            id: row.n.to_string(),
+            from: row.from_agent.clone(),
+            to: row.to_inbox.clone(),
+            title: row.title.clone(),
+            text,
+            truncated: false,
+            kind: row.message_type.clone(),
+            priority: row.priority.clone(),
+            status: row.status.clone(),
+            sent_at: utc(row.created_at),
+        }
+    }
+}
+
+impl From<&MessageRow> for Message {
+    fn from(row: &MessageRow) -> Self {
+        let (mut text, truncated) = cut(&row.content);
+        if truncated {
+            text.push_str(" … (cut)");
+        }
+        Self {
+            seq: row.message_seq,
+            from: row.from_id.clone(),
+            from_type: row.from_type.clone(),
+            kind: row.kind.clone(),
+            text,
+            sent_at: utc(row.created_at),
+        }
+    }
+}
+
+impl From<SearchHit> for FoundHit {
+    fn from(hit: SearchHit) -> Self {
+        let places = [hit.thread_id, hit.to_inbox, hit.task_id];
+        Self {
+            table: hit.table.to_owned(),
+            id: hit.id,
+            place: places.into_iter().find(|place| !place.is_empty()).unwrap_or_default(),
+            from: hit.from,
+            title: hit.title,
+            snippet: hit.snippet,
+            sent_at: utc(hit.created_at),
+        }
+    }
+}
+
+/// The text of a failed call: what went wrong, and what the model can do about it.
+#[derive(Debug)]
+pub(super) struct ToolError(pub(super) String);
+
+impl From<Error> for ToolError {
+    /// Takes the error's message, and replaces advice for a shell by advice for an agent, which has
+    /// tools only.
+    fn from(error: Error) -> Self {
+        let is_for_shell = |clause: &&str| ["agenthub ", "--"].iter().any(|word| clause.contains(word));
+        // The first clause says what went wrong, the others what to do.
+        let mut rest = error.message().split("; ");
+        let mut clauses: Vec<&str> = rest.next().into_iter().collect();
+        clauses.extend(rest.filter(|clause| !is_for_shell(clause)));
+        match error.code() {
+            Code::StoreLocked => {
+                clauses.push("wait a few seconds and call again");
+                clauses.push("if the error persists, tell the person");
+            }
+            code if code.is_store() => clauses.push("tell the person, who has to fix this"),
+            _ => {}
+        }
+        Self(clauses.join("; "))
+    }
+}
+
+impl IntoContents for ToolError {
+    fn into_contents(self) -> Vec<ContentBlock> {
+        vec![ContentBlock::text(self.0)]
+    }
+}
+
+fn cut(text: &str) -> (String, bool) {
+    match text.char_indices().nth(MAX_LISTED_CHARS) {
+        Some((end, _)) => (text[..end].to_owned(), true),
+        None => (text.to_owned(), false),
+    }
+}
+
+fn utc(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(|_| String::new(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_advice_for_a_shell() {
+        for (code, message, expected) in [
+            (
+                Code::StoreLocked,
+                "cannot lock the database; a process holds it (agenthub doctor names it)",
+                "cannot lock the database; wait a few seconds and call again; if the error persists, tell the person",
+            ),
+            (
+                Code::StoreForeign,
+                "not a SQLite database; choose another path with --db",
+                "not a SQLite database; tell the person, who has to fix this",
+            ),
+            (
+                Code::Invalid,
+                "the text is empty; set text",
+                "the text is empty; set text",
+            ),
+        ] {
+            assert_eq!(ToolError::from(Error::new(code, message)).0, expected);
+        }
+    }
+}
