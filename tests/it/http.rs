@@ -233,6 +233,8 @@ fn repeated_post_writes_one_row() {
     }
     assert_eq!(hub.send("POST", "/api/threads/u/messages", body).status, 409);
     // Without an id the database generates one; without a sender the person is the sender.
+    let with_null = hub.send("POST", "/api/threads/u/messages", r#"{"from_id":null,"content":"x"}"#);
+    assert_eq!((with_null.status, &with_null.json()["from_id"]), (201, &json!("human")));
     let anonymous = hub.send("POST", path, r#"{"content":"hello"}"#);
     assert_eq!(anonymous.status, 201);
     let anonymous = anonymous.json();
@@ -272,7 +274,7 @@ fn repeated_post_writes_one_row() {
     let other = r#"{"message_id":"msg_1","to_inbox":"planner","title":"T","payload":"other"}"#;
     assert_eq!(hub.send("POST", "/api/inbox", other).code(), "CONFLICT");
     assert_eq!(client.expect("inbox_message").text("id"), "i1");
-    assert_eq!(hub.sql("SELECT count(*) FROM messages"), "2");
+    assert_eq!(hub.sql("SELECT count(*) FROM messages"), "3");
 }
 
 #[test]
@@ -306,6 +308,16 @@ fn refuses_invalid_requests_with_their_status() {
         (post("/api/inbox", r#"{"to_inbox":"a","titel":"x"}"#), 400, "INVALID"),
         (post("/api/inbox", r#"{"to_inbox":7}"#), 400, "INVALID"),
         (post("/api/threads/t/messages", "{}"), 400, "INVALID"),
+        // The path names the thread and the task; the database makes the other values.
+        (
+            post("/api/threads/t/messages", r#"{"content":"x","thread_id":"t"}"#),
+            400,
+            "INVALID",
+        ),
+        (post("/api/tasks/k/events", r#"{"task_id":"k"}"#), 400, "INVALID"),
+        (post("/api/tasks/k/events", r#"{"created_at":1}"#), 400, "INVALID"),
+        (post("/api/telemetry", r#"{"instance_id":"i","id":1}"#), 400, "INVALID"),
+        (post("/api/threads", r#"{"id":"t","n":1}"#), 400, "INVALID"),
         (
             post("/api/threads/t/messages", r#"{"content":"x","from_id":""}"#),
             400,
