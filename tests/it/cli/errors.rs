@@ -72,7 +72,8 @@ fn usage_errors_escape_hidden_characters_of_arguments() {
     for args in [&["\u{1b}[2J\u{202e}"][..], &["inbox", "--wait", "\u{1b}[2J\u{202e}"]] {
         let message = fails(&hub, args, 2);
         assert!(!message.contains(['\u{1b}', '\u{202e}']), "{message:?}");
-        assert!(message.contains("\\u{1b}[2J"), "{message:?}");
+        // clap itself removes the escape sequence.
+        assert!(message.contains("\\u{202e}"), "{message:?}");
     }
 }
 
