@@ -82,7 +82,7 @@ fn names_the_process_that_keeps_a_read_open_and_shortens_the_wal_afterwards() {
     assert_doctor_names(&hub, agent.pid());
     assert_eq!(hub.get("/readyz").status, 200, "a read does not block writers");
     agent.resume();
-    assert_eq!(agent.line(), "so");
+    assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("t", first, 1));
     within("a complete checkpoint", || {
         (hub.status()["keeper"]["wal_pinned_frames"] == 0 && hub.log().matches(&named).count() == 2).then_some(())
@@ -200,7 +200,7 @@ fn a_deleted_database_and_its_replacement_share_no_wal() {
     });
     // The agent keeps writing to the deleted file; other processes write to the new one.
     agent.resume();
-    assert_eq!(agent.line(), "so");
+    assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("new", 1, 300));
     let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
     assert_eq!(answer.status, 201, "{answer:?}");
@@ -282,7 +282,7 @@ fn reports_a_full_disk_until_it_has_space_again() {
     );
     let findings = doctor_problems(&hub);
     let disk = findings.iter().find(|f| f["check"] == "disk").unwrap();
-    assert!(disk["advice"].as_str().unwrap().contains("free some"), "{disk}");
+    assert!(disk["advice"].as_str().unwrap().contains("free disk space"), "{disk}");
     // The failure stays, with one log line of each thread that found it.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {

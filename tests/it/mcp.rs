@@ -434,7 +434,7 @@ fn error_messages_name_tools_and_not_commands() {
             json!({"to": "hum", "text": "x"}),
             "did you mean human?",
         ),
-        (8, "send_message", json!({"to": "", "text": "x"}), "to whom"),
+        (8, "send_message", json!({"to": "", "text": "x"}), "recipient is empty"),
         (9, "send_message", json!({"to": "unknown", "text": "x"}), "list_agents"),
     ] {
         session.call(id, tool, &arguments);
