@@ -20,7 +20,8 @@ pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Chang
         Some(text) => removed_text(file, text)? != *text,
         None => false,
     };
-    let backup = if before.is_none() || is_installed && backup_path(&file.path).exists() {
+    // A backup is the text before the first installation, so an upgrade creates none.
+    let backup = if before.is_none() || is_installed {
         Backup::Keep
     } else {
         Backup::Create
