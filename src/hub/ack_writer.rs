@@ -60,7 +60,7 @@ impl Hub {
     }
 
     /// Stores acknowledgements shortly after they arrive until `stop`, and once more at the end.
-    pub async fn keep_acks(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn write_acks(self: Arc<Self>, stop: CancellationToken) {
         let collected = || async {
             self.acks.added().await;
             tokio::time::sleep(INTERVAL).await;

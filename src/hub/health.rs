@@ -20,7 +20,7 @@ const SHOWN_ROWS: usize = 20;
 
 /// A reason why the database cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Trouble {
+pub struct StoreFailure {
     /// Name from the table in [`crate::error`].
     pub code: &'static str,
     /// What happened and what to do next.
@@ -31,7 +31,7 @@ pub struct Trouble {
 
 /// A row that cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RejectedRow {
+pub struct UnreadableRowReport {
     /// The table.
     pub table: &'static str,
     /// The row's integer primary key.
@@ -73,12 +73,12 @@ pub(super) struct Health {
 
 #[derive(Debug, Default)]
 struct Failures {
-    read: Option<Trouble>,
-    write: Option<Trouble>,
+    read: Option<StoreFailure>,
+    write: Option<StoreFailure>,
 }
 
 impl Failures {
-    fn slot(&mut self, operation: Operation) -> &mut Option<Trouble> {
+    fn slot(&mut self, operation: Operation) -> &mut Option<StoreFailure> {
         match operation {
             Operation::Read => &mut self.read,
             Operation::Write => &mut self.write,
@@ -89,7 +89,7 @@ impl Failures {
 #[derive(Debug, Default)]
 struct UnreadableRows {
     count_by_table: BTreeMap<&'static str, u64>,
-    last: VecDeque<RejectedRow>,
+    last: VecDeque<UnreadableRowReport>,
 }
 
 impl Health {
@@ -125,7 +125,7 @@ impl Health {
         if unreadable.last.len() == SHOWN_ROWS {
             unreadable.last.pop_front();
         }
-        unreadable.last.push_back(RejectedRow {
+        unreadable.last.push_back(UnreadableRowReport {
             table: row.table,
             row: row.row,
             reason: row.reason.clone(),
@@ -134,7 +134,7 @@ impl Health {
     }
 
     /// Returns the current failures: reading first, then writing.
-    pub(super) fn failures(&self) -> Vec<Trouble> {
+    pub(super) fn failures(&self) -> Vec<StoreFailure> {
         if !self.has_failure.load(Ordering::Acquire) {
             return Vec::new();
         }
@@ -157,7 +157,7 @@ impl Health {
     }
 
     /// Returns the number of unreadable rows by table, and the last of these rows.
-    pub(super) fn unreadable(&self) -> (BTreeMap<&'static str, u64>, Vec<RejectedRow>) {
+    pub(super) fn unreadable(&self) -> (BTreeMap<&'static str, u64>, Vec<UnreadableRowReport>) {
         let unreadable = lock(&self.unreadable);
         (
             unreadable.count_by_table.clone(),
@@ -176,7 +176,7 @@ impl Health {
                 return false;
             }
             tracing::error!("the database cannot be {}: {code}: {error}", operation.participle());
-            *failure = Some(Trouble {
+            *failure = Some(StoreFailure {
                 code,
                 message: error.message().to_owned(),
                 since: now_ms(),

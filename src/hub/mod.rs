@@ -21,7 +21,7 @@ pub mod token_bucket;
 mod wake_stats;
 
 pub use change_reader::ChangeReaderHandle;
-pub use health::{RejectedRow, Trouble};
+pub use health::{StoreFailure, UnreadableRowReport};
 pub use latency_histogram::LatencySnapshot;
 pub use state::{Hub, Signal};
 pub use stream_start::{ConnectSnapshot, StreamStart};

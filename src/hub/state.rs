@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::encoded_change::{EncodedChange, pos_text};
-use super::health::{Health, Operation, RejectedRow, Trouble};
+use super::health::{Health, Operation, StoreFailure, UnreadableRowReport};
 use super::latency_histogram::{LatencyHistogram, LatencySnapshot};
 use super::pending_acks::PendingAcks;
 use super::recent_changes::{RecentChanges, RecentLookup};
@@ -37,7 +37,7 @@ pub struct Signal {
     /// Number of replacements of the database. After an increase all positions are lost.
     pub generation: u64,
     /// Number of failures of the database so far.
-    pub troubles: u64,
+    pub failures: u64,
 }
 
 /// The change log as far as the change reader has read it.
@@ -113,7 +113,7 @@ impl Hub {
     }
 
     /// Adds a client that wants to hear of changes immediately. Returns their number.
-    pub fn listener_came(&self) -> usize {
+    pub fn add_listener(&self) -> usize {
         let before = self.listeners.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
             // Polling, if it is in use, runs only while there is a listener: start it now.
@@ -122,8 +122,8 @@ impl Hub {
         before + 1
     }
 
-    /// Removes a client added by [`Hub::listener_came`].
-    pub fn listener_left(&self) {
+    /// Removes a client added by [`Hub::add_listener`].
+    pub fn remove_listener(&self) {
         self.listeners.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -133,7 +133,7 @@ impl Hub {
     }
 
     /// Returns how commits are detected.
-    pub fn using(&self) -> NotifyMethod {
+    pub fn notify_method(&self) -> NotifyMethod {
         self.wake_stats.method()
     }
 
@@ -143,7 +143,7 @@ impl Hub {
     }
 
     /// Returns the ages of new rows at the moment a client took them from memory.
-    pub fn ages(&self) -> LatencySnapshot {
+    pub fn delivery_latency(&self) -> LatencySnapshot {
         self.delivery_latency.snapshot()
     }
 
@@ -325,12 +325,12 @@ impl Hub {
     // ---- health -------------------------------------------------------------------------
 
     /// Returns the most severe failure of the database, if any.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.troubles().into_iter().next()
+    pub fn failure(&self) -> Option<StoreFailure> {
+        self.failures().into_iter().next()
     }
 
     /// Returns the current failures of the database: reading first, then writing.
-    pub fn troubles(&self) -> Vec<Trouble> {
+    pub fn failures(&self) -> Vec<StoreFailure> {
         self.health.failures()
     }
 
@@ -345,7 +345,7 @@ impl Hub {
     }
 
     /// Returns the number of rows that cannot be shown, by table, and the last of them.
-    pub fn rejected(&self) -> (BTreeMap<&'static str, u64>, Vec<RejectedRow>) {
+    pub fn unreadable_rows(&self) -> (BTreeMap<&'static str, u64>, Vec<UnreadableRowReport>) {
         self.health.unreadable()
     }
 
@@ -390,7 +390,7 @@ impl Hub {
     /// Records that reading or writing failed, and tells all clients if that is news.
     pub(super) fn fail(&self, operation: Operation, error: &Error) {
         if self.health.fail(operation, error) {
-            self.signal.send_modify(|signal| signal.troubles += 1);
+            self.signal.send_modify(|signal| signal.failures += 1);
         }
     }
 

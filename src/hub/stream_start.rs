@@ -34,7 +34,7 @@ pub struct StreamStart {
 
 impl Hub {
     /// Returns the state for a client that connects now.
-    pub fn arrival(&self) -> ConnectSnapshot {
+    pub fn connect_snapshot(&self) -> ConnectSnapshot {
         let log = self.log();
         ConnectSnapshot {
             generation: log.generation,
@@ -48,7 +48,7 @@ impl Hub {
     /// # Errors
     /// [`PositionLost`](crate::error::Code::PositionLost) if the client's position is not in this
     /// database; a `Store…` code.
-    pub async fn beginning(self: &Arc<Self>, from: From, snapshot: ConnectSnapshot) -> Result<StreamStart> {
+    pub async fn stream_start(self: &Arc<Self>, from: From, snapshot: ConnectSnapshot) -> Result<StreamStart> {
         let ConnectSnapshot {
             generation,
             epoch,

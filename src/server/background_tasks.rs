@@ -10,7 +10,8 @@ impl Server {
     /// be written, and watching the token file. They end on shutdown.
     pub(super) fn start_background_tasks(self: &Arc<Self>) {
         self.background_tasks_started.call_once(|| {
-            self.tasks.spawn(Arc::clone(&self.hub).keep_acks(self.shutdown.clone()));
+            self.tasks
+                .spawn(Arc::clone(&self.hub).write_acks(self.shutdown.clone()));
             self.tasks
                 .spawn(Arc::clone(&self.hub).probe_writing(self.shutdown.clone()));
             self.tasks

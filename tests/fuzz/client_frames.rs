@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
             at: Duration::from_millis(i * 20),
             wall_ms: 0,
         };
-        if !session.listens() {
+        if !session.accepts_events() {
             continue;
         }
         match (frame.first(), std::str::from_utf8(frame)) {
@@ -72,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
         }
         for steps in 0.. {
             assert!(steps < 10_000, "the session does not wait for input");
-            match session.step(now) {
+            match session.next_action(now) {
                 Action::Send(frame) if frame.bytes().starts_with(b"[") => {
                     serde_json::from_slice::<Vec<Event>>(frame.bytes()).unwrap();
                 }

@@ -175,7 +175,7 @@ fuzz_target!(|data: &[u8]| {
                 },
                 false,
             );
-            while let Action::Send(frame) = session.step(now) {
+            while let Action::Send(frame) = session.next_action(now) {
                 let event = Event::parse(frame.bytes()).unwrap();
                 delivered |= event.event_type.as_str() == kind;
             }

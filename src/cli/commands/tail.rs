@@ -52,7 +52,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         ..Limits::default()
     };
     let (hub, change_reader) = Hub::start(database.store()?, limits, WatchMode::Auto)?;
-    hub.listener_came();
+    hub.add_listener();
     let outcome = hub_client::runtime()?.block_on(async {
         tokio::select! {
             outcome = follow(&hub, args) => outcome,
@@ -113,7 +113,7 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
         );
     }
     loop {
-        match session.step(now()) {
+        match session.next_action(now()) {
             Action::Send(frame) => show(&frame, args)?,
             Action::Read(Read::Open { thread_id, start }) => {
                 let anchor = hub.head().1;

@@ -18,14 +18,14 @@ impl Session {
             return;
         }
         if let Err(error) = Event::parse(text).and_then(|event| self.handle(now, &event)) {
-            self.warn(now, error.code(), error.message());
+            self.send_error(now, error.code(), error.message());
         }
     }
 
     /// Processes a binary frame: no event is one.
     pub fn receive_binary(&mut self, now: Now) {
         if self.is_within_rate(now) {
-            self.warn(now, Code::ParseError, "cannot read a binary frame; send JSON as text");
+            self.send_error(now, Code::ParseError, "cannot read a binary frame; send JSON as text");
         }
     }
 
@@ -43,7 +43,7 @@ impl Session {
             if self.excess >= MAX_EXCESS {
                 self.close(now, Code::RateLimited, &message);
             } else {
-                self.warn(now, Code::RateLimited, &message);
+                self.send_error(now, Code::RateLimited, &message);
             }
         }
         allowed

@@ -1,7 +1,7 @@
 //! The state machine of one client: events and times in, actions out.
 //!
 //! It handles subscriptions, gaps, batches, throttling, flow control and positions. It has no I/O
-//! and no clock: the caller asks [`Session::step`] for the next action, carries it out, and asks
+//! and no clock: the caller asks [`Session::next_action`] for the next action, carries it out, and asks
 //! again.
 //!
 //! 1. The session reads the change log in order ([`Action::Feed`]) and processes each change once.
@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// Sends `hello`.
-    pub fn greet(&mut self, now: Now, version: &'static str, instance_id: &str) {
+    pub fn send_hello(&mut self, now: Now, version: &'static str, instance_id: &str) {
         let hello = Hello {
             version,
             epoch: self.epoch.to_string(),
@@ -245,7 +245,7 @@ impl Session {
 
     /// Returns whether the client's next event can be processed now. Events are processed one
     /// after the other, and not while the client does not read the replies.
-    pub fn listens(&self) -> bool {
+    pub fn accepts_events(&self) -> bool {
         let subscribing = self.pending_subscribe.is_some() || matches!(self.pending_read, Some(PendingRead::Open(_)));
         !subscribing && self.replies.len() < MAX_REPLIES && self.acks.len() < MAX_REPLIES && self.closing.is_none()
     }
@@ -261,20 +261,20 @@ impl Session {
     }
 
     /// Sends an `error` event that concerns no thread.
-    pub fn warn(&mut self, now: Now, code: Code, message: &str) {
+    pub fn send_error(&mut self, now: Now, code: Code, message: &str) {
         self.error(now, code, message, "", None);
     }
 
     /// Sends an `error` event, and closes the connection after it.
     pub fn close(&mut self, now: Now, code: Code, message: &str) {
         if self.closing.is_none() {
-            self.warn(now, code, message);
+            self.send_error(now, code, message);
             self.closing = Some(code);
         }
     }
 
     /// Returns the next action.
-    pub fn step(&mut self, now: Now) -> Action {
+    pub fn next_action(&mut self, now: Now) -> Action {
         if let Some(frame) = self.replies.pop_front() {
             return Action::Send(frame);
         }
@@ -286,17 +286,17 @@ impl Session {
         }
         let action = match self.options.framing {
             Framing::Single => self.next(now).unwrap_or_else(|| Action::Wait(self.deadline(now))),
-            Framing::Array => self.step_array(now),
+            Framing::Array => self.next_array_action(now),
         };
         match action {
             // A change has closed the session: send the reason first.
-            Action::Wait(_) if self.closing.is_some() => self.step(now),
+            Action::Wait(_) if self.closing.is_some() => self.next_action(now),
             action => action,
         }
     }
 
     /// Collects events until there are no more, or enough, and sends them as one frame.
-    fn step_array(&mut self, now: Now) -> Action {
+    fn next_array_action(&mut self, now: Now) -> Action {
         if now.at < self.array_at {
             return Action::Wait(Some(self.array_at));
         }

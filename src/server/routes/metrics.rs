@@ -58,7 +58,7 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
         "Open WebSocket connections.",
         server.connection_count(),
     );
-    let ready = hub.trouble().is_none() && hub.store().maintenance_status().trouble.is_none();
+    let ready = hub.failure().is_none() && hub.store().maintenance_status().failure.is_none();
     text.single(
         "store_ready",
         "gauge",
@@ -69,7 +69,7 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
     text.histogram(
         "commit_to_send_seconds",
         "Time from the commit of a row to sending it to a client.",
-        &hub.ages(),
+        &hub.delivery_latency(),
     );
     text.family(
         "wakes_total",
@@ -121,7 +121,7 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
         "counter",
         "Rows that could not be read, by table.",
     );
-    for (table, count) in hub.rejected().0 {
+    for (table, count) in hub.unreadable_rows().0 {
         text.sample("", &[("table", table)], count);
     }
     text.family(

@@ -21,11 +21,11 @@ pub(crate) async fn healthz(request: ApiRequest) -> Result<Response> {
 /// `GET /readyz`: 200 if the hub can read and write its database, else 503 with the reasons.
 pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
     let hub = request.server.hub();
-    let mut reasons: Vec<Value> = hub.troubles().iter().map(|trouble| json!(trouble)).collect();
+    let mut reasons: Vec<Value> = hub.failures().iter().map(|failure| json!(failure)).collect();
     let maintenance = hub.store().maintenance_status();
     let is_listed = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
-    let more = maintenance.trouble.iter().filter(|trouble| !is_listed(trouble.code));
-    let more: Vec<Value> = more.map(|trouble| json!(trouble)).collect();
+    let more = maintenance.failure.iter().filter(|failure| !is_listed(failure.code));
+    let more: Vec<Value> = more.map(|failure| json!(failure)).collect();
     reasons.extend(more);
     let writers = maintenance.blockers.iter().filter(|b| b.holder.hold != LockKind::Read);
     reasons.extend(writers.map(|blocker| {
@@ -55,9 +55,9 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
     let (server, hub) = (&request.server, request.server.hub());
     let (epoch, pos) = hub.head_text();
     let maintenance = hub.store().maintenance_status();
-    let trouble = hub.trouble().map(|trouble| json!(trouble));
-    let trouble = trouble.or_else(|| maintenance.trouble.as_ref().map(|trouble| json!(trouble)));
-    let (rejected_counts, rejected) = hub.rejected();
+    let failure = hub.failure().map(|failure| json!(failure));
+    let failure = failure.or_else(|| maintenance.failure.as_ref().map(|failure| json!(failure)));
+    let (rejected_counts, rejected) = hub.unreadable_rows();
     let read = hub.read(|reader| Ok((reader.file_status(), reader.counts()?))).await;
     let (db, counts) = match read {
         Ok((db, counts)) => (json!(db), json!(counts)),
@@ -70,8 +70,8 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         .collect();
     Ok(response::ok(&json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "state": trouble.as_ref().map_or(json!("ok"), |trouble| trouble["code"].clone()),
-        "trouble": trouble,
+        "state": failure.as_ref().map_or(json!("ok"), |failure| failure["code"].clone()),
+        "trouble": failure,
         "epoch": *epoch,
         "pos": pos,
         "db": db,
@@ -79,7 +79,7 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "clients": server.connection_count(),
         "uptime_ms": u64::try_from(server.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
         "pid": std::process::id(),
-        "watcher": {"using": hub.using(), "wakes": wakes},
+        "watcher": {"using": hub.notify_method(), "wakes": wakes},
         "degraded": hub.degraded(),
         "rejected": rejected,
         "rejected_counts": rejected_counts,

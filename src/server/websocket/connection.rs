@@ -59,7 +59,7 @@ struct ConnectionGuard(Arc<Server>);
 impl ConnectionGuard {
     fn new(server: Arc<Server>) -> Self {
         server.websocket_count.fetch_add(1, Ordering::Relaxed);
-        server.hub.listener_came();
+        server.hub.add_listener();
         Self(server)
     }
 }
@@ -67,7 +67,7 @@ impl ConnectionGuard {
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.websocket_count.fetch_sub(1, Ordering::Relaxed);
-        self.0.hub.listener_left();
+        self.0.hub.remove_listener();
     }
 }
 
@@ -205,19 +205,20 @@ impl Connection {
     /// the session says so and closes.
     async fn open_session(&mut self, signal: Signal, snapshot: ConnectSnapshot) -> Session {
         let limits = self.hub().limits().clone();
-        let greet = |session: &mut Session, now| session.greet(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);
+        let greet =
+            |session: &mut Session, now| session.send_hello(now, env!("CARGO_PKG_VERSION"), &self.query.instance_id);
         let from = self.query.since.clone();
-        match self.hub().beginning(from, snapshot).await {
+        match self.hub().stream_start(from, snapshot).await {
             Ok(start) => {
                 let mut session = Session::new(self.query.options.clone(), limits, start.epoch, start.pos);
                 session.resume(start.resumed, start.kept);
                 if self.query.hello {
                     greet(&mut session, self.now());
                 }
-                if signal.troubles > 0
-                    && let Some(trouble) = self.hub().trouble()
+                if signal.failures > 0
+                    && let Some(failure) = self.hub().failure()
                 {
-                    session.warn(self.now(), Code::StoreUnavailable, &trouble.message);
+                    session.send_error(self.now(), Code::StoreUnavailable, &failure.message);
                 }
                 session
             }
@@ -270,7 +271,7 @@ impl Connection {
                     Ok(()) => self.keepalive.end_write(),
                     Err(_) => return CloseReason::Lost,
                 },
-                message = self.stream.next(), if session.listens() => {
+                message = self.stream.next(), if session.accepts_events() => {
                     self.keepalive.record_received();
                     match message {
                         Some(Ok(message)) => if let Some(reason) = receive(session, now, &message) { return reason },
@@ -305,7 +306,7 @@ impl Connection {
     fn perform_actions(&mut self, session: &mut Session) -> std::result::Result<Option<Duration>, CloseReason> {
         let mut bytes = 0;
         while bytes < BURST_BYTES {
-            match session.step(self.now()) {
+            match session.next_action(self.now()) {
                 Action::Send(frame) => {
                     bytes += frame.len();
                     self.outgoing.push_back(text_message(frame.bytes()));
@@ -375,10 +376,10 @@ impl Connection {
         if signal.generation != last_signal.generation {
             session.close(now, Code::PositionLost, REPLACED);
         }
-        if signal.troubles != last_signal.troubles
-            && let Some(trouble) = self.hub().trouble()
+        if signal.failures != last_signal.failures
+            && let Some(failure) = self.hub().failure()
         {
-            session.warn(now, Code::StoreUnavailable, &trouble.message);
+            session.send_error(now, Code::StoreUnavailable, &failure.message);
         }
     }
 
@@ -411,7 +412,7 @@ impl Connection {
         if !self.outgoing.is_empty() {
             self.keepalive.begin_write();
         }
-        if !session.listens() {
+        if !session.accepts_events() {
             self.keepalive.record_received();
         }
         self.keepalive

@@ -36,7 +36,7 @@ pub(crate) async fn upgrade(mut request: ApiRequest) -> Result<Response> {
     server.start_background_tasks();
     // The start position is taken before the client receives the response: it then receives every
     // row that is written because of it.
-    let snapshot = server.hub.arrival();
+    let snapshot = server.hub.connect_snapshot();
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -89,7 +89,8 @@ pub struct MaintenanceStatus {
     /// The processes that block others.
     pub blockers: Vec<Blocker>,
     /// The failure, while checkpoints fail or the disk is full.
-    pub trouble: Option<MaintenanceFailure>,
+    #[serde(rename = "trouble")]
+    pub failure: Option<MaintenanceFailure>,
 }
 
 enum Command {
@@ -338,7 +339,7 @@ impl Worker {
     fn is_full(&self) -> bool {
         let status = lock(&self.status);
         status
-            .trouble
+            .failure
             .as_ref()
             .is_some_and(|t| t.code == Code::StoreFull.name())
     }
@@ -346,11 +347,11 @@ impl Worker {
     /// Sets or clears the current failure. Logs its beginning and its end.
     fn set_failure(&self, outcome: Result<()>) {
         let mut status = lock(&self.status);
-        match (outcome, &status.trouble) {
+        match (outcome, &status.failure) {
             (Err(error), known) if known.as_ref().is_none_or(|t| t.code != error.code().name()) => {
                 let code = error.code().name();
                 tracing::error!("database maintenance fails: {code}: {error}");
-                status.trouble = Some(MaintenanceFailure {
+                status.failure = Some(MaintenanceFailure {
                     code,
                     message: error.message().to_owned(),
                     since: now_ms(),
@@ -358,7 +359,7 @@ impl Worker {
             }
             (Ok(()), Some(_)) => {
                 tracing::info!("database maintenance works again");
-                status.trouble = None;
+                status.failure = None;
             }
             _ => {}
         }

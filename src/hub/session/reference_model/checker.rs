@@ -231,7 +231,7 @@ impl Checker {
             ClientMessage::Subscribe(request) if streams_messages || request.from_seq < -1 => Some("INVALID_SUBSCRIBE"),
             ClientMessage::Subscribe(request) => {
                 assert!(
-                    !session.listens(),
+                    !session.accepts_events(),
                     "the session accepts a message before the subscribe is answered"
                 );
                 self.connection.subscriptions.on_subscribe(request.clone(), session);

@@ -269,7 +269,7 @@ fn reports_a_gap_in_a_page_as_a_lost_position() {
     let mut session = Session::new(ConnectOptions::COMPAT, Limits::default(), "e".into(), Position::START);
     session.feed(Vec::new());
     session.receive(now, br#"{"type":"subscribe","data":{"thread_id":"t"}}"#);
-    assert!(matches!(session.step(now), Action::Read(Read::Open { .. })));
+    assert!(matches!(session.next_action(now), Action::Read(Read::Open { .. })));
     session.opened(
         now,
         &ThreadOpening {
@@ -292,13 +292,19 @@ fn reports_a_gap_in_a_page_as_a_lost_position() {
         Action::Send(frame) => assert!(String::from_utf8_lossy(frame.bytes()).contains(expected)),
         other => panic!("{other:?} does not send {expected}"),
     };
-    assert!(matches!(session.step(now), Action::Read(Read::Page { after: 0, .. })));
+    assert!(matches!(
+        session.next_action(now),
+        Action::Read(Read::Page { after: 0, .. })
+    ));
     session.read(now, page(&[1, 2, 4, 5]));
-    assert_sends(session.step(now), r#""has_more":true"#);
-    assert!(matches!(session.step(now), Action::Read(Read::Page { after: 2, .. })));
+    assert_sends(session.next_action(now), r#""has_more":true"#);
+    assert!(matches!(
+        session.next_action(now),
+        Action::Read(Read::Page { after: 2, .. })
+    ));
     session.read(now, page(&[4, 5]));
-    assert_sends(session.step(now), "POSITION_LOST");
-    assert_eq!(session.step(now), Action::Wait(None));
+    assert_sends(session.next_action(now), "POSITION_LOST");
+    assert_eq!(session.next_action(now), Action::Wait(None));
 }
 
 /// Not a former bug: a thread is paused while it is queued for a read, and continues afterwards.

@@ -55,7 +55,7 @@ impl Simulator {
         for taken in 0..count {
             assert!(taken < max_steps, "the session does not wait after {taken} steps");
             let session = self.session.as_mut()?;
-            let action = session.step(now);
+            let action = session.next_action(now);
             if !matches!(action, Action::Send(_)) {
                 self.checker.check_pauses(session);
             }

@@ -168,7 +168,7 @@ impl Simulator {
         let mut session = self.session_at(pos);
         session.resume(resumed, kept);
         if !self.is_compat() {
-            session.greet(self.clock(), "0", "me");
+            session.send_hello(self.clock(), "0", "me");
         }
         self.session = Some(session);
     }
@@ -182,7 +182,7 @@ impl Simulator {
     /// without a position.
     fn refuse_resume(&mut self) {
         let mut session = self.session_at(self.recent_changes.head());
-        session.greet(self.clock(), "0", "me");
+        session.send_hello(self.clock(), "0", "me");
         session.close(self.clock(), Code::PositionLost, "lost");
         self.closing = Some(Code::PositionLost);
         self.session = Some(session);
@@ -212,7 +212,7 @@ impl Simulator {
     fn process_client_messages(&mut self) {
         let now = self.clock();
         self.checker.subscriptions().set_head(self.database.head().seq);
-        while self.session.as_ref().is_some_and(Session::listens) {
+        while self.session.as_ref().is_some_and(Session::accepts_events) {
             let Some(operation) = self.unprocessed_messages.pop_front() else {
                 return;
             };
@@ -368,7 +368,7 @@ impl Simulator {
     fn warn(&mut self) {
         let now = self.clock();
         if let Some(session) = self.session.as_mut().filter(|session| !session.is_closing()) {
-            session.warn(now, Code::StoreFull, "the disk is full");
+            session.send_error(now, Code::StoreFull, "the disk is full");
             self.checker.expect_error("STORE_UNAVAILABLE", "");
         }
     }
@@ -399,7 +399,7 @@ impl Simulator {
 
     /// Returns whether the client has sent a message that the session accepts now.
     fn has_client_messages(&self) -> bool {
-        !self.unprocessed_messages.is_empty() && self.session.as_ref().is_some_and(Session::listens)
+        !self.unprocessed_messages.is_empty() && self.session.as_ref().is_some_and(Session::accepts_events)
     }
 
     /// Advances the clock until the session waits without a deadline.
