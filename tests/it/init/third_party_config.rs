@@ -152,7 +152,10 @@ fn refuses_to_connect_a_program_with_another_name() {
 #[test]
 fn upgrades_double_quoted_commands_in_place() {
     for db in [&[][..], &["--db", "my hub.db"]] {
-        let home = Home::with(&[(".claude/settings.json", "{\n  \"model\": \"opus\"\n}\n")]);
+        let home = Home::with(&[
+            (".claude/settings.json", "{\n  \"model\": \"opus\"\n}\n"),
+            (".codex/hooks.json", "{\n  \"hooks\": {}\n}\n"),
+        ]);
         let run = |args: &[&str]| {
             let args = [db, &["init", "--only", "claude,codex", "--yes"], args].concat();
             let output = home.command(&args).output().unwrap();
