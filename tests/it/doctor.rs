@@ -28,7 +28,7 @@ fn a_polling_reader_is_no_lock_problem() {
     ));
     let _agent = ScriptedAgent::start(
         &hub,
-        "print('so', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
+        "print('paused', flush=True)\nwhile True: db.execute('SELECT sum(length(text)) FROM task_stream').fetchall()\n",
     );
     let findings = doctor_problems(&hub);
     assert!(!findings.iter().any(|f| f["check"] == "locks"), "{findings:?}");

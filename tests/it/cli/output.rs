@@ -137,7 +137,8 @@ fn mail_is_shown_with_its_number_people_and_state() {
 #[test]
 fn reading_mail_of_another_agent_leaves_it_unread() {
     let hub = TestHub::not_started(&[]);
-    run(&hub, &["send", "planner", "welcome", "--new"]);
+    run_as(&hub, "planner", &["inbox"]);
+    run(&hub, &["send", "planner", "welcome"]);
     for args in [&["read", "1"][..], &["ack", "1"]] {
         let output = command_as(&hub, "tester", args).output().unwrap();
         assert!(output.status.success());
