@@ -1,4 +1,4 @@
-//! The command line: [`commands`] has one file per command, the other modules are shared by them.
+//! The command line: `commands` has one file per command, the other modules are shared by them.
 //!
 //! Every command works on the database file directly, whether a hub is running or not. stdout is
 //! data, stderr is messages. `--json` prints one JSON document, or JSON Lines where rows keep

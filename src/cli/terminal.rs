@@ -1,7 +1,7 @@
 //! Output on stdout: tables, JSON, times.
 //!
 //! Agents' text is escaped here: it must not move the cursor, recolor the screen or reorder a
-//! line. [`line`] prints its argument unchanged, so callers escape what they did not write.
+//! line. [`line()`] prints its argument unchanged, so callers escape what they did not write.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -239,7 +239,7 @@ impl Store {
     ///
     /// All connections of a process to one path share one WAL index. While one of them has the old
     /// index, every new connection would use that, too; so the caller must first close the readers
-    /// it holds itself. Returns `false` if a read is still in flight after [`ABANDON_WAIT`]: call it
+    /// it holds itself. Returns `false` if a read is still in flight after `ABANDON_WAIT`: call it
     /// again then.
     #[must_use]
     pub fn abandon(&self) -> bool {

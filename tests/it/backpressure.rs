@@ -302,7 +302,7 @@ fn twenty_frozen_clients_use_bounded_memory_exclusive() {
 
 /// A client that reads slowly keeps up through batches.
 #[test]
-fn ten_frames_per_second_carry_a_thousand_rows_per_second_exclusive() {
+fn ten_frames_per_second_carry_a_thousand_rows_per_second_heavy() {
     const SECONDS: usize = 4;
     // The client reads rarely and answers pings late.
     let hub = TestHub::with_args(&["--pong-wait", "3600"]);

@@ -58,7 +58,7 @@ struct Worker {
 }
 
 #[test]
-fn three_workers_finish_a_thousand_jobs_although_one_is_killed_repeatedly() {
+fn three_workers_finish_a_thousand_jobs_although_one_is_killed_repeatedly_heavy() {
     let hub = TestHub::not_started(&[]);
     send_jobs(&hub, JOBS);
     let stop = hub.folder().join("stop");

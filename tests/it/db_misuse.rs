@@ -112,7 +112,7 @@ fn restores_wal_mode() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn rejects_a_value_of_300_mb_without_reading_it() {
+fn rejects_a_value_of_300_mb_without_reading_it_heavy() {
     let hub = TestHub::start();
     let memory = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid().as_raw_nonzero())).unwrap();

@@ -25,7 +25,7 @@ fn walk(hub: &TestHub, path: &str, cursor: &str) -> (Vec<Value>, usize) {
 
 /// A list of one agent's largest rows must not fill the memory of the hub or the browser.
 #[test]
-fn pages_are_limited_in_bytes() {
+fn pages_are_limited_in_bytes_heavy() {
     const MAX_PAGE: usize = 10 << 20;
     let hub = TestHub::start();
     let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 30)";

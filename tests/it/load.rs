@@ -232,7 +232,7 @@ fn sibling_file(db: &std::path::Path, name: &str) -> std::path::PathBuf {
 
 /// History reaches further back than the hub's memory.
 #[test]
-fn a_late_subscriber_gets_all_of_a_hundred_thousand_messages() {
+fn a_late_subscriber_gets_all_of_a_hundred_thousand_messages_heavy() {
     let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);
     hub.sql(&insert_messages("t", 1, 100_000));
     let mut client = hub.connect("");

@@ -312,7 +312,7 @@ fn refuses_oversized_and_contradictory_bodies() {
 /// A program that opens thousands of connections must not exclude the others, nor leave memory behind.
 #[test]
 #[cfg(target_os = "linux")]
-fn recovers_from_five_thousand_connections() {
+fn recovers_from_five_thousand_connections_heavy() {
     const CONNECTIONS: usize = 5000;
     let most = getrlimit(Resource::Nofile);
     if most.maximum.is_some_and(|most| most < CONNECTIONS as u64 + 200) {

@@ -52,7 +52,7 @@ const RELEASE_DELAY: Duration = Duration::from_secs(3);
 /// Time after which the holder of a lock is a blocker.
 const BLOCKER_AGE: Duration = Duration::from_secs(10);
 
-/// A process that blocks others for [`BLOCKER_AGE`] or longer.
+/// A process that blocks others for longer than `BLOCKER_AGE`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocker {
     /// The process and its lock.
