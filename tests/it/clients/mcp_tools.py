@@ -49,11 +49,11 @@ async def main():
 
         # A message to an unknown agent is refused, and the error suggests what to do.
         peer("reviewer", "inbox")
-        text = await mistake("send_message", to="reviewr", text="ready")
+        text = await error_of("send_message", to="reviewr", text="ready")
         assert "did you mean" in text and "reviewer" in text and "list_agents" in text, text
-        assert "thread_id" in await mistake("send_message", text="to nobody")
-        assert "unknown field" in await mistake("send_message", to="reviewer", message="hello")
-        assert "77" in await mistake("reply", id="77", text="?")
+        assert "thread_id" in await error_of("send_message", text="without a recipient")
+        assert "unknown field" in await error_of("send_message", to="reviewer", message="hello")
+        assert "77" in await error_of("reply", id="77", text="?")
 
         # Send a message, receive the answer, reply.
         sent = await call("send_message", to="reviewer", text="ready\nfor review", idempotency_key="k1", priority="action")
@@ -101,7 +101,7 @@ async def main():
         assert [(m["seq"], m["from"]) for m in thread["messages"]] == [(1, "reviewer"), (2, "planner")]
         page = await call("read_thread", thread_id="build", limit=1)
         assert page["more"] == 2 and [m["seq"] for m in page["messages"]] == [2]
-        assert "nowhere" in await mistake("read_thread", thread_id="nowhere")
+        assert "nowhere" in await error_of("read_thread", thread_id="nowhere")
         assert (await call("post_status", status="running", text="merging"))["task_id"] == "planner"
         agents = {a["name"]: a for a in (await call("list_agents"))["agents"]}
         assert agents["planner"]["status"] == "running" and agents["reviewer"]["unread"] == 1
