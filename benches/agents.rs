@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agenthub::store::{NetworkFs, NewInbox, NewTask, Reader, Writer};
+use agenthub::store::{NetworkFs, NewInboxMessage, NewTaskEvent, Reader, Writer};
 use anyhow::{Context, Result, ensure};
 
 use super::hub::AGENTHUB;
@@ -40,7 +40,7 @@ fn wait(report: &mut Report) -> Result<()> {
             std::thread::yield_now();
         }
         std::thread::park_timeout(Duration::from_millis(10));
-        writer.send(&NewInbox::new("bench", name, "x"))?;
+        writer.send(&NewInboxMessage::new("bench", name, "x"))?;
         let written = Instant::now();
         ensure!(waiting.wait()?.success(), "agenthub inbox failed");
         times.push(written.elapsed().as_secs_f64() * 1000.0);
@@ -60,12 +60,12 @@ fn hooks(report: &mut Report) -> Result<()> {
     let writer = Writer::open(&db, NetworkFs::Refuse)?;
     writer.atomically(|| {
         for turn in 1..=ROWS {
-            writer.record_task_event(&NewTask {
+            writer.record_task_event(&NewTaskEvent {
                 task_id: "claude-s".into(),
                 stream_type: "text".to_owned().into(),
                 turn_num: turn,
                 text: "some words of the model".into(),
-                ..NewTask::default()
+                ..NewTaskEvent::default()
             })?;
         }
         Ok(())
@@ -94,7 +94,7 @@ fn hooks(report: &mut Report) -> Result<()> {
         let times = (0..RUNS)
             .map(|_| {
                 if mail {
-                    writer.send(&NewInbox::new("reviewer", "planner", "tests are green"))?;
+                    writer.send(&NewInboxMessage::new("reviewer", "planner", "tests are green"))?;
                 }
                 hook(&db, &input, mail)
             })

@@ -39,8 +39,8 @@
 //! | `Server`, `NewServer` | [`server::Server`], [`server::Server::new`] |
 //! | `Server.Run`, `Server.HandleWebSocket`, `Server.SetToken` | [`server::Server::run`], [`server::Server::websocket`], [`server::Server::set_token`] |
 //! | `Server.GetConnectionCount` | [`server::Server::connection_count`] |
-//! | `Server.BroadcastMessage`, `Server.BroadcastInboxMessage` | [`server::Server::broadcast_message`] with a [`store::NewMessage`], [`server::Server::broadcast_inbox_message`] with a [`store::NewInbox`] |
-//! | `Server.BroadcastTaskEvent`, `Server.BroadcastTelemetry` | [`server::Server::broadcast_task_event`] with a [`store::NewTask`], [`server::Server::broadcast_telemetry`] with a [`store::NewTelemetry`] |
+//! | `Server.BroadcastMessage`, `Server.BroadcastInboxMessage` | [`server::Server::broadcast_message`] with a [`store::NewMessage`], [`server::Server::broadcast_inbox_message`] with a [`store::NewInboxMessage`] |
+//! | `Server.BroadcastTaskEvent`, `Server.BroadcastTelemetry` | [`server::Server::broadcast_task_event`] with a [`store::NewTaskEvent`], [`server::Server::broadcast_telemetry`] with a [`store::NewTelemetry`] |
 
 pub mod error;
 pub mod fs;

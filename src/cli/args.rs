@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::identity;
-use crate::store::{EVERYBODY, NetworkFs, Reader, Store, Writer};
+use crate::store::{ALL_INBOXES, NetworkFs, Reader, Store, Writer};
 use crate::text::{safe_text, shell};
 
 /// Heading of the options that every command has.
@@ -130,8 +130,8 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 
 /// Parses the name of the caller, which is that of one agent.
 pub(super) fn speaker(text: &str) -> Result<String, String> {
-    if text == EVERYBODY {
-        return Err(format!("{EVERYBODY:?} addresses every agent; use the name of one"));
+    if text == ALL_INBOXES {
+        return Err(format!("{ALL_INBOXES:?} addresses every agent; use the name of one"));
     }
     name(text)
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::store::InboxRow;
+use crate::store::InboxMessageRow;
 use crate::text::safe_text::{escape, escape_json};
 
 /// Prints a line, and flushes it for readers that follow a pipe.
@@ -49,7 +49,7 @@ pub fn wants_color() -> bool {
 }
 
 /// Returns the status of mail for a table, or who has claimed it.
-pub(super) fn mail_state(mail: &InboxRow, now: i64) -> String {
+pub(super) fn mail_state(mail: &InboxMessageRow, now: i64) -> String {
     match mail.holder(now) {
         Some(holder) => format!("claimed by {}", short(holder, 24)),
         None => short(&mail.status, 10),

@@ -23,7 +23,7 @@ use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use crate::error::Result;
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{AgentState, NewTask, ReadContext, Receipt, Writer};
+use crate::store::{AgentState, NewTaskEvent, ReadContext, Receipt, Writer};
 
 /// Maximum times an hour that a session is kept from stopping.
 pub const MAX_CONTINUATIONS: i64 = 6;
@@ -175,7 +175,7 @@ impl<'a> HookCall<'a> {
             "Stop" => self.stop(),
             "StopFailure" => {
                 let details = text(input, "error_details");
-                self.write(&NewTask {
+                self.write(&NewTaskEvent {
                     error_msg: truncate(&format!("{} {details}", text(input, "error"))),
                     ..self.row(Kind::ERROR)?
                 })?;
@@ -189,11 +189,11 @@ impl<'a> HookCall<'a> {
     fn prompt(&self) -> Result<()> {
         let prompt = text(self.input, "prompt");
         let turn = self.writer.task_progress(&self.task)?.turn + 1;
-        self.write(&NewTask {
+        self.write(&NewTaskEvent {
             turn_num: turn,
             ..self.row(Kind::TURN_START)?
         })?;
-        self.write(&NewTask {
+        self.write(&NewTaskEvent {
             turn_num: turn,
             status: RUNNING.to_owned(),
             directive: prompt.chars().take(MAX_SHORT_DIRECTIVE).collect(),
@@ -206,7 +206,7 @@ impl<'a> HookCall<'a> {
 
     fn tool_use(&self) -> Result<()> {
         self.resume()?;
-        self.write(&NewTask {
+        self.write(&NewTaskEvent {
             tool_name: text(self.input, "tool_name").to_owned(),
             tool_input: truncate(&self.input["tool_input"].to_string()),
             call_id: text(self.input, "tool_use_id").to_owned(),
@@ -216,7 +216,7 @@ impl<'a> HookCall<'a> {
 
     fn tool_result(&self, output: &str, error: &str) -> Result<()> {
         self.resume()?;
-        self.write(&NewTask {
+        self.write(&NewTaskEvent {
             tool_name: text(self.input, "tool_name").to_owned(),
             tool_output: truncate(output),
             error_msg: truncate(error),
@@ -240,7 +240,7 @@ impl<'a> HookCall<'a> {
     }
 
     fn set_status(&self, status: &str, remark: &str) -> Result<()> {
-        self.write(&NewTask {
+        self.write(&NewTaskEvent {
             status: status.to_owned(),
             text: truncate(remark),
             ..self.row(Kind::STATUS)?
@@ -250,7 +250,7 @@ impl<'a> HookCall<'a> {
     fn stop(&self) -> Result<()> {
         let message = text(self.input, "last_assistant_message");
         if !message.is_empty() {
-            self.write(&NewTask {
+            self.write(&NewTaskEvent {
                 text: truncate(message),
                 ..self.row(Kind::TEXT)?
             })?;
@@ -265,7 +265,7 @@ impl<'a> HookCall<'a> {
             self.writer.task_progress(&self.task)?.status.as_str(),
             RUNNING | WAITING
         ) {
-            self.write(&NewTask {
+            self.write(&NewTaskEvent {
                 error_msg: "the session ended in the middle of a turn".to_owned(),
                 ..self.row(Kind::ERROR)?
             })?;
@@ -275,7 +275,7 @@ impl<'a> HookCall<'a> {
     }
 
     fn finish(&self, task: &str, agent: &str) -> Result<()> {
-        self.write(&NewTask {
+        self.write(&NewTaskEvent {
             status: task.to_owned(),
             ..self.row(Kind::STATUS)?
         })?;
@@ -292,19 +292,19 @@ impl<'a> HookCall<'a> {
         self.writer.set_agent(&self.agent, &state)
     }
 
-    fn row(&self, stream_type: Kind) -> Result<NewTask> {
-        Ok(NewTask {
+    fn row(&self, stream_type: Kind) -> Result<NewTaskEvent> {
+        Ok(NewTaskEvent {
             task_id: self.task.clone(),
             stream_type,
             turn_num: self.writer.task_progress(&self.task)?.turn,
             agent_id: self.agent.clone(),
             source_type: self.tool.id.to_owned(),
             model: text(self.input, "model").to_owned(),
-            ..NewTask::default()
+            ..NewTaskEvent::default()
         })
     }
 
-    fn write(&self, row: &NewTask) -> Result<()> {
+    fn write(&self, row: &NewTaskEvent) -> Result<()> {
         self.writer.record_task_event(row).map(drop)
     }
 

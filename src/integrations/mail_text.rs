@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::store::InboxRow;
+use crate::store::InboxMessageRow;
 use crate::text::safe_text::replace_hidden;
 
 /// Maximum messages in one text.
@@ -22,7 +22,7 @@ pub const MAX_DB: usize = 120;
 pub const MAX_CHARACTERS: usize = 7_000;
 
 /// Returns whether the text contains the whole message.
-pub fn is_whole(mail: &InboxRow) -> bool {
+pub fn is_whole(mail: &InboxMessageRow) -> bool {
     mail.payload.chars().count() <= MAX_BODY
         && mail.payload.lines().count() <= MAX_LINES
         && mail.title.chars().count() <= MAX_NAME
@@ -46,7 +46,7 @@ fn command(db: Option<&str>) -> String {
 
 /// Returns the text of at most [`MAX_MESSAGES`] messages for the agent `reader`. `db` is the
 /// database, quoted for a shell, unless it is the default one.
-pub fn text(mail: &[InboxRow], reader: &str, db: Option<&str>) -> String {
+pub fn text(mail: &[InboxMessageRow], reader: &str, db: Option<&str>) -> String {
     let command = command(db);
     let count = match mail.len() {
         1 => "1 new message".to_owned(),
@@ -110,14 +110,14 @@ fn one_line(text: &str, max: usize) -> String {
 mod tests {
     use super::*;
 
-    fn mail(n: i64, payload: &str) -> InboxRow {
-        InboxRow {
+    fn mail(n: i64, payload: &str) -> InboxMessageRow {
+        InboxMessageRow {
             n,
             from_agent: "reviewer".into(),
             message_type: "notification".into(),
             priority: "info".into(),
             payload: payload.into(),
-            ..InboxRow::default()
+            ..InboxMessageRow::default()
         }
     }
 

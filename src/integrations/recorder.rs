@@ -20,7 +20,7 @@ use super::task_builder::{StreamEnd, StreamRow};
 use super::usage::Usage;
 use crate::error::{Code, Error, Result};
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{AgentState, NewTask, Writer};
+use crate::store::{AgentState, NewTaskEvent, Writer};
 
 /// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
 /// oldest are lost.
@@ -288,7 +288,7 @@ fn write_row(writer: &Writer, row: &StreamRow, pid: Option<i64>) -> Result<()> {
 }
 
 /// Sets the agent's status to that of its task.
-fn update_agent(writer: &Writer, task: &NewTask, pid: Option<i64>) -> Result<()> {
+fn update_agent(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Result<()> {
     if task.stream_type != Kind::STATUS || task.agent_id.is_empty() {
         return Ok(());
     }

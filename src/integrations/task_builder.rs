@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::agent_name;
 use super::usage::Usage;
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{NewTask, NewTelemetry};
+use crate::store::{NewTaskEvent, NewTelemetry};
 
 /// Maximum bytes of one text in a row. The database accepts 1 MiB, the page and a terminal show
 /// far less, and the tool keeps the whole text in its own transcript.
@@ -20,7 +20,7 @@ pub(super) const MAX_SHORT_DIRECTIVE: usize = 200;
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamRow {
     /// A step of the task.
-    Task(Box<NewTask>),
+    Task(Box<NewTaskEvent>),
     /// The session's totals.
     Usage(Box<NewTelemetry>),
 }
@@ -202,7 +202,7 @@ impl TaskBuilder {
         }
         self.in_turn = false;
         let before = self.in_turn_rows;
-        let row = NewTask {
+        let row = NewTaskEvent {
             tokens_in: (self.used.tokens_in - before.tokens_in).max(0),
             tokens_out: (self.used.tokens_out - before.tokens_out).max(0),
             cost: (self.used.cost.unwrap_or(0.0) - before.cost.unwrap_or(0.0)).max(0.0),
@@ -214,7 +214,7 @@ impl TaskBuilder {
 
     pub(super) fn text(&mut self, text: &str, parent: &str) {
         if !text.is_empty() {
-            let row = NewTask {
+            let row = NewTaskEvent {
                 text: truncate(text),
                 parent_call_id: parent.to_owned(),
                 ..self.row(Kind::TEXT)
@@ -225,7 +225,7 @@ impl TaskBuilder {
 
     pub(super) fn tool_use(&mut self, call: &str, name: &str, input: &str, parent: &str) {
         self.open_calls.insert(call.to_owned(), name.to_owned());
-        let row = NewTask {
+        let row = NewTaskEvent {
             tool_name: name.to_owned(),
             tool_input: truncate(input),
             call_id: call.to_owned(),
@@ -241,7 +241,7 @@ impl TaskBuilder {
     }
 
     pub(super) fn tool_result(&mut self, call: &str, output: &str, error: &str, parent: &str) {
-        let row = NewTask {
+        let row = NewTaskEvent {
             tool_name: self.open_calls.remove(call).unwrap_or_default(),
             tool_output: truncate(output),
             error_msg: truncate(error),
@@ -253,7 +253,7 @@ impl TaskBuilder {
     }
 
     pub(super) fn error(&mut self, message: &str) {
-        let row = NewTask {
+        let row = NewTaskEvent {
             error_msg: truncate(if message.is_empty() { "unknown error" } else { message }),
             ..self.row(Kind::ERROR)
         };
@@ -270,7 +270,7 @@ impl TaskBuilder {
             self.info.directive.clone()
         };
         self.last_status_is_running = status == "running";
-        let row = NewTask {
+        let row = NewTaskEvent {
             status: status.to_owned(),
             text: truncate(remark),
             directive: directive.chars().take(MAX_SHORT_DIRECTIVE).collect(),
@@ -364,7 +364,7 @@ impl TaskBuilder {
         }
     }
 
-    fn push(&mut self, row: NewTask) {
+    fn push(&mut self, row: NewTaskEvent) {
         self.rows.push(StreamRow::Task(Box::new(row)));
     }
 
@@ -373,15 +373,15 @@ impl TaskBuilder {
         self.known_lines += 1;
     }
 
-    fn row(&self, stream_type: Kind) -> NewTask {
-        NewTask {
+    fn row(&self, stream_type: Kind) -> NewTaskEvent {
+        NewTaskEvent {
             task_id: self.info.task_id.clone(),
             stream_type,
             turn_num: self.turn,
             agent_id: self.info.agent_id.clone(),
             source_type: self.tool.to_owned(),
             model: self.model.clone(),
-            ..NewTask::default()
+            ..NewTaskEvent::default()
         }
     }
 }

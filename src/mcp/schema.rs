@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 
 use crate::error::{Code, Error};
-use crate::store::{InboxRow, MessageRow, SearchHit};
+use crate::store::{InboxMessageRow, MessageRow, SearchHit};
 
 /// Maximum characters of a text in a list; `check_inbox` with an id returns all of it.
 const MAX_LISTED_CHARS: usize = 2_000;
@@ -369,7 +369,7 @@ pub(super) struct FoundHit {
 
 impl Mail {
     /// Mail in a list, its text cut to [`MAX_LISTED_CHARS`].
-    pub(super) fn listed(row: &InboxRow) -> Self {
+    pub(super) fn listed(row: &InboxMessageRow) -> Self {
         let (text, truncated) = cut(&row.payload);
         Self {
             truncated,
@@ -378,11 +378,11 @@ impl Mail {
     }
 
     /// Mail with its full text.
-    pub(super) fn full(row: &InboxRow) -> Self {
+    pub(super) fn full(row: &InboxMessageRow) -> Self {
         Self::with(row, row.payload.clone())
     }
 
-    fn with(row: &InboxRow, text: String) -> Self {
+    fn with(row: &InboxMessageRow, text: String) -> Self {
         Self {
             id: row.n.to_string(),
             from: row.from_agent.clone(),

@@ -21,8 +21,8 @@ use crate::config::{HUMAN, from_type};
 use crate::error::{Code, Error, Result as StoreResult};
 use crate::protocol::{TaskStreamEventType, now_ms};
 use crate::store::{
-    AgentState, Claim, EVERYBODY, InboxFilter, InboxRow, NewInbox, NewMessage, NewTask, Reader, Receipt, Writer,
-    message_id,
+    ALL_INBOXES, AgentState, Claim, InboxFilter, InboxMessageRow, NewInboxMessage, NewMessage, NewTaskEvent, Reader,
+    Receipt, Writer, message_id,
 };
 
 /// Maximum wait of one call, in seconds: clients give up after a minute.
@@ -123,7 +123,7 @@ impl Mcp {
         let sent = session
             .call(move |session, writer| {
                 let question = mail_by_id(writer, &args.id)?;
-                let mut answer = NewInbox::answer(&question, session.agent(), args.text);
+                let mut answer = NewInboxMessage::answer(&question, session.agent(), args.text);
                 answer.title = args.title.or(answer.title);
                 Ok(writer.reply(&question, &answer, session.read_context())?.into_row())
             })
@@ -256,7 +256,7 @@ impl Mcp {
                 } else {
                     String::new()
                 };
-                let row = NewTask {
+                let row = NewTaskEvent {
                     task_id: task_id.clone(),
                     stream_type: TaskStreamEventType::STATUS,
                     agent_id: session.agent().to_owned(),
@@ -264,7 +264,7 @@ impl Mcp {
                     text: args.text,
                     error_msg,
                     source_type: "direct".to_owned(),
-                    ..NewTask::default()
+                    ..NewTaskEvent::default()
                 };
                 let state = AgentState {
                     status: Some(agent.to_owned()),
@@ -357,13 +357,13 @@ impl Mcp {
                 },
                 None => {
                     let id = message_id()?;
-                    let question = NewInbox {
+                    let question = NewInboxMessage {
                         message_id: Some(id.clone()),
                         correlation_id: Some(id),
                         message_type: Some("request".to_owned()),
                         title: Some(title_of(&text)),
                         priority: Some("action".to_owned()),
-                        ..NewInbox::new(session.agent(), HUMAN, text)
+                        ..NewInboxMessage::new(session.agent(), HUMAN, text)
                     };
                     Ok(writer.send(&question)?.into_row())
                 }
@@ -451,7 +451,7 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
         .call(move |session, writer| {
             let to = args.to.unwrap_or_default();
             let inboxes = match writer.recipients(&to, session.agent()) {
-                Err(e) if e.code() == Code::NotFound && args.new_recipient && to != EVERYBODY => vec![to],
+                Err(e) if e.code() == Code::NotFound && args.new_recipient && to != ALL_INBOXES => vec![to],
                 Err(e) if e.code() == Code::NotFound => {
                     let advice = match e.message().ends_with('?') {
                         true => " Call list_agents for the names, or set new_recipient to true",
@@ -468,14 +468,14 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
             };
             let mail: Vec<_> = inboxes
                 .into_iter()
-                .map(|inbox| NewInbox {
+                .map(|inbox| NewInboxMessage {
                     id: args
                         .idempotency_key
                         .as_ref()
                         .map(|key| format!("{}/{key}/{inbox}", session.agent())),
                     title: Some(args.title.clone().unwrap_or_else(|| title_of(&args.text))),
                     priority: Some(priority.to_owned()),
-                    ..NewInbox::new(session.agent(), inbox, args.text.clone())
+                    ..NewInboxMessage::new(session.agent(), inbox, args.text.clone())
                 })
                 .collect();
             writer.send_all(&mail).map_err(key_conflict)
@@ -488,7 +488,7 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
 }
 
 /// Lists mail, and marks it as seen.
-fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<Vec<InboxRow>> {
+fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<Vec<InboxMessageRow>> {
     let mail = reader.inbox(&InboxFilter {
         inbox: Some(args.inbox.clone().unwrap_or_else(|| session.agent().to_owned())),
         reader: Some(session.agent().to_owned()),
@@ -505,7 +505,12 @@ fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResu
 }
 
 /// Claims mail. Takes the write lock only if there is mail to claim.
-fn claim(session: &AgentSession, reader: &Reader, args: &CheckInbox, lease: Duration) -> StoreResult<Vec<InboxRow>> {
+fn claim(
+    session: &AgentSession,
+    reader: &Reader,
+    args: &CheckInbox,
+    lease: Duration,
+) -> StoreResult<Vec<InboxMessageRow>> {
     let claim = Claim {
         inbox: args.inbox.as_deref().unwrap_or(session.agent()),
         from: args.from.as_deref(),
@@ -519,7 +524,7 @@ fn claim(session: &AgentSession, reader: &Reader, args: &CheckInbox, lease: Dura
 }
 
 /// Returns the mail with this number or id, or an error with advice for an agent.
-fn mail_by_id(writer: &Writer, id: &str) -> StoreResult<InboxRow> {
+fn mail_by_id(writer: &Writer, id: &str) -> StoreResult<InboxMessageRow> {
     writer.require_mail_by_number_or_id(id).map_err(|e| match e.code() {
         Code::NotFound => Error::new(
             e.code(),

@@ -144,7 +144,7 @@ impl AccessPolicy {
 /// # Errors
 /// [`Code::HttpVersion`], [`Code::Forbidden`], [`Code::Invalid`], [`Code::UnsupportedMedia`] or
 /// [`Code::Unauthorized`].
-pub fn check_request(address: SocketAddr, allowed: &[String], request: &Parts, mode: &AuthMode) -> Result<()> {
+pub fn check_embedded_request(address: SocketAddr, allowed: &[String], request: &Parts, mode: &AuthMode) -> Result<()> {
     AccessPolicy::new(address, allowed).check(request, AuthRequirement::Token, mode)
 }
 

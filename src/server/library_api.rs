@@ -5,7 +5,9 @@
 
 use super::state::Server;
 use crate::error::Result;
-use crate::store::{InboxRow, MessageRow, NewInbox, NewMessage, NewTask, NewTelemetry, TaskRow, TelemetryRow};
+use crate::store::{
+    InboxMessageRow, MessageRow, NewInboxMessage, NewMessage, NewTaskEvent, NewTelemetry, TaskEventRow, TelemetryRow,
+};
 
 impl Server {
     /// Writes a message of a thread; the thread's subscribers receive it (AILANG's `BroadcastMessage`).
@@ -23,7 +25,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::broadcast_message`].
-    pub async fn broadcast_inbox_message(&self, new: NewInbox) -> Result<InboxRow> {
+    pub async fn broadcast_inbox_message(&self, new: NewInboxMessage) -> Result<InboxMessageRow> {
         self.hub.write(move |writer| Ok(writer.send(&new)?.into_row())).await
     }
 
@@ -31,7 +33,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::broadcast_message`].
-    pub async fn broadcast_task_event(&self, new: NewTask) -> Result<TaskRow> {
+    pub async fn broadcast_task_event(&self, new: NewTaskEvent) -> Result<TaskEventRow> {
         self.hub.write(move |writer| writer.record_task_event(&new)).await
     }
 

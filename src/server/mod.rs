@@ -38,7 +38,7 @@ use warp::reply::Response;
 use crate::error::{Code, Error, Result};
 
 use auth::AccessPolicy;
-pub use auth::{AuthMode, check_request};
+pub use auth::{AuthMode, check_embedded_request};
 use listener::Listener;
 pub use listener::bind;
 pub use router::routes;
@@ -52,7 +52,7 @@ const SHUTDOWN_WAIT: Duration = Duration::from_millis(1500);
 impl Server {
     /// Returns the route `GET /ws` alone, to embed in another warp server (AILANG's
     /// `HandleWebSocket`). It answers the upgrade and checks no access: the embedding server calls
-    /// [`check_request`] before it.
+    /// [`check_embedded_request`] before it.
     pub fn websocket(self: &Arc<Self>) -> BoxedFilter<(Response,)> {
         router::websocket_filter(self)
     }

@@ -98,7 +98,7 @@ routes! {
     POST "/api/tasks/{id}/events" Token => tasks::add_event,
     GET "/api/commands" Token => snippets::list,
     GET "/api/search" Token => search::search,
-    GET "/api/costs" Token => search::costs,
+    GET "/api/costs" Token => telemetry::costs,
 }
 
 /// Returns the method and path of every route, the dashboard's files included.

@@ -55,7 +55,7 @@ pub struct Server {
     /// The token in the database's token file, if the server was started with that one.
     pub(super) file_token: Option<Token>,
     /// Cancelled and replaced when the token is rotated: ends the WebSocket sessions.
-    sessions: Mutex<CancellationToken>,
+    websocket_cancellation: Mutex<CancellationToken>,
     /// Open WebSocket connections.
     pub(super) websocket_count: AtomicUsize,
     /// Refused requests and connections, by reason.
@@ -113,7 +113,7 @@ impl Server {
             settings,
             auth_mode: Mutex::new(auth_mode),
             file_token,
-            sessions: Mutex::default(),
+            websocket_cancellation: Mutex::default(),
             websocket_count: AtomicUsize::new(0),
             refused: LabeledCounter::default(),
             disconnects: LabeledCounter::default(),
@@ -157,8 +157,8 @@ impl Server {
     }
 
     /// Returns the token that is cancelled when the WebSocket sessions opened now must end.
-    pub(super) fn sessions(&self) -> CancellationToken {
-        lock(&self.sessions).clone()
+    pub(super) fn websocket_cancellation(&self) -> CancellationToken {
+        lock(&self.websocket_cancellation).clone()
     }
 
     /// Requires `new` instead of `old` and ends all WebSocket sessions. Returns whether `old` was
@@ -171,7 +171,7 @@ impl Server {
             }
             *auth_mode = AuthMode::Token(new.clone());
         }
-        std::mem::take(&mut *lock(&self.sessions)).cancel();
+        std::mem::take(&mut *lock(&self.websocket_cancellation)).cancel();
         true
     }
 

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::connection::{Reader, Writer};
-use super::inbox::addressing::EVERYBODY;
+use super::inbox::addressing::ALL_INBOXES;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::HUMAN;
@@ -123,7 +123,7 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn is_known_recipient(&self, name: &str) -> Result<bool> {
-        if matches!(name, HUMAN | EVERYBODY) || self.agent_exists(name)? {
+        if matches!(name, HUMAN | ALL_INBOXES) || self.agent_exists(name)? {
             return Ok(true);
         }
         Ok(self
@@ -145,18 +145,18 @@ impl Reader {
                 "the recipient is empty; use an agent's name, human or all",
             ));
         }
-        if to != EVERYBODY && self.is_known_recipient(to)? {
+        if to != ALL_INBOXES && self.is_known_recipient(to)? {
             return Ok(vec![to.to_owned()]);
         }
         let agents = self.agents()?.into_iter().map(|agent| agent.id);
-        if to == EVERYBODY {
-            let others: Vec<_> = agents.filter(|name| name != from && name != EVERYBODY).collect();
+        if to == ALL_INBOXES {
+            let others: Vec<_> = agents.filter(|name| name != from && name != ALL_INBOXES).collect();
             return match others.is_empty() {
                 true => Err(Error::new(Code::NotFound, "there are no other agents yet")),
                 false => Ok(others),
             };
         }
-        let names: Vec<_> = agents.chain([HUMAN, EVERYBODY].map(str::to_owned)).collect();
+        let names: Vec<_> = agents.chain([HUMAN, ALL_INBOXES].map(str::to_owned)).collect();
         let suggestion = match closest(to, names.iter().map(String::as_str)) {
             Some(name) => format!("; did you mean {name}?"),
             None => String::new(),

@@ -7,11 +7,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::agents::AgentRow;
 use super::connection::Reader;
-use super::inbox::messages::InboxRow;
+use super::inbox::messages::InboxMessageRow;
 use super::messages::{self, MessageRow};
 use super::position::{self, Position};
 use super::row_reader::UnreadableRow;
-use super::task_events::TaskRow;
+use super::task_events::TaskEventRow;
 use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
 use crate::error::Result;
@@ -31,11 +31,11 @@ pub enum Row {
     /// A message, and the state of its thread.
     Message(MessageRow, ThreadRow),
     /// An inbox message.
-    Inbox(InboxRow),
+    Inbox(InboxMessageRow),
     /// Telemetry.
     Telemetry(TelemetryRow),
     /// A task event.
-    Task(TaskRow),
+    Task(TaskEventRow),
     /// A thread.
     Thread(ThreadRow),
     /// An agent.

@@ -17,7 +17,7 @@ const COLUMNS: &str = "id, task_id, stream_type, thread_id, turn_num, text, tool
 
 /// One row of the `task_stream` table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct TaskRow {
+pub struct TaskEventRow {
     /// Primary key.
     pub id: i64,
     /// The task.
@@ -68,7 +68,7 @@ pub struct TaskRow {
     pub created_at: i64,
 }
 
-impl TaskRow {
+impl TaskEventRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
         let mut cells = RowReader::new(row);
         let task = Self {
@@ -166,7 +166,7 @@ impl TaskRow {
 /// A task event to write: the body of `POST /api/tasks/{id}/events`. Empty and zero fields are stored as NULL.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct NewTask {
+pub struct NewTaskEvent {
     /// The task. In HTTP it is part of the path.
     #[serde(skip)]
     pub task_id: String,
@@ -338,7 +338,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn task_events_after(&self, task_id: &str, after: i64, limit: usize) -> Result<Page<TaskRow>> {
+    pub fn task_events_after(&self, task_id: &str, after: i64, limit: usize) -> Result<Page<TaskEventRow>> {
         let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id > ?2 ORDER BY id");
         self.task_events(&sql, task_id, after, limit)
     }
@@ -347,23 +347,29 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn task_events_before(&self, task_id: &str, before: i64, limit: usize) -> Result<Page<TaskRow>> {
+    pub fn task_events_before(&self, task_id: &str, before: i64, limit: usize) -> Result<Page<TaskEventRow>> {
         let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC");
         self.task_events(&sql, task_id, before, limit)
     }
 
-    fn task_events(&self, sql: &str, task_id: &str, from: i64, limit: usize) -> Result<Page<TaskRow>> {
+    fn task_events(&self, sql: &str, task_id: &str, from: i64, limit: usize) -> Result<Page<TaskEventRow>> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let found = statement.query(params![task_id, from])?;
-        Page::draw(found, limit, PAGE_BYTES, |row| TaskRow::read(row).ok(), TaskRow::weight)
+        Page::draw(
+            found,
+            limit,
+            PAGE_BYTES,
+            |row| TaskEventRow::read(row).ok(),
+            TaskEventRow::weight,
+        )
     }
 
-    pub(super) fn task_row(&self, id: i64) -> Result<Option<Result<TaskRow, UnreadableRow>>> {
+    pub(super) fn task_row(&self, id: i64) -> Result<Option<Result<TaskEventRow, UnreadableRow>>> {
         let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE id = ?1");
         Ok(self
             .conn
             .prepare_cached(&sql)?
-            .query_row([id], |row| Ok(TaskRow::read(row)))
+            .query_row([id], |row| Ok(TaskEventRow::read(row)))
             .optional()?)
     }
 }
@@ -373,7 +379,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
-    pub fn record_task_event(&self, new: &NewTask) -> Result<TaskRow> {
+    pub fn record_task_event(&self, new: &NewTaskEvent) -> Result<TaskEventRow> {
         fn text(value: &str) -> Option<&str> {
             Some(value).filter(|v| !v.is_empty())
         }

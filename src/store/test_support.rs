@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use super::{InboxRow, NetworkFs, NewInbox, ReadContext, Writer};
+use super::{InboxMessageRow, NetworkFs, NewInboxMessage, ReadContext, Writer};
 
 /// A new database in a temporary folder, which is removed when the folder is dropped.
 pub(super) fn temp_database() -> (TempDir, Writer) {
@@ -21,11 +21,11 @@ pub(super) fn by(reader: &str, now: i64) -> ReadContext<'_> {
 }
 
 /// Sends an inbox message from `boss`.
-pub(super) fn send(writer: &Writer, to: &str, text: &str) -> InboxRow {
-    writer.send(&NewInbox::new("boss", to, text)).unwrap().into_row()
+pub(super) fn send(writer: &Writer, to: &str, text: &str) -> InboxMessageRow {
+    writer.send(&NewInboxMessage::new("boss", to, text)).unwrap().into_row()
 }
 
 /// The payloads of inbox messages.
-pub(super) fn payloads(mail: &[InboxRow]) -> Vec<String> {
+pub(super) fn payloads(mail: &[InboxMessageRow]) -> Vec<String> {
     mail.iter().map(|row| row.payload.clone()).collect()
 }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use agenthub::integrations::hook_handler::{HookEnvironment, handle};
 use agenthub::integrations::registry;
-use agenthub::store::{NetworkFs, NewInbox, Writer};
+use agenthub::store::{NetworkFs, NewInboxMessage, Writer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
         }
         let writer = &bench.writer;
         writer
-            .send(&NewInbox::new("reviewer", "planner", "tests are green"))
+            .send(&NewInboxMessage::new("reviewer", "planner", "tests are green"))
             .unwrap();
         let environment = HookEnvironment {
             agent: Some("planner".into()),

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use agenthub::error::{Code, Result};
 use agenthub::protocol::TaskStreamEventType;
 use agenthub::server::{Server, bind};
-use agenthub::store::{NetworkFs, NewInbox, NewMessage, NewTask, NewTelemetry, Store, Token};
+use agenthub::store::{NetworkFs, NewInboxMessage, NewMessage, NewTaskEvent, NewTelemetry, Store, Token};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -98,10 +98,10 @@ fn library_functions_write_rows_that_clients_receive() {
         (row.id.as_str(), "question", "which?")
     );
 
-    let mail = NewInbox {
+    let mail = NewInboxMessage {
         title: Some("T".into()),
         message_type: Some("approval_request".into()),
-        ..NewInbox::new("planner", "human", "P")
+        ..NewInboxMessage::new("planner", "human", "P")
     };
     let row = embedded.wait(server.broadcast_inbox_message(mail)).unwrap();
     let received = client.expect("inbox_message");
@@ -110,12 +110,12 @@ fn library_functions_write_rows_that_clients_receive() {
         (row.message_id.as_str(), "approval_request")
     );
 
-    let task = NewTask {
+    let task = NewTaskEvent {
         task_id: "k".into(),
         stream_type: TaskStreamEventType::TOOL_USE,
         tool_name: "bash".into(),
         turn_num: 2,
-        ..NewTask::default()
+        ..NewTaskEvent::default()
     };
     embedded.wait(server.broadcast_task_event(task)).unwrap();
     let received = client.expect("task_stream");

@@ -11,7 +11,7 @@ use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
 use crate::cli::terminal;
 use crate::error::{Code, Error};
 use crate::protocol::now_ms;
-use crate::store::{EVERYBODY, NewInbox, ReadContext, message_id};
+use crate::store::{ALL_INBOXES, NewInboxMessage, ReadContext, message_id};
 use crate::text::safe_text;
 use crate::watcher;
 
@@ -50,7 +50,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         let message = format!("{asker} cannot ask itself; set the sender with --from or AGENTHUB_AGENT");
         return Err(Error::new(Code::Usage, safe_text::escape(&message)).into());
     }
-    if args.to == EVERYBODY {
+    if args.to == ALL_INBOXES {
         return Err(Error::new(
             Code::Usage,
             "a question has one recipient; use the name of one agent, not all",
@@ -59,13 +59,13 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     }
     let to_inbox = super::send::recipients(&writer, &args.to, &asker)?.remove(0);
     let id = message_id()?;
-    let question = NewInbox {
+    let question = NewInboxMessage {
         message_id: Some(id.clone()),
         correlation_id: Some(id),
         message_type: Some(args.message_type),
         title: Some(args.title.unwrap_or_else(|| super::send::title_of(&payload))),
         priority: Some(args.priority),
-        ..NewInbox::new(asker.clone(), to_inbox, payload)
+        ..NewInboxMessage::new(asker.clone(), to_inbox, payload)
     };
     let question = writer.send(&question)?.into_row();
     terminal::note(&format!(

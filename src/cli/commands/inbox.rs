@@ -10,7 +10,7 @@ use crate::config::HUMAN;
 use crate::error::{Code, Error};
 use crate::integrations::identity;
 use crate::protocol::now_ms;
-use crate::store::{Claim, InboxFilter, InboxRow, ReadContext, Reader};
+use crate::store::{Claim, InboxFilter, InboxMessageRow, ReadContext, Reader};
 use crate::watcher;
 
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,13 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     print(&mail, args)
 }
 
-fn list(reader: &Reader, args: &Args, name: &str, me: &str, limit: usize) -> crate::error::Result<Vec<InboxRow>> {
+fn list(
+    reader: &Reader,
+    args: &Args,
+    name: &str,
+    me: &str,
+    limit: usize,
+) -> crate::error::Result<Vec<InboxMessageRow>> {
     let unread = args.unread || args.claim || args.wait.is_some();
     reader.inbox(&InboxFilter {
         inbox: Some(name.to_owned()),
@@ -93,7 +99,7 @@ fn list(reader: &Reader, args: &Args, name: &str, me: &str, limit: usize) -> cra
 }
 
 /// Claims mail, and waits for it with `--wait`.
-fn claim(database: &DatabaseArgs, args: &Args, name: &str, me: &str, reader: &Reader) -> Result<Vec<InboxRow>> {
+fn claim(database: &DatabaseArgs, args: &Args, name: &str, me: &str, reader: &Reader) -> Result<Vec<InboxMessageRow>> {
     let writer = database.writer()?;
     let claim = Claim {
         inbox: name,
@@ -122,7 +128,7 @@ fn claim(database: &DatabaseArgs, args: &Args, name: &str, me: &str, reader: &Re
     found.ok_or_else(|| timed_out(args).into())
 }
 
-fn non_empty(mail: Vec<InboxRow>) -> Option<Vec<InboxRow>> {
+fn non_empty(mail: Vec<InboxMessageRow>) -> Option<Vec<InboxMessageRow>> {
     Some(mail).filter(|mail| !mail.is_empty())
 }
 
@@ -131,7 +137,7 @@ fn timed_out(args: &Args) -> Error {
     Error::new(Code::Timeout, format!("no mail arrived within {seconds} s"))
 }
 
-fn print(mail: &[InboxRow], args: &Args) -> Result<()> {
+fn print(mail: &[InboxMessageRow], args: &Args) -> Result<()> {
     if args.json && args.wait.is_some() {
         return mail.iter().try_for_each(terminal::json_line);
     }

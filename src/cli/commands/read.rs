@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA};
 use crate::cli::terminal;
 use crate::protocol::now_ms;
-use crate::store::{InboxRow, ReadContext};
+use crate::store::{InboxMessageRow, ReadContext};
 use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
 }
 
 /// Prints one piece of mail: a line of facts, its title unless the text begins with it, its text.
-fn show(mail: &InboxRow, now: i64) -> Result<()> {
+fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
     let mut facts = vec![
         format!(
             "{} → {}",

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
 use crate::cli::terminal;
 use crate::protocol::now_ms;
-use crate::store::{NewInbox, ReadContext};
+use crate::store::{NewInboxMessage, ReadContext};
 use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
@@ -38,9 +38,9 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let text = text_or_stdin(args.text)?;
     let (reader, writer) = (args.speaker.name(), database.writer()?);
     let question = writer.require_mail_by_number_or_id(&args.id)?;
-    let mut answer = NewInbox {
+    let mut answer = NewInboxMessage {
         priority: args.priority,
-        ..NewInbox::answer(&question, reader.clone(), text)
+        ..NewInboxMessage::answer(&question, reader.clone(), text)
     };
     answer.title = args.title.or(answer.title);
     answer.message_type = args.message_type.or(answer.message_type);

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
 use crate::error::{Code, Error};
-use crate::store::{EVERYBODY, NewInbox, Writer};
+use crate::store::{ALL_INBOXES, NewInboxMessage, Writer};
 use crate::text::safe_text;
 
 /// Maximum characters of a title taken from the text.
@@ -48,17 +48,17 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let from_agent = args.speaker.name();
     let title = args.title.unwrap_or_else(|| title_of(&payload));
     let to = match recipients(&writer, &args.to, &from_agent) {
-        Err(e) if e.code() == Code::NotFound && args.new && args.to != EVERYBODY => vec![args.to],
+        Err(e) if e.code() == Code::NotFound && args.new && args.to != ALL_INBOXES => vec![args.to],
         known => known?,
     };
     let mail: Vec<_> = to
         .into_iter()
-        .map(|to_inbox| NewInbox {
+        .map(|to_inbox| NewInboxMessage {
             correlation_id: args.correlation.clone(),
             message_type: args.message_type.clone(),
             title: Some(title.clone()),
             priority: args.priority.clone(),
-            ..NewInbox::new(from_agent.clone(), to_inbox, payload.clone())
+            ..NewInboxMessage::new(from_agent.clone(), to_inbox, payload.clone())
         })
         .collect();
     let rows = writer.send_all(&mail)?;
@@ -78,7 +78,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
 /// use `--new`.
 pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error::Result<Vec<String>> {
     writer.recipients(to, from).map_err(|e| match e.code() {
-        Code::NotFound if to != EVERYBODY => Error::new(
+        Code::NotFound if to != ALL_INBOXES => Error::new(
             e.code(),
             match safe_text::escape(e.message()) {
                 question if question.ends_with('?') => format!("{question} Use send --new to create its inbox"),

@@ -6,7 +6,7 @@ use crate::cli::args::{self, DatabaseArgs};
 use crate::cli::terminal;
 use crate::error::{Code, Error};
 use crate::protocol::now_ms;
-use crate::store::{InboxRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
+use crate::store::{InboxMessageRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document. For mail:\n  \
@@ -53,7 +53,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     }
 }
 
-fn trace_mail(mail: &InboxRow, receipts: &[ReceiptRow], answers: &[InboxRow]) -> Result<()> {
+fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxMessageRow]) -> Result<()> {
     terminal::line(&terminal::strong(&format!(
         "#{}  {} → {}  {}",
         mail.n,
@@ -90,7 +90,7 @@ fn trace_mail(mail: &InboxRow, receipts: &[ReceiptRow], answers: &[InboxRow]) ->
 
 /// Returns what the mail is waiting for; `None` if it was handled.
 fn pending_reason(
-    mail: &InboxRow,
+    mail: &InboxMessageRow,
     receipts: &[ReceiptRow],
     known: bool,
     last_read_at: Option<i64>,

@@ -19,7 +19,7 @@ mod client_events;
 #[cfg(test)]
 mod reference_model;
 mod subscription;
-mod subscriptions;
+mod subscription_reads;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::task_builder::{MAX_TEXT, StreamEnd, StreamRow, TaskInfo};
 use super::usage::Usage;
 use super::{claude, codex, cursor, gemini, registry};
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{NewTask, NewTelemetry};
+use crate::store::{NewTaskEvent, NewTelemetry};
 
 const CLAUDE: &Integration = &claude::INTEGRATION;
 const CODEX: &Integration = &codex::INTEGRATION;
@@ -30,11 +30,11 @@ fn stream(tool: &'static Integration) -> Stream {
     Stream::new(tool, tool.stream.as_ref().unwrap(), info)
 }
 
-fn parse(tool: &'static Integration, bytes: &[u8], end: StreamEnd) -> (Vec<NewTask>, Vec<NewTelemetry>) {
+fn parse(tool: &'static Integration, bytes: &[u8], end: StreamEnd) -> (Vec<NewTaskEvent>, Vec<NewTelemetry>) {
     feed(stream(tool), bytes, end)
 }
 
-fn feed(mut stream: Stream, bytes: &[u8], end: StreamEnd) -> (Vec<NewTask>, Vec<NewTelemetry>) {
+fn feed(mut stream: Stream, bytes: &[u8], end: StreamEnd) -> (Vec<NewTaskEvent>, Vec<NewTelemetry>) {
     let mut rows = stream.begin();
     for line in bytes.split(|b| *b == b'\n') {
         rows.extend(stream.line(line));
@@ -50,16 +50,16 @@ fn feed(mut stream: Stream, bytes: &[u8], end: StreamEnd) -> (Vec<NewTask>, Vec<
     (tasks, usage)
 }
 
-fn kinds(tasks: &[NewTask]) -> String {
+fn kinds(tasks: &[NewTaskEvent]) -> String {
     let kinds: Vec<&str> = tasks.iter().map(|t| t.stream_type.as_str()).collect();
     kinds.join(" ")
 }
 
-fn of<'a>(tasks: &'a [NewTask], kind: &Kind) -> Vec<&'a NewTask> {
+fn of<'a>(tasks: &'a [NewTaskEvent], kind: &Kind) -> Vec<&'a NewTaskEvent> {
     tasks.iter().filter(|t| t.stream_type == *kind).collect()
 }
 
-fn last_status(tasks: &[NewTask]) -> &str {
+fn last_status(tasks: &[NewTaskEvent]) -> &str {
     &of(tasks, &Kind::STATUS).last().unwrap().status
 }
 

@@ -18,7 +18,7 @@ fn result(tokens: i64, cost: f64) -> String {
     )
 }
 
-fn claude(lines: &[String], end: StreamEnd) -> (Vec<NewTask>, Vec<NewTelemetry>) {
+fn claude(lines: &[String], end: StreamEnd) -> (Vec<NewTaskEvent>, Vec<NewTelemetry>) {
     parse(CLAUDE, lines.join("\n").as_bytes(), end)
 }
 

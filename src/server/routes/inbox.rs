@@ -10,7 +10,9 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 use crate::server::request::ApiRequest;
 use crate::server::response;
-use crate::store::{InboxFilter, InboxRow, MailboxRow, NewInbox, ReadContext, Reader, ReceiptRow, Writer};
+use crate::store::{
+    InboxFilter, InboxMessageRow, InboxSummary, NewInboxMessage, ReadContext, Reader, ReceiptRow, Writer,
+};
 
 /// `via` of the receipts written here.
 const VIA: &str = "http";
@@ -29,18 +31,18 @@ pub(crate) async fn list_mailboxes(request: ApiRequest) -> Result<Response> {
 }
 
 /// Returns the cursor of a mailbox: whether it has unread mail, the time of its newest mail, its name.
-fn mailbox_cursor(mailbox: &MailboxRow) -> String {
+fn mailbox_cursor(mailbox: &InboxSummary) -> String {
     let has_unread = u8::from(mailbox.unread > 0);
     format!("{has_unread}.{}.{}", mailbox.newest_at, mailbox.inbox)
 }
 
-fn parse_mailbox_cursor(text: &str) -> Option<MailboxRow> {
+fn parse_mailbox_cursor(text: &str) -> Option<InboxSummary> {
     let mut parts = text.splitn(3, '.');
-    Some(MailboxRow {
+    Some(InboxSummary {
         unread: parts.next()?.parse().ok()?,
         newest_at: parts.next()?.parse().ok()?,
         inbox: parts.next()?.to_owned(),
-        ..MailboxRow::default()
+        ..InboxSummary::default()
     })
 }
 
@@ -66,7 +68,7 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
 
 /// `POST /api/inbox`: sends an inbox message. Without `from_agent` the person sends it.
 pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
-    let new: NewInbox = request.json()?;
+    let new: NewInboxMessage = request.json()?;
     request
         .server
         .hub()
@@ -79,7 +81,7 @@ pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
 #[derive(Serialize)]
 struct MailWithReceipts {
     #[serde(flatten)]
-    mail: InboxRow,
+    mail: InboxMessageRow,
     receipts: Vec<ReceiptRow>,
 }
 

@@ -1,15 +1,13 @@
-//! `/api/search` and `/api/costs`: queries across tables.
+//! `/api/search`: full-text search across messages, inbox messages and task events.
 
 use std::sync::Arc;
 
-use serde_json::json;
 use warp::reply::Response;
 
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::protocol::now_ms;
 use crate::server::request::{ApiRequest, invalid_cursor};
 use crate::server::response;
-use crate::store::CostsBy;
 
 /// `GET /api/search?q&limit&after`: messages, inbox messages and task events that contain all words
 /// of `q`, the best match first.
@@ -31,25 +29,4 @@ pub(crate) async fn search(request: ApiRequest) -> Result<Response> {
         })
         .await?;
     Ok(response::list(&hits, next))
-}
-
-/// `GET /api/costs?by=agent|model|workspace|day|hour&since`: usage since a time in Unix milliseconds
-/// (0 if not given), grouped, and the sum of all groups as `total`.
-pub(crate) async fn costs(request: ApiRequest) -> Result<Response> {
-    let by = match request.query("by").unwrap_or("agent") {
-        "agent" => CostsBy::Agent,
-        "model" => CostsBy::Model,
-        "workspace" => CostsBy::Workspace,
-        "day" => CostsBy::Day,
-        "hour" => CostsBy::Hour,
-        _ => {
-            return Err(Error::new(
-                Code::Invalid,
-                "by must be agent, model, workspace, day or hour",
-            ));
-        }
-    };
-    let since = request.number("since")?.unwrap_or(0);
-    let (items, total) = request.server.hub().read(move |reader| reader.costs(by, since)).await?;
-    Ok(response::ok(&json!({"items": items, "next": null, "total": total})))
 }

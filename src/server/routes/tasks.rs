@@ -5,7 +5,7 @@ use warp::reply::Response;
 use crate::error::Result;
 use crate::server::request::ApiRequest;
 use crate::server::response;
-use crate::store::NewTask;
+use crate::store::NewTaskEvent;
 
 /// `GET /api/tasks?limit&before`: one summary per task, the most recently active first.
 pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
@@ -43,7 +43,7 @@ pub(crate) async fn list_events(request: ApiRequest) -> Result<Response> {
 
 /// `POST /api/tasks/{id}/events`: writes one event.
 pub(crate) async fn add_event(request: ApiRequest) -> Result<Response> {
-    let mut new: NewTask = request.json()?;
+    let mut new: NewTaskEvent = request.json()?;
     request.id().clone_into(&mut new.task_id);
     let row = request
         .server

@@ -71,7 +71,7 @@ impl Drop for ConnectionGuard {
     }
 }
 
-/// Completes the upgrade and starts the connection's own task, which ends when `sessions` is cancelled.
+/// Completes the upgrade and starts the connection's own task, which ends when `websocket_cancellation` is cancelled.
 ///
 /// This task does not continue as the connection: it would keep the memory of the set-up for its
 /// whole life, as much as a connection itself needs.
@@ -81,7 +81,7 @@ pub(super) async fn serve(
     query: ConnectQuery,
     snapshot: ConnectSnapshot,
     permit: Option<Arc<OwnedSemaphorePermit>>,
-    sessions: CancellationToken,
+    websocket_cancellation: CancellationToken,
 ) {
     // The client may have disconnected before the upgrade was complete.
     let Ok(upgraded) = upgrade.await else { return };
@@ -91,7 +91,7 @@ pub(super) async fn serve(
     // Boxed, because every future that contains it would reserve its size once more.
     let run = Box::pin(connection.run(snapshot));
     server.tasks.spawn(async move {
-        sessions.run_until_cancelled(run).await;
+        websocket_cancellation.run_until_cancelled(run).await;
     });
 }
 

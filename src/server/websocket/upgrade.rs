@@ -52,7 +52,7 @@ pub(crate) async fn upgrade(mut request: ApiRequest) -> Result<Response> {
         server.tasks.spawn(super::echo::serve(request.server, upgrade));
         return Ok(response);
     }
-    let sessions = server.sessions();
+    let sessions = server.websocket_cancellation();
     server.tasks.spawn(connection::serve(
         request.server,
         upgrade,

@@ -1,7 +1,7 @@
 //! Who an inbox message is for, and who reads it.
 
 /// The `to_inbox` value whose messages are listed in every inbox.
-pub const EVERYBODY: &str = "all";
+pub const ALL_INBOXES: &str = "all";
 
 /// One access to an inbox: the reader, the channel, and the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

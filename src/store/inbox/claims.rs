@@ -11,8 +11,8 @@ use rusqlite::params;
 
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
-use crate::store::inbox::messages::InboxRow;
+use crate::store::inbox::addressing::{ALL_INBOXES, ReadContext};
+use crate::store::inbox::messages::InboxMessageRow;
 use crate::store::inbox::receipts::Receipt;
 
 /// Maximum lease. Work that takes longer than a week is considered abandoned.
@@ -58,7 +58,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] if the lease is out of range, a `Store…` code.
-    pub fn claim(&self, claim: Claim<'_>, owner: ReadContext<'_>) -> Result<Vec<InboxRow>> {
+    pub fn claim(&self, claim: Claim<'_>, owner: ReadContext<'_>) -> Result<Vec<InboxMessageRow>> {
         let until = lease_end(claim.lease, owner.now)?;
         self.atomically(|| {
             let sql = format!("SELECT n FROM inbox_messages WHERE {CLAIMABLE} ORDER BY n LIMIT ?4");
@@ -79,7 +79,7 @@ impl Writer {
     /// [`Code::NotFound`] if there is no such message; [`Code::Conflict`] if it is not unread, is
     /// addressed to `all`, has expired, or another owner holds a claim; [`Code::Invalid`] if the lease
     /// is out of range; a `Store…` code.
-    pub fn claim_mail(&self, id: &str, lease: Duration, owner: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn claim_mail(&self, id: &str, lease: Duration, owner: ReadContext<'_>) -> Result<InboxMessageRow> {
         let until = lease_end(lease, owner.now)?;
         self.atomically(|| {
             let mail = self.require_mail(id)?;
@@ -96,7 +96,7 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is no such message; [`Code::Conflict`] if another owner holds a
     /// claim; a `Store…` code.
-    pub fn release_mail(&self, id: &str, owner: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn release_mail(&self, id: &str, owner: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
             reject_other_owner(&mail, id, owner)?;
@@ -138,7 +138,7 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is no such message, [`Code::Invalid`] if the status is empty,
     /// [`Code::Conflict`] to make read mail to `all` unread again, a `Store…` code.
-    pub fn set_mail_status(&self, id: &str, status: &str, by: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn set_mail_status(&self, id: &str, status: &str, by: ReadContext<'_>) -> Result<InboxMessageRow> {
         if status.trim().is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -163,7 +163,7 @@ impl Writer {
 
     /// Sets the status that mail to `all` has for one reader, by adding receipts. Receipts are never
     /// removed.
-    fn set_reader_status(&self, mail: InboxRow, status: &str, by: ReadContext<'_>) -> Result<InboxRow> {
+    fn set_reader_status(&self, mail: InboxMessageRow, status: &str, by: ReadContext<'_>) -> Result<InboxMessageRow> {
         match status {
             "read" => self.add_receipt(&mail.message_id, Receipt::Seen, by)?,
             "archived" => self.add_receipt(&mail.message_id, Receipt::Archived, by)?,
@@ -184,13 +184,13 @@ impl Writer {
                 "mail to all cannot become unread again: receipts are permanent; send it to one inbox instead",
             ));
         }
-        Ok(InboxRow {
+        Ok(InboxMessageRow {
             status: reader_status.to_owned(),
             ..mail
         })
     }
 
-    fn set_claim(&self, n: i64, until: i64, owner: ReadContext<'_>) -> Result<InboxRow> {
+    fn set_claim(&self, n: i64, until: i64, owner: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.conn
             .prepare_cached("UPDATE inbox_messages SET claimed_by = ?2, claim_expires_at = ?3 WHERE n = ?1")?
             .execute(params![n, owner.reader, until])?;
@@ -202,7 +202,7 @@ impl Writer {
     }
 }
 
-impl InboxRow {
+impl InboxMessageRow {
     /// The owner of the claim, if its lease is running.
     pub fn holder(&self, now: i64) -> Option<&str> {
         let is_running = self.claim_expires_at.is_some_and(|end| end > now);
@@ -211,12 +211,12 @@ impl InboxRow {
 
     /// Whether it is addressed to `all`.
     pub fn is_for_all(&self) -> bool {
-        self.to_inbox == EVERYBODY
+        self.to_inbox == ALL_INBOXES
     }
 }
 
 /// Why a message cannot be claimed, and what to do instead.
-fn not_claimable(mail: &InboxRow, now: i64) -> Option<String> {
+fn not_claimable(mail: &InboxMessageRow, now: i64) -> Option<String> {
     if mail.is_for_all() {
         // A claim would hide it from all other readers.
         return Some("is addressed to all and cannot be claimed; read it, or send it to one inbox".to_owned());
@@ -228,7 +228,7 @@ fn not_claimable(mail: &InboxRow, now: i64) -> Option<String> {
     expired.then(|| "has expired; ask the sender to send it again".to_owned())
 }
 
-fn reject_other_owner(mail: &InboxRow, id: &str, owner: ReadContext<'_>) -> Result<()> {
+fn reject_other_owner(mail: &InboxMessageRow, id: &str, owner: ReadContext<'_>) -> Result<()> {
     match mail.holder(owner.now) {
         Some(holder) if holder != owner.reader => Err(Error::new(
             Code::Conflict,

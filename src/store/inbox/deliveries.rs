@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
-use crate::store::inbox::messages::{COLUMNS, InboxRow};
+use crate::store::inbox::addressing::{ALL_INBOXES, ReadContext};
+use crate::store::inbox::messages::{COLUMNS, InboxMessageRow};
 use crate::store::inbox::receipts::Receipt;
 
 /// Prefix of the keys in the `hub` table that store a reader's last deliveries.
@@ -57,7 +57,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_to_deliver(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+    pub fn mail_to_deliver(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxMessageRow>> {
         let mut found = self.mail_of_deliveries(reader, now, |delivery| delivery.is_lost(now))?;
         found.truncate(limit);
         let sql = format!(
@@ -69,7 +69,9 @@ impl Reader {
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
-        let fresh = statement.query_map(params![reader, EVERYBODY, now, left], |row| Ok(InboxRow::read(row)))?;
+        let fresh = statement.query_map(params![reader, ALL_INBOXES, now, left], |row| {
+            Ok(InboxMessageRow::read(row))
+        })?;
         for mail in fresh {
             found.push(mail?);
         }
@@ -81,7 +83,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_delivered_unseen(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxRow>> {
+    pub fn mail_delivered_unseen(&self, reader: &str, now: i64, limit: usize) -> Result<Vec<InboxMessageRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE to_inbox IN (?1, ?2) AND status = 'unread' \
              AND (expires_at IS NULL OR expires_at > ?3) \
@@ -92,7 +94,9 @@ impl Reader {
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = statement.query_map(params![reader, EVERYBODY, now, limit], |row| Ok(InboxRow::read(row)))?;
+        let found = statement.query_map(params![reader, ALL_INBOXES, now, limit], |row| {
+            Ok(InboxMessageRow::read(row))
+        })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
@@ -101,12 +105,17 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_delivered_to_session(&self, reader: &str, session: &str, now: i64) -> Result<Vec<InboxRow>> {
+    pub fn mail_delivered_to_session(&self, reader: &str, session: &str, now: i64) -> Result<Vec<InboxMessageRow>> {
         self.mail_of_deliveries(reader, now, |delivery| delivery.printed && delivery.is_to(session))
     }
 
     /// Mail of the deliveries selected by `filter` that is still unread and not seen.
-    fn mail_of_deliveries(&self, reader: &str, now: i64, filter: impl Fn(&Delivery) -> bool) -> Result<Vec<InboxRow>> {
+    fn mail_of_deliveries(
+        &self,
+        reader: &str,
+        now: i64,
+        filter: impl Fn(&Delivery) -> bool,
+    ) -> Result<Vec<InboxMessageRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE n = ?1 AND status = 'unread' \
              AND (expires_at IS NULL OR expires_at > ?3) \
@@ -116,7 +125,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut found = Vec::new();
         for delivery in self.deliveries(reader)?.iter().filter(|delivery| filter(delivery)) {
-            let mail = statement.query_row(params![delivery.n, reader, now], |row| Ok(InboxRow::read(row)));
+            let mail = statement.query_row(params![delivery.n, reader, now], |row| Ok(InboxMessageRow::read(row)));
             found.extend(mail.optional()?);
         }
         Ok(found)
@@ -140,7 +149,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
-    pub fn record_delivery(&self, mail: &[InboxRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
+    pub fn record_delivery(&self, mail: &[InboxMessageRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
             self.add_receipts(mail, Receipt::Offered, reading)?;
             let mut deliveries = self.deliveries(reading.reader)?;
@@ -194,7 +203,7 @@ mod tests {
     fn delivers_mail_once_and_mail_to_all_once_to_each_reader() {
         let (_folder, writer) = temp_database();
         send(&writer, "planner", "one");
-        send(&writer, EVERYBODY, "two");
+        send(&writer, ALL_INBOXES, "two");
         send(&writer, "tester", "three");
         let deliver = |reader: &str, now| {
             let mail = writer.mail_to_deliver(reader, now, 9).unwrap();

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::connection::Reader;
-use crate::store::inbox::addressing::EVERYBODY;
-use crate::store::inbox::messages::{COLUMNS, InboxRow};
+use crate::store::inbox::addressing::ALL_INBOXES;
+use crate::store::inbox::messages::{COLUMNS, InboxMessageRow};
 use crate::store::pagination::{PAGE_BYTES, Page};
 use crate::store::row_reader::RowReader;
 
@@ -16,7 +16,7 @@ const MAX_STATUSES: usize = 8;
 /// Number of a list's SQL parameters, without the statuses that follow them.
 const FIXED_PARAMETERS: usize = 9;
 
-/// A message's status for one reader: `?2` is [`EVERYBODY`], `?9` the reader. The row of mail to `all`
+/// A message's status for one reader: `?2` is [`ALL_INBOXES`], `?9` the reader. The row of mail to `all`
 /// stays unread; each reader's status follows from its receipts.
 const READER_STATUS: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' AND ?9 IS NOT NULL THEN coalesce(\
      (SELECT CASE r.state WHEN 'archived' THEN 'archived' ELSE 'read' END FROM receipts r \
@@ -47,7 +47,7 @@ pub struct InboxFilter {
 
 /// An inbox and its counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct MailboxRow {
+pub struct InboxSummary {
     /// The name of the inbox.
     pub inbox: String,
     /// Number of messages that are not deleted.
@@ -80,7 +80,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn inbox(&self, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
+    pub fn inbox(&self, filter: &InboxFilter) -> Result<Vec<InboxMessageRow>> {
         Ok(self.inbox_within(filter, usize::MAX)?.items)
     }
 
@@ -88,11 +88,11 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn inbox_page(&self, filter: &InboxFilter) -> Result<Page<InboxRow>> {
+    pub fn inbox_page(&self, filter: &InboxFilter) -> Result<Page<InboxMessageRow>> {
         self.inbox_within(filter, PAGE_BYTES)
     }
 
-    fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxRow>> {
+    fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxMessageRow>> {
         self.snapshot(|| {
             let ranges = self.index_ranges(filter)?;
             let columns = COLUMNS.replace("status", &format!("{READER_STATUS} AS status"));
@@ -116,7 +116,7 @@ impl Reader {
             let reader = filter.reader.as_ref().or(filter.inbox.as_ref());
             let mut values: Vec<&dyn ToSql> = vec![
                 &filter.inbox,
-                &EVERYBODY,
+                &ALL_INBOXES,
                 &filter.status,
                 &filter.from,
                 &before,
@@ -129,8 +129,8 @@ impl Reader {
             let sql = format!("{} ORDER BY n DESC LIMIT ?8", selects.join(" UNION ALL "));
             let mut statement = self.conn.prepare_cached(&sql)?;
             let found = statement.query(&values[..])?;
-            let read = |row: &rusqlite::Row<'_>| Some(InboxRow::read(row));
-            Page::draw(found, filter.limit, bytes, read, InboxRow::weight)
+            let read = |row: &rusqlite::Row<'_>| Some(InboxMessageRow::read(row));
+            Page::draw(found, filter.limit, bytes, read, InboxMessageRow::weight)
         })
     }
 
@@ -141,8 +141,8 @@ impl Reader {
             return Ok(vec![IndexRange::without_status("1")]);
         };
         let mut ranges = Vec::new();
-        let inboxes = [(inbox.as_str(), "to_inbox = ?1"), (EVERYBODY, "to_inbox = ?2")];
-        let count = if inbox == EVERYBODY { 1 } else { 2 };
+        let inboxes = [(inbox.as_str(), "to_inbox = ?1"), (ALL_INBOXES, "to_inbox = ?2")];
+        let count = if inbox == ALL_INBOXES { 1 } else { 2 };
         for (name, condition) in &inboxes[..count] {
             let statuses = match &filter.status {
                 None => match self.statuses(name)? {
@@ -153,7 +153,7 @@ impl Reader {
                     }
                 },
                 // Mail to `all` with this status for the reader may have an unread row.
-                Some(status) if *name == EVERYBODY && status != "unread" => {
+                Some(status) if *name == ALL_INBOXES && status != "unread" => {
                     vec![status.clone(), "unread".to_owned()]
                 }
                 Some(status) => vec![status.clone()],
@@ -198,7 +198,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
+    pub fn mailboxes(&self) -> Result<Vec<InboxSummary>> {
         Ok(self.mailboxes_within(None, (usize::MAX, usize::MAX))?.items)
     }
 
@@ -207,11 +207,15 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mailboxes_page(&self, after: Option<&MailboxRow>, limit: usize) -> Result<Page<MailboxRow>> {
+    pub fn mailboxes_page(&self, after: Option<&InboxSummary>, limit: usize) -> Result<Page<InboxSummary>> {
         self.mailboxes_within(after, (limit, PAGE_BYTES))
     }
 
-    fn mailboxes_within(&self, after: Option<&MailboxRow>, (limit, bytes): (usize, usize)) -> Result<Page<MailboxRow>> {
+    fn mailboxes_within(
+        &self,
+        after: Option<&InboxSummary>,
+        (limit, bytes): (usize, usize),
+    ) -> Result<Page<InboxSummary>> {
         let mut statement = self.conn.prepare_cached(
             "SELECT to_inbox, total, unread, newest FROM (SELECT to_inbox, count(*) AS total, \
              coalesce(sum(status = 'unread'), 0) AS unread, coalesce(max(created_at), 0) AS newest \
@@ -226,7 +230,7 @@ impl Reader {
         ])?;
         let read = |row: &rusqlite::Row<'_>| {
             let mut cells = RowReader::new(row);
-            Some(MailboxRow {
+            Some(InboxSummary {
                 inbox: cells.text(),
                 total: cells.int(),
                 unread: cells.int(),
@@ -257,7 +261,7 @@ mod tests {
         };
         assert_eq!(list(Some("planner"), None, 9), (vec![], false));
         let states = ["unread", "read", "deleted", "archived", "unread"];
-        for (i, to) in ["planner", EVERYBODY, "tester"].iter().cycle().take(30).enumerate() {
+        for (i, to) in ["planner", ALL_INBOXES, "tester"].iter().cycle().take(30).enumerate() {
             let n = send(&writer, to, "x").n;
             let sql = "UPDATE inbox_messages SET status = ?1 WHERE n = ?2";
             writer.conn.execute(sql, params![states[i % states.len()], n]).unwrap();
@@ -276,7 +280,7 @@ mod tests {
             let expected = sorted(&format!("{in_inbox} AND status = '{state}'"));
             assert_eq!(list(Some("planner"), Some(state), 99), (expected, false), "{state}");
             let expected = sorted(&format!("to_inbox = 'all' AND status = '{state}'"));
-            assert_eq!(list(Some(EVERYBODY), Some(state), 99).0, expected, "{state}");
+            assert_eq!(list(Some(ALL_INBOXES), Some(state), 99).0, expected, "{state}");
         }
         assert_eq!(list(None, None, 99).0, sorted("status <> 'deleted'"));
         // More statuses than are merged.

@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension;
 
 use crate::error::{Code, Error, Result};
 use crate::store::connection::Reader;
-use crate::store::inbox::messages::{COLUMNS, InboxRow};
+use crate::store::inbox::messages::{COLUMNS, InboxMessageRow};
 
 impl Reader {
     /// The inbox message with this `id`, `message_id` or number (`n`, also written `#n`), tried in
@@ -12,14 +12,14 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail(&self, id: &str) -> Result<Option<InboxRow>> {
+    pub fn mail(&self, id: &str) -> Result<Option<InboxMessageRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages WHERE id = ?1 OR message_id = ?1 ORDER BY id = ?1 DESC LIMIT 1"
         );
         let found = self
             .conn
             .prepare_cached(&sql)?
-            .query_row([id], |row| Ok(InboxRow::read(row)))
+            .query_row([id], |row| Ok(InboxMessageRow::read(row)))
             .optional()?;
         match (found, id.strip_prefix('#').unwrap_or(id).parse()) {
             (None, Ok(n)) => self.inbox_row(n),
@@ -33,7 +33,7 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_by_number_or_id(&self, typed: &str) -> Result<Option<InboxRow>> {
+    pub fn mail_by_number_or_id(&self, typed: &str) -> Result<Option<InboxMessageRow>> {
         let number = typed.strip_prefix('#').unwrap_or(typed).parse();
         match number.map_or(Ok(None), |n| self.inbox_row(n))? {
             None => self.mail(typed),
@@ -45,7 +45,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn require_mail_by_number_or_id(&self, typed: &str) -> Result<InboxRow> {
+    pub fn require_mail_by_number_or_id(&self, typed: &str) -> Result<InboxMessageRow> {
         self.mail_by_number_or_id(typed)?.ok_or_else(|| mail_not_found(typed))
     }
 
@@ -53,7 +53,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
-    pub fn require_mail(&self, id: &str) -> Result<InboxRow> {
+    pub fn require_mail(&self, id: &str) -> Result<InboxMessageRow> {
         self.mail(id)?.ok_or_else(|| mail_not_found(id))
     }
 }
@@ -69,16 +69,16 @@ fn mail_not_found(id: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use crate::store::test_support::{by, temp_database};
-    use crate::store::{NewInbox, Trace};
+    use crate::store::{NewInboxMessage, Trace};
 
     #[test]
     fn numbers_take_precedence_over_ids_for_users_and_ids_for_programs() {
         let (_folder, writer) = temp_database();
         for id in ["3", "x", "1"] {
-            let new = NewInbox {
+            let new = NewInboxMessage {
                 id: Some(id.to_owned()),
                 message_id: Some(format!("{id}0")),
-                ..NewInbox::new("boss", "planner", format!("id {id}"))
+                ..NewInboxMessage::new("boss", "planner", format!("id {id}"))
             };
             writer.send(&new).unwrap();
             assert_eq!(writer.send(&new).unwrap().into_row().id, id, "it is sent once");

@@ -12,13 +12,13 @@ use crate::store::default_sender::{human, human_if_null};
 use crate::store::inbox::addressing::ReadContext;
 use crate::store::row_reader::RowReader;
 
-/// The columns of an [`InboxRow`], in the order it reads them.
+/// The columns of an [`InboxMessageRow`], in the order it reads them.
 pub(in crate::store) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
      priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
 
 /// One row of the `inbox_messages` table. Values of the wrong type are converted (see `degraded`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct InboxRow {
+pub struct InboxMessageRow {
     /// Primary key; ascending in the order of sending.
     pub n: i64,
     /// Unique id.
@@ -56,7 +56,7 @@ pub struct InboxRow {
     pub degraded: String,
 }
 
-impl InboxRow {
+impl InboxMessageRow {
     pub(in crate::store) fn read(row: &rusqlite::Row<'_>) -> Self {
         let mut cells = RowReader::new(row);
         let mut mail = Self {
@@ -153,7 +153,7 @@ impl InboxRow {
 /// default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NewInbox {
+pub struct NewInboxMessage {
     /// Unique id; the database generates one if it is `None`.
     pub id: Option<String>,
     /// The message's public id; the database generates one if it is `None`.
@@ -178,7 +178,7 @@ pub struct NewInbox {
     pub expires_at: Option<i64>,
 }
 
-impl NewInbox {
+impl NewInboxMessage {
     /// Creates a message with only the required fields.
     pub fn new(from_agent: impl Into<String>, to_inbox: impl Into<String>, payload: impl Into<String>) -> Self {
         Self {
@@ -191,7 +191,7 @@ impl NewInbox {
 
     /// Creates an answer to `question`: addressed to its sender, with its correlation, and its title
     /// after `Re: `.
-    pub fn answer(question: &InboxRow, from_agent: impl Into<String>, payload: impl Into<String>) -> Self {
+    pub fn answer(question: &InboxMessageRow, from_agent: impl Into<String>, payload: impl Into<String>) -> Self {
         let title = match question.title.as_str() {
             "" => None,
             title if title.starts_with("Re: ") => Some(title.to_owned()),
@@ -206,7 +206,7 @@ impl NewInbox {
     }
 
     /// Whether sending this message would have created `row`.
-    fn matches(&self, row: &InboxRow) -> bool {
+    fn matches(&self, row: &InboxMessageRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
         self.from_agent == row.from_agent
             && self.to_inbox == row.to_inbox
@@ -237,10 +237,10 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn mail_in_correlation(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxRow>> {
+    pub fn mail_in_correlation(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxMessageRow>> {
         let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE correlation_id = ?1 AND n > ?2 ORDER BY n");
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query_map(params![correlation_id, after], |row| Ok(InboxRow::read(row)))?;
+        let found = statement.query_map(params![correlation_id, after], |row| Ok(InboxMessageRow::read(row)))?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
@@ -249,20 +249,20 @@ impl Reader {
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn answer_to(&self, question: &InboxRow) -> Result<Option<InboxRow>> {
+    pub fn answer_to(&self, question: &InboxMessageRow) -> Result<Option<InboxMessageRow>> {
         let later_mail = self.mail_in_correlation(question.correlation(), question.n)?;
-        let is_answer = |mail: &InboxRow| {
+        let is_answer = |mail: &InboxMessageRow| {
             mail.to_inbox == question.from_agent && (question.to_inbox != HUMAN || mail.from_agent == HUMAN)
         };
         Ok(later_mail.into_iter().find(is_answer))
     }
 
-    pub(in crate::store) fn inbox_row(&self, n: i64) -> Result<Option<InboxRow>> {
+    pub(in crate::store) fn inbox_row(&self, n: i64) -> Result<Option<InboxMessageRow>> {
         let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE n = ?1");
         Ok(self
             .conn
             .prepare_cached(&sql)?
-            .query_row([n], |row| Ok(InboxRow::read(row)))
+            .query_row([n], |row| Ok(InboxMessageRow::read(row)))
             .optional()?)
     }
 }
@@ -273,7 +273,7 @@ impl Writer {
     /// # Errors
     /// [`Code::Conflict`] if the id exists with other content, [`Code::Invalid`] if the schema
     /// rejects a value, a `Store…` code.
-    pub fn send(&self, new: &NewInbox) -> Result<Written<InboxRow>> {
+    pub fn send(&self, new: &NewInboxMessage) -> Result<Written<InboxMessageRow>> {
         self.atomically(|| {
             for id in [&new.id, &new.message_id].into_iter().flatten() {
                 // `mail` also finds rows by number; here only equal ids count.
@@ -317,16 +317,21 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::send`].
-    pub fn send_all(&self, mail: &[NewInbox]) -> Result<Vec<InboxRow>> {
+    pub fn send_all(&self, mail: &[NewInboxMessage]) -> Result<Vec<InboxMessageRow>> {
         self.atomically(|| mail.iter().map(|new| Ok(self.send(new)?.into_row())).collect())
     }
 
-    /// Sends `answer` (see [`NewInbox::answer`]). Acknowledges the question if the reader holds its
+    /// Sends `answer` (see [`NewInboxMessage::answer`]). Acknowledges the question if the reader holds its
     /// claim, it is unclaimed in the reader's inbox, or it is addressed to `all`.
     ///
     /// # Errors
     /// As [`Writer::send`].
-    pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: ReadContext<'_>) -> Result<Written<InboxRow>> {
+    pub fn reply(
+        &self,
+        question: &InboxMessageRow,
+        answer: &NewInboxMessage,
+        reading: ReadContext<'_>,
+    ) -> Result<Written<InboxMessageRow>> {
         self.atomically(|| {
             let written = self.send(answer)?;
             let holder = self.require_mail(&question.id)?;

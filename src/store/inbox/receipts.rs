@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::addressing::{EVERYBODY, ReadContext};
-use crate::store::inbox::messages::InboxRow;
+use crate::store::inbox::addressing::{ALL_INBOXES, ReadContext};
+use crate::store::inbox::messages::InboxMessageRow;
 use crate::store::messages::MessageRow;
 use crate::store::row_reader::RowReader;
 use crate::store::subscriptions::SubscriberRow;
@@ -68,11 +68,11 @@ pub enum Trace {
     /// An inbox message.
     Mail {
         /// The message.
-        mail: InboxRow,
+        mail: InboxMessageRow,
         /// Its receipts, oldest first.
         receipts: Vec<ReceiptRow>,
         /// Later messages with the same correlation, oldest first.
-        answers: Vec<InboxRow>,
+        answers: Vec<InboxMessageRow>,
         /// The inbox belongs to an existing agent or to `human`.
         known: bool,
         /// When the owner of the inbox last read any message, Unix milliseconds.
@@ -172,7 +172,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
-    pub fn add_receipts(&self, mail: &[InboxRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    pub fn add_receipts(&self, mail: &[InboxMessageRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
             mail.iter()
                 .try_for_each(|mail| self.add_receipt(&mail.message_id, state, reading))
@@ -185,7 +185,7 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`; a
     /// `Store…` code.
-    pub fn read_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn read_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
             self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
@@ -203,7 +203,7 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
     /// [`Code::Conflict`] while another reader holds a claim; a `Store…` code.
-    pub fn ack_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn ack_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
             if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
@@ -225,11 +225,11 @@ impl Writer {
     }
 
     /// Whether an acknowledgement by `reader` makes `mail` read for all.
-    fn is_responsible_for(&self, mail: &InboxRow, reader: &str) -> Result<bool> {
+    fn is_responsible_for(&self, mail: &InboxMessageRow, reader: &str) -> Result<bool> {
         if mail.to_inbox == reader || mail.claimed_by == reader {
             return Ok(true);
         }
-        Ok(!matches!(mail.to_inbox.as_str(), EVERYBODY | HUMAN) && !self.agent_exists(&mail.to_inbox)?)
+        Ok(!matches!(mail.to_inbox.as_str(), ALL_INBOXES | HUMAN) && !self.agent_exists(&mail.to_inbox)?)
     }
 
     /// Marks unread mail as read and ends the lease of its claim. The owner's name stays.
@@ -248,7 +248,7 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::store::test_support::{by, send, temp_database};
-    use crate::store::{NewInbox, NewMessage};
+    use crate::store::{NewInboxMessage, NewMessage};
 
     #[test]
     fn acknowledging_another_agents_mail_leaves_it_unread() {
@@ -256,8 +256,8 @@ mod tests {
         for name in ["planner", "tester"] {
             writer.register_agent(name).unwrap();
         }
-        let ack = |mail: &InboxRow, reader: &str| writer.ack_mail(&mail.id, by(reader, 1)).unwrap().status;
-        for inbox in ["planner", HUMAN, EVERYBODY] {
+        let ack = |mail: &InboxMessageRow, reader: &str| writer.ack_mail(&mail.id, by(reader, 1)).unwrap().status;
+        for inbox in ["planner", HUMAN, ALL_INBOXES] {
             let mail = send(&writer, inbox, "for you");
             assert_eq!(ack(&mail, "tester"), "unread", "{inbox}");
             assert_eq!(
@@ -287,7 +287,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(trace("1"), (0, 0, false, None));
-        let answer = NewInbox::answer(&question, "planner", "left");
+        let answer = NewInboxMessage::answer(&question, "planner", "left");
         let answer = writer.reply(&question, &answer, by("planner", 7)).unwrap().into_row();
         assert_eq!(trace(&question.message_id), (2, 1, true, Some(7)));
         assert_eq!(writer.answer_to(&question).unwrap(), Some(answer.clone()));
@@ -296,13 +296,13 @@ mod tests {
         assert_eq!(writer.mail(&question.id).unwrap().unwrap().status, "read");
         // An answer by another reader leaves the question unread for its recipient.
         let other = send(&writer, "planner", "and then?");
-        let answer = NewInbox::answer(&other, "human", "home");
+        let answer = NewInboxMessage::answer(&other, "human", "home");
         writer.reply(&other, &answer, by("human", 8)).unwrap();
         assert_eq!(writer.mail(&other.id).unwrap().unwrap().status, "unread");
         // An agent's answer to a question to `human` does not count.
         let request = send(&writer, HUMAN, "may I?");
         for (sender, counts) in [("tester", false), (HUMAN, true)] {
-            let answer = NewInbox::answer(&request, sender, "yes");
+            let answer = NewInboxMessage::answer(&request, sender, "yes");
             writer.reply(&request, &answer, by(sender, 9)).unwrap();
             let answer = writer.answer_to(&request).unwrap();
             assert_eq!(answer.map(|mail| mail.from_agent), counts.then(|| sender.to_owned()));

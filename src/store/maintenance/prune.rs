@@ -339,7 +339,7 @@ fn allow_deletes(conn: &Connection) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NetworkFs, NewInbox, NewMessage};
+    use crate::store::{NetworkFs, NewInboxMessage, NewMessage};
 
     const DAY: i64 = 86_400_000;
     const NOW: i64 = 1_800_000_000_000;
@@ -406,7 +406,7 @@ mod tests {
     fn keeps_unread_inbox_messages_unless_forced() {
         let (_folder, writer) = file();
         for status in ["unread", "read", "unread", "read"] {
-            let row = writer.send(&NewInbox::new("a", "b", "x")).unwrap().into_row();
+            let row = writer.send(&NewInboxMessage::new("a", "b", "x")).unwrap().into_row();
             let sql = "UPDATE inbox_messages SET status = ?1 WHERE n = ?2";
             writer.conn.execute(sql, params![status, row.n]).unwrap();
             let sql = "INSERT INTO receipts(message_id, reader, state) VALUES(?1, 'b', 'seen')";

@@ -368,7 +368,7 @@ impl SearchIndex {
 #[cfg(test)]
 mod tests {
     use super::super::test_support::temp_database;
-    use super::super::{NetworkFs, NewInbox, NewMessage, Writer};
+    use super::super::{NetworkFs, NewInboxMessage, NewMessage, Writer};
     use super::*;
 
     #[test]
@@ -383,9 +383,9 @@ mod tests {
             .post_message(&NewMessage::new("build", "planner", "tests are\n green"))
             .unwrap();
         writer
-            .send(&NewInbox::new("planner", "reviewer", "the Änderung is in"))
+            .send(&NewInboxMessage::new("planner", "reviewer", "the Änderung is in"))
             .unwrap();
-        let mut gone = NewInbox::new("planner", "reviewer", "tests expired");
+        let mut gone = NewInboxMessage::new("planner", "reviewer", "tests expired");
         gone.expires_at = Some(999);
         writer.send(&gone).unwrap();
         assert_eq!(found("TESTS gre*"), ["tests are green"]);

@@ -20,7 +20,7 @@ use crate::integrations::program::{self, TIMEOUT};
 use crate::integrations::registry;
 use crate::integrations::setup::InstalledCommand;
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration, SESSION_START};
-use crate::store::{NetworkFs, NewInbox, Writer};
+use crate::store::{NetworkFs, NewInboxMessage, Writer};
 
 /// The agent that gets the test message.
 const TESTER: &str = "agenthub-init";
@@ -62,7 +62,7 @@ fn verify_hook(
         ));
     }
     let message = format!("test mail for {}", tool.name);
-    Writer::open(db, NetworkFs::Allow)?.send(&NewInbox::new("agenthub", agent, message.clone()))?;
+    Writer::open(db, NetworkFs::Allow)?.send(&NewInboxMessage::new("agenthub", agent, message.clone()))?;
     let input = json!({
         "session_id": format!("{TESTER}-{}", tool.id),
         "hook_event_name": SESSION_START,

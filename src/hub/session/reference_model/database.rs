@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::hub::encoded_change::EncodedChange;
 use crate::store::{
-    AgentRow, Change, InboxRow, MessageRow, Op, Position, Row, Start, Table, TaskRow, TelemetryRow, ThreadOpening,
-    ThreadPage, ThreadRow, UnreadableRow,
+    AgentRow, Change, InboxMessageRow, MessageRow, Op, Position, Row, Start, Table, TaskEventRow, TelemetryRow,
+    ThreadOpening, ThreadPage, ThreadRow, UnreadableRow,
 };
 
 /// The result of reading the change log; `None` if the log does not have the requested position.
@@ -118,9 +118,9 @@ pub(super) struct Database {
     /// Changes with a lower number are pruned.
     pub(super) first_log_seq: i64,
     pub(super) threads: BTreeMap<String, Thread>,
-    pub(super) inbox: Vec<InboxRow>,
+    pub(super) inbox: Vec<InboxMessageRow>,
     telemetry: Vec<TelemetryRow>,
-    tasks: Vec<TaskRow>,
+    tasks: Vec<TaskEventRow>,
     pruned: PrunedRows,
     /// The stored acknowledgement of each thread.
     pub(super) acks: BTreeMap<String, i64>,
@@ -228,10 +228,10 @@ impl Database {
 
     pub(super) fn add_inbox_message(&mut self) {
         let serial = self.next_serial();
-        self.inbox.push(InboxRow {
+        self.inbox.push(InboxMessageRow {
             id: format!("i{serial}"),
             title: "v0".into(),
-            ..InboxRow::default()
+            ..InboxMessageRow::default()
         });
         self.append(Op::Insert, RowKey::Inbox(self.inbox.len() - 1));
     }
@@ -259,11 +259,11 @@ impl Database {
 
     pub(super) fn add_task_event(&mut self) {
         let id = self.next_serial();
-        self.tasks.push(TaskRow {
+        self.tasks.push(TaskEventRow {
             id,
             task_id: format!("k{id}"),
             stream_type: "text".into(),
-            ..TaskRow::default()
+            ..TaskEventRow::default()
         });
         self.append(Op::Insert, RowKey::Task(self.tasks.len() - 1));
     }
