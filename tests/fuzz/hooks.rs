@@ -42,7 +42,9 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((selector, text)) = data.split_first() else { return };
+    let Some((selector, text)) = data.split_first() else {
+        return;
+    };
     let tools: Vec<_> = registry::with_hooks().collect();
     let tool = tools[usize::from(*selector) % tools.len()];
     BENCH.with_borrow_mut(|bench| {

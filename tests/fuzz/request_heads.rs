@@ -5,8 +5,8 @@
 
 #![no_main]
 
-use agenthub::hub::encoded_change::Since;
 use agenthub::hub::connect_options::ConnectQuery;
+use agenthub::hub::encoded_change::Since;
 use agenthub::server::{AuthMode, check_request};
 use agenthub::store::Token;
 use hyper::Request;

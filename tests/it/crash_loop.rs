@@ -1,10 +1,10 @@
-//! The crash loop: kills writers with several SQLite versions, clients, and the hub, at random times.
+//! Kills writers with several SQLite versions, clients, and the hub, at random times.
 //!
 //! Afterwards:
 //! 1. All rows that writers got acknowledged are stored, and at most one more per writer process.
 //! 2. The numbers of each thread and of the change log have no gaps.
-//! 3. Each client has received the rows of the file once and in order, whether it was never killed or
-//!    resumed at the end of its log.
+//! 3. Each client has received the rows of the file once and in order, whether it was killed and resumed
+//!    or not.
 //! 4. The database passes its integrity check.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::support::eventually::{eventually, within_time};
+use crate::support::eventually::{eventually, wait_up_to};
 use crate::support::external_client::{ExternalClient, Library};
 use crate::support::seeded_rng::SeededRng;
 use crate::support::writer::{Process, python, script};
@@ -125,7 +125,7 @@ fn kills_cause_no_lost_or_duplicate_rows_exclusive() {
         let pause = PAUSE + PAUSE.mul_f64(dice.below(1000) as f64 / 1000.0);
         let until = Instant::now() + pause;
         // Waits for a random time: there is no condition to wait for.
-        within_time(LIMIT, "the next kill", || (Instant::now() >= until).then_some(()));
+        wait_up_to(LIMIT, "the next kill", || (Instant::now() >= until).then_some(()));
         let kind = match dice.below(10) {
             0..6 => {
                 writers[dice.below(WRITERS)].crash_and_restart(&hub);
@@ -152,7 +152,7 @@ fn kills_cause_no_lost_or_duplicate_rows_exclusive() {
     assert!(libraries.is_empty() || versions.len() == WRITERS, "{versions:?}");
 
     let rows = stored(&hub);
-    nothing_acknowledged_is_lost(&hub, &rows);
+    assert_acknowledged_rows_are_stored(&hub, &rows);
     for i in 0..clients.len() {
         let lives = eventually(LIMIT, || {
             let lives = clients[i].histories();
@@ -207,7 +207,7 @@ fn versions(hub: &TestHub) -> BTreeSet<String> {
 }
 
 /// Checks the ids, which have the form `writer.process-number`.
-fn nothing_acknowledged_is_lost(hub: &TestHub, rows: &[String]) {
+fn assert_acknowledged_rows_are_stored(hub: &TestHub, rows: &[String]) {
     let stored: HashSet<&str> = rows.iter().map(String::as_str).collect();
     assert_eq!(stored.len(), rows.len(), "a row is stored twice");
     let mut surplus: HashMap<String, i64> = HashMap::new();

@@ -62,7 +62,7 @@ fn path_comes_from_flag_then_environment_then_data_directory() {
 
 /// Running `sqlite3 hub.db` before the first start can leave an empty file.
 #[test]
-fn takes_over_an_empty_file_and_sets_its_mode() {
+fn initializes_an_empty_file_and_sets_its_mode() {
     let mut hub = TestHub::not_started(&[]);
     fs::write(hub.db(), "").unwrap();
     fs::set_permissions(hub.db(), Permissions::from_mode(0o644)).unwrap();
@@ -347,7 +347,7 @@ fn opens_a_database_with_the_first_schema() {
         said,
         ["the first message", "the second, with ünïcode", "a person speaks"]
     );
-    // Stored acks still count, and numbering continues.
+    // Stored acks still apply, and numbering continues.
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'years later')");
     let mut page = hub.connect("instance_id=page");
     page.subscribe("build", -1);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::hub::{AGENTHUB, free_port};
 use crate::support::writer::{LockHolder, Process, insert_messages, python_run, sqlite3};
-use crate::support::{TIMEOUT, TestHub, http, within};
+use crate::support::{TIMEOUT, TestHub, http, wait_for};
 
 /// Runs a `serve` command and returns the process and its first line.
 #[track_caller]
@@ -116,7 +116,7 @@ fn one_of_several_hubs_started_at_once_serves() {
                 .filter_map(|(p, _)| p.0.try_wait().unwrap().is_none().then_some(()))
                 .count()
         };
-        within("all but one to exit", || (running() == 1).then_some(()));
+        wait_for("all but one to exit", || (running() == 1).then_some(()));
     }
 }
 
@@ -222,7 +222,7 @@ fn threads_with_invalid_utf8_names_stay_separate() {
     );
     let mut stream = hub.connect("streams=messages&since=0");
     let mut threads = std::collections::BTreeMap::<String, Vec<i64>>::new();
-    for message in within_time(TIMEOUT, "four messages", || {
+    for message in wait_up_to(TIMEOUT, "four messages", || {
         let mut all = Vec::new();
         while all.len() < 4 {
             all.extend(stream.next().messages());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{self, Process, insert_messages};
-use crate::support::{TestHub, print_line, within};
+use crate::support::{TestHub, print_line, wait_for};
 
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {
@@ -187,19 +187,19 @@ fn serves_prometheus_metrics_and_readiness() {
     client.expect("batch");
     hub.sql(&insert_messages("t", 1, 3));
     client.until("message");
-    within("the rows to be counted", || {
+    wait_for("the rows to be counted", || {
         (metric(&hub, "agenthub_commit_to_send_seconds_count") >= 3.0).then_some(())
     });
     assert_eq!(metric(&hub, "agenthub_clients"), 1.0);
     assert_eq!(metric(&hub, "agenthub_store_ready"), 1.0);
-    within("nothing to be behind", || {
+    wait_for("all clients to be up to date", || {
         (metric(&hub, "agenthub_lag_changes") == 0.0).then_some(())
     });
-    within("a checkpoint while nothing is written", || {
+    wait_for("a checkpoint while nothing is written", || {
         (metric(&hub, "agenthub_checkpoints_total{mode=\"passive\",result=\"complete\"}") >= 1.0).then_some(())
     });
     drop(client);
-    within("the client's disconnect to be counted", || {
+    wait_for("the client's disconnect to be counted", || {
         hub.get("/metrics")
             .body
             .contains("agenthub_disconnects_total{code=\"client\"} 1")
@@ -255,7 +255,7 @@ fn log_format_json_prints_json_lines() {
 // ---- under load -----------------------------------------------------------------------------
 
 /// A writer as the schema recommends, except for a busy timeout of 60 s: with SQLite's own busy
-/// handler a process can starve when many write on a busy machine, with or without a hub. Writes one
+/// handler a process can starve when many processes write on a busy machine, with or without a hub. Writes one
 /// row per transaction at a given rate. Ends after a given time and prints the number of rows, the
 /// longest time of one row with the wait for the lock, and the longest time without that wait.
 const WRITER: &str = r#"

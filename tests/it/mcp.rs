@@ -8,13 +8,14 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
-use crate::support::eventually::{TIMEOUT, within};
+use crate::support::eventually::{TIMEOUT, wait_for};
 use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{self, LockHolder, Process};
 
+/// Runs a command that must succeed. Returns its stdout.
 #[track_caller]
-fn drive(mut command: Command) -> String {
+fn successful_stdout(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
@@ -35,7 +36,7 @@ fn works_with_the_official_python_client_in_both_protocol_modes() {
             .arg(AGENTHUB)
             .arg(hub.db())
             .arg(mode);
-        assert_eq!(drive(command), revision);
+        assert_eq!(successful_stdout(command), revision);
     }
 }
 
@@ -50,7 +51,7 @@ fn works_with_the_official_typescript_client() {
         .arg(AGENTHUB)
         .arg(hub.db())
         .arg(modules);
-    assert_eq!(drive(command), "agenthub");
+    assert_eq!(successful_stdout(command), "agenthub");
 }
 
 /// A session with a server, message by message.
@@ -63,7 +64,7 @@ struct Session {
 impl Session {
     #[track_caller]
     fn start(hub: &TestHub, agent: Option<&str>) -> Self {
-        Self::of(hub.command(&["mcp"]), agent)
+        Self::spawn(hub.command(&["mcp"]), agent)
     }
 
     /// A session in which call 1 waits for mail to claim.
@@ -76,14 +77,14 @@ impl Session {
             "check_inbox",
             &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
         );
-        // Call 1 waits once the later call is answered.
+        // When the later call has an answer, call 1 is waiting.
         session.call(2, "list_agents", &json!({}));
         session.answer(2);
         session
     }
 
     #[track_caller]
-    fn of(mut command: Command, agent: Option<&str>) -> Self {
+    fn spawn(mut command: Command, agent: Option<&str>) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(name) = agent {
             command.env("AGENTHUB_AGENT", name);
@@ -198,7 +199,7 @@ fn invalid_messages_do_not_end_the_session() {
 }
 
 #[test]
-fn environment_decides_which_agent_calls() {
+fn environment_selects_the_calling_agent() {
     let hub = TestHub::not_started(&[]);
     let refused = hub.command(&["mcp"]).env("AGENTHUB_AGENT", "human").output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
@@ -219,7 +220,7 @@ fn environment_decides_which_agent_calls() {
         .env("CLAUDE_CODE_SESSION_ID", "0123456789abcdef")
         .stdin(Stdio::piped());
     let mut session = Process::start(command);
-    within("the agent", || {
+    wait_for("the agent", || {
         hub.sql("SELECT id FROM agents")
             .contains("claude-01234567")
             .then_some(())
@@ -262,7 +263,7 @@ fn closed_stdin_ends_the_server_and_its_waiting_calls() {
     let mut session = Session::waiting(&hub);
     let closed = Instant::now();
     drop(session.input.take());
-    let status = within("the server's end", || session.server.0.try_wait().unwrap());
+    let status = wait_for("the server to exit", || session.server.0.try_wait().unwrap());
     assert!(
         status.success() && closed.elapsed() < TIMEOUT / 4,
         "{status} after {:?}",
@@ -345,7 +346,7 @@ fn unavailable_database_fails_the_call_and_not_the_session() {
     std::fs::write(&folder, "").unwrap();
     let mut command = hub.command(&["mcp"]);
     command.env("AGENTHUB_DB", folder.join("hub.db"));
-    let mut session = Session::of(command, Some("planner"));
+    let mut session = Session::spawn(command, Some("planner"));
     session.initialize("2025-11-25");
     session.call(1, "check_inbox", &json!({}));
     assert_eq!(session.answer(1)["result"]["isError"], true);

@@ -12,7 +12,7 @@ use crate::support::TestHub;
 use crate::support::command::{
     command_as, fails, follow, keys, run, run_as, run_json, run_json_as, wait_until_watching,
 };
-use crate::support::eventually::{TIMEOUT, within, within_time};
+use crate::support::eventually::{TIMEOUT, wait_for, wait_up_to};
 use crate::support::writer::{Process, insert_messages};
 
 #[test]
@@ -395,7 +395,7 @@ fn wait_times(hub: &TestHub, round: usize) -> Vec<Duration> {
         command.stdout(Stdio::piped());
         let mut waiting = Process::start(command);
         // The agent's row is written a moment before the wait begins.
-        within("the waiting agent", || {
+        wait_for("the waiting agent", || {
             hub.sql("SELECT id FROM agents")
                 .lines()
                 .any(|id| id == name)
@@ -420,7 +420,7 @@ fn inbox_wait_ends_within_50_ms_of_the_row_exclusive() {
         // Nine of ten. A busy machine has a slow round; waits that miss the event and end by the timer
         // are slow in every round.
         let mut rounds = Vec::new();
-        within_time(6 * TIMEOUT, "a round of short waits", || {
+        wait_up_to(6 * TIMEOUT, "a round of short waits", || {
             rounds.push(wait_times(&hub, rounds.len()));
             let best = rounds.iter().map(|times| times[13]).min();
             assert!(rounds.len() < 5 || best < Some(Duration::from_millis(50)), "{rounds:?}");
@@ -436,7 +436,7 @@ fn ask_waits_for_the_answer_and_acknowledges_it() {
     run_as(&hub, "planner", &["inbox"]);
     let mut command = command_as(&hub, "planner", &["ask", "human", "Deploy?", "--wait", "20"]);
     let asking = thread::spawn(move || command.output().unwrap());
-    let question = within("the question", || {
+    let question = wait_for("the question", || {
         run_json(&hub, &["inbox", "--unread"])
             .get(0)
             .map(|mail| mail["n"].to_string())
