@@ -19,7 +19,7 @@ const MAX_OUTPUT: usize = 10_000;
 /// Inputs that share a database. An input that fails must also fail alone.
 const INPUTS: u32 = 100;
 
-/// A database, and the number of inputs that it still takes.
+/// A database, and the number of inputs it will still be used for.
 struct Bench {
     left: u32,
     writer: Writer,

@@ -12,7 +12,7 @@ use agenthub::store::Token;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 
-/// The token. It is short so that mutations find it; the target is a way around it.
+/// The token. It is short, so that mutations can find it. A request without it must not be accepted.
 const SECRET: &str = "sesame";
 
 fuzz_target!(|data: &[u8]| {
