@@ -13,7 +13,7 @@ use crate::support::writer::{self, insert_messages};
 use crate::support::{TestHub, print_line, wait_for};
 
 /// Maximum time until a blocker is reported; the hub waits 10 s before it reports one.
-const REPORTED: Duration = Duration::from_secs(40);
+const MAX_REPORT_TIME: Duration = Duration::from_secs(40);
 
 /// An open write transaction blocks all other writers.
 #[test]
@@ -32,7 +32,7 @@ fn names_the_process_with_an_open_write_transaction() {
     assert_eq!(client.expect("batch").seqs(), [1], "reads do not wait");
     assert_doctor_names(&hub, agent.pid());
     let named = format!("process {} (", agent.pid());
-    wait_up_to(REPORTED, "the process in the log", || {
+    wait_up_to(MAX_REPORT_TIME, "the process in the log", || {
         hub.log().contains(&named).then_some(())
     });
     let ready = wait_for("the process as a reason", || {
@@ -70,7 +70,7 @@ fn names_the_process_with_an_open_read_and_checkpoints_afterwards() {
     let begun = Instant::now();
     let mut first = 101;
     while !hub.log().contains(&named) {
-        assert!(begun.elapsed() < REPORTED, "not named: {}", hub.log());
+        assert!(begun.elapsed() < MAX_REPORT_TIME, "not named: {}", hub.log());
         hub.sql(&insert_messages("t", first, 100));
         first += 100;
     }
@@ -131,11 +131,11 @@ fn rejects_a_value_of_300_mb_without_reading_it_heavy() {
     ] {
         let sql = format!("INSERT OR IGNORE INTO {table}({columns}) VALUES('a', 'b', printf('%.*c', 300000000, 'x'))");
         let output = writer::try_sqlite3(hub.db(), &sql);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let column = columns.rsplit(' ').next().unwrap();
         assert!(
-            said.contains(&format!("{table}.{column}")) && said.contains("1 MiB"),
-            "{said}"
+            stderr.contains(&format!("{table}.{column}")) && stderr.contains("1 MiB"),
+            "{stderr}"
         );
     }
     let body = json!({"content": "x".repeat((1 << 20) + 1)}).to_string();
@@ -262,8 +262,8 @@ fn reports_a_full_disk_until_it_has_space_again() {
         try:\n    \
             while True: db.execute(\"INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', ?)\", ('x' * 50000,))\n\
         except sqlite3.OperationalError as e: print(e)";
-    let said = writer::python_run(fill, &[hub.db().to_str().unwrap()]);
-    assert!(said.contains("full"), "{said}");
+    let stdout = writer::python_run(fill, &[hub.db().to_str().unwrap()]);
+    assert!(stdout.contains("full"), "{stdout}");
     wait_for("the hub to be not ready", || {
         let ready = hub.get("/readyz");
         (ready.status == 503 && ready.body.contains("STORE_FULL")).then_some(())
@@ -317,8 +317,8 @@ fn doctor_names_the_process_that_has_locked_the_database_exclusively() {
     assert_doctor_names(&hub, agent.pid());
     let output = hub.agenthub(&["doctor"]);
     assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("exclusively"), "{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(stdout.contains("exclusively"), "{stdout}");
     drop(agent);
     assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }

@@ -14,7 +14,7 @@ use crate::support::{Client, TestHub, wait_for};
 
 /// Maximum time until the hub reports a replaced database to its clients. The documented time is one second; the
 /// rest is for a busy machine.
-const NOTICED: Duration = Duration::from_secs(3);
+const MAX_DETECTION_TIME: Duration = Duration::from_secs(3);
 
 /// Connects a client of the compatible form that subscribes to a thread, one that streams all
 /// messages, and one that receives arrays. Returns when all have the messages up to `last`.
@@ -82,12 +82,12 @@ fn assert_position_lost(hub: &TestHub, pos: &str) {
     assert_eq!(client.expect_close(), 4010);
 }
 
-/// Creates another database beside the hub's.
+/// Creates another database next to the hub's.
 #[track_caller]
 fn create_other_database(hub: &TestHub) -> PathBuf {
     let other = hub.folder().join("other.db");
-    let made = hub.agenthub(&["path", "--db", other.to_str().unwrap()]);
-    assert!(made.status.success());
+    let output = hub.agenthub(&["path", "--db", other.to_str().unwrap()]);
+    assert!(output.status.success());
     other
 }
 
@@ -103,7 +103,7 @@ fn detects_another_database_at_its_path_within_3_s_exclusive() {
     let begun = Instant::now();
     replace_database(&other, &hub);
     expect_position_lost(all);
-    assert!(begun.elapsed() < NOTICED, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < MAX_DETECTION_TIME, "{:?}", begun.elapsed());
     assert_position_lost(&hub, &old);
     // The hub serves and writes the new database.
     let mut compat = hub.connect("instance_id=compat");
@@ -400,8 +400,8 @@ fn waiting_for_mail_ends_when_the_database_is_replaced() {
         replace_database(&other, &hub);
         let output = waiting.join().unwrap();
         assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("replaced while waiting"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains("replaced while waiting"), "{stderr}");
     });
 }
 

@@ -297,9 +297,9 @@ fn failing_hook_exits_with_0_and_prints_nothing() {
         }
         silent(command, &good);
     }
-    let mut homeless = hook("claude-code");
-    homeless.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere");
-    silent(homeless, &good);
+    let mut without_home = hook("claude-code");
+    without_home.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere");
+    silent(without_home, &good);
     // A tool that does not read the output.
     let mut unread = hook("claude-code");
     unread.env("AGENTHUB_AGENT", "planner");
@@ -341,7 +341,7 @@ fn full_disk_does_not_affect_hook_or_run() {
     let sandbox = Sandbox::new();
     sandbox.send("one");
     sandbox.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
-    // Files may not grow: every write beyond the first kilobyte fails.
+    // Files cannot grow: every write beyond the first kilobyte fails.
     let full = |args: &[&str]| {
         let mut command = Command::new("sh");
         let agenthub = sandbox.command(args);

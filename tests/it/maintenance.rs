@@ -230,11 +230,11 @@ fn passes_promtool(page: &str) {
     };
     std::io::Write::write_all(&mut checker.stdin.take().unwrap(), page.as_bytes()).unwrap();
     let output = checker.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     assert!(
-        output.status.success() && said.is_empty(),
+        output.status.success() && printed.is_empty(),
         "{}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }
 
@@ -403,11 +403,11 @@ fn keeps_the_wal_short_under_load_without_blocking_writers_exclusive() {
     }
     let (mut rows, mut waited, mut peers) = (0, 0.0_f64, 0.0_f64);
     for mut process in writers {
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut process.0.stdout.take().unwrap(), &mut said).unwrap();
-        let said: Vec<&str> = said.split_whitespace().collect();
-        let [n, worst, held] = said[..] else {
-            panic!("a writer failed: {said:?}")
+        let mut printed = String::new();
+        std::io::Read::read_to_string(&mut process.0.stdout.take().unwrap(), &mut printed).unwrap();
+        let printed: Vec<&str> = printed.split_whitespace().collect();
+        let [n, worst, held] = printed[..] else {
+            panic!("a writer failed: {printed:?}")
         };
         rows += n.parse::<i64>().unwrap();
         waited = waited.max(worst.parse().unwrap());

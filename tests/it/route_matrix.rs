@@ -233,7 +233,7 @@ fn refuses_forged_requests_on_every_route() {
 #[cfg(target_os = "linux")]
 fn assert_as_before(hub: &TestHub, (memory, descriptors): (u64, usize)) {
     wait_for("the file descriptors to be closed", || {
-        (memory_and_descriptors(hub).1 <= handles + 4).then_some(())
+        (memory_and_descriptors(hub).1 <= descriptors + 4).then_some(())
     });
     let now = memory_and_descriptors(hub).0;
     assert!(now < memory + (16 << 20), "{memory} bytes before, {now} after");
@@ -333,14 +333,14 @@ fn recovers_from_five_thousand_connections_heavy() {
     subscriber.subscribe("t", 0);
     subscriber.expect("batch");
     hub.status();
-    let (at_rest, handles) = memory_and_descriptors(&hub);
+    let (at_rest, descriptors) = memory_and_descriptors(&hub);
     // The allocator keeps a varying part of the memory of one round for the next. A leak grows with
     // each round: it shows from 2 KiB per connection.
     let mut after = vec![at_rest];
     while after.len() < 2 || (after.len() < 5 && last_growth(&after) >= (CONNECTIONS as u64) << 11) {
         connect_and_disconnect(&hub, &mut subscriber, CONNECTIONS);
         wait_for("the file descriptors to be closed", || {
-            (memory_and_descriptors(&hub).1 <= handles + 4).then_some(())
+            (memory_and_descriptors(&hub).1 <= descriptors + 4).then_some(())
         });
         after.push(memory_and_descriptors(&hub).0);
     }
@@ -367,7 +367,7 @@ fn last_growth(after: &[u64]) -> u64 {
 /// Opens `count` connections that send no complete request. Checks that the subscriber still receives
 /// messages, and that new clients can connect soon afterwards.
 fn connect_and_disconnect(hub: &TestHub, subscriber: &mut Client, count: usize) {
-    let connections: Vec<TcpStream> = (0..many)
+    let connections: Vec<TcpStream> = (0..count)
         .map(|i| {
             let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
             // No bytes, an unfinished line, an unfinished head, another protocol.
