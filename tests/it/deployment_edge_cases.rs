@@ -1,5 +1,4 @@
-//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a log that is not
-//! read, a shutdown under load, files that are not databases.
+//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a closed stderr, a shutdown under load, files that are not databases.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -69,10 +68,10 @@ fn shuts_down_in_the_middle_of_a_large_delivery_exclusive() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// Acks reach the database up to 100 ms later, but count at once: a client that acknowledges and
+/// Acks are stored up to 100 ms later, but apply immediately: a client that acknowledges and
 /// reconnects gets no message again, also while the database cannot be written.
 #[test]
-fn recent_acks_count_for_a_reconnecting_client() {
+fn acks_apply_to_a_reconnecting_client_before_they_are_stored() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 100));
     for seq in 1..=99 {
@@ -163,7 +162,7 @@ fn every_printed_url_works() {
     }
 }
 
-/// Opening another program's database must not change it, nor its write-ahead log.
+/// Opening another program's database must not change it or its write-ahead log.
 #[test]
 fn leaves_another_programs_database_unchanged() {
     let folder = tempfile::tempdir().unwrap();

@@ -35,7 +35,7 @@ fn does_not_report_a_polling_reader_as_a_lock_holder() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn reports_a_large_log_and_the_process_that_holds_it() {
+fn reports_a_large_wal_and_the_process_that_prevents_its_reset() {
     let mut hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     let agent = ScriptedAgent::start(

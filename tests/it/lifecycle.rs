@@ -1,5 +1,5 @@
 //! Start and shutdown of the hub, and failures of the machine: each has an error code, is logged once,
-//! and ends when its cause does.
+//! and ends when its cause ends.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -58,11 +58,11 @@ fn sigterm_closes_all_clients_stores_acks_and_ends_within_2_s_exclusive() {
         ),
         "3"
     );
-    // The log is checkpointed: a copy of the database file alone is complete.
+    // The WAL is checkpointed: a copy of the database file alone is complete.
     let wal = hub.folder().join("hub.db-wal");
     assert!(
         !wal.exists() || fs::metadata(&wal).unwrap().len() == 0,
-        "the log was not checkpointed"
+        "the WAL was not checkpointed"
     );
     assert!(!hub.folder().join("hub.db.serve").exists());
     drop((silent, half, full));
@@ -143,7 +143,7 @@ fn a_second_serve_prints_the_url_of_the_first_and_exits() {
     // Another program may listen on the port in the record.
     hub.kill();
     let other = TcpListener::bind(("127.0.0.1", hub.port())).unwrap();
-    let answers = std::thread::spawn(move || {
+    let responder = std::thread::spawn(move || {
         for stream in other.incoming().take(1) {
             let body = r#"{"status":"ok","run":"another"}"#;
             let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -153,7 +153,7 @@ fn a_second_serve_prints_the_url_of_the_first_and_exits() {
     let output = hub.agenthub(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["hub"], Value::Null);
-    answers.join().unwrap();
+    responder.join().unwrap();
 }
 
 fn state(hub: &TestHub) -> String {
@@ -275,8 +275,8 @@ fn a_corrupt_database_is_reported_at_start_or_by_requests() {
             );
         }
         Ok(()) => {
-            let answer = hub.get("/api/threads/t/messages?limit=1000");
-            assert_eq!((answer.status, answer.code()), (500, "STORE_CORRUPT".into()));
+            let response = hub.get("/api/threads/t/messages?limit=1000");
+            assert_eq!((response.status, response.code()), (500, "STORE_CORRUPT".into()));
             hub.kill();
         }
     }

@@ -111,7 +111,7 @@ fn a_closed_pipe_ends_the_command_with_code_0() {
     let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     drop(lines);
-    let status = wait_for("its end", || {
+    let status = wait_for("the command to exit", || {
         hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
         process.0.try_wait().unwrap()
     });
