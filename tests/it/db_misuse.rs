@@ -202,12 +202,12 @@ fn a_deleted_database_and_its_replacement_share_no_wal() {
     agent.resume();
     assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("new", 1, 300));
-    let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
+    assert_eq!(response.status, 201, "{response:?}");
     agent.resume();
     assert_eq!(agent.line(), "paused");
-    let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
+    assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(
         hub.sql("PRAGMA integrity_check; SELECT count(*) FROM messages"),
         "ok\n302"
@@ -299,8 +299,8 @@ fn reports_a_full_disk_until_it_has_space_again() {
         (hub.get("/readyz").status == 200).then_some(())
     });
     hub.sql(&insert_messages("u", 1, 1));
-    let answer = hub.send("POST", "/api/threads/u/messages", r#"{"content":"x"}"#);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = hub.send("POST", "/api/threads/u/messages", r#"{"content":"x"}"#);
+    assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }
 
@@ -355,10 +355,10 @@ fn keeps_the_row_order_when_the_clock_is_set_back_and_reports_it() {
     assert!(findings.iter().any(|f| f["check"] == "clock"), "{findings:?}");
     // Its owner can release a claim from that time.
     let id = hub.sql("SELECT message_id FROM inbox_messages WHERE payload = 'early'");
-    let answer = hub.send(
+    let response = hub.send(
         "POST",
         &format!("/api/inbox/{id}/claim"),
         r#"{"owner":"w1","lease_sec":0}"#,
     );
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
 }

@@ -1,4 +1,5 @@
-//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a closed stderr, a shutdown under load, files that are not databases.
+//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a closed stderr, a
+//! shutdown under load, files that are not databases.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
