@@ -432,8 +432,8 @@ fn acknowledges_no_message_written_to_a_deleted_database() {
     let mut acknowledged = Vec::new();
     for i in 0..20 {
         let message = json!({"id": format!("m-{i}."), "from_id": "a", "content": "x"});
-        let answer = hub.send("POST", "/api/threads/t/messages", &message.to_string());
-        if answer.status < 300 {
+        let response = hub.send("POST", "/api/threads/t/messages", &message.to_string());
+        if response.status < 300 {
             acknowledged.push(message["id"].as_str().unwrap().to_owned());
         }
     }

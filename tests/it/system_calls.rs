@@ -297,8 +297,8 @@ fn only_sqlite_opens_the_database() {
     client.until("error");
     std::fs::rename(&away, hub.db()).unwrap();
     wait_for("the database to work again", || {
-        let answer = http::request(port, "GET", "/api/status", &headers, "");
-        (answer.json()["state"] == "ok").then_some(())
+        let response = http::request(port, "GET", "/api/status", &headers, "");
+        (response.json()["state"] == "ok").then_some(())
     });
     let copy = hub.folder().join("copy.db");
     let commands: &[&[&str]] = &[

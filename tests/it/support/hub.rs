@@ -268,9 +268,9 @@ impl TestHub {
     /// The body of `/api/status`.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        let answer = self.get("/api/status");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()
+        let response = self.get("/api/status");
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()
     }
 
     /// Waits until the hub has read every change in the database, so that a client that starts
