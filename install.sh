@@ -53,7 +53,7 @@ try_cargo() {
     if ! version=$(cargo_version "$1"); then
         reason="does not run: $(sed -n 1p "$tmp/cargo.err")"
         # rustup's cargo looks for its toolchains under HOME. If HOME is another one than at its installation, they are
-        # still beside it: /home/ann/.cargo/bin/cargo and /home/ann/.rustup, or /usr/local/cargo and /usr/local/rustup.
+        # still next to it: /home/ann/.cargo/bin/cargo and /home/ann/.rustup, or /usr/local/cargo and /usr/local/rustup.
         home=${1%/bin/cargo}
         case $home in
             */.cargo) toolchains=${home%/.cargo}/.rustup ;;
@@ -113,7 +113,7 @@ have_c() {
     done
 }
 
-# Names the commands that install Rust ($1 = rust) or a C compiler ($1 = c), by package manager.
+# Prints the commands that install Rust ($1 = rust) or a C compiler ($1 = c), by package manager.
 explain() {
     if [ "$1" = rust ]; then
         say "agenthub needs Rust $rust_version or newer. ${rejected:+Found:}${rejected:-No Rust toolchain was found.}"
@@ -220,7 +220,7 @@ uninstall() {
     fi
     data=$(data_file)
     if [ -e "$data" ]; then
-        say "Your data is kept: $data (and the files beside it). Delete it yourself if you no longer need it."
+        say "Your data is kept: $data (and the files next to it). Delete it yourself if you no longer need it."
     else
         say "No data found at $data."
     fi

@@ -99,7 +99,7 @@ impl Counter {
         counter.buffer.drain(..end);
         let event = subscribe(thread).to_string();
         let mut frame = vec![0x81, 0x80 | u8::try_from(event.len())?, 0, 0, 0, 0];
-        // A masking key of zeros is valid and leaves the payload as it is.
+        // A masking key of zeros is valid and leaves the payload unchanged.
         frame.extend_from_slice(event.as_bytes());
         counter.stream.write_all(&frame).await?;
         Ok(counter)

@@ -39,7 +39,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     for size in sizes {
         files.push(Database::new(folder.path(), size)?);
     }
-    // Pending writes of the new databases would disturb the measurements.
+    // Pending writes of the new databases would distort the measurements.
     ensure!(Command::new("sync").status()?.success(), "sync failed");
     for _ in 0..TURNS {
         for file in &mut files {
@@ -57,7 +57,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         report.note(figure, values.join("; "));
     }
     report.judge(
-        "start to the first answer, 1,000,000 messages, ms",
+        "start to the first response, 1,000,000 messages, ms",
         median(&files[2].start),
         Goal::AtMost(300.0),
     );
@@ -115,7 +115,7 @@ impl Database {
 
     fn measure(&mut self) -> Result<()> {
         for _ in 0..TRIES {
-            self.start.push(started(&self.db)?);
+            self.start.push(startup_time(&self.db)?);
             self.inbox.push(agenthub(&self.db, &["inbox", "reader-3"])?);
             self.search
                 .push(agenthub(&self.db, &["search", "\"row 4242\"", "--limit", "10"])?);
@@ -126,8 +126,8 @@ impl Database {
     }
 }
 
-/// Returns the milliseconds from the start of a hub to its first answer over a WebSocket.
-fn started(db: &Path) -> Result<f64> {
+/// Returns the milliseconds from the start of a hub to its first response over a WebSocket.
+fn startup_time(db: &Path) -> Result<f64> {
     let begun = Instant::now();
     let hub = Hub::start_on(db, &[])?;
     runtime()?.block_on(async {

@@ -88,8 +88,8 @@ fn one_row(report: &mut Report, clients: u32) -> Result<()> {
     Ok(())
 }
 
-/// Measures the delivery of the rows of one transaction to all clients, at full speed. The clients run in one process beside
-/// the hub, so their CPU time is part of the figure.
+/// Measures the delivery of the rows of one transaction to all clients, at full speed. The clients run in one process on
+/// the same machine, so their CPU time is part of the figure.
 fn burst(report: &mut Report, clients: u32) -> Result<()> {
     // The capacity of the live tail. Older messages are sent in batches of 50.
     const ROWS: u32 = 1000;
@@ -147,24 +147,28 @@ fn burst(report: &mut Report, clients: u32) -> Result<()> {
 /// Measures how one client that stops reading affects the latency of 99 others and the memory of the hub, at 2,000 rows/s.
 fn stalled_client(report: &mut Report) -> Result<()> {
     let seconds = if report.soak { 60 } else { 15 };
-    let (alone, _) = ninety_nine_clients(seconds, 0)?;
-    let (beside, growth) = ninety_nine_clients(seconds, 1)?;
+    let (alone, _) = latency_of_99_clients(seconds, 0)?;
+    let (with_stalled, growth) = latency_of_99_clients(seconds, 1)?;
     report.note(
         format!("99 clients, 2,000 rows/s for {seconds} s: p99 ms"),
         short(alone),
     );
-    report.note("the same beside a client that does not read: p99 ms", short(beside));
+    report.note(
+        "the same with one more client, which does not read: p99 ms",
+        short(with_stalled),
+    );
     report.judge(
         "a client that does not read: p99 of the others ÷ p99 without it",
-        beside / alone,
+        with_stalled / alone,
         Goal::AtMost(1.5),
     );
     report.judge("… growth of the hub's memory, MiB", growth / 1024.0, Goal::AtMost(16.0));
     Ok(())
 }
 
-/// Returns the p99 latency of 99 clients in ms and the growth of the hub in KiB, beside `stalled` clients that do not read.
-fn ninety_nine_clients(seconds: u32, stalled: u32) -> Result<(f64, f64)> {
+/// Returns the p99 latency of 99 clients in ms and the growth of the hub's memory in KiB, while `stalled` more clients do
+/// not read.
+fn latency_of_99_clients(seconds: u32, stalled: u32) -> Result<(f64, f64)> {
     const RATE: u32 = 2000;
     let hub = Hub::start(&[])?;
     let rows = RATE * seconds;

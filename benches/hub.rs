@@ -18,9 +18,9 @@ pub(crate) const AGENTHUB: &str = env!("CARGO_BIN_EXE_agenthub");
 /// How a hub detects commits.
 #[derive(Clone, Copy)]
 pub(crate) enum Detection {
-    /// The default: file events.
+    /// The default: file system events.
     Notify,
-    /// `--watch poll`, for file systems without events.
+    /// `--watch poll`, for file systems without such events.
     Poll,
     /// The same server, which polls `data_version` at this interval.
     Every(Duration),

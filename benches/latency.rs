@@ -1,5 +1,5 @@
-//! Latency from a commit in one process to the frame in another, compared with other ways to detect a commit. All ways use the
-//! same server and the same database, in turns.
+//! Latency from a commit in one process to the frame in another, compared with other ways to detect a commit. All of them
+//! run on the same server and the same database, in turns.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::hub::{Detection, Hub};
 use super::report::{Goal, Report, Sample};
 use super::writer;
 
-/// Number of turns of each way. The figure is the median over the turns.
+/// Number of turns of each detection method. The figure is the median over the turns.
 const TURNS: usize = 3;
 
-const WAYS: &[(&str, Detection)] = &[
+const DETECTIONS: &[(&str, Detection)] = &[
     ("notify", Detection::Notify),
     ("1 ms poll", Detection::Every(Duration::from_millis(1))),
-    ("poll without a pause", Detection::Every(Duration::ZERO)),
-    ("no file events: 5 ms poll", Detection::Poll),
+    ("busy loop", Detection::Every(Duration::ZERO)),
+    ("no file system events: 5 ms poll", Detection::Poll),
     (
         "500 ms poll, as in AILANG's hub",
         Detection::Every(Duration::from_millis(500)),
@@ -39,10 +39,10 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         ("a burst of 2,000 rows in one transaction", 0, 1, 2000),
         ("8 writers, a burst of 250 rows in one transaction each", 0, 8, 250),
     ] {
-        for (way, detection) in WAYS {
+        for (method, detection) in DETECTIONS {
             let times = measure(&db, *detection, rate, writers, rows)?;
             report.note(
-                format!("commit → client, {what}, {way}, µs p50 / p90 / p99 / max"),
+                format!("commit → client, {what}, {method}, µs p50 / p90 / p99 / max"),
                 times.spread(),
             );
         }
@@ -50,17 +50,17 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Measures the rate that has goals, in turns.
+/// Measures at 100 rows/s, the rate that has goals. The detection methods run in turns.
 fn at_100(report: &mut Report, db: &Path) -> Result<()> {
-    let mut turns: Vec<Vec<Sample>> = WAYS.iter().map(|_| Vec::new()).collect();
+    let mut turns: Vec<Vec<Sample>> = DETECTIONS.iter().map(|_| Vec::new()).collect();
     for _ in 0..TURNS {
-        for ((_, detection), samples) in WAYS.iter().zip(&mut turns) {
+        for ((_, detection), samples) in DETECTIONS.iter().zip(&mut turns) {
             samples.push(measure(db, *detection, 100, 1, 500)?);
         }
     }
-    let median = |way: usize, q: f64| Sample::new(turns[way].iter().map(|s| s.at(q)).collect()).median();
-    for (way, (name, _)) in WAYS.iter().enumerate() {
-        let spread = [0.5, 0.9, 0.99, 1.0].map(|q| super::report::short(median(way, q)));
+    let median = |method: usize, q: f64| Sample::new(turns[method].iter().map(|s| s.at(q)).collect()).median();
+    for (method, (name, _)) in DETECTIONS.iter().enumerate() {
+        let spread = [0.5, 0.9, 0.99, 1.0].map(|q| super::report::short(median(method, q)));
         report.note(
             format!("commit → client, 100 rows/s, {name}, µs p50 / p90 / p99 / max, median of {TURNS} turns"),
             spread.join(" / "),
@@ -74,17 +74,17 @@ fn at_100(report: &mut Report, db: &Path) -> Result<()> {
         Goal::AtMost(0.45),
     );
     report.judge(
-        "100 rows/s, notify, p50 ÷ a poll without a pause",
+        "100 rows/s, notify, p50 ÷ a busy loop",
         median(0, 0.5) / median(2, 0.5),
         Goal::AtMost(1.4),
     );
     report.judge(
-        "100 rows/s, no file events, p50 ms",
+        "100 rows/s, no file system events, p50 ms",
         median(3, 0.5) / 1000.0,
         Goal::AtMost(3.5),
     );
     report.judge(
-        "100 rows/s, no file events, p99 ms",
+        "100 rows/s, no file system events, p99 ms",
         median(3, 0.99) / 1000.0,
         Goal::AtMost(8.0),
     );

@@ -1,7 +1,7 @@
 //! Benchmarks of agenthub. `./benches/run` builds for release and prints one Markdown table.
 //!
-//! All processes are real: the hub is the release binary; writers, and servers that detect commits in another way, are this
-//! program started again with another argument. A missed goal is printed and is not an error. Nothing is random, and
+//! All processes are real: the hub is the release binary; writers, and servers that detect commits in another way, are
+//! this program, started again with another argument. A missed goal is printed and is not an error. Nothing is random, and
 //! nothing connects to other machines. `benches/README.md` explains the figures.
 
 mod agents;

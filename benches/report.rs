@@ -22,7 +22,7 @@ impl Goal {
         }
     }
 
-    fn of(self) -> f64 {
+    fn limit(self) -> f64 {
         match self {
             Self::AtMost(goal) | Self::AtLeast(goal) => goal,
         }
@@ -32,7 +32,7 @@ impl Goal {
 impl Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sign = if matches!(self, Self::AtMost(_)) { '≤' } else { '≥' };
-        write!(f, "{sign} {}", short(self.of()))
+        write!(f, "{sign} {}", short(self.limit()))
     }
 }
 
@@ -67,7 +67,7 @@ impl Report {
         let verdict = if goal.is_met(value) {
             "met".to_owned()
         } else {
-            format!("missed: {:.2} ×", value / goal.of())
+            format!("missed: {:.2} ×", value / goal.limit())
         };
         self.row([figure.into(), short(value), goal.to_string(), verdict]);
     }

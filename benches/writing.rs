@@ -12,7 +12,7 @@ use super::hub::{AGENTHUB, Hub};
 use super::report::{Goal, Report, Sample, short};
 use super::writer;
 
-/// Writers without a pause beside `agenthub send`, and the number of runs of that command.
+/// Number of writers without a pause while `agenthub send` runs, and the number of runs of that command.
 const BUSY: usize = 8;
 const SENDS: usize = 2000;
 /// Duration of each measurement.
@@ -74,7 +74,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     }
     let times = Sample::new(times?);
     report.note(
-        format!("`agenthub send`, {BUSY} busy writers beside it, {SENDS} times, ms p50 / p99 / p99.9 / max"),
+        format!("`agenthub send`, {BUSY} busy writers, {SENDS} times, ms p50 / p99 / p99.9 / max"),
         times.tail(),
     );
     report.judge("the same, p99.9 ms", times.at(0.999), Goal::AtMost(150.0));

@@ -7,9 +7,9 @@ use agenthub::protocol::now_ms;
 use agenthub::store::{InboxFilter, NetworkFs, NewMessage, ReadContext, Writer};
 
 fn main() -> anyhow::Result<()> {
-    let given = std::env::var_os("AGENTHUB_DB").map(std::path::PathBuf::from);
-    let file = Writer::open(&db_path(given.as_deref())?, NetworkFs::Refuse)?;
-    file.post_message(&NewMessage::new("build", "rust-agent", "tests are green"))?;
+    let path = std::env::var_os("AGENTHUB_DB").map(std::path::PathBuf::from);
+    let db = Writer::open(&db_path(path.as_deref())?, NetworkFs::Refuse)?;
+    db.post_message(&NewMessage::new("build", "rust-agent", "tests are green"))?;
     let unread = InboxFilter {
         inbox: Some("rust-agent".to_owned()),
         status: Some("unread".to_owned()),
@@ -17,14 +17,14 @@ fn main() -> anyhow::Result<()> {
         limit: 10,
         ..InboxFilter::default()
     };
-    for mail in file.inbox(&unread)? {
+    for mail in db.inbox(&unread)? {
         writeln!(stdout(), "{}: {}", mail.from_agent, mail.payload)?;
-        let reading = ReadContext {
+        let context = ReadContext {
             reader: "rust-agent",
             via: "rust",
             now: now_ms(),
         };
-        file.ack_mail(&mail.message_id, reading)?;
+        db.ack_mail(&mail.message_id, context)?;
     }
     Ok(())
 }

@@ -676,7 +676,7 @@ def check_message_numbers(f):
         f.insert("messages", thread_id="t", message_seq=seq)
     f.insert("messages", thread_id="fresh", message_seq=1)
     f.insert("messages", thread_id="t", message_seq=7, id=None, created_at=None, kind=None)
-    f.equal(f.last("messages")["message_seq"], 7, "explicit number with NULLs beside it")
+    f.equal(f.last("messages")["message_seq"], 7, "explicit number with NULLs in other columns")
     f.insert("messages", thread_id="t", id="eight", message_seq=8)
     f.unchanged("ignored with its own number", *flat(insertion("messages", "OR IGNORE", thread_id="t", id="eight", message_seq=8)))
     f.unchanged("ignored with the next number", *flat(insertion("messages", "OR IGNORE", thread_id="t", id="eight", message_seq=9)))
@@ -944,7 +944,7 @@ def main(arguments):
 
 # ---- --mutate: tests of the checks ---------------------------------------------------------------
 
-# Parts whose removal no writer can notice, and why the schema has them.
+# Parts whose removal has no effect that a writer can observe, and why the schema has them.
 UNNOTICED = (
     r"_insert: n = NEW\.n AND",  # without it, the UPDATE that sets defaults scans all rows: only slower
     r"_insert: AND \(NEW\.\w+ IS NULL",  # without it, that UPDATE runs for every INSERT: only slower

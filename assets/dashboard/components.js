@@ -97,14 +97,14 @@ export function Command({ about, command }) {
   return element('div.command', element('p', about), element('div.command-line', code, copyButton));
 }
 
-/** Fills `node` with the named commands of the hub, again only if the hub sent new ones. */
+/** Fills `node` with the named commands of the hub, unless it already shows them. */
 export function showCommands(node, names, create) {
   if (node.commands === state.commands) return;
   node.commands = state.commands;
   node.replaceChildren(...names.map(name => create(state.commands.get(name))));
 }
 
-/** What a view shows while there is no data: a text, and commands that write some. */
+/** Shown by a view without data: a text, and commands that write some rows. */
 export function EmptyState(title, text, ...commandNames) {
   const commands = element('div');
   const root = element(

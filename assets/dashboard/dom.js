@@ -40,7 +40,7 @@ export function drawing(className, size, label, ...paths) {
   );
 }
 
-/** Sets an element's text in its existing text node: replacing the node would leave thousands of dead ones a second. */
+/** Sets an element's text in its existing text node: replacing the node would discard thousands of nodes a second. */
 export function setText(node, text) {
   const textNode = node.firstChild;
   if (!textNode) {

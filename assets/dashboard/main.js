@@ -107,25 +107,25 @@ function speakAnnouncement() {
   secondsToWait = SECONDS_BETWEEN_ANNOUNCEMENTS;
 }
 
-function shownConnectionState(hubTrouble) {
+function shownConnectionState(hubProblem) {
   if (state.locked) return 'locked';
   if (state.connection.state !== 'live') return state.connection.state;
   if (!state.loaded) return 'connecting';
-  if (hubTrouble) return 'stale';
+  if (hubProblem) return 'stale';
   return state.paused ? 'paused' : 'live';
 }
 
 function renderConnection() {
   const { state: connection, at } = state.connection;
   const now = Date.now();
-  const hubTrouble = state.status && state.status.state !== 'ok' && state.status.state;
-  const shown = shownConnectionState(hubTrouble);
+  const hubProblem = state.status && state.status.state !== 'ok' && state.status.state;
+  const shown = shownConnectionState(hubProblem);
   const labels = {
     locked: 'Locked',
     connecting: 'Connecting',
     live: `Live · ${formatCount(eventRates.at(-2))} ev/s`,
     paused: `Paused · ${formatCount(state.paused - 1)} new`,
-    stale: connection === 'stale' ? 'No response ' + formatClock((now - at) / 1e3) : 'Hub: ' + safeText(hubTrouble, 40),
+    stale: connection === 'stale' ? 'No response ' + formatClock((now - at) / 1e3) : 'Hub: ' + safeText(hubProblem, 40),
     retry: at > now + 500 ? `Reconnecting in ${Math.ceil((at - now) / 1e3)} s` : 'Reconnecting'
   };
   setText(pill, labels[shown]);

@@ -1,4 +1,4 @@
-// Makes text from agents safe to show. It is hostile input: terminal escape sequences are
+// Makes text from agents safe to show. The text is untrusted: terminal escape sequences are
 // removed, and characters that hide or reorder text become visible.
 
 import { formatCount } from './format.js';
@@ -27,7 +27,7 @@ export const oneLine = (value, maxLength = 160) =>
     .replace(/\s+/g, ' ')
     .trim();
 
-/** Summarises a tool's input on one line: if it is a JSON object, its most telling value. */
+/** Summarises a tool's input on one line: if it is a JSON object, its most informative value. */
 export function toolSummary(input) {
   let summary = input;
   if (input && input[0] === '{') {
@@ -65,7 +65,7 @@ export function prettyJson(value) {
 /** Returns the last folder of a path. */
 export const folderName = path => oneLine((path || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
 
-/** Returns two lower-case letters or digits that stand for a name. */
+/** Returns the initials of a name: two lower-case letters or digits. */
 export function initialsOf(name) {
   const [first, second] = name.match(/[\p{L}\p{N}]+/gu) || ['?'];
   const letters = [...first];

@@ -1,7 +1,7 @@
-// The WebSocket to the hub: opens it, checks that it is alive, reconnects and resumes.
-// It knows positions and time, not what events mean: events go on in the order they came.
+// The WebSocket to the hub: connection, keepalive, reconnect and resume.
+// It handles positions and time, not the meaning of events, which it passes on in the order of arrival.
 //   1. The first connection has no `since`. `hello` gives the position; the caller loads a snapshot over HTTP.
-//   2. After a disconnect, `since` is the last position seen: no event is missed and none comes twice.
+//   2. After a disconnect, `since` is the last position seen: no event is missed or repeated.
 //   3. If the position is lost or the database was replaced (close code 4010), the position is dropped,
 //      the caller is notified, and step 1 follows.
 
@@ -17,7 +17,7 @@ const STALE_AFTER_MS = 3000;
 const DEAD_AFTER_MS = 45000;
 /** Maximum time from opening to `hello`. */
 const HELLO_TIMEOUT_MS = 15000;
-/** Only a connection that lived this long resets the retry delay. */
+/** Only a connection that lasted this long resets the retry delay. */
 const STABLE_AFTER_MS = 1500;
 const CLOSE_DATABASE_REPLACED = 4010;
 
@@ -152,7 +152,7 @@ function onFrame(text, resumed) {
 }
 
 function onPositionLost(reason) {
-  // The hub itself works, so the first attempt comes soon.
+  // The hub itself works, so the first attempt is made soon.
   attempts = 0;
   dropPosition();
   close();

@@ -2,7 +2,7 @@
 
 const PREFIX = 'agenthub.';
 
-// Used when the browser refuses localStorage, as private windows may. Lives as long as the tab.
+// Used when the browser refuses localStorage, as private windows may. Exists as long as the tab.
 const fallback = {};
 
 export function loadSetting(key) {
@@ -18,6 +18,6 @@ export function saveSetting(key, value) {
   try {
     localStorage.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // `fallback` has it.
+    // The value is in `fallback`.
   }
 }

@@ -1,5 +1,5 @@
 // The state of the page, how an event changes it, and when the views render.
-// An event costs O(1); views read the state once per animation frame. All of it is bounded:
+// An event costs O(1); views read the state once per animation frame. Its size is bounded:
 // timelines are kept for the threads and tasks last opened, mail for the mailboxes that were opened.
 // Data that is missing is requested through `refresh`, whose functions sync.js sets.
 
@@ -7,7 +7,7 @@ import { loadSetting, saveSetting } from './storage.js';
 import { newTimeline, append } from './timeline.js';
 
 export const state = {
-  /** `at`: since when the hub is silent, or when the next attempt to connect comes. */
+  /** `at`: the time of the last frame from the hub, or of the next attempt to connect. */
   connection: { state: 'connecting', at: 0 },
   locked: false,
   /** 0, or 1 plus the number of events since the person paused. */
@@ -15,7 +15,7 @@ export const state = {
   /** The hub's /api/status. */
   status: null,
   notice: '',
-  /** Latencies are measured from this time on: events from before a connect say nothing about it. */
+  /** Only rows written after this time count for the latency: the connection did not exist before. */
   measureLatencyFrom: Infinity
 };
 
@@ -27,9 +27,9 @@ const MAX_MAIL = 2000;
 const MAX_TIMELINES = 8;
 const LATENCY_SAMPLES = 200;
 const DAY_MS = 864e5;
-/** A running session or task without a sign of life for this long counts as idle. */
+/** A running session or task without activity for this long counts as idle. */
 const RUNNING_TIMEOUT_MS = 3e5;
-/** Milliseconds between two renderings of what costs more than O(1). */
+/** Milliseconds between two renderings of parts that cost more than O(1). */
 const RENDER_INTERVAL_MS = 250;
 /** Number of samples in an activity chart. */
 const SAMPLES = 60;
@@ -48,7 +48,7 @@ export const setRenderer = render => {
   renderer = render;
 };
 
-/** Renders in the next frame. The topic 'all' stands for a change of route or a new snapshot. */
+/** Renders in the next frame. The topic 'all' means a change of route or a new snapshot. */
 export function invalidate(topic) {
   changed.add(topic);
   frame ||= requestAnimationFrame(() => {
@@ -97,7 +97,7 @@ export function renderLater() {
 }
 
 /**
- * Returns a function that returns the list that `build` makes. The list is rebuilt if `topic` changed, at most every
+ * Returns a function that returns the list built by `build`. The list is rebuilt if `topic` changed, at most every
  * RENDER_INTERVAL_MS, and not while `inUse`: rows must not move under the pointer.
  */
 export function throttledList(topic, build) {
@@ -118,7 +118,7 @@ export function throttledList(topic, build) {
   };
 }
 
-/** Events in each of the last 60 seconds, oldest first; the last second is not over. */
+/** Events in each of the last 60 seconds, oldest first; the last second is incomplete. */
 export const eventRates = new Array(SAMPLES).fill(0);
 let seconds = 0;
 let nextLatencySample = 0;
@@ -132,7 +132,7 @@ export function onSecond() {
       samples.push(0);
     }
   }
-  // No event tells of a changed status or label, or of an agent that only reads.
+  // No event reports a changed status or label, or an agent that only reads.
   if (seconds % 3 === 0 && !document.hidden) refresh.agents();
   if (readMarksChanged) saveSetting('seen', [readMarksEpoch, [...readMarks].slice(-KEPT_ITEMS)]);
   readMarksChanged = false;
@@ -165,19 +165,19 @@ export const unreadCount = thread => Math.max(0, thread.last_seq - (readMarks.ge
 
 // ---- timelines ----
 
-/** Returns the timeline of a thread or task, newly made if it is not kept. */
+/** Returns the timeline of a thread or task. Creates it if it is not in memory. */
 export function openTimeline(kind, id) {
   const { timelines } = state;
   const key = kind + '/' + id;
   const timeline = timelines.get(key) || newTimeline(kind, id);
-  // A Map keeps the order of insertion: the first is the one opened longest ago.
+  // A Map keeps the order of insertion: the first is the least recently opened.
   timelines.delete(key);
   timelines.set(key, timeline);
   if (timelines.size > MAX_TIMELINES) timelines.delete(timelines.keys().next().value);
   return timeline;
 }
 
-/** Drops the oldest threads or tasks beyond what is kept, but none that is running or open. */
+/** Drops the oldest threads or tasks above the limit, but none that is running or open. */
 function evictOldest(kind) {
   const items = state[kind];
   const batch = 200;
@@ -232,7 +232,7 @@ export function addOlderToFeed(typedRows) {
   invalidate('feed');
 }
 
-/** Notes a sign of life of an agent. */
+/** Records activity of an agent. */
 function noteActivity(agentId, time) {
   if (!agentId || agentId === 'human') return;
   if (state.loaded) {
@@ -395,7 +395,7 @@ function agentStatus({ row, usage, task, lastEvent, at }, now, dismissedAt) {
 }
 
 /**
- * Returns a summary of each agent, sorted by id: { row, at (last sign of life), usage (totals and last session),
+ * Returns a summary of each agent, sorted by id: { row, at (time of its last activity), usage (totals and last session),
  * task (its last), lastEvent, status ('working', 'idle', 'waiting' or 'error'), unread }.
  */
 export function summarizeAgents() {
@@ -426,7 +426,7 @@ export function summarizeAgents() {
   return [...summaries.values()].sort((a, b) => (a.row.id < b.row.id ? -1 : 1));
 }
 
-/** Notes that the person has seen that this agent failed or waits. */
+/** Records that the person has seen that this agent failed or waits. */
 export function dismissAgent(summary) {
   saveSetting('hushed', { ...loadSetting('hushed'), [summary.row.id]: summary.at });
   invalidate('all');
@@ -485,7 +485,7 @@ function putTaskEvent(row, time) {
   addToTimeline('tasks', id, event);
 }
 
-/** A task without a status is running; so is one that was waiting for permission and has gone on. */
+/** A task without a status is running; so is one that has continued after waiting for permission. */
 export function inferTaskStatus(task) {
   if (!task.status || (task.status === 'waiting' && task.last_type !== 'status')) task.status = 'running';
   return task;

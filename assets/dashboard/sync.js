@@ -1,6 +1,6 @@
 // Keeps the store up to date: snapshots over HTTP, events from the socket, and what the person
 // sends. The only module that uses both api.js and socket.js.
-// Events wait while a snapshot loads. A snapshot is never older than the `hello` before it, so
+// Events are queued while a snapshot loads. A snapshot is never older than the `hello` before it, so
 // applying the events afterwards ends at the state of the database. Rows are identified by
 // message_seq and id, so an event that the snapshot already contains changes nothing.
 
@@ -96,7 +96,7 @@ async function onReady(resumed, gapMs) {
   state.measureLatencyFrom = Date.now() + 2000;
   eventsSinceConnect = 0;
   if (resumed && state.loaded) {
-    // What the socket does not send, or sends only the latest value of.
+    // Data that the socket does not send, or of which it sends only the latest value.
     for (const topic of ['status', 'agents', 'telemetry', 'mailboxes', 'tasks', 'costs']) refresh[topic]();
     state.timelines.forEach(timeline => timeline.error && loadTimeline(timeline));
     if (gapMs > ANNOUNCE_GAP_MS) {
@@ -233,14 +233,14 @@ refresh.timeline = timeline => {
   }, 250);
 };
 
-/** Loads the next page of `owner`, one at a time. A failure is ignored: scrolling on tries again. */
+/** Loads the next page of `owner`, one at a time. Ignores failures. */
 async function loadPage(owner, request, use) {
   if (owner.loadingPage) return;
   owner.loadingPage = true;
   try {
     use(await request());
   } catch {
-    // See above.
+    // The next scroll event tries again.
   }
   owner.loadingPage = false;
 }
@@ -269,7 +269,7 @@ export async function loadTimeline(timeline, before = END) {
   if (timeline.rows.detached) loadNewer(timeline);
 }
 
-/** Reloads the end of a timeline that was left further back. */
+/** Reloads the end of a timeline if its last loaded row is not the newest. */
 export function returnToLatest(kind, id) {
   const timeline = state.timelines.get(kind + '/' + id);
   if (timeline?.rows.detached) loadTimeline(timeline);
@@ -277,7 +277,7 @@ export function returnToLatest(kind, id) {
 
 export const loadNewer = timeline => loadRows(timeline, 'after', timeline.last);
 
-/** Loads a page, one at a time. Live events wait meanwhile: the ids of task events have gaps, so only their order counts. */
+/** Loads a page, one at a time. Live events are queued meanwhile: the ids of task events have gaps, so only their order counts. */
 const loadRows = (timeline, direction, position) => (timeline.busy ||= fetchAndAppend(timeline, direction, position));
 
 async function fetchAndAppend(timeline, direction, position) {
@@ -367,7 +367,7 @@ function fetchMail(mailboxName, query) {
 
 /** Adds a page, which is newest first. The map is oldest first, so that its limit drops the oldest. */
 function fillMailbox(mailbox, page) {
-  // The person's own mailbox tells which mail to everyone the person has read.
+  // The person's own mailbox shows which mail to everyone the person has read.
   if (mailbox.name === 'human') {
     for (const mail of page.items) {
       if (mail.to_inbox === 'all' && mail.status === 'read') state.readBroadcasts.set(mail.id, 1);

@@ -1,5 +1,5 @@
 // Shows a timeline (timeline.js): rows of any height, of which a moving window has elements.
-// The view follows the newest row until the reader scrolls up; then the rows in sight keep their place.
+// The view follows the newest row until the reader scrolls up; then the visible rows keep their position.
 
 import { element, setText, setAttribute, setHidden } from './dom.js';
 import { formatDay, formatDayUnlessToday } from './format.js';
@@ -141,7 +141,7 @@ export class TimelineView {
       this.windowEnd = Math.min(endIndex, this.windowStart + WINDOW_ROWS);
     }
     rows.firstVisible = this.following ? Infinity : this.windowStart;
-    // While the reader is not following, one row keeps its place on the screen: remember it, restore it after the change.
+    // While the reader is not following, one row keeps its position on the screen: remember it, restore it after the change.
     const drawn = body.children;
     const anchorPlace = Math.min(drawn.length - 1, Math.max(0, this.windowStart - this.drawnStart));
     const anchor = !this.following && drawn[anchorPlace];
@@ -153,7 +153,7 @@ export class TimelineView {
     else if (anchor && anchor.parentNode) scroller.scrollTop = anchor.offsetTop - anchorTop;
     setHidden(this.jumpButton, this.following);
     if (this.following) return;
-    // At the very top the browser sends no more scroll events: show an older page that arrived meanwhile.
+    // At the very top the browser sends no more scroll events: show an older page that has been loaded.
     if (this.windowStart > startIndex && scroller.scrollTop < NEAR_EDGE_PX) this.onScroll();
     setText(this.jumpButton, endIndex > this.seenEnd ? endIndex - this.seenEnd + ' new ↓' : 'Latest ↓');
   }

@@ -438,7 +438,7 @@ impl From<Error> for ToolError {
     /// Takes the error's message, and replaces advice for a shell by advice for an agent, which has
     /// tools only.
     fn from(error: Error) -> Self {
-        let is_for_shell = |clause: &&str| ["agenthub ", "--"].iter().any(|word| clause.contains(word));
+        let is_for_shell = |clause: &&str| clause.contains("agenthub ") || format!(" {clause}").contains(" --");
         // The first clause says what went wrong, the others what to do.
         let mut rest = error.message().split("; ");
         let mut clauses: Vec<&str> = rest.next().into_iter().collect();

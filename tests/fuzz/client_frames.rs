@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use agenthub::config::Limits;
-use agenthub::protocol::Event;
-use agenthub::hub::session::{Now, Read, Session, Action};
 use agenthub::hub::connect_options::ConnectQuery;
+use agenthub::hub::session::{Action, Now, Read, Session};
+use agenthub::protocol::Event;
 use agenthub::store::{MessageRow, Position, Start, ThreadOpening, ThreadPage};
 use libfuzzer_sys::fuzz_target;
 

@@ -19,7 +19,7 @@ const MAX_OUTPUT: usize = 10_000;
 /// Inputs that share a database. An input that fails must also fail alone.
 const INPUTS: u32 = 100;
 
-/// A database, and the number of inputs that it still takes.
+/// A database, and the number of inputs it will still be used for.
 struct Bench {
     left: u32,
     writer: Writer,
@@ -42,7 +42,9 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((selector, text)) = data.split_first() else { return };
+    let Some((selector, text)) = data.split_first() else {
+        return;
+    };
     let tools: Vec<_> = registry::with_hooks().collect();
     let tool = tools[usize::from(*selector) % tools.len()];
     BENCH.with_borrow_mut(|bench| {

@@ -5,14 +5,14 @@
 
 #![no_main]
 
-use agenthub::hub::encoded_change::Since;
 use agenthub::hub::connect_options::ConnectQuery;
+use agenthub::hub::encoded_change::Since;
 use agenthub::server::{AuthMode, check_embedded_request};
 use agenthub::store::Token;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 
-/// The token. It is short so that mutations find it; the target is a way around it.
+/// The token. It is short, so that mutations can find it. A request without it must not be accepted.
 const SECRET: &str = "sesame";
 
 fuzz_target!(|data: &[u8]| {

@@ -11,10 +11,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use agenthub::config::Limits;
-use agenthub::protocol::Event;
-use agenthub::hub::encoded_change::EncodedChange;
-use agenthub::hub::session::{Now, Session, Action};
 use agenthub::hub::connect_options::ConnectQuery;
+use agenthub::hub::encoded_change::EncodedChange;
+use agenthub::hub::session::{Action, Now, Session};
+use agenthub::protocol::Event;
 use agenthub::store::{NetworkFs, Position, Reader, Row, Writer};
 use libfuzzer_sys::fuzz_target;
 use rusqlite::types::Value;
@@ -161,7 +161,12 @@ fuzz_target!(|data: &[u8]| {
         for query in [&[][..], &[("streams", "messages,inbox,telemetry,tasks,threads")]] {
             let query = ConnectQuery::parse(query.iter().copied()).unwrap();
             let streams = query.options.streams;
-            let mut session = Session::new(query.options, Limits::default(), database.epoch.clone(), Position::START);
+            let mut session = Session::new(
+                query.options,
+                Limits::default(),
+                database.epoch.clone(),
+                Position::START,
+            );
             let entries = page.changes.iter().cloned();
             session.feed(
                 entries

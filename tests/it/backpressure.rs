@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::client::MARKER_ROW;
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::writer::{self, Process, insert_messages, python, script};
-use crate::support::{Client, Received, TIMEOUT, TestHub, within};
+use crate::support::{Client, Received, TIMEOUT, TestHub, wait_for};
 
 #[track_caller]
 fn connect_with_hello(hub: &TestHub, query: &str) -> Client {
@@ -117,7 +117,7 @@ fn pauses_a_subscription_that_lags_behind_its_acks() {
     assert_eq!(other.messages_until(2005).len(), 2005);
 }
 
-/// A client that floods the hub must not take its time from other clients.
+/// A client that floods the hub must not slow down other clients.
 #[test]
 fn limits_the_events_of_a_client_and_then_disconnects_it() {
     let hub = TestHub::start();
@@ -139,7 +139,7 @@ fn limits_the_events_of_a_client_and_then_disconnects_it() {
     }
     assert!(pongs >= 200 && rejected > 0, "{pongs} pongs, {rejected} rejections");
     // After a pause its events are accepted again.
-    within("a pong", || {
+    wait_for("a pong", || {
         client.send_text(r#"{"type":"ping"}"#);
         (client.next().kind == "pong").then_some(())
     });
@@ -167,7 +167,7 @@ fn disconnects_a_client_that_does_not_read_without_affecting_others() {
     }
     let grown = resident_kib(&hub).saturating_sub(before);
     assert!(grown < 48 * 1024, "{grown} KiB more");
-    within("the end of the frozen connection", || {
+    wait_for("the frozen connection to close", || {
         (hub.status()["clients"] == json!(1) && closed_with(&hub, 4008)).then_some(())
     });
     // It still receives what was in the socket buffers, in order, and then the end of the stream.
@@ -256,7 +256,7 @@ fn write_wait_starts_at_the_blocked_write() {
     hub.wait_until_synced();
     let frozen = hub.connect("streams=messages&since=0");
     // This times out before the next ping, which is sent after 54 s.
-    within("the end of the frozen connection", || {
+    wait_for("the frozen connection to close", || {
         closed_with(&hub, 4008).then_some(())
     });
     drop(frozen);
@@ -300,7 +300,7 @@ fn twenty_frozen_clients_use_bounded_memory_exclusive() {
     drop(frozen);
 }
 
-/// A client that reads slowly keeps up through batches.
+/// A client that reads few frames receives all rows, because many rows fit into one batch.
 #[test]
 fn ten_frames_per_second_carry_a_thousand_rows_per_second_heavy() {
     const SECONDS: usize = 4;
@@ -320,7 +320,7 @@ fn ten_frames_per_second_carry_a_thousand_rows_per_second_heavy() {
     while written.is_none_or(|rows| ids.len() < rows) {
         // The client reads one frame every 100 ms: this waits for a time, not for a condition.
         let next_read = started + Duration::from_millis(100) * frames;
-        within_time(TIMEOUT, "the next read", || (Instant::now() >= next_read).then_some(()));
+        wait_up_to(TIMEOUT, "the next read", || (Instant::now() >= next_read).then_some(()));
         frames += 1;
         for message in client.next().messages() {
             assert_eq!(message["message_seq"], ids.len() + 1);

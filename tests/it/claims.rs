@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::TestHub;
-use crate::support::eventually::within;
+use crate::support::eventually::wait_for;
 use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, python};
@@ -89,7 +89,7 @@ fn three_workers_finish_a_thousand_jobs_although_one_is_killed_repeatedly_heavy(
     let started = Instant::now();
     let mut unstable = mcp("unstable-0");
     let has_handled = |name: &str| !handled(name).is_empty();
-    within("the first job of the unstable worker", || {
+    wait_for("the first job of the unstable worker", || {
         has_handled(&unstable.name).then_some(())
     });
     let stable = [mcp("stable"), start("shell", Command::new(client("shell_worker.sh")))];

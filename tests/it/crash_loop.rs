@@ -1,10 +1,10 @@
-//! The crash loop: kills writers with several SQLite versions, clients, and the hub, at random times.
+//! Kills writers with several SQLite versions, clients, and the hub, at random times.
 //!
 //! Afterwards:
 //! 1. All rows that writers got acknowledged are stored, and at most one more per writer process.
 //! 2. The numbers of each thread and of the change log have no gaps.
-//! 3. Each client has received the rows of the file once and in order, whether it was never killed or
-//!    resumed at the end of its log.
+//! 3. Each client has received the rows of the file once and in order, whether it was killed and resumed
+//!    or not.
 //! 4. The database passes its integrity check.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::support::eventually::{eventually, within_time};
+use crate::support::eventually::{eventually, wait_up_to};
 use crate::support::external_client::{ExternalClient, Library};
 use crate::support::seeded_rng::SeededRng;
 use crate::support::writer::{Process, python, script};
@@ -108,10 +108,10 @@ fn kills_cause_no_lost_or_duplicate_rows_exclusive() {
     } else {
         60
     };
-    let mut dice = SeededRng::new("the crash loop");
+    let mut rng = SeededRng::new("crash_loop");
     let libraries = old_libraries();
     let mut hub = TestHub::start();
-    // Evenly from the oldest to the newest.
+    // The writers use versions spread evenly from the oldest to the newest.
     let library = |i: usize| libraries.get(i * libraries.len().saturating_sub(1) / (WRITERS - 1));
     let mut writers: Vec<Writer<'_>> = (0..WRITERS)
         .map(|i| Writer::start(&hub, i, library(i).map(PathBuf::as_path)))
@@ -122,17 +122,17 @@ fn kills_cause_no_lost_or_duplicate_rows_exclusive() {
 
     let mut killed = [0; 3];
     for _ in 0..kills {
-        let pause = PAUSE + PAUSE.mul_f64(dice.below(1000) as f64 / 1000.0);
+        let pause = PAUSE + PAUSE.mul_f64(rng.below(1000) as f64 / 1000.0);
         let until = Instant::now() + pause;
         // Waits for a random time: there is no condition to wait for.
-        within_time(LIMIT, "the next kill", || (Instant::now() >= until).then_some(()));
-        let kind = match dice.below(10) {
+        wait_up_to(LIMIT, "the next kill", || (Instant::now() >= until).then_some(()));
+        let kind = match rng.below(10) {
             0..6 => {
-                writers[dice.below(WRITERS)].crash_and_restart(&hub);
+                writers[rng.below(WRITERS)].crash_and_restart(&hub);
                 0
             }
             6..8 => {
-                clients[dice.below(CLIENTS.len() - 2)].crash_and_restart();
+                clients[rng.below(CLIENTS.len() - 2)].crash_and_restart();
                 1
             }
             _ => {
@@ -152,16 +152,16 @@ fn kills_cause_no_lost_or_duplicate_rows_exclusive() {
     assert!(libraries.is_empty() || versions.len() == WRITERS, "{versions:?}");
 
     let rows = stored(&hub);
-    nothing_acknowledged_is_lost(&hub, &rows);
+    assert_acknowledged_rows_are_stored(&hub, &rows);
     for i in 0..clients.len() {
-        let lives = eventually(LIMIT, || {
-            let lives = clients[i].histories();
-            (lives.iter().map(Vec::len).sum::<usize>() >= rows.len()).then_some(lives)
+        let histories = eventually(LIMIT, || {
+            let histories = clients[i].histories();
+            (histories.iter().map(Vec::len).sum::<usize>() >= rows.len()).then_some(histories)
         });
-        if lives != Some(vec![rows.clone()]) {
-            let stories: Vec<String> = clients.iter_mut().map(ExternalClient::diagnostics).collect();
+        if histories != Some(vec![rows.clone()]) {
+            let diagnostics: Vec<String> = clients.iter_mut().map(ExternalClient::diagnostics).collect();
             print_line(&format!(
-                "{stories:#?}; the hub: {:?}; its log:\n{}",
+                "{diagnostics:#?}; the hub: {:?}; its log:\n{}",
                 hub.ended(),
                 hub.log()
             ));
@@ -207,7 +207,7 @@ fn versions(hub: &TestHub) -> BTreeSet<String> {
 }
 
 /// Checks the ids, which have the form `writer.process-number`.
-fn nothing_acknowledged_is_lost(hub: &TestHub, rows: &[String]) {
+fn assert_acknowledged_rows_are_stored(hub: &TestHub, rows: &[String]) {
     let stored: HashSet<&str> = rows.iter().map(String::as_str).collect();
     assert_eq!(stored.len(), rows.len(), "a row is stored twice");
     let mut surplus: HashMap<String, i64> = HashMap::new();

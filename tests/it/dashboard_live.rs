@@ -14,7 +14,7 @@ const LIVE: &str = "document.getElementById('pill').dataset.state === 'live'";
 const MESSAGES: &str = "[...document.querySelectorAll('.message .text')].map(e => e.textContent).join('|')";
 
 #[track_caller]
-fn shows_messages(page: &mut Page, expected: &str) {
+fn wait_for_messages(page: &mut Page, expected: &str) {
     page.wait_for(&format!("{MESSAGES} === {}", json!(expected)));
 }
 
@@ -29,7 +29,7 @@ fn shows_rows_as_they_are_written() {
     page.eval("location.hash = '#/threads/build'");
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')");
     let written_at = Instant::now();
-    shows_messages(&mut page, "tests are green");
+    wait_for_messages(&mut page, "tests are green");
     assert!(
         written_at.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -71,7 +71,7 @@ fn without_the_token_the_page_shows_no_data_and_how_to_unlock() {
     page.wait_for(LIVE);
     // The browser keeps the token: bookmarks work, also with another name of this machine.
     page.open(&format!("http://127.0.0.1:{}/#/threads/build", hub.port()));
-    shows_messages(&mut page, "secret");
+    wait_for_messages(&mut page, "secret");
     page.open("about:blank");
     page.open(&format!("http://localhost:{}/", hub.port()));
     page.wait_for(LIVE);
@@ -86,18 +86,18 @@ fn after_a_restart_shows_rows_written_meanwhile_exactly_once() {
     page.wait_for(LIVE);
     page.eval("location.hash = '#/threads/t'");
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'one')");
-    shows_messages(&mut page, "one");
+    wait_for_messages(&mut page, "one");
     for (round, expected) in ["one|two|three", "one|two|three|two|three"].into_iter().enumerate() {
         hub.kill();
         page.wait_for("document.getElementById('pill').dataset.state !== 'live'");
         hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'two'), ('t', 'a', 'three')");
         hub.launch();
-        shows_messages(&mut page, expected);
+        wait_for_messages(&mut page, expected);
         page.wait_for(LIVE);
         // New rows arrive live again.
         if round == 1 {
             hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'four')");
-            shows_messages(&mut page, "one|two|three|two|three|four");
+            wait_for_messages(&mut page, "one|two|three|two|three|four");
         }
     }
     // The browser itself logs failed requests and connections.

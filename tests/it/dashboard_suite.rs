@@ -1,6 +1,6 @@
 //! Runs the scripts in `tests/page`: the page in a real browser against a real hub.
 //!
-//! Each script has a hub and a database of its own, and says at its head what it tests. The scripts need
+//! Each script has a hub and a database of its own; its first comment says what it tests. The scripts need
 //! Node.js and Chromium, which `tests/run` finds.
 
 use std::io::{Read, Write};
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// One browser at a time: each takes half of the machine's processors.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held while a browser runs, so that only one runs at a time: each uses half of the machine's processors.
+static BROWSER: Mutex<()> = Mutex::new(());
 /// Maximum time of a script, also in its long form.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a script and fails with its failed checks. The script's process group is killed on timeout.
 fn run_script(script: &str) {
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _browser = BROWSER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = env!("CARGO_MANIFEST_DIR");
     let mut child = Command::new("node")
         .arg(format!("{root}/tests/page/{script}"))
@@ -73,7 +73,7 @@ fn replies_go_to_the_request_they_were_meant_for() {
 }
 
 #[test]
-fn long_lists_are_paged_counted_and_keep_their_place() {
+fn long_lists_load_pages_and_keep_the_scroll_position() {
     run_script("long_lists.mjs");
 }
 

@@ -62,7 +62,7 @@ fn path_comes_from_flag_then_environment_then_data_directory() {
 
 /// Running `sqlite3 hub.db` before the first start can leave an empty file.
 #[test]
-fn takes_over_an_empty_file_and_sets_its_mode() {
+fn initializes_an_empty_file_and_sets_its_mode() {
     let mut hub = TestHub::not_started(&[]);
     fs::write(hub.db(), "").unwrap();
     fs::set_permissions(hub.db(), Permissions::from_mode(0o644)).unwrap();
@@ -140,16 +140,16 @@ fn refuses_other_files_without_changing_them() {
             &["tail"],
         ] {
             let output = hub.agenthub(args);
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(3), "{name}: {args:?}: {said}");
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(3), "{name}: {args:?}: {stderr}");
             assert_eq!(output.stdout, b"", "{name}: {args:?}");
-            assert_eq!(said.lines().count(), 1, "{name}: {args:?}: {said}");
+            assert_eq!(stderr.lines().count(), 1, "{name}: {args:?}: {stderr}");
             assert!(
-                said.contains(hub.db().to_str().unwrap()) || said.contains("--db"),
-                "{said}"
+                stderr.contains(hub.db().to_str().unwrap()) || stderr.contains("--db"),
+                "{stderr}"
             );
-            assert!(said.contains("untouched"), "{name}: {args:?}: {said}");
-            assert!(name != "newer" || said.contains("newer agenthub"), "{said}");
+            assert!(stderr.contains("untouched"), "{name}: {args:?}: {stderr}");
+            assert!(name != "newer" || stderr.contains("newer agenthub"), "{stderr}");
         }
         assert_eq!(mode(hub.db()), 0o640, "{name}");
         // Reading a WAL creates the -shm; nothing else may differ.
@@ -291,9 +291,9 @@ fn rejects_invalid_rows_with_table_and_column() {
         ),
     ] {
         let output = try_sqlite3(hub.db(), sql);
-        let said = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{sql}");
-        assert!(said.contains(table) && said.contains(column), "{sql}: {said}");
+        assert!(stderr.contains(table) && stderr.contains(column), "{sql}: {stderr}");
     }
     assert_eq!(hub.sql("SELECT count(*) FROM changes"), "0");
     for (sql, allowed) in [
@@ -342,12 +342,12 @@ fn opens_a_database_with_the_first_schema() {
     while ids.len() < 3 {
         ids.extend(client.next().messages());
     }
-    let said: Vec<_> = ids.iter().map(|m| m["content"].as_str().unwrap()).collect();
+    let texts: Vec<_> = ids.iter().map(|m| m["content"].as_str().unwrap()).collect();
     assert_eq!(
-        said,
+        texts,
         ["the first message", "the second, with ünïcode", "a person speaks"]
     );
-    // Stored acks still count, and numbering continues.
+    // Stored acks still apply, and numbering continues.
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'years later')");
     let mut page = hub.connect("instance_id=page");
     page.subscribe("build", -1);

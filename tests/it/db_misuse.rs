@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::agent::{ScriptedAgent, assert_doctor_names, doctor_problems};
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::writer::{self, insert_messages};
-use crate::support::{TestHub, print_line, within};
+use crate::support::{TestHub, print_line, wait_for};
 
 /// Maximum time until a blocker is reported; the hub waits 10 s before it reports one.
-const REPORTED: Duration = Duration::from_secs(40);
+const MAX_REPORT_TIME: Duration = Duration::from_secs(40);
 
 /// An open write transaction blocks all other writers.
 #[test]
 #[cfg(target_os = "linux")]
-fn names_the_process_that_keeps_a_transaction_open() {
+fn names_the_process_with_an_open_write_transaction() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 1));
     let mut agent = ScriptedAgent::start(
@@ -32,10 +32,10 @@ fn names_the_process_that_keeps_a_transaction_open() {
     assert_eq!(client.expect("batch").seqs(), [1], "reads do not wait");
     assert_doctor_names(&hub, agent.pid());
     let named = format!("process {} (", agent.pid());
-    within_time(REPORTED, "the process in the log", || {
+    wait_up_to(MAX_REPORT_TIME, "the process in the log", || {
         hub.log().contains(&named).then_some(())
     });
-    let ready = within("the process as a reason", || {
+    let ready = wait_for("the process as a reason", || {
         Some(hub.get("/readyz")).filter(|ready| ready.body.contains(&named))
     });
     assert_eq!(
@@ -47,10 +47,10 @@ fn names_the_process_that_keeps_a_transaction_open() {
     agent.resume();
     assert_eq!(agent.line(), "paused");
     assert_eq!(client.until("message").number("message_seq"), 2);
-    within("the hub to be ready again", || {
+    wait_for("the hub to be ready again", || {
         (hub.get("/readyz").status == 200).then_some(())
     });
-    within("one line when the block began, and one when it ended", || {
+    wait_for("one line when the block began, and one when it ended", || {
         (hub.log().matches(&named).count() == 2).then_some(())
     });
     assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
@@ -59,7 +59,7 @@ fn names_the_process_that_keeps_a_transaction_open() {
 /// An open read transaction prevents a reset of the WAL, which then grows until the disk is full.
 #[test]
 #[cfg(target_os = "linux")]
-fn names_the_process_that_keeps_a_read_open_and_shortens_the_wal_afterwards() {
+fn names_the_process_with_an_open_read_and_checkpoints_afterwards() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 100));
     let mut agent = ScriptedAgent::start(
@@ -70,13 +70,13 @@ fn names_the_process_that_keeps_a_read_open_and_shortens_the_wal_afterwards() {
     let begun = Instant::now();
     let mut first = 101;
     while !hub.log().contains(&named) {
-        assert!(begun.elapsed() < REPORTED, "not named: {}", hub.log());
+        assert!(begun.elapsed() < MAX_REPORT_TIME, "not named: {}", hub.log());
         hub.sql(&insert_messages("t", first, 100));
         first += 100;
     }
     assert!(
         begun.elapsed() > Duration::from_secs(8),
-        "a short read is no blocker, but it was named after {:?}",
+        "the process was named after {:?}, but a short read blocks nothing",
         begun.elapsed()
     );
     assert_doctor_names(&hub, agent.pid());
@@ -84,7 +84,7 @@ fn names_the_process_that_keeps_a_read_open_and_shortens_the_wal_afterwards() {
     agent.resume();
     assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("t", first, 1));
-    within("a complete checkpoint", || {
+    wait_for("a complete checkpoint", || {
         (hub.status()["keeper"]["wal_pinned_frames"] == 0 && hub.log().matches(&named).count() == 2).then_some(())
     });
 }
@@ -131,11 +131,11 @@ fn rejects_a_value_of_300_mb_without_reading_it_heavy() {
     ] {
         let sql = format!("INSERT OR IGNORE INTO {table}({columns}) VALUES('a', 'b', printf('%.*c', 300000000, 'x'))");
         let output = writer::try_sqlite3(hub.db(), &sql);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let column = columns.rsplit(' ').next().unwrap();
         assert!(
-            said.contains(&format!("{table}.{column}")) && said.contains("1 MiB"),
-            "{said}"
+            stderr.contains(&format!("{table}.{column}")) && stderr.contains("1 MiB"),
+            "{stderr}"
         );
     }
     let body = json!({"content": "x".repeat((1 << 20) + 1)}).to_string();
@@ -195,19 +195,19 @@ fn a_deleted_database_and_its_replacement_share_no_wal() {
     hub.wait_until_synced();
     std::fs::remove_file(hub.db()).unwrap();
     hub.wait_for_log("was deleted and is being created again");
-    within("the hub to be ready again", || {
+    wait_for("the hub to be ready again", || {
         (hub.db().exists() && hub.get("/readyz").status == 200).then_some(())
     });
     // The agent keeps writing to the deleted file; other processes write to the new one.
     agent.resume();
     assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("new", 1, 300));
-    let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
+    assert_eq!(response.status, 201, "{response:?}");
     agent.resume();
     assert_eq!(agent.line(), "paused");
-    let answer = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
+    assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(
         hub.sql("PRAGMA integrity_check; SELECT count(*) FROM messages"),
         "ok\n302"
@@ -225,8 +225,8 @@ fn a_deleted_database_and_its_replacement_share_no_wal() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts it at `folder`. Returns `None` if the tests are not allowed to mount.
-    fn over(folder: &Path, bytes: u64) -> Option<Self> {
+    /// Mounts it at `folder`. Returns `None` without permission to mount.
+    fn mount(folder: &Path, bytes: u64) -> Option<Self> {
         let options = format!("size={bytes},mode=0700");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "agenthub-test"])
@@ -250,7 +250,7 @@ impl Drop for SmallDisk {
 #[cfg(target_os = "linux")]
 fn reports_a_full_disk_until_it_has_space_again() {
     let mut hub = TestHub::not_started(&[]);
-    let Some(_disk) = SmallDisk::over(hub.folder(), 8 << 20) else {
+    let Some(_disk) = SmallDisk::mount(hub.folder(), 8 << 20) else {
         print_line("skipped: mounting a file system is not allowed here");
         return;
     };
@@ -262,9 +262,9 @@ fn reports_a_full_disk_until_it_has_space_again() {
         try:\n    \
             while True: db.execute(\"INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', ?)\", ('x' * 50000,))\n\
         except sqlite3.OperationalError as e: print(e)";
-    let said = writer::python_run(fill, &[hub.db().to_str().unwrap()]);
-    assert!(said.contains("full"), "{said}");
-    within("the hub to be not ready", || {
+    let stdout = writer::python_run(fill, &[hub.db().to_str().unwrap()]);
+    assert!(stdout.contains("full"), "{stdout}");
+    wait_for("the hub to be not ready", || {
         let ready = hub.get("/readyz");
         (ready.status == 503 && ready.body.contains("STORE_FULL")).then_some(())
     });
@@ -283,7 +283,7 @@ fn reports_a_full_disk_until_it_has_space_again() {
     let findings = doctor_problems(&hub);
     let disk = findings.iter().find(|f| f["check"] == "disk").unwrap();
     assert!(disk["advice"].as_str().unwrap().contains("free disk space"), "{disk}");
-    // The failure stays, with one log line of each thread that found it.
+    // The failure stays reported, with one log line from each thread that detected it.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         assert_eq!(hub.get("/readyz").status, 503, "{}", hub.log());
@@ -295,12 +295,12 @@ fn reports_a_full_disk_until_it_has_space_again() {
         "{log}"
     );
     std::fs::remove_file(&ballast).unwrap();
-    within("the hub to be ready again", || {
+    wait_for("the hub to be ready again", || {
         (hub.get("/readyz").status == 200).then_some(())
     });
     hub.sql(&insert_messages("u", 1, 1));
-    let answer = hub.send("POST", "/api/threads/u/messages", r#"{"content":"x"}"#);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let response = hub.send("POST", "/api/threads/u/messages", r#"{"content":"x"}"#);
+    assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }
 
@@ -317,15 +317,15 @@ fn doctor_names_the_process_that_has_locked_the_database_exclusively() {
     assert_doctor_names(&hub, agent.pid());
     let output = hub.agenthub(&["doctor"]);
     assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("exclusively"), "{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(stdout.contains("exclusively"), "{stdout}");
     drop(agent);
     assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
 }
 
-/// Rows must not get lost or change their order after the clock was set back.
+/// Setting the clock back must not lose rows or change their order.
 #[test]
-fn keeps_the_order_of_rows_from_the_future_and_reports_the_clock() {
+fn keeps_the_row_order_when_the_clock_is_set_back_and_reports_it() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.subscribe("t", 0);
@@ -355,10 +355,10 @@ fn keeps_the_order_of_rows_from_the_future_and_reports_the_clock() {
     assert!(findings.iter().any(|f| f["check"] == "clock"), "{findings:?}");
     // Its owner can release a claim from that time.
     let id = hub.sql("SELECT message_id FROM inbox_messages WHERE payload = 'early'");
-    let answer = hub.send(
+    let response = hub.send(
         "POST",
         &format!("/api/inbox/{id}/claim"),
         r#"{"owner":"w1","lease_sec":0}"#,
     );
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
 }

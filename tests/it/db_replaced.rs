@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::writer::{insert_messages, sqlite3};
-use crate::support::{Client, TestHub, within};
+use crate::support::{Client, TestHub, wait_for};
 
-/// Maximum time until clients know about a replaced database. The documented time is one second; the
+/// Maximum time until the hub reports a replaced database to its clients. The documented time is one second; the
 /// rest is for a busy machine.
-const NOTICED: Duration = Duration::from_secs(3);
+const MAX_DETECTION_TIME: Duration = Duration::from_secs(3);
 
 /// Connects a client of the compatible form that subscribes to a thread, one that streams all
 /// messages, and one that receives arrays. Returns when all have the messages up to `last`.
@@ -31,7 +31,7 @@ fn clients(hub: &TestHub, last: i64) -> [Client; 3] {
 }
 
 #[track_caller]
-fn all_lose_their_position(clients: [Client; 3]) {
+fn expect_position_lost(clients: [Client; 3]) {
     for (mut client, name) in clients.into_iter().zip(["compat", "stream", "array"]) {
         let error = client.expect("error");
         assert_eq!(error.text("code"), "POSITION_LOST", "{name}: {error:?}");
@@ -48,7 +48,7 @@ fn backup(hub: &TestHub) -> PathBuf {
 }
 
 /// Moves `file` over the database, and deletes the WAL of the old one.
-fn put_in_place(file: &Path, hub: &TestHub) {
+fn replace_database(file: &Path, hub: &TestHub) {
     for suffix in ["-wal", "-shm"] {
         drop(fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))));
     }
@@ -75,36 +75,36 @@ fn position(hub: &TestHub) -> String {
 
 /// Checks that a client cannot resume at `pos`.
 #[track_caller]
-fn is_lost(hub: &TestHub, pos: &str) {
+fn assert_position_lost(hub: &TestHub, pos: &str) {
     let mut client = hub.connect(&format!("streams=messages&since={pos}"));
     client.expect("hello");
     client.expect_error("POSITION_LOST");
     assert_eq!(client.expect_close(), 4010);
 }
 
-/// Creates another database beside the hub's.
+/// Creates another database next to the hub's.
 #[track_caller]
-fn another(hub: &TestHub) -> PathBuf {
+fn create_other_database(hub: &TestHub) -> PathBuf {
     let other = hub.folder().join("other.db");
-    let made = hub.agenthub(&["path", "--db", other.to_str().unwrap()]);
-    assert!(made.status.success());
+    let output = hub.agenthub(&["path", "--db", other.to_str().unwrap()]);
+    assert!(output.status.success());
     other
 }
 
 #[test]
-fn detects_another_database_at_its_path_in_time_exclusive() {
+fn detects_another_database_at_its_path_within_3_s_exclusive() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    let other = another(&hub);
+    let other = create_other_database(&hub);
     sqlite3(&other, &insert_messages("t", 1, 7));
     sqlite3(&other, "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = WAL");
     let old = position(&hub);
     let all = clients(&hub, 5);
     let begun = Instant::now();
-    put_in_place(&other, &hub);
-    all_lose_their_position(all);
-    assert!(begun.elapsed() < NOTICED, "{:?}", begun.elapsed());
-    is_lost(&hub, &old);
+    replace_database(&other, &hub);
+    expect_position_lost(all);
+    assert!(begun.elapsed() < MAX_DETECTION_TIME, "{:?}", begun.elapsed());
+    assert_position_lost(&hub, &old);
     // The hub serves and writes the new database.
     let mut compat = hub.connect("instance_id=compat");
     compat.subscribe("t", -1);
@@ -126,8 +126,8 @@ fn detects_a_restore_into_the_open_database() {
     let old = position(&hub);
     let all = clients(&hub, 10);
     hub.sql(&format!(".restore '{}'", copy.display()));
-    all_lose_their_position(all);
-    is_lost(&hub, &old);
+    expect_position_lost(all);
+    assert_position_lost(&hub, &old);
     // The thread continues where the backup ended, without rows of the lost history.
     let mut compat = hub.connect("");
     compat.subscribe("t", 10);
@@ -137,12 +137,12 @@ fn detects_a_restore_into_the_open_database() {
     let batch = compat.expect("batch");
     assert_eq!(batch.seqs(), [1, 2, 3, 4, 5, 6]);
     assert_eq!(batch.messages()[5]["id"], "other");
-    is_lost(&hub, &old);
+    assert_position_lost(&hub, &old);
 }
 
-/// New rows directly after a restore can have the numbers of the lost ones. Only the tags differ.
+/// Rows written directly after a restore can have the numbers of lost rows. Only the tags differ.
 #[test]
-fn detects_a_restore_after_new_rows_reuse_its_numbers() {
+fn detects_a_restore_after_new_rows_reuse_the_lost_numbers() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
     let copy = backup(&hub);
@@ -177,12 +177,12 @@ fn detects_an_older_copy_restored_while_the_hub_was_stopped() {
     );
     fs::write(hub.db(), &old).unwrap();
     hub.launch();
-    is_lost(&hub, &late);
+    assert_position_lost(&hub, &late);
     // Also after new rows reuse the numbers.
     hub.sql("INSERT INTO messages(id, thread_id, from_id) VALUES('new', 't', 'a')");
     let now = position(&hub);
     assert!(now.split('.').nth(1) >= late.split('.').nth(1));
-    is_lost(&hub, &late);
+    assert_position_lost(&hub, &late);
     // A position that both histories share is valid and continues in the new one.
     let mut client = hub.connect(&format!("streams=messages&since={early}"));
     client.expect("hello");
@@ -199,7 +199,7 @@ fn detects_an_older_copy_restored_while_the_hub_was_stopped() {
 
 /// Moves all rows from the WAL to the database file, so that a plain copy of it is complete.
 fn checkpoint(hub: &TestHub) {
-    within("a complete checkpoint", || {
+    wait_for("a complete checkpoint", || {
         sqlite3(hub.db(), "PRAGMA wal_checkpoint(TRUNCATE)")
             .starts_with("0|")
             .then_some(())
@@ -211,13 +211,13 @@ fn checkpoint(hub: &TestHub) {
 fn detects_a_copy_over_the_open_database() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    let other = another(&hub);
+    let other = create_other_database(&hub);
     sqlite3(&other, &insert_messages("t", 1, 5));
     sqlite3(&other, "PRAGMA wal_checkpoint(TRUNCATE)");
     let all = clients(&hub, 5);
     checkpoint(&hub);
     fs::write(hub.db(), fs::read(&other).unwrap()).unwrap();
-    all_lose_their_position(all);
+    expect_position_lost(all);
     hub.sql(&insert_messages("t", 6, 1));
     let mut compat = hub.connect("");
     compat.subscribe("t", 0);
@@ -245,7 +245,7 @@ fn reports_a_truncated_database_until_it_is_complete_again() {
         client.expect_error("STORE_UNAVAILABLE");
         assert_eq!(hub.status()["state"], "STORE_CORRUPT");
         fs::write(hub.db(), &whole).unwrap();
-        within("the database to work again", || {
+        wait_for("the database to work again", || {
             (hub.status()["state"] == "ok").then_some(())
         });
         // It is the same database as before, so every position is still valid.
@@ -268,8 +268,8 @@ fn stops_using_a_deleted_wal() {
         for suffix in deleted {
             fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))).unwrap();
         }
-        all_lose_their_position(all);
-        within("the database to work again", || {
+        expect_position_lost(all);
+        wait_for("the database to work again", || {
             (hub.status()["state"] == "ok").then_some(())
         });
         hub.sql(&insert_messages("t", 6, 300));
@@ -296,7 +296,7 @@ fn detects_and_keeps_a_manual_restore() {
     for suffix in ["-wal", "-shm"] {
         fs::remove_file(hub.folder().join(format!("hub.db{suffix}"))).unwrap();
     }
-    all_lose_their_position(all);
+    expect_position_lost(all);
     let mut compat = hub.connect("");
     compat.subscribe("t", 0);
     assert_eq!(compat.expect("batch").seqs(), [1, 2, 3, 4, 5]);
@@ -324,7 +324,7 @@ fn keeps_positions_when_a_moved_database_comes_back() {
         client.expect_error("STORE_UNAVAILABLE");
     }
     moved("away.db", "hub.db");
-    within("the database to work again", || {
+    wait_for("the database to work again", || {
         (hub.status()["state"] == "ok").then_some(())
     });
     hub.sql(&insert_messages("t", 6, 1));
@@ -335,7 +335,7 @@ fn keeps_positions_when_a_moved_database_comes_back() {
 
 /// A client that resumes after its next rows were pruned must not continue as if it had them.
 #[test]
-fn loses_a_position_whose_next_rows_were_pruned() {
+fn rejects_a_position_whose_next_rows_were_pruned() {
     let rows = [
         (
             "messages",
@@ -391,17 +391,17 @@ fn position_after(hub: &TestHub, stream: &str, events: usize) -> String {
 fn waiting_for_mail_ends_when_the_database_is_replaced() {
     let hub = TestHub::not_started(&[]);
     assert!(hub.agenthub(&["path"]).status.success());
-    let other = another(&hub);
+    let other = create_other_database(&hub);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| hub.agenthub(&["inbox", "planner", "--wait", "15"]));
-        within("the waiting command", || {
+        wait_for("the waiting command", || {
             (hub.sql("SELECT count(*) FROM agents WHERE id = 'planner'") == "1").then_some(())
         });
-        put_in_place(&other, &hub);
+        replace_database(&other, &hub);
         let output = waiting.join().unwrap();
         assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("replaced while waiting"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains("replaced while waiting"), "{stderr}");
     });
 }
 
@@ -409,13 +409,13 @@ fn waiting_for_mail_ends_when_the_database_is_replaced() {
 fn does_not_store_acks_in_another_database() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 5));
-    let other = another(&hub);
+    let other = create_other_database(&hub);
     sqlite3(&other, &insert_messages("t", 1, 5));
     sqlite3(&other, "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = WAL");
     let mut client = hub.connect("instance_id=worker");
     client.subscribe("t", 0);
     client.expect("batch");
-    put_in_place(&other, &hub);
+    replace_database(&other, &hub);
     client.ack("t", 4);
     client.until("error");
     assert_eq!(client.expect_close(), 4010);
@@ -432,12 +432,12 @@ fn acknowledges_no_message_written_to_a_deleted_database() {
     let mut acknowledged = Vec::new();
     for i in 0..20 {
         let message = json!({"id": format!("m-{i}."), "from_id": "a", "content": "x"});
-        let answer = hub.send("POST", "/api/threads/t/messages", &message.to_string());
-        if answer.status < 300 {
+        let response = hub.send("POST", "/api/threads/t/messages", &message.to_string());
+        if response.status < 300 {
             acknowledged.push(message["id"].as_str().unwrap().to_owned());
         }
     }
-    within("a new file in its place", || {
+    wait_for("a new file in its place", || {
         (hub.db().exists() && hub.status()["state"] == "ok").then_some(())
     });
     let stored = hub.sql("SELECT id FROM messages");
@@ -457,17 +457,17 @@ fn serves_a_copy_moved_over_the_database_without_its_old_wal() {
     let copy = backup(&hub);
     hub.sql(&insert_messages("t", 2001, 4000));
     // Then the WAL contains only the rows that follow.
-    within("a complete checkpoint", || {
+    wait_for("a complete checkpoint", || {
         (hub.sql("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0").then_some(())
     });
     hub.sql(&insert_messages("t", 6001, 5));
     let all = clients(&hub, 6005);
     fs::rename(&copy, hub.db()).unwrap();
-    all_lose_their_position(all);
+    expect_position_lost(all);
     let count = || hub.get("/api/threads/t").json()["last_seq"].as_i64();
     assert_eq!(count(), Some(2000));
     hub.sql(&insert_messages("t", 2001, 1));
-    within("the next row", || (count() == Some(2001)).then_some(()));
+    wait_for("the next row", || (count() == Some(2001)).then_some(()));
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
     assert_eq!(hub.status()["state"], "ok");
     let (status, _) = hub.stop();

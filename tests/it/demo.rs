@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::TestHub;
 use crate::support::client::{Client, Received};
-use crate::support::eventually::{TIMEOUT, within};
+use crate::support::eventually::{TIMEOUT, wait_for};
 use crate::support::http;
 use crate::support::writer::{Process, python};
 
@@ -54,10 +54,10 @@ fn start_demo(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, S
     (demo, client, port, token.to_owned())
 }
 
-/// As in `nohup agenthub serve &`.
+/// `nohup agenthub serve &` must survive the end of the terminal.
 #[test]
 #[cfg(target_os = "linux")]
-fn serve_ignores_sighup_if_it_was_started_so() {
+fn serve_ignores_sighup_if_its_parent_did() {
     let hub = TestHub::not_started(&[]);
     let agenthub = hub.command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut command = std::process::Command::new("sh");
@@ -95,7 +95,7 @@ fn builds(client: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn a_seed_repeats_the_events_and_sighup_ends_the_demo() {
+fn same_seed_repeats_the_events_and_sighup_ends_the_demo() {
     let hub = TestHub::not_started(&[]);
     let demos: Vec<Vec<String>> = std::thread::scope(|scope| {
         let run = |(i, seed): (usize, &'static str)| {
@@ -172,13 +172,11 @@ fn all_agents_act_and_the_planner_reacts_to_an_answer() {
     assert!(demo.0.wait().unwrap().success());
     assert!(ended.elapsed() < TIMEOUT / 4, "{:?}", ended.elapsed());
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
-    within("the end of all processes", || {
-        processes_in(&tmp).is_empty().then_some(())
-    });
+    wait_for("all processes to exit", || processes_in(&tmp).is_empty().then_some(()));
 }
 
 #[test]
-fn agents_end_with_the_demo_after_its_time_or_a_kill() {
+fn agents_exit_when_the_demo_times_out_or_is_killed() {
     let hub = TestHub::not_started(&[]);
     let (tmp, other) = (hub.folder().join("one"), hub.folder().join("two"));
     std::fs::create_dir(&tmp).unwrap();
@@ -199,17 +197,17 @@ fn agents_end_with_the_demo_after_its_time_or_a_kill() {
         command
     });
     #[cfg(target_os = "linux")]
-    within("the agents", || (processes_in(&other).len() >= 4).then_some(()));
+    wait_for("the agents", || (processes_in(&other).len() >= 4).then_some(()));
     killed.0.kill().unwrap();
     killed.0.wait().unwrap();
-    within("the agents' end", || processes_in(&other).is_empty().then_some(()));
+    wait_for("the agents to exit", || processes_in(&other).is_empty().then_some(()));
     // An agent that starts after its demo has ended.
     let mut late = Process::start({
         let mut command = demo(&tmp, &["--planner"]);
         command.env("DEMO", "1").stdout(Stdio::null());
         command
     });
-    let ended = within("the end of the late agent", || late.0.try_wait().unwrap());
+    let ended = wait_for("the late agent to exit", || late.0.try_wait().unwrap());
     assert!(ended.success(), "{ended}");
     let refused = demo(&other.join("nowhere"), &[]).output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");

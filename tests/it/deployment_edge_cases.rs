@@ -1,5 +1,5 @@
-//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a log that is not
-//! read, a shutdown under load, files that are not databases.
+//! Unusual deployments: several hubs on one file, symbolic links, other addresses, a closed stderr, a
+//! shutdown under load, files that are not databases.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::hub::{AGENTHUB, free_port};
 use crate::support::writer::{LockHolder, Process, insert_messages, python_run, sqlite3};
-use crate::support::{TIMEOUT, TestHub, http, within};
+use crate::support::{TIMEOUT, TestHub, http, wait_for};
 
 /// Runs a `serve` command and returns the process and its first line.
 #[track_caller]
@@ -69,10 +69,10 @@ fn shuts_down_in_the_middle_of_a_large_delivery_exclusive() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// Acks reach the database up to 100 ms later, but count at once: a client that acknowledges and
+/// Acks are stored up to 100 ms later, but apply immediately: a client that acknowledges and
 /// reconnects gets no message again, also while the database cannot be written.
 #[test]
-fn recent_acks_count_for_a_reconnecting_client() {
+fn acks_apply_to_a_reconnecting_client_before_they_are_stored() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 100));
     for seq in 1..=99 {
@@ -116,7 +116,7 @@ fn one_of_several_hubs_started_at_once_serves() {
                 .filter_map(|(p, _)| p.0.try_wait().unwrap().is_none().then_some(()))
                 .count()
         };
-        within("all but one to exit", || (running() == 1).then_some(()));
+        wait_for("all but one to exit", || (running() == 1).then_some(()));
     }
 }
 
@@ -163,7 +163,7 @@ fn every_printed_url_works() {
     }
 }
 
-/// Opening another program's database must not change it, nor its write-ahead log.
+/// Opening another program's database must not change it or its write-ahead log.
 #[test]
 fn leaves_another_programs_database_unchanged() {
     let folder = tempfile::tempdir().unwrap();
@@ -222,7 +222,7 @@ fn threads_with_invalid_utf8_names_stay_separate() {
     );
     let mut stream = hub.connect("streams=messages&since=0");
     let mut threads = std::collections::BTreeMap::<String, Vec<i64>>::new();
-    for message in within_time(TIMEOUT, "four messages", || {
+    for message in wait_up_to(TIMEOUT, "four messages", || {
         let mut all = Vec::new();
         while all.len() < 4 {
             all.extend(stream.next().messages());

@@ -1,5 +1,4 @@
-//! `agenthub doctor`: what it reports, and what it leaves alone. `database_file` has its findings about
-//! corruption.
+//! `agenthub doctor`: what it reports, and what it does not report or change.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
@@ -17,10 +16,10 @@ fn finding(findings: &[Value], check: &str) -> String {
     found["message"].as_str().unwrap().to_owned()
 }
 
-/// Each of its reads sees new rows, so it does not keep the log from being reset.
+/// Each read of such a process starts a new snapshot, so it does not prevent a reset of the WAL.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_polling_reader_is_no_lock_problem() {
+fn does_not_report_a_polling_reader_as_a_lock_holder() {
     let hub = TestHub::start();
     let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 3000)";
     hub.sql(&format!(
@@ -36,7 +35,7 @@ fn a_polling_reader_is_no_lock_problem() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn reports_a_large_log_and_the_process_that_holds_it() {
+fn reports_a_large_wal_and_the_process_that_prevents_its_reset() {
     let mut hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
     let agent = ScriptedAgent::start(

@@ -5,49 +5,49 @@ use std::io::Write;
 use std::process::Stdio;
 
 use super::hooks::{context, event};
-use super::run_and_ingest::{Bench, LAST_STATUS, feed};
-use super::support::within;
+use super::run_and_ingest::{LAST_STATUS, Sandbox, output_with_input};
+use super::support::wait_for;
 
 #[test]
 fn delivers_mail_once_at_the_documented_events() {
-    let bench = Bench::new();
-    bench.hook("claude-code", &event("s", "SessionStart", ""));
-    bench.send("one");
-    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", r#""prompt":"go""#));
+    let sandbox = Sandbox::new();
+    sandbox.hook("claude-code", &event("s", "SessionStart", ""));
+    sandbox.send("one");
+    let answer = sandbox.hook("claude-code", &event("s", "UserPromptSubmit", r#""prompt":"go""#));
     let shown = context(&answer, "UserPromptSubmit");
     assert!(
         shown.contains("\n| one\n") && shown.contains("from \"reviewer\"") && shown.contains("not from the user"),
         "{shown}"
     );
-    assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
+    assert_eq!(sandbox.receipts(), "1|offered|claude-code UserPromptSubmit");
 
     // A tool call may run while the model still writes: only the next batch shows that it has run.
-    bench.send("two");
-    assert!(bench.hook("claude-code", &event("s", "PreToolUse", "")).is_null());
-    assert_eq!(bench.sql("SELECT status FROM inbox_messages WHERE n = 1"), "unread");
+    sandbox.send("two");
+    assert!(sandbox.hook("claude-code", &event("s", "PreToolUse", "")).is_null());
+    assert_eq!(sandbox.sql("SELECT status FROM inbox_messages WHERE n = 1"), "unread");
     // A subagent does not get the session's mail.
     assert!(
-        bench
+        sandbox
             .hook("claude-code", &event("s", "PostToolBatch", r#""agent_id":"sub""#))
             .is_null()
     );
-    let answer = bench.hook("claude-code", &event("s", "PostToolBatch", ""));
+    let answer = sandbox.hook("claude-code", &event("s", "PostToolBatch", ""));
     assert!(context(&answer, "PostToolBatch").contains("| two"));
     assert!(!context(&answer, "PostToolBatch").contains("| one"));
-    assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|unread");
-    assert!(bench.hook("claude-code", &event("s", "PostToolBatch", "")).is_null());
-    assert_eq!(bench.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|read");
+    assert_eq!(sandbox.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|unread");
+    assert!(sandbox.hook("claude-code", &event("s", "PostToolBatch", "")).is_null());
+    assert_eq!(sandbox.sql("SELECT n, status FROM inbox_messages"), "1|read\n2|read");
 
     // Codex has other events.
-    bench.send("three");
-    let answer = bench.hook(
+    sandbox.send("three");
+    let answer = sandbox.hook(
         "codex",
         &event("c", "PostToolUse", r#""tool_name":"shell","tool_response":"ok""#),
     );
     assert!(context(&answer, "PostToolUse").contains("| three"));
-    assert!(bench.hook("codex", &event("c", "PreToolUse", "")).is_null());
-    bench.send("four");
-    let answer = bench.hook("codex", &event("c", "Stop", r#""stop_hook_active":false"#));
+    assert!(sandbox.hook("codex", &event("c", "PreToolUse", "")).is_null());
+    sandbox.send("four");
+    let answer = sandbox.hook("codex", &event("c", "Stop", r#""stop_hook_active":false"#));
     assert_eq!(answer["decision"], "block");
     assert!(answer["reason"].as_str().unwrap().contains("| four"));
     assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
@@ -55,103 +55,103 @@ fn delivers_mail_once_at_the_documented_events() {
 
 #[test]
 fn mail_missed_by_a_session_is_delivered_to_the_next() {
-    let bench = Bench::new();
-    bench.send("one");
-    let answer = bench.hook("claude-code", &event("s1", "UserPromptSubmit", ""));
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
+    let answer = sandbox.hook("claude-code", &event("s1", "UserPromptSubmit", ""));
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
     // Session s1 ended before the model ran.
-    let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
+    let answer = sandbox.hook("claude-code", &event("s2", "SessionStart", ""));
     assert!(context(&answer, "SessionStart").contains("| one"));
-    bench.hook("claude-code", &event("s2", "Stop", ""));
-    let answer = bench.hook("claude-code", &event("s3", "SessionStart", ""));
+    sandbox.hook("claude-code", &event("s2", "Stop", ""));
+    let answer = sandbox.hook("claude-code", &event("s3", "SessionStart", ""));
     assert!(!context(&answer, "SessionStart").contains("| one"));
 }
 
 #[test]
 fn hook_of_another_session_does_not_mark_mail_as_read() {
-    let bench = Bench::new();
-    bench.send("one");
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
     assert!(
-        !bench
+        !sandbox
             .hook("claude-code", &event("s1", "UserPromptSubmit", ""))
             .is_null()
     );
     // Another session of the same agent continues.
-    assert!(bench.hook("claude-code", &event("s2", "Stop", "")).is_null());
-    let status = || bench.sql("SELECT status FROM inbox_messages");
+    assert!(sandbox.hook("claude-code", &event("s2", "Stop", "")).is_null());
+    let status = || sandbox.sql("SELECT status FROM inbox_messages");
     assert_eq!(status(), "unread");
-    assert!(bench.hook("claude-code", &event("s1", "Stop", "")).is_null());
+    assert!(sandbox.hook("claude-code", &event("s1", "Stop", "")).is_null());
     assert_eq!(status(), "read");
 }
 
 #[test]
 fn mail_that_was_not_printed_is_delivered_again() {
-    let bench = Bench::new();
-    bench.send("one");
-    let mut unread = bench.command(&["hook", "claude-code"]);
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
+    let mut unread = sandbox.command(&["hook", "claude-code"]);
     unread.env("AGENTHUB_AGENT", "planner").stdin(Stdio::piped());
     unread.stdout(fs::File::create("/dev/full").unwrap());
     let mut child = unread.spawn().unwrap();
     let prompt = event("s", "UserPromptSubmit", "");
     child.stdin.take().unwrap().write_all(&prompt).unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(bench.receipts(), "1|offered|claude-code UserPromptSubmit");
+    assert_eq!(sandbox.receipts(), "1|offered|claude-code UserPromptSubmit");
     // A confirmed offer would count as seen at this event.
-    let again = within("the mail", || {
-        let answer = bench.hook("claude-code", &prompt);
+    let again = wait_for("the mail", || {
+        let answer = sandbox.hook("claude-code", &prompt);
         (!answer.is_null()).then_some(answer)
     });
     assert!(context(&again, "UserPromptSubmit").contains("| one"));
-    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
-    bench.hook("claude-code", &event("s", "Stop", ""));
-    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "read");
+    assert_eq!(sandbox.sql("SELECT status FROM inbox_messages"), "unread");
+    sandbox.hook("claude-code", &event("s", "Stop", ""));
+    assert_eq!(sandbox.sql("SELECT status FROM inbox_messages"), "read");
 }
 
 #[test]
-fn session_is_kept_from_stopping_a_limited_number_of_times() {
-    let bench = Bench::new();
-    let stop = |more: &str| bench.hook("claude-code", &event("s", "Stop", more));
-    bench.send("one");
+fn limits_how_often_mail_keeps_a_session_from_stopping() {
+    let sandbox = Sandbox::new();
+    let stop = |more: &str| sandbox.hook("claude-code", &event("s", "Stop", more));
+    sandbox.send("one");
     assert!(
         stop(r#""stop_hook_active":true"#).is_null(),
-        "it was kept from stopping just before"
+        "it was kept from stopping a moment ago"
     );
     assert_eq!(
-        bench.sql("SELECT count(*) FROM receipts"),
+        sandbox.sql("SELECT count(*) FROM receipts"),
         "0",
         "the mail is not offered"
     );
     assert!(!stop("").is_null());
     assert!(stop("").is_null(), "the same mail keeps it only once");
-    // A sender that never stops must not keep the session forever.
+    // A sender that writes without end must not keep the session running without end.
     let kept = (0..20)
         .filter(|i| {
-            bench.send(&format!("again {i}"));
+            sandbox.send(&format!("again {i}"));
             !stop(r#""stop_hook_active":false"#).is_null()
         })
         .count();
-    assert_eq!(kept, 5, "with the first one, the maximum per hour");
-    assert_eq!(bench.sql(LAST_STATUS), "completed");
-    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    assert_eq!(kept, 5, "the maximum per hour, with the first one");
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+    let answer = sandbox.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert_eq!(
         context(&answer, "UserPromptSubmit").matches("--- message").count(),
         5,
-        "the maximum in one text"
+        "the maximum number of messages in one text"
     );
 }
 
 #[test]
 fn concurrent_hooks_deliver_mail_once() {
-    let bench = Bench::new();
-    bench.send("one");
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
     let answers: Vec<serde_json::Value> = std::thread::scope(|scope| {
         let input = event("s", "PostToolUse", "");
         let runs: Vec<_> = (0..6)
             .map(|_| {
-                let (bench, input) = (&bench, input.clone());
-                let mut command = bench.command(&["hook", "codex"]);
+                let (sandbox, input) = (&sandbox, input.clone());
+                let mut command = sandbox.command(&["hook", "codex"]);
                 command.env("AGENTHUB_AGENT", "planner");
-                scope.spawn(move || feed(command, &input).stdout)
+                scope.spawn(move || output_with_input(command, &input).stdout)
             })
             .collect();
         runs.into_iter()
@@ -162,7 +162,7 @@ fn concurrent_hooks_deliver_mail_once() {
     });
     assert_eq!(answers.len(), 1, "{answers:?}");
     // A hook that waited too long for the lock records nothing.
-    let recorded: usize = bench
+    let recorded: usize = sandbox
         .sql("SELECT count(*) FROM task_stream WHERE stream_type = 'tool_result'")
         .parse()
         .unwrap();
@@ -172,17 +172,17 @@ fn concurrent_hooks_deliver_mail_once() {
 /// A receipt must not claim that a model has seen mail before it ran.
 #[test]
 fn mail_is_not_seen_until_the_model_runs() {
-    let bench = Bench::new();
-    bench.send("one");
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
     for name in ["SessionStart", "UserPromptSubmit", "StopFailure", "SessionEnd"] {
-        bench.hook("claude-code", &event("s1", name, ""));
+        sandbox.hook("claude-code", &event("s1", name, ""));
     }
-    assert_eq!(bench.sql("SELECT status FROM inbox_messages"), "unread");
-    let answer = bench.hook("claude-code", &event("s2", "SessionStart", ""));
+    assert_eq!(sandbox.sql("SELECT status FROM inbox_messages"), "unread");
+    let answer = sandbox.hook("claude-code", &event("s2", "SessionStart", ""));
     assert!(context(&answer, "SessionStart").contains("| one"));
     // Another program's hook keeps the session from stopping: it continues.
-    bench.hook("claude-code", &event("s2", "Stop", ""));
-    assert_eq!(bench.sql(LAST_STATUS), "completed");
-    bench.hook("claude-code", &event("s2", "PreToolUse", r#""tool_name":"Bash""#));
-    assert_eq!(bench.sql(LAST_STATUS), "running");
+    sandbox.hook("claude-code", &event("s2", "Stop", ""));
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+    sandbox.hook("claude-code", &event("s2", "PreToolUse", r#""tool_name":"Bash""#));
+    assert_eq!(sandbox.sql(LAST_STATUS), "running");
 }

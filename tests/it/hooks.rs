@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::run_and_ingest::{Bench, LAST_STATUS, feed, stderr, stream};
+use super::run_and_ingest::{LAST_STATUS, Sandbox, output_with_input, stderr, stream};
 use super::support::writer::LockHolder;
 
 /// Returns the input of a hook.
@@ -14,7 +14,7 @@ pub(super) fn event(session: &str, name: &str, more: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-impl Bench {
+impl Sandbox {
     /// Runs a hook, which must succeed without stderr, and returns its output as JSON.
     #[track_caller]
     pub(super) fn hook(&self, tool: &str, input: &[u8]) -> serde_json::Value {
@@ -25,7 +25,7 @@ impl Bench {
     pub(super) fn hook_with(&self, tool: &str, input: &[u8], variables: &[(&str, &str)]) -> serde_json::Value {
         let mut command = self.command(&["hook", tool]);
         command.envs(variables.iter().copied());
-        let output = feed(command, input);
+        let output = output_with_input(command, input);
         assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
         if output.stdout.is_empty() {
             return serde_json::Value::Null;
@@ -55,7 +55,7 @@ pub(super) fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str
 
 #[test]
 fn claude_session_becomes_a_task() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let tool = r#""tool_name":"Bash","tool_input":{"command":"ls"},"tool_use_id":"toolu_1""#;
     for (name, more) in [
         (
@@ -82,7 +82,7 @@ fn claude_session_becomes_a_task() {
         ("UserPromptSubmit", r#""prompt":"thanks""#.to_owned()),
         ("SessionEnd", r#""reason":"other""#.to_owned()),
     ] {
-        let answer = bench.hook_with(
+        let answer = sandbox.hook_with(
             "claude-code",
             &event("12345678-abcd", name, &more),
             &[("CLAUDE_PID", "4242")],
@@ -95,35 +95,35 @@ fn claude_session_becomes_a_task() {
         }
     }
     assert_eq!(
-        bench.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
+        sandbox.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
         "turn_start1 status1 tool_use1 status1 status1 tool_result1 tool_use1 tool_result1 text1 turn_end1 status1 turn_start2 \
          status2 error2 status2"
     );
     assert_eq!(
-        bench.sql("SELECT DISTINCT task_id, agent_id FROM task_stream"),
+        sandbox.sql("SELECT DISTINCT task_id, agent_id FROM task_stream"),
         "claude-12345678-abcd|claude-12345678"
     );
     assert_eq!(
-        bench.sql("SELECT tool_output, duration_sec, error_msg FROM task_stream WHERE stream_type = 'tool_result'"),
+        sandbox.sql("SELECT tool_output, duration_sec, error_msg FROM task_stream WHERE stream_type = 'tool_result'"),
         "a|2|\n||exit code 1"
     );
     assert_eq!(
-        bench.sql("SELECT directive FROM task_stream WHERE turn_num = 1 AND directive <> ''"),
+        sandbox.sql("SELECT directive FROM task_stream WHERE turn_num = 1 AND directive <> ''"),
         "fix the ünïcode test"
     );
     assert_eq!(
-        bench.sql("SELECT id, status, workspace, pid FROM agents"),
+        sandbox.sql("SELECT id, status, workspace, pid FROM agents"),
         "claude-12345678|idle|/home/ada/api|4242"
     );
-    assert_eq!(bench.sql(LAST_STATUS), "failed", "the second turn did not complete");
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed", "the second turn did not complete");
 }
 
 #[test]
 fn session_waits_for_the_person_until_it_continues() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let status = |name: &str, more: &str| {
-        bench.hook("claude-code", &event("s", name, more));
-        bench.sql(LAST_STATUS)
+        sandbox.hook("claude-code", &event("s", name, more));
+        sandbox.sql(LAST_STATUS)
     };
     let input = r#""notification_type":"agent_needs_input","message":"Which one?""#;
     let dialog = r#""notification_type":"elicitation_dialog","message":"Your name?""#;
@@ -144,63 +144,63 @@ fn session_waits_for_the_person_until_it_continues() {
 
 #[test]
 fn sessions_of_the_same_minute_are_different_agents() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let (one, two) = (
         "019ab3c4-0001-7d50-8000-00000000000a",
         "019ab3c4-9999-7d50-8000-00000000000b",
     );
     for session in [one, two] {
-        bench.hook_with("codex", &event(session, "SessionStart", ""), &[]);
+        sandbox.hook_with("codex", &event(session, "SessionStart", ""), &[]);
     }
     assert_eq!(
-        bench.sql("SELECT id FROM agents ORDER BY id"),
+        sandbox.sql("SELECT id FROM agents ORDER BY id"),
         "codex-0000000a\ncodex-0000000b"
     );
-    bench.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('x', 'codex-0000000a', 'for one')");
-    let prompt = |session| bench.hook_with("codex", &event(session, "UserPromptSubmit", ""), &[]);
+    sandbox.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('x', 'codex-0000000a', 'for one')");
+    let prompt = |session| sandbox.hook_with("codex", &event(session, "UserPromptSubmit", ""), &[]);
     assert!(prompt(two).is_null());
     assert!(context(&prompt(one), "UserPromptSubmit").contains("| for one"));
 }
 
 #[test]
 fn commands_name_a_database_that_is_not_the_default() {
-    let bench = Bench::new();
-    let other = bench.hub.folder().join("another file.db");
+    let sandbox = Sandbox::new();
+    let other = sandbox.hub.folder().join("another file.db");
     let hook = |db: Option<&str>, variable: &str| {
         let args = [db.map_or(vec![], |db| vec!["--db", db]), vec!["hook", "claude-code"]].concat();
-        let mut command = bench.command(&args);
+        let mut command = sandbox.command(&args);
         command.env("AGENTHUB_AGENT", "planner").env("AGENTHUB_DB", variable);
-        feed(command, &event("s", "UserPromptSubmit", "")).stdout
+        output_with_input(command, &event("s", "UserPromptSubmit", "")).stdout
     };
-    let (usual, path) = (bench.hub.db().to_str().unwrap(), other.to_str().unwrap());
-    let mut send = bench.command(&["--db", path, "send", "planner", "one", "--from", "reviewer"]);
+    let (usual, path) = (sandbox.hub.db().to_str().unwrap(), other.to_str().unwrap());
+    let mut send = sandbox.command(&["--db", path, "send", "planner", "one", "--from", "reviewer"]);
     send.env("AGENTHUB_DB", usual);
     drop(hook(Some(path), usual));
     assert!(send.output().unwrap().status.success());
     let shown = String::from_utf8(hook(Some(path), usual)).unwrap();
     assert!(shown.contains(&format!("agenthub --db '{path}' reply ID")), "{shown}");
-    bench.send("two");
+    sandbox.send("two");
     let shown = String::from_utf8(hook(None, usual)).unwrap();
     assert!(shown.contains(": agenthub reply ID"), "{shown}");
 }
 
 #[test]
 fn run_is_not_recorded_by_its_own_hooks() {
-    let bench = Bench::new();
-    bench.send("one");
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
     let within_run = [("AGENTHUB_AGENT", "planner"), ("AGENTHUB_TASK", "run-1")];
-    let answer = bench.hook_with("claude-code", &event("s", "UserPromptSubmit", ""), &within_run);
+    let answer = sandbox.hook_with("claude-code", &event("s", "UserPromptSubmit", ""), &within_run);
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
-    assert_eq!(bench.sql("SELECT count(*) FROM task_stream"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM task_stream"), "0");
     // A tool that another recorded tool starts is another agent; `run` does not see its output.
     let agents_within_run_of = |tool| {
-        let within = [
+        let agent_variables = [
             ("AGENTHUB_AGENT", "planner"),
             ("AGENTHUB_TASK", "run-1"),
             ("AGENTHUB_TASK_VENDOR", tool),
         ];
-        bench.hook_with("codex", &event("s", "UserPromptSubmit", ""), &within);
-        bench.sql("SELECT DISTINCT agent_id FROM task_stream")
+        sandbox.hook_with("codex", &event("s", "UserPromptSubmit", ""), &agent_variables);
+        sandbox.sql("SELECT DISTINCT agent_id FROM task_stream")
     };
     assert_eq!(agents_within_run_of("codex"), "");
     assert_eq!(agents_within_run_of("claude"), "codex-s");
@@ -208,8 +208,8 @@ fn run_is_not_recorded_by_its_own_hooks() {
 
 #[test]
 fn does_nothing_when_cursor_runs_the_hook() {
-    let bench = Bench::new();
-    bench.send("one");
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
     let prompt = event("s", "UserPromptSubmit", "");
     for variables in [
         &[("CURSOR_VERSION", "3.2")][..],
@@ -220,41 +220,41 @@ fn does_nothing_when_cursor_runs_the_hook() {
             .copied()
             .chain([("AGENTHUB_AGENT", "planner")])
             .collect();
-        assert!(bench.hook_with("claude-code", &prompt, &all).is_null());
+        assert!(sandbox.hook_with("claude-code", &prompt, &all).is_null());
     }
     assert!(
-        bench
+        sandbox
             .hook(
                 "claude-code",
                 &event("s", "UserPromptSubmit", r#""cursor_version":"3.2""#)
             )
             .is_null()
     );
-    assert_eq!(bench.sql("SELECT count(*) FROM receipts"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM receipts"), "0");
     // Claude Code in a terminal of Cursor.
     let own = [
         ("CURSOR_VERSION", "3.2"),
         ("CLAUDE_CODE_SESSION_ID", "s"),
         ("AGENTHUB_AGENT", "planner"),
     ];
-    assert!(!bench.hook_with("claude-code", &prompt, &own).is_null());
+    assert!(!sandbox.hook_with("claude-code", &prompt, &own).is_null());
 }
 
 #[test]
 fn failing_hook_exits_with_0_and_prints_nothing() {
-    let bench = Bench::new();
-    bench.send("one");
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
     let good = event("s", "UserPromptSubmit", "");
     let silent = |mut command: Command, input: &[u8]| {
         command.env("AGENTHUB_AGENT", "planner");
-        let output = feed(command, input);
+        let output = output_with_input(command, input);
         assert_eq!(
             (output.status.code(), output.stdout.len(), output.stderr.len()),
             (Some(0), 0, 0),
             "{output:?}"
         );
     };
-    let hook = |tool: &str| bench.command(&["hook", tool]);
+    let hook = |tool: &str| sandbox.command(&["hook", tool]);
     let long = [
         b"{\"session_id\":\"s\",\"hook_event_name\":\"Stop\",\"x\":\"".as_slice(),
         &vec![b'x'; 33 << 20],
@@ -279,9 +279,9 @@ fn failing_hook_exits_with_0_and_prints_nothing() {
     );
     silent(hook("gemini-of-tomorrow"), &good);
     silent(hook("--an-option-of-tomorrow"), &good);
-    silent(bench.command(&["hook"]), &good);
+    silent(sandbox.command(&["hook"]), &good);
     silent(
-        bench.command(&["--db", "x", "hook", "claude-code", "more", "--help"]),
+        sandbox.command(&["--db", "x", "hook", "claude-code", "more", "--help"]),
         b"{}",
     );
     for (name, value) in [
@@ -297,9 +297,9 @@ fn failing_hook_exits_with_0_and_prints_nothing() {
         }
         silent(command, &good);
     }
-    let mut homeless = hook("claude-code");
-    homeless.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere");
-    silent(homeless, &good);
+    let mut without_home = hook("claude-code");
+    without_home.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere");
+    silent(without_home, &good);
     // A tool that does not read the output.
     let mut unread = hook("claude-code");
     unread.env("AGENTHUB_AGENT", "planner");
@@ -315,52 +315,58 @@ fn failing_hook_exits_with_0_and_prints_nothing() {
 
 #[test]
 fn hook_gives_up_waiting_for_the_lock() {
-    let bench = Bench::new();
-    bench.run(&["path"]);
-    bench.send("one");
-    let holder = LockHolder::take(bench.hub.db(), "BEGIN IMMEDIATE");
+    let sandbox = Sandbox::new();
+    sandbox.run(&["path"]);
+    sandbox.send("one");
+    let holder = LockHolder::take(sandbox.hub.db(), "BEGIN IMMEDIATE");
     let begun = std::time::Instant::now();
-    assert!(bench.hook("claude-code", &event("s", "UserPromptSubmit", "")).is_null());
+    assert!(
+        sandbox
+            .hook("claude-code", &event("s", "UserPromptSubmit", ""))
+            .is_null()
+    );
     let took = begun.elapsed();
     // The lock is held until the hook has ended, so any end shows that it gave up.
     assert!((200..5000).contains(&took.as_millis()), "{took:?}");
     holder.release();
-    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    let answer = sandbox.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert!(
         context(&answer, "UserPromptSubmit").contains("| one"),
-        "the message was not lost"
+        "the message stays unread"
     );
 }
 
 #[test]
 fn full_disk_does_not_affect_hook_or_run() {
-    let bench = Bench::new();
-    bench.send("one");
-    bench.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
-    // Files may not grow: every write beyond the first kilobyte fails.
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
+    sandbox.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
+    // Files cannot grow: every write beyond the first kilobyte fails.
     let full = |args: &[&str]| {
         let mut command = Command::new("sh");
-        let agenthub = bench.command(args);
+        let agenthub = sandbox.command(args);
         command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
         command
             .arg(agenthub.get_program())
             .args(agenthub.get_args())
             .env_clear();
         command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("AGENTHUB_AGENT", "planner").current_dir(bench.hub.folder());
+        command
+            .env("AGENTHUB_AGENT", "planner")
+            .current_dir(sandbox.hub.folder());
         command
     };
-    let output = feed(full(&["hook", "claude-code"]), &event("s", "UserPromptSubmit", ""));
+    let output = output_with_input(full(&["hook", "claude-code"]), &event("s", "UserPromptSubmit", ""));
     assert_eq!(
         (output.status.code(), output.stdout.len(), output.stderr.len()),
         (Some(0), 0, 0),
         "{output:?}"
     );
-    let output = feed(full(&["run", "--", "codex", "exec", "x"]), b"");
+    let output = output_with_input(full(&["run", "--", "codex", "exec", "x"]), b"");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(output.stdout, fs::read(stream("codex.jsonl")).unwrap());
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     // With free space again, the earlier message is delivered.
-    let answer = bench.hook("claude-code", &event("s", "UserPromptSubmit", ""));
+    let answer = sandbox.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
 }

@@ -1,4 +1,4 @@
-//! The HTTP API, from outside: lists, idempotent POSTs, refused requests, status and the page's files.
+//! The HTTP API: lists, idempotent POSTs, refused requests, status and the page's files.
 
 use serde_json::{Value, json};
 
@@ -403,7 +403,7 @@ fn status_reports_hub_and_database() {
     assert!(!health.to_string().contains(hub.db().to_str().unwrap()));
 }
 
-/// The browser keeps the page's files, and asks each time whether they changed.
+/// The browser caches the page's files and revalidates them each time.
 #[test]
 fn serves_the_page_with_an_entity_tag() {
     let hub = TestHub::start();
@@ -442,7 +442,7 @@ fn serves_the_page_with_an_entity_tag() {
         assert_eq!(editing.get(from).body, written, "{path}");
         assert_eq!(hub.get(from).body, written, "{path}");
     }
-    // While editing: fresh each time, the rest from the binary.
+    // With `--assets`, existing files are read for each request. Other files come from the binary.
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.css"), "edited").unwrap();
     let hub = TestHub::with_args(&["--assets", folder.path().to_str().unwrap()]);

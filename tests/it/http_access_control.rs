@@ -1,14 +1,14 @@
-//! Access control, from outside: which requests are accepted, and which special ones are refused.
+//! Access control: which requests the hub accepts, and which it refuses.
 //!
 //! Any web page can make a browser send requests to this port. `route_matrix.rs` sends every kind of
-//! forged request to every route; here are the requests that must pass, and the rest of the rules.
+//! forged request to every route; this file has the requests that must be accepted, and the other rules.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
 use crate::support::http::{self, Response};
-use crate::support::{Client, TIMEOUT, TestHub, within};
+use crate::support::{Client, TIMEOUT, TestHub, wait_for};
 
 type Header = (String, String);
 
@@ -66,7 +66,7 @@ fn accepts_this_machines_names_and_allowed_hosts() {
     assert_forbidden(&request(&hub, "GET", &proxy_form, &[host(&hub), token]), "proxy form");
 }
 
-/// Without these checks any page could send mail to an agent, even if it could not read the response.
+/// Any page could otherwise send mail to an agent, even if it could not read the response.
 #[test]
 fn accepts_its_own_origin_and_sends_no_cors_headers() {
     let hub = TestHub::start();
@@ -128,8 +128,8 @@ fn only_the_page_and_healthz_need_no_token() {
     assert!(!hub.log().contains(hub.token()), "the token is in the log");
 }
 
-/// A trailing slash is accepted, but must not open a path, nor show to a client without the token
-/// that one exists.
+/// A trailing slash is accepted. It must not bypass the token, or show a client without the token that a
+/// path exists.
 #[test]
 fn paths_with_a_trailing_slash_need_the_token() {
     let hub = TestHub::start();
@@ -245,7 +245,7 @@ fn closes_connections_with_unfinished_or_oversized_heads() {
     assert!(hub.get("/api/status").status == 200);
 }
 
-/// Other HTTP versions, other encodings of names, and incomplete handshakes are refused whole.
+/// Refuses other HTTP versions, other encodings of names, and incomplete handshakes.
 #[test]
 fn refuses_malformed_requests() {
     let hub = TestHub::start();
@@ -295,8 +295,8 @@ fn refuses_malformed_requests() {
     }
 }
 
-/// After `token --rotate`, a program that has the old token has no access any more, not even on
-/// connections it opened before.
+/// After `token --rotate`, a program with the old token has no access, not even on connections it
+/// opened before.
 #[test]
 fn rotating_the_token_ends_access_with_the_old_one() {
     let hub = TestHub::start();
@@ -319,7 +319,7 @@ fn rotating_the_token_ends_access_with_the_old_one() {
     let new = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     let with = |token: &str| request(&hub, "GET", "/api/status", &[host(&hub), bearer(token)]).status;
     let begun = Instant::now();
-    within("the old token to be refused", || (with(&old) == 401).then_some(()));
+    wait_for("the old token to be refused", || (with(&old) == 401).then_some(()));
     assert!(begun.elapsed() < TIMEOUT / 4, "{:?}", begun.elapsed());
     assert_eq!(with(&new), 200);
     late.write_all(body.as_bytes()).unwrap();
@@ -348,7 +348,7 @@ fn answers_503_over_the_connection_limit() {
     assert_eq!(response.status, 503, "{response:?}");
     assert_eq!(response.body.len(), 62);
     drop(clients);
-    within("a free connection", || {
+    wait_for("a free connection", || {
         (http::request(hub.port(), "GET", "/healthz", &hub.headers(), "").status == 200).then_some(())
     });
 }

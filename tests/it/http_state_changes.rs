@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{TestHub, within};
+use crate::support::{TestHub, wait_for};
 
 fn send(hub: &TestHub, to: &str, text: &str) -> String {
     let body = format!(r#"{{"from_agent":"boss","to_inbox":"{to}","payload":"{text}"}}"#);
@@ -109,7 +109,7 @@ fn a_claim_excludes_others_until_released_or_expired() {
         "",
         "{freed:?}"
     );
-    within("the claim to be released", || {
+    wait_for("the claim to be released", || {
         (claim("w1", "60").status == 200).then_some(())
     });
     assert_eq!(

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::Stdio;
 
 use crate::support::writer::{Process, insert_messages};
-use crate::support::{TestHub, within};
+use crate::support::{TestHub, wait_for};
 
 #[test]
 fn logs_only_start_and_shutdown_without_problems() {
@@ -25,7 +25,7 @@ fn logs_only_start_and_shutdown_without_problems() {
         other.assert_alive();
         assert_eq!(hub.get("/nowhere").status, 404);
     }
-    within("a checkpoint", || {
+    wait_for("a checkpoint", || {
         hub.get("/metrics")
             .body
             .contains("agenthub_checkpoints_total{mode=\"passive\",result=\"complete\"}")
@@ -58,10 +58,10 @@ fn agenthub_log_sets_the_level_and_an_invalid_value_is_reported() {
             .stderr(File::create(&path).unwrap());
         let process = Process::start(command);
         let log = || std::fs::read_to_string(&path).unwrap();
-        within("the hub's first line", || log().contains("serving").then_some(()));
+        wait_for("the hub's first line", || log().contains("serving").then_some(()));
         // Text that is not UTF-8, which is logged at level debug.
         hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', CAST(x'ff' AS TEXT))");
-        within(expected, || log().contains(expected).then_some(()));
+        wait_for(expected, || log().contains(expected).then_some(()));
         drop(process);
     }
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::support::writer::sqlite3;
-use crate::support::{Client, within};
+use crate::support::{Client, wait_for};
 
 /// A server in this process. Dropping it stops the server and waits for its end.
 struct EmbeddedServer {
@@ -74,7 +74,7 @@ impl Drop for EmbeddedServer {
     }
 }
 
-/// A program written for AILANG's package needs a counterpart for each of its functions.
+/// Each function of AILANG's package has a counterpart here.
 #[test]
 fn library_functions_write_rows_that_clients_receive() {
     let embedded = EmbeddedServer::start();
@@ -156,7 +156,7 @@ fn library_functions_write_rows_that_clients_receive() {
     ));
     Client::connect(embedded.port, "another token of the owner's choosing", "").assert_alive();
     client.assert_alive();
-    within("the count of connections", || {
+    wait_for("the count of connections", || {
         (server.connection_count() == 1).then_some(())
     });
 }

@@ -1,5 +1,5 @@
 //! Start and shutdown of the hub, and failures of the machine: each has an error code, is logged once,
-//! and ends when its cause does.
+//! and ends when its cause ends.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::writer::{LockHolder, Process, insert_messages, sqlite3};
-use crate::support::{TIMEOUT, TestHub, print_line, within};
+use crate::support::{TIMEOUT, TestHub, print_line, wait_for};
 
 /// Service managers send SIGKILL if a process does not end soon.
 #[test]
@@ -58,11 +58,11 @@ fn sigterm_closes_all_clients_stores_acks_and_ends_within_2_s_exclusive() {
         ),
         "3"
     );
-    // The log is checkpointed: a copy of the database file alone is complete.
+    // The WAL is checkpointed: a copy of the database file alone is complete.
     let wal = hub.folder().join("hub.db-wal");
     assert!(
         !wal.exists() || fs::metadata(&wal).unwrap().len() == 0,
-        "the log was not checkpointed"
+        "the WAL was not checkpointed"
     );
     assert!(!hub.folder().join("hub.db.serve").exists());
     drop((silent, half, full));
@@ -80,7 +80,7 @@ fn sigint_shuts_down_cleanly() {
     client.assert_alive();
     hub.signal(rustix::process::Signal::INT);
     assert_eq!(client.expect_close(), 1001);
-    let status = within("the hub's end", || hub.ended());
+    let status = wait_for("the hub to exit", || hub.ended());
     assert!(status.success(), "{status}");
 }
 
@@ -143,7 +143,7 @@ fn a_second_serve_prints_the_url_of_the_first_and_exits() {
     // Another program may listen on the port in the record.
     hub.kill();
     let other = TcpListener::bind(("127.0.0.1", hub.port())).unwrap();
-    let answers = std::thread::spawn(move || {
+    let responder = std::thread::spawn(move || {
         for stream in other.incoming().take(1) {
             let body = r#"{"status":"ok","run":"another"}"#;
             let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -153,7 +153,7 @@ fn a_second_serve_prints_the_url_of_the_first_and_exits() {
     let output = hub.agenthub(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["hub"], Value::Null);
-    answers.join().unwrap();
+    responder.join().unwrap();
 }
 
 fn state(hub: &TestHub) -> String {
@@ -196,7 +196,7 @@ fn a_locked_database_refuses_writes_serves_reads_and_recovers() {
     let again = hub.send("POST", "/api/threads/t/messages", r#"{"content":"y"}"#);
     assert_eq!(again.status, 503);
     holder.release();
-    within("recovery", || (state(&hub) == "ok").then_some(()));
+    wait_for("recovery", || (state(&hub) == "ok").then_some(()));
     assert_eq!(hub.log().matches("STORE_LOCKED").count(), 1, "{}", hub.log());
     hub.wait_for_log("can be written again");
     assert_eq!(
@@ -227,9 +227,9 @@ fn a_full_disk_refuses_writes_keeps_acks_and_recovers() {
     hub.sql(&insert_messages("t", 4, 1));
     assert_eq!(client.expect("message").seqs(), [4]);
     limit_file_size(&hub, None);
-    within("recovery", || (state(&hub) == "ok").then_some(()));
+    wait_for("recovery", || (state(&hub) == "ok").then_some(()));
     assert_eq!(hub.log().matches("cannot be written").count(), 1, "{}", hub.log());
-    within("the ack in the database", || {
+    wait_for("the ack in the database", || {
         (hub.sql("SELECT last_ack_seq FROM subscriptions WHERE instance_id = 'worker'") == "2").then_some(())
     });
     assert_eq!(
@@ -275,8 +275,8 @@ fn a_corrupt_database_is_reported_at_start_or_by_requests() {
             );
         }
         Ok(()) => {
-            let answer = hub.get("/api/threads/t/messages?limit=1000");
-            assert_eq!((answer.status, answer.code()), (500, "STORE_CORRUPT".into()));
+            let response = hub.get("/api/threads/t/messages?limit=1000");
+            assert_eq!((response.status, response.code()), (500, "STORE_CORRUPT".into()));
             hub.kill();
         }
     }
@@ -345,10 +345,10 @@ fn a_database_that_is_moved_away_is_reported_and_replaced_by_a_new_one() {
         )
         .unwrap();
     }
-    within("the error state", || (state(&hub) == "STORE_REPLACED").then_some(()));
+    wait_for("the error state", || (state(&hub) == "STORE_REPLACED").then_some(()));
     client.expect_error("STORE_UNAVAILABLE");
     // A new database is created, and positions in the old one are lost.
-    within_time(TIMEOUT, "recovery", || (state(&hub) == "ok").then_some(()));
+    wait_up_to(TIMEOUT, "recovery", || (state(&hub) == "ok").then_some(()));
     client.expect_error("POSITION_LOST");
     assert_eq!(client.expect_close(), 4010);
     hub.sql(&insert_messages("new", 1, 1));

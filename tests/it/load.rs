@@ -1,5 +1,5 @@
-//! Load: many writers, many clients, and a hub that is killed meanwhile. What each client received
-//! is compared with the database, row by row.
+//! Load: many writers and many clients, while the hub is killed and restarted. The rows that each client
+//! received are compared with the database.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::external_client::{ExternalClient, Library};
 use crate::support::writer::{self, Process, insert_messages, python, script};
 use crate::support::{Client, Received, TestHub};
@@ -152,7 +152,7 @@ fn every_client_receives_exactly_the_stored_rows_across_two_kills_exclusive() {
 
         for (second, fault) in FAULTS {
             let at = Duration::from_secs(second);
-            within_time(Duration::from_secs(60), "the time of the fault", || {
+            wait_up_to(Duration::from_secs(60), "the time of the fault", || {
                 (shared.started.elapsed() >= at).then_some(())
             });
             match fault {
@@ -162,7 +162,7 @@ fn every_client_receives_exactly_the_stored_rows_across_two_kills_exclusive() {
             }
         }
         for writer in &mut writers {
-            let status = within_time(Duration::from_secs(60), "a writer to end", || {
+            let status = wait_up_to(Duration::from_secs(60), "a writer to end", || {
                 writer.0.try_wait().unwrap()
             });
             assert!(status.success());
@@ -195,7 +195,7 @@ fn every_client_receives_exactly_the_stored_rows_across_two_kills_exclusive() {
             "the stream client received other rows than the database has"
         );
         let rows: Vec<String> = in_order.lines().map(str::to_owned).collect();
-        within_time(
+        wait_up_to(
             Duration::from_secs(60),
             "the stopped client to receive all rows",
             || (stopped.histories()[0].len() >= rows.len()).then_some(()),
@@ -230,7 +230,7 @@ fn sibling_file(db: &std::path::Path, name: &str) -> std::path::PathBuf {
     db.with_file_name(name)
 }
 
-/// History reaches further back than the hub's memory.
+/// Messages older than those in the hub's memory come from the database.
 #[test]
 fn a_late_subscriber_gets_all_of_a_hundred_thousand_messages_heavy() {
     let hub = TestHub::with_args(&["--max-messages-per-second", "0"]);

@@ -1,5 +1,5 @@
-//! The tests from outside: the real binary, a real file, real writers in other processes.
-//! A file per subject; `support` has the hub, the clients and the writers.
+//! Integration tests: the real binary, a real database file, writers in other processes.
+//! One module per subject; `support` has the hub, the clients and the writers.
 
 #[cfg(test)]
 mod support;

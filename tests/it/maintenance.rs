@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::writer::{self, Process, insert_messages};
-use crate::support::{TestHub, print_line, within};
+use crate::support::{TestHub, print_line, wait_for};
 
 #[track_caller]
 fn json_of(hub: &TestHub, args: &[&str]) -> Value {
@@ -187,19 +187,19 @@ fn serves_prometheus_metrics_and_readiness() {
     client.expect("batch");
     hub.sql(&insert_messages("t", 1, 3));
     client.until("message");
-    within("the rows to be counted", || {
+    wait_for("the rows to be counted", || {
         (metric(&hub, "agenthub_commit_to_send_seconds_count") >= 3.0).then_some(())
     });
     assert_eq!(metric(&hub, "agenthub_clients"), 1.0);
     assert_eq!(metric(&hub, "agenthub_store_ready"), 1.0);
-    within("nothing to be behind", || {
+    wait_for("all clients to be up to date", || {
         (metric(&hub, "agenthub_lag_changes") == 0.0).then_some(())
     });
-    within("a checkpoint while nothing is written", || {
+    wait_for("a checkpoint while nothing is written", || {
         (metric(&hub, "agenthub_checkpoints_total{mode=\"passive\",result=\"complete\"}") >= 1.0).then_some(())
     });
     drop(client);
-    within("the client's disconnect to be counted", || {
+    wait_for("the client's disconnect to be counted", || {
         hub.get("/metrics")
             .body
             .contains("agenthub_disconnects_total{code=\"client\"} 1")
@@ -230,11 +230,11 @@ fn passes_promtool(page: &str) {
     };
     std::io::Write::write_all(&mut checker.stdin.take().unwrap(), page.as_bytes()).unwrap();
     let output = checker.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     assert!(
-        output.status.success() && said.is_empty(),
+        output.status.success() && printed.is_empty(),
         "{}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }
 
@@ -255,7 +255,7 @@ fn log_format_json_prints_json_lines() {
 // ---- under load -----------------------------------------------------------------------------
 
 /// A writer as the schema recommends, except for a busy timeout of 60 s: with SQLite's own busy
-/// handler a process can starve when many write on a busy machine, with or without a hub. Writes one
+/// handler a process can starve when many processes write on a busy machine, with or without a hub. Writes one
 /// row per transaction at a given rate. Ends after a given time and prints the number of rows, the
 /// longest time of one row with the wait for the lock, and the longest time without that wait.
 const WRITER: &str = r#"
@@ -403,11 +403,11 @@ fn keeps_the_wal_short_under_load_without_blocking_writers_exclusive() {
     }
     let (mut rows, mut waited, mut peers) = (0, 0.0_f64, 0.0_f64);
     for mut process in writers {
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut process.0.stdout.take().unwrap(), &mut said).unwrap();
-        let said: Vec<&str> = said.split_whitespace().collect();
-        let [n, worst, held] = said[..] else {
-            panic!("a writer failed: {said:?}")
+        let mut printed = String::new();
+        std::io::Read::read_to_string(&mut process.0.stdout.take().unwrap(), &mut printed).unwrap();
+        let printed: Vec<&str> = printed.split_whitespace().collect();
+        let [n, worst, held] = printed[..] else {
+            panic!("a writer failed: {printed:?}")
         };
         rows += n.parse::<i64>().unwrap();
         waited = waited.max(worst.parse().unwrap());

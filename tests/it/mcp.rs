@@ -8,13 +8,14 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
-use crate::support::eventually::{TIMEOUT, within};
+use crate::support::eventually::{TIMEOUT, wait_for};
 use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{self, LockHolder, Process};
 
+/// Runs a command that must succeed. Returns its stdout.
 #[track_caller]
-fn drive(mut command: Command) -> String {
+fn successful_stdout(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
@@ -35,7 +36,7 @@ fn works_with_the_official_python_client_in_both_protocol_modes() {
             .arg(AGENTHUB)
             .arg(hub.db())
             .arg(mode);
-        assert_eq!(drive(command), revision);
+        assert_eq!(successful_stdout(command), revision);
     }
 }
 
@@ -50,7 +51,7 @@ fn works_with_the_official_typescript_client() {
         .arg(AGENTHUB)
         .arg(hub.db())
         .arg(modules);
-    assert_eq!(drive(command), "agenthub");
+    assert_eq!(successful_stdout(command), "agenthub");
 }
 
 /// A session with a server, message by message.
@@ -63,7 +64,7 @@ struct Session {
 impl Session {
     #[track_caller]
     fn start(hub: &TestHub, agent: Option<&str>) -> Self {
-        Self::of(hub.command(&["mcp"]), agent)
+        Self::spawn(hub.command(&["mcp"]), agent)
     }
 
     /// A session in which call 1 waits for mail to claim.
@@ -76,14 +77,14 @@ impl Session {
             "check_inbox",
             &json!({"wait_seconds": 50, "inbox": "jobs", "claim_seconds": 60}),
         );
-        // Call 1 waits once the later call is answered.
+        // When the later call has its response, call 1 is waiting.
         session.call(2, "list_agents", &json!({}));
-        session.answer(2);
+        session.response_to(2);
         session
     }
 
     #[track_caller]
-    fn of(mut command: Command, agent: Option<&str>) -> Self {
+    fn spawn(mut command: Command, agent: Option<&str>) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(name) = agent {
             command.env("AGENTHUB_AGENT", name);
@@ -108,9 +109,9 @@ impl Session {
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
     }
 
-    /// Returns the answer to request `id`. All messages before it must be JSON-RPC.
+    /// Returns the response to request `id`. All messages before it must be JSON-RPC.
     #[track_caller]
-    fn answer(&mut self, id: i64) -> Value {
+    fn response_to(&mut self, id: i64) -> Value {
         loop {
             let message = self.receive();
             assert_eq!(message["jsonrpc"], "2.0", "{message}");
@@ -125,7 +126,7 @@ impl Session {
         let params =
             json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         self.send(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string());
-        let answer = self.answer(0);
+        let answer = self.response_to(0);
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         answer["result"].clone()
     }
@@ -173,7 +174,7 @@ fn invalid_messages_do_not_end_the_session() {
         r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#,
         "x".repeat(100_000)
     ));
-    assert_eq!(session.answer(1)["error"]["code"], -32601);
+    assert_eq!(session.response_to(1)["error"]["code"], -32601);
     for (id, arguments) in [
         (2, json!({"to": 5, "text": "x"})),
         (3, json!({"to": "human"})),
@@ -183,14 +184,14 @@ fn invalid_messages_do_not_end_the_session() {
         (7, json!({"thread_id": "", "text": "x"})),
     ] {
         session.call(id, "send_message", &arguments);
-        let answer = session.answer(id);
+        let answer = session.response_to(id);
         assert_eq!(answer["result"]["isError"], true, "{answer}");
         assert!(!answer["result"]["content"][0]["text"].as_str().unwrap().is_empty());
     }
     session.call(8, "check_inbox", &json!({"limit": 200, "wait_seconds": 0}));
-    assert_eq!(session.answer(8)["result"]["structuredContent"]["mail"], json!([]));
+    assert_eq!(session.response_to(8)["result"]["structuredContent"]["mail"], json!([]));
     session.call(9, "send_message", &json!({"to": "human", "text": "still here"}));
-    assert_eq!(session.answer(9)["result"]["isError"], false);
+    assert_eq!(session.response_to(9)["result"]["isError"], false);
     assert_eq!(
         hub.sql("SELECT from_agent, payload FROM inbox_messages"),
         "planner|still here"
@@ -198,7 +199,7 @@ fn invalid_messages_do_not_end_the_session() {
 }
 
 #[test]
-fn environment_decides_which_agent_calls() {
+fn environment_selects_the_calling_agent() {
     let hub = TestHub::not_started(&[]);
     let refused = hub.command(&["mcp"]).env("AGENTHUB_AGENT", "human").output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
@@ -209,7 +210,7 @@ fn environment_decides_which_agent_calls() {
     let mut session = Session::start(&hub, None);
     session.initialize("2025-11-25");
     session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
-    session.answer(1);
+    session.response_to(1);
     assert_eq!(
         hub.sql("SELECT from_agent FROM inbox_messages"),
         format!("agent-{}", std::process::id())
@@ -219,7 +220,7 @@ fn environment_decides_which_agent_calls() {
         .env("CLAUDE_CODE_SESSION_ID", "0123456789abcdef")
         .stdin(Stdio::piped());
     let mut session = Process::start(command);
-    within("the agent", || {
+    wait_for("the agent", || {
         hub.sql("SELECT id FROM agents")
             .contains("claude-01234567")
             .then_some(())
@@ -244,7 +245,7 @@ fn codex_sessions_that_share_a_server_are_different_agents() {
         let arguments = json!({"to": "human", "text": "hello"});
         let params = json!({"name": "send_message", "arguments": arguments, "_meta": meta});
         session.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
-        assert_eq!(session.answer(id)["result"]["isError"], false);
+        assert_eq!(session.response_to(id)["result"]["isError"], false);
     }
     assert_eq!(
         hub.sql("SELECT from_agent FROM inbox_messages"),
@@ -262,7 +263,7 @@ fn closed_stdin_ends_the_server_and_its_waiting_calls() {
     let mut session = Session::waiting(&hub);
     let closed = Instant::now();
     drop(session.input.take());
-    let status = within("the server's end", || session.server.0.try_wait().unwrap());
+    let status = wait_for("the server to exit", || session.server.0.try_wait().unwrap());
     assert!(
         status.success() && closed.elapsed() < TIMEOUT / 4,
         "{status} after {:?}",
@@ -279,14 +280,17 @@ fn cancelled_call_claims_no_mail() {
     let mut session = Session::waiting(&hub);
     session.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
     session.call(3, "list_agents", &json!({}));
-    session.answer(3);
+    session.response_to(3);
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'jobs', 'x')");
     session.call(
         4,
         "check_inbox",
         &json!({"wait_seconds": 10, "inbox": "jobs", "claim_seconds": 60}),
     );
-    assert_eq!(session.answer(4)["result"]["structuredContent"]["mail"][0]["text"], "x");
+    assert_eq!(
+        session.response_to(4)["result"]["structuredContent"]["mail"][0]["text"],
+        "x"
+    );
 }
 
 #[test]
@@ -299,14 +303,14 @@ fn replaced_database_is_reopened_and_invalid_one_refused() {
         std::fs::rename(name(suffix), name(&format!(".old{suffix}"))).unwrap();
     }
     session.call(1, "send_message", &json!({"to": "human", "text": "into the new one"}));
-    assert_eq!(session.answer(1)["result"]["isError"], false);
+    assert_eq!(session.response_to(1)["result"]["isError"], false);
     assert_eq!(hub.sql("SELECT payload FROM inbox_messages"), "into the new one");
     // The write-ahead log is removed: rows written to the old one would be lost.
     for suffix in ["-wal", "-shm"] {
         std::fs::remove_file(name(suffix)).unwrap();
     }
     session.call(2, "send_message", &json!({"to": "human", "text": "into the new log"}));
-    assert_eq!(session.answer(2)["result"]["isError"], false);
+    assert_eq!(session.response_to(2)["result"]["isError"], false);
     assert!(
         hub.sql("SELECT payload FROM inbox_messages")
             .ends_with("into the new log")
@@ -332,12 +336,12 @@ fn unavailable_database_fails_the_call_and_not_the_session() {
     let mut session = Session::start(&hub, Some("planner"));
     session.initialize("2025-11-25");
     session.call(1, "send_message", &json!({"to": "human", "text": "hello"}));
-    let refused = session.answer(1);
+    let refused = session.response_to(1);
     assert_eq!(refused["result"]["isError"], true, "{refused}");
     assert!(refused.to_string().contains("lock"), "{refused}");
     holder.release();
     session.call(2, "send_message", &json!({"to": "human", "text": "hello"}));
-    assert_eq!(session.answer(2)["result"]["isError"], false);
+    assert_eq!(session.response_to(2)["result"]["isError"], false);
     assert_eq!(hub.sql("SELECT workspace <> '' FROM agents WHERE id = 'planner'"), "1");
 
     // A folder that cannot be created yet: a file is in its place.
@@ -345,13 +349,13 @@ fn unavailable_database_fails_the_call_and_not_the_session() {
     std::fs::write(&folder, "").unwrap();
     let mut command = hub.command(&["mcp"]);
     command.env("AGENTHUB_DB", folder.join("hub.db"));
-    let mut session = Session::of(command, Some("planner"));
+    let mut session = Session::spawn(command, Some("planner"));
     session.initialize("2025-11-25");
     session.call(1, "check_inbox", &json!({}));
-    assert_eq!(session.answer(1)["result"]["isError"], true);
+    assert_eq!(session.response_to(1)["result"]["isError"], true);
     std::fs::remove_file(&folder).unwrap();
     session.call(2, "check_inbox", &json!({}));
-    assert_eq!(session.answer(2)["result"]["structuredContent"]["mail"], json!([]));
+    assert_eq!(session.response_to(2)["result"]["structuredContent"]["mail"], json!([]));
 }
 
 #[test]
@@ -365,12 +369,12 @@ fn agent_cannot_use_mail_and_answers_of_another() {
          ('2', 'q', 'q', 'coder', 'human', 'May I push?'), ('1', 'r', 'q', 'human', 'coder', 'yes')",
     );
     session.call(1, "ask_human", &json!({"id": "1", "wait_seconds": 0}));
-    let answer = session.answer(1);
+    let answer = session.response_to(1);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     assert!(answer.to_string().contains("set question"), "{answer}");
     // "2" is the displayed number of the second message, not the id of the first.
     session.call(2, "ack_message", &json!({"ids": ["2"]}));
-    let outcome = &session.answer(2)["result"]["structuredContent"];
+    let outcome = &session.response_to(2)["result"]["structuredContent"];
     assert_eq!(outcome["acked"], json!([]), "{outcome}");
     assert!(outcome["refused"][0]["why"].as_str().unwrap().contains("coder"));
     assert_eq!(
@@ -392,7 +396,7 @@ fn numbers_out_of_range_are_clamped_or_explained() {
         (5, "search", json!({"query": "x", "limit": 300})),
     ] {
         session.call(id, tool, &arguments);
-        let answer = session.answer(id);
+        let answer = session.response_to(id);
         assert_eq!(answer["result"]["isError"], false, "{arguments}: {answer}");
     }
     for (id, seconds) in [
@@ -402,14 +406,14 @@ fn numbers_out_of_range_are_clamped_or_explained() {
         (13, json!(1e30)),
     ] {
         session.call(id, "check_inbox", &json!({"claim_seconds": seconds, "wait_seconds": 9}));
-        let error = session.answer(id)["result"]["content"][0]["text"].to_string();
+        let error = session.response_to(id)["result"]["content"][0]["text"].to_string();
         assert!(error.contains("from 1 to 86400"), "{seconds}: {error}");
     }
     // A longer wait than allowed is clamped, and ends as soon as there is mail.
     session.call(20, "check_inbox", &json!({"wait_seconds": 300}));
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'planner', 'x')");
     assert_eq!(
-        session.answer(20)["result"]["structuredContent"]["mail"][0]["text"],
+        session.response_to(20)["result"]["structuredContent"]["mail"][0]["text"],
         "x"
     );
 }
@@ -421,7 +425,7 @@ fn error_messages_name_tools_and_not_commands() {
     session.initialize("2025-11-25");
     let twice = |text: &str| json!({"to": "human", "text": text, "idempotency_key": "k"});
     session.call(1, "send_message", &twice("one"));
-    assert_eq!(session.answer(1)["result"]["isError"], false);
+    assert_eq!(session.response_to(1)["result"]["isError"], false);
     for (id, tool, arguments, advice) in [
         (2, "send_message", twice("two"), "idempotency_key"),
         (3, "reply", json!({"id": "99", "text": "x"}), "check_inbox"),
@@ -438,7 +442,7 @@ fn error_messages_name_tools_and_not_commands() {
         (9, "send_message", json!({"to": "unknown", "text": "x"}), "list_agents"),
     ] {
         session.call(id, tool, &arguments);
-        let answer = session.answer(id);
+        let answer = session.response_to(id);
         let error = answer["result"]["content"][0]["text"].as_str().unwrap();
         assert_eq!(answer["result"]["isError"], true, "{answer}");
         assert!(error.contains(advice) && !error.contains("agenthub"), "{tool}: {error}");
@@ -453,7 +457,7 @@ fn call_with_half_a_surrogate_pair_is_answered() {
     session.initialize("2025-11-25");
     let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"post_status","arguments":{"status":"running","text":"cut \ud83d"}}}"#;
     session.send(call);
-    let answer = session.answer(5);
+    let answer = session.response_to(5);
     assert!(answer["error"].is_null(), "{answer}");
     assert_eq!(hub.sql("SELECT text FROM task_stream"), "cut \u{fffd}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::support::writer::{LockHolder, insert_messages};
-use crate::support::{TestHub, within};
+use crate::support::{TestHub, wait_for};
 
 /// Returns all samples by name and labels.
 fn samples(hub: &TestHub) -> BTreeMap<String, f64> {
@@ -23,7 +23,7 @@ fn samples(hub: &TestHub) -> BTreeMap<String, f64> {
 /// Waits until the value of a metric fulfils a condition.
 #[track_caller]
 fn wait_for_value(hub: &TestHub, name: &str, is: impl Fn(f64) -> bool) {
-    within(name, || {
+    wait_for(name, || {
         is(samples(hub).get(name).copied().unwrap_or(0.0)).then_some(())
     });
 }
@@ -54,7 +54,7 @@ fn every_metric_changes_with_what_it_measures() {
         such.map(|(_, count)| count).sum()
     };
     assert!(wakes("result=\"hit\"") >= 1.0 && wakes("source=\"event\"") >= 1.0);
-    within("a wake by the hub's own write", || {
+    wait_for("a wake by the hub's own write", || {
         hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
         (wakes("source=\"own\"") >= 1.0).then_some(())
     });
@@ -84,7 +84,7 @@ fn every_metric_changes_with_what_it_measures() {
     wait_for_increase("disconnects_total{code=\"1009\"}");
     // Another process holds the write lock while the hub writes, then releases it.
     let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
-    within("a write that fails", || {
+    wait_for("a write that fails", || {
         let response = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
         (response.status == 503).then_some(())
     });

@@ -53,7 +53,7 @@ fn without_volatile_values(mut value: Value) -> Value {
     value
 }
 
-/// Guards against the documentation and the hub drifting apart.
+/// `PROTOCOL.md` must describe the frames as the hub sends them.
 #[test]
 fn documented_frames_match_the_frames_the_hub_sends() {
     let hub = TestHub::start();
@@ -102,7 +102,7 @@ fn schema_wire_prints_the_document() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), PROTOCOL.trim_end());
 }
 
-/// Guards against adding or removing a route without documenting it.
+/// A route must not be added or removed without its documentation.
 #[test]
 fn documented_routes_match_the_route_table() {
     let documented: BTreeSet<String> = PROTOCOL

@@ -12,8 +12,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::http::{self, Response};
 #[cfg(target_os = "linux")]
-use crate::support::process_stats::memory_and_handles;
-use crate::support::{Client, TIMEOUT, TestHub, print_line, within};
+use crate::support::process_stats::memory_and_descriptors;
+use crate::support::{Client, TIMEOUT, TestHub, print_line, wait_for};
 
 type Headers = Vec<(String, String)>;
 
@@ -78,7 +78,7 @@ fn assert_has_advice(response: &Response) {
     assert_eq!(response.header("set-cookie"), None);
 }
 
-/// A web page, or another program on this machine, must not get in through one forgotten route.
+/// A web page, or another program on this machine, must not get access through a route without checks.
 #[test]
 fn refuses_forged_requests_on_every_route() {
     let hub = TestHub::start();
@@ -151,7 +151,7 @@ fn refuses_forged_requests_on_every_route() {
     const SITES: [&str; 5] = ["cross-site", "same-site", "anything", "none, same-origin", ""];
     hub.status();
     #[cfg(target_os = "linux")]
-    let before = memory_and_handles(&hub);
+    let before = memory_and_descriptors(&hub);
     let mut sent = 0;
     for (method, path) in routes() {
         let route = (method, path.as_str());
@@ -216,7 +216,7 @@ fn refuses_forged_requests_on_every_route() {
             }
         }
     }
-    within("a log line for each refusal", || {
+    wait_for("a log line for each refusal", || {
         (refusals_in_log(&hub) >= sent).then_some(())
     });
     assert_eq!(refusals_in_log(&hub), sent, "one log line for each refusal");
@@ -231,11 +231,11 @@ fn refuses_forged_requests_on_every_route() {
 /// megabytes that the allocator keeps.
 #[track_caller]
 #[cfg(target_os = "linux")]
-fn assert_as_before(hub: &TestHub, (memory, handles): (u64, usize)) {
-    within("the file descriptors to be closed", || {
-        (memory_and_handles(hub).1 <= handles + 4).then_some(())
+fn assert_as_before(hub: &TestHub, (memory, descriptors): (u64, usize)) {
+    wait_for("the file descriptors to be closed", || {
+        (memory_and_descriptors(hub).1 <= descriptors + 4).then_some(())
     });
-    let now = memory_and_handles(hub).0;
+    let now = memory_and_descriptors(hub).0;
     assert!(now < memory + (16 << 20), "{memory} bytes before, {now} after");
 }
 
@@ -262,14 +262,14 @@ fn serves_no_file_outside_the_page() {
     }
 }
 
-/// A large or endless body must not fill the memory, nor occupy a connection.
+/// A large or endless body must not fill the memory or occupy a connection.
 #[test]
 fn refuses_oversized_and_contradictory_bodies() {
     let hub = TestHub::start();
     let before = refusals_in_log(&hub);
     hub.status();
     #[cfg(target_os = "linux")]
-    let before_bodies = memory_and_handles(&hub);
+    let before_bodies = memory_and_descriptors(&hub);
     let head = format!(
         "POST /api/inbox HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
         hub.port(),
@@ -288,7 +288,7 @@ fn refuses_oversized_and_contradictory_bodies() {
         taken += 0x10000;
     }
     assert!(taken < 16 << 20, "{taken} bytes were accepted");
-    within("both refusals in the log", || {
+    wait_for("both refusals in the log", || {
         (refusals_in_log(&hub) == before + 2).then_some(())
     });
     // An invalid length, two different ones, and a length together with chunks (request smuggling).
@@ -309,7 +309,7 @@ fn refuses_oversized_and_contradictory_bodies() {
     assert_as_before(&hub, before_bodies);
 }
 
-/// A program that opens thousands of connections must not exclude the others, nor leave memory behind.
+/// A program that opens thousands of connections must not lock out other clients or leak memory.
 #[test]
 #[cfg(target_os = "linux")]
 fn recovers_from_five_thousand_connections_heavy() {
@@ -326,29 +326,29 @@ fn recovers_from_five_thousand_connections_heavy() {
         maximum: most.maximum,
     };
     setrlimit(Resource::Nofile, limits).unwrap();
-    // The subscriber answers pings only while it reads, which it does not while the others connect.
+    // The subscriber answers pings only while it reads. It does not read while the others connect.
     let hub = TestHub::with_args(&["--pong-wait", "3600"]);
     let mut subscriber = hub.connect("");
     subscriber.assert_alive();
     subscriber.subscribe("t", 0);
     subscriber.expect("batch");
     hub.status();
-    let (at_rest, handles) = memory_and_handles(&hub);
+    let (at_rest, descriptors) = memory_and_descriptors(&hub);
     // The allocator keeps a varying part of the memory of one round for the next. A leak grows with
     // each round: it shows from 2 KiB per connection.
     let mut after = vec![at_rest];
-    while after.len() < 2 || (after.len() < 5 && grown(&after) >= (CONNECTIONS as u64) << 11) {
+    while after.len() < 2 || (after.len() < 5 && last_growth(&after) >= (CONNECTIONS as u64) << 11) {
         connect_and_disconnect(&hub, &mut subscriber, CONNECTIONS);
-        within("the file descriptors to be closed", || {
-            (memory_and_handles(&hub).1 <= handles + 4).then_some(())
+        wait_for("the file descriptors to be closed", || {
+            (memory_and_descriptors(&hub).1 <= descriptors + 4).then_some(())
         });
-        after.push(memory_and_handles(&hub).0);
+        after.push(memory_and_descriptors(&hub).0);
     }
     let kib: Vec<u64> = after.iter().map(|bytes| bytes >> 10).collect();
     writeln!(std::io::stderr(), "KiB at rest, and after each round: {kib:?}").unwrap();
     assert!(after[1] < at_rest + (32 << 20), "{kib:?}");
     assert!(
-        grown(&after) < (CONNECTIONS as u64) << 11,
+        last_growth(&after) < (CONNECTIONS as u64) << 11,
         "memory grows with each round: {kib:?}"
     );
     let warnings = hub.log().matches("connections are open").count();
@@ -357,20 +357,20 @@ fn recovers_from_five_thousand_connections_heavy() {
 }
 
 /// Returns by how many bytes the last value is larger than the one before.
-fn grown(after: &[u64]) -> u64 {
+fn last_growth(after: &[u64]) -> u64 {
     match after {
         [.., before, last] => last.saturating_sub(*before),
         _ => u64::MAX,
     }
 }
 
-/// Opens `many` connections that send nothing useful, and checks that the subscriber still receives
-/// messages, and that others can connect again soon.
-fn connect_and_disconnect(hub: &TestHub, subscriber: &mut Client, many: usize) {
-    let connections: Vec<TcpStream> = (0..many)
+/// Opens `count` connections that send no complete request. Checks that the subscriber still receives
+/// messages, and that new clients can connect soon afterwards.
+fn connect_and_disconnect(hub: &TestHub, subscriber: &mut Client, count: usize) {
+    let connections: Vec<TcpStream> = (0..count)
         .map(|i| {
             let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
-            // Nothing, an unfinished line, an unfinished head, another protocol.
+            // No bytes, an unfinished line, an unfinished head, another protocol.
             let bytes: &[u8] = [
                 &b""[..],
                 b"GET /",
@@ -385,7 +385,7 @@ fn connect_and_disconnect(hub: &TestHub, subscriber: &mut Client, many: usize) {
     subscriber.until("message");
     // The header timeout closes the idle ones.
     let begun = Instant::now();
-    within("a free connection", || {
+    wait_for("a free connection", || {
         let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).ok()?;
         let request = format!(
             "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::writer::LockHolder;
-use super::support::{TestHub, within};
+use super::support::{TestHub, wait_for};
 
 /// Returns the path of a recorded stream.
 pub(super) fn stream(name: &str) -> PathBuf {
@@ -18,19 +18,19 @@ pub(super) fn stream(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A database without a hub, and a folder for scripts, first on `PATH`.
-pub(super) struct Bench {
+/// A database without a hub, and a folder for scripts that is first on `PATH`.
+pub(super) struct Sandbox {
     pub(super) hub: TestHub,
 }
 
-impl Bench {
+impl Sandbox {
     pub(super) fn new() -> Self {
         let hub = TestHub::not_started(&[]);
         fs::create_dir(hub.folder().join("bin")).unwrap();
         Self { hub }
     }
 
-    /// Creates a shell script with this name.
+    /// Creates a shell script with this name in that folder.
     pub(super) fn program(&self, name: &str, script: &str) {
         let path = self.hub.folder().join("bin").join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -49,8 +49,8 @@ impl Bench {
     }
 
     /// Runs `agenthub` with this input.
-    pub(super) fn feed(&self, args: &[&str], input: &[u8]) -> Output {
-        feed(self.command(args), input)
+    pub(super) fn run_with_input(&self, args: &[&str], input: &[u8]) -> Output {
+        output_with_input(self.command(args), input)
     }
 
     pub(super) fn sql(&self, sql: &str) -> String {
@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-pub(super) fn feed(mut command: Command, input: &[u8]) -> Output {
+pub(super) fn output_with_input(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -79,84 +79,84 @@ pub(super) const LAST_STATUS: &str =
 
 #[test]
 fn run_passes_output_through_and_records_it() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let recorded = fs::read(stream("claude.jsonl")).unwrap();
-    bench.program(
+    sandbox.program(
         "claude",
         &format!(
             "printf '%s\\n' \"$@\" > args; test -z \"$CLAUDE_CODE_SESSION_ID\" || exit 1; test \"$AGENTHUB_TASK_VENDOR\" = claude || exit 1; echo \"$AGENTHUB_TASK\" > task; cat > stdin; cat '{}'; printf 'no line break'; exit 7",
             stream("claude.jsonl").display()
         ),
     );
-    let mut command = bench.command(&["run", "--", "claude", "-p", "fix the test"]);
+    let mut command = sandbox.command(&["run", "--", "claude", "-p", "fix the test"]);
     command.env("CLAUDE_CODE_SESSION_ID", "of the agent that runs this command");
-    let output = feed(command, b"typed\n");
+    let output = output_with_input(command, b"typed\n");
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(output.stdout, [&recorded[..], b"no line break"].concat());
     assert_eq!(stderr(&output), "");
-    let read = |name: &str| fs::read_to_string(bench.hub.folder().join(name)).unwrap();
+    let read = |name: &str| fs::read_to_string(sandbox.hub.folder().join(name)).unwrap();
     assert_eq!(
         read("args"),
         "--output-format\nstream-json\n--verbose\n-p\nfix the test\n"
     );
     assert_eq!(read("stdin"), "typed\n");
     assert_eq!(
-        bench.sql("SELECT DISTINCT task_id FROM task_stream"),
+        sandbox.sql("SELECT DISTINCT task_id FROM task_stream"),
         read("task").trim_end()
     );
     assert_eq!(
-        bench.sql("SELECT DISTINCT directive FROM task_stream WHERE directive <> ''"),
+        sandbox.sql("SELECT DISTINCT directive FROM task_stream WHERE directive <> ''"),
         "fix the test"
     );
     assert_eq!(
-        bench.sql("SELECT id, status, workspace FROM agents"),
+        sandbox.sql("SELECT id, status, workspace FROM agents"),
         "claude-0f6c1c1e|error|/home/ada/api",
         "the exit code overrides the result"
     );
     assert_eq!(
-        bench.sql(
+        sandbox.sql(
             "SELECT count(*), count(DISTINCT call_id) FROM task_stream WHERE stream_type IN ('tool_use', 'tool_result')"
         ),
         "6|3"
     );
     assert_eq!(
-        bench.sql("SELECT sum(tokens_in), sum(tokens_out), round(sum(cost), 4) FROM task_stream"),
-        bench.sql("SELECT tokens_in, tokens_out, cost FROM telemetry ORDER BY id DESC LIMIT 1")
+        sandbox.sql("SELECT sum(tokens_in), sum(tokens_out), round(sum(cost), 4) FROM task_stream"),
+        sandbox.sql("SELECT tokens_in, tokens_out, cost FROM telemetry ORDER BY id DESC LIMIT 1")
     );
 }
 
 #[test]
-fn agent_that_starts_a_run_does_not_pass_its_name_on() {
-    let bench = Bench::new();
-    bench.program(
+fn run_does_not_inherit_the_name_of_the_agent_that_started_it() {
+    let sandbox = Sandbox::new();
+    sandbox.program(
         "codex",
         &format!(
             "echo \"<$AGENTHUB_AGENT>\" >> names; cat '{}'",
             stream("codex.jsonl").display()
         ),
     );
-    let within_agent = [("AGENTHUB_TASK", "run-1"), ("CLAUDE_CODE_SESSION_ID", "s")];
+    let agent_variables = [("AGENTHUB_TASK", "run-1"), ("CLAUDE_CODE_SESSION_ID", "s")];
     let start = |given: &[&str], around: &[(&str, &str)]| {
         let args = [&["run"], given, &["--", "codex", "exec", "x"]].concat();
-        let mut command = bench.command(&args);
+        let mut command = sandbox.command(&args);
         command.env("AGENTHUB_AGENT", "planner").envs(around.iter().copied());
         assert!(command.output().unwrap().status.success());
-        bench.sql("SELECT agent_id FROM task_stream ORDER BY id DESC LIMIT 1")
+        sandbox.sql("SELECT agent_id FROM task_stream ORDER BY id DESC LIMIT 1")
     };
     assert_eq!(start(&[], &[]), "planner");
-    for variable in &within_agent {
+    for variable in &agent_variables {
         assert!(start(&[], &[*variable]).starts_with("codex-"));
     }
-    assert_eq!(start(&["--as", "worker"], &within_agent), "worker");
+    assert_eq!(start(&["--as", "worker"], &agent_variables), "worker");
     assert_eq!(
-        fs::read_to_string(bench.hub.folder().join("names")).unwrap(),
+        fs::read_to_string(sandbox.hub.folder().join("names")).unwrap(),
         "<planner>\n<>\n<>\n<worker>\n"
     );
 }
 
 #[test]
 fn every_tool_ends_with_its_status_and_exit_code() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (command, name, code, status) in [
         (&["codex", "exec", "go"][..], "codex.jsonl", 0, "completed"),
         (&["codex", "exec", "go"], "codex-failed.jsonl", 1, "failed"),
@@ -166,31 +166,31 @@ fn every_tool_ends_with_its_status_and_exit_code() {
         (&["claude", "-p", "go"], "claude-broken.jsonl", 0, "failed"),
         (&["cursor-agent", "-p", "go"], "cursor.jsonl", 0, "completed"),
     ] {
-        bench.program(command[0], &format!("cat '{}'; exit {code}", stream(name).display()));
-        let output = bench.run(&[&["run", "--as", "tester", "--"], command].concat());
+        sandbox.program(command[0], &format!("cat '{}'; exit {code}", stream(name).display()));
+        let output = sandbox.run(&[&["run", "--as", "tester", "--"], command].concat());
         assert_eq!(output.status.code(), Some(code), "{name}: {}", stderr(&output));
         assert_eq!(output.stdout, fs::read(stream(name)).unwrap(), "{name}");
-        assert_eq!(bench.sql(LAST_STATUS), status, "{name}");
+        assert_eq!(sandbox.sql(LAST_STATUS), status, "{name}");
     }
-    assert_eq!(bench.sql("SELECT group_concat(id) FROM agents"), "tester");
+    assert_eq!(sandbox.sql("SELECT group_concat(id) FROM agents"), "tester");
     // Codex counts per thread: two runs of the same thread do not add up.
     assert_eq!(
-        bench.sql("SELECT max(tokens_in) FROM telemetry WHERE model IS NULL AND agent_id = 'tester'"),
+        sandbox.sql("SELECT max(tokens_in) FROM telemetry WHERE model IS NULL AND agent_id = 'tester'"),
         "30000"
     );
 }
 
 #[test]
 fn rows_are_written_while_the_program_runs() {
-    let bench = Bench::new();
-    bench.program(
+    let sandbox = Sandbox::new();
+    sandbox.program(
         "codex",
         "echo '{\"type\":\"thread.started\",\"thread_id\":\"abcdefgh-1\"}'; echo '{\"type\":\"turn.started\"}'; read -r line",
     );
-    let mut command = bench.command(&["run", "--", "codex", "exec", "wait"]);
+    let mut command = sandbox.command(&["run", "--", "codex", "exec", "wait"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    within("the turn's row", || {
-        let db = bench.hub.db();
+    wait_for("the turn's row", || {
+        let db = sandbox.hub.db();
         (db.exists() && {
             let found = super::support::writer::try_sqlite3(
                 db,
@@ -203,7 +203,7 @@ fn rows_are_written_while_the_program_runs() {
     drop(child.stdin.take());
     // `read` fails at the end of its input.
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert_eq!(bench.sql(LAST_STATUS), "failed");
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed");
 }
 
 /// Returns the command with default signal handling, however the tests were started.
@@ -225,7 +225,7 @@ fn with_default_signals(original: &Command) -> Command {
 
 #[test]
 fn signals_are_forwarded_and_end_the_task() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let started = "echo '{\"type\":\"thread.started\",\"thread_id\":\"s\"}'";
     for (trap, signal, code, reason) in [
         ("", Signal::TERM, 143, "ended by signal 15"),
@@ -236,31 +236,34 @@ fn signals_are_forwarded_and_end_the_task() {
         ("trap 'exit 9' TERM", Signal::TERM, 9, "exited with code 9"),
     ] {
         // The trap is set once the first line has been printed.
-        bench.program("codex", &format!("{trap}\n{started}\nwhile :; do :; done"));
-        let mut command = with_default_signals(&bench.command(&["run", "--", "codex", "exec", "x"]));
+        sandbox.program("codex", &format!("{trap}\n{started}\nwhile :; do :; done"));
+        let mut command = with_default_signals(&sandbox.command(&["run", "--", "codex", "exec", "x"]));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut first = [0; 10];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
-        let status = within("the end", || child.try_wait().unwrap());
+        let status = wait_for("the process to exit", || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(code), "{status}");
         let error = "SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1";
-        assert_eq!(bench.sql(error), reason);
-        assert_eq!(bench.sql(LAST_STATUS), "failed");
+        assert_eq!(sandbox.sql(error), reason);
+        assert_eq!(sandbox.sql(LAST_STATUS), "failed");
     }
     // The program is killed by a signal that was not forwarded.
-    bench.program("codex", &format!("{started}; kill -9 $$"));
-    assert_eq!(bench.run(&["run", "--", "codex", "exec", "x"]).status.code(), Some(137));
-    assert_eq!(bench.sql(LAST_STATUS), "failed");
+    sandbox.program("codex", &format!("{started}; kill -9 $$"));
+    assert_eq!(
+        sandbox.run(&["run", "--", "codex", "exec", "x"]).status.code(),
+        Some(137)
+    );
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed");
 }
 
 #[test]
 fn run_works_without_database_and_home() {
-    let bench = Bench::new();
-    bench.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
+    let sandbox = Sandbox::new();
+    sandbox.program("codex", &format!("cat '{}'", stream("codex.jsonl").display()));
     let recorded = fs::read(stream("codex.jsonl")).unwrap();
     fs::write(
-        bench.hub.folder().join("other.db"),
+        sandbox.hub.folder().join("other.db"),
         "not a database, but long enough to be examined",
     )
     .unwrap();
@@ -270,7 +273,7 @@ fn run_works_without_database_and_home() {
         ("HOME", None),
     ];
     for (name, value) in cases {
-        let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+        let mut command = sandbox.command(&["run", "--", "codex", "exec", "x"]);
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove("AGENTHUB_DB").env("HOME", "/proc/nowhere"),
@@ -286,27 +289,27 @@ fn run_works_without_database_and_home() {
 
 #[test]
 fn locked_database_does_not_delay_the_program() {
-    let bench = Bench::new();
-    bench.run(&["path"]);
-    bench.program(
+    let sandbox = Sandbox::new();
+    sandbox.run(&["path"]);
+    sandbox.program(
         "codex",
         &format!("cat '{}'; echo done > done", stream("codex.jsonl").display()),
     );
-    let holder = LockHolder::take(bench.hub.db(), "BEGIN IMMEDIATE");
-    let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+    let holder = LockHolder::take(sandbox.hub.db(), "BEGIN IMMEDIATE");
+    let mut command = sandbox.command(&["run", "--", "codex", "exec", "x"]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-    within("the program's end", || {
-        bench.hub.folder().join("done").exists().then_some(())
+    wait_for("the program to exit", || {
+        sandbox.hub.folder().join("done").exists().then_some(())
     });
     assert!(child.try_wait().unwrap().is_none(), "its rows are not written yet");
     holder.release();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
 }
 
 #[test]
 fn refuses_commands_that_cannot_be_recorded() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (args, code, hint) in [
         (&["claude"][..], 2, "agenthub init"),
         (&["claude", "-p", "x", "--output-format", "text"], 2, "leave it out"),
@@ -318,7 +321,7 @@ fn refuses_commands_that_cannot_be_recorded() {
         (&["/nowhere/claude", "-p", "x"], 127, "cannot find"),
         (&["/dev/null/claude", "-p", "x"], 126, "cannot start"),
     ] {
-        let output = bench.run(&[&["run", "--"], args].concat());
+        let output = sandbox.run(&[&["run", "--"], args].concat());
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1);
@@ -328,24 +331,24 @@ fn refuses_commands_that_cannot_be_recorded() {
 
 #[test]
 fn closed_stdout_ends_the_program() {
-    let bench = Bench::new();
-    bench.program(
+    let sandbox = Sandbox::new();
+    sandbox.program(
         "codex",
         "while :; do echo '{\"type\":\"turn.started\"}' || exit 3; done",
     );
-    let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+    let mut command = sandbox.command(&["run", "--", "codex", "exec", "x"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let status = within("the end", || child.try_wait().unwrap());
+    let status = wait_for("the process to exit", || child.try_wait().unwrap());
     assert!(matches!(status.code(), Some(3 | 141)), "{status}");
-    assert_eq!(bench.sql(LAST_STATUS), "failed");
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed");
 }
 
 #[test]
 fn process_that_keeps_the_pipe_open_does_not_delay_the_end() {
-    let bench = Bench::new();
-    let pid_file = bench.hub.folder().join("pid");
-    bench.program(
+    let sandbox = Sandbox::new();
+    let pid_file = sandbox.hub.folder().join("pid");
+    sandbox.program(
         "codex",
         &format!(
             "cat '{}'; sleep 30 & echo $! >'{}'",
@@ -354,25 +357,25 @@ fn process_that_keeps_the_pipe_open_does_not_delay_the_end() {
         ),
     );
     let begun = std::time::Instant::now();
-    let mut command = bench.command(&["run", "--", "codex", "exec", "x"]);
+    let mut command = sandbox.command(&["run", "--", "codex", "exec", "x"]);
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
     assert!(begun.elapsed().as_secs() < 20);
-    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
     let pid = fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]
 fn long_line_passes_through_and_is_truncated_in_its_row() {
-    let bench = Bench::new();
-    bench.program(
+    let sandbox = Sandbox::new();
+    sandbox.program(
         "codex",
         "printf '{\"type\":\"item.completed\",\"item\":{\"id\":\"i\",\"type\":\"agent_message\",\"text\":\"'; \
          head -c 10485760 /dev/zero | tr '\\0' y; printf '\"}}\\n'",
     );
-    let output = bench.run(&["run", "--", "codex", "exec", "x"]);
+    let output = sandbox.run(&["run", "--", "codex", "exec", "x"]);
     assert!(output.stdout.len() > 10 << 20 && output.stdout.ends_with(b"yy\"}}\n"));
-    let length: i64 = bench
+    let length: i64 = sandbox
         .sql("SELECT length(text) FROM task_stream WHERE stream_type = 'text'")
         .parse()
         .unwrap();
@@ -381,63 +384,63 @@ fn long_line_passes_through_and_is_truncated_in_its_row() {
 
 #[test]
 fn ingest_records_streams_from_stdin() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for (format, name, status) in [
         ("claude-stream-json", "claude.jsonl", "completed"),
         ("codex-json", "codex-truncated.jsonl", "failed"),
         ("gemini-json", "gemini.jsonl", "completed"),
     ] {
-        let output = bench.feed(
+        let output = sandbox.run_with_input(
             &["ingest", "--format", format, "--task", name],
             &fs::read(stream(name)).unwrap(),
         );
         assert!(output.status.success(), "{}", stderr(&output));
         assert!(output.stdout.is_empty() && output.stderr.is_empty());
-        assert_eq!(bench.sql(LAST_STATUS), status, "{name}");
+        assert_eq!(sandbox.sql(LAST_STATUS), status, "{name}");
     }
-    assert_eq!(bench.sql("SELECT count(DISTINCT task_id) FROM task_stream"), "3");
-    let mut command = bench.command(&["ingest", "--format", "codex-json"]);
+    assert_eq!(sandbox.sql("SELECT count(DISTINCT task_id) FROM task_stream"), "3");
+    let mut command = sandbox.command(&["ingest", "--format", "codex-json"]);
     command.env("AGENTHUB_DB", "/proc/nowhere/hub.db");
-    assert_eq!(feed(command, b"{}\n").status.code(), Some(3));
+    assert_eq!(output_with_input(command, b"{}\n").status.code(), Some(3));
 }
 
 #[test]
 fn signal_ends_ingest_and_its_task() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let args = ["ingest", "--format", "codex-json", "--as", "tester"];
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
-        let mut command = with_default_signals(&bench.command(&args));
+        let mut command = with_default_signals(&sandbox.command(&args));
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        let before = turns(&bench);
+        let before = turns(&sandbox);
         stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
-        within("the turn's row", || (turns(&bench) > before).then_some(()));
+        wait_for("the turn's row", || (turns(&sandbox) > before).then_some(()));
         kill_process(Pid::from_child(&child), signal).unwrap();
         // The writer of the stream keeps stdin open: ingest waits for it only briefly.
-        let status = within("the end", || child.try_wait().unwrap());
+        let status = wait_for("the process to exit", || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(128 + signal.as_raw()), "{status}");
-        assert_eq!(bench.sql(LAST_STATUS), "failed");
+        assert_eq!(sandbox.sql(LAST_STATUS), "failed");
         let reason =
-            bench.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
+            sandbox.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
         assert_eq!(reason, format!("ended by signal {}", signal.as_raw()));
-        assert_eq!(bench.sql("SELECT status FROM agents"), "error");
+        assert_eq!(sandbox.sql("SELECT status FROM agents"), "error");
     }
 }
 
 /// Returns the number of recorded turns.
-fn turns(bench: &Bench) -> usize {
-    if !bench.hub.db().exists() {
+fn turns(sandbox: &Sandbox) -> usize {
+    if !sandbox.hub.db().exists() {
         return 0;
     }
     let sql = "SELECT id FROM task_stream WHERE stream_type = 'turn_start'";
-    let found = super::support::writer::try_sqlite3(bench.hub.db(), sql);
+    let found = super::support::writer::try_sqlite3(sandbox.hub.db(), sql);
     found.stdout.split(|b| *b == b'\n').count() - 1
 }
 
 #[test]
 fn ignored_signals_stay_ignored() {
-    let bench = Bench::new();
-    let original = with_default_signals(&bench.command(&["ingest", "--format", "codex-json"]));
+    let sandbox = Sandbox::new();
+    let original = with_default_signals(&sandbox.command(&["ingest", "--format", "codex-json"]));
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
     command
@@ -447,15 +450,15 @@ fn ignored_signals_stay_ignored() {
             _ => arg,
         }));
     command.envs(original.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.current_dir(bench.hub.folder());
+    command.current_dir(sandbox.hub.folder());
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"{\"type\":\"turn.started\"}\n").unwrap();
-    within("the turn's row", || (turns(&bench) > 0).then_some(()));
+    wait_for("the turn's row", || (turns(&sandbox) > 0).then_some(()));
     kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
     let whole = b"{\"type\":\"turn.completed\",\"usage\":{}}\n";
     stdin.write_all(whole).unwrap();
     drop(stdin);
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(bench.sql(LAST_STATUS), "completed");
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use crate::support::TestHub;
-use crate::support::eventually::within;
+use crate::support::eventually::wait_for;
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::python;
 
@@ -112,7 +112,7 @@ fn examples_write_a_message_and_read_their_inbox() {
         let mut command = command(&hub, &language, &text);
         if text.contains("agenthub ask human") {
             let asking = thread::spawn(move || command.output().unwrap());
-            let id = within("the question", || {
+            let id = wait_for("the question", || {
                 Some(hub.sql("SELECT n FROM inbox_messages WHERE to_inbox = 'human'")).filter(|n| !n.is_empty())
             });
             successful_output(&hub.agenthub(&["reply", &id, "yes"]));
@@ -171,7 +171,7 @@ fn readme_agents_write_their_rows() {
     }
 }
 
-/// Guards against copied commands that fail or write to another database than the hub's.
+/// Commands that users copy from the page must work and must write to the hub's database.
 #[test]
 fn dashboard_commands_write_to_the_database_of_the_hub() {
     let hub = TestHub::start();

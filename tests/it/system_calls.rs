@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::hub::AGENTHUB;
 use crate::support::writer::{Process, insert_messages, python, script, sqlite3};
-use crate::support::{Client, TestHub, http, print_line, within};
+use crate::support::{Client, TestHub, http, print_line, wait_for};
 
 /// The system calls with which SQLite changes files.
 const CALLS: [&str; 5] = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"];
@@ -77,7 +77,7 @@ fn run_hub(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
     strace.stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = Process::start(strace);
     let strace = process.0.id();
-    within("the hub, or its end", || {
+    wait_for("the hub to start or exit", || {
         let ended = process.0.try_wait().unwrap().is_some();
         (ended || TcpStream::connect(("127.0.0.1", port)).is_ok()).then_some(())
     });
@@ -86,7 +86,7 @@ fn run_hub(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
     let acked = (0..HUB_ROWS).take_while(|_| is_stored(port, name)).count();
     if point.file == Some(db) {
         // The maintenance thread checkpoints later.
-        within("a checkpoint, or the hub's end", || {
+        wait_for("a checkpoint, or the hub to exit", || {
             let ended = process.0.try_wait().unwrap().is_some();
             (ended || modified() != before).then_some(())
         });
@@ -97,7 +97,7 @@ fn run_hub(point: Point<'_>, db: &Path, name: &str) -> (bool, usize) {
         // The hub may be killed at the same moment.
         let _ = kill_process(pid, Signal::TERM);
     }
-    let status = within("the hub's end", || process.0.try_wait().unwrap());
+    let status = wait_for("the hub to exit", || process.0.try_wait().unwrap());
     (!status.success(), acked)
 }
 
@@ -272,7 +272,7 @@ fn only_sqlite_opens_the_database() {
     let port = crate::support::hub::free_port();
     let listen = format!("127.0.0.1:{port}");
     let mut server = Process::start(traced(&["serve", "--listen", &listen], "serve"));
-    within("the hub", || TcpStream::connect(("127.0.0.1", port)).ok());
+    wait_for("the hub", || TcpStream::connect(("127.0.0.1", port)).ok());
     // Uses the hub in all ways, and moves its database away for a moment.
     let token = std::fs::read_to_string(hub.folder().join("hub.db.token")).unwrap();
     let mut client = Client::connect(port, token.trim(), "streams=messages");
@@ -296,9 +296,9 @@ fn only_sqlite_opens_the_database() {
     std::fs::rename(hub.db(), &away).unwrap();
     client.until("error");
     std::fs::rename(&away, hub.db()).unwrap();
-    within("the database to work again", || {
-        let answer = http::request(port, "GET", "/api/status", &headers, "");
-        (answer.json()["state"] == "ok").then_some(())
+    wait_for("the database to work again", || {
+        let response = http::request(port, "GET", "/api/status", &headers, "");
+        (response.json()["state"] == "ok").then_some(())
     });
     let copy = hub.folder().join("copy.db");
     let commands: &[&[&str]] = &[
@@ -339,7 +339,7 @@ fn only_sqlite_opens_the_database() {
     let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
     let hub_pid = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
     kill_process(hub_pid, Signal::TERM).unwrap();
-    assert!(within("the hub's end", || server.0.try_wait().unwrap()).success());
+    assert!(wait_for("the hub to exit", || server.0.try_wait().unwrap()).success());
     drop(client);
     let mut seen = 0;
     for name in commands.iter().chain(others).map(|args| args[0]).chain(["serve"]) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::command::{follow, run, wait_until_watching};
 use crate::support::writer::{Process, insert_messages};
-use crate::support::{TestHub, within};
+use crate::support::{TestHub, wait_for};
 
 #[test]
 fn starts_with_the_messages_that_pruning_has_left() {
@@ -75,7 +75,7 @@ fn follows_all_activity_from_now_on() {
     let (process, mut lines) = follow(&hub, &["tail", "--json"]);
     wait_until_watching(&hub, &process);
     let mut seen = Vec::new();
-    // The time of its first read is not visible from here: write until events of all kinds have arrived.
+    // The test cannot see when the command reads first, so it writes until events of all kinds have arrived.
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -111,7 +111,7 @@ fn a_closed_pipe_ends_the_command_with_code_0() {
     let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     drop(lines);
-    let status = within("its end", || {
+    let status = wait_for("the command to exit", || {
         hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
         process.0.try_wait().unwrap()
     });

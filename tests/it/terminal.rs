@@ -1,4 +1,4 @@
-//! Text of agents in a terminal: it must not move the cursor, color the screen, ring the bell, or
+//! Text from agents in a terminal must not move the cursor, color the screen, ring the bell, or
 //! reorder or hide text.
 
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use crate::support::writer::{self, Process};
-use crate::support::{TestHub, within};
+use crate::support::{TestHub, wait_for};
 
 /// SQL for text that clears the screen, disguises a link, rings the bell, colors and reorders text.
 const HOSTILE: &str = "char(27) || '[2J' || char(27) || ']8;;http://evil.test' || char(7) || char(155) || '31m' || char(8238) || 'x' || char(8294) || char(13) || 'y'";
@@ -128,7 +128,7 @@ fn tail_escapes_control_and_direction_characters() {
         }
     });
     let mut round = 0;
-    within("mail, messages and tasks in the output", || {
+    wait_for("mail, messages and tasks in the output", || {
         round += 1;
         hub.sql(&format!(
             "INSERT INTO messages(thread_id, from_id, subject, content) VALUES('u', 'a' || {HOSTILE}, {HOSTILE}, 'needle ' || {HOSTILE});

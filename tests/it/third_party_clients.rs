@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestHub;
 use crate::support::chromium::Page;
-use crate::support::eventually::within_time;
+use crate::support::eventually::wait_up_to;
 use crate::support::external_client::{ExternalClient, Library, client, histories};
 use crate::support::writer::{Process, insert_messages, python, script};
 
@@ -101,7 +101,7 @@ fn count(hub: &TestHub) -> usize {
     hub.sql("SELECT count(*) FROM messages").parse().unwrap()
 }
 
-/// Any WebSocket library can resume.
+/// Clients on each library resume without missing or repeated rows.
 #[test]
 fn three_libraries_resume_through_three_restarts_and_a_restore_exclusive() {
     let mut hub = TestHub::start();
@@ -115,7 +115,7 @@ fn three_libraries_resume_through_three_restarts_and_a_restore_exclusive() {
     let mut writer = Process::start(command);
     let copy = hub.folder().join("copy.db");
     for round in 1..=3 {
-        within_time(LIMIT, "more rows", || (count(&hub) > round * RATE).then_some(()));
+        wait_up_to(LIMIT, "more rows", || (count(&hub) > round * RATE).then_some(()));
         if round == 2 {
             assert!(hub.stop().0.success());
             hub.launch();
@@ -124,7 +124,7 @@ fn three_libraries_resume_through_three_restarts_and_a_restore_exclusive() {
             hub.crash_and_restart();
         }
     }
-    let status = within_time(LIMIT, "the writer to end", || writer.0.try_wait().unwrap());
+    let status = wait_up_to(LIMIT, "the writer to end", || writer.0.try_wait().unwrap());
     assert!(status.success());
     let first = ids_in_log_order(&hub);
     assert!(first.len() >= RATE * SECONDS * 9 / 10, "{} rows", first.len());

@@ -1,4 +1,4 @@
-//! Many clients without a token at once: they use no memory, and others can connect again.
+//! Many clients without a token at the same time: they do not exhaust memory or connections.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::http;
 #[cfg(target_os = "linux")]
-use crate::support::process_stats::memory_and_handles;
-use crate::support::{TestHub, within};
+use crate::support::process_stats::memory_and_descriptors;
+use crate::support::{TestHub, wait_for};
 
 /// Returns whether a new connection is served: sends `GET /healthz` without a token.
 fn accepts_connections(hub: &TestHub) -> bool {
@@ -43,8 +43,8 @@ fn closes_connections_that_do_not_read() {
             stream
         })
         .collect();
-    within("a free connection", || accepts_connections(&hub).then_some(()));
-    within("all of them to be closed", || {
+    wait_for("a free connection", || accepts_connections(&hub).then_some(()));
+    wait_for("all connections to be closed", || {
         (hub.log().matches("read nothing of its responses").count() == CLIENTS).then_some(())
     });
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
@@ -62,7 +62,7 @@ fn closes_connections_that_do_not_read() {
 /// Bodies of requests that need no token must not fill the memory.
 #[test]
 #[cfg(target_os = "linux")]
-fn refuses_bodies_of_get_requests_unread() {
+fn refuses_bodies_of_get_requests_without_reading_them() {
     const CLIENTS: usize = 400;
     const LARGE: usize = 1 << 20;
     let hub = TestHub::start();
@@ -81,7 +81,7 @@ fn refuses_bodies_of_get_requests_unread() {
             assert_eq!((response.status, response.code()), (400, "INVALID".into()), "{path}");
         }
     }
-    let (memory, handles) = memory_and_handles(&hub);
+    let (memory, handles) = memory_and_descriptors(&hub);
     let head = with_body("GET", "/healthz", &format!("Content-Length: {}", LARGE + 1));
     let part = [head.as_bytes(), &vec![b'x'; LARGE]].concat();
     let clients: Vec<TcpStream> = (0..CLIENTS)
@@ -93,11 +93,11 @@ fn refuses_bodies_of_get_requests_unread() {
             stream
         })
         .collect();
-    let grown = memory_and_handles(&hub).0.saturating_sub(memory);
+    let grown = memory_and_descriptors(&hub).0.saturating_sub(memory);
     assert!(grown < 32 << 20, "{grown} bytes more for {CLIENTS} bodies of {LARGE}");
     drop(clients);
-    within("the file descriptors to be closed", || {
-        (memory_and_handles(&hub).1 <= handles + 4).then_some(())
+    wait_for("the file descriptors to be closed", || {
+        (memory_and_descriptors(&hub).1 <= handles + 4).then_some(())
     });
     assert!(accepts_connections(&hub));
 }
@@ -126,7 +126,7 @@ fn tokens_in_paths_are_not_logged() {
     // A whole URL as the Host.
     let host = format!("127.0.0.1:{}/#token={token}", hub.port());
     assert_eq!(http::request(hub.port(), "GET", "/", &[("Host", host)], "").status, 403);
-    within("a log line for each", || {
+    wait_for("a log line for each", || {
         (hub.log().matches("refused ").count() == paths.len() + 1).then_some(())
     });
     let log = hub.log();
@@ -152,5 +152,5 @@ fn backlog_holds_a_thousand_connections() {
         .collect();
     hub.signal(rustix::process::Signal::CONT);
     drop(waiting);
-    within("a free connection", || accepts_connections(&hub).then_some(()));
+    wait_for("a free connection", || accepts_connections(&hub).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! How the hub notices commits: with file system events, by polling, and when events never arrive.
+//! How the hub detects commits: with file system events, by polling, and when events never arrive.
 
 use std::time::{Duration, Instant};
 

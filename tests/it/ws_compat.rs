@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::MARKER_ROW;
 use crate::support::writer::insert_messages;
-use crate::support::{Client, Event, TestHub, within};
+use crate::support::{Client, Event, TestHub, wait_for};
 
 fn keys_of(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -335,7 +335,7 @@ fn thread_state_goes_to_subscribers_of_the_thread() {
 #[track_caller]
 fn wait_for_ack(hub: &TestHub, instance: &str, expected: &str) {
     let sql = format!("SELECT last_ack_seq FROM subscriptions WHERE instance_id = '{instance}' AND thread_id = 't'");
-    within(&format!("the ack {expected} in the database"), || {
+    wait_for(&format!("the ack {expected} in the database"), || {
         (hub.sql(&sql) == expected).then_some(())
     });
 }
@@ -378,7 +378,7 @@ fn acks_survive_a_crash_and_never_decrease() {
     assert_eq!(tab.expect("batch").seqs()[0], 3);
 }
 
-/// A wrong ack would make the client skip messages after its next start.
+/// A wrong ack would make the client skip messages when it starts again.
 #[test]
 fn rejects_wrong_acks() {
     let hub = TestHub::start();

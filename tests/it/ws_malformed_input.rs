@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::MARKER_ROW;
 use crate::support::writer::insert_messages;
-use crate::support::{Client, Received, TestHub, within};
+use crate::support::{Client, Received, TestHub, wait_for};
 
 #[test]
 fn bad_frames_get_an_error_code_and_keep_the_connection() {
@@ -311,7 +311,7 @@ fn skips_and_counts_unreadable_rows_and_shows_the_reason() {
     }
     // The hub logs them once for each table, not for each row.
     let logged = || hub.log().matches("cannot be shown").count();
-    within("both in the log", || (logged() >= 2).then_some(()));
+    wait_for("both in the log", || (logged() >= 2).then_some(()));
     assert_eq!(logged(), 2, "{}", hub.log());
     // The HTTP lists show the readable rows.
     assert_eq!(hub.get("/api/tasks/k/events").items().len(), 1);
@@ -394,7 +394,7 @@ fn deleted_messages_keep_their_number_and_lose_their_content() {
     }
 }
 
-/// The hub closes dead connections and keeps idle ones.
+/// The hub closes connections whose client does not respond, and keeps idle ones.
 #[test]
 fn closes_connections_that_do_not_answer_pings() {
     let hub = TestHub::with_args(&["--ping-period", "0.5", "--pong-wait", "3"]);
@@ -402,7 +402,7 @@ fn closes_connections_that_do_not_answer_pings() {
     // `alive` answers the pings while it reads, for longer than the pong wait. `silent` does not read.
     assert_eq!(alive.receive(Duration::from_secs(7)), None);
     alive.assert_alive();
-    within("the end of the silent connection", || {
+    wait_for("the silent connection to close", || {
         (hub.status()["clients"] == json!(1)).then_some(())
     });
     // Read as bytes: the WebSocket library would first try to answer the pings.
@@ -412,7 +412,7 @@ fn closes_connections_that_do_not_answer_pings() {
 }
 
 #[test]
-fn answers_a_close_and_counts_the_client_out() {
+fn answers_a_close_frame_and_decrements_the_client_count() {
     let hub = TestHub::start();
     let mut client = hub.connect("");
     client.assert_alive();
@@ -422,12 +422,12 @@ fn answers_a_close_and_counts_the_client_out() {
         client.receive(Duration::from_secs(5)),
         Some(Received::Close(..))
     ));
-    within("the count of clients", || {
+    wait_for("the client count to be 0", || {
         (hub.status()["clients"] == json!(0)).then_some(())
     });
     // The same for a client that disconnects without a close frame.
     drop(hub.connect(""));
-    within("the count of clients", || {
+    wait_for("the client count to be 0", || {
         (hub.status()["clients"] == json!(0)).then_some(())
     });
 }

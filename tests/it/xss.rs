@@ -182,7 +182,7 @@ fn agents_texts_never_become_markup_or_code() {
          input.dispatchEvent(new Event('input', { bubbles: true })); })()",
     );
     page.wait_for("document.querySelector('dialog[open]').textContent.includes('pwn()')");
-    assert_eq!(page.eval(MARKUP), json!([]), "search results");
+    assert_eq!(page.eval(MARKUP), json!([]), "search results contain no markup");
     page.eval("document.querySelector('dialog[open]').close()");
     visit(&mut page, "#/now", true);
     let later: String = PAYLOADS

@@ -1,5 +1,5 @@
 // Screenshots of every view in both themes with the data of `agenthub demo`. Look at them after a
-// change of the layout. The checks are that each view shows data.
+// change of the layout. The checks test only that each view shows data.
 
 import { startBrowser, startDemo, check, exitWithResult } from './support.mjs';
 

@@ -1,5 +1,5 @@
-// Faults: the hub restarts, hangs, or gets another database. The page shows the fault and ends with
-// the rows of the database.
+// Faults: the hub restarts, hangs, or gets another database. The page shows the fault, and
+// afterwards has the rows of the database.
 
 import { copyFileSync, rmSync } from 'node:fs';
 import { startBrowser, startHub, sql, insert, transaction, check, finish, eventually, env, SOAK } from './support.mjs';
@@ -44,23 +44,23 @@ check(await eventually(showsLastMessage), 'the rows written meanwhile are shown'
 hub.signal('SIGSTOP');
 check(
     await browser.eventually(`document.getElementById('pill').dataset.state === 'stale'`, 25000),
-    'a hub that does not respond is shown as such',
+    'the page shows that the hub does not respond',
     await browser.connectionText()
 );
 writeMessages(5);
-// As long as a short sleep of a laptop. The long form waits until the page closes the connection.
+// Stops the hub for as long as a laptop may sleep. The long form waits until the page closes the connection.
 const stoppedAt = Date.now();
 if (SOAK) {
     check(
         await connectionMatches('/Reconnecting|Connecting/', 90000),
-        'a dead connection is closed',
+        'the page closes a connection that gets no response',
         await browser.connectionText()
     );
 }
 await eventually(() => Date.now() - stoppedAt > 20000, 30000);
 check(
     await browser.evaluate(`/No response|onnecting/.test(document.getElementById('pill').textContent)`),
-    'twenty seconds later the page still shows it',
+    'after twenty seconds the page still shows that the hub does not respond',
     await browser.connectionText()
 );
 hub.signal('SIGCONT');

@@ -164,7 +164,7 @@ const FRAME_SUMMARY = `(() => {
     return { p95: sorted[Math.floor(sorted.length * .95)], longest: Math.round(Math.max(0, ...longTasks)), frames: sorted.length };
 })()`;
 
-/** Shows a view while rows are written, and checks how smooth it stays and what it needs. */
+/** Shows a view while rows are written, and checks its frame times, number of nodes and memory. */
 async function checkUnderLoad(route, rate, seconds) {
     await browser.goTo(route);
     const heapBefore = await browser.heapMegabytes();

@@ -1,5 +1,5 @@
-// Long lists and long tasks: rows on pages that are not loaded are found, counted and joined, and what
-// the reader looks at keeps its place while new rows arrive.
+// Long lists and long tasks: rows on pages that are not loaded are found, counted and joined, and
+// the rows in view keep their position while new rows arrive.
 
 import { startBrowser, startHub, sql, insert, transaction, check, finish, report, eventually } from './support.mjs';
 
@@ -21,7 +21,7 @@ const lastNumberIs = seq =>
     browser.eventually(`[...document.querySelectorAll('.message .gutter')].at(-1)?.textContent === '${seq}'`);
 const selectedNumberIs = seq =>
     browser.eventually(`document.querySelector('[data-selected] .gutter')?.textContent === '${seq}'`);
-/** Returns the number of the first message in sight. */
+/** Returns the number of the first message in view. */
 const firstVisibleNumber = () =>
     browser.evaluate(
         `(e => { const top = e.getBoundingClientRect().top; return [...document.querySelectorAll('.message')].find(m => m.getBoundingClientRect().bottom > top)?.querySelector('.gutter').textContent; })(${TIMELINE})`
@@ -64,7 +64,7 @@ check(
 );
 check(
     loadedCount > 6000 && (await firstVisibleNumber()) === readingAt,
-    'the message in sight keeps its place',
+    'the message in view keeps its position',
     readingAt,
     await firstVisibleNumber()
 );
@@ -93,7 +93,7 @@ check(await browser.state(isContiguous), 'no message is missing on the way');
 await browser.click(`document.querySelector('.threads .jump')`);
 check(await lastNumberIs(100003), 'the button jumps to the latest message');
 sql(insert('messages', { thread_id: 'big', from_id: 'x', content: 'live again' }));
-check(await lastNumberIs(100004), 'live messages arrive there');
+check(await lastNumberIs(100004), 'live messages arrive at the end');
 check((await browser.evaluate(`document.title`)) === 'big · agenthub', 'the title of the page names the thread');
 
 await browser.goTo('threads/big/17');
@@ -175,7 +175,7 @@ check(
     }, 30000),
     'the thread list scrolls to its end'
 );
-check(await browser.state(`s.threads.has('th2500') && s.threads.has('big')`), 'the thread list keeps its beginning');
+check(await browser.state(`s.threads.has('th2500') && s.threads.has('big')`), 'the thread list still has its first items');
 await browser.goTo('tasks?q=status%3Afailed');
 check(
     await browser.eventually(

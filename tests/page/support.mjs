@@ -10,9 +10,9 @@ import { dirname, join } from 'node:path';
 
 const AGENTHUB = process.env.AGENTHUB_BIN;
 const CHROMIUM = process.env.AGENTHUB_TEST_CHROMIUM || 'chromium';
-/** For editing the page: the browser takes the page's files from this folder instead of from the hub. */
+/** The folder that the browser loads the page's files from, instead of from the hub. For work on the page. */
 const ASSETS = process.env.AGENTHUB_ASSETS;
-/** The folder for screenshots; none are taken without it. */
+/** The folder for screenshots. If it is unset, none are taken. */
 const SCREENSHOTS = process.env.AGENTHUB_OUT;
 export const SOAK = process.env.AGENTHUB_SOAK === '1';
 const folder = mkdtempSync(join(tmpdir(), 'agenthub-page-'));
@@ -82,7 +82,7 @@ export async function exitWithResult() {
     process.exit(failed ? 1 : 0);
 }
 
-/** Checks that the page threw nothing, stops the hub and ends the script. */
+/** Checks that the page threw no exception, stops the hub and ends the script. */
 export async function finish(hub, browser) {
     const exception = browser.consoleLog.find(line => line.startsWith('exception'));
     check(!exception, 'the page throws no exception', exception);
@@ -165,7 +165,7 @@ export const insert = (table, row) =>
     `INSERT INTO ${table}(${Object.keys(row)}) VALUES(${Object.values(row).map(quote)});\n`;
 export const transaction = statements => 'BEGIN IMMEDIATE;\n' + statements.join('') + 'COMMIT;\n';
 
-/** Starts a `sqlite3` shell that writes rows at a steady rate. */
+/** Starts a `sqlite3` shell that writes rows at a constant rate. */
 export function startWriter() {
     const child = startChild(
         'sqlite3',

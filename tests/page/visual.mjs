@@ -15,7 +15,7 @@ const VIEWS = {
     setup: 'setup'
 };
 const AXE = process.env.AGENTHUB_NPM + '/node_modules/axe-core/axe.min.js';
-/** Checks this view only, while editing it. */
+/** The only view to check, for work on that view. */
 const ONLY = process.env.ONLY;
 
 const hub = await startHub();

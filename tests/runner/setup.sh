@@ -28,7 +28,7 @@ have() {
         chromium) find_chromium >/dev/null ;;
         python) find_python >/dev/null ;;
         strace) [ "$(uname -s)" != Linux ] || command -v strace >/dev/null ;; # only Linux has it
-        promtool) ! command -v apt-get >/dev/null || command -v promtool >/dev/null ;; # elsewhere the test does without
+        promtool) ! command -v apt-get >/dev/null || command -v promtool >/dev/null ;; # elsewhere the test skips promtool
         *) command -v "$1" >/dev/null ;;
     esac
 }

@@ -46,7 +46,7 @@ import { renderMarkdown } from '../markdown.js';
 
 const MAX_MAILBOX_CHIPS = 12;
 const FILTERS = ['unread', 'all', 'sent'];
-/** The receipts of an open, unread message are requested this often: no event tells of them. */
+/** The receipts of an open, unread message are requested this often: no event reports them. */
 const RECEIPTS_INTERVAL_MS = 3000;
 
 function mailboxLabel(name) {
@@ -78,7 +78,7 @@ function receiptLine(receipt) {
   return `${label} ${reader}${via} · ${formatDayAndTime(receipt.created_at)}`;
 }
 
-/** Returns what the database knows about the delivery of a message, one line per fact. */
+/** Returns the facts about the delivery of a message, one per line. */
 function deliveryLines(mail, receipts) {
   const sender = mail.from_agent === 'human' ? 'you' : displayName(mail.from_agent);
   const lines = [`Sent by ${sender} · ${formatDayAndTime(mail.created_at)}`, ...receipts.map(receiptLine)];

@@ -1,6 +1,6 @@
 // Now: what needs the person, which agents work and which are idle, the tasks finished today, and
 // a feed of all events. Rendered four times a second at most. Nothing moves while the pointer is on
-// the board, and a card shows the same request until it is removed: a click cannot meet another one.
+// the board, and a card shows the same request until it is removed, so that a click cannot hit another request.
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
 import { ListView } from '../list_view.js';

@@ -418,5 +418,7 @@ mod tests {
         check("codex exec -m=o3 hello", "hello");
         check("codex exec -m o3 -- -hello", "-hello");
         check("claude -cp hello", "hello");
+        check("codex exec --yolo hello", "hello");
+        check("cursor-agent -p --yolo hello", "hello");
     }
 }

@@ -24,6 +24,7 @@ pub(super) const SPEC: StreamSpec = StreamSpec {
     switches: &[
         "--json",
         "--full-auto",
+        "--yolo",
         "--last",
         "--skip-git-repo-check",
         "--dangerously-bypass-approvals-and-sandbox",

@@ -17,7 +17,7 @@ pub(super) const SPEC: StreamSpec = StreamSpec {
     binary: BINARY,
     flags,
     prompt_flags: &["-p", "--print"],
-    switches: &["-p", "--print", "-f", "--force"],
+    switches: &["-p", "--print", "-f", "--force", "--yolo"],
     parser: || Box::<Parser>::default(),
 };
 

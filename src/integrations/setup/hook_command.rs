@@ -104,7 +104,8 @@ fn split(command: &str) -> Option<Vec<Word>> {
     let mut quote = None;
     let mut chars = command.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        if c == '`' && quote != Some('\'') || c == '$' && chars.peek().is_some_and(|(_, next)| *next == '(') {
+        let is_substitution = c == '`' || c == '$' && chars.peek().is_some_and(|(_, next)| *next == '(');
+        if is_substitution && quote != Some('\'') {
             return None;
         }
         if quote.is_none() && matches!(c, ' ' | '\t') {
@@ -146,6 +147,7 @@ mod tests {
     fn only_the_exact_command_belongs_to_agenthub() {
         for (command, expected) in [
             ("agenthub hook claude-code", Owner::Agenthub),
+            ("'/a $(b)/agenthub' hook claude-code", Owner::Customized),
             ("\"/a b/agenthub\" hook claude-code ", Owner::Agenthub),
             (
                 "'/a/agenthub' --db \"/x \\\"y\\\"/hub.db\" hook claude-code",

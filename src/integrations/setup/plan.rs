@@ -20,8 +20,11 @@ pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Chang
         Some(text) => removed_text(file, text)? != *text,
         None => false,
     };
-    // A backup is the text before the first installation, so an upgrade creates none.
-    let backup = if before.is_none() || is_installed {
+    // A backup is the text before the first installation: an upgrade keeps the one there is, and a file
+    // with nothing but agenthub's entries needs none.
+    let has_backup =
+        || -> Result<bool> { Ok(backup_path(&file.path).exists() || installed_text(file, None, target)? == after) };
+    let backup = if before.is_none() || is_installed && has_backup()? {
         Backup::Keep
     } else {
         Backup::Create
@@ -49,9 +52,11 @@ pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change
         return Ok(None);
     }
     let backup = read(&backup_path(&file.path))?;
+    // An earlier version may have written its entries in another form.
+    let current = installed_text(file, Some(&before), target)?;
     let is_unchanged_since = |original: Option<&str>| {
         let is_clean = original.is_none_or(|text| removed_text(file, text).is_ok_and(|without| without == text));
-        is_clean && installed_text(file, original, target).is_ok_and(|text| text == before)
+        is_clean && installed_text(file, original, target).is_ok_and(|text| text == current)
     };
     let (after, backup) = match backup {
         Some(original) if is_unchanged_since(Some(&original)) => (Some(original), Backup::Remove),

@@ -12,7 +12,7 @@ use crate::support::TestHub;
 use crate::support::command::{
     command_as, fails, follow, keys, run, run_as, run_json, run_json_as, wait_until_watching,
 };
-use crate::support::eventually::{TIMEOUT, within, within_time};
+use crate::support::eventually::{TIMEOUT, wait_for, wait_up_to};
 use crate::support::writer::{Process, insert_messages};
 
 #[test]
@@ -146,7 +146,7 @@ fn the_caller_is_named_by_flag_environment_or_session() {
         (vec![("CLAUDE_CODE_SESSION_ID", "12345678-9abc")], "", "claude-12345678"),
         (vec![("CODEX_THREAD_ID", "abcdefgh-9abc")], "", "codex-abcdefgh"),
         (vec![("AGENTHUB_AGENT", "")], "", "human"),
-        // A tool started by `agenthub run`, and another tool that this one has started.
+        // A tool started by `agenthub run`, and another tool started by that tool.
         (
             vec![
                 ("AGENTHUB_AGENT", "planner"),
@@ -282,7 +282,7 @@ fn send_to_all_writes_one_row_for_each_other_agent() {
 fn inbox_lists_mail_and_marks_nothing() {
     let hub = TestHub::not_started(&[]);
     for i in 1..=3 {
-        run_as(&hub, &format!("agent{i}"), &["send", "human", &format!("letter {i}")]);
+        run_as(&hub, &format!("agent{i}"), &["send", "human", &format!("mail {i}")]);
     }
     hub.sql("UPDATE inbox_messages SET status = 'read' WHERE n = 2");
     let titles = |args: &[&str]| -> Vec<String> {
@@ -293,10 +293,10 @@ fn inbox_lists_mail_and_marks_nothing() {
             .map(|mail| mail["title"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(titles(&[]), ["letter 3", "letter 2", "letter 1"]);
-    assert_eq!(titles(&["human", "--unread"]), ["letter 3", "letter 1"]);
-    assert_eq!(titles(&["--from", "agent1"]), ["letter 1"]);
-    assert_eq!(titles(&["--limit", "1"]), ["letter 3"]);
+    assert_eq!(titles(&[]), ["mail 3", "mail 2", "mail 1"]);
+    assert_eq!(titles(&["human", "--unread"]), ["mail 3", "mail 1"]);
+    assert_eq!(titles(&["--from", "agent1"]), ["mail 1"]);
+    assert_eq!(titles(&["--limit", "1"]), ["mail 3"]);
     assert_eq!(
         hub.sql("SELECT group_concat(status) FROM (SELECT status FROM inbox_messages ORDER BY n)"),
         "unread,read,unread"
@@ -341,9 +341,9 @@ fn prune_deletes_only_old_rows() {
     run(&hub, &["path"]);
     hub.sql("INSERT INTO messages(thread_id, from_id, created_at) VALUES('t', 'a', 1000), ('t', 'a', 1000)");
     run(&hub, &["post", "t", "new"]);
-    let would = run_json(&hub, &["prune", "--older-than", "30d", "--dry-run"]);
+    let dry_run = run_json(&hub, &["prune", "--older-than", "30d", "--dry-run"]);
     assert_eq!(
-        (&would["dry_run"], &would["pruned"]["messages"]),
+        (&dry_run["dry_run"], &dry_run["pruned"]["messages"]),
         (&json!(true), &json!(2))
     );
     assert_eq!(hub.sql("SELECT count(*) FROM messages"), "3");
@@ -372,7 +372,7 @@ fn inbox_waits_for_mail_with_and_without_a_hub() {
         assert_eq!(row["title"], "at last");
         assert!(process.0.wait().unwrap().success());
         assert!(lines.next().is_none());
-        // Mail that is there already ends the wait at once.
+        // Mail that has already arrived ends the wait at once.
         let begun = Instant::now();
         assert!(run(&hub, &["inbox", "worker", "--wait", "20"]).contains("at last"));
         assert!(begun.elapsed() < Duration::from_secs(10));
@@ -395,7 +395,7 @@ fn wait_times(hub: &TestHub, round: usize) -> Vec<Duration> {
         command.stdout(Stdio::piped());
         let mut waiting = Process::start(command);
         // The agent's row is written a moment before the wait begins.
-        within("the waiting agent", || {
+        wait_for("the waiting agent", || {
             hub.sql("SELECT id FROM agents")
                 .lines()
                 .any(|id| id == name)
@@ -417,10 +417,10 @@ fn wait_times(hub: &TestHub, round: usize) -> Vec<Duration> {
 fn inbox_wait_ends_within_50_ms_of_the_row_exclusive() {
     for mut hub in [TestHub::not_started(&[]), TestHub::start()] {
         run(&hub, &["path"]);
-        // Nine of ten. A busy machine has a slow round; waits that miss the event and end by the timer
-        // are slow in every round.
+        // The p90 of the best round. On a busy machine some rounds are slow; waits that miss the event and end
+        // by the timer are slow in every round.
         let mut rounds = Vec::new();
-        within_time(6 * TIMEOUT, "a round of short waits", || {
+        wait_up_to(6 * TIMEOUT, "a round of short waits", || {
             rounds.push(wait_times(&hub, rounds.len()));
             let best = rounds.iter().map(|times| times[13]).min();
             assert!(rounds.len() < 5 || best < Some(Duration::from_millis(50)), "{rounds:?}");
@@ -436,7 +436,7 @@ fn ask_waits_for_the_answer_and_acknowledges_it() {
     run_as(&hub, "planner", &["inbox"]);
     let mut command = command_as(&hub, "planner", &["ask", "human", "Deploy?", "--wait", "20"]);
     let asking = thread::spawn(move || command.output().unwrap());
-    let question = within("the question", || {
+    let question = wait_for("the question", || {
         run_json(&hub, &["inbox", "--unread"])
             .get(0)
             .map(|mail| mail["n"].to_string())

@@ -223,7 +223,7 @@ fn completions_exist_for_every_shell_and_command() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn colors_are_for_terminals_unless_no_color_is_set() {
+fn colors_terminal_output_unless_no_color_is_set() {
     let hub = TestHub::not_started(&[]);
     run_as(&hub, "planner", &["send", "human", "look"]);
     // script(1) runs a command in a terminal.

@@ -105,7 +105,7 @@ impl Home {
 }
 
 /// Files with comments, entries of other programs and various formats.
-const RICH: &[(&str, &str)] = &[
+const COMMENTED_FILES: &[(&str, &str)] = &[
     (
         ".claude/settings.json",
         r#"{
@@ -156,12 +156,12 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
         (".gemini/settings.json", "// nothing yet\n"),
         (".cursor/mcp.json", "{\n}\n"),
     ];
-    let windows: Vec<(&str, String)> = RICH
+    let windows: Vec<(&str, String)> = COMMENTED_FILES
         .iter()
         .map(|(name, text)| (*name, text.replace('\n', "\r\n")))
         .collect();
     let windows: Vec<(&str, &str)> = windows.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    for files in [empty, blank, RICH, &windows] {
+    for files in [empty, blank, COMMENTED_FILES, &windows] {
         let home = Home::with(files);
         let before = home.files();
         let stdout = home.succeed(&["--yes"]);
@@ -189,14 +189,14 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
 }
 
 #[test]
-fn entries_of_other_programs_stay_in_place() {
-    let home = Home::with(RICH);
+fn keeps_entries_of_other_programs_in_place() {
+    let home = Home::with(COMMENTED_FILES);
     home.succeed(&["--yes"]);
-    for (name, text) in RICH {
+    for (name, text) in COMMENTED_FILES {
         let now = home.read(name);
         let mut lines = now.lines().map(str::trim);
         for line in text.lines().map(str::trim).filter(|line| line.len() > 2) {
-            // A comma or a line break may be added to a line; its words stay.
+            // A comma or a line break may be added to a line. Its words must not change.
             let words = line.trim_end_matches(['}', ']', ' ', ',']);
             if name.ends_with("hooks.json") || *name == ".cursor/mcp.json" {
                 continue;
@@ -212,7 +212,7 @@ fn entries_of_other_programs_stay_in_place() {
     let toml = home.read(".codex/config.toml");
     assert!(toml.contains("[mcp_servers.agenthub]\ncommand = "), "{toml}");
     assert!(
-        toml.starts_with(&RICH[3].1[..RICH[3].1.find("[otel]").unwrap()]),
+        toml.starts_with(&COMMENTED_FILES[3].1[..COMMENTED_FILES[3].1.find("[otel]").unwrap()]),
         "{toml}"
     );
     let settings = home.read(".claude/settings.json");
@@ -225,7 +225,7 @@ fn entries_of_other_programs_stay_in_place() {
 
 #[test]
 fn undo_keeps_later_changes_of_the_user() {
-    let home = Home::with(RICH);
+    let home = Home::with(COMMENTED_FILES);
     home.succeed(&["--yes"]);
     for (name, old, new) in [
         (".claude/settings.json", "\"model\": \"opus\"", "\"model\": \"haiku\""),
@@ -309,7 +309,7 @@ fn refuses_invalid_files_with_their_line() {
 }
 
 #[test]
-fn installs_no_hooks_where_they_would_do_harm() {
+fn installs_no_hooks_for_old_missing_or_conflicting_tools() {
     let home = Home::new("2.1.99");
     let stdout = home.succeed(&["--yes"]);
     assert!(stdout.contains("Update it to 2.1.101"), "{stdout}");
@@ -333,7 +333,7 @@ fn installs_no_hooks_where_they_would_do_harm() {
 
 #[test]
 fn changes_nothing_without_consent() {
-    let home = Home::with(RICH);
+    let home = Home::with(COMMENTED_FILES);
     let before = home.files();
     let stdout = home.succeed(&["--dry-run"]);
     assert!(
@@ -391,7 +391,7 @@ fn connects_only_the_project_and_the_named_tools() {
 }
 
 #[test]
-fn symbolic_links_and_modes_stay() {
+fn keeps_symbolic_links_and_file_modes() {
     let home = Home::with(&[("dotfiles/settings.json", "{}\n")]);
     fs::create_dir(home.path(".claude")).unwrap();
     std::os::unix::fs::symlink(home.path("dotfiles/settings.json"), home.path(".claude/settings.json")).unwrap();
@@ -408,7 +408,7 @@ fn symbolic_links_and_modes_stay() {
 
 #[test]
 fn concurrent_runs_install_once() {
-    let home = Home::with(RICH);
+    let home = Home::with(COMMENTED_FILES);
     let outputs: Vec<Output> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| home.run(&["--yes"]))).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
@@ -416,7 +416,7 @@ fn concurrent_runs_install_once() {
     for output in &outputs {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    for (name, text) in RICH {
+    for (name, text) in COMMENTED_FILES {
         assert_eq!(
             home.read(&format!("{name}.agenthub.bak")),
             *text,
@@ -433,8 +433,8 @@ fn concurrent_runs_install_once() {
 }
 
 #[test]
-fn entries_follow_the_database() {
-    let home = Home::with(RICH);
+fn entries_are_updated_when_the_database_changes() {
+    let home = Home::with(COMMENTED_FILES);
     let mut command = home.command(&["--db", "my hub.db", "init", "--yes", "--only", "claude,codex"]);
     assert!(command.output().unwrap().status.success());
     let settings = home.read(".claude/settings.json");
@@ -453,14 +453,14 @@ fn entries_follow_the_database() {
     assert_eq!(settings.matches(" hook claude-code\"").count(), 11);
     assert!(!settings.contains("--db"));
     home.succeed(&["--yes", "--undo"]);
-    for (name, text) in &RICH[..4] {
+    for (name, text) in &COMMENTED_FILES[..4] {
         assert_eq!(home.read(name), *text);
     }
 }
 
 #[test]
 fn full_disk_changes_nothing() {
-    let home = Home::with(RICH);
+    let home = Home::with(COMMENTED_FILES);
     let before = home.files();
     let agenthub = home.command(&["init", "--yes"]);
     // Files cannot grow: every write fails.

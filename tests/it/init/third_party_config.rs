@@ -182,9 +182,20 @@ fn upgrades_double_quoted_commands_in_place() {
             home.write(name, &text.replace(&new, &old));
         }
         assert_ne!(home.files(), after);
+        let installed_by_an_earlier_version = home.files();
         run(&[]);
         assert_eq!(home.files(), after, "upgraded without duplicates");
         run(&["--undo"]);
         assert_eq!(home.files(), before);
+        for (path, text) in &installed_by_an_earlier_version {
+            if text.is_empty() {
+                std::fs::create_dir_all(path).unwrap();
+            } else {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+        }
+        run(&["--undo"]);
+        assert_eq!(home.files(), before, "restored from the old form");
     }
 }

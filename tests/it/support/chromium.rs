@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::client::client;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use super::eventually::{TIMEOUT, within};
+use super::eventually::{TIMEOUT, wait_for};
 use super::http;
 use super::writer::Process;
 
@@ -67,7 +67,7 @@ impl Page {
             }
         };
         let stderr = std::thread::spawn(move || lines.for_each(drop));
-        let url = within("the browser's page", || {
+        let url = wait_for("the browser's page", || {
             let host = format!("127.0.0.1:{port}");
             let pages = http::request(port, "GET", "/json/list", &[("Host", &host)], "").json();
             let page = pages.as_array()?.iter().find(|page| page["type"] == "page")?.clone();
@@ -130,7 +130,7 @@ impl Page {
         }
         assert!(
             shown.is_empty(),
-            "not within {TIMEOUT:?}: {expression}; the page shows {shown}"
+            "timed out after {TIMEOUT:?} waiting for {expression}; the page shows {shown}"
         );
     }
 

@@ -6,7 +6,7 @@ use std::process::{ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 
 use super::writer::Process;
-use super::{TestHub, within};
+use super::{TestHub, wait_for};
 
 /// Returns `agenthub` with these arguments, run as this agent; as the person for `human`.
 pub(crate) fn command_as(hub: &TestHub, agent: &str, args: &[&str]) -> Command {
@@ -86,7 +86,7 @@ pub(crate) fn wait_until_watching(hub: &TestHub, process: &Process) {
     if !std::path::Path::new("/proc/self/fd").exists() {
         return;
     }
-    within("the command to watch the database", || {
+    wait_for("the command to watch the database", || {
         let watches = std::fs::read_dir(&fds)
             .ok()?
             .flatten()

@@ -3,21 +3,21 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time after which a test gives up on something that must happen. It is far above the usual
-/// time, so that a busy machine fails no test. Tests state the limits that agenthub promises themselves.
+/// Default timeout. It is far above the usual time, so that no test fails because the machine is busy. A test that
+/// checks a time limit of agenthub passes that limit itself.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until `probe` returns a value. Panics with `what` after [`TIMEOUT`].
 #[track_caller]
-pub(crate) fn within<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
-    within_time(TIMEOUT, what, probe)
+pub(crate) fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    wait_up_to(TIMEOUT, what, probe)
 }
 
 /// Waits until `probe` returns a value. Panics with `what` after `limit`.
 #[track_caller]
-pub(crate) fn within_time<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_up_to<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
     let value = eventually(limit, probe);
-    assert!(value.is_some(), "not within {limit:?}: {what}");
+    assert!(value.is_some(), "timed out after {limit:?} waiting for {what}");
     value.unwrap()
 }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::eventually::{TIMEOUT, within_time};
+use super::eventually::{TIMEOUT, wait_up_to};
 use super::http::{self, Response};
 use super::writer;
 
@@ -196,7 +196,7 @@ impl TestHub {
         Pid::from_child(&self.run.as_ref().unwrap().child)
     }
 
-    /// The exit status, if the process has ended.
+    /// The exit status, if the process has exited.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.run.as_mut().unwrap().child.try_wait().unwrap()
     }
@@ -268,9 +268,9 @@ impl TestHub {
     /// The body of `/api/status`.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        let answer = self.get("/api/status");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()
+        let response = self.get("/api/status");
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()
     }
 
     /// Waits until the hub has read every change in the database, so that a client that starts
@@ -278,7 +278,7 @@ impl TestHub {
     #[track_caller]
     pub(crate) fn wait_until_synced(&self) {
         let head = self.sql("SELECT coalesce(max(seq), 0) FROM changes");
-        within_time(TIMEOUT, "the hub to read all changes", || {
+        wait_up_to(TIMEOUT, "the hub to read all changes", || {
             let pos = self.status()["pos"].as_str().unwrap().to_owned();
             (pos.split('.').nth(1) == Some(head.as_str())).then_some(())
         });
@@ -287,7 +287,7 @@ impl TestHub {
     /// Waits until a line of the log contains `text`.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
-        within_time(TIMEOUT, &format!("{text:?} in the log"), || {
+        wait_up_to(TIMEOUT, &format!("{text:?} in the log"), || {
             self.log().contains(text).then_some(())
         });
     }
@@ -346,7 +346,7 @@ impl Run {
     #[track_caller]
     fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        let status = within_time(TIMEOUT, "the hub to end", || child.try_wait().unwrap());
+        let status = wait_up_to(TIMEOUT, "the hub to end", || child.try_wait().unwrap());
         self.join();
         status
     }

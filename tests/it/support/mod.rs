@@ -19,7 +19,7 @@ pub(crate) mod seeded_rng;
 pub(crate) mod writer;
 
 pub(crate) use client::{Client, Event, Received};
-pub(crate) use eventually::{TIMEOUT, within};
+pub(crate) use eventually::{TIMEOUT, wait_for};
 pub(crate) use hub::TestHub;
 
 /// Writes a line to stderr. Unlike `eprintln!`, it is also shown for a test that passes.

@@ -27,6 +27,9 @@ const TESTER: &str = "agenthub-init";
 
 /// Tries each connection and prints the result.
 pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result<()> {
+    if connected.is_empty() {
+        return Ok(());
+    }
     let folder = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
     let db = folder.path().join("hub.db");
     for file in connected {
