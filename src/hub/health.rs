@@ -50,7 +50,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The participle for log lines: "cannot be read", "cannot be written".
+    /// Returns the participle for log lines: "cannot be read", "cannot be written".
     fn participle(self) -> &'static str {
         match self {
             Self::Read => "read",

@@ -405,7 +405,7 @@ impl Hub {
     }
 }
 
-/// The error for a client whose position is not in the database.
+/// Returns the error for a client whose position is not in the database.
 pub(super) fn position_lost() -> Error {
     Error::new(
         Code::PositionLost,

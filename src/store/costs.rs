@@ -37,7 +37,7 @@ pub enum CostsBy {
 }
 
 impl CostsBy {
-    /// The SQL expression for a row's group.
+    /// Returns the SQL expression for a row's group.
     fn group_expression(self) -> &'static str {
         match self {
             Self::Agent => "t.agent_id",
@@ -121,8 +121,8 @@ where
 }
 
 impl Reader {
-    /// Usage and costs since `since` (Unix milliseconds): each group, most expensive first (days and
-    /// hours in order of time), and the total of all groups.
+    /// Returns usage and costs since `since` (Unix milliseconds): each group, most expensive first
+    /// (days and hours in order of time), and the total of all groups.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -204,7 +204,8 @@ impl Reader {
 }
 
 impl Reader {
-    /// The last totals that an instance reported before the row `first`, for each column separately.
+    /// Returns the last totals that an instance reported before the row `first`, for each column
+    /// separately.
     fn totals_before(&self, instance: ValueRef<'_>, first: i64) -> Result<LastTotals> {
         let last = |column: &str, condition: &str| {
             format!(

@@ -26,7 +26,7 @@ pub struct TaskProgress {
 }
 
 impl Reader {
-    /// The newest totals of an instance. `None` if there are none or they are unreadable.
+    /// Returns the newest totals of an instance. `None` if there are none or they are unreadable.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -41,7 +41,7 @@ impl Reader {
         })
     }
 
-    /// A task's turn and status. Returns defaults if the task has no events.
+    /// Returns a task's turn and status. Returns defaults if the task has no events.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -89,7 +89,7 @@ pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Position> {
     })
 }
 
-/// The error for a position that the change log does not have.
+/// Returns the error for a position that the change log does not have.
 pub(super) fn lost() -> Error {
     Error::new(
         Code::PositionLost,

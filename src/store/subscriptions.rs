@@ -31,7 +31,7 @@ pub struct SubscriberRow {
 }
 
 impl Reader {
-    /// The subscribers of a thread, highest acknowledgement first.
+    /// Returns the subscribers of a thread, highest acknowledgement first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -51,7 +51,7 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The last `message_seq` of a thread that this instance acknowledged; 0 if none.
+    /// Returns the last `message_seq` of a thread that this instance acknowledged; 0 if none.
     ///
     /// # Errors
     /// A `Store…` code.

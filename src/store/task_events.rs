@@ -100,7 +100,7 @@ impl TaskRow {
         cells.accept("task_stream", task.id, task)
     }
 
-    /// The event in the compatible form.
+    /// Returns the event in the compatible form.
     pub fn event(&self) -> TaskStreamEvent {
         TaskStreamEvent {
             task_id: self.task_id.clone(),
@@ -126,7 +126,7 @@ impl TaskRow {
         }
     }
 
-    /// The event in the extended form, for clients that asked for `streams`.
+    /// Returns the event in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> TaskStreamEvent {
         TaskStreamEvent {
             id: self.id,
@@ -138,7 +138,7 @@ impl TaskRow {
         }
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.task_id,
@@ -308,7 +308,7 @@ const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif
      FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";
 
 impl Reader {
-    /// At most `limit` tasks, and about 8 MiB, whose newest event is before the event `before`;
+    /// Returns at most `limit` tasks, and about 8 MiB, whose newest event is before the event `before`;
     /// most recently updated first.
     ///
     /// # Errors
@@ -334,7 +334,7 @@ impl Reader {
         })
     }
 
-    /// At most `limit` events of a task after the event `after`, and about 8 MiB, oldest first.
+    /// Returns at most `limit` events of a task after the event `after`, and about 8 MiB, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -343,7 +343,8 @@ impl Reader {
         self.task_events(&sql, task_id, after, limit)
     }
 
-    /// At most `limit` events of a task before the event `before`, and about 8 MiB, newest first.
+    /// Returns at most `limit` events of a task before the event `before`, and about 8 MiB, newest
+    /// first.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -70,7 +70,7 @@ impl TelemetryRow {
         cells.accept("telemetry", telemetry.id, telemetry)
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.instance_id,
@@ -82,7 +82,7 @@ impl TelemetryRow {
         300 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// The totals in the compatible form.
+    /// Returns the totals in the compatible form.
     pub fn event(&self) -> TelemetryEvent {
         TelemetryEvent {
             instance_id: self.instance_id.clone(),
@@ -97,7 +97,7 @@ impl TelemetryRow {
         }
     }
 
-    /// The totals in the extended form, for clients that asked for `streams`.
+    /// Returns the totals in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> TelemetryEvent {
         TelemetryEvent {
             id: self.id,
@@ -143,8 +143,8 @@ pub struct NewTelemetry {
 }
 
 impl Reader {
-    /// The newest row of each instance, if it is before the row `before`: at most `limit`, and about
-    /// 8 MiB, newest first.
+    /// Returns the newest row of each instance, if it is before the row `before`: at most `limit`, and
+    /// about 8 MiB, newest first.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::{InboxRow, NetworkFs, NewInbox, ReadContext, Writer};
 
-/// A new database in a temporary folder, which is removed when the folder is dropped.
+/// Returns a new database in a temporary folder, which is removed when the folder is dropped.
 pub(super) fn temp_database() -> (TempDir, Writer) {
     let folder = tempfile::tempdir().unwrap();
     let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
@@ -25,7 +25,7 @@ pub(super) fn send(writer: &Writer, to: &str, text: &str) -> InboxRow {
     writer.send(&NewInbox::new("boss", to, text)).unwrap().into_row()
 }
 
-/// The payloads of inbox messages.
+/// Returns the payloads of inbox messages.
 pub(super) fn payloads(mail: &[InboxRow]) -> Vec<String> {
     mail.iter().map(|row| row.payload.clone()).collect()
 }

@@ -65,7 +65,7 @@ impl ThreadRow {
         (thread, cells)
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -78,7 +78,7 @@ impl ThreadRow {
         100 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// The thread's state as a wire event.
+    /// Returns the thread's state as a wire event.
     pub fn event(&self) -> ThreadStateEvent {
         ThreadStateEvent {
             thread_id: self.id.clone(),
@@ -107,8 +107,8 @@ pub struct NewThread {
 }
 
 impl NewThread {
-    /// Whether creating this thread would have created `row`. Title and context can change later
-    /// and are not compared, but a title given for a thread without one is a conflict, so that it
+    /// Returns whether creating this thread would have created `row`. Title and context can change
+    /// later and are not compared, but a title given for a thread without one is a conflict, so that it
     /// is not silently dropped.
     fn matches(&self, row: &ThreadRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
@@ -120,7 +120,7 @@ impl NewThread {
 }
 
 impl Reader {
-    /// At most `limit` threads, and about 8 MiB, most recently updated first. `after` is
+    /// Returns at most `limit` threads, and about 8 MiB, most recently updated first. `after` is
     /// `(updated_at, n)` of the last thread of the previous page.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Reader {
         Page::draw(found, limit, PAGE_BYTES, read, ThreadRow::weight)
     }
 
-    /// The thread with this id.
+    /// Returns the thread with this id.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -150,7 +150,7 @@ impl Reader {
             .optional()?)
     }
 
-    /// The thread with this id.
+    /// Returns the thread with this id.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.

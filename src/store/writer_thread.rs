@@ -183,7 +183,8 @@ fn run_group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
     }
 }
 
-/// The error of a transaction that a job's error rolled back, if the job did not return that error.
+/// Returns the error of a transaction that a job's error rolled back, if the job did not return that
+/// error.
 fn rolled_back() -> Error {
     Error::new(
         Code::StoreUnavailable,

@@ -39,7 +39,7 @@ const CLAIMABLE: &str = "to_inbox = ?1 AND status = 'unread' AND (?2 IS NULL OR 
      AND (expires_at IS NULL OR expires_at > ?3) AND coalesce(claim_expires_at, 0) <= ?3";
 
 impl Reader {
-    /// Whether [`Writer::claim`] would claim a message.
+    /// Returns whether [`Writer::claim`] would claim a message.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -203,19 +203,19 @@ impl Writer {
 }
 
 impl InboxRow {
-    /// The owner of the claim, if its lease is running.
+    /// Returns the owner of the claim, if its lease is running.
     pub fn holder(&self, now: i64) -> Option<&str> {
         let is_running = self.claim_expires_at.is_some_and(|end| end > now);
         Some(self.claimed_by.as_str()).filter(|name| is_running && !name.is_empty())
     }
 
-    /// Whether it is addressed to `all`.
+    /// Returns whether it is addressed to `all`.
     pub fn is_for_all(&self) -> bool {
         self.to_inbox == EVERYBODY
     }
 }
 
-/// Why a message cannot be claimed, and what to do instead.
+/// Returns why a message cannot be claimed, and what to do instead.
 fn not_claimable(mail: &InboxRow, now: i64) -> Option<String> {
     if mail.is_for_all() {
         // A claim would hide it from all other readers.

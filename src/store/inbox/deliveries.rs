@@ -52,8 +52,8 @@ impl Delivery {
 }
 
 impl Reader {
-    /// Unread mail that was not delivered to `reader` yet and that `reader` has not seen, and mail of
-    /// lost deliveries: at most `limit`. Lost deliveries first, then oldest first.
+    /// Returns unread mail that was not delivered to `reader` yet and that `reader` has not seen, and
+    /// mail of lost deliveries: at most `limit`. Lost deliveries first, then oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -76,8 +76,8 @@ impl Reader {
         Ok(found)
     }
 
-    /// Unread mail that was delivered to any session of `reader`, without a receipt that `reader` has
-    /// seen it: at most `limit`, oldest first.
+    /// Returns unread mail that was delivered to any session of `reader`, without a receipt that
+    /// `reader` has seen it: at most `limit`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -96,8 +96,8 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// Unread mail of `reader` with a confirmed delivery to this session, without a receipt that
-    /// `reader` has seen it: in the order of the deliveries.
+    /// Returns unread mail of `reader` with a confirmed delivery to this session, without a receipt
+    /// that `reader` has seen it: in the order of the deliveries.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -105,7 +105,7 @@ impl Reader {
         self.mail_of_deliveries(reader, now, |delivery| delivery.printed && delivery.is_to(session))
     }
 
-    /// Mail of the deliveries selected by `filter` that is still unread and not seen.
+    /// Returns mail of the deliveries selected by `filter` that is still unread and not seen.
     fn mail_of_deliveries(&self, reader: &str, now: i64, filter: impl Fn(&Delivery) -> bool) -> Result<Vec<InboxRow>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox_messages m WHERE n = ?1 AND status = 'unread' \
@@ -122,7 +122,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// A reader's last deliveries, oldest first. Empty if the stored value is invalid.
+    /// Returns a reader's last deliveries, oldest first. Empty if the stored value is invalid.
     fn deliveries(&self, reader: &str) -> Result<Vec<Delivery>> {
         let stored: Option<Vec<u8>> = self
             .conn

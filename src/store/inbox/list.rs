@@ -75,8 +75,8 @@ impl IndexRange {
 }
 
 impl Reader {
-    /// The messages that match `filter`, newest first. The status of mail to `all` is that for the
-    /// reader.
+    /// Returns the messages that match `filter`, newest first. The status of mail to `all` is that for
+    /// the reader.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -134,8 +134,9 @@ impl Reader {
         })
     }
 
-    /// The index ranges that contain the messages of `filter`. SQLite reads each range newest first
-    /// and merges them, so the cost of a list depends on its length and not on the amount of mail.
+    /// Returns the index ranges that contain the messages of `filter`. SQLite reads each range newest
+    /// first and merges them, so the cost of a list depends on its length and not on the amount of
+    /// mail.
     fn index_ranges(&self, filter: &InboxFilter) -> Result<Vec<IndexRange>> {
         let Some(inbox) = &filter.inbox else {
             return Ok(vec![IndexRange::without_status("1")]);
@@ -172,7 +173,7 @@ impl Reader {
         Ok(ranges)
     }
 
-    /// The statuses of an inbox's messages, without deleted ones; `None` if there are more than
+    /// Returns the statuses of an inbox's messages, without deleted ones; `None` if there are more than
     /// [`MAX_STATUSES`], or if one is not valid text and cannot be a parameter.
     fn statuses(&self, inbox: &str) -> Result<Option<Vec<String>>> {
         let mut statement = self.conn.prepare_cached(
@@ -194,7 +195,7 @@ impl Reader {
         Ok(Some(statuses))
     }
 
-    /// All inboxes that have messages: those with unread ones first, then most recent first.
+    /// Returns all inboxes that have messages: those with unread ones first, then most recent first.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -7,8 +7,8 @@ use crate::store::connection::Reader;
 use crate::store::inbox::messages::{COLUMNS, InboxRow};
 
 impl Reader {
-    /// The inbox message with this `id`, `message_id` or number (`n`, also written `#n`), tried in
-    /// this order. For programs, which have the ids from rows.
+    /// Returns the inbox message with this `id`, `message_id` or number (`n`, also written `#n`), tried
+    /// in this order. For programs, which have the ids from rows.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -27,9 +27,9 @@ impl Reader {
         }
     }
 
-    /// The inbox message with this number (`n`, also written `#n`), `message_id` or `id`. For users,
-    /// who type the number shown in a list: it has precedence over another message whose id is the
-    /// same digits.
+    /// Returns the inbox message with this number (`n`, also written `#n`), `message_id` or `id`. For
+    /// users, who type the number shown in a list: it has precedence over another message whose id is
+    /// the same digits.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -82,7 +82,7 @@ impl InboxRow {
         mail
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -100,7 +100,7 @@ impl InboxRow {
         200 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// Its title, or its text if it has no title.
+    /// Returns the title, or the text if there is no title.
     pub fn subject(&self) -> &str {
         if self.title.is_empty() {
             &self.payload
@@ -109,7 +109,7 @@ impl InboxRow {
         }
     }
 
-    /// The `correlation_id` of its answers: its own one, or its `message_id` if it has none.
+    /// Returns the `correlation_id` of its answers: its own one, or its `message_id` if it has none.
     pub fn correlation(&self) -> &str {
         if self.correlation_id.is_empty() {
             &self.message_id
@@ -118,7 +118,7 @@ impl InboxRow {
         }
     }
 
-    /// The message in the compatible form.
+    /// Returns the message in the compatible form.
     pub fn event(&self) -> InboxMessageEvent {
         InboxMessageEvent {
             id: self.id.clone(),
@@ -136,7 +136,7 @@ impl InboxRow {
         }
     }
 
-    /// The message in the extended form, for clients that asked for `streams`.
+    /// Returns the message in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> InboxMessageEvent {
         InboxMessageEvent {
             priority: self.priority.clone(),
@@ -205,7 +205,7 @@ impl NewInbox {
         }
     }
 
-    /// Whether sending this message would have created `row`.
+    /// Returns whether sending this message would have created `row`.
     fn matches(&self, row: &InboxRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
         self.from_agent == row.from_agent
@@ -220,7 +220,7 @@ impl NewInbox {
     }
 }
 
-/// A new `message_id`, for callers that need the id before they send the message.
+/// Returns a new `message_id`, for callers that need the id before they send the message.
 ///
 /// # Errors
 /// [`Code::Internal`] if the system provides no random numbers.
@@ -233,7 +233,7 @@ pub fn message_id() -> Result<String> {
 }
 
 impl Reader {
-    /// The messages with this `correlation_id` after the row `after`, oldest first.
+    /// Returns the messages with this `correlation_id` after the row `after`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -244,8 +244,8 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The first answer to `question`: later mail in its correlation, addressed to its sender. A
-    /// question to `human` is only answered by `human`; another agent can answer for an agent.
+    /// Returns the first answer to `question`: later mail in its correlation, addressed to its sender.
+    /// A question to `human` is only answered by `human`; another agent can answer for an agent.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -35,7 +35,7 @@ pub enum Receipt {
 }
 
 impl Receipt {
-    /// The value in the database.
+    /// Returns the value in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Offered => "offered",
@@ -88,7 +88,7 @@ pub enum Trace {
 }
 
 impl Reader {
-    /// The receipts of the message with this `message_id`, oldest first.
+    /// Returns the receipts of the message with this `message_id`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -135,7 +135,7 @@ impl Reader {
         })
     }
 
-    /// When `reader` got its last receipt, Unix milliseconds.
+    /// Returns when `reader` got its last receipt, Unix milliseconds.
     fn last_read_at(&self, reader: &str) -> Result<Option<i64>> {
         Ok(self
             .conn
@@ -224,7 +224,7 @@ impl Writer {
         })
     }
 
-    /// Whether an acknowledgement by `reader` makes `mail` read for all.
+    /// Returns whether an acknowledgement by `reader` makes `mail` read for all.
     fn is_responsible_for(&self, mail: &InboxRow, reader: &str) -> Result<bool> {
         if mail.to_inbox == reader || mail.claimed_by == reader {
             return Ok(true);

@@ -118,7 +118,7 @@ impl SearchHit {
 }
 
 impl Reader {
-    /// At most `limit` rows that contain all words of `query`, best match first. `"a phrase"`
+    /// Returns at most `limit` rows that contain all words of `query`, best match first. `"a phrase"`
     /// matches adjacent words, `word*` a prefix; `-word` excludes rows with the word. `now` (Unix
     /// milliseconds) decides what has expired.
     ///
@@ -301,7 +301,8 @@ impl SearchIndex {
         Ok(more)
     }
 
-    /// Whether the index was built from this database and its current history. True for a new index.
+    /// Returns whether the index was built from this database and its current history. True for a new
+    /// index.
     fn belongs_to(&self, reader: &Reader) -> Result<bool> {
         let Some(epoch) = self.value::<String>("epoch")? else {
             return Ok(true);
