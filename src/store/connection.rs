@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 
 /// Maximum size of a row that this process reads: more than all columns at the sizes the triggers
-/// accept. Without a limit a value of 300 MB in a file without triggers would be read into memory.
+/// accept. Without a limit, a value of 300 MB in a database without triggers would be read into memory.
 const MAX_ROW_BYTES: i32 = 32 << 20;
 /// Prepared statements cached per connection: more than `store` has.
 const STATEMENT_CACHE: usize = 96;
@@ -113,7 +113,7 @@ impl Reader {
         self.identity
     }
 
-    /// Runs `f` in a read transaction: all its reads see the same state of the file.
+    /// Runs `f` in a read transaction: all its reads see the same state of the database.
     pub(super) fn snapshot<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         let transaction = self.conn.unchecked_transaction()?;
         let result = f();
@@ -125,7 +125,7 @@ impl Reader {
 
 impl Writer {
     /// Returns whether the path still leads to the database and WAL that this connection has open.
-    /// If not, what it writes is lost. Only calls `stat`, which affects no lock.
+    /// If not, rows that it writes are lost. Only calls `stat`, which affects no lock.
     pub fn is_at_its_path(&self) -> bool {
         Identity::of(&self.path) == self.identity && WalFiles::of(&self.path) == self.wal
     }
@@ -182,7 +182,7 @@ impl Writer {
         set_aside_orphaned_wal(path);
         let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        // A database that is refused below stays unchanged: no checkpoint on close.
+        // A database that is refused below must stay unchanged: no checkpoint on close.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             // The file is new, or another program created it empty. Set the mode before SQLite

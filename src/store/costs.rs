@@ -2,8 +2,7 @@
 //!
 //! 1. Each instance's rows are read in order of their ids. A row adds its difference to the
 //!    previous one. A total below the previous one was reset and counts from 0.
-//! 2. NULL means that the total is not reported: the next value is compared with the last one
-//!    that was.
+//! 2. NULL means that the total is not reported: the next value is compared with the last reported one.
 //! 3. Tokens are unpriced until a later row of their instance has a cost, which covers everything
 //!    up to that row. Tokens that never get a price are reported as unpriced; the cost is then a
 //!    lower bound.

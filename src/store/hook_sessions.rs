@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// Prefix of the keys in the `hub` table that count a reader's continuations.
 const CONTINUATIONS_KEY: &str = "continued:";
-/// Size in bytes up to which the write-ahead log is left for the next process. Reading that much
+/// Size in bytes up to which a hook leaves the write-ahead log without a checkpoint. Reading that much
 /// takes about 1 ms (250 frames, the writes of about 40 hooks).
 const MAX_WAL_LEFT: u64 = 1 << 20;
 /// Milliseconds after which the count of continuations starts from 0.

@@ -155,7 +155,7 @@ pub struct NewMessage {
     pub thread_id: String,
     /// human, agent, system …
     pub from_type: Option<String>,
-    /// The sender's name; in a body without it, the person's.
+    /// The sender's name; `human` if the body has none.
     #[serde(default = "human", deserialize_with = "human_if_null")]
     pub from_id: String,
     /// As `from_type`, also broadcast.
@@ -201,7 +201,7 @@ impl NewMessage {
     }
 }
 
-/// Where a subscription starts.
+/// The start of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// After this `message_seq`; 0 is before the first stored message.

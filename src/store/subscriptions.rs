@@ -1,4 +1,4 @@
-//! The `subscriptions` table: what WebSocket clients acknowledged, kept across restarts. Live
+//! The `subscriptions` table: the acknowledgements of WebSocket clients, kept across restarts. Live
 //! subscriptions are in `hub`.
 
 use rusqlite::{OptionalExtension, params};

@@ -1,6 +1,6 @@
 //! The `task_stream` table: the events of tasks, and a summary for each task.
 //!
-//! Tokens and costs of task events count the same use as `telemetry`, so the two are never added.
+//! Tokens and costs of task events count the same usage as `telemetry`, so the two are never added.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ pub struct NewTask {
     /// The task. In HTTP it is part of the path.
     #[serde(skip)]
     pub task_id: String,
-    /// What happened.
+    /// The type of the event.
     pub stream_type: TaskStreamEventType,
     /// The thread it belongs to.
     pub thread_id: String,
@@ -184,7 +184,7 @@ pub struct NewTask {
     pub tool_input: String,
     /// The tool's output.
     pub tool_output: String,
-    /// The error.
+    /// Error message.
     pub error_msg: String,
     /// running, completed, failed.
     pub status: String,
@@ -198,17 +198,17 @@ pub struct NewTask {
     pub duration_sec: i64,
     /// Working directory.
     pub workspace: String,
-    /// The task's instruction, shortened.
+    /// The task's prompt, shortened.
     pub directive: String,
-    /// The task's instruction, whole.
+    /// The task's prompt, complete.
     pub directive_full: String,
     /// The agent that runs the task.
     pub agent_id: String,
     /// The source of the event: coordinator, eval, github, direct …
     pub source_type: String,
-    /// Pairs a tool's call with its result.
+    /// Id of a tool call, the same in its `tool_use` and its `tool_result`.
     pub call_id: String,
-    /// The call within which this one was made (a subagent's).
+    /// Id of the call that made this one (a subagent's).
     pub parent_call_id: String,
     /// The model.
     pub model: String,

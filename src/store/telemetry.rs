@@ -132,7 +132,7 @@ pub struct NewTelemetry {
     pub status: Option<String>,
     /// Seconds so far.
     pub duration_sec: Option<i64>,
-    /// The agent that runs in the instance.
+    /// The agent the instance belongs to.
     pub agent_id: Option<String>,
     /// The model.
     pub model: Option<String>,

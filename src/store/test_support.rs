@@ -4,14 +4,15 @@ use tempfile::TempDir;
 
 use super::{InboxRow, NetworkFs, NewInbox, ReadContext, Writer};
 
-/// Returns a new database in a temporary folder, which is removed when the folder is dropped.
+/// Returns a new database in a temporary directory, which is removed when the returned `TempDir` is
+/// dropped.
 pub(super) fn temp_database() -> (TempDir, Writer) {
     let folder = tempfile::tempdir().unwrap();
     let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
     (folder, writer)
 }
 
-/// `reader` reads at the time `now`.
+/// Returns the context of a read by `reader` at the time `now`.
 pub(super) fn by(reader: &str, now: i64) -> ReadContext<'_> {
     ReadContext {
         reader,

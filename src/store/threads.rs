@@ -94,9 +94,9 @@ impl ThreadRow {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewThread {
-    /// Its name.
+    /// The thread's id.
     pub id: String,
-    /// Its title.
+    /// The title.
     pub title: Option<String>,
     /// human, agent, system …
     pub created_by_type: Option<String>,

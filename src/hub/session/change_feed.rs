@@ -17,7 +17,7 @@ impl Session {
         self.unprocessed.extend(entries);
     }
 
-    /// Processes one change. The session's position is still before it.
+    /// Processes one change. The session's cursor is still before it.
     pub(super) fn process(&mut self, now: Now, entry: &Arc<EncodedChange>) {
         let fresh = entry.pos().seq > self.resumed.seq;
         let inserted = entry.op() == Op::Insert;

@@ -73,7 +73,7 @@ impl Session {
         }
     }
 
-    /// Returns whether the client is subscribed to a thread or has asked to.
+    /// Returns whether the client is subscribed to a thread or waits for the reply to its `subscribe`.
     pub(super) fn follows(&mut self, thread_id: &str) -> bool {
         self.subscriptions.contains_key(thread_id) || self.opening().is_some_and(|w| w.thread_id == thread_id)
     }

@@ -2,8 +2,8 @@
 //!
 //! Several agents can work through one inbox: each message is claimed by one of them. A claim is an
 //! owner and the end of a lease. Until then no other process gets the message from the inbox, not
-//! even one with the same name. After that the message is claimable again, also if no hub is
-//! running to clear the owner.
+//! even one with the same name. After that the message is claimable again, even if no hub is running to
+//! clear the owner.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub const MAX_LEASE: Duration = Duration::from_secs(7 * 86_400);
 /// Statuses that each reader of mail to `all` sets for itself.
 const PER_READER: [&str; 3] = ["unread", "read", "archived"];
 
-/// Which messages to claim, and for how long.
+/// The messages to claim, and the duration of the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim<'a> {
     /// The inbox. Mail to `all` is only claimed from the inbox `all`.
@@ -91,7 +91,7 @@ impl Writer {
         })
     }
 
-    /// Ends a claim before its lease does. A message without a claim is not changed.
+    /// Ends a claim before its lease ends. A message without a claim is not changed.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is no such message; [`Code::Conflict`] if another owner holds a
@@ -209,7 +209,7 @@ impl InboxRow {
         Some(self.claimed_by.as_str()).filter(|name| is_running && !name.is_empty())
     }
 
-    /// Returns whether it is addressed to `all`.
+    /// Returns whether the message is addressed to `all`.
     pub fn is_for_all(&self) -> bool {
         self.to_inbox == EVERYBODY
     }

@@ -1,13 +1,13 @@
-//! Deliveries: which mail a hook process printed into which session of an agent's tool.
+//! Deliveries: which mail a hook process has printed into which session of an agent tool.
 //!
 //! 1. A delivery is recorded before the process prints the mail, so that two processes never print
 //!    the same mail, and confirmed afterwards.
 //! 2. A delivery that is not confirmed within [`CONFIRM_TIMEOUT`] is lost (the process was killed, or
 //!    the tool did not read its output). Its mail is delivered again.
-//! 3. A later process of the same session can assume that the model has read what was confirmed.
+//! 3. A later process of the same session can assume that the model has read the mail of confirmed
+//!    deliveries.
 //!
-//! Deliveries are kept in the `hub` table and only the last ones of each reader; receipts
-//! (`offered`) are permanent.
+//! The `hub` table keeps the last deliveries of each reader; receipts (`offered`) are permanent.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::store::inbox::receipts::Receipt;
 
 /// Prefix of the keys in the `hub` table that store a reader's last deliveries.
 const KEY_PREFIX: &str = "offered:";
-/// Number of deliveries kept for each reader. The session of older ones is forgotten.
+/// Number of deliveries kept for each reader. Older ones are deleted.
 const MAX_KEPT: usize = 64;
 /// Maximum length of a stored session name, in characters.
 const MAX_SESSION: usize = 100;

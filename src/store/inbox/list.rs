@@ -23,7 +23,7 @@ const READER_STATUS: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' A
      WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
      ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
 
-/// Which messages to list. Expired ones are left out.
+/// The messages to list. Expired ones are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboxFilter {
     /// Only this inbox, including mail to `all`.
@@ -84,7 +84,7 @@ impl Reader {
         Ok(self.inbox_within(filter, usize::MAX)?.items)
     }
 
-    /// [`Reader::inbox`], limited to about 8 MiB.
+    /// As [`Reader::inbox`], limited to about 8 MiB.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -203,7 +203,7 @@ impl Reader {
         Ok(self.mailboxes_within(None, (usize::MAX, usize::MAX))?.items)
     }
 
-    /// [`Reader::mailboxes`], limited to `limit` inboxes and about 8 MiB. `after` is the last one of
+    /// As [`Reader::mailboxes`], limited to `limit` inboxes and about 8 MiB. `after` is the last one of
     /// the previous page, as it was listed.
     ///
     /// # Errors

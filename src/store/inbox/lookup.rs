@@ -41,7 +41,7 @@ impl Reader {
         }
     }
 
-    /// [`Reader::mail_by_number_or_id`], with an error if there is none.
+    /// As [`Reader::mail_by_number_or_id`], with an error if there is no such message.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
@@ -49,7 +49,7 @@ impl Reader {
         self.mail_by_number_or_id(typed)?.ok_or_else(|| mail_not_found(typed))
     }
 
-    /// [`Reader::mail`], with an error if there is none.
+    /// As [`Reader::mail`], with an error if there is no such message.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.

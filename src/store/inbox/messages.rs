@@ -29,7 +29,7 @@ pub struct InboxRow {
     pub correlation_id: String,
     /// The sender.
     pub from_agent: String,
-    /// The inbox it is in.
+    /// The inbox that contains the message.
     pub to_inbox: String,
     /// notification, request, response …
     pub message_type: String,
@@ -109,7 +109,8 @@ impl InboxRow {
         }
     }
 
-    /// Returns the `correlation_id` of its answers: its own one, or its `message_id` if it has none.
+    /// Returns the `correlation_id` of answers to this message: its own, or its `message_id` if it has
+    /// none.
     pub fn correlation(&self) -> &str {
         if self.correlation_id.is_empty() {
             &self.message_id
@@ -160,10 +161,10 @@ pub struct NewInbox {
     pub message_id: Option<String>,
     /// The id that a question and its answers share.
     pub correlation_id: Option<String>,
-    /// The sender's name; in a body without it, the person's.
+    /// The sender's name; `human` if the body has none.
     #[serde(default = "human", deserialize_with = "human_if_null")]
     pub from_agent: String,
-    /// The inbox it is sent to.
+    /// The inbox to send it to.
     pub to_inbox: String,
     /// notification, request, response …
     pub message_type: Option<String>,
@@ -245,7 +246,7 @@ impl Reader {
     }
 
     /// Returns the first answer to `question`: later mail in its correlation, addressed to its sender.
-    /// A question to `human` is only answered by `human`; another agent can answer for an agent.
+    /// Only `human` can answer a question to `human`; any agent can answer a question to an agent.
     ///
     /// # Errors
     /// A `Store…` code.

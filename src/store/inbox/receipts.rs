@@ -1,10 +1,10 @@
-//! The `receipts` table: how far each reader has got with a message; and marking mail as read and
+//! The `receipts` table: the states each reader has reached for a message; and marking mail as read and
 //! acknowledged.
 //!
 //! 1. `offered`: printed for the model, for example by a hook. The model may not have read it.
 //! 2. `seen`: the reader asked for the message and got it.
-//! 3. `acked`: the reader has dealt with it.
-//! 4. `archived`: only of mail to `all`, whose row stays unread.
+//! 3. `acked`: the reader has handled it.
+//! 4. `archived`: only for mail to `all`, whose row stays unread.
 //!
 //! Each state is stored once for each message and reader, with the time of the first one.
 
@@ -30,7 +30,7 @@ pub enum Receipt {
     Seen,
     /// Acknowledged by the reader.
     Acked,
-    /// Archived by the reader; only of mail to `all`.
+    /// Archived by the reader; only for mail to `all`.
     Archived,
 }
 
@@ -53,15 +53,15 @@ pub struct ReceiptRow {
     pub message_id: String,
     /// The reader's name.
     pub reader: String,
-    /// offered, seen, acked; archived of mail to `all`.
+    /// offered, seen, acked; for mail to `all` also archived.
     pub state: String,
-    /// The interface: `cli`, `mcp`, `http`, `claude-code Stop` …
+    /// The channel: `cli`, `mcp`, `http`, `claude-code Stop` …
     pub via: String,
     /// Unix milliseconds.
     pub created_at: i64,
 }
 
-/// Where a message is, and who has seen it.
+/// A message, and the readers that have seen it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Trace {
@@ -168,7 +168,7 @@ impl Writer {
         Ok(())
     }
 
-    /// [`Writer::add_receipt`] for several messages, in one transaction.
+    /// As [`Writer::add_receipt`], for several messages in one transaction.
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
@@ -224,7 +224,7 @@ impl Writer {
         })
     }
 
-    /// Returns whether an acknowledgement by `reader` makes `mail` read for all.
+    /// Returns whether an acknowledgement by `reader` changes the status of `mail` to read.
     fn is_responsible_for(&self, mail: &InboxRow, reader: &str) -> Result<bool> {
         if mail.to_inbox == reader || mail.claimed_by == reader {
             return Ok(true);

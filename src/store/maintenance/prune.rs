@@ -1,11 +1,11 @@
 //! Retention (`agenthub prune`): deletes old rows in short transactions.
 //!
-//! The file does not shrink: SQLite reuses the freed pages for new rows.
+//! The database file does not shrink: SQLite reuses the freed pages for new rows.
 //!
-//! 1. Rows are deleted in insertion order, up to the first row that is young enough by its
-//!    `created_at`. Writers choose that time, so a row with an old time after younger rows is kept,
-//!    and a row with a time in the future is ignored. A thread loses its beginning, never a message
-//!    in between.
+//! 1. Rows are deleted in insertion order, up to the first row that is recent enough by its
+//!    `created_at`. Writers choose that time, so a row with an old time after more recent rows is kept,
+//!    and a row with a time in the future is ignored. A thread loses its beginning, never a message in
+//!    between.
 //! 2. Unread and claimed inbox messages are kept. So is the newest old telemetry row of each
 //!    instance: the differences of its running totals need a first value.
 //! 3. The change log keeps at least 7 days. Its entries have no time of their own: the time of their
@@ -42,7 +42,7 @@ pub enum Unread {
     Remove,
 }
 
-/// Which rows to delete.
+/// The rows to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Delete rows older than this, Unix milliseconds.
@@ -146,7 +146,7 @@ impl Pruned {
 }
 
 impl Reader {
-    /// Returns what [`Writer::prune`] would delete now.
+    /// Returns the number of rows that [`Writer::prune`] would delete now.
     ///
     /// # Errors
     /// A `Store…` code.

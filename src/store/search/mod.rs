@@ -4,10 +4,10 @@
 //! The index is an SQLite FTS5 file beside the database (`hub.db.search`, mode 0600). It can be
 //! deleted at any time. Agents never open it: they need no FTS5 and never wait for it.
 //!
-//! 1. A search, and a hub while it is idle, first adds the rows written since. Rows never change, so
-//!    the last indexed row of each table says how far the index is.
-//! 2. The index stores a position of the log. If the database does not have that position, it was
-//!    replaced or restored, and the index is rebuilt.
+//! 1. A search, and a hub while it is idle, first adds the rows written since the last update. Rows
+//!    never change, so the last indexed row of each table is the progress of the index.
+//! 2. The index stores a position of the change log. If the database does not have that position, it
+//!    was replaced or restored, and the index is rebuilt.
 //! 3. The index has no texts. Results are read from the database, which decides whether a row still
 //!    exists and is visible.
 
@@ -128,7 +128,7 @@ impl Reader {
         Ok(self.search_from(query, 0, limit, now)?.0)
     }
 
-    /// [`Reader::search`] after the first `skip` matches. Also returns the `skip` of the next page,
+    /// As [`Reader::search`], after the first `skip` matches. Also returns the `skip` of the next page,
     /// if there are more matches.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl Reader {
         let query = SearchQuery::parse(query)?;
         let from = (skip, limit);
         match self.search_index(&query, from, now) {
-            // The index may be damaged, and is quick to rebuild.
+            // The index may be damaged. It is rebuilt.
             Err(e) if matches!(e.code(), Code::StoreCorrupt | Code::StoreForeign | Code::Internal) => {
                 SearchIndex::remove(self.path());
                 self.search_index(&query, from, now)
@@ -243,7 +243,7 @@ impl SearchIndex {
                 return Err(Error::new(
                     Code::StoreReadOnly,
                     format!(
-                        "cannot create the search index {}: {e}; give this user write permission to the folder",
+                        "cannot create the search index {}: {e}; give this user write permission for its directory",
                         path.display()
                     ),
                 )
@@ -253,7 +253,7 @@ impl SearchIndex {
         let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
-            // Another process may be at this switch as well.
+            // Another process may switch the mode at the same time.
             retry_while_busy(|| conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))?;
             let transaction = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
             // Another process may have created the schema while this one waited.
