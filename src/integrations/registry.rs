@@ -22,17 +22,17 @@ pub fn by_hook_word(word: &str) -> Option<(&'static Integration, &'static HookSp
     with_hooks().find(|(_, hooks)| hooks.word == word)
 }
 
-/// The tools with hooks.
+/// Returns the tools with hooks.
 pub fn with_hooks() -> impl Iterator<Item = (&'static Integration, &'static HookSpec)> {
     ALL.iter().filter_map(|tool| Some((*tool, tool.hooks.as_ref()?)))
 }
 
-/// The tools with a JSON stream.
+/// Returns the tools with a JSON stream.
 pub fn with_stream() -> impl Iterator<Item = (&'static Integration, &'static StreamSpec)> {
     ALL.iter().filter_map(|tool| Some((*tool, tool.stream.as_ref()?)))
 }
 
-/// The environment variables in which tools give processes they start the session's id, each
+/// Returns the environment variables in which tools pass the session's id to processes they start, each
 /// with its tool.
 pub fn session_variables() -> impl Iterator<Item = (&'static str, &'static Integration)> {
     ALL.iter()
@@ -62,21 +62,21 @@ mod tests {
         }
     }
 
-    /// The string literals of a source file, without comments and unit tests.
+    /// Returns the string literals of a source file, without comments and unit tests.
     fn literals(source: &str) -> Vec<String> {
         let mut found = Vec::new();
         for line in source.split("#[cfg(test)]").next().unwrap().lines() {
             if line.trim_start().starts_with("//") {
                 continue;
             }
-            // Good enough here: a literal on several lines counts as one per line.
+            // A literal on several lines counts as one per line, which is sufficient here.
             let parts: Vec<&str> = line.split('"').collect();
             found.extend(parts.iter().skip(1).step_by(2).map(|part| (*part).to_owned()));
         }
         found
     }
 
-    /// Names that only the tool's own folder may spell out.
+    /// Returns the names that only the tool's own directory may contain.
     fn names(tool: &Integration) -> Vec<&'static str> {
         let mut names = vec![tool.id, tool.name, tool.home_folder];
         names.extend(tool.binaries);
@@ -90,7 +90,7 @@ mod tests {
         names
     }
 
-    /// Adding a tool must not need a change outside its folder and this file.
+    /// Adding a tool must not need a change outside its directory and this file.
     #[test]
     fn only_a_tools_own_folder_spells_its_names() {
         let mut files = Vec::new();
@@ -121,7 +121,7 @@ mod tests {
                 }
             }
         }
-        // Otherwise the search is broken and the assertion above proves nothing.
+        // Otherwise the search does not work and the assertion above proves nothing.
         for tool in ALL {
             assert!(seen.contains(tool.id) && seen.contains(tool.name), "{}", tool.name);
         }

@@ -1,4 +1,5 @@
-//! `agenthub read`: shows one piece of mail in full. Reading one's own mail marks it as read.
+//! `agenthub read`: shows one message of an inbox in full. A message in the caller's own inbox becomes
+//! read.
 
 use anyhow::Result;
 
@@ -45,7 +46,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Prints one piece of mail: a line of facts, its title unless the text begins with it, its text.
+/// Prints an inbox message: a line of facts, its title unless the text begins with it, its text.
 fn show(mail: &InboxRow, now: i64) -> Result<()> {
     let mut facts = vec![
         format!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::integrations::spec::{ConfigContent, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".claude";
-/// Moves the folder and `.claude.json` to another place.
+/// The environment variable that moves the directory and `.claude.json` to another path.
 const FOLDER_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 
 static MCP: McpJson = McpJson {

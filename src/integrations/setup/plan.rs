@@ -66,7 +66,7 @@ pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change
     }))
 }
 
-/// Returns the file's text with the entries of agenthub. `None` is a file that does not exist.
+/// Returns the file's text with the entries of agenthub. `text` is `None` if the file does not exist.
 fn installed_text(file: &ConfigFile, text: Option<&str>, target: &InstallTarget) -> Result<String> {
     let text = text.unwrap_or_default();
     let args = mcp_args(target);
@@ -104,7 +104,7 @@ fn mcp_args(target: &InstallTarget) -> Vec<String> {
 }
 
 impl ConfigFile {
-    /// The error of a text that cannot be parsed.
+    /// Returns the error for a text that cannot be parsed.
     pub(super) fn refused(&self, reason: &str) -> Error {
         Error::new(
             Code::Invalid,

@@ -1,7 +1,8 @@
 //! Serves the dashboard's files, which are compiled into the binary.
 //!
-//! With `serve --assets DIR` a file that exists in the folder replaces the compiled one and is read on
-//! every request, for editing the page. The page gets its data over HTTP and the WebSocket like any client.
+//! With `serve --assets DIR`, a file that exists in that directory replaces the compiled one and is
+//! read on every request, for editing the page. The page gets its data over HTTP and the WebSocket like
+//! any client.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -62,7 +63,7 @@ const ASSETS: &[Asset] = assets![
     "views/threads.js",
 ];
 
-/// One entity tag for all compiled files: it changes when the content of any of them does.
+/// One entity tag for all compiled files. It changes when the content of any of them changes.
 static ENTITY_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
     // FNV-1a, 64 bits: enough to tell two builds apart.
     let hash = ASSETS
@@ -85,7 +86,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-/// Answers a GET or HEAD request for `asset`. A request `at_root`, for `/`, is redirected to
+/// Handles a GET or HEAD request for `asset`. A request `at_root`, for `/`, is redirected to
 /// 127.0.0.1 if the hub can be reached there.
 pub(crate) async fn serve(request: &ApiRequest, asset: &'static Asset, at_root: bool) -> Response {
     let (server, headers) = (&request.server, &request.headers);
@@ -96,7 +97,7 @@ pub(crate) async fn serve(request: &ApiRequest, asset: &'static Asset, at_root: 
         return redirect;
     }
     let edited = match server.settings.assets.clone() {
-        // A file system may block: read off the runtime's threads.
+        // A file system may block: read on a blocking thread.
         Some(folder) => tokio::task::spawn_blocking(move || read(&folder, asset.path))
             .await
             .unwrap_or_default(),
@@ -140,7 +141,7 @@ fn redirect_to_loopback_address(headers: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
-/// Reads the file at `path` in the `--assets` folder. Callers pass only paths of `ASSETS`.
+/// Reads the file at `path` in the `--assets` directory. Callers pass only paths of `ASSETS`.
 fn read(folder: &Path, path: &str) -> Option<Bytes> {
     let file = folder.join(path.trim_start_matches('/'));
     match std::fs::read(&file) {

@@ -108,7 +108,7 @@ struct Serve {
     hub: serve::Args,
 }
 
-/// Opens the page from another thread: starting a browser may take long.
+/// Opens the page from another thread: starting a browser may take a long time.
 fn open_page(database: &DatabaseArgs) {
     let database = database.clone();
     drop(std::thread::spawn(move || {
@@ -196,7 +196,7 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        // What cannot be removed is left to the system's cleanup of temporary files.
+        // If this fails, the system removes the directory with other temporary files.
         drop(std::fs::remove_dir_all(&self.folder));
     }
 }

@@ -22,14 +22,14 @@ use crate::store::{
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
 
-/// Size the write-ahead log does not exceed while writers follow the schema's advice, in bytes.
+/// Size in bytes that the write-ahead log does not exceed while writers follow the schema's advice.
 const MAX_WAL_BYTES: u64 = 32 << 20;
 /// Free disk space below which a problem is reported, in bytes.
 const LOW_SPACE: u64 = 256 << 20;
 /// Free disk space below which `agenthub prune` fails too, in bytes: it writes to the log first.
 const NO_SPACE: u64 = 32 << 20;
-/// Samples of the lock holders, and the time between them: a process in every sample holds its lock
-/// for long.
+/// Samples of the lock holders, and the time between them: a process that is in every sample holds its
+/// lock for a long time.
 const LOCK_SAMPLES: usize = 6;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum time until a commit is detected.
@@ -58,7 +58,7 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
     if let Err(e) = Token::existing(path) {
         findings.push(unusable("token", &e));
     }
-    // Checked even if the database cannot be opened: a lock is the most likely reason.
+    // This check runs even if the database cannot be opened: a lock is the most likely reason.
     findings.push(locks(path, reader.as_ref().ok(), hub_pid));
     match reader.and_then(|reader| contents(&reader, &mut findings)) {
         Ok(()) => findings.push(change_detection(path, network_fs).unwrap_or_else(|e| unusable("write", &e))),
@@ -228,7 +228,8 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         LockKind::Read => Some(holder.pid) != hub,
         LockKind::Write | LockKind::Exclusive => !is_written,
     });
-    // A process that reads again and again has a new snapshot each time, and does not hold the log.
+    // A process that reads again and again has a new snapshot each time, and does not block the reset
+    // of the log.
     if held.iter().any(|holder| holder.hold == LockKind::Read) && can_reset_log(path) {
         held.retain(|holder| holder.hold != LockKind::Read);
     }
