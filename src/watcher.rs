@@ -396,8 +396,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn polls_after_repeated_rows_without_an_event() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hub.db");
         let (mut watch, _wake_handle) = Watch::start(&db, WatchMode::Auto, POLL_INTERVAL, Arc::default()).unwrap();
         for _ in 0..10 {
             watch.had_event = true;
@@ -415,8 +415,8 @@ mod tests {
     /// Otherwise a polling hub is four times as slow for half a second after each of its writes.
     #[test]
     fn keeps_polling_after_its_own_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hub.db");
         let listeners = Arc::new(AtomicUsize::new(1));
         let (mut watch, wake_handle) = Watch::start(&db, WatchMode::Poll(POLL), POLL_INTERVAL, listeners).unwrap();
         watch.next_timer = Instant::now() + 2 * RETRY_PERIOD;

@@ -14,8 +14,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(name))
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
         .find(|path| is_executable(path))
 }
 

@@ -51,8 +51,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
     }
 
-    fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
+    fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 rust_files(&path, found);
@@ -92,7 +92,7 @@ mod tests {
 
     /// Adding a tool must not need a change outside its directory and this file.
     #[test]
-    fn only_a_tools_own_folder_spells_its_names() {
+    fn only_a_tools_own_directory_contains_its_names() {
         let mut files = Vec::new();
         rust_files(&src(), &mut files);
         assert!(files.len() > 100, "{} source files found", files.len());
@@ -128,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_folder_is_listed() {
+    fn every_tool_directory_is_listed() {
         let shared = ["setup", "tests"];
-        let folders: BTreeSet<String> = fs::read_dir(src().join("integrations"))
+        let dirs: BTreeSet<String> = fs::read_dir(src().join("integrations"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.is_dir())
@@ -138,7 +138,7 @@ mod tests {
             .filter(|name| !shared.contains(&name.as_str()))
             .collect();
         let listed: BTreeSet<String> = ALL.iter().map(|tool| tool.id.to_owned()).collect();
-        assert_eq!(folders, listed);
+        assert_eq!(dirs, listed);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl InstallTarget {
     /// project.
     pub fn folder(&self, variable: &str, name: &str) -> PathBuf {
         match (&self.project, std::env::var_os(variable)) {
-            (None, Some(folder)) if !folder.is_empty() => folder.into(),
+            (None, Some(dir)) if !dir.is_empty() => dir.into(),
             _ => self.file(name, name),
         }
     }

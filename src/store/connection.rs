@@ -344,8 +344,8 @@ mod tests {
 
     #[test]
     fn creates_files_and_directory_readable_by_the_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/er/hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/hub.db");
         let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
         writer
             .post_message(&super::super::NewMessage::new("t", "a", "hello"))
@@ -359,8 +359,8 @@ mod tests {
 
     #[test]
     fn takes_over_an_empty_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
         fs::write(&path, b"").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         Writer::open(&path, NetworkFs::Refuse).unwrap();
@@ -370,8 +370,8 @@ mod tests {
     /// See `SQLITE_DBCONFIG_ENABLE_QPSG` in [`connect`].
     #[test]
     fn does_not_prepare_a_statement_again_for_another_limit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
         let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
         let sql = "SELECT seq FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
         let mut statement = writer.conn.prepare(sql).unwrap();

@@ -265,19 +265,19 @@ mod tests {
     use super::*;
 
     fn database_with(rows: &[&str]) -> (tempfile::TempDir, Writer) {
-        let (folder, writer) = temp_database();
+        let (dir, writer) = temp_database();
         for row in rows {
             let sql = format!(
                 "INSERT INTO telemetry(instance_id, agent_id, model, tokens_in, tokens_out, cost, created_at) VALUES({row})"
             );
             writer.conn.execute(&sql, []).unwrap();
         }
-        (folder, writer)
+        (dir, writer)
     }
 
     #[test]
     fn adds_differences_and_counts_reset_totals_from_zero() {
-        let (_folder, writer) = database_with(&[
+        let (_dir, writer) = database_with(&[
             "'i', 'a', 'm', 100, 10, 1.0, 1",
             "'j', 'b', 'm', 5, 5, 0.5, 2",
             "'i', 'a', 'm', 150, 20, 1.5, 3",
@@ -327,7 +327,7 @@ mod tests {
             ));
         }
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        let (_folder, writer) = database_with(&rows);
+        let (_dir, writer) = database_with(&rows);
         for since in [0, 1, 30, 60, 90, 119, 500] {
             let full_scan = writer.costs_from(CostsBy::Agent, since, 0).unwrap();
             let (groups, total) = writer.costs(CostsBy::Agent, since).unwrap();
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn reports_tokens_without_a_price() {
-        let (_folder, writer) = database_with(&[
+        let (_dir, writer) = database_with(&[
             "'i', 'a', 'm', 100, 0, NULL, 1",
             "'i', 'a', 'm', 200, 0, 2.0, 2",
             "'i', 'a', 'm', 250, 50, NULL, 3",

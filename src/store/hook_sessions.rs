@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn counts_continuations_per_hour_and_reader() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let counted: Vec<bool> = (0..4)
             .map(|now| writer.count_continuation("a", now, 3).unwrap())
             .collect();
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn totals_returns_the_newest_row() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         assert_eq!(writer.totals("i").unwrap(), None);
         for turns in 1..=2 {
             let new = NewTelemetry {

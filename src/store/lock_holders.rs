@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn finds_processes_by_the_file_they_have_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let (db, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
+        let dir = tempfile::tempdir().unwrap();
+        let (db, other) = (dir.path().join("hub.db"), dir.path().join("other.db"));
         let with_open = |path: &Path| {
             fs::write(path, "x").unwrap();
             let file = fs::File::open(path).unwrap();

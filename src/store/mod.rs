@@ -343,8 +343,8 @@ mod tests {
     /// writer and the maintenance thread still have mapped.
     #[test]
     fn refuses_readers_of_a_replaced_file_until_reopened() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, other] = ["hub.db", "other.db"].map(|name| folder.path().join(name));
+        let dir = tempfile::tempdir().unwrap();
+        let [path, other] = ["hub.db", "other.db"].map(|name| dir.path().join(name));
         let store = Store::open(&path, NetworkFs::Refuse).unwrap();
         drop(Writer::open(&other, NetworkFs::Refuse).unwrap());
         store.reader().unwrap();

@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn accepts_a_database_while_its_schema_is_being_created() {
         for _ in 0..20 {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("hub.db");
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("hub.db");
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
             let conn = connect(&path, flags).unwrap();
             ensure_wal(&conn, &path).unwrap();

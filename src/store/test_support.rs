@@ -7,9 +7,9 @@ use super::{InboxRow, NetworkFs, NewInbox, ReadContext, Writer};
 /// Returns a new database in a temporary directory, which is removed when the returned `TempDir` is
 /// dropped.
 pub(super) fn temp_database() -> (TempDir, Writer) {
-    let folder = tempfile::tempdir().unwrap();
-    let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-    (folder, writer)
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+    (dir, writer)
 }
 
 /// Returns the context of a read by `reader` at the time `now`.

@@ -11,7 +11,7 @@ use crate::integrations::spec::{ConfigContent, InstallTarget, McpToml, Refusal};
 
 pub(super) const HOME_FOLDER: &str = ".codex";
 /// The environment variable that moves the directory to another path.
-const FOLDER_VARIABLE: &str = "CODEX_HOME";
+const DIRECTORY_VARIABLE: &str = "CODEX_HOME";
 
 /// Codex passes few environment variables to its MCP servers. It names the session in each call, not in
 /// a variable.
@@ -21,13 +21,13 @@ static MCP: McpToml = McpToml {
 };
 
 fn toml_file(target: &InstallTarget) -> PathBuf {
-    target.folder(FOLDER_VARIABLE, HOME_FOLDER).join("config.toml")
+    target.folder(DIRECTORY_VARIABLE, HOME_FOLDER).join("config.toml")
 }
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
     vec![
         (
-            target.folder(FOLDER_VARIABLE, HOME_FOLDER).join("hooks.json"),
+            target.folder(DIRECTORY_VARIABLE, HOME_FOLDER).join("hooks.json"),
             ConfigContent::Hooks,
         ),
         (toml_file(target), ConfigContent::McpToml(&MCP)),

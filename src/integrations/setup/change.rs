@@ -42,7 +42,7 @@ pub enum Backup {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    folder: PathBuf,
+    dir: PathBuf,
 }
 
 impl Lock {
@@ -50,12 +50,12 @@ impl Lock {
     ///
     /// # Errors
     /// [`Code::Invalid`] if there is no such directory.
-    pub fn acquire(folder: &Path) -> Result<Self> {
-        let file = File::open(folder).map_err(|e| cannot("open", folder, &e))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", folder, &e.into()))?;
+    pub fn acquire(dir: &Path) -> Result<Self> {
+        let file = File::open(dir).map_err(|e| cannot("open", dir, &e))?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, &e.into()))?;
         Ok(Self {
             _file: file,
-            folder: folder.to_owned(),
+            dir: dir.to_owned(),
         })
     }
 }
@@ -102,8 +102,8 @@ pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
     }
     match &change.after {
         Some(text) => {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir).map_err(|e| cannot("create", dir, &e))?;
             }
             write(&path, text, mode(&path))?;
         }
@@ -111,8 +111,8 @@ pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
             fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?;
             // An empty directory would look like an installed tool. The system refuses to remove a
             // directory that is not empty.
-            if let Some(folder) = change.path.parent().filter(|folder| *folder != lock.folder) {
-                drop(fs::remove_dir(folder));
+            if let Some(dir) = change.path.parent().filter(|dir| *dir != lock.dir) {
+                drop(fs::remove_dir(dir));
             }
         }
     }

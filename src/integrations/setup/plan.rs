@@ -6,7 +6,7 @@ use super::{json_config, toml_config};
 use crate::error::{Code, Error, Result};
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
 
-/// Returns the change that installs agenthub in `file`, if there is one to make.
+/// Returns the change that installs agenthub in `file`, if one is needed.
 ///
 /// # Errors
 /// [`Code::Invalid`] if the file cannot be read or parsed, naming file and line.
@@ -34,7 +34,7 @@ pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Chang
     }))
 }
 
-/// Returns the change that removes agenthub from `file`, if there is one to make. If the file was
+/// Returns the change that removes agenthub from `file`, if one is needed. If the file was
 /// not changed since the installation, it is restored byte for byte; otherwise only the entries of
 /// agenthub are removed.
 ///

@@ -98,7 +98,7 @@ pub(crate) async fn serve(request: &ApiRequest, asset: &'static Asset, at_root: 
     }
     let edited = match server.settings.assets.clone() {
         // A file system may block: read on a blocking thread.
-        Some(folder) => tokio::task::spawn_blocking(move || read(&folder, asset.path))
+        Some(dir) => tokio::task::spawn_blocking(move || read(&dir, asset.path))
             .await
             .unwrap_or_default(),
         None => None,
@@ -142,8 +142,8 @@ fn redirect_to_loopback_address(headers: &HeaderMap) -> Option<Response> {
 }
 
 /// Reads the file at `path` in the `--assets` directory. Callers pass only paths of `ASSETS`.
-fn read(folder: &Path, path: &str) -> Option<Bytes> {
-    let file = folder.join(path.trim_start_matches('/'));
+fn read(dir: &Path, path: &str) -> Option<Bytes> {
+    let file = dir.join(path.trim_start_matches('/'));
     match std::fs::read(&file) {
         Ok(content) => Some(content.into()),
         Err(e) => {
@@ -168,9 +168,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_every_file_of_the_folder() {
-        fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
-            for entry in std::fs::read_dir(folder).unwrap() {
+    fn lists_every_file_of_the_directory() {
+        fn walk(dir: &Path, root: &Path, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     walk(&path, root, found);
@@ -179,9 +179,9 @@ mod tests {
                 }
             }
         }
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/dashboard");
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/dashboard");
         let mut found = Vec::new();
-        walk(&folder, &folder, &mut found);
+        walk(&dir, &dir, &mut found);
         found.sort();
         let mut listed: Vec<_> = ASSETS.iter().map(|asset| asset.path.to_owned()).collect();
         listed.sort();

@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn claimed_mail_is_not_claimable_until_the_lease_ends() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let other = Writer::open(writer.path(), NetworkFs::Refuse).unwrap();
         for text in ["1", "2", "3"] {
             send(&writer, "jobs", text);
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_can_extend_release_or_acknowledge_a_claim() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let id = send(&writer, "jobs", "1").message_id;
         writer.claim_mail(&id, LEASE, by("w1", 1_000)).unwrap();
         for result in [
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn clears_the_owners_of_expired_claims() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         send(&writer, "jobs", "1");
         writer.claim(jobs_claim(1), by("w1", 1_000)).unwrap();
         assert_eq!(writer.release_expired_claims(60_999).unwrap(), 0);
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn mail_is_read_by_the_inbox_owner_and_seen_by_others() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
         let id = send(&writer, "planner", "hello").message_id;
         assert_eq!(writer.read_mail(&id, by("human", 1)).unwrap().status, "unread");

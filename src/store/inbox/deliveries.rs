@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn delivers_mail_once_and_mail_to_all_once_to_each_reader() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         send(&writer, "planner", "one");
         send(&writer, EVERYBODY, "two");
         send(&writer, "tester", "three");
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn delivers_again_if_a_delivery_is_not_confirmed() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         send(&writer, "planner", "one");
         let to_deliver = |now| writer.mail_to_deliver("planner", now, 9).unwrap();
         writer.record_delivery(&to_deliver(5), "s", by("planner", 5)).unwrap();
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn keeps_the_last_deliveries_and_the_last_session_of_each() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         for i in 0..=MAX_KEPT {
             send(&writer, "planner", &i.to_string());
         }

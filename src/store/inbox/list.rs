@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn merged_lists_equal_sorted_lists() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let list = |inbox: Option<&str>, status: Option<&str>, limit| {
             let filter = InboxFilter {
                 inbox: inbox.map(str::to_owned),

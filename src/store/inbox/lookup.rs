@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn numbers_take_precedence_over_ids_for_users_and_ids_for_programs() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         for id in ["3", "x", "1"] {
             let new = NewInbox {
                 id: Some(id.to_owned()),

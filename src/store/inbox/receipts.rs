@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn acknowledging_another_agents_mail_leaves_it_unread() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         for name in ["planner", "tester"] {
             writer.register_agent(name).unwrap();
         }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn trace_contains_receipts_answers_and_subscribers() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let question = send(&writer, "planner", "which way?");
         let trace = |id: &str| match writer.trace(id).unwrap() {
             Some(Trace::Mail {

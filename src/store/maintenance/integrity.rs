@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn reports_schema_changes_and_sequence_gaps() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         for n in 0..3 {
             writer.post_message(&NewMessage::new("t", "a", n.to_string())).unwrap();
         }

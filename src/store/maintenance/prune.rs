@@ -345,9 +345,9 @@ mod tests {
     const NOW: i64 = 1_800_000_000_000;
 
     fn file() -> (tempfile::TempDir, Writer) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-        (folder, writer)
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        (dir, writer)
     }
 
     fn message(writer: &Writer, age_days: i64) {
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn deletes_only_the_beginning_of_a_thread() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = file();
         // The second has a time in the future, the fifth one older than those before it.
         for age in [50, -400, 40, 20, 60, 1] {
             message(&writer, age);
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn keeps_the_newest_row() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = file();
         message(&writer, 50);
         message(&writer, 49);
         writer.prune(&older_than(30)).unwrap();
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn keeps_unread_inbox_messages_unless_forced() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = file();
         for status in ["unread", "read", "unread", "read"] {
             let row = writer.send(&NewInbox::new("a", "b", "x")).unwrap().into_row();
             let sql = "UPDATE inbox_messages SET status = ?1 WHERE n = ?2";
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn keeps_totals_of_telemetry() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = file();
         for (instance, age) in [("i", 50), ("i", 40), ("j", 45), ("i", 1)] {
             let sql = "INSERT INTO telemetry(instance_id, tokens_in, created_at) VALUES(?1, 100 - ?2, ?3)";
             writer
@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn keeps_a_week_of_the_change_log_also_for_deleted_rows() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = file();
         for age in [9, 8, 5, 3, 0] {
             message(&writer, age);
         }

@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn finds_only_visible_rows() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let found = |query: &str| -> Vec<String> {
             let hits = writer.search(query, 10, 1_000).unwrap();
             hits.into_iter().map(|hit| hit.snippet).collect()
@@ -398,21 +398,21 @@ mod tests {
 
     #[test]
     fn rebuilds_the_index_of_another_database() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = |name: &str| Writer::open(&folder.path().join(name), NetworkFs::Refuse).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| Writer::open(&dir.path().join(name), NetworkFs::Refuse).unwrap();
         let (a, b) = (open("a.db"), open("b.db"));
         a.post_message(&NewMessage::new("t", "x", "apple")).unwrap();
         b.post_message(&NewMessage::new("t", "x", "banana")).unwrap();
         assert_eq!(a.search("apple", 9, 0).unwrap().len(), 1);
-        fs::copy(folder.path().join("a.db.search"), folder.path().join("b.db.search")).unwrap();
+        fs::copy(dir.path().join("a.db.search"), dir.path().join("b.db.search")).unwrap();
         drop(fs::copy(
-            folder.path().join("a.db.search-wal"),
-            folder.path().join("b.db.search-wal"),
+            dir.path().join("a.db.search-wal"),
+            dir.path().join("b.db.search-wal"),
         ));
         assert_eq!(b.search("banana", 9, 0).unwrap().len(), 1);
         assert_eq!(b.search("apple", 9, 0).unwrap(), []);
         fs::write(
-            folder.path().join("b.db.search"),
+            dir.path().join("b.db.search"),
             "not a database, but long enough to be one",
         )
         .unwrap();

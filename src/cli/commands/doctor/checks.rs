@@ -123,14 +123,14 @@ fn file_modes(path: &Path) -> Finding {
             ));
         }
     }
-    let folder = path.parent().and_then(FileMode::of);
-    if let Some(folder) = folder.filter(|f| f.mode & 0o022 != 0 && f.mode & 0o1000 == 0) {
+    let dir = path.parent().and_then(FileMode::of);
+    if let Some(dir) = dir.filter(|f| f.mode & 0o022 != 0 && f.mode & 0o1000 == 0) {
         problems.push(format!(
             "other users can write to {} (mode {:04o})",
-            folder.path.display(),
-            folder.mode
+            dir.path.display(),
+            dir.mode
         ));
-        advice.push(format!("chmod go-w {}", shell::quote(&folder.path)));
+        advice.push(format!("chmod go-w {}", shell::quote(&dir.path)));
     }
     if problems.is_empty() {
         return Finding::ok("modes", format!("{} files, accessible to this user only", files.len()));

@@ -27,8 +27,8 @@ const TESTER: &str = "agenthub-init";
 
 /// Tries each connection and prints the result.
 pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result<()> {
-    let folder = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
-    let db = folder.path().join("hub.db");
+    let dir = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
+    let db = dir.path().join("hub.db");
     for file in connected {
         let Some(command) = file.installed(SESSION_START)? else {
             let message = format!(
