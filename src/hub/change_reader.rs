@@ -155,8 +155,8 @@ impl ChangeReader {
             self.hub.publish(page.changes);
         }
         if page.has_more {
-            // The next page is read in the next iteration, so that a stop or a replaced database
-            // is noticed even while writers are faster than this thread.
+            // The next page is read in the next iteration, so that a stop or a replaced database is
+            // detected even while writers are faster than this thread.
             self.watch.more();
         }
         Ok(found)
@@ -216,8 +216,8 @@ impl ChangeReader {
     }
 
     /// Checks that the database still contains the last position read. This runs after every
-    /// checkpoint, and after a file was overwritten or truncated by other means than SQLite, which
-    /// a connection with cached pages would not notice.
+    /// checkpoint, and after a file was overwritten or truncated by other means than SQLite, which a
+    /// connection with cached pages would not detect.
     fn confirm_content(&mut self) -> Result<()> {
         let epoch = self.hub.head().0;
         let confirmed = if self.broken {

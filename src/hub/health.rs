@@ -1,7 +1,7 @@
 //! The health of the database: whether it can be read and written, and rows that cannot be shown.
 //!
 //! Each change of state is logged once, and shown on `/api/status` and to clients. The hub keeps
-//! trying, and notices when the database works again.
+//! trying, and detects when the database works again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Formats mail as text for a model.
 //!
-//! The content of mail is untrusted. Each of its lines begins with a bar, so that it cannot look
-//! like a line of agenthub, and hidden characters are replaced.
+//! The content of mail is untrusted. Each of its lines begins with a bar, so that it cannot imitate a
+//! line of agenthub, and hidden characters are replaced.
 
 use std::fmt::Write as _;
 

@@ -1,8 +1,8 @@
 //! The table of routes, and the lookup of requests in it.
 //!
-//! [`find`] runs once per request, on its method and path. Its result decides three things: whether
-//! the request needs the token, which handler runs, and which error an unknown path or method
-//! gets. The tests of access control and of the documentation iterate over the same table ([`routes`]).
+//! [`find`] runs once per request, on its method and path. Its result decides whether the request needs
+//! the token, which handler runs, and which error an unknown path or method gets. The tests of access
+//! control and of the documentation iterate over the same table ([`routes`]).
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -36,18 +36,18 @@ pub struct AgentRow {
 
 impl AgentRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let agent = Self {
-            n: cells.int(),
-            id: cells.text(),
-            label: cells.text(),
-            status: cells.text(),
-            workspace: cells.text(),
-            pid: cells.maybe_int(),
-            created_at: cells.int(),
-            last_active_at: cells.int(),
+            n: values.int(),
+            id: values.text(),
+            label: values.text(),
+            status: values.text(),
+            workspace: values.text(),
+            pid: values.maybe_int(),
+            created_at: values.int(),
+            last_active_at: values.int(),
         };
-        cells.accept("agents", agent.n, agent)
+        values.accept("agents", agent.n, agent)
     }
 
     /// Returns the approximate size in bytes, in memory and on the wire.

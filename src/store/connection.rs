@@ -82,7 +82,7 @@ impl Reader {
     fn open_if(path: &Path, network_fs: NetworkFs, is_expected_file: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
-        // Taken before the open, so that a replacement in between is noticed later.
+        // Taken before the open, so that a replacement in between is detected later.
         let identity = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         if !is_expected_file() {

@@ -152,8 +152,8 @@ impl Reader {
         let mut instances: HashMap<String, InstanceState> = HashMap::new();
         let mut groups: BTreeMap<String, Costs> = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            let mut cells = RowReader::new(row);
-            let name = cells.text();
+            let mut values = RowReader::new(row);
+            let name = values.text();
             let instance = match instances.entry(name) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
@@ -164,9 +164,9 @@ impl Reader {
                     })
                 }
             };
-            let key = cells.text();
-            let in_period = cells.int() >= since;
-            let (used, priced) = instance.read_totals(&mut cells);
+            let key = values.text();
+            let in_period = values.int() >= since;
+            let (used, priced) = instance.read_totals(&mut values);
             let group = groups.entry(key.clone()).or_default();
             if in_period {
                 group.add(&used);
@@ -223,13 +223,13 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         Ok(
             statement.query_row(params![ToSqlOutput::Borrowed(instance), first], |row| {
-                let mut cells = RowReader::new(row);
+                let mut values = RowReader::new(row);
                 Ok(LastTotals {
-                    turns: cells.int(),
-                    tokens_in: cells.int(),
-                    tokens_cached: cells.int(),
-                    tokens_out: cells.int(),
-                    cost: cells.maybe_real().unwrap_or(0.0),
+                    turns: values.int(),
+                    tokens_in: values.int(),
+                    tokens_cached: values.int(),
+                    tokens_out: values.int(),
+                    cost: values.maybe_real().unwrap_or(0.0),
                 })
             })?,
         )
@@ -239,16 +239,16 @@ impl Reader {
 impl InstanceState {
     /// Reads a row's totals. Returns the differences to the last ones, and whether the row has a
     /// cost.
-    fn read_totals(&mut self, cells: &mut RowReader<'_>) -> (Costs, bool) {
+    fn read_totals(&mut self, values: &mut RowReader<'_>) -> (Costs, bool) {
         let used = Costs {
-            turns: difference(&mut self.last.turns, cells.maybe_int()),
-            tokens_in: difference(&mut self.last.tokens_in, cells.maybe_int()),
-            tokens_cached: difference(&mut self.last.tokens_cached, cells.maybe_int()),
-            tokens_out: difference(&mut self.last.tokens_out, cells.maybe_int()),
+            turns: difference(&mut self.last.turns, values.maybe_int()),
+            tokens_in: difference(&mut self.last.tokens_in, values.maybe_int()),
+            tokens_cached: difference(&mut self.last.tokens_cached, values.maybe_int()),
+            tokens_out: difference(&mut self.last.tokens_out, values.maybe_int()),
             ..Costs::default()
         };
-        let cost = cells.maybe_real();
-        let priced = cells.text() != "unknown" && cost.is_some();
+        let cost = values.maybe_real();
+        let priced = values.text() != "unknown" && cost.is_some();
         let cost = if priced {
             difference(&mut self.last.cost, cost)
         } else {

@@ -86,7 +86,7 @@ impl Writer {
 
     /// Counts one more continuation (a blocked stop) of `reader`. Returns `false`, and counts
     /// nothing, if `limit` was reached within an hour of the first one. The count is in the database
-    /// because each hook is a process of its own, and is committed before the stop is blocked.
+    /// because each hook is a separate process, and is committed before the stop is blocked.
     ///
     /// # Errors
     /// A `Store…` code.

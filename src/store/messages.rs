@@ -64,28 +64,28 @@ pub struct MessageRow {
 
 impl MessageRow {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let mut message = Self {
-            n: cells.int(),
-            id: cells.text(),
-            thread_id: cells.name(),
-            message_seq: cells.int(),
-            created_at: cells.int(),
-            from_type: cells.text(),
-            from_id: cells.text(),
-            to_type: cells.text(),
-            to_id: cells.text(),
-            kind: cells.text(),
-            subject: cells.text(),
-            content: cells.text(),
-            metadata_json: cells.text(),
-            reply_to: cells.text(),
-            delivery_state: cells.text(),
-            business_state: cells.text(),
-            deleted_at: cells.maybe_int(),
+            n: values.int(),
+            id: values.text(),
+            thread_id: values.name(),
+            message_seq: values.int(),
+            created_at: values.int(),
+            from_type: values.text(),
+            from_id: values.text(),
+            to_type: values.text(),
+            to_id: values.text(),
+            kind: values.text(),
+            subject: values.text(),
+            content: values.text(),
+            metadata_json: values.text(),
+            reply_to: values.text(),
+            delivery_state: values.text(),
+            business_state: values.text(),
+            deleted_at: values.maybe_int(),
             degraded: String::new(),
         };
-        message.degraded = cells.problem().unwrap_or_default();
+        message.degraded = values.problem().unwrap_or_default();
         if message.deleted_at.is_some() {
             message.subject.clear();
             message.content.clear();

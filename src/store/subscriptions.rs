@@ -41,11 +41,11 @@ impl Reader {
              ORDER BY last_ack_seq DESC, n",
         )?;
         let found = statement.query_map([thread_id], |row| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             Ok(SubscriberRow {
-                instance_id: cells.text(),
-                subscribed_at: cells.int(),
-                last_ack_seq: cells.int(),
+                instance_id: values.text(),
+                subscribed_at: values.int(),
+                last_ack_seq: values.int(),
             })
         })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)

@@ -70,34 +70,34 @@ pub struct TaskRow {
 
 impl TaskRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let task = Self {
-            id: cells.int(),
-            task_id: cells.text(),
-            stream_type: cells.text(),
-            thread_id: cells.text(),
-            turn_num: cells.maybe_int(),
-            text: cells.text(),
-            tool_name: cells.text(),
-            tool_input: cells.text(),
-            tool_output: cells.text(),
-            error_msg: cells.text(),
-            status: cells.text(),
-            tokens_in: cells.maybe_int(),
-            tokens_out: cells.maybe_int(),
-            cost: cells.maybe_real(),
-            duration_sec: cells.maybe_int(),
-            workspace: cells.text(),
-            directive: cells.text(),
-            directive_full: cells.text(),
-            agent_id: cells.text(),
-            source_type: cells.text(),
-            call_id: cells.text(),
-            parent_call_id: cells.text(),
-            model: cells.text(),
-            created_at: cells.int(),
+            id: values.int(),
+            task_id: values.text(),
+            stream_type: values.text(),
+            thread_id: values.text(),
+            turn_num: values.maybe_int(),
+            text: values.text(),
+            tool_name: values.text(),
+            tool_input: values.text(),
+            tool_output: values.text(),
+            error_msg: values.text(),
+            status: values.text(),
+            tokens_in: values.maybe_int(),
+            tokens_out: values.maybe_int(),
+            cost: values.maybe_real(),
+            duration_sec: values.maybe_int(),
+            workspace: values.text(),
+            directive: values.text(),
+            directive_full: values.text(),
+            agent_id: values.text(),
+            source_type: values.text(),
+            call_id: values.text(),
+            parent_call_id: values.text(),
+            model: values.text(),
+            created_at: values.int(),
         };
-        cells.accept("task_stream", task.id, task)
+        values.accept("task_stream", task.id, task)
     }
 
     /// Returns the event in the compatible form.
@@ -253,24 +253,24 @@ pub struct TaskSummary {
 
 impl TaskSummary {
     fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         Self {
-            task_id: cells.text(),
-            agent_id: cells.text(),
-            workspace: cells.text(),
-            directive: cells.text(),
-            status: cells.text(),
-            model: cells.text(),
-            turns: cells.int(),
-            tokens_in: cells.int(),
-            tokens_out: cells.int(),
-            cost: cells.maybe_real().unwrap_or(0.0),
-            started_at: cells.int(),
-            updated_at: cells.int(),
-            last_type: cells.text(),
-            events: cells.int(),
-            errors: cells.int(),
-            last_id: cells.int(),
+            task_id: values.text(),
+            agent_id: values.text(),
+            workspace: values.text(),
+            directive: values.text(),
+            status: values.text(),
+            model: values.text(),
+            turns: values.int(),
+            tokens_in: values.int(),
+            tokens_out: values.int(),
+            cost: values.maybe_real().unwrap_or(0.0),
+            started_at: values.int(),
+            updated_at: values.int(),
+            last_type: values.text(),
+            events: values.int(),
+            errors: values.int(),
+            last_id: values.int(),
         }
     }
 

@@ -50,24 +50,24 @@ pub struct TelemetryRow {
 
 impl TelemetryRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let telemetry = Self {
-            id: cells.int(),
-            instance_id: cells.text(),
-            pid: cells.maybe_int(),
-            turns: cells.maybe_int(),
-            tokens_in: cells.maybe_int(),
-            tokens_out: cells.maybe_int(),
-            cost: cells.maybe_real(),
-            status: cells.text(),
-            duration_sec: cells.maybe_int(),
-            agent_id: cells.text(),
-            model: cells.text(),
-            tokens_cached: cells.maybe_int(),
-            cost_source: cells.text(),
-            created_at: cells.int(),
+            id: values.int(),
+            instance_id: values.text(),
+            pid: values.maybe_int(),
+            turns: values.maybe_int(),
+            tokens_in: values.maybe_int(),
+            tokens_out: values.maybe_int(),
+            cost: values.maybe_real(),
+            status: values.text(),
+            duration_sec: values.maybe_int(),
+            agent_id: values.text(),
+            model: values.text(),
+            tokens_cached: values.maybe_int(),
+            cost_source: values.text(),
+            created_at: values.int(),
         };
-        cells.accept("telemetry", telemetry.id, telemetry)
+        values.accept("telemetry", telemetry.id, telemetry)
     }
 
     /// Returns the approximate size in bytes, in memory and on the wire.

@@ -43,26 +43,26 @@ pub struct ThreadRow {
 impl ThreadRow {
     /// Reads the row whose columns start at `offset`. Fails if a value is invalid.
     pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, UnreadableRow> {
-        let (thread, cells) = Self::read_lossy_at(row, offset);
-        cells.accept("threads", thread.n, thread)
+        let (thread, values) = Self::read_lossy_at(row, offset);
+        values.accept("threads", thread.n, thread)
     }
 
     /// Reads the row whose columns start at `offset`. Converts invalid values.
     fn read_lossy_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, RowReader<'r>) {
-        let mut cells = RowReader::starting_at(row, offset);
+        let mut values = RowReader::starting_at(row, offset);
         let thread = Self {
-            n: cells.int(),
-            id: cells.name(),
-            title: cells.text(),
-            created_at: cells.int(),
-            created_by_type: cells.text(),
-            created_by_id: cells.text(),
-            status: cells.text(),
-            context_json: cells.text(),
-            last_seq: cells.int(),
-            updated_at: cells.int(),
+            n: values.int(),
+            id: values.name(),
+            title: values.text(),
+            created_at: values.int(),
+            created_by_type: values.text(),
+            created_by_id: values.text(),
+            status: values.text(),
+            context_json: values.text(),
+            last_seq: values.int(),
+            updated_at: values.int(),
         };
-        (thread, cells)
+        (thread, values)
     }
 
     /// Returns the approximate size in bytes, in memory and on the wire.

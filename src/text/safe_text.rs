@@ -1,4 +1,4 @@
-//! Makes untrusted text safe to display to a person or a model.
+//! Makes untrusted text safe to display to a user or a model.
 //!
 //! Text from a row may contain control characters that move a terminal's cursor, direction
 //! marks that reorder a line (Unicode Technical Report 36, "bidirectional text spoofing"), or

@@ -82,12 +82,12 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         );
         return Err(Error::new(Code::Timeout, safe_text::escape(&message)).into());
     };
-    let reading = ReadContext {
+    let context = ReadContext {
         reader: &asker,
         via: VIA,
         now: now_ms(),
     };
-    let answer = writer.ack_mail(&answer.id, reading)?;
+    let answer = writer.ack_mail(&answer.id, context)?;
     if args.json {
         return terminal::json(&answer);
     }

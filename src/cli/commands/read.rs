@@ -24,14 +24,14 @@ pub(super) struct Args {
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let (reader, now) = (args.speaker.name(), now_ms());
-    let reading = ReadContext {
+    let context = ReadContext {
         reader: &reader,
         via: VIA,
         now,
     };
     let writer = database.writer()?;
     let mail = writer.require_mail_by_number_or_id(&args.id)?;
-    let mail = writer.read_mail(&mail.id, reading)?;
+    let mail = writer.read_mail(&mail.id, context)?;
     if args.json {
         return terminal::json(&mail);
     }

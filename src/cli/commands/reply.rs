@@ -45,12 +45,12 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     };
     answer.title = args.title.or(answer.title);
     answer.message_type = args.message_type.or(answer.message_type);
-    let reading = ReadContext {
+    let context = ReadContext {
         reader: &reader,
         via: VIA,
         now: now_ms(),
     };
-    let row = writer.reply(&question, &answer, reading)?.into_row();
+    let row = writer.reply(&question, &answer, context)?.into_row();
     if args.json {
         return terminal::json(&row);
     }

@@ -270,7 +270,7 @@ fn copy_output(mut pipe: Pipe, lines: LineSender, is_writing: Arc<AtomicBool>) -
             is_writing.store(false, Ordering::Release);
             splitter.feed(bytes, |line| lines.send(line));
             if written.is_err() {
-                // Stdout is closed. The program notices when its pipe is closed too.
+                // Stdout is closed. The program detects it when its pipe is closed too.
                 break;
             }
         }

@@ -108,8 +108,8 @@ impl Session {
             && entry.pos().seq > self.resumed.seq
     }
 
-    /// Sends the next messages of one thread: one as a `message`, several as a `batch`. In array
-    /// frames each is an event of its own.
+    /// Sends the next messages of one thread: one as a `message`, several as a `batch`. In array frames
+    /// each message is a separate event.
     pub(super) fn stream_messages(&mut self, now: Now) {
         let max_messages = if self.options.framing == Framing::Array {
             1

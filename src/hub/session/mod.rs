@@ -115,7 +115,7 @@ pub struct Hello {
 enum PendingRead {
     Open(PendingSubscribe),
     /// A page of this thread. If the subscription ends meanwhile, the result is dropped: a new
-    /// subscription to the same thread has a read of its own, and reads do not overlap.
+    /// subscription to the same thread starts its own read, and reads do not overlap.
     Page(String),
 }
 
@@ -183,7 +183,7 @@ pub struct Session {
 impl Session {
     /// Creates a session whose stream starts after `pos`.
     pub fn new(options: ConnectOptions, limits: Limits, epoch: Arc<str>, pos: Position) -> Self {
-        // Array frames have a rate limit of their own.
+        // Array frames have their own rate limit.
         let rate = if options.framing == Framing::Array {
             0
         } else {

@@ -197,8 +197,8 @@ impl Session {
             // Strings and numbers can always be encoded.
             .filter_map(std::result::Result::ok)
             .collect();
-        // Messages read from the database have no position of their own in the stream: the batch
-        // carries the current position.
+        // Messages read from the database have no position in the stream: the batch carries the current
+        // position.
         let pos = if self.options.format == WireFormat::Extended {
             self.resume_pos()
         } else {

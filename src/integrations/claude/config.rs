@@ -14,8 +14,8 @@ static MCP: McpJson = McpJson {
     agent: None,
 };
 
-/// A project's hooks go into `settings.local.json`, which is not shared: the path of this program
-/// differs between machines.
+/// Returns the files. A project's hooks are in `settings.local.json`, which is not shared: the path of
+/// this program differs between machines.
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
     let dir = target.folder(DIRECTORY_VARIABLE, HOME_FOLDER);
     let (settings, servers) = match (&target.project, std::env::var_os(DIRECTORY_VARIABLE)) {

@@ -14,8 +14,8 @@ const fn hook(event: &'static str, blocking: HookBlocking, mail: MailDelivery) -
 
 pub(super) const SPEC: HookSpec = HookSpec {
     word: "claude-code",
-    // Between two calls of the model, mail comes with `PostToolBatch`: it fires once for all parallel
-    // tools, while `PostToolUse` fires for each of them.
+    // Between two calls of the model, mail is delivered at `PostToolBatch`: it fires once for all
+    // parallel tools, while `PostToolUse` fires for each of them.
     hooks: &[
         hook(SESSION_START, HookBlocking::Waits, MailDelivery::SessionStart),
         hook("UserPromptSubmit", HookBlocking::Waits, MailDelivery::Context),

@@ -8,9 +8,8 @@
 //! the process, subagents included. They replace the provisional counts, and the last turn gets
 //! the difference.
 //!
-//! Turns are the messages of the main thread. `num_turns` is not used: it comes with the result,
-//! which a stream that was cut short does not have, and it would differ from the numbers that the
-//! rows already have.
+//! Turns are the messages of the main thread. `num_turns` is not used: it is in the result, which a
+//! truncated stream does not have, and it would differ from the numbers that the rows already have.
 
 use serde_json::Value;
 

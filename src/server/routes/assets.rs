@@ -65,7 +65,7 @@ const ASSETS: &[Asset] = assets![
 
 /// One entity tag for all compiled files. It changes when the content of any of them changes.
 static ENTITY_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
-    // FNV-1a, 64 bits: enough to tell two builds apart.
+    // FNV-1a, 64 bits: enough to distinguish two builds.
     let hash = ASSETS
         .iter()
         .flat_map(|asset| asset.content)

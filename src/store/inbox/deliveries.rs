@@ -140,18 +140,18 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
-    pub fn record_delivery(&self, mail: &[InboxRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
+    pub fn record_delivery(&self, mail: &[InboxRow], session: &str, context: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
-            self.add_receipts(mail, Receipt::Offered, reading)?;
-            let mut deliveries = self.deliveries(reading.reader)?;
+            self.add_receipts(mail, Receipt::Offered, context)?;
+            let mut deliveries = self.deliveries(context.reader)?;
             deliveries.retain(|delivery| mail.iter().all(|mail| mail.n != delivery.n));
             deliveries.extend(mail.iter().map(|mail| Delivery {
                 n: mail.n,
-                at: reading.now,
+                at: context.now,
                 session: session.chars().take(MAX_SESSION).collect(),
                 printed: false,
             }));
-            self.set_deliveries(reading.reader, &deliveries)
+            self.set_deliveries(context.reader, &deliveries)
         })
     }
 

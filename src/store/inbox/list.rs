@@ -226,12 +226,12 @@ impl Reader {
             after.map(|mailbox| mailbox.inbox.as_str()),
         ])?;
         let read = |row: &rusqlite::Row<'_>| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             Some(MailboxRow {
-                inbox: cells.text(),
-                total: cells.int(),
-                unread: cells.int(),
-                newest_at: cells.int(),
+                inbox: values.text(),
+                total: values.int(),
+                unread: values.int(),
+                newest_at: values.int(),
             })
         };
         Page::draw(found, limit, bytes, read, |mailbox| 100 + mailbox.inbox.len())

@@ -58,27 +58,27 @@ pub struct InboxRow {
 
 impl InboxRow {
     pub(in crate::store) fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let mut mail = Self {
-            n: cells.int(),
-            id: cells.text(),
-            message_id: cells.text(),
-            correlation_id: cells.text(),
-            from_agent: cells.text(),
-            to_inbox: cells.text(),
-            message_type: cells.text(),
-            title: cells.text(),
-            payload: cells.text(),
-            priority: cells.text(),
-            status: cells.text(),
-            created_at: cells.int(),
-            read_at: cells.maybe_int(),
-            expires_at: cells.maybe_int(),
-            claimed_by: cells.text(),
-            claim_expires_at: cells.maybe_int(),
+            n: values.int(),
+            id: values.text(),
+            message_id: values.text(),
+            correlation_id: values.text(),
+            from_agent: values.text(),
+            to_inbox: values.text(),
+            message_type: values.text(),
+            title: values.text(),
+            payload: values.text(),
+            priority: values.text(),
+            status: values.text(),
+            created_at: values.int(),
+            read_at: values.maybe_int(),
+            expires_at: values.maybe_int(),
+            claimed_by: values.text(),
+            claim_expires_at: values.maybe_int(),
             degraded: String::new(),
         };
-        mail.degraded = cells.problem().unwrap_or_default();
+        mail.degraded = values.problem().unwrap_or_default();
         mail
     }
 
@@ -327,13 +327,13 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::send`].
-    pub fn reply(&self, question: &InboxRow, answer: &NewInbox, reading: ReadContext<'_>) -> Result<Written<InboxRow>> {
+    pub fn reply(&self, question: &InboxRow, answer: &NewInbox, context: ReadContext<'_>) -> Result<Written<InboxRow>> {
         self.atomically(|| {
             let written = self.send(answer)?;
             let holder = self.require_mail(&question.id)?;
-            let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
-            if holder == reading.reader || question.is_for_all() {
-                self.ack_mail(&question.id, reading)?;
+            let holder = holder.holder(context.now).unwrap_or(&question.to_inbox);
+            if holder == context.reader || question.is_for_all() {
+                self.ack_mail(&question.id, context)?;
             }
             Ok(written)
         })

@@ -97,13 +97,13 @@ impl Reader {
             "SELECT message_id, reader, state, via, created_at FROM receipts WHERE message_id = ?1 ORDER BY n",
         )?;
         let found = statement.query_map([message_id], |row| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             Ok(ReceiptRow {
-                message_id: cells.text(),
-                reader: cells.text(),
-                state: cells.text(),
-                via: cells.text(),
-                created_at: cells.int(),
+                message_id: values.text(),
+                reader: values.text(),
+                state: values.text(),
+                via: values.text(),
+                created_at: values.int(),
             })
         })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
@@ -152,7 +152,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
-    pub fn add_receipt(&self, message_id: &str, state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    pub fn add_receipt(&self, message_id: &str, state: Receipt, context: ReadContext<'_>) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO receipts(message_id, reader, state, via, created_at) VALUES(?1, ?2, ?3, ?4, ?5) \
@@ -160,10 +160,10 @@ impl Writer {
             )?
             .execute(params![
                 message_id,
-                reading.reader,
+                context.reader,
                 state.as_str(),
-                reading.via,
-                reading.now
+                context.via,
+                context.now
             ])?;
         Ok(())
     }
@@ -172,10 +172,10 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
-    pub fn add_receipts(&self, mail: &[InboxRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    pub fn add_receipts(&self, mail: &[InboxRow], state: Receipt, context: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
             mail.iter()
-                .try_for_each(|mail| self.add_receipt(&mail.message_id, state, reading))
+                .try_for_each(|mail| self.add_receipt(&mail.message_id, state, context))
         })
     }
 
@@ -185,12 +185,12 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`; a
     /// `Store…` code.
-    pub fn read_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn read_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
-            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
-            if mail.to_inbox == reading.reader && mail.holder(reading.now).is_none() {
-                self.mark_read(mail.n, reading.now)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, context)?;
+            if mail.to_inbox == context.reader && mail.holder(context.now).is_none() {
+                self.mark_read(mail.n, context.now)?;
             }
             self.require_mail(&mail.id)
         })
@@ -203,10 +203,10 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
     /// [`Code::Conflict`] while another reader holds a claim; a `Store…` code.
-    pub fn ack_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxRow> {
+    pub fn ack_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
-            if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
+            if let Some(holder) = mail.holder(context.now).filter(|holder| *holder != context.reader) {
                 return Err(Error::new(
                     Code::Conflict,
                     format!(
@@ -215,10 +215,10 @@ impl Writer {
                     ),
                 ));
             }
-            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
-            self.add_receipt(&mail.message_id, Receipt::Acked, reading)?;
-            if self.is_responsible_for(&mail, reading.reader)? {
-                self.mark_read(mail.n, reading.now)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, context)?;
+            self.add_receipt(&mail.message_id, Receipt::Acked, context)?;
+            if self.is_responsible_for(&mail, context.reader)? {
+                self.mark_read(mail.n, context.now)?;
             }
             self.require_mail(&mail.id)
         })

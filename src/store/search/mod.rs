@@ -206,20 +206,20 @@ impl Reader {
         let sql = format!("SELECT {columns} FROM {table} WHERE {key} = ?1 AND {visible}");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let hit = statement.query_row(params![n, now], |row| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             let mut hit = SearchHit {
                 table,
-                id: cells.text(),
-                thread_id: cells.text(),
-                message_seq: cells.maybe_int(),
-                to_inbox: cells.text(),
-                task_id: cells.text(),
-                from: cells.text(),
-                title: cells.text(),
+                id: values.text(),
+                thread_id: values.text(),
+                message_seq: values.maybe_int(),
+                to_inbox: values.text(),
+                task_id: values.text(),
+                from: values.text(),
+                title: values.text(),
                 ..SearchHit::default()
             };
-            hit.snippet = query.snippet(&cells.text());
-            hit.created_at = cells.int();
+            hit.snippet = query.snippet(&values.text());
+            hit.created_at = values.int();
             Ok(hit)
         });
         Ok(hit.optional()?)
@@ -325,8 +325,8 @@ impl SearchIndex {
             .prepare_cached("INSERT INTO words(rowid, title, body) VALUES(?1, ?2, ?3)")?;
         let mut added = 0;
         while let Some(row) = rows.next()? {
-            let mut cells = RowReader::starting_at(row, 6);
-            let (title, body) = (cells.text(), cells.text());
+            let mut values = RowReader::starting_at(row, 6);
+            let (title, body) = (values.text(), values.text());
             last = row.get(9)?;
             add.execute(params![base + last, title, body])?;
             added += 1;

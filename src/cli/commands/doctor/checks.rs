@@ -213,7 +213,7 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         if seen.is_empty() || sample + 1 == LOCK_SAMPLES {
             break;
         }
-        #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
+        #[expect(clippy::disallowed_methods, reason = "this command has nothing else to do meanwhile")]
         std::thread::sleep(SAMPLE_INTERVAL);
     }
     // One sample may miss a holder: the system's list changes while it is read.
@@ -269,7 +269,7 @@ fn can_reset_log(path: &Path) -> bool {
         return false;
     }
     let moved = || {
-        #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
+        #[expect(clippy::disallowed_methods, reason = "this command has nothing else to do meanwhile")]
         std::thread::sleep(SAMPLE_INTERVAL);
         writer.checkpoint_passive().unwrap_or(false)
     };
