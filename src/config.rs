@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 use crate::error::{Code, Error, Result};
 use crate::protocol;
 
-/// The limits of one hub. The defaults are those of AILANG's protocol ([`protocol`]); the protocol
-/// has none for the last five. Times are serialized in milliseconds.
+/// The limits of one hub. The defaults are those of AILANG's protocol ([`protocol`]), which has none
+/// for the last five. Times are serialized in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Maximum messages in one `batch`.
@@ -106,7 +106,7 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     // use the same one, also through a symbolic link.
     let path = std::fs::canonicalize(&path).unwrap_or(path);
     if path.to_str().is_none() {
-        // Printed and stored as text, it would name another file.
+        // Such a path, printed or stored as text, would name another file.
         let message = format!(
             "cannot use {}: the path is not UTF-8; choose another one with --db",
             path.display()
@@ -122,7 +122,7 @@ pub fn is_default_db(path: &Path) -> bool {
     db_path(default.as_deref()).is_ok_and(|default| default == path)
 }
 
-/// The name of the person's inbox.
+/// The name of the user's inbox, and of the user as a sender.
 pub const HUMAN: &str = "human";
 
 /// Returns the `from_type` of a sender.

@@ -1,8 +1,8 @@
 //! Error codes, and one table that maps each to its name, HTTP status, WebSocket close code and
 //! exit code.
 //!
-//! The message is written where the error happens: what could not be done, why, and what to do
-//! next. Errors are returned, never logged here.
+//! The code that fails writes the message: what could not be done, why, and what to do next. Errors are
+//! returned, never logged here.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -64,7 +64,7 @@ pub enum Code {
     Usage,
     /// Timed out.
     Timeout,
-    /// Another program listens on the address.
+    /// The address is in use.
     AddressInUse,
     /// The database cannot be used. The other `Store…` codes give the reason if it is known.
     StoreUnavailable,
@@ -78,13 +78,13 @@ pub enum Code {
     StoreCorrupt,
     /// The file at the path is not the one that was opened.
     StoreReplaced,
-    /// The file is not an agenthub database, or one of a newer version.
+    /// The file is not an agenthub database, or has a newer schema version.
     StoreForeign,
     /// The database is on a network file system.
     StoreNetwork,
 }
 
-/// The external representation of a [`Code`].
+/// The name and status codes of a [`Code`].
 struct CodeInfo {
     code: Code,
     /// The name in JSON, on the WebSocket and over HTTP.

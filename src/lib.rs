@@ -34,7 +34,7 @@
 //! | `NewInboxMessageEvent`, `NewTaskStreamEvent`, `NewTelemetryEvent` | [`protocol::Event::inbox_message`], [`protocol::Event::task_stream`], [`protocol::Event::telemetry`] |
 //! | `NewThreadStateEvent`, `NewPingEvent`, `NewPongEvent` | [`protocol::Event::thread_state`], [`protocol::Event::ping`], [`protocol::Event::pong`] |
 //! | `Connection` | [`hub::session::Session`]: the state of one connection |
-//! | `Subscription` | [`hub::session::Subscription`]: a client's position in one thread |
+//! | `Subscription` | [`hub::session::Subscription`]: a client's cursor in one thread |
 //! | `BroadcastMessage` | [`hub::encoded_change::EncodedChange`]: one change, encoded once for all clients |
 //! | `Server`, `NewServer` | [`server::Server`], [`server::Server::new`] |
 //! | `Server.Run`, `Server.HandleWebSocket`, `Server.SetToken` | [`server::Server::run`], [`server::Server::websocket`], [`server::Server::set_token`] |

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = match Cli::parse_args(std::env::args_os()) {
         Ok(cli) => cli,
-        // An agent tool must not be disturbed by a hook: see `cli::is_hook`.
+        // A hook must never fail: see `cli::is_hook`.
         Err(_) if cli::is_hook(std::env::args_os()) => return ExitCode::SUCCESS,
         Err(e) if e.use_stderr() => {
             print_usage_error(&e);
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::debug!("{e:#}");
-            // If stderr is closed, the exit code has to suffice.
+            // If stderr is closed, the user sees only the exit code.
             drop(writeln!(io::stderr(), "agenthub: {}", one_line(&e)));
             ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
         }
@@ -70,7 +70,7 @@ fn start_log(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        // Otherwise an error while writing to stderr is reported to stderr, which panics.
+        // Otherwise an error in writing to stderr is reported on stderr, which panics.
         .log_internal_errors(false)
         .with_target(false);
     match format {
@@ -89,7 +89,7 @@ fn log_filter(value: Option<&str>) -> (EnvFilter, Option<String>) {
         return (default(), None);
     };
     let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    // `EnvFilter` takes a word that is not a level for a target, and would disable all others.
+    // `EnvFilter` parses a word that is not a level as a target, and would disable all other targets.
     if !value.contains("agenthub") && !value.split(',').any(is_level) {
         return (
             default(),

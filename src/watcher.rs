@@ -1,6 +1,6 @@
 //! Detects when the database may have new rows, from file system events, polling and a timer.
 //!
-//! A wake carries no data. It means "read now"; whether there are rows is for the reader to find.
+//! A wake carries no data. It means "read now"; only the read shows whether there are new rows.
 //!
 //! 1. inotify (through `notify`) reports writes to the `-wal` in the database's directory. The
 //!    event fires before the commit is visible, so a read that follows it may be too early. After
@@ -56,7 +56,7 @@ pub enum WatchMode {
     Poll(Duration),
 }
 
-/// Why the reader is woken.
+/// The reason why the reader is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     /// The file system reported a write.
@@ -134,11 +134,11 @@ impl RetrySchedule {
     }
 }
 
-/// Schedules the reads of one change reader.
+/// Schedules the reads of a change reader, or of a waiting command ([`read_until`]).
 #[derive(Debug)]
 pub struct Watch {
     hints: Receiver<Hint>,
-    /// For the watcher of another directory after [`Watch::renew`].
+    /// Passed to the watcher that [`Watch::renew`] creates.
     sender: Sender<Hint>,
     /// Dropping it ends the events.
     events: Option<RecommendedWatcher>,
@@ -146,7 +146,7 @@ pub struct Watch {
     using: NotifyMethod,
     poll: Duration,
     retries: RetrySchedule,
-    /// The last read left rows behind.
+    /// There are more rows than the last read returned.
     more: bool,
     interval: Duration,
     next_timer: Instant,
@@ -260,7 +260,7 @@ impl Watch {
         }
     }
 
-    /// Watches again after the file was replaced, perhaps together with its directory.
+    /// Renews the watch after the database was replaced, perhaps together with its directory.
     pub fn renew(&mut self, db: &Path) {
         if self.events.is_some() {
             // If it fails, the timer finds unannounced rows and polling takes over.
@@ -268,7 +268,7 @@ impl Watch {
         }
     }
 
-    /// Makes the next wait return immediately: the last read left rows behind.
+    /// Makes the next wait return immediately: there are more rows than the last read returned.
     pub fn more(&mut self) {
         self.more = true;
     }
@@ -322,7 +322,7 @@ impl Watch {
 /// `timeout`, if there is one. Calls `read` at least once. Blocks.
 ///
 /// # Errors
-/// What `read` returns; [`Code::StoreReplaced`] if the file at the path is replaced meanwhile.
+/// The error of `read`; [`Code::StoreReplaced`] if the file at the path is replaced meanwhile.
 pub fn read_until<T>(
     reader: &Reader,
     timeout: Option<Duration>,
@@ -396,8 +396,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn polls_after_repeated_rows_without_an_event() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hub.db");
         let (mut watch, _wake_handle) = Watch::start(&db, WatchMode::Auto, POLL_INTERVAL, Arc::default()).unwrap();
         for _ in 0..10 {
             watch.had_event = true;
@@ -415,8 +415,8 @@ mod tests {
     /// Otherwise a polling hub is four times as slow for half a second after each of its writes.
     #[test]
     fn keeps_polling_after_its_own_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hub.db");
         let listeners = Arc::new(AtomicUsize::new(1));
         let (mut watch, wake_handle) = Watch::start(&db, WatchMode::Poll(POLL), POLL_INTERVAL, listeners).unwrap();
         watch.next_timer = Instant::now() + 2 * RETRY_PERIOD;

@@ -97,7 +97,7 @@ impl SpeakerArgs {
 /// The `via` of receipts that commands write.
 pub(super) const VIA: &str = "cli";
 
-/// Appends the fields of a row of mail, as `--json` prints it, to a help text.
+/// Appends the fields of an inbox message, as `--json` prints it, to a help text.
 macro_rules! mail_row {
     ($before:literal) => {
         concat!(
@@ -120,7 +120,7 @@ pub(super) const JSON_MESSAGE: &str = "--json prints the row:\n  \
     content, metadata_json, reply_to, delivery_state, business_state, deleted_at}\n\
     Times are Unix milliseconds or null. Missing text is \"\".";
 
-/// Parses a name or an id, which is not empty.
+/// Parses a name or an id, which must not be empty.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("must not be empty".to_owned());
@@ -128,7 +128,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Parses the name of the caller, which is that of one agent.
+/// Parses the name of the caller, which must be the name of one agent.
 pub(super) fn speaker(text: &str) -> Result<String, String> {
     if text == ALL_INBOXES {
         return Err(format!("{ALL_INBOXES:?} addresses every agent; use the name of one"));

@@ -46,7 +46,7 @@ async fn get(url: &str, path: &str, token: Option<&Token>) -> Option<Value> {
             }
             serde_json::from_slice(&response.into_body().collect().await.ok()?.to_bytes()).ok()
         };
-        // hyper makes progress on the request only while the connection is polled.
+        // hyper sends the request only while the connection is polled.
         tokio::select! {
             body = body => body,
             _ = connection => None,

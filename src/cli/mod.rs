@@ -1,8 +1,8 @@
 //! The command line: `commands` has one file per command, the other modules are shared by them.
 //!
-//! Every command works on the database file directly, whether a hub is running or not. stdout is
-//! data, stderr is messages. `--json` prints one JSON document, or JSON Lines where rows keep
-//! coming. Exit codes are those of [`crate::error`]'s table.
+//! Every command works on the database file directly, whether a hub is running or not. stdout is for
+//! data, stderr for messages. `--json` prints one JSON document, or JSON Lines for commands that follow
+//! new rows. Exit codes are those of [`crate::error`]'s table.
 
 mod args;
 mod commands;
@@ -59,7 +59,7 @@ impl Cli {
         Self::try_parse_from(args).map_err(without_hidden_suggestions)
     }
 
-    /// The format of the log that was asked for.
+    /// Returns the requested format of the log.
     pub fn log_format(&self) -> LogFormat {
         self.log_format
     }
@@ -68,7 +68,7 @@ impl Cli {
 /// Runs the command. Returns its exit code: 0, or that of the program which `agenthub run` ran.
 ///
 /// # Errors
-/// What the command returns. A [`crate::error::Error`] in the chain decides the exit code.
+/// The error of the command. A [`crate::error::Error`] in the chain decides the exit code.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     cli.command.run(&cli.database, Cli::command)
 }

@@ -1,4 +1,4 @@
-//! Signals of this process: which are ignored, and waiting for those that are not.
+//! Signals of this process: finds out which are ignored, and waits for the others.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,11 +14,11 @@ pub(super) const ENDING: &[Signal] = &[Signal::INT, Signal::TERM, Signal::HUP, S
 pub(super) struct Signals(Vec<(Signal, UnixSignal)>);
 
 impl Signals {
-    /// Catches those of `wanted` that this process was not started to ignore, so that `nohup`
-    /// keeps its effect.
+    /// Catches the signals in `wanted`, except those that this process was started to ignore, so that
+    /// `nohup` keeps its effect.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The error of the operating system.
     pub(super) fn listen(wanted: &[Signal]) -> io::Result<Self> {
         let ignored = ignored_mask().unwrap_or(0);
         wanted
@@ -46,7 +46,7 @@ pub(super) fn is_ignored(signal: Signal) -> Option<bool> {
     ignored_mask().map(|mask| has(mask, signal))
 }
 
-/// The signals this process ignores, as in `SigIgn` of proc(5): bit 0 is signal 1.
+/// Returns the signals this process ignores, as in `SigIgn` of proc(5): bit 0 is signal 1.
 fn ignored_mask() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

@@ -15,7 +15,7 @@ use crate::text::safe_text::{escape, escape_json};
 /// Prints a line, and flushes it for readers that follow a pipe.
 ///
 /// # Errors
-/// The operating system's; a broken pipe ends the process without a message.
+/// The error of the operating system; a broken pipe ends the process without a message.
 pub(super) fn line(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -23,7 +23,7 @@ pub(super) fn line(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Prints a note for a person on stderr.
+/// Prints a note for the user on stderr.
 pub(super) fn note(text: &str) -> Result<()> {
     writeln!(io::stderr(), "{text}")?;
     Ok(())
@@ -48,7 +48,7 @@ pub fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Returns the status of mail for a table, or who has claimed it.
+/// Returns the status of a message for a table, or the owner of its claim.
 pub(super) fn mail_state(mail: &InboxMessageRow, now: i64) -> String {
     match mail.holder(now) {
         Some(holder) => format!("claimed by {}", short(holder, 24)),

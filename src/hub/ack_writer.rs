@@ -98,8 +98,8 @@ mod tests {
     /// Otherwise a client of the new database would miss four messages.
     #[tokio::test]
     async fn does_not_store_acks_of_a_replaced_database() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("hub.db"), dir.path().join("other.db"));
         let store = Store::open(&path, NetworkFs::Refuse).unwrap();
         let (hub, change_reader) = Hub::start(store, Limits::default(), WatchMode::Auto).unwrap();
         // Without the change reader, the writer is the first to find the other file.
@@ -109,7 +109,7 @@ mod tests {
         hub.acknowledge(hub.generation(), ack());
         drop(Writer::open(&other, NetworkFs::Refuse).unwrap());
         for name in ["hub.db-wal", "hub.db-shm"] {
-            drop(std::fs::remove_file(folder.path().join(name)));
+            drop(std::fs::remove_file(dir.path().join(name)));
         }
         std::fs::rename(&other, &path).unwrap();
         hub.store().reopen().unwrap();

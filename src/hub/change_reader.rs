@@ -1,8 +1,8 @@
 //! The change reader: the one thread that reads the change log and fills the recent changes.
 //!
 //! It reads when [`Watch`] wakes it, in pages, and detects that the database at the path was
-//! replaced, overwritten, or cannot be read. Clients are woken by the hub's signal and fetch what
-//! they need themselves.
+//! replaced, overwritten, or cannot be read. Clients are woken by the hub's signal and fetch the
+//! changes they need themselves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,9 +96,9 @@ struct ChangeReader {
     identity: Option<FileIdentity>,
     next_identity_check: Instant,
     missing_since: Option<Instant>,
-    /// The last check of the content failed.
+    /// Whether the last check of the content failed.
     broken: bool,
-    /// The write-ahead log was missing at the last check.
+    /// Whether the write-ahead log was missing at the last check.
     wal_missing: bool,
 }
 
@@ -155,8 +155,8 @@ impl ChangeReader {
             self.hub.publish(page.changes);
         }
         if page.has_more {
-            // The next page is read in the next iteration, so that a stop or a replaced database
-            // is noticed even while writers are faster than this thread.
+            // The next page is read in the next iteration, so that a stop or a replaced database is
+            // detected even while writers are faster than this thread.
             self.watch.more();
         }
         Ok(found)
@@ -165,7 +165,7 @@ impl ChangeReader {
     /// Detects that the path leads to another file or to other content, and switches to it.
     fn check_identity(&mut self) -> Result<()> {
         let now = Instant::now();
-        // While the file is missing, every wake checks: the open one can still be read.
+        // While the path has no file, every wake checks it: the open file can still be read.
         if now < self.next_identity_check && self.missing_since.is_none() {
             return Ok(());
         }
@@ -182,7 +182,7 @@ impl ChangeReader {
             }
             match found.wal_since(&known) {
                 WalState::Same => self.wal_missing = false,
-                // Another process may be moving it along with the database: check once more.
+                // Another process may be moving the log together with the database: check once more.
                 WalState::Missing if !std::mem::replace(&mut self.wal_missing, true) => return Ok(()),
                 WalState::Missing | WalState::Other => return self.leave_dead_wal(),
             }
@@ -216,12 +216,12 @@ impl ChangeReader {
     }
 
     /// Checks that the database still contains the last position read. This runs after every
-    /// checkpoint, and after a file was overwritten or truncated by other means than SQLite, which
-    /// a connection with cached pages would not notice.
+    /// checkpoint, and after a file was overwritten or truncated by other means than SQLite, which a
+    /// connection with cached pages would not detect.
     fn confirm_content(&mut self) -> Result<()> {
         let epoch = self.hub.head().0;
         let confirmed = if self.broken {
-            // A connection of this thread may stay broken although the file works again.
+            // A connection of this thread may stay broken although the database works again.
             self.hub.store().reader()?.confirms(&epoch, self.cursor)
         } else {
             self.reader()?.confirms(&epoch, self.cursor)
@@ -242,9 +242,9 @@ impl ChangeReader {
         }
     }
 
-    /// Leaves a write-ahead log that was removed or replaced under the open connections. They are
-    /// closed without a checkpoint: rows that are only in the old log are lost with it, and moving
-    /// them into the database now would undo a restore.
+    /// Closes the connections to a write-ahead log that was removed or replaced. They are closed
+    /// without a checkpoint: rows that are only in the old log are lost with it, and moving them into
+    /// the database now would undo a restore.
     fn leave_dead_wal(&mut self) -> Result<()> {
         self.close_all()?;
         self.reopen()?;
@@ -301,13 +301,14 @@ impl ChangeReader {
     }
 }
 
-/// Returns the identity of the file `reader` has open; `None` if another file is at its path by
-/// now, so that the next check switches to that.
+/// Returns the identity of the file `reader` has open; `None` if another file is at its path meanwhile:
+/// the next check then switches to that file.
 fn identity_of(reader: &Reader) -> Option<FileIdentity> {
     FileIdentity::of(reader.path()).filter(|found| Some(found.identity) == reader.identity())
 }
 
-/// The schema cannot be created again in a file that other processes have open.
+/// Returns the error for an emptied database. The schema cannot be created again in a file that other
+/// processes have open.
 fn emptied(path: &Path) -> Error {
     Error::new(
         Code::StoreCorrupt,

@@ -1,7 +1,8 @@
 //! Options of a WebSocket connection: `streams`, `since`, `frames` and `instance_id` in the query
 //! of `GET /ws`.
 //!
-//! A client of AILANG's protocol gives none of the first three, and gets the compatible form.
+//! A client of AILANG's protocol gives none of the first three, and gets the compatible form. Each of
+//! them selects the extended form.
 
 use super::encoded_change::{Since, WireFormat};
 use crate::error::{Code, Error, Result};
@@ -22,7 +23,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// What every client of AILANG's protocol gets.
+    /// The rows every client in the compatible form gets.
     pub const COMPAT: Self = Self {
         messages: false,
         inbox: true,
@@ -30,7 +31,7 @@ impl Streams {
         tasks: true,
         threads: false,
     };
-    /// Nothing.
+    /// No rows.
     pub const NONE: Self = Self {
         messages: false,
         inbox: false,
@@ -52,16 +53,16 @@ pub enum Framing {
 /// The rows a client gets, and their format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// The rows it gets without subscribing.
+    /// The rows the client gets without subscribing.
     pub streams: Streams,
-    /// [`WireFormat::Extended`] if the client gave any option that AILANG's protocol does not have.
+    /// [`WireFormat::Extended`] if the client gave any option that the compatible form does not have.
     pub format: WireFormat,
     /// How events are packed into frames.
     pub framing: Framing,
 }
 
 impl ConnectOptions {
-    /// The options of a client of AILANG's protocol.
+    /// The options of a client in the compatible form.
     pub const COMPAT: Self = Self {
         streams: Streams::COMPAT,
         format: WireFormat::Compat,
@@ -74,22 +75,22 @@ impl ConnectOptions {
 pub struct ConnectQuery {
     /// The name under which acknowledgements are stored.
     pub instance_id: String,
-    /// Rows and frames.
+    /// The rows the client gets, and their format.
     pub options: ConnectOptions,
-    /// Where the stream starts.
+    /// The start of the stream.
     pub since: From,
-    /// Whether to send `hello`: the client gave an option that AILANG's protocol does not have.
+    /// Whether to send `hello`: the client gave an option that the compatible form does not have.
     pub hello: bool,
 }
 
-/// Where a client's stream starts.
+/// The start of a client's stream, as requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum From {
-    /// With the next change.
+    /// The next change.
     Now,
-    /// With the oldest change kept.
+    /// The oldest change kept.
     Start,
-    /// After a position the client was given.
+    /// After a position that the hub sent to the client.
     Since(Since),
 }
 

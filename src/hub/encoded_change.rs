@@ -1,7 +1,7 @@
 //! A change with its JSON, encoded once and shared by all clients; and the text of every frame.
 //!
-//! A row has two wire formats: that of AILANG's protocol ([`WireFormat::Compat`]), and the same
-//! with its position and further columns ([`WireFormat::Extended`]). Each is encoded on first use.
+//! A row has two wire formats: the compatible form ([`WireFormat::Compat`]), and the same with its
+//! position and further columns ([`WireFormat::Extended`]). Each is encoded on first use.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -28,7 +28,7 @@ impl Frame {
         self.0.len()
     }
 
-    /// Returns whether the frame is empty. No event is.
+    /// Returns whether the frame is empty. The frame of an event never is.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -88,9 +88,9 @@ impl Frame {
 /// The wire format of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireFormat {
-    /// The compatible form: that of AILANG's protocol.
+    /// The compatible form, that of AILANG's protocol.
     Compat,
-    /// With `pos` and all columns.
+    /// The extended form: with `pos` and all columns.
     Extended,
 }
 
@@ -307,7 +307,7 @@ fn with_pos(event_type: &EventType, timestamp: i64, pos: &str, data: &[u8]) -> F
     Frame(text.into())
 }
 
-/// Writes `{"type":…,"timestamp":…,"data":`. A position has no characters that JSON escapes.
+/// Writes `{"type":…,"timestamp":…,"data":`. A position contains no characters that JSON must escape.
 fn head(text: &mut Vec<u8>, event_type: &EventType, timestamp: i64, pos: &str) {
     text.extend_from_slice(br#"{"type":""#);
     text.extend_from_slice(event_type.as_str().as_bytes());
@@ -324,7 +324,7 @@ fn head(text: &mut Vec<u8>, event_type: &EventType, timestamp: i64, pos: &str) {
 fn json_into(text: &mut Vec<u8>, data: &impl Serialize) {
     let start = text.len();
     if serde_json::to_writer(&mut *text, data).is_err() {
-        // Encoding fails only for maps with keys that are not strings. No event has one.
+        // Encoding fails only for maps with keys that are not strings. No event contains such a map.
         text.truncate(start);
         text.extend_from_slice(b"null");
     }

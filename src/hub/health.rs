@@ -1,7 +1,7 @@
 //! The health of the database: whether it can be read and written, and rows that cannot be shown.
 //!
 //! Each change of state is logged once, and shown on `/api/status` and to clients. The hub keeps
-//! trying, and notices when the database works again.
+//! trying, and detects when the database works again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,9 +23,9 @@ const SHOWN_ROWS: usize = 20;
 pub struct StoreFailure {
     /// Name from the table in [`crate::error`].
     pub code: &'static str,
-    /// What happened and what to do next.
+    /// The failure and what to do about it.
     pub message: String,
-    /// Start, Unix milliseconds.
+    /// When it began, Unix milliseconds.
     pub since: i64,
 }
 
@@ -36,13 +36,13 @@ pub struct UnreadableRowReport {
     pub table: &'static str,
     /// The row's integer primary key.
     pub row: i64,
-    /// The column and what is wrong with it.
+    /// The column and the reason why its value is invalid.
     pub reason: String,
     /// When the change reader found it, Unix milliseconds.
     pub at: i64,
 }
 
-/// What the hub does with the database.
+/// An operation on the database that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Read,
@@ -50,7 +50,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The participle for log lines: "cannot be read", "cannot be written".
+    /// Returns the participle for log lines: "cannot be read", "cannot be written".
     fn participle(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -63,7 +63,7 @@ impl Operation {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failures: Mutex<Failures>,
-    /// Whether there is a failure, to be read without the lock. Changed only under it.
+    /// Whether there is a failure. Read without the lock, changed only while it is held.
     has_failure: AtomicBool,
     degraded: AtomicU64,
     recoveries: AtomicU64,
@@ -165,8 +165,7 @@ impl Health {
         )
     }
 
-    /// Records that `operation` failed. Returns whether this is news: a repeated failure with the
-    /// same code is not.
+    /// Records that `operation` failed. Returns `false` for a repeated failure with the same code.
     pub(super) fn fail(&self, operation: Operation, error: &Error) -> bool {
         let code = error.code().name();
         {

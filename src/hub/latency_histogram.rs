@@ -1,7 +1,7 @@
-//! Delivery latency: the age of new rows when they are handed to a client, for `/metrics`.
+//! Delivery latency: the age of new rows when they are sent to a client, for `/metrics`.
 //!
 //! The age is measured from the row's `created_at`, which the database sets when the INSERT runs,
-//! in milliseconds. Rows that a client reads from the database after an absence are not counted.
+//! in milliseconds. Rows that a client reads from the database after a reconnect are not counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

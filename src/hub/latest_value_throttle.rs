@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::encoded_change::EncodedChange;
 
-/// Number of remembered keys from which on those whose interval has passed are removed.
+/// Number of remembered keys at which keys whose interval has passed are removed.
 const CLEANUP_SIZE: usize = 1024;
 
 /// A state that is held back.
@@ -96,7 +96,7 @@ impl LatestValueThrottle {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Returns the lowest change number that is still held back.
+    /// Returns the lowest change number whose state is held back.
     pub(super) fn floor(&self) -> Option<i64> {
         self.since.first().copied()
     }

@@ -2,7 +2,7 @@
 //!
 //! Data travels one way. The change reader reads new changes from the database and publishes them
 //! to the recent changes in memory. Each client's task is woken, asks its [`session::Session`] for
-//! the next action, and takes what it needs from memory or from the database. A write through
+//! the next action, and takes the rows it needs from memory or from the database. A write through
 //! the hub commits a row, which is then read like a row of any other process.
 
 mod ack_writer;

@@ -33,7 +33,7 @@ impl PendingAcks {
         self.added.notify_one();
     }
 
-    /// Waits until there is something to store.
+    /// Waits until there is an acknowledgement to store.
     pub(super) async fn added(&self) {
         self.added.notified().await;
     }

@@ -65,7 +65,7 @@ impl RecentChanges {
         }
     }
 
-    /// Replaces a message by its current state, so that a deleted text is not sent again.
+    /// Replaces a message with its current state, so that a deleted text is not sent again.
     fn update_message(&mut self, row: &Row) {
         let Row::Message(changed, _) = row else { return };
         for entry in &mut self.entries {

@@ -22,14 +22,15 @@ use crate::watcher::{NotifyMethod, WakeHandle};
 
 /// Maximum number of concurrent reads of the database. Further reads wait without a thread.
 const MAX_READS: usize = 4;
-/// Maximum number of changes handed to a session at once.
+/// Maximum number of changes passed to a session at once.
 const FEED_ROWS: usize = 256;
 /// Maximum number of bytes of rows read from the database for one client at once.
 const FEED_BYTES: usize = 256 * 1024;
 /// Time between two attempts to write while writing fails.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What clients' tasks wait for. After every change, a task asks its session for the next action.
+/// The signal that clients' tasks wait for. After every change of it, a task asks its session for the
+/// next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Signal {
     /// Number of the newest change.
@@ -58,7 +59,7 @@ pub struct Hub {
     signal: watch::Sender<Signal>,
     wake_handle: WakeHandle,
     reads: Arc<Semaphore>,
-    /// Number of clients that want to hear of changes immediately.
+    /// Number of clients that wait for changes.
     listeners: Arc<AtomicUsize>,
     pub(super) acks: PendingAcks,
     health: Health,
@@ -112,7 +113,7 @@ impl Hub {
         self.signal.subscribe()
     }
 
-    /// Adds a client that wants to hear of changes immediately. Returns their number.
+    /// Adds a client that waits for changes. Returns the number of such clients.
     pub fn add_listener(&self) -> usize {
         let before = self.listeners.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
@@ -127,7 +128,7 @@ impl Hub {
         self.listeners.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns the number of clients that want to hear of changes immediately.
+    /// Returns the number of clients that wait for changes.
     pub fn listeners(&self) -> usize {
         self.listeners.load(Ordering::Relaxed)
     }
@@ -165,7 +166,7 @@ impl Hub {
     /// Runs `f` with a reader on a blocking thread, at most four at a time.
     ///
     /// # Errors
-    /// What `f` returns, or a `Store…` code.
+    /// The error of `f`, or a `Store…` code.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         f: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
@@ -216,7 +217,7 @@ impl Hub {
     }
 
     /// Returns messages of a thread after `after` if memory has all of them and the database is
-    /// still that of `generation`: numbers of another database mean something else.
+    /// still that of `generation`: message numbers of another database are not comparable.
     pub fn page_in_memory(
         &self,
         generation: u64,
@@ -263,7 +264,7 @@ impl Hub {
                 reader.open_thread(&name, &thread, start, anchor)
             })
             .await?;
-        // Informational, for readers of the table: the client does not wait for it.
+        // Only for programs that read the table: the client does not wait for it.
         let from_seq = opening.after;
         self.store.write_then(
             move |writer| writer.subscribe(&instance, &thread_id, from_seq, now_ms()),
@@ -277,7 +278,7 @@ impl Hub {
     /// Runs `f` on the writer thread and waits until its transaction is committed.
     ///
     /// # Errors
-    /// What `f` returns, or why the transaction could not be committed.
+    /// The error of `f`, or of the commit.
     pub async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
@@ -307,7 +308,7 @@ impl Hub {
         outcome
     }
 
-    /// While writing fails, tests once a second whether it works again, until `stop`.
+    /// Tests once a second, while writing fails, whether it works again, until `stop`.
     pub async fn probe_writing(self: Arc<Self>, stop: CancellationToken) {
         let probes = async {
             loop {
@@ -387,7 +388,8 @@ impl Hub {
         });
     }
 
-    /// Records that reading or writing failed, and tells all clients if that is news.
+    /// Records that reading or writing failed, and notifies all clients, unless it is a repeated
+    /// failure with the same code.
     pub(super) fn fail(&self, operation: Operation, error: &Error) {
         if self.health.fail(operation, error) {
             self.signal.send_modify(|signal| signal.failures += 1);
@@ -405,7 +407,7 @@ impl Hub {
     }
 }
 
-/// The error for a client whose position is not in the database.
+/// Returns the error for a client whose position is not in the database.
 pub(super) fn position_lost() -> Error {
     Error::new(
         Code::PositionLost,

@@ -1,4 +1,4 @@
-//! Where the stream of a new or resuming client starts.
+//! Resolves where the stream of a new or resuming client starts.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A token bucket without a clock of its own: the caller passes the time.
+//! A token bucket without a clock: the caller passes the time.
 
 use std::time::Duration;
 

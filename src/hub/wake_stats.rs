@@ -1,4 +1,4 @@
-//! Counts why the change reader woke up, and how often that was useful.
+//! Counts the wakes of the change reader by source, and how many found new rows.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

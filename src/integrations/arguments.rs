@@ -6,7 +6,7 @@ use super::spec::StreamFlags;
 const SHORT_SWITCHES: &str = "cdfpvy";
 
 /// Returns the value of the first of these flags (`--name value` or `--name=value`), "" if it has
-/// none, or `None` without such a flag. Arguments after `--` are no flags.
+/// none, or `None` without such a flag. Arguments after `--` are not flags.
 pub(super) fn flag<'a>(given: &'a [String], names: &[&str]) -> Option<&'a str> {
     let flags = given.split(|arg| arg == "--").next().unwrap_or_default();
     flags.iter().enumerate().find_map(|(i, arg)| {
@@ -28,8 +28,8 @@ pub fn is_flag(arg: &str, name: &str) -> bool {
     arg == name || is_bundled() == Some(true)
 }
 
-/// Returns the flags for `--output-format stream-json`, which several tools share. They come
-/// first: after a prompt flag they could be read as the prompt.
+/// Returns the flags for `--output-format stream-json`, which several tools share. They are inserted
+/// first: after a prompt flag they could be parsed as the prompt.
 pub(super) fn stream_json_flags(given: &[String], names: &[&str]) -> Result<StreamFlags, &'static str> {
     let flags = match flag(given, names) {
         None => ["--output-format", "stream-json"].map(str::to_owned).to_vec(),

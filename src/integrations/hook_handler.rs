@@ -1,17 +1,17 @@
-//! Handles one call of a hook: a process that lives for milliseconds.
+//! Handles one call of a hook, in a process that runs for a few milliseconds.
 //!
-//! The events and fields are those that Claude Code introduced and other tools adopted. What
-//! differs between tools is in their [`HookSpec`]. The event becomes rows, and at some events
-//! unread mail is delivered to the model.
+//! The events and fields are those that Claude Code introduced and other tools adopted. A tool's
+//! [`HookSpec`] contains the differences. The event becomes rows, and at some events unread mail is
+//! delivered to the model.
 //!
 //! 1. All writes are one transaction, and output is printed after its commit: mail never reaches
 //!    a model without its receipt. A second write confirms that the output was printed; mail
 //!    without that confirmation is delivered again.
 //! 2. `offered` means that the mail was put into the model's context. A later hook of the same
-//!    session, after the model has run, makes it `seen`; mail that was delivered in full is read
-//!    from then on. Mail that was offered to another session, and not seen, is delivered again
-//!    when a session starts.
-//! 3. A session is kept from stopping only for mail that it has not received, never twice in a
+//!    session, after the model has run, makes it `seen`; mail that was delivered in full becomes read
+//!    at that time. Mail that was offered to another session, and not seen, is delivered again when a
+//!    session starts.
+//! 3. A hook keeps a session from stopping only for mail that it has not received, never twice in a
 //!    row, and at most [`MAX_CONTINUATIONS`] times an hour.
 
 use serde_json::{Value, json};
@@ -29,17 +29,17 @@ use crate::store::{AgentState, NewTaskEvent, ReadContext, Receipt, Writer};
 pub const MAX_CONTINUATIONS: i64 = 6;
 /// The event of a new prompt. The model has not run since the hook before it.
 const PROMPT: &str = "UserPromptSubmit";
-/// The status of a task at work.
+/// The status of a running task.
 const RUNNING: &str = "running";
-/// The status of a task that waits for the person.
+/// The status of a task that waits for the user.
 const WAITING: &str = "waiting";
 
-/// What the process knows besides the hook's input.
+/// The environment of a hook: all its input except stdin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HookEnvironment {
     /// The agent's name, if it was given one.
     pub agent: Option<String>,
-    /// The task that `agenthub run` records. The hook records nothing then.
+    /// The task that `agenthub run` records, if any. The hook then records nothing.
     pub task: Option<String>,
     /// The database, quoted for a shell; `None` if it is the default one.
     pub db: Option<String>,
@@ -74,10 +74,11 @@ impl HookOutput {
     }
 }
 
-/// Records a hook's `input` and returns the output, if any. Input that is not a hook's is ignored.
+/// Records a hook's `input` and returns the output, if any. Input that is not that of a hook is
+/// ignored.
 ///
 /// # Errors
-/// A `Store…` code; nothing is written then.
+/// A `Store…` code; in that case nothing is written.
 pub fn handle(
     writer: &Writer,
     (tool, hooks): (&Integration, &HookSpec),
@@ -137,14 +138,14 @@ impl<'a> HookCall<'a> {
         })
     }
 
-    /// Whether a subagent is the source. Its tool calls are recorded; its start and end are not
+    /// Returns whether a subagent is the source. Its tool calls are recorded; its start and end are not
     /// those of the session.
     fn in_subagent(&self) -> bool {
         !text(self.input, "agent_id").is_empty()
     }
 
-    /// Whether this event only delivers mail and there is none. It fires between every two steps
-    /// of a session, and must not wait for the write lock without need.
+    /// Returns whether this event only delivers mail and there is none. Such an event fires between
+    /// every two steps of a session, and must not wait for the write lock unnecessarily.
     fn has_nothing_to_write(&self) -> Result<bool> {
         Ok(self.event == "PostToolBatch"
             && self
@@ -226,8 +227,8 @@ impl<'a> HookCall<'a> {
         })
     }
 
-    /// The session works: a request to the person has been answered, or another hook has kept the
-    /// session from stopping after its task was recorded as completed.
+    /// Records that the session works again: the user has answered a request, or another hook has kept
+    /// the session from stopping after its task was recorded as completed.
     fn resume(&self) -> Result<()> {
         match self.writer.task_progress(&self.task)?.status.as_str() {
             WAITING => self.set_status(RUNNING, ""),
@@ -259,7 +260,7 @@ impl<'a> HookCall<'a> {
         self.finish("completed", "idle")
     }
 
-    /// The session has ended. An open turn cannot complete any more.
+    /// Records that the session has ended. An open turn cannot complete any more.
     fn session_end(&self) -> Result<()> {
         if matches!(
             self.writer.task_progress(&self.task)?.status.as_str(),
@@ -364,7 +365,7 @@ impl<'a> HookCall<'a> {
         }))
     }
 
-    /// The model has run since mail was offered to this session.
+    /// Marks the mail offered to this session as seen: the model has run since.
     fn mark_offered_as_seen(&self, context: ReadContext<'_>) -> Result<()> {
         let offered = self
             .writer

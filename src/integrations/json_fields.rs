@@ -1,8 +1,8 @@
-//! Reads fields of tools' JSON, with a default for what is missing or of another type.
+//! Reads fields of tools' JSON, with a default for a missing field or one of another type.
 
 use serde_json::Value;
 
-/// Upper bound of a number: more tokens or milliseconds than that are an error of the tool.
+/// Upper bound of a number: a larger number of tokens or milliseconds is an error of the tool.
 const MAX_NUMBER: i64 = 1_000_000_000_000_000;
 
 /// Returns the string at `key`, or "".

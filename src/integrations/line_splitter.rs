@@ -4,7 +4,7 @@
 /// its line cannot fill the memory.
 pub const MAX_LINE: usize = 64 << 20;
 
-/// The beginning of a line whose end has not arrived.
+/// A line splitter, with the beginning of a line whose end has not arrived.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     part: Vec<u8>,

@@ -1,7 +1,7 @@
-//! The text in which a model gets mail.
+//! Formats mail as text for a model.
 //!
-//! The content of mail is untrusted. Each of its lines begins with a bar, so that it cannot look
-//! like a line of agenthub, and hidden characters are replaced.
+//! The content of mail is untrusted. Each of its lines begins with a bar, so that it cannot imitate a
+//! line of agenthub, and hidden characters are replaced.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,8 @@ const MAX_LINES: usize = 30;
 const MAX_NAME: usize = 80;
 /// Maximum characters of the database's path in commands.
 pub const MAX_DB: usize = 120;
-/// Maximum characters of greeting and mail together. Tools accept 10,000; the user pays for each.
+/// Maximum characters of greeting and mail together. Tools accept 10,000; the user pays for every
+/// character.
 pub const MAX_CHARACTERS: usize = 7_000;
 
 /// Returns whether the text contains the whole message.
@@ -39,7 +40,7 @@ pub fn greeting(agent: &str, db: Option<&str>) -> String {
     )
 }
 
-/// The beginning of a command line, for a shell.
+/// Returns the beginning of a command line for a shell.
 fn command(db: Option<&str>) -> String {
     db.map_or_else(|| "agenthub".to_owned(), |db| format!("agenthub --db {db}"))
 }
@@ -88,7 +89,7 @@ pub fn text(mail: &[InboxMessageRow], reader: &str, db: Option<&str>) -> String 
     out
 }
 
-/// The first [`MAX_BODY`] characters. Line breaks stay.
+/// Returns the first [`MAX_BODY`] characters. Line breaks stay.
 fn body(text: &str) -> String {
     text.chars()
         .take(MAX_BODY)
@@ -96,12 +97,13 @@ fn body(text: &str) -> String {
         .collect()
 }
 
-/// Untrusted text in quotes, within a line of agenthub. It contains no quotes itself.
+/// Returns untrusted text in quotes, for use within a line of agenthub. The text itself then contains
+/// no quotes.
 fn quoted(text: &str, max: usize) -> String {
     format!("\"{}\"", one_line(text, max).replace('"', "'"))
 }
 
-/// Untrusted text without line breaks.
+/// Returns untrusted text without line breaks.
 fn one_line(text: &str, max: usize) -> String {
     text.chars().take(max).map(replace_hidden).collect()
 }

@@ -1,17 +1,17 @@
 //! The agent tools that agenthub knows (Claude Code, Codex, Gemini CLI, Cursor …).
 //!
-//! Each tool has a folder with everything about it: how to run it and parse its JSON stream
+//! Each tool has a directory with all its code: how to run it and parse its JSON stream
 //! (`stream`), its hooks (`hooks`), its configuration files (`config`). [`registry`] lists the
 //! tools; the rest of agenthub asks the registry and names no tool itself.
 //!
-//! To add a tool: write its folder with an [`spec::Integration`] value, declare the module
+//! To add a tool: create its directory with a [`spec::Integration`] value, declare the module
 //! below, and add one line to [`registry::ALL`].
 //!
-//! * [`stream`]: one tool's JSON stream, line by line, into rows. No clock, no file, no process.
+//! * [`stream`]: one tool's JSON stream, line by line, into rows. It uses no clock, file or process.
 //! * [`recorder`]: a thread that writes these rows while the tool runs.
 //! * [`hook_handler`]: one call of a hook, into rows and mail for the model.
-//! * [`setup`]: what `agenthub init` writes into configuration files.
-//! * [`identity`]: which agent the current process speaks for.
+//! * [`setup`]: the changes that `agenthub init` makes to configuration files.
+//! * [`identity`]: the agent name of the current process.
 
 pub mod agent_name;
 pub mod arguments;

@@ -9,13 +9,13 @@ use std::time::Duration;
 /// Maximum time for a program to print its version, or for a hook to answer.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the path of the program that a shell would start for `name`. Relative entries of
-/// `PATH` do not count: they mean another folder each time.
+/// Returns the path of the program that a shell would start for `name`. Relative entries of `PATH` are
+/// ignored: they depend on the working directory.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(name))
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
         .find(|path| is_executable(path))
 }
 
@@ -38,7 +38,7 @@ pub fn output(mut command: Command, input: &[u8]) -> Option<String> {
     let mut stdout = child.stdout.take()?;
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        // The receiver is gone after the timeout.
+        // After the timeout there is no receiver.
         drop(sender.send(io::read_to_string(&mut stdout)));
     });
     let text = receiver.recv_timeout(TIMEOUT);

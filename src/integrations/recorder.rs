@@ -57,7 +57,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts to record `stream`, which the process `pid` prints. `open` opens the database;
-    /// `on_error` is called once, when opening or writing fails for the first time.
+    /// `on_error` is called once, when opening or writing first fails.
     ///
     /// # Errors
     /// [`Code::Internal`] if the system cannot start a thread.
@@ -94,7 +94,7 @@ impl Recorder {
         Ok(Self { sender, thread })
     }
 
-    /// The sender of lines.
+    /// Returns a sender of lines.
     pub fn sender(&self) -> LineSender {
         self.sender.clone()
     }
@@ -250,7 +250,7 @@ impl RowBuffer {
         Ok(())
     }
 
-    /// Returns what the session has used before, or zeros if the database cannot be read.
+    /// Returns the previous usage of the session, or zeros if the database cannot be read.
     fn usage_of(&mut self, session: &str) -> Usage {
         if self.writer.is_none() {
             self.writer = (self.open)().ok();
@@ -308,7 +308,7 @@ fn update_agent(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Resul
     )
 }
 
-/// The approximate memory that a row takes, in bytes.
+/// Returns the approximate memory that a row takes, in bytes.
 fn size(row: &StreamRow) -> usize {
     match row {
         StreamRow::Task(task) => {
@@ -339,7 +339,7 @@ mod tests {
         let queued = receiver.try_iter().count();
         assert_eq!(queued, 63, "LINE_OVERHEAD counts too");
         assert_eq!(sender.queue.lost.load(Ordering::Relaxed), 100 - queued);
-        // An empty queue accepts the longest line, and no other beside it.
+        // An empty queue accepts the longest line, and then no other.
         let sender = LineSender {
             messages: sender.messages,
             queue: Arc::default(),

@@ -22,17 +22,17 @@ pub fn by_hook_word(word: &str) -> Option<(&'static Integration, &'static HookSp
     with_hooks().find(|(_, hooks)| hooks.word == word)
 }
 
-/// The tools with hooks.
+/// Returns the tools with hooks.
 pub fn with_hooks() -> impl Iterator<Item = (&'static Integration, &'static HookSpec)> {
     ALL.iter().filter_map(|tool| Some((*tool, tool.hooks.as_ref()?)))
 }
 
-/// The tools with a JSON stream.
+/// Returns the tools with a JSON stream.
 pub fn with_stream() -> impl Iterator<Item = (&'static Integration, &'static StreamSpec)> {
     ALL.iter().filter_map(|tool| Some((*tool, tool.stream.as_ref()?)))
 }
 
-/// The environment variables in which tools give processes they start the session's id, each
+/// Returns the environment variables in which tools pass the session's id to processes they start, each
 /// with its tool.
 pub fn session_variables() -> impl Iterator<Item = (&'static str, &'static Integration)> {
     ALL.iter()
@@ -51,8 +51,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
     }
 
-    fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
+    fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 rust_files(&path, found);
@@ -62,21 +62,21 @@ mod tests {
         }
     }
 
-    /// The string literals of a source file, without comments and unit tests.
+    /// Returns the string literals of a source file, without comments and unit tests.
     fn literals(source: &str) -> Vec<String> {
         let mut found = Vec::new();
         for line in source.split("#[cfg(test)]").next().unwrap().lines() {
             if line.trim_start().starts_with("//") {
                 continue;
             }
-            // Good enough here: a literal on several lines counts as one per line.
+            // A literal on several lines counts as one per line, which is sufficient here.
             let parts: Vec<&str> = line.split('"').collect();
             found.extend(parts.iter().skip(1).step_by(2).map(|part| (*part).to_owned()));
         }
         found
     }
 
-    /// Names that only the tool's own folder may spell out.
+    /// Returns the names that only the tool's own directory may contain.
     fn names(tool: &Integration) -> Vec<&'static str> {
         let mut names = vec![tool.id, tool.name, tool.home_folder];
         names.extend(tool.binaries);
@@ -90,9 +90,9 @@ mod tests {
         names
     }
 
-    /// Adding a tool must not need a change outside its folder and this file.
+    /// Adding a tool must not need a change outside its directory and this file.
     #[test]
-    fn only_a_tools_own_folder_spells_its_names() {
+    fn only_a_tools_own_directory_contains_its_names() {
         let mut files = Vec::new();
         rust_files(&src(), &mut files);
         assert!(files.len() > 100, "{} source files found", files.len());
@@ -121,16 +121,16 @@ mod tests {
                 }
             }
         }
-        // Otherwise the search is broken and the assertion above proves nothing.
+        // Otherwise the search does not work and the assertion above proves nothing.
         for tool in ALL {
             assert!(seen.contains(tool.id) && seen.contains(tool.name), "{}", tool.name);
         }
     }
 
     #[test]
-    fn every_tool_folder_is_listed() {
+    fn every_tool_directory_is_listed() {
         let shared = ["setup", "tests"];
-        let folders: BTreeSet<String> = fs::read_dir(src().join("integrations"))
+        let dirs: BTreeSet<String> = fs::read_dir(src().join("integrations"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.is_dir())
@@ -138,7 +138,7 @@ mod tests {
             .filter(|name| !shared.contains(&name.as_str()))
             .collect();
         let listed: BTreeSet<String> = ALL.iter().map(|tool| tool.id.to_owned()).collect();
-        assert_eq!(folders, listed);
+        assert_eq!(dirs, listed);
     }
 
     #[test]

@@ -10,21 +10,21 @@ use super::task_builder::TaskBuilder;
 /// An agent tool.
 pub struct Integration {
     /// The short name: `source_type` in rows, the first part of agents' names, the value of
-    /// `AGENTHUB_TASK_VENDOR` and of `init --only`, and the name of the tool's folder here.
+    /// `AGENTHUB_TASK_VENDOR` and of `init --only`, and the name of the tool's directory here.
     pub id: &'static str,
-    /// The name shown to people.
+    /// The name shown to users.
     pub name: &'static str,
-    /// Programs on `PATH` that show that the tool is installed.
+    /// Programs whose presence on `PATH` shows that the tool is installed.
     pub binaries: &'static [&'static str],
-    /// The folder in the user's home that shows that the tool is installed.
+    /// The directory in the user's home whose existence shows that the tool is installed.
     pub home_folder: &'static str,
-    /// The environment variables in which the tool gives processes it starts the session's id.
+    /// The environment variables in which the tool passes the session's id to processes it starts.
     pub session_variables: &'static [&'static str],
     /// How to run the tool without a terminal, and its JSON stream.
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.
     pub hooks: Option<HookSpec>,
-    /// Returns the configuration files, and what agenthub writes into each.
+    /// Returns the configuration files, and the entries that agenthub writes into each.
     pub config_files: fn(&InstallTarget) -> Vec<(PathBuf, ConfigContent)>,
     /// For a tool whose sessions share one MCP server: how a call names its session.
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
@@ -76,7 +76,7 @@ pub trait StreamParser: fmt::Debug + Send {
     /// Turns one JSON object of the stream into calls of the builder.
     fn line(&mut self, line: &Value, task: &mut TaskBuilder);
 
-    /// Completes what was buffered when the stream ends.
+    /// Writes the buffered rows when the stream ends.
     fn end(&mut self, _task: &mut TaskBuilder) {}
 }
 
@@ -89,9 +89,9 @@ pub struct StreamFlags {
     pub flags: Vec<String>,
 }
 
-/// A tool's hooks. They all have the shape that Claude Code introduced (events, input fields,
-/// output), which [`super::hook_handler`] and `setup::json_config` implement once. The fields
-/// are what differs between tools.
+/// A tool's hooks. They all have the form that Claude Code introduced (events, input fields,
+/// output), which [`super::hook_handler`] and `setup::json_config` implement once. The fields are the
+/// differences between tools.
 #[derive(Debug)]
 pub struct HookSpec {
     /// The word after `agenthub hook` in installed commands. It never changes.
@@ -100,7 +100,7 @@ pub struct HookSpec {
     pub hooks: &'static [Hook],
     /// The environment variable with the process id of the tool.
     pub pid_variable: Option<&'static str>,
-    /// What the tool asks its user after the hooks were installed.
+    /// The question that the tool asks the user after the hooks were installed.
     pub consent: Option<fn() -> String>,
     /// Returns why hooks must not be installed for this target. `is_chosen`: the user has named
     /// the tool.
@@ -113,7 +113,7 @@ pub struct HookSpec {
     pub managed_files: &'static [&'static str],
 }
 
-/// The marks of a tool that runs hooks which are installed for other tools.
+/// The signs of a tool that also runs hooks installed for other tools.
 #[derive(Debug)]
 pub struct ForeignHooks {
     /// A field of the hook's input.
@@ -122,7 +122,7 @@ pub struct ForeignHooks {
     pub variable: &'static str,
 }
 
-/// Why the text of a configuration file was refused: one line for a person.
+/// The reason why the text of a configuration file was refused: one line for the user.
 pub type Refusal = String;
 
 /// The event of a new session. Every tool with hooks has it.
@@ -135,7 +135,7 @@ pub struct Hook {
     pub event: &'static str,
     /// Whether the tool waits for the hook.
     pub blocking: HookBlocking,
-    /// Whether and how the hook delivers mail.
+    /// How the hook delivers mail, if it does.
     pub mail: MailDelivery,
 }
 
@@ -163,12 +163,12 @@ pub enum MailDelivery {
     StopReason,
 }
 
-/// Where to install, and what the installed commands start.
+/// The place of an installation, and the program that the installed commands start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallTarget {
     /// The user's home.
     pub home: PathBuf,
-    /// The project's folder, to install there instead of in the home.
+    /// The project's directory, to install there instead of in the home.
     pub project: Option<PathBuf>,
     /// This program.
     pub program: PathBuf,
@@ -185,17 +185,17 @@ impl InstallTarget {
         }
     }
 
-    /// Returns the tool's folder: the value of `variable`, or `name` in the home; `name` in the
+    /// Returns the tool's directory: the value of `variable`, or `name` in the home; `name` in the
     /// project.
     pub fn folder(&self, variable: &str, name: &str) -> PathBuf {
         match (&self.project, std::env::var_os(variable)) {
-            (None, Some(folder)) if !folder.is_empty() => folder.into(),
+            (None, Some(dir)) if !dir.is_empty() => dir.into(),
             _ => self.file(name, name),
         }
     }
 }
 
-/// What agenthub writes into a configuration file.
+/// The entries that agenthub writes into a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigContent {
     /// The hooks, in JSON.
@@ -234,7 +234,7 @@ pub struct ConfigFile {
     pub tool: &'static Integration,
     /// The path.
     pub path: PathBuf,
-    /// What agenthub writes into it.
+    /// The entries that agenthub writes into the file.
     pub content: ConfigContent,
 }
 

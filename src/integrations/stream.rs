@@ -1,9 +1,9 @@
-//! One tool's JSON stream, line by line, into rows.
+//! Converts one tool's JSON stream, line by line, into rows.
 //!
-//! 1. Each line yields its rows at once. There is no clock, file or process here.
+//! 1. Each line yields its rows at once. This module uses no clock, file or process.
 //! 2. Lines that are not JSON objects, or of an unknown type, are skipped: tools add types with
-//!    each version. [`Stream::end`] ends the task whatever the stream contained.
-//! 3. Input tokens include cached ones, whatever the tool's own definition. A cost is the one
+//!    each version. [`Stream::end`] ends the task regardless of what the stream contained.
+//! 3. Input tokens include cached ones, regardless of the tool's own definition. A cost is the one
 //!    that the tool reports; agenthub computes none here.
 
 use serde_json::Value;
@@ -43,12 +43,12 @@ impl Stream {
         self.task.take_rows()
     }
 
-    /// The session's id, once the stream has named it.
+    /// Returns the session's id, once the stream has named it.
     pub fn session(&self) -> Option<&str> {
         self.task.session()
     }
 
-    /// Sets what the session had used before this stream began, for a resumed session. Called
+    /// Sets the session's usage before this stream began, for a resumed session. Called
     /// once, when the session is known: rows contain the session's totals from then on.
     pub fn set_previous_usage(&mut self, usage: Usage) -> Vec<StreamRow> {
         self.task.set_previous_usage(usage);

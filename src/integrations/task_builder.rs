@@ -25,14 +25,14 @@ pub enum StreamRow {
     Usage(Box<NewTelemetry>),
 }
 
-/// What is known of a task before the first line of its stream.
+/// The facts about a task that are known before the first line of its stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskInfo {
     /// The task's id.
     pub task_id: String,
     /// The agent's name; empty to derive it from the session.
     pub agent_id: String,
-    /// What the agent was asked to do.
+    /// The task's prompt.
     pub directive: String,
     /// The working directory.
     pub workspace: String,
@@ -47,7 +47,7 @@ pub enum StreamEnd {
     Exit(i32),
     /// This signal ended the process.
     Signal(i32),
-    /// The input ended; there is no process to ask.
+    /// The input ended; there is no exit code.
     Eof,
 }
 
@@ -58,7 +58,7 @@ enum State {
     Failed,
 }
 
-/// A task, and its rows that were not taken yet.
+/// A task, and its rows that the caller has not taken yet.
 #[derive(Debug)]
 pub struct TaskBuilder {
     tool: &'static str,
@@ -70,19 +70,19 @@ pub struct TaskBuilder {
     in_turn: bool,
     /// The tool's name of each call without a result.
     open_calls: HashMap<String, String>,
-    /// What the session used before this task.
+    /// The session's usage before this task.
     previous: Usage,
-    /// What this task has used.
+    /// This task's usage.
     used: Usage,
     /// The part of `used` that is in `turn_end` rows.
     in_turn_rows: Usage,
     /// The session's totals in the last telemetry row.
     recorded_totals: Usage,
-    /// Some of the use came after the tool's last report of a cost.
+    /// Some of the usage is more recent than the tool's last report of a cost.
     has_unpriced_use: bool,
     /// Lines of a known type.
     known_lines: u64,
-    /// The last status row says `running`.
+    /// The status in the last status row is `running`.
     last_status_is_running: bool,
     /// A row contains the directive.
     is_directive_written: bool,
@@ -129,22 +129,22 @@ impl TaskBuilder {
         self.previous
     }
 
-    /// What the task has used so far.
+    /// Returns the task's usage so far.
     pub(super) fn used_mut(&mut self) -> &mut Usage {
         &mut self.used
     }
 
-    /// Some use is not included in the cost yet.
+    /// Records that some usage is not included in the cost yet.
     pub(super) fn mark_unpriced(&mut self) {
         self.has_unpriced_use = true;
     }
 
-    /// The cost includes all use so far.
+    /// Records that the cost includes all usage so far.
     pub(super) fn mark_priced(&mut self) {
         self.has_unpriced_use = false;
     }
 
-    /// The stream has named its session: rows have an agent from here on.
+    /// Sets the session that the stream has named. Rows have an agent from here on.
     pub(super) fn begin_session(&mut self, id: &str, model: &str, workspace: &str) {
         if id.is_empty() || self.session.is_some() {
             return;
@@ -174,7 +174,7 @@ impl TaskBuilder {
         }
     }
 
-    /// Begins a turn. An open one ends first, with the use known so far.
+    /// Begins a turn. An open turn ends first, with the usage known so far.
     pub(super) fn turn_start(&mut self) {
         self.turn_end();
         if self.state != State::Running {
@@ -195,7 +195,7 @@ impl TaskBuilder {
         }
     }
 
-    /// Ends the turn. Its use is what was used since the last `turn_end` row.
+    /// Ends the turn. Its usage is that since the last `turn_end` row.
     pub(super) fn turn_end(&mut self) {
         if !self.in_turn {
             return;
@@ -281,9 +281,8 @@ impl TaskBuilder {
         self.push(row);
     }
 
-    /// Adds a row with the session's totals. Totals never shrink, even if the tool corrects a
-    /// number or its stream is broken: readers take a smaller number for a counter that was
-    /// reset.
+    /// Adds a row with the session's totals. Totals never decrease, even if the tool corrects a number
+    /// or its stream is broken: readers treat a smaller number as a counter that was reset.
     pub(super) fn usage(&mut self, status: &str) {
         let Some(session) = &self.session else { return };
         self.recorded_totals = self.recorded_totals.max(self.previous.plus(self.used));
@@ -307,13 +306,13 @@ impl TaskBuilder {
         })));
     }
 
-    /// The tool reports success.
+    /// Records that the tool reports success.
     pub(super) fn complete(&mut self) {
         self.turn_end();
         self.finish(State::Completed);
     }
 
-    /// The tool reports a failure, or the end of the stream is one.
+    /// Records that the tool reports a failure, or that the end of the stream is one.
     pub(super) fn fail(&mut self, reason: &str) {
         self.turn_end();
         self.error(reason);
@@ -331,8 +330,8 @@ impl TaskBuilder {
         self.usage(usage);
     }
 
-    /// The stream has ended. The tool's own result stays, unless the process failed after it
-    /// reported success.
+    /// Records that the stream has ended. The tool's own result stays, unless the process failed after
+    /// it reported success.
     pub(super) fn end(&mut self, end: StreamEnd, seconds: i64) {
         let is_unknown_stream = self.known_lines == 0;
         let has_duration = self.used.duration_sec > 0;

@@ -1,6 +1,6 @@
 //! Token, cost and time totals.
 
-/// What a session or a task has used.
+/// The usage of a session or a task.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     /// Turns of the model.

@@ -1,6 +1,6 @@
-//! Which agent makes an MCP call: what the environment says, or the session in the call's `_meta`
-//! for tools whose sessions share one server. Never an argument of the call, which a model could
-//! get wrong or forge.
+//! Determines which agent makes an MCP call: from the environment, or from the session in the call's
+//! `_meta` for tools whose sessions share one server. An argument of the call is never used, because a
+//! model could get it wrong or forge it.
 
 use rmcp::ErrorData;
 use rmcp::handler::server::common::FromContextPart;
@@ -15,11 +15,11 @@ use crate::integrations::{agent_name, registry};
 /// The agent as far as it is known when the server starts. Earlier fields take precedence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Speaker {
-    /// The name that the process was given.
+    /// The name assigned to the process.
     pub assigned: Option<String>,
-    /// The id of the tool that `agenthub run` has given that name to.
+    /// The id of the tool for which `agenthub run` has set that name.
     pub recorded_tool: Option<String>,
-    /// The default name of the session around the server.
+    /// The default agent name of the session that has started the server.
     pub session: Option<String>,
     /// The name if neither the environment nor the call names an agent.
     pub fallback: String,
@@ -31,8 +31,8 @@ impl Speaker {
         self.assigned.as_deref().or(self.session.as_deref())
     }
 
-    /// Returns the agent that makes a call with this `_meta`. `client` is the name with which the
-    /// tool has introduced itself.
+    /// Returns the agent that makes a call with this `_meta`. `client` is the name that the tool has
+    /// given to the server.
     fn of_call(&self, meta: &JsonObject, client: &str) -> String {
         let call = session_of_call(meta, client);
         let is_of_another_tool = match (&call, &self.recorded_tool) {

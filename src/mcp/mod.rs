@@ -1,10 +1,10 @@
 //! The MCP server on stdio: gives the agent that starts it nine tools. Only this module uses rmcp.
 //!
-//! 1. stdout carries the protocol only; messages for people go to stderr.
+//! 1. stdout carries the protocol only; messages for the user go to stderr.
 //! 2. The caller's identity comes from the environment or from a call's `_meta`, never from an
 //!    argument, which a model could get wrong or forge.
-//! 3. A model's mistake is a tool result with advice, not a protocol error: clients hide those from
-//!    the model.
+//! 3. A model's mistake is a tool result with advice, not a protocol error: clients do not show
+//!    protocol errors to the model.
 //! 4. Protocol revisions with and without `initialize` are supported, as far as rmcp supports them.
 
 mod identity;
@@ -44,7 +44,7 @@ const MAX_LINE_BYTES: u64 = 16 << 20;
 struct Mcp {
     speaker: Speaker,
     database: Arc<Database>,
-    /// Cancelled at the end of stdin: no client waits for answers any more.
+    /// Cancelled at the end of stdin: no client waits for results any more.
     disconnected: CancellationToken,
 }
 
@@ -74,7 +74,7 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, speaker: Speaker) -> Re
     let (pipe, input) = tokio::io::duplex(PIPE_BYTES);
     let forwarding = async {
         forward_input(stdin, pipe, disconnected.clone()).await;
-        // Requests that were received before the end of stdin are still answered.
+        // Requests received before the end of stdin still get their results.
         std::future::pending().await
     };
     let mcp = Mcp {

@@ -1,5 +1,5 @@
 //! Parameters, results and errors of the tools. Their JSON schemas are generated from these types, so
-//! the doc comments of fields are texts that a model reads.
+//! a model reads the doc comments of the fields.
 
 use rmcp::model::{ContentBlock, IntoContents};
 use schemars::JsonSchema;
@@ -430,7 +430,7 @@ impl From<SearchHit> for FoundHit {
     }
 }
 
-/// The text of a failed call: what went wrong, and what the model can do about it.
+/// The text of a failed call: the problem, and what the model can do about it.
 #[derive(Debug)]
 pub(super) struct ToolError(pub(super) String);
 
@@ -439,7 +439,7 @@ impl From<Error> for ToolError {
     /// tools only.
     fn from(error: Error) -> Self {
         let is_for_shell = |clause: &&str| clause.contains("agenthub ") || format!(" {clause}").contains(" --");
-        // The first clause says what went wrong, the others what to do.
+        // The first clause is the problem, the others are advice.
         let mut rest = error.message().split("; ");
         let mut clauses: Vec<&str> = rest.next().into_iter().collect();
         clauses.extend(rest.filter(|clause| !is_for_shell(clause)));

@@ -15,7 +15,8 @@ use crate::watcher;
 
 /// The `via` of receipts that tool calls write.
 const VIA: &str = "mcp";
-/// Maximum time to wait for the database's lock to write an agent's own row, which no caller needs.
+/// Maximum time to wait for the database's lock to write an agent's own row, which the call itself does
+/// not need.
 pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The database, shared by all calls.
@@ -23,10 +24,10 @@ pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct Database {
     path: PathBuf,
     network_fs: NetworkFs,
-    /// What each agent's own row gets: working directory and process.
+    /// The values written to each agent's own row: working directory and process.
     state: AgentState,
-    /// Opened by the first call that needs it. The server must not fail to start because the
-    /// database is locked just then: clients do not start it again.
+    /// Opened by the first call that needs it. The server must not fail to start because the database
+    /// is locked at that moment: clients do not start it again.
     connection: Mutex<Option<Connection>>,
 }
 
@@ -134,10 +135,10 @@ impl AgentSession {
     }
 
     /// Runs `query` on a blocking thread after every commit until it returns a value; returns `None`
-    /// after `timeout`. It has a read connection of its own, so other calls do not wait.
+    /// after `timeout`. It uses its own read connection, so other calls do not wait.
     ///
     /// # Errors
-    /// Those of `query`; [`Code::Timeout`] as soon as one of `cancelled` is cancelled.
+    /// The errors of `query`; [`Code::Timeout`] as soon as one of `cancelled` is cancelled.
     pub(super) async fn wait_for<T: Send + 'static>(
         &self,
         timeout: Duration,

@@ -1,4 +1,4 @@
-//! The nine tools: their descriptions, and what they do to the database.
+//! The nine tools: their descriptions and their implementations.
 //!
 //! A description says when to use the tool and what it returns, with an example, in under 600
 //! characters. `schema` describes the parameters and results.
@@ -548,7 +548,7 @@ fn key_conflict(error: Error) -> Error {
     }
 }
 
-/// Returns the first characters of a text that comes from the model, for an error message.
+/// Returns the first characters of a text from the model, for an error message.
 fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }

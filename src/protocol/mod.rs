@@ -27,8 +27,8 @@ pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// `message` and `batch` frames per second and connection, and size of the burst (AILANG's
 /// `MaxMessagesPerSecond`).
 pub const MAX_MESSAGES_PER_SECOND: u32 = 100;
-/// Number of recent changes kept in memory for all clients, and number of unacknowledged messages at
-/// which a subscription of a client that sends acks is paused (AILANG's `MaxLagMessages`).
+/// Number of recent changes kept in memory for all clients, and maximum number of unacknowledged
+/// messages, at which a subscription of a client that sends acks is paused (AILANG's `MaxLagMessages`).
 pub const MAX_LAG_MESSAGES: usize = 1000;
 /// Maximum time for a write to a client; then the client is disconnected (AILANG's `WriteWait`).
 pub const WRITE_WAIT: Duration = Duration::from_secs(10);
@@ -43,8 +43,8 @@ pub const MAX_MESSAGE_SIZE: usize = 10 * 1024;
 /// `PollInterval`).
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Unix time in milliseconds, the unit of every timestamp in the database and on the wire. Returns 0
-/// for a clock before 1970.
+/// Returns the Unix time in milliseconds, the unit of every timestamp in the database and on the wire;
+/// 0 for a clock before 1970.
 ///
 /// All other code reads the wall clock through this function.
 pub fn now_ms() -> i64 {
@@ -86,7 +86,7 @@ impl EventType {
     /// The first event to a client that connected with `streams`, `since` or `frames`.
     pub const HELLO: Self = Self(Cow::Borrowed("hello"));
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -119,7 +119,7 @@ impl TaskStreamEventType {
     /// The task's status changed.
     pub const STATUS: Self = Self(Cow::Borrowed("status"));
 
-    /// The name in the database and on the wire.
+    /// Returns the name in the database and on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -146,7 +146,7 @@ pub struct Event {
     /// Unix milliseconds. Optional in events from clients.
     #[serde(default, deserialize_with = "null_is_zero")]
     pub timestamp: i64,
-    /// Position of the event's row in the log. Opaque; clients resume with it as `since`.
+    /// Position of the event's row in the change log. Opaque; clients resume with it as `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pos: Option<String>,
     /// The payload as JSON text.
@@ -170,7 +170,7 @@ impl Event {
         })
     }
 
-    /// A `message` event (AILANG's `NewMessageEvent`).
+    /// Creates a `message` event (AILANG's `NewMessageEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -178,7 +178,7 @@ impl Event {
         Self::new(EventType::MESSAGE, message)
     }
 
-    /// A `batch` event (AILANG's `NewBatchEvent`).
+    /// Creates a `batch` event (AILANG's `NewBatchEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -191,7 +191,7 @@ impl Event {
         Self::new(EventType::BATCH, &batch)
     }
 
-    /// An `error` event (AILANG's `NewErrorEvent`).
+    /// Creates an `error` event (AILANG's `NewErrorEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -204,7 +204,7 @@ impl Event {
         Self::new(EventType::ERROR, &error)
     }
 
-    /// An `inbox_message` event (AILANG's `NewInboxMessageEvent`).
+    /// Creates an `inbox_message` event (AILANG's `NewInboxMessageEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -212,7 +212,7 @@ impl Event {
         Self::new(EventType::INBOX_MESSAGE, message)
     }
 
-    /// A `task_stream` event (AILANG's `NewTaskStreamEvent`).
+    /// Creates a `task_stream` event (AILANG's `NewTaskStreamEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -220,7 +220,7 @@ impl Event {
         Self::new(EventType::TASK_STREAM, stream)
     }
 
-    /// A `telemetry` event (AILANG's `NewTelemetryEvent`).
+    /// Creates a `telemetry` event (AILANG's `NewTelemetryEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -228,7 +228,7 @@ impl Event {
         Self::new(EventType::TELEMETRY, telemetry)
     }
 
-    /// A `thread_state` event (AILANG's `NewThreadStateEvent`).
+    /// Creates a `thread_state` event (AILANG's `NewThreadStateEvent`).
     ///
     /// # Errors
     /// As [`Event::new`].
@@ -236,7 +236,7 @@ impl Event {
         Self::new(EventType::THREAD_STATE, state)
     }
 
-    /// A `ping` event, as clients send it (AILANG's `NewPingEvent`).
+    /// Creates a `ping` event, as clients send it (AILANG's `NewPingEvent`).
     pub fn ping() -> Self {
         Self {
             event_type: EventType::PING,
@@ -246,7 +246,7 @@ impl Event {
         }
     }
 
-    /// A `pong` event, the response to a ping (AILANG's `NewPongEvent`).
+    /// Creates a `pong` event, the response to a ping (AILANG's `NewPongEvent`).
     pub fn pong() -> Self {
         Self {
             event_type: EventType::PONG,

@@ -90,7 +90,7 @@ pub struct BatchEvent {
 pub struct ErrorEvent {
     /// One of the codes in [`crate::error`].
     pub code: String,
-    /// What happened and what to do next.
+    /// The problem and what to do about it.
     pub message: String,
     /// The thread it concerns, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -169,7 +169,7 @@ pub struct InboxMessageEvent {
     pub correlation_id: String,
     /// The sender.
     pub from_agent: String,
-    /// The inbox it is in.
+    /// The inbox that contains the message.
     pub to_inbox: String,
     /// notification, request, response, completion, handoff, info, audit,
     /// `approval_request`, feedback, or another value that its writer stored.

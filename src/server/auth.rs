@@ -1,15 +1,15 @@
 //! Checks the head of every request before its body is read or its route runs.
 //!
-//! A hub that shows and instructs coding agents can control its owner's machine, and any web page
-//! can make a browser send requests to localhost. Therefore the checks are independent of each
-//! other, and every comparison is exact (no prefixes, no patterns). In this order:
+//! A hub that shows and instructs coding agents can control the user's machine, and any web page can
+//! make a browser send requests to localhost. Therefore the checks are independent of each other, and
+//! every comparison is exact (no prefixes, no patterns). In this order:
 //!
 //! 1. the version is HTTP/1.1
 //! 2. `Host` is one of the hub's names (DNS rebinding)
 //! 3. `Origin`, if present, is the hub's own
 //! 4. `Sec-Fetch-Site`, if present, is `none` or `same-origin`; a link to the dashboard is allowed
 //! 5. a GET has no body; any other method has `Content-Type: application/json` (HTML forms)
-//! 6. the token, unless the route is open or the hub runs with `--no-auth`
+//! 6. the token, unless the route needs none or the hub runs with `--no-auth`
 
 use std::net::SocketAddr;
 
@@ -34,7 +34,7 @@ const MIN_TOKEN_DIGITS: usize = 16;
 /// The one path that also accepts the token in the query, as clients of AILANG's protocol send it.
 pub(super) const WEBSOCKET_PATH: &str = "/ws";
 
-/// Whether a route requires the token.
+/// The authentication that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AuthRequirement {
     /// No token: the dashboard's files, and `/healthz`.
@@ -179,8 +179,8 @@ fn check_fetch_site(request: &Parts) -> Result<()> {
     }
 }
 
-/// Checks the headers that describe the body. A body that no route uses is refused unread: reading
-/// it would let clients without a token use the hub's memory.
+/// Checks the headers that describe the body. A body that no route uses is refused without reading it:
+/// otherwise clients without a token could use the hub's memory.
 fn check_body_headers(request: &Parts) -> Result<()> {
     if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         let length = single_header(&request.headers, CONTENT_LENGTH.as_str())?;
@@ -283,7 +283,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{short:?}")
 }
 
-/// Returns the text up to the first word that announces a token.
+/// Returns the text up to and including the first word that precedes a token, such as `token=`.
 fn before_token(text: &str) -> &str {
     let end = |name: &str| text.to_ascii_lowercase().find(name).map(|at| at + name.len());
     let end = [end("token="), end("token%3d"), end("bearer")]

@@ -1,4 +1,4 @@
-//! The tasks that run beside the connections of a server.
+//! The tasks that a server runs in addition to its connections.
 
 use std::sync::Arc;
 

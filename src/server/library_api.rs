@@ -1,7 +1,7 @@
 //! Functions for programs that embed the hub (AILANG's `Server.Broadcast…`).
 //!
-//! Each function commits one row. Clients then receive it through the change log, like a row
-//! written by any other process; there is no second path to them.
+//! Each function commits one row. Clients then receive it through the change log, like a row written by
+//! any other process.
 
 use super::state::Server;
 use crate::error::Result;

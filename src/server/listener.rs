@@ -32,10 +32,10 @@ use super::router;
 use super::state::Server;
 use crate::error::{Code, Error, Result};
 
-/// Connections the kernel queues until they are accepted. After a restart of the hub all clients
-/// reconnect at once; connections beyond the backlog wait about 1 s for the SYN retry.
+/// Maximum number of connections that the kernel queues until they are accepted. After a restart of the
+/// hub all clients reconnect at once; connections beyond the backlog wait about 1 s for the SYN retry.
 const BACKLOG: u32 = 1024;
-/// Maximum bytes of a body: the largest column, and its JSON.
+/// Maximum bytes of a body: the largest column, and the rest of its JSON.
 const MAX_BODY: usize = (1 << 20) + (64 << 10);
 /// Maximum bytes of a request's head.
 const MAX_HEAD: usize = 32 << 10;
@@ -120,7 +120,7 @@ impl Listener {
         }
     }
 
-    /// Starts a task for the connection: one that serves it, or one that answers 503 if the
+    /// Starts a task for the connection: one that serves it, or one that responds with 503 if the
     /// connection limit is reached.
     fn accept(&self, stream: TcpStream) {
         // Send each frame at once instead of waiting for more to fill a packet. If the socket is
@@ -129,7 +129,8 @@ impl Listener {
         let limit = self.server.settings.limits.max_connections;
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => {
-                // A tenth must be free before the log says so, so that it does not alternate.
+                // A tenth must be free before this is logged, so that the two messages do not
+                // alternate.
                 if self.permits.available_permits() * 10 > limit
                     && self.server.at_connection_limit.swap(false, Ordering::Relaxed)
                 {
@@ -180,7 +181,8 @@ impl Listener {
                 connection.await
             }
         };
-        // Not a refusal: a client that disconnects, and a keep-alive connection that times out.
+        // A client that disconnects and a keep-alive connection that times out are not counted as
+        // refusals.
         match outcome {
             Err(e) if e.is_parse() => server.record_refusal(
                 "BAD_REQUEST",
@@ -247,7 +249,7 @@ fn is_write_timeout(e: &hyper::Error) -> bool {
         .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
 }
 
-/// Reads a body. One whose declared length is over the limit is not read at all.
+/// Reads a body. A body whose declared length is over the limit is not read at all.
 async fn read_body(parts: &Parts, body: Incoming) -> Result<Bytes> {
     let too_large = || {
         Error::new(
@@ -273,7 +275,7 @@ async fn read_body(parts: &Parts, body: Incoming) -> Result<Bytes> {
     }
 }
 
-/// Answers a connection over the limit with 503 and closes it.
+/// Responds with 503 to a connection over the limit and closes it.
 async fn refuse_connection(mut stream: TcpStream) {
     const RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 62\r\n\
         Retry-After: 1\r\nConnection: close\r\n\r\ntoo many connections; close some, or raise --max-connections.\n";

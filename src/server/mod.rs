@@ -1,13 +1,13 @@
 //! The HTTP and WebSocket server: the only module that uses warp, hyper and tungstenite.
 //!
-//! The accept loop is our own, around one warp filter: warp 0.4's server has no connection limit
-//! and no header timeout, and accepts HTTP/2.
+//! The accept loop is part of this module, around one warp filter: warp 0.4's server has no connection
+//! limit and no header timeout, and accepts HTTP/2.
 //!
 //! 1. `listener` accepts a connection if fewer than the maximum are open.
 //! 2. For each request, `router` finds the route once.
 //! 3. `auth` checks the request's head with the route's requirement. Then the body is read, up to
 //!    its limit.
-//! 4. The route's handler in `routes` or `websocket` answers.
+//! 4. The route's handler in `routes` or `websocket` returns the response.
 //! 5. On shutdown, the listener stops accepting, WebSocket clients are sent a close, open requests
 //!    finish, and acks are stored, within 2 s.
 
@@ -51,8 +51,8 @@ const SHUTDOWN_WAIT: Duration = Duration::from_millis(1500);
 
 impl Server {
     /// Returns the route `GET /ws` alone, to embed in another warp server (AILANG's
-    /// `HandleWebSocket`). It answers the upgrade and checks no access: the embedding server calls
-    /// [`check_embedded_request`] before it.
+    /// `HandleWebSocket`). It responds to the upgrade and makes no access checks: the embedding server
+    /// calls [`check_embedded_request`] before it.
     pub fn websocket(self: &Arc<Self>) -> BoxedFilter<(Response,)> {
         router::websocket_filter(self)
     }
@@ -93,7 +93,7 @@ impl Server {
             );
         }
         if let Some(change_reader) = self.take_change_reader() {
-            // The thread may be in the middle of a read: wait for it off the runtime's threads.
+            // The thread may be in the middle of a read: wait for it on a blocking thread.
             let _ = tokio::task::spawn_blocking(move || change_reader.stop()).await;
         }
         Ok(())

@@ -1,11 +1,11 @@
 //! A connection that counts the bytes its peer accepts and can give up on a peer that accepts none.
 //!
-//! A client that sends requests and reads no responses would otherwise occupy a connection
-//! forever, without any token. HTTP connections therefore have a write timeout:
+//! A client that sends requests and reads no responses would otherwise occupy a connection forever,
+//! even without a token. HTTP connections therefore have a write timeout:
 //!
-//! 1. The time starts when the socket does not accept a write whole.
-//! 2. It restarts with every [`MIN_PROGRESS`] bytes accepted, and ends when a write is accepted whole.
-//! 3. When it is over, the write fails with `TimedOut` and hyper drops the connection.
+//! 1. The timer starts when the socket does not accept a whole write.
+//! 2. It restarts with every [`MIN_PROGRESS`] bytes accepted, and stops when a whole write is accepted.
+//! 3. When it expires, the write fails with `TimedOut` and hyper drops the connection.
 //!
 //! A WebSocket connection has no write timeout here: `websocket/keepalive.rs` uses the count, so
 //! that the client gets a close code. A client that sends nothing is limited by the header timeout.
@@ -40,7 +40,7 @@ pub(super) struct ProgressStream {
     stall: Option<Stall>,
 }
 
-/// A write that was not accepted whole.
+/// A write of which the socket accepted only a part.
 struct Stall {
     deadline: Pin<Box<Sleep>>,
     /// Bytes accepted since the deadline was set.
@@ -56,10 +56,10 @@ impl ProgressStream {
         }
     }
 
-    /// Returns the stream of an upgraded connection, without a write timeout, and the bytes that
-    /// hyper has read of it already.
+    /// Returns the stream of an upgraded connection, without a write timeout, and the bytes that hyper
+    /// has already read from it.
     ///
-    /// A connection of our own listener is taken out of hyper's layers, which frees what they keep
+    /// A connection of this crate's listener is taken out of hyper's layers, which frees what they keep
     /// of the request. A connection of an embedding server stays inside its layers.
     pub(super) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
         match upgraded.downcast::<TokioIo<Self>>() {
@@ -84,12 +84,12 @@ impl ProgressStream {
         }
     }
 
-    /// Returns the count of bytes accepted, which grows as they are.
+    /// Returns the counter of accepted bytes.
     pub(super) fn written(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.written)
     }
 
-    /// Records the outcome of a write of `length` bytes, and fails it if the write timeout is over.
+    /// Records the outcome of a write of `length` bytes, and fails it if the write timeout has expired.
     fn record_write(
         &mut self,
         cx: &mut Context<'_>,

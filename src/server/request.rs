@@ -84,7 +84,7 @@ impl ApiRequest {
         }
     }
 
-    /// Returns a cursor that a list gave as `next`; `parse` returns `None` for any other text.
+    /// Returns a cursor that a list returned as `next`; `parse` returns `None` for any other text.
     pub(super) fn cursor<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         self.query(name)
             .map(|text| parse(text).ok_or_else(|| invalid_cursor(name)))

@@ -1,4 +1,4 @@
-//! The responses of the HTTP API: JSON with the same headers on each.
+//! The responses of the HTTP API: JSON, with the same headers on each response.
 //!
 //! Lists are `{"items":[…],"next":cursor or null}`; the client sends `next` back under the name
 //! that the route documents. Errors are `{"error":{"code","message"}}`.

@@ -1,8 +1,8 @@
-//! The table of routes, and the one lookup of each request in it.
+//! The table of routes, and the lookup of requests in it.
 //!
-//! [`find`] runs once per request, on its method and path. Its result decides three things: whether
-//! the request needs the token, which handler answers, and which error an unknown path or method
-//! gets. The tests of access control and the schema of the wire walk the same table ([`routes`]).
+//! [`find`] runs once per request, on its method and path. Its result decides whether the request needs
+//! the token, which handler runs, and which error an unknown path or method gets. The tests of access
+//! control and of the documentation iterate over the same table ([`routes`]).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ impl Route {
         self.method == method || (method == Method::HEAD && self.method == Method::GET)
     }
 
-    /// Returns the segments of `path` that stand for the route's `{…}`, still percent-encoded, if
-    /// `path` matches.
+    /// Returns the segments of `path` that match the route's `{…}`, still percent-encoded, if `path`
+    /// matches.
     fn params(&self, path: &str) -> Option<Vec<String>> {
         let (mut pattern, mut segments) = (self.path.split('/'), path.split('/'));
         let mut params = Vec::new();
@@ -128,8 +128,8 @@ pub(super) enum RouteMatch {
 }
 
 impl RouteMatch {
-    /// Returns whether the request needs the token. Everything that is not explicitly open does,
-    /// so that a request without it cannot find out which paths and methods exist.
+    /// Returns whether the request needs the token. Every path does that is not explicitly open, so
+    /// that a request without the token cannot find out which paths and methods exist.
     pub(super) fn auth_requirement(&self) -> AuthRequirement {
         match self {
             Self::Asset { .. } => AuthRequirement::Open,
@@ -147,7 +147,7 @@ pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
         let at_root = path == "/";
         return RouteMatch::Asset { asset, at_root };
     }
-    // One trailing slash is accepted in requests that have the token, and only there.
+    // One trailing slash is accepted, but the request then needs the token, even on an open path.
     let (path, is_exact) = path.strip_suffix('/').map_or((path, true), |path| (path, false));
     let mut allowed = Vec::new();
     for route in ROUTES {
@@ -166,7 +166,7 @@ pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
     RouteMatch::MethodNotAllowed(allowed)
 }
 
-/// Returns the filter that answers every request. The listener must have put the [`RouteMatch`] into
+/// Returns the filter that handles every request. The listener must have put the [`RouteMatch`] into
 /// the request's extensions.
 pub(super) fn filter(server: &Arc<Server>) -> BoxedFilter<(Response,)> {
     warp::ext::get::<RouteMatch>()
@@ -202,7 +202,7 @@ pub(super) fn websocket_filter(server: &Arc<Server>) -> BoxedFilter<(Response,)>
         .boxed()
 }
 
-/// Extracts what handlers use of a request. The path's values are added by [`dispatch`].
+/// Extracts the parts of a request that handlers use. The path's values are added by [`dispatch`].
 fn api_request(server: &Arc<Server>) -> impl Filter<Extract = (ApiRequest,), Error = Rejection> + Clone + use<> {
     let server = Arc::clone(server);
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
@@ -245,7 +245,7 @@ async fn dispatch(found: RouteMatch, mut request: ApiRequest) -> Result<Response
 }
 
 /// Percent-decodes the path's values. A value that is not UTF-8 is refused: with replacement
-/// characters, different names would become one.
+/// characters, different names would become equal.
 fn decode(params: &[String]) -> Result<Vec<String>> {
     let decode = |param: &String| {
         percent_decode_str(param)

@@ -1,7 +1,7 @@
 //! The state that all requests and connections of one server share.
 //!
-//! This file uses none of the files that use the state: the rest of [`Server`]'s methods are
-//! where their subject is (`mod.rs` runs it, `library_api.rs` writes through it).
+//! This file uses no file that uses the state. The other methods of [`Server`] are in the files of
+//! their subjects: `mod.rs` runs the server, `library_api.rs` writes rows.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use crate::watcher::WatchMode;
 pub struct Settings {
     /// The protocol's constants.
     pub limits: Limits,
-    /// How commits are noticed.
+    /// How commits are detected.
     pub watch: WatchMode,
     /// Hosts that requests may name in addition to this machine's own names: `host` or `host:port`.
     pub allowed_hosts: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Server {
     change_reader: Mutex<Option<ChangeReaderHandle>>,
     pub(super) settings: Settings,
     auth_mode: Mutex<AuthMode>,
-    /// The token in the database's token file, if the server was started with that one.
+    /// The token in the database's token file, if the server was started with that token.
     pub(super) file_token: Option<Token>,
     /// Cancelled and replaced when the token is rotated: ends the WebSocket sessions.
     websocket_cancellation: Mutex<CancellationToken>,

@@ -36,21 +36,21 @@ pub struct AgentRow {
 
 impl AgentRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let agent = Self {
-            n: cells.int(),
-            id: cells.text(),
-            label: cells.text(),
-            status: cells.text(),
-            workspace: cells.text(),
-            pid: cells.maybe_int(),
-            created_at: cells.int(),
-            last_active_at: cells.int(),
+            n: values.int(),
+            id: values.text(),
+            label: values.text(),
+            status: values.text(),
+            workspace: values.text(),
+            pid: values.maybe_int(),
+            created_at: values.int(),
+            last_active_at: values.int(),
         };
-        cells.accept("agents", agent.n, agent)
+        values.accept("agents", agent.n, agent)
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [&self.id, &self.label, &self.status, &self.workspace];
         100 + texts.iter().map(|text| text.len()).sum::<usize>()
@@ -71,7 +71,7 @@ pub struct AgentState {
 }
 
 impl Reader {
-    /// All agents, most recently active first.
+    /// Returns all agents, most recently active first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -83,7 +83,7 @@ impl Reader {
         Ok(rows.into_iter().filter_map(Result::ok).collect())
     }
 
-    /// At most `limit` agents, and about 8 MiB, most recently active first. `after` is
+    /// Returns at most `limit` agents, and about 8 MiB, most recently active first. `after` is
     /// `(last_active_at, n)` of the last agent of the previous page.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Reader {
         )
     }
 
-    /// Whether there is an agent with this name.
+    /// Returns whether there is an agent with this name.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -117,8 +117,8 @@ impl Reader {
         Ok(found.is_some())
     }
 
-    /// Whether mail to this name is likely to be read: it is `human`, `all`, an existing agent, or
-    /// an inbox that has mail.
+    /// Returns whether mail to this name is likely to be read: it is `human`, `all`, an existing agent,
+    /// or an inbox that has mail.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Busy timeout unless [`with_busy_timeout`] sets another: what the schema's comments recommend to
-/// every writer.
+/// Busy timeout unless [`with_busy_timeout`] sets another. The schema's comments recommend it to every
+/// writer.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -18,13 +18,14 @@ thread_local! {
     static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// SQLite's busy handler: sleeps 0.1 to 0.3 ms and returns whether SQLite shall try again. SQLite
+/// SQLite's busy handler: sleeps 0.1 to 0.3 ms and returns whether SQLite should try again. SQLite
 /// calls it while another connection holds the lock; `tries` counts the calls of one wait.
 ///
 /// SQLite's own handler backs off to 100 ms, and the process with the longest backoff starves: with
-/// 8 busy writers its worst wait was measured at 1.5 s. A short sleep has better chances against a
-/// writer that takes the lock again at once: on an overloaded machine p99.9 was 500 ms with 1 ms
-/// sleeps and 150 ms with 0.2 ms. The sleep varies so that waiting processes do not wake in step.
+/// 8 busy writers its worst wait was measured at 1.5 s. A short sleep is more likely to get the lock
+/// from a writer that takes it again immediately: on an overloaded machine p99.9 was 500 ms with 1 ms
+/// sleeps and 150 ms with 0.2 ms. The sleep varies so that waiting processes do not wake at the same
+/// time.
 pub(super) fn busy_handler(tries: i32) -> bool {
     let now = Instant::now();
     let since = WAITING_SINCE.with(|cell| {

@@ -1,4 +1,4 @@
-//! The change log: every insert and every state change in the file, in commit order.
+//! The change log: every insert and every state change in the database, in commit order.
 //!
 //! Triggers write one row to the table `changes` for each. [`Reader::log_after`] reads the changes
 //! after a [`Position`], each with its row as it is now.
@@ -16,7 +16,7 @@ use super::telemetry::TelemetryRow;
 use super::threads::{self, ThreadRow};
 use crate::error::Result;
 
-/// What a change did to its row.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// The row is new.
@@ -85,7 +85,7 @@ impl Table {
 pub struct Change {
     /// The position after this change.
     pub pos: Position,
-    /// What the change did.
+    /// The kind of the change.
     pub op: Op,
     /// The changed row.
     pub row: Row,
@@ -113,7 +113,7 @@ impl Reader {
     }
 
     /// Returns the changes after `after`: at most `limit`, and about `bytes` bytes of rows (a larger
-    /// row comes alone). [`Position::START`] begins at the oldest change that is kept.
+    /// row is returned alone). [`Position::START`] begins at the oldest change that is kept.
     ///
     /// # Errors
     /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the log does not have `after`; a
@@ -195,8 +195,8 @@ impl Row {
         }
     }
 
-    /// Returns roughly the bytes of the row in memory and on the wire: the bytes of all its texts
-    /// plus a constant for the rest.
+    /// Returns the approximate size of the row in bytes, in memory and on the wire: all its texts plus
+    /// a constant for the rest.
     pub fn weight(&self) -> usize {
         match self {
             Self::Message(message, thread) => message.weight() + thread.weight(),

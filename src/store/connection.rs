@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 
 /// Maximum size of a row that this process reads: more than all columns at the sizes the triggers
-/// accept. Without a limit a value of 300 MB in a file without triggers would be read into memory.
+/// accept. Without a limit, a value of 300 MB in a database without triggers would be read into memory.
 const MAX_ROW_BYTES: i32 = 32 << 20;
 /// Prepared statements cached per connection: more than `store` has.
 const STATEMENT_CACHE: usize = 96;
@@ -82,7 +82,7 @@ impl Reader {
     fn open_if(path: &Path, network_fs: NetworkFs, is_expected_file: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
-        // Taken before the open, so that a replacement in between is noticed later.
+        // Taken before the open, so that a replacement in between is detected later.
         let identity = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         if !is_expected_file() {
@@ -113,7 +113,7 @@ impl Reader {
         self.identity
     }
 
-    /// Runs `f` in a read transaction: all its reads see the same state of the file.
+    /// Runs `f` in a read transaction: all its reads see the same state of the database.
     pub(super) fn snapshot<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         let transaction = self.conn.unchecked_transaction()?;
         let result = f();
@@ -125,7 +125,7 @@ impl Reader {
 
 impl Writer {
     /// Returns whether the path still leads to the database and WAL that this connection has open.
-    /// If not, what it writes is lost. Only calls `stat`, which affects no lock.
+    /// If not, rows that it writes are lost. Only calls `stat`, which affects no lock.
     pub fn is_at_its_path(&self) -> bool {
         Identity::of(&self.path) == self.identity && WalFiles::of(&self.path) == self.wal
     }
@@ -182,7 +182,7 @@ impl Writer {
         set_aside_orphaned_wal(path);
         let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        // A database that is refused below stays unchanged: no checkpoint on close.
+        // A database that is refused below must stay unchanged: no checkpoint on close.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             // The file is new, or another program created it empty. Set the mode before SQLite
@@ -344,8 +344,8 @@ mod tests {
 
     #[test]
     fn creates_files_and_directory_readable_by_the_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/er/hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/hub.db");
         let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
         writer
             .post_message(&super::super::NewMessage::new("t", "a", "hello"))
@@ -359,8 +359,8 @@ mod tests {
 
     #[test]
     fn takes_over_an_empty_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
         fs::write(&path, b"").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         Writer::open(&path, NetworkFs::Refuse).unwrap();
@@ -370,8 +370,8 @@ mod tests {
     /// See `SQLITE_DBCONFIG_ENABLE_QPSG` in [`connect`].
     #[test]
     fn does_not_prepare_a_statement_again_for_another_limit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
         let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
         let sql = "SELECT seq FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
         let mut statement = writer.conn.prepare(sql).unwrap();

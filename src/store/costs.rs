@@ -2,8 +2,7 @@
 //!
 //! 1. Each instance's rows are read in order of their ids. A row adds its difference to the
 //!    previous one. A total below the previous one was reset and counts from 0.
-//! 2. NULL means that the total is not reported: the next value is compared with the last one
-//!    that was.
+//! 2. NULL means that the total is not reported: the next value is compared with the last reported one.
 //! 3. Tokens are unpriced until a later row of their instance has a cost, which covers everything
 //!    up to that row. Tokens that never get a price are reported as unpriced; the cost is then a
 //!    lower bound.
@@ -37,7 +36,7 @@ pub enum CostsBy {
 }
 
 impl CostsBy {
-    /// The SQL expression for a row's group.
+    /// Returns the SQL expression for a row's group.
     fn group_expression(self) -> &'static str {
         match self {
             Self::Agent => "t.agent_id",
@@ -121,8 +120,8 @@ where
 }
 
 impl Reader {
-    /// Usage and costs since `since` (Unix milliseconds): each group, most expensive first (days and
-    /// hours in order of time), and the total of all groups.
+    /// Returns usage and costs since `since` (Unix milliseconds): each group, most expensive first
+    /// (days and hours in order of time), and the total of all groups.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -153,8 +152,8 @@ impl Reader {
         let mut instances: HashMap<String, InstanceState> = HashMap::new();
         let mut groups: BTreeMap<String, Costs> = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            let mut cells = RowReader::new(row);
-            let name = cells.text();
+            let mut values = RowReader::new(row);
+            let name = values.text();
             let instance = match instances.entry(name) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
@@ -165,9 +164,9 @@ impl Reader {
                     })
                 }
             };
-            let key = cells.text();
-            let in_period = cells.int() >= since;
-            let (used, priced) = instance.read_totals(&mut cells);
+            let key = values.text();
+            let in_period = values.int() >= since;
+            let (used, priced) = instance.read_totals(&mut values);
             let group = groups.entry(key.clone()).or_default();
             if in_period {
                 group.add(&used);
@@ -204,7 +203,8 @@ impl Reader {
 }
 
 impl Reader {
-    /// The last totals that an instance reported before the row `first`, for each column separately.
+    /// Returns the last totals that an instance reported before the row `first`, for each column
+    /// separately.
     fn totals_before(&self, instance: ValueRef<'_>, first: i64) -> Result<LastTotals> {
         let last = |column: &str, condition: &str| {
             format!(
@@ -223,13 +223,13 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         Ok(
             statement.query_row(params![ToSqlOutput::Borrowed(instance), first], |row| {
-                let mut cells = RowReader::new(row);
+                let mut values = RowReader::new(row);
                 Ok(LastTotals {
-                    turns: cells.int(),
-                    tokens_in: cells.int(),
-                    tokens_cached: cells.int(),
-                    tokens_out: cells.int(),
-                    cost: cells.maybe_real().unwrap_or(0.0),
+                    turns: values.int(),
+                    tokens_in: values.int(),
+                    tokens_cached: values.int(),
+                    tokens_out: values.int(),
+                    cost: values.maybe_real().unwrap_or(0.0),
                 })
             })?,
         )
@@ -239,16 +239,16 @@ impl Reader {
 impl InstanceState {
     /// Reads a row's totals. Returns the differences to the last ones, and whether the row has a
     /// cost.
-    fn read_totals(&mut self, cells: &mut RowReader<'_>) -> (Costs, bool) {
+    fn read_totals(&mut self, values: &mut RowReader<'_>) -> (Costs, bool) {
         let used = Costs {
-            turns: difference(&mut self.last.turns, cells.maybe_int()),
-            tokens_in: difference(&mut self.last.tokens_in, cells.maybe_int()),
-            tokens_cached: difference(&mut self.last.tokens_cached, cells.maybe_int()),
-            tokens_out: difference(&mut self.last.tokens_out, cells.maybe_int()),
+            turns: difference(&mut self.last.turns, values.maybe_int()),
+            tokens_in: difference(&mut self.last.tokens_in, values.maybe_int()),
+            tokens_cached: difference(&mut self.last.tokens_cached, values.maybe_int()),
+            tokens_out: difference(&mut self.last.tokens_out, values.maybe_int()),
             ..Costs::default()
         };
-        let cost = cells.maybe_real();
-        let priced = cells.text() != "unknown" && cost.is_some();
+        let cost = values.maybe_real();
+        let priced = values.text() != "unknown" && cost.is_some();
         let cost = if priced {
             difference(&mut self.last.cost, cost)
         } else {
@@ -265,19 +265,19 @@ mod tests {
     use super::*;
 
     fn database_with(rows: &[&str]) -> (tempfile::TempDir, Writer) {
-        let (folder, writer) = temp_database();
+        let (dir, writer) = temp_database();
         for row in rows {
             let sql = format!(
                 "INSERT INTO telemetry(instance_id, agent_id, model, tokens_in, tokens_out, cost, created_at) VALUES({row})"
             );
             writer.conn.execute(&sql, []).unwrap();
         }
-        (folder, writer)
+        (dir, writer)
     }
 
     #[test]
     fn adds_differences_and_counts_reset_totals_from_zero() {
-        let (_folder, writer) = database_with(&[
+        let (_dir, writer) = database_with(&[
             "'i', 'a', 'm', 100, 10, 1.0, 1",
             "'j', 'b', 'm', 5, 5, 0.5, 2",
             "'i', 'a', 'm', 150, 20, 1.5, 3",
@@ -327,7 +327,7 @@ mod tests {
             ));
         }
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        let (_folder, writer) = database_with(&rows);
+        let (_dir, writer) = database_with(&rows);
         for since in [0, 1, 30, 60, 90, 119, 500] {
             let full_scan = writer.costs_from(CostsBy::Agent, since, 0).unwrap();
             let (groups, total) = writer.costs(CostsBy::Agent, since).unwrap();
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn reports_tokens_without_a_price() {
-        let (_folder, writer) = database_with(&[
+        let (_dir, writer) = database_with(&[
             "'i', 'a', 'm', 100, 0, NULL, 1",
             "'i', 'a', 'm', 200, 0, 2.0, 2",
             "'i', 'a', 'm', 250, 50, NULL, 3",

@@ -1,4 +1,4 @@
-//! The sender of a row that is written over HTTP without one: the person.
+//! The default sender of a row that is written over HTTP: `human`.
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,6 +1,6 @@
 //! Identifies the database and its WAL by `stat`: device and inode, size, modification time.
 //!
-//! Detects that the database or its WAL was moved, replaced, overwritten or deleted. Opens nothing,
+//! Detects that the database or its WAL was moved, replaced, overwritten or deleted. It opens no file,
 //! so it affects no lock.
 
 use std::fs;
@@ -41,13 +41,13 @@ pub struct FileIdentity {
     wal: WalFiles,
 }
 
-/// What happened to a database's WAL since an earlier look. Unless it is [`WalState::Same`],
-/// connections that are open use the old WAL, which no new connection sees.
+/// The state of a database's WAL compared with an earlier check. Unless it is [`WalState::Same`], open
+/// connections use the old WAL, which no new connection sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WalState {
     /// The same `-wal` and `-shm` exist.
     Same,
-    /// The `-wal` or the `-shm` does not exist: it was deleted, or is just being moved.
+    /// The `-wal` or the `-shm` does not exist: it was deleted, or is being moved.
     Missing,
     /// There is another `-wal` or `-shm`.
     Other,
@@ -85,7 +85,7 @@ impl FileIdentity {
         })
     }
 
-    /// Returns what happened to the WAL and its index since `earlier`.
+    /// Returns the state of the WAL and its index compared with `earlier`.
     pub fn wal_since(&self, earlier: &Self) -> WalState {
         if self.wal == earlier.wal {
             WalState::Same
@@ -108,7 +108,7 @@ impl FileIdentity {
     }
 
     /// Returns whether the database was written since `earlier`, or its WAL was truncated. Both a
-    /// checkpoint and a copy over the file do that.
+    /// checkpoint and a copy over the file change it.
     pub fn is_rewritten_since(&self, earlier: &Self) -> bool {
         (self.bytes, self.modified) != (earlier.bytes, earlier.modified) || self.wal_bytes < earlier.wal_bytes
     }

@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// Prefix of the keys in the `hub` table that count a reader's continuations.
 const CONTINUATIONS_KEY: &str = "continued:";
-/// Size in bytes up to which the write-ahead log is left for the next process. Reading that much
+/// Size in bytes up to which a hook leaves the write-ahead log without a checkpoint. Reading that much
 /// takes about 1 ms (250 frames, the writes of about 40 hooks).
 const MAX_WAL_LEFT: u64 = 1 << 20;
 /// Milliseconds after which the count of continuations starts from 0.
@@ -26,7 +26,7 @@ pub struct TaskProgress {
 }
 
 impl Reader {
-    /// The newest totals of an instance. `None` if there are none or they are unreadable.
+    /// Returns the newest totals of an instance. `None` if there are none or they are unreadable.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -41,7 +41,7 @@ impl Reader {
         })
     }
 
-    /// A task's turn and status. Returns defaults if the task has no events.
+    /// Returns a task's turn and status. Returns defaults if the task has no events.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -86,7 +86,7 @@ impl Writer {
 
     /// Counts one more continuation (a blocked stop) of `reader`. Returns `false`, and counts
     /// nothing, if `limit` was reached within an hour of the first one. The count is in the database
-    /// because each hook is a process of its own, and is committed before the stop is blocked.
+    /// because each hook is a separate process, and is committed before the stop is blocked.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn counts_continuations_per_hour_and_reader() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let counted: Vec<bool> = (0..4)
             .map(|now| writer.count_continuation("a", now, 3).unwrap())
             .collect();
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn totals_returns_the_newest_row() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         assert_eq!(writer.totals("i").unwrap(), None);
         for turns in 1..=2 {
             let new = NewTelemetry {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::file_identity::Identity;
 use super::sidecar_files::beside;
 
-/// What a lock prevents in other processes.
+/// The operations that a lock prevents in other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockKind {
@@ -47,7 +47,7 @@ const SHARED: (u64, u64) = (0x4000_0002, 0x4000_01ff);
 /// Returns the processes that hold a lock on the database at `db` now, each once, without this
 /// process.
 pub fn holders(db: &Path) -> Vec<Holder> {
-    // Exists on Linux only.
+    // `/proc` exists on Linux only.
     let Ok(list) = fs::read_to_string("/proc/locks") else {
         return Vec::new();
     };
@@ -74,7 +74,7 @@ pub fn holders(db: &Path) -> Vec<Holder> {
             hold,
         })
         .collect();
-    // A writer holds a read lock, too. Keeps the strongest lock of a process, which sorts first.
+    // A writer holds a read lock, too. Keep only the strongest lock of a process, which sorts first.
     found.sort();
     found.dedup_by_key(|holder| holder.pid);
     found
@@ -92,9 +92,9 @@ fn may_have_open(pid: u32, db: &Path) -> bool {
 }
 
 /// Returns this user's processes, with their names, that have a deleted file open which was at `db`.
-/// What they write to it is lost.
+/// Rows that they write to it are lost.
 pub fn processes_with_deleted_file(db: &Path) -> Vec<(u32, String)> {
-    // Exists on Linux only.
+    // `/proc` exists on Linux only.
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn finds_processes_by_the_file_they_have_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let (db, other) = (folder.path().join("hub.db"), folder.path().join("other.db"));
+        let dir = tempfile::tempdir().unwrap();
+        let (db, other) = (dir.path().join("hub.db"), dir.path().join("other.db"));
         let with_open = |path: &Path| {
             fs::write(path, "x").unwrap();
             let file = fs::File::open(path).unwrap();

@@ -64,28 +64,28 @@ pub struct MessageRow {
 
 impl MessageRow {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let mut message = Self {
-            n: cells.int(),
-            id: cells.text(),
-            thread_id: cells.name(),
-            message_seq: cells.int(),
-            created_at: cells.int(),
-            from_type: cells.text(),
-            from_id: cells.text(),
-            to_type: cells.text(),
-            to_id: cells.text(),
-            kind: cells.text(),
-            subject: cells.text(),
-            content: cells.text(),
-            metadata_json: cells.text(),
-            reply_to: cells.text(),
-            delivery_state: cells.text(),
-            business_state: cells.text(),
-            deleted_at: cells.maybe_int(),
+            n: values.int(),
+            id: values.text(),
+            thread_id: values.name(),
+            message_seq: values.int(),
+            created_at: values.int(),
+            from_type: values.text(),
+            from_id: values.text(),
+            to_type: values.text(),
+            to_id: values.text(),
+            kind: values.text(),
+            subject: values.text(),
+            content: values.text(),
+            metadata_json: values.text(),
+            reply_to: values.text(),
+            delivery_state: values.text(),
+            business_state: values.text(),
+            deleted_at: values.maybe_int(),
             degraded: String::new(),
         };
-        message.degraded = cells.problem().unwrap_or_default();
+        message.degraded = values.problem().unwrap_or_default();
         if message.deleted_at.is_some() {
             message.subject.clear();
             message.content.clear();
@@ -94,7 +94,7 @@ impl MessageRow {
         message
     }
 
-    /// The message in the compatible form.
+    /// Returns the message in the compatible form.
     pub fn event(&self) -> MessageEvent {
         MessageEvent {
             id: self.id.clone(),
@@ -114,7 +114,7 @@ impl MessageRow {
         }
     }
 
-    /// The message in the extended form, for clients that asked for `streams`.
+    /// Returns the message in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> MessageEvent {
         MessageEvent {
             reply_to: self.reply_to.clone(),
@@ -122,7 +122,7 @@ impl MessageRow {
         }
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -155,7 +155,7 @@ pub struct NewMessage {
     pub thread_id: String,
     /// human, agent, system …
     pub from_type: Option<String>,
-    /// The sender's name; in a body without it, the person's.
+    /// The sender's name; `human` if the body has none.
     #[serde(default = "human", deserialize_with = "human_if_null")]
     pub from_id: String,
     /// As `from_type`, also broadcast.
@@ -185,7 +185,7 @@ impl NewMessage {
         }
     }
 
-    /// Whether posting this message would have created `row`.
+    /// Returns whether posting this message would have created `row`.
     fn matches(&self, row: &MessageRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
         self.thread_id == row.thread_id
@@ -201,7 +201,7 @@ impl NewMessage {
     }
 }
 
-/// Where a subscription starts.
+/// The start of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// After this `message_seq`; 0 is before the first stored message.
@@ -242,7 +242,7 @@ pub struct ThreadOpening {
 }
 
 impl Reader {
-    /// At most `rows` messages of a thread after `after`, and about `bytes` bytes. A larger
+    /// Returns at most `rows` messages of a thread after `after`, and about `bytes` bytes. A larger
     /// message is returned alone. `anchor` is a position the log is expected to have.
     ///
     /// # Errors
@@ -261,8 +261,8 @@ impl Reader {
         })
     }
 
-    /// At most `rows` messages of a thread after `after`, and about 8 MiB, without a check of the
-    /// position.
+    /// Returns at most `rows` messages of a thread after `after`, and about 8 MiB, without a check of
+    /// the position.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -270,7 +270,7 @@ impl Reader {
         self.page(thread_id, after, rows, PAGE_BYTES)
     }
 
-    /// The last `rows` messages of a thread before `before`, at most about 8 MiB, ordered by
+    /// Returns the last `rows` messages of a thread before `before`, at most about 8 MiB, ordered by
     /// `message_seq`.
     ///
     /// # Errors
@@ -289,7 +289,7 @@ impl Reader {
         Ok(page.into())
     }
 
-    /// Where a subscription of `instance` to a thread starts, and what the thread has stored.
+    /// Returns where a subscription of `instance` to a thread starts, and what the thread has stored.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the log no longer has `anchor`; a `Store…` code.
@@ -333,7 +333,7 @@ impl Reader {
         })
     }
 
-    /// The message with this id.
+    /// Returns the message with this id.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -1,8 +1,8 @@
 //! The database: opens it, reads it and writes it. No other module contains SQL.
 //!
 //! A [`Reader`] is a read-only connection. A [`Writer`] is a connection that reads and writes. A
-//! [`Store`] is what a running hub holds: a writer thread, a maintenance thread, and a pool of
-//! readers. There is one file per table or subject.
+//! [`Store`] is the database as a running hub holds it: a writer thread, a maintenance thread, and a
+//! pool of readers. There is one file per table or subject.
 //!
 //! Every call blocks. Callers on an async runtime must use its blocking threads.
 
@@ -83,12 +83,12 @@ const MAX_IDLE_READERS: usize = 4;
 pub enum Written<T> {
     /// The row is new.
     Created(T),
-    /// The file already had a row with this id and the same content.
+    /// The database already had a row with this id and the same content.
     Existed(T),
 }
 
 impl<T> Written<T> {
-    /// Returns the row as it is in the file.
+    /// Returns the row as it is in the database.
     pub fn into_row(self) -> T {
         match self {
             Self::Created(row) | Self::Existed(row) => row,
@@ -238,9 +238,9 @@ impl Store {
     /// WAL was replaced. Call [`Store::reopen`] next.
     ///
     /// All connections of a process to one path share one WAL index. While one of them has the old
-    /// index, every new connection would use that, too; so the caller must first close the readers
-    /// it holds itself. Returns `false` if a read is still in flight after `ABANDON_WAIT`: call it
-    /// again then.
+    /// index, every new connection would use it, too; so the caller must first close the readers it
+    /// holds itself. Returns `false` if a read is still in flight after `ABANDON_WAIT`: call it again
+    /// in that case.
     #[must_use]
     pub fn abandon(&self) -> bool {
         self.writer.abandon();
@@ -286,7 +286,7 @@ fn open_connections(path: &Path, network_fs: NetworkFs) -> Result<(Writer, Write
 }
 
 impl From<rusqlite::Error> for Error {
-    /// Maps SQLite's result code to one of ours. The message of a failed constraint is the text of
+    /// Maps SQLite's result code to a [`Code`]. The message of a failed constraint is the text of
     /// the trigger that raised it.
     fn from(e: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Sql;
@@ -343,8 +343,8 @@ mod tests {
     /// writer and the maintenance thread still have mapped.
     #[test]
     fn refuses_readers_of_a_replaced_file_until_reopened() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, other] = ["hub.db", "other.db"].map(|name| folder.path().join(name));
+        let dir = tempfile::tempdir().unwrap();
+        let [path, other] = ["hub.db", "other.db"].map(|name| dir.path().join(name));
         let store = Store::open(&path, NetworkFs::Refuse).unwrap();
         drop(Writer::open(&other, NetworkFs::Refuse).unwrap());
         store.reader().unwrap();

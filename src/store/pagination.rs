@@ -1,13 +1,13 @@
 //! Pages of a list, bounded in rows and in bytes.
 //!
-//! Each row may be as large as the file allows. Rows are read from SQLite one by one, so that a page
-//! costs only the rows on it.
+//! Each row may be as large as the database allows. Rows are read from SQLite one by one, so that a
+//! page costs only the rows on it.
 
 use rusqlite::{Row, Rows};
 
 use crate::error::Result;
 
-/// Default maximum size of a page in bytes, roughly. A single larger row makes a page of its own.
+/// Default maximum size of a page in bytes, roughly. A single larger row is a page by itself.
 pub(super) const PAGE_BYTES: usize = 8 << 20;
 
 /// A page of a list.

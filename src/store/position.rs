@@ -1,6 +1,6 @@
-//! Positions in the change log: the newest one, and whether the file has a given one.
+//! Positions in the change log: the newest one, and whether the database has a given one.
 //!
-//! A position names a change by number and random tag. A file that was restored, rolled back or
+//! A position names a change by number and random tag. A database that was restored, rolled back or
 //! replaced has other tags at the same numbers, so a stored position is always checked.
 
 use rusqlite::{Connection, OptionalExtension};
@@ -36,7 +36,7 @@ impl Reader {
             .unwrap_or(Position::START))
     }
 
-    /// Returns the file's epoch: 32 random hex digits, generated when the file is created.
+    /// Returns the database's epoch: 32 random hex digits, generated when the database is created.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -52,8 +52,8 @@ impl Reader {
         Ok(at(&self.conn, seq)?)
     }
 
-    /// Returns whether the file has this epoch and position. Drops the connection's page cache
-    /// first, so that the answer comes from the file itself.
+    /// Returns whether the database has this epoch and position. Drops the connection's page cache
+    /// first, so that the result comes from the file itself.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -64,7 +64,7 @@ impl Reader {
 }
 
 impl Writer {
-    /// Returns whether the file this transaction writes to has this epoch and position. Call it
+    /// Returns whether the database this transaction writes to has this epoch and position. Call it
     /// within the transaction that writes.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Position> {
     })
 }
 
-/// The error for a position that the change log does not have.
+/// Returns the error for a position that the change log does not have.
 pub(super) fn lost() -> Error {
     Error::new(
         Code::PositionLost,

@@ -1,4 +1,4 @@
-//! Reads columns whose values any program may have written.
+//! Reads columns, whose values may have been written by any program.
 //!
 //! Reading never fails: an invalid value is converted, and the reason is recorded. The caller then
 //! decides: messages and inbox messages are delivered and marked `degraded`, rows of other tables are
@@ -13,7 +13,7 @@ pub struct UnreadableRow {
     pub table: &'static str,
     /// The row's integer primary key.
     pub row: i64,
-    /// Name of the first invalid column, and what is wrong with its value.
+    /// Name of the first invalid column, and the reason why its value is invalid.
     pub reason: String,
 }
 

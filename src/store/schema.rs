@@ -45,7 +45,10 @@ pub(super) fn create_or_check(conn: &Connection, path: &Path) -> Result<()> {
 pub(super) fn check(conn: &Connection, path: &Path) -> Result<()> {
     match kind_of(conn, path)? {
         Kind::Agenthub(SCHEMA_VERSION) => Ok(()),
-        Kind::Agenthub(_) | Kind::Empty => Err(refusal(path, "it has no schema yet; run agenthub path to create it")),
+        Kind::Agenthub(_) | Kind::Empty => Err(refusal(
+            path,
+            "its schema is missing or older than this program's; run agenthub path to create or migrate it",
+        )),
     }
 }
 
@@ -157,8 +160,8 @@ mod tests {
     #[test]
     fn accepts_a_database_while_its_schema_is_being_created() {
         for _ in 0..20 {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("hub.db");
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("hub.db");
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
             let conn = connect(&path, flags).unwrap();
             ensure_wal(&conn, &path).unwrap();

@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn creates_one_private_token_and_rotates_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hub.db");
         let token = Token::of(&db).unwrap();
         assert_eq!(token.secret().len(), 64);
         assert_eq!(Token::of(&db).unwrap(), token);
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn removes_only_its_own_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = folder.path().join("hub.db");
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hub.db");
         let mine = Record::new("http://127.0.0.1:1".into()).unwrap();
         mine.write(&db).unwrap();
         let other = Record::new("http://127.0.0.1:2".into()).unwrap();

@@ -1,4 +1,4 @@
-//! The `subscriptions` table: what WebSocket clients acknowledged, kept across restarts. Live
+//! The `subscriptions` table: the acknowledgements of WebSocket clients, kept across restarts. Live
 //! subscriptions are in `hub`.
 
 use rusqlite::{OptionalExtension, params};
@@ -31,7 +31,7 @@ pub struct SubscriberRow {
 }
 
 impl Reader {
-    /// The subscribers of a thread, highest acknowledgement first.
+    /// Returns the subscribers of a thread, highest acknowledgement first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -41,17 +41,17 @@ impl Reader {
              ORDER BY last_ack_seq DESC, n",
         )?;
         let found = statement.query_map([thread_id], |row| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             Ok(SubscriberRow {
-                instance_id: cells.text(),
-                subscribed_at: cells.int(),
-                last_ack_seq: cells.int(),
+                instance_id: values.text(),
+                subscribed_at: values.int(),
+                last_ack_seq: values.int(),
             })
         })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The last `message_seq` of a thread that this instance acknowledged; 0 if none.
+    /// Returns the last `message_seq` of a thread that this instance acknowledged; 0 if none.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -1,6 +1,6 @@
 //! The `task_stream` table: the events of tasks, and a summary for each task.
 //!
-//! Tokens and costs of task events count the same use as `telemetry`, so the two are never added.
+//! Tokens and costs of task events count the same usage as `telemetry`, so the two are never added.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -70,37 +70,37 @@ pub struct TaskEventRow {
 
 impl TaskEventRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let task = Self {
-            id: cells.int(),
-            task_id: cells.text(),
-            stream_type: cells.text(),
-            thread_id: cells.text(),
-            turn_num: cells.maybe_int(),
-            text: cells.text(),
-            tool_name: cells.text(),
-            tool_input: cells.text(),
-            tool_output: cells.text(),
-            error_msg: cells.text(),
-            status: cells.text(),
-            tokens_in: cells.maybe_int(),
-            tokens_out: cells.maybe_int(),
-            cost: cells.maybe_real(),
-            duration_sec: cells.maybe_int(),
-            workspace: cells.text(),
-            directive: cells.text(),
-            directive_full: cells.text(),
-            agent_id: cells.text(),
-            source_type: cells.text(),
-            call_id: cells.text(),
-            parent_call_id: cells.text(),
-            model: cells.text(),
-            created_at: cells.int(),
+            id: values.int(),
+            task_id: values.text(),
+            stream_type: values.text(),
+            thread_id: values.text(),
+            turn_num: values.maybe_int(),
+            text: values.text(),
+            tool_name: values.text(),
+            tool_input: values.text(),
+            tool_output: values.text(),
+            error_msg: values.text(),
+            status: values.text(),
+            tokens_in: values.maybe_int(),
+            tokens_out: values.maybe_int(),
+            cost: values.maybe_real(),
+            duration_sec: values.maybe_int(),
+            workspace: values.text(),
+            directive: values.text(),
+            directive_full: values.text(),
+            agent_id: values.text(),
+            source_type: values.text(),
+            call_id: values.text(),
+            parent_call_id: values.text(),
+            model: values.text(),
+            created_at: values.int(),
         };
-        cells.accept("task_stream", task.id, task)
+        values.accept("task_stream", task.id, task)
     }
 
-    /// The event in the compatible form.
+    /// Returns the event in the compatible form.
     pub fn event(&self) -> TaskStreamEvent {
         TaskStreamEvent {
             task_id: self.task_id.clone(),
@@ -126,7 +126,7 @@ impl TaskEventRow {
         }
     }
 
-    /// The event in the extended form, for clients that asked for `streams`.
+    /// Returns the event in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> TaskStreamEvent {
         TaskStreamEvent {
             id: self.id,
@@ -138,7 +138,7 @@ impl TaskEventRow {
         }
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.task_id,
@@ -170,7 +170,7 @@ pub struct NewTaskEvent {
     /// The task. In HTTP it is part of the path.
     #[serde(skip)]
     pub task_id: String,
-    /// What happened.
+    /// The type of the event.
     pub stream_type: TaskStreamEventType,
     /// The thread it belongs to.
     pub thread_id: String,
@@ -184,7 +184,7 @@ pub struct NewTaskEvent {
     pub tool_input: String,
     /// The tool's output.
     pub tool_output: String,
-    /// The error.
+    /// Error message.
     pub error_msg: String,
     /// running, completed, failed.
     pub status: String,
@@ -198,17 +198,17 @@ pub struct NewTaskEvent {
     pub duration_sec: i64,
     /// Working directory.
     pub workspace: String,
-    /// The task's instruction, shortened.
+    /// The task's prompt, shortened.
     pub directive: String,
-    /// The task's instruction, whole.
+    /// The task's prompt, complete.
     pub directive_full: String,
     /// The agent that runs the task.
     pub agent_id: String,
     /// The source of the event: coordinator, eval, github, direct …
     pub source_type: String,
-    /// Pairs a tool's call with its result.
+    /// Id of a tool call, the same in its `tool_use` and its `tool_result`.
     pub call_id: String,
-    /// The call within which this one was made (a subagent's).
+    /// Id of the call that made this one (a subagent's).
     pub parent_call_id: String,
     /// The model.
     pub model: String,
@@ -253,24 +253,24 @@ pub struct TaskSummary {
 
 impl TaskSummary {
     fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         Self {
-            task_id: cells.text(),
-            agent_id: cells.text(),
-            workspace: cells.text(),
-            directive: cells.text(),
-            status: cells.text(),
-            model: cells.text(),
-            turns: cells.int(),
-            tokens_in: cells.int(),
-            tokens_out: cells.int(),
-            cost: cells.maybe_real().unwrap_or(0.0),
-            started_at: cells.int(),
-            updated_at: cells.int(),
-            last_type: cells.text(),
-            events: cells.int(),
-            errors: cells.int(),
-            last_id: cells.int(),
+            task_id: values.text(),
+            agent_id: values.text(),
+            workspace: values.text(),
+            directive: values.text(),
+            status: values.text(),
+            model: values.text(),
+            turns: values.int(),
+            tokens_in: values.int(),
+            tokens_out: values.int(),
+            cost: values.maybe_real().unwrap_or(0.0),
+            started_at: values.int(),
+            updated_at: values.int(),
+            last_type: values.text(),
+            events: values.int(),
+            errors: values.int(),
+            last_id: values.int(),
         }
     }
 
@@ -308,7 +308,7 @@ const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif
      FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";
 
 impl Reader {
-    /// At most `limit` tasks, and about 8 MiB, whose newest event is before the event `before`;
+    /// Returns at most `limit` tasks, and about 8 MiB, whose newest event is before the event `before`;
     /// most recently updated first.
     ///
     /// # Errors
@@ -334,7 +334,7 @@ impl Reader {
         })
     }
 
-    /// At most `limit` events of a task after the event `after`, and about 8 MiB, oldest first.
+    /// Returns at most `limit` events of a task after the event `after`, and about 8 MiB, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -343,7 +343,8 @@ impl Reader {
         self.task_events(&sql, task_id, after, limit)
     }
 
-    /// At most `limit` events of a task before the event `before`, and about 8 MiB, newest first.
+    /// Returns at most `limit` events of a task before the event `before`, and about 8 MiB, newest
+    /// first.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -50,27 +50,27 @@ pub struct TelemetryRow {
 
 impl TelemetryRow {
     fn read(row: &rusqlite::Row<'_>) -> Result<Self, UnreadableRow> {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let telemetry = Self {
-            id: cells.int(),
-            instance_id: cells.text(),
-            pid: cells.maybe_int(),
-            turns: cells.maybe_int(),
-            tokens_in: cells.maybe_int(),
-            tokens_out: cells.maybe_int(),
-            cost: cells.maybe_real(),
-            status: cells.text(),
-            duration_sec: cells.maybe_int(),
-            agent_id: cells.text(),
-            model: cells.text(),
-            tokens_cached: cells.maybe_int(),
-            cost_source: cells.text(),
-            created_at: cells.int(),
+            id: values.int(),
+            instance_id: values.text(),
+            pid: values.maybe_int(),
+            turns: values.maybe_int(),
+            tokens_in: values.maybe_int(),
+            tokens_out: values.maybe_int(),
+            cost: values.maybe_real(),
+            status: values.text(),
+            duration_sec: values.maybe_int(),
+            agent_id: values.text(),
+            model: values.text(),
+            tokens_cached: values.maybe_int(),
+            cost_source: values.text(),
+            created_at: values.int(),
         };
-        cells.accept("telemetry", telemetry.id, telemetry)
+        values.accept("telemetry", telemetry.id, telemetry)
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.instance_id,
@@ -82,7 +82,7 @@ impl TelemetryRow {
         300 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// The totals in the compatible form.
+    /// Returns the totals in the compatible form.
     pub fn event(&self) -> TelemetryEvent {
         TelemetryEvent {
             instance_id: self.instance_id.clone(),
@@ -97,7 +97,7 @@ impl TelemetryRow {
         }
     }
 
-    /// The totals in the extended form, for clients that asked for `streams`.
+    /// Returns the totals in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> TelemetryEvent {
         TelemetryEvent {
             id: self.id,
@@ -132,7 +132,7 @@ pub struct NewTelemetry {
     pub status: Option<String>,
     /// Seconds so far.
     pub duration_sec: Option<i64>,
-    /// The agent that runs in the instance.
+    /// The agent the instance belongs to.
     pub agent_id: Option<String>,
     /// The model.
     pub model: Option<String>,
@@ -143,8 +143,8 @@ pub struct NewTelemetry {
 }
 
 impl Reader {
-    /// The newest row of each instance, if it is before the row `before`: at most `limit`, and about
-    /// 8 MiB, newest first.
+    /// Returns the newest row of each instance, if it is before the row `before`: at most `limit`, and
+    /// about 8 MiB, newest first.
     ///
     /// # Errors
     /// A `Store…` code.

@@ -4,14 +4,15 @@ use tempfile::TempDir;
 
 use super::{InboxMessageRow, NetworkFs, NewInboxMessage, ReadContext, Writer};
 
-/// A new database in a temporary folder, which is removed when the folder is dropped.
+/// Returns a new database in a temporary directory, which is removed when the returned `TempDir` is
+/// dropped.
 pub(super) fn temp_database() -> (TempDir, Writer) {
-    let folder = tempfile::tempdir().unwrap();
-    let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-    (folder, writer)
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+    (dir, writer)
 }
 
-/// `reader` reads at the time `now`.
+/// Returns the context of a read by `reader` at the time `now`.
 pub(super) fn by(reader: &str, now: i64) -> ReadContext<'_> {
     ReadContext {
         reader,
@@ -25,7 +26,7 @@ pub(super) fn send(writer: &Writer, to: &str, text: &str) -> InboxMessageRow {
     writer.send(&NewInboxMessage::new("boss", to, text)).unwrap().into_row()
 }
 
-/// The payloads of inbox messages.
+/// Returns the payloads of inbox messages.
 pub(super) fn payloads(mail: &[InboxMessageRow]) -> Vec<String> {
     mail.iter().map(|row| row.payload.clone()).collect()
 }

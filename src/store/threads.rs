@@ -43,29 +43,29 @@ pub struct ThreadRow {
 impl ThreadRow {
     /// Reads the row whose columns start at `offset`. Fails if a value is invalid.
     pub(super) fn read_at(row: &rusqlite::Row<'_>, offset: usize) -> Result<Self, UnreadableRow> {
-        let (thread, cells) = Self::read_lossy_at(row, offset);
-        cells.accept("threads", thread.n, thread)
+        let (thread, values) = Self::read_lossy_at(row, offset);
+        values.accept("threads", thread.n, thread)
     }
 
     /// Reads the row whose columns start at `offset`. Converts invalid values.
     fn read_lossy_at<'r>(row: &'r rusqlite::Row<'r>, offset: usize) -> (Self, RowReader<'r>) {
-        let mut cells = RowReader::starting_at(row, offset);
+        let mut values = RowReader::starting_at(row, offset);
         let thread = Self {
-            n: cells.int(),
-            id: cells.name(),
-            title: cells.text(),
-            created_at: cells.int(),
-            created_by_type: cells.text(),
-            created_by_id: cells.text(),
-            status: cells.text(),
-            context_json: cells.text(),
-            last_seq: cells.int(),
-            updated_at: cells.int(),
+            n: values.int(),
+            id: values.name(),
+            title: values.text(),
+            created_at: values.int(),
+            created_by_type: values.text(),
+            created_by_id: values.text(),
+            status: values.text(),
+            context_json: values.text(),
+            last_seq: values.int(),
+            updated_at: values.int(),
         };
-        (thread, cells)
+        (thread, values)
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -78,7 +78,7 @@ impl ThreadRow {
         100 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// The thread's state as a wire event.
+    /// Returns the thread's state as a wire event.
     pub fn event(&self) -> ThreadStateEvent {
         ThreadStateEvent {
             thread_id: self.id.clone(),
@@ -94,9 +94,9 @@ impl ThreadRow {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewThread {
-    /// Its name.
+    /// The thread's id.
     pub id: String,
-    /// Its title.
+    /// The title.
     pub title: Option<String>,
     /// human, agent, system …
     pub created_by_type: Option<String>,
@@ -107,8 +107,8 @@ pub struct NewThread {
 }
 
 impl NewThread {
-    /// Whether creating this thread would have created `row`. Title and context can change later
-    /// and are not compared, but a title given for a thread without one is a conflict, so that it
+    /// Returns whether creating this thread would have created `row`. Title and context can change
+    /// later and are not compared, but a title given for a thread without one is a conflict, so that it
     /// is not silently dropped.
     fn matches(&self, row: &ThreadRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
@@ -120,7 +120,7 @@ impl NewThread {
 }
 
 impl Reader {
-    /// At most `limit` threads, and about 8 MiB, most recently updated first. `after` is
+    /// Returns at most `limit` threads, and about 8 MiB, most recently updated first. `after` is
     /// `(updated_at, n)` of the last thread of the previous page.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Reader {
         Page::draw(found, limit, PAGE_BYTES, read, ThreadRow::weight)
     }
 
-    /// The thread with this id.
+    /// Returns the thread with this id.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -150,7 +150,7 @@ impl Reader {
             .optional()?)
     }
 
-    /// The thread with this id.
+    /// Returns the thread with this id.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.

@@ -183,7 +183,8 @@ fn run_group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
     }
 }
 
-/// The error of a transaction that a job's error rolled back, if the job did not return that error.
+/// Returns the error of a transaction that a job's error rolled back, if the job did not return that
+/// error.
 fn rolled_back() -> Error {
     Error::new(
         Code::StoreUnavailable,
@@ -212,8 +213,8 @@ mod tests {
 
     #[test]
     fn all_jobs_get_the_error_that_rolled_the_transaction_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         let (tx, rx) = channel();
         let job = |f: fn(&Writer) -> Result<()>| -> Job {
             let tx = tx.clone();

@@ -1,4 +1,4 @@
-//! Makes untrusted text safe to display to a person or a model.
+//! Makes untrusted text safe to display to a user or a model.
 //!
 //! Text from a row may contain control characters that move a terminal's cursor, direction
 //! marks that reorder a line (Unicode Technical Report 36, "bidirectional text spoofing"), or
@@ -22,7 +22,7 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Replaces hidden characters by `\u{…}` escapes, and tabs by spaces.
+/// Replaces hidden characters with `\u{…}` escapes, and tabs with spaces.
 pub fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -38,7 +38,7 @@ pub fn escape(text: &str) -> String {
     shown
 }
 
-/// Replaces hidden characters of JSON text by `\uXXXX` escapes, which JSON itself requires only
+/// Replaces hidden characters of JSON text with `\uXXXX` escapes, which JSON itself requires only
 /// for controls below U+0020. Line breaks stay. The result parses to the same value.
 pub fn escape_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());

@@ -27,14 +27,14 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let mut failed = None;
     // Acknowledge the other ids even if one fails, then report the first error.
     for id in &args.ids {
-        let reading = ReadContext {
+        let context = ReadContext {
             reader: &reader,
             via: VIA,
             now: now_ms(),
         };
         let acked = writer
             .require_mail_by_number_or_id(id)
-            .and_then(|mail| writer.ack_mail(&mail.id, reading));
+            .and_then(|mail| writer.ack_mail(&mail.id, context));
         match acked {
             Ok(mail) => rows.push(mail),
             Err(e) => failed = failed.or(Some(e)),

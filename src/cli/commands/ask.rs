@@ -43,7 +43,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
-    // Read stdin before opening the database: it may take long, and the file may be replaced meanwhile.
+    // Read stdin before opening the database: reading may take a long time, and the database may be
+    // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
     let (asker, writer) = (args.speaker.name(), database.writer()?);
     if args.to == asker {
@@ -81,12 +82,12 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         );
         return Err(Error::new(Code::Timeout, safe_text::escape(&message)).into());
     };
-    let reading = ReadContext {
+    let context = ReadContext {
         reader: &asker,
         via: VIA,
         now: now_ms(),
     };
-    let answer = writer.ack_mail(&answer.id, reading)?;
+    let answer = writer.ack_mail(&answer.id, context)?;
     if args.json {
         return terminal::json(&answer);
     }

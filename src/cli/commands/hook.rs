@@ -1,7 +1,7 @@
-//! `agenthub hook`: started by an agent's tool at its events. It reads the event from stdin and
-//! prints the tool's answer. `agenthub init` installs it.
+//! `agenthub hook`: agent tools run it when an event occurs. It reads the event from stdin and prints
+//! the response for the tool. `agenthub init` installs it.
 //!
-//! A hook never fails: whatever goes wrong, the exit code is 0 and nothing is printed. Exit code 2
+//! A hook never fails: after any error the exit code is 0 and nothing is printed. Exit code 2
 //! would keep a session from stopping, forever if the reason persists.
 
 use std::ffi::OsString;
@@ -24,8 +24,8 @@ use crate::protocol::now_ms;
 use crate::store::{Writer, with_busy_timeout};
 use crate::text::{lenient_json, shell};
 
-/// Maximum time that a hook waits for the database's lock: the tool and its user wait as long. A
-/// hook that delivers mail takes the lock twice.
+/// Maximum time that a hook waits for the database's lock: the tool and the user wait during that time.
+/// A hook that delivers mail takes the lock twice.
 const LOCK_WAIT: Duration = Duration::from_millis(200);
 /// Maximum bytes of input. A tool's result may be long; a longer input is ignored.
 const MAX_INPUT: u64 = 32 << 20;
@@ -44,7 +44,7 @@ fn words() -> String {
 }
 
 /// Returns whether a command line that cannot be parsed is one of a hook, installed by another
-/// version or run with invalid variables. It must not fail either.
+/// version or run with invalid variables. Such a command line must not fail either.
 pub fn is_hook(args: impl Iterator<Item = OsString>) -> bool {
     let args: Vec<OsString> = args.skip(1).take(3).collect();
     match args.first() {
@@ -62,12 +62,12 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) {
         ));
         return;
     }
-    // Suppress panic output: the tool shows stderr to its user.
+    // Suppress panic output: the tool shows stderr to the user.
     panic::set_hook(Box::new(|_| {}));
     let _ = panic::catch_unwind(|| handle_event(database, args));
 }
 
-/// Handles the event. `None` is any failure.
+/// Handles the event. Returns `None` after any failure.
 fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let (tool, hooks) = registry::by_hook_word(args.tool.first()?)?;
     let mut bytes = Vec::new();
@@ -99,8 +99,8 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()
 }
 
-/// Returns whether another tool runs this hook of `tool`. The variable of that tool is no sign of
-/// it if `tool` runs in a terminal of that tool: the session is one of `tool` then.
+/// Returns whether another tool runs this hook of `tool`. The environment variable of that tool is not
+/// sufficient: `tool` may run in a terminal of that tool, and then the session is one of `tool`.
 fn is_run_by_another_tool(tool: &Integration, input: &Value) -> bool {
     let session = input["session_id"].as_str().unwrap_or_default();
     let others = registry::ALL.iter().filter_map(|other| other.foreign_hooks.as_ref());
@@ -108,8 +108,8 @@ fn is_run_by_another_tool(tool: &Integration, input: &Value) -> bool {
     marks.any(|(field, variable)| field.is_some() || variable.is_some() && !identity::is_session_of(tool, session))
 }
 
-/// Returns the database as commands in the tool's shell have to name it, or `None` if they find
-/// it by default. A path that this hook got as an argument is not the default.
+/// Returns the value of `--db` for commands in the tool's shell, or `None` if they use this database by
+/// default. A path that this hook got as an argument is not the default.
 fn db_argument(path: &Path) -> Option<String> {
     if config::is_default_db(path) {
         return None;

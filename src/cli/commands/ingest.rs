@@ -1,5 +1,5 @@
-//! `agenthub ingest`: records an agent's JSON stream from stdin. The task ends with the stream, or
-//! with a signal.
+//! `agenthub ingest`: records an agent's JSON stream from stdin. The task ends when the stream ends or
+//! a signal arrives.
 
 use std::io::{self, ErrorKind, Read};
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
         let (caught, read) = tokio::select! {
             read = &mut input_ended => (None, read.ok()),
             signal = signals.next() => {
-                // Mostly the program that writes the stream gets the same signal, and ends it now.
+                // Usually the program that writes the stream gets the same signal and ends the stream.
                 let read = timeout(GRACE, &mut input_ended).await;
                 (Some(signal), read.ok().and_then(std::result::Result::ok))
             }
@@ -87,7 +87,7 @@ fn read_input(lines: LineSender) -> oneshot::Receiver<io::Result<()>> {
         if let Some(line) = splitter.finish() {
             lines.send(line);
         }
-        // The receiver is gone after GRACE.
+        // After GRACE there is no receiver.
         let _ = ended.send(read);
     });
     receiver

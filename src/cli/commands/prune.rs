@@ -8,7 +8,7 @@ use crate::cli::terminal;
 use crate::protocol::now_ms;
 use crate::store::{Pruned, Retention, Unread};
 
-/// What is deleted and what is kept, followed by `$more`.
+/// The help text about which rows are deleted and kept, followed by `$more`.
 macro_rules! retention_help {
     ($more:literal) => {
         concat!(

@@ -1,4 +1,5 @@
-//! `agenthub read`: shows one piece of mail in full. Reading one's own mail marks it as read.
+//! `agenthub read`: shows one message of an inbox in full. A message in the caller's own inbox becomes
+//! read.
 
 use anyhow::Result;
 
@@ -23,14 +24,14 @@ pub(super) struct Args {
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let (reader, now) = (args.speaker.name(), now_ms());
-    let reading = ReadContext {
+    let context = ReadContext {
         reader: &reader,
         via: VIA,
         now,
     };
     let writer = database.writer()?;
     let mail = writer.require_mail_by_number_or_id(&args.id)?;
-    let mail = writer.read_mail(&mail.id, reading)?;
+    let mail = writer.read_mail(&mail.id, context)?;
     if args.json {
         return terminal::json(&mail);
     }
@@ -45,7 +46,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Prints one piece of mail: a line of facts, its title unless the text begins with it, its text.
+/// Prints an inbox message: a line of facts, its title unless the text begins with it, its text.
 fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
     let mut facts = vec![
         format!(

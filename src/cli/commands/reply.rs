@@ -1,5 +1,5 @@
-//! `agenthub reply`: answers mail with the same correlation id. A reply to one's own mail
-//! acknowledges it.
+//! `agenthub reply`: answers mail with the same correlation id. A reply to a message in the caller's
+//! own inbox acknowledges it.
 
 use anyhow::Result;
 
@@ -34,7 +34,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
-    // Read stdin before opening the database: it may take long, and the file may be replaced meanwhile.
+    // Read stdin before opening the database: reading may take a long time, and the database may be
+    // replaced meanwhile.
     let text = text_or_stdin(args.text)?;
     let (reader, writer) = (args.speaker.name(), database.writer()?);
     let question = writer.require_mail_by_number_or_id(&args.id)?;
@@ -44,12 +45,12 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     };
     answer.title = args.title.or(answer.title);
     answer.message_type = args.message_type.or(answer.message_type);
-    let reading = ReadContext {
+    let context = ReadContext {
         reader: &reader,
         via: VIA,
         now: now_ms(),
     };
-    let row = writer.reply(&question, &answer, reading)?.into_row();
+    let row = writer.reply(&question, &answer, context)?.into_row();
     if args.json {
         return terminal::json(&row);
     }

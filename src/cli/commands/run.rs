@@ -3,8 +3,8 @@
 //! The program runs with the flags that make it print its JSON stream. Its output is passed
 //! through byte for byte, and recorded by another thread.
 //!
-//! The program has priority: it runs whatever happens to the database or the hub, signals are
-//! forwarded to it, and its exit code is the one of this command.
+//! The program has priority: it runs regardless of failures of the database or the hub, signals are
+//! forwarded to it, and its exit code is the exit code of this command.
 
 use std::ffi::OsString;
 use std::fs::File as Pipe;
@@ -78,7 +78,7 @@ pub(super) fn format_parser() -> impl TypedValueParser<Value = Tool> {
     })
 }
 
-/// The command lines that can be recorded, for `--help`.
+/// Returns the command lines that can be recorded, for `--help`.
 fn examples() -> String {
     let examples = registry::with_stream().map(|(_, stream)| stream.example);
     or_list(&examples.collect::<Vec<_>>())
@@ -160,8 +160,8 @@ fn strings(command: &[OsString]) -> Vec<String> {
     command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
-/// Returns the prompt in a command line, for the task's title, or "". An argument that may be the
-/// value of a flag is not taken for the prompt.
+/// Returns the prompt in a command line, for the task's title, or "". An argument that may be the value
+/// of a flag does not count as the prompt.
 fn directive(stream: &StreamSpec, command: &[OsString]) -> String {
     let args = strings(&command[1..]);
     let after_prompt_flag = || {
@@ -213,7 +213,7 @@ fn start(
     let mut start = Command::new(&command[0]);
     start.args(&command[1..]).stdout(Stdio::piped());
     // The hooks of this tool record nothing while `run` does. Hooks of another tool that it
-    // starts do: `run` does not see the output of that one.
+    // starts do: `run` does not see the output of that tool.
     start.env("AGENTHUB_TASK", task_id);
     start.env("AGENTHUB_TASK_VENDOR", tool.id);
     // If an agent runs this command, the new agent has another session.
@@ -242,7 +242,7 @@ fn cannot_start(program: &OsString, e: &io::Error) -> ExitCode {
     ExitCode::from(126)
 }
 
-/// Prints one line on stderr, which may be closed.
+/// Prints one line on stderr. Ignores a closed stderr.
 fn warn(text: &str) {
     drop(writeln!(io::stderr(), "agenthub: {text}"));
 }
@@ -270,7 +270,7 @@ fn copy_output(mut pipe: Pipe, lines: LineSender, is_writing: Arc<AtomicBool>) -
             is_writing.store(false, Ordering::Release);
             splitter.feed(bytes, |line| lines.send(line));
             if written.is_err() {
-                // Stdout is closed. The program notices when its pipe is closed too.
+                // Stdout is closed. The program detects it when its pipe is closed too.
                 break;
             }
         }
@@ -278,7 +278,7 @@ fn copy_output(mut pipe: Pipe, lines: LineSender, is_writing: Arc<AtomicBool>) -
         if let Some(line) = splitter.finish() {
             lines.send(line);
         }
-        // The receiver is gone after MAX_SILENCE.
+        // After MAX_SILENCE there is no receiver.
         let _ = ended.send(());
     });
     receiver

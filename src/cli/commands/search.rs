@@ -59,7 +59,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Returns where the hit is: thread and number, mail and inbox, or task.
+/// Returns the place of the hit: thread and number, message and inbox, or task.
 fn place(hit: &SearchHit) -> String {
     match hit.message_seq {
         Some(seq) => format!("thread {} #{seq}", terminal::short(&hit.thread_id, 40)),

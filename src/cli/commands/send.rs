@@ -42,7 +42,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
-    // Read stdin before opening the database: it may take long, and the file may be replaced meanwhile.
+    // Read stdin before opening the database: reading may take a long time, and the database may be
+    // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
     let writer = database.writer()?;
     let from_agent = args.speaker.name();

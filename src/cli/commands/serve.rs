@@ -1,8 +1,8 @@
 //! `agenthub serve`: runs the hub.
 //!
-//! 1. If a hub serves the database already, print its URL and exit.
-//! 2. Open the database, take the serve lock, bind the address, write the record that other
-//!    commands find the hub by.
+//! 1. If a hub already serves the database, print its URL and exit.
+//! 2. Open the database, take the serve lock, bind the address, write the record by which other
+//!    commands find the hub.
 //! 3. Print the URL with its token, and serve until a signal.
 
 use std::io::IsTerminal;
@@ -132,7 +132,7 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
         .ok_or_else(|| "expected a whole number greater than 0".to_owned())
 }
 
-/// Parses a rate, which is not 0: events that are held back would never be sent.
+/// Parses a rate, which must not be 0: events that are held back would never be sent.
 fn nonzero_rate(text: &str) -> std::result::Result<u32, String> {
     at_least_one(text).and_then(|n| u32::try_from(n).map_err(|_| "number too large".to_owned()))
 }
@@ -261,7 +261,8 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
     Ok(outcome?)
 }
 
-/// Ready when the process receives SIGHUP; never ready if it ignores that signal, as under `nohup`.
+/// Returns a future that is ready when the process receives SIGHUP, and never if the process ignores
+/// that signal, as under `nohup`.
 fn hangup() -> Result<impl Future<Output = ()>> {
     // A handler would replace the ignored state.
     let signals = if ignores_hangup() {
@@ -282,7 +283,7 @@ fn ignores_hangup() -> bool {
     signals::is_ignored(Signal::HUP).unwrap_or_else(|| !std::io::stderr().is_terminal())
 }
 
-/// Prints the URL of the hub that serves the database already.
+/// Prints the URL of the hub that already serves the database.
 fn point_to(other: &Record, args: &Args, path: &Path) -> Result<()> {
     let token = Token::of(path)?;
     tracing::info!("{} is already served by process {}", path.display(), other.pid);

@@ -66,7 +66,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
 /// Executes the session's actions until an error or the end of stdout.
 async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
     let mut signal = hub.signal();
-    // Read the generation before the position: the file may be replaced in between.
+    // Read the generation before the position: the database may be replaced in between.
     let generation = signal.borrow().generation;
     let (epoch, head) = hub.head();
     let started = std::time::Instant::now();
@@ -118,7 +118,7 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args) -> Result<()> {
             Action::Read(Read::Open { thread_id, start }) => {
                 let anchor = hub.head().1;
                 let opening = hub.read(move |reader| reader.open_thread("", &thread_id, start, anchor));
-                // Without an open thread there is nothing to follow.
+                // If the thread cannot be opened, the command fails.
                 session.opened(now(), &opening.await?);
             }
             Action::Read(Read::Page { thread_id, after, rows }) => {

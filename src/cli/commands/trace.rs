@@ -88,7 +88,7 @@ fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxM
     })
 }
 
-/// Returns what the mail is waiting for; `None` if it was handled.
+/// Returns the reason why the message is not handled yet; `None` if it was.
 fn pending_reason(
     mail: &InboxMessageRow,
     receipts: &[ReceiptRow],

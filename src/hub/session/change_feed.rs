@@ -17,7 +17,7 @@ impl Session {
         self.unprocessed.extend(entries);
     }
 
-    /// Processes one change. The session's position is still before it.
+    /// Processes one change. The session's cursor is still before it.
     pub(super) fn process(&mut self, now: Now, entry: &Arc<EncodedChange>) {
         let fresh = entry.pos().seq > self.resumed.seq;
         let inserted = entry.op() == Op::Insert;
@@ -108,8 +108,8 @@ impl Session {
             && entry.pos().seq > self.resumed.seq
     }
 
-    /// Sends the next messages of one thread: one as a `message`, several as a `batch`. In array
-    /// frames each is an event of its own.
+    /// Sends the next messages of one thread: one as a `message`, several as a `batch`. In array frames
+    /// each message is a separate event.
     pub(super) fn stream_messages(&mut self, now: Now) {
         let max_messages = if self.options.framing == Framing::Array {
             1

@@ -22,7 +22,7 @@ impl Session {
         }
     }
 
-    /// Processes a binary frame: no event is one.
+    /// Processes a binary frame, which is never a valid event.
     pub fn receive_binary(&mut self, now: Now) {
         if self.is_within_rate(now) {
             self.send_error(now, Code::ParseError, "cannot read a binary frame; send JSON as text");

@@ -1,8 +1,8 @@
 //! The state machine of one client: events and times in, actions out.
 //!
-//! It handles subscriptions, gaps, batches, throttling, flow control and positions. It has no I/O
-//! and no clock: the caller asks [`Session::next_action`] for the next action, carries it out, and asks
-//! again.
+//! The session handles subscriptions, gaps, batches, throttling, flow control and positions. It has no
+//! I/O and no clock: the caller asks [`Session::next_action`] for the next action, carries it out, and
+//! asks again.
 //!
 //! 1. The session reads the change log in order ([`Action::Feed`]) and processes each change once.
 //! 2. Rows that are not tied to a subscription are sent as they appear. A message of a subscribed
@@ -12,7 +12,7 @@
 //!    one in each thread. History and live messages cannot overlap or race: a message whose number
 //!    is not the next is never sent.
 //! 4. The session takes changes and messages only when it may send them immediately. A client that
-//!    does not read costs the memory of what was taken, not of what it misses.
+//!    does not read costs the memory of the rows already taken, not of the rows it has not received.
 
 mod change_feed;
 mod client_events;
@@ -55,7 +55,7 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
-/// What the caller has to do next.
+/// The next action of the caller.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Send this frame.
@@ -67,7 +67,8 @@ pub enum Action {
     Feed(Position),
     /// Store this acknowledgement.
     Ack(AckEvent),
-    /// Wait until this time, or until something happens.
+    /// Wait until this time, or until there is a new event: a frame, a commit, or the end of a read or
+    /// write.
     Wait(Option<Duration>),
     /// Close the connection with this code.
     Close(Code),
@@ -80,7 +81,7 @@ pub enum Read {
     Open {
         /// The thread.
         thread_id: String,
-        /// Where to start.
+        /// The start of the subscription.
         start: Start,
     },
     /// A page of a thread.
@@ -114,7 +115,7 @@ pub struct Hello {
 enum PendingRead {
     Open(PendingSubscribe),
     /// A page of this thread. If the subscription ends meanwhile, the result is dropped: a new
-    /// subscription to the same thread has a read of its own, and reads do not overlap.
+    /// subscription to the same thread starts its own read, and reads do not overlap.
     Page(String),
 }
 
@@ -182,7 +183,7 @@ pub struct Session {
 impl Session {
     /// Creates a session whose stream starts after `pos`.
     pub fn new(options: ConnectOptions, limits: Limits, epoch: Arc<str>, pos: Position) -> Self {
-        // Array frames have a rate limit of their own.
+        // Array frames have their own rate limit.
         let rate = if options.framing == Framing::Array {
             0
         } else {

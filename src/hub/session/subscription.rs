@@ -7,12 +7,12 @@ use crate::config::Limits;
 use crate::protocol::MAX_BATCH_BYTES;
 use crate::store::MessageRow;
 
-/// Where a subscription gets its messages from.
+/// The source of a subscription's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplaySource {
-    /// From the change log: all earlier messages have been sent.
+    /// The change log: all earlier messages have been sent.
     Live,
-    /// From the database, page by page: earlier messages have not been sent yet.
+    /// The database, page by page: earlier messages have not been sent yet.
     Database,
 }
 
@@ -64,7 +64,8 @@ impl Subscription {
         !self.page.is_empty() || (self.owes_batch && self.sent >= self.last)
     }
 
-    /// Pauses until enough is acknowledged. The current page is dropped and read again then.
+    /// Pauses until enough is acknowledged. The current page is dropped, and read again after the
+    /// pause.
     pub(super) fn pause(&mut self) {
         self.paused = true;
         self.source = ReplaySource::Database;
@@ -76,7 +77,7 @@ impl Subscription {
         if !self.uses_acks || limit == 0 {
             return usize::MAX;
         }
-        // Negative if the client went back in the thread and acknowledged later messages before.
+        // Negative if the client subscribed again from an earlier message than it has acknowledged.
         let unacked = usize::try_from(self.sent - self.acked).unwrap_or(0);
         limit.saturating_sub(unacked)
     }

@@ -73,7 +73,7 @@ impl Session {
         }
     }
 
-    /// Returns whether the client is subscribed to a thread or has asked to.
+    /// Returns whether the client is subscribed to a thread or waits for the reply to its `subscribe`.
     pub(super) fn follows(&mut self, thread_id: &str) -> bool {
         self.subscriptions.contains_key(thread_id) || self.opening().is_some_and(|w| w.thread_id == thread_id)
     }
@@ -197,8 +197,8 @@ impl Session {
             // Strings and numbers can always be encoded.
             .filter_map(std::result::Result::ok)
             .collect();
-        // Messages read from the database have no position of their own in the stream: the batch
-        // carries the current position.
+        // Messages read from the database have no position in the stream: the batch carries the current
+        // position.
         let pos = if self.options.format == WireFormat::Extended {
             self.resume_pos()
         } else {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::integrations::spec::{ConfigContent, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".claude";
-/// Moves the folder and `.claude.json` to another place.
-const FOLDER_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
+/// The environment variable that moves the directory and `.claude.json` to another path.
+const DIRECTORY_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
@@ -14,17 +14,17 @@ static MCP: McpJson = McpJson {
     agent: None,
 };
 
-/// A project's hooks go into `settings.local.json`, which is not shared: the path of this program
-/// differs between machines.
+/// Returns the files. A project's hooks are in `settings.local.json`, which is not shared: the path of
+/// this program differs between machines.
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
-    let folder = target.folder(FOLDER_VARIABLE, HOME_FOLDER);
-    let (settings, servers) = match (&target.project, std::env::var_os(FOLDER_VARIABLE)) {
+    let dir = target.folder(DIRECTORY_VARIABLE, HOME_FOLDER);
+    let (settings, servers) = match (&target.project, std::env::var_os(DIRECTORY_VARIABLE)) {
         (Some(project), _) => ("settings.local.json", project.join(".mcp.json")),
-        (None, Some(set)) if !set.is_empty() => ("settings.json", folder.join(".claude.json")),
+        (None, Some(set)) if !set.is_empty() => ("settings.json", dir.join(".claude.json")),
         (None, _) => ("settings.json", target.home.join(".claude.json")),
     };
     vec![
-        (folder.join(settings), ConfigContent::Hooks),
+        (dir.join(settings), ConfigContent::Hooks),
         (servers, ConfigContent::McpJson(&MCP)),
     ]
 }

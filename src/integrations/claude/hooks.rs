@@ -14,8 +14,8 @@ const fn hook(event: &'static str, blocking: HookBlocking, mail: MailDelivery) -
 
 pub(super) const SPEC: HookSpec = HookSpec {
     word: "claude-code",
-    // Between two calls of the model, mail comes with `PostToolBatch`: it fires once, where
-    // `PostToolUse` fires for all parallel tools at the same time.
+    // Between two calls of the model, mail is delivered at `PostToolBatch`: it fires once for all
+    // parallel tools, while `PostToolUse` fires for each of them.
     hooks: &[
         hook(SESSION_START, HookBlocking::Waits, MailDelivery::SessionStart),
         hook("UserPromptSubmit", HookBlocking::Waits, MailDelivery::Context),
@@ -40,8 +40,8 @@ pub(super) const SPEC: HookSpec = HookSpec {
     ],
 };
 
-/// The first version that skips unknown events. An older one ignores the whole settings file
-/// because of one.
+/// The first version that skips unknown events. An older version ignores a whole settings file with an
+/// unknown event.
 const FIRST_VERSION: (u32, u32, u32) = (2, 1, 101);
 
 fn obstacle(_: &InstallTarget, is_chosen: bool) -> Option<String> {
@@ -68,7 +68,7 @@ fn version() -> Option<(u32, u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// The settings that keep hooks of the user from running.
+/// Returns the settings that keep hooks of the user from running.
 fn off_switches(content: ConfigContent, text: &str) -> Result<Vec<&'static str>, Refusal> {
     let mut set = Vec::new();
     if content == ConfigContent::Hooks {

@@ -1,6 +1,6 @@
 //! Claude Code's stream: `claude -p --output-format stream-json --verbose`.
 //!
-//! A message of the model comes as several lines that share `message.id`, one per finished block;
+//! A message of the model consists of several lines that share `message.id`, one per finished block;
 //! a new id is a new turn. Thinking and partial messages are not stored: the whole block follows.
 //!
 //! Input tokens are `input_tokens` plus both cache counts. The usage in a message's lines is
@@ -8,9 +8,8 @@
 //! the process, subagents included. They replace the provisional counts, and the last turn gets
 //! the difference.
 //!
-//! Turns are the messages of the main thread. `num_turns` is not used: it comes with the result,
-//! which a stream that was cut short does not have, and it would differ from the numbers that the
-//! rows already have.
+//! Turns are the messages of the main thread. `num_turns` is not used: it is in the result, which a
+//! truncated stream does not have, and it would differ from the numbers that the rows already have.
 
 use serde_json::Value;
 
@@ -83,12 +82,12 @@ impl StreamParser for Parser {
 }
 
 impl Parser {
-    /// The counters of another session in the same process begin at 0.
+    /// Begins a session. The counters of another session in the same process begin at 0.
     fn begin_session(&mut self, line: &Value) {
         let session = text(line, "session_id");
         if text(line, "subtype") == "init" && !session.is_empty() && session != self.session {
             self.cleared = self.cleared.plus(self.reported);
-            // Durations are those of one result, and add up.
+            // Each duration is that of one result, so durations are added.
             self.reported = Usage {
                 duration_sec: self.reported.duration_sec,
                 ..Usage::default()
@@ -136,7 +135,7 @@ impl Parser {
         }
     }
 
-    /// The message is complete: its provisional usage counts until the result comes.
+    /// Ends the open message. Its provisional usage counts until the result arrives.
     fn end_message(&mut self, task: &mut TaskBuilder) {
         if std::mem::take(&mut self.message).is_empty() {
             return;
@@ -183,7 +182,7 @@ impl Parser {
         task.fail(&reason);
     }
 
-    /// The process's totals according to this result.
+    /// Returns the process's totals according to this result.
     fn totals(&mut self, line: &Value) -> Usage {
         let mut now = message_usage(&line["usage"]);
         if let Some(models) = line["modelUsage"].as_object().filter(|models| !models.is_empty()) {
@@ -215,7 +214,7 @@ impl Parser {
     }
 }
 
-/// The result of an aborted process may contain only zeros.
+/// Returns whether the result contains only zeros, as that of an aborted process may.
 fn has_no_usage(line: &Value) -> bool {
     let usage = message_usage(&line["usage"]);
     let models = line["modelUsage"].as_object().is_some_and(|models| !models.is_empty());

@@ -10,10 +10,10 @@ use crate::integrations::setup::toml_config;
 use crate::integrations::spec::{ConfigContent, InstallTarget, McpToml, Refusal};
 
 pub(super) const HOME_FOLDER: &str = ".codex";
-/// Moves the folder to another place.
-const FOLDER_VARIABLE: &str = "CODEX_HOME";
+/// The environment variable that moves the directory to another path.
+const DIRECTORY_VARIABLE: &str = "CODEX_HOME";
 
-/// Codex passes its MCP servers few variables. It names the session with each call instead of in
+/// Codex passes few environment variables to its MCP servers. It names the session in each call, not in
 /// a variable.
 static MCP: McpToml = McpToml {
     servers: "mcp_servers",
@@ -21,20 +21,21 @@ static MCP: McpToml = McpToml {
 };
 
 fn toml_file(target: &InstallTarget) -> PathBuf {
-    target.folder(FOLDER_VARIABLE, HOME_FOLDER).join("config.toml")
+    target.folder(DIRECTORY_VARIABLE, HOME_FOLDER).join("config.toml")
 }
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
     vec![
         (
-            target.folder(FOLDER_VARIABLE, HOME_FOLDER).join("hooks.json"),
+            target.folder(DIRECTORY_VARIABLE, HOME_FOLDER).join("hooks.json"),
             ConfigContent::Hooks,
         ),
         (toml_file(target), ConfigContent::McpToml(&MCP)),
     ]
 }
 
-/// Codex reads hooks from `hooks.json` or from `config.toml`, not from both.
+/// Returns an obstacle if `config.toml` contains hooks: Codex reads hooks from `hooks.json` or from
+/// `config.toml`, not from both.
 pub(super) fn hooks_obstacle(target: &InstallTarget, _: bool) -> Option<String> {
     let text = read(&toml_file(target)).ok()??;
     has_hooks(&text).then(|| {
@@ -44,7 +45,7 @@ pub(super) fn hooks_obstacle(target: &InstallTarget, _: bool) -> Option<String> 
     })
 }
 
-/// Returns whether `config.toml` contains hooks. `hooks.state`, Codex's record of trust, is none.
+/// Returns whether `config.toml` contains hooks. `hooks.state`, Codex's record of trust, is not one.
 fn has_hooks(text: &str) -> bool {
     toml_config::parse(text).is_ok_and(|document| {
         document
@@ -54,7 +55,7 @@ fn has_hooks(text: &str) -> bool {
     })
 }
 
-/// The features that turn hooks off. `codex_hooks` is the older name.
+/// Returns the features that turn hooks off. `codex_hooks` is the older name.
 pub(super) fn off_switches(content: ConfigContent, text: &str) -> Result<Vec<&'static str>, Refusal> {
     if !matches!(content, ConfigContent::McpToml(_)) {
         return Ok(Vec::new());

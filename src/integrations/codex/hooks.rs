@@ -1,4 +1,4 @@
-//! Codex's hooks. Codex asks its user once to trust each hook, and again after its command has
+//! Codex's hooks. Codex asks the user once to trust each hook, and again after its command has
 //! changed.
 
 use super::config;

@@ -32,7 +32,7 @@ pub(super) const SPEC: StreamSpec = StreamSpec {
     parser: || Box::<Parser>::default(),
 };
 
-/// The flags come right after the subcommand, which has to be first.
+/// Returns the flags. They are inserted directly after the subcommand, which has to be first.
 fn flags(given: &[String]) -> Result<StreamFlags, &'static str> {
     let Some(exec) = given.iter().position(|arg| arg == "exec" || arg == "e") else {
         return Err("interactive codex can't be recorded; use agenthub init");
@@ -79,7 +79,7 @@ impl StreamParser for Parser {
 }
 
 impl Parser {
-    /// An item that has started or changed: a call, or the plan.
+    /// Handles an item that has started or changed: a call, or the plan.
     fn item(&mut self, item: &Value, task: &mut TaskBuilder) {
         if text(item, "type") == "todo_list" {
             let items = item["items"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -30,11 +30,11 @@ fn flags(given: &[String]) -> Result<StreamFlags, &'static str> {
 
 #[derive(Debug, Default)]
 struct Parser {
-    /// A tool has returned: the model's next output is a new turn.
+    /// A tool has returned a result: the model's next output begins a new turn.
     has_tool_result: bool,
 }
 
-/// Returns the error of a result. A successful one is `{"success": …}`; the key of another one
+/// Returns the error of a result. A successful one is `{"success": …}`; the key of any other result
 /// names the kind of error.
 fn failure(result: &Value) -> String {
     let Some((kind, value)) = result.as_object().and_then(|kinds| kinds.iter().next()) else {

@@ -1,7 +1,7 @@
 //! Gemini CLI's stream: `gemini -p … --output-format stream-json`.
 //!
-//! The model's text comes in pieces, which are joined into one row. Turns are not marked: a turn
-//! begins with the model's output after a tool result.
+//! The stream contains the model's text in pieces, which are joined into one row. Turns are not marked:
+//! a turn begins with the model's output after a tool result.
 //!
 //! `stats.input_tokens` includes cached tokens. There is no cost.
 
@@ -12,7 +12,7 @@ use crate::integrations::json_fields::{number, text};
 use crate::integrations::spec::{StreamFlags, StreamParser, StreamSpec};
 use crate::integrations::task_builder::TaskBuilder;
 
-/// Bytes of buffered text from which on it becomes a row.
+/// Maximum bytes of buffered text; more is written as a row.
 const MAX_BUFFERED_TEXT: usize = 4096;
 
 pub(super) const SPEC: StreamSpec = StreamSpec {
@@ -35,9 +35,9 @@ fn flags(given: &[String]) -> Result<StreamFlags, &'static str> {
 
 #[derive(Debug, Default)]
 struct Parser {
-    /// Text of the model without a row yet.
+    /// Text of the model that is not in a row yet.
     buffered: String,
-    /// A tool has returned: the model's next output is a new turn.
+    /// A tool has returned a result: the model's next output begins a new turn.
     has_tool_result: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Reads and replaces configuration files. A file is never left half written, and a change by
-//! another program is never overwritten.
+//! Reads and replaces configuration files. A file is replaced as a whole, and a change by another
+//! program is never overwritten.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -23,39 +23,39 @@ pub struct Change {
     pub before: Option<String>,
     /// The text after; `None` to remove the file.
     pub after: Option<String>,
-    /// What happens to the backup of the text before.
+    /// What to do with the backup of the text before.
     pub backup: Backup,
 }
 
-/// What happens to the backup beside a file.
+/// What to do with the backup of a file, which is in the same directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backup {
-    /// It is created, with the text before.
+    /// Create it, with the text before.
     Create,
-    /// It stays as it is: it has the text from before the first installation.
+    /// Keep it: it has the text from before the first installation.
     Keep,
-    /// It is removed: the file is restored.
+    /// Remove it: the file is restored.
     Remove,
 }
 
-/// Held while files are changed. It locks the folder, so that no lock file is left behind.
+/// A lock that is held while files are changed. It is on the directory, so that no lock file remains.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    folder: PathBuf,
+    dir: PathBuf,
 }
 
 impl Lock {
-    /// Locks `folder`. Waits while another process has locked it.
+    /// Locks the directory `dir`. Waits while another process has locked it.
     ///
     /// # Errors
-    /// [`Code::Invalid`] if there is no such folder.
-    pub fn acquire(folder: &Path) -> Result<Self> {
-        let file = File::open(folder).map_err(|e| cannot("open", folder, &e))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", folder, &e.into()))?;
+    /// [`Code::Invalid`] if there is no such directory.
+    pub fn acquire(dir: &Path) -> Result<Self> {
+        let file = File::open(dir).map_err(|e| cannot("open", dir, &e))?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, &e.into()))?;
         Ok(Self {
             _file: file,
-            folder: folder.to_owned(),
+            dir: dir.to_owned(),
         })
     }
 }
@@ -83,9 +83,9 @@ pub(super) fn backup_path(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Code::Conflict`] if the file's text has changed since the plan; [`Code::Invalid`] if it
-/// cannot be written. The file is unchanged then.
+/// cannot be written. In both cases the file is unchanged.
 pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
-    // A symbolic link stays one: people keep their configuration elsewhere.
+    // A symbolic link stays a link: users keep their configuration elsewhere.
     let path = fs::canonicalize(&change.path).unwrap_or_else(|_| change.path.clone());
     let now = read(&path)?;
     if now != change.before {
@@ -102,17 +102,17 @@ pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
     }
     match &change.after {
         Some(text) => {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir).map_err(|e| cannot("create", dir, &e))?;
             }
             write(&path, text, mode(&path))?;
         }
         None => {
             fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?;
-            // An empty folder would look like an installed tool. The system refuses to remove
-            // any other.
-            if let Some(folder) = change.path.parent().filter(|folder| *folder != lock.folder) {
-                drop(fs::remove_dir(folder));
+            // An empty directory would look like an installed tool. The system refuses to remove a
+            // directory that is not empty.
+            if let Some(dir) = change.path.parent().filter(|dir| *dir != lock.dir) {
+                drop(fs::remove_dir(dir));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The command line of a hook: writing it, and telling it from another command that merely
-//! mentions agenthub. Commands are split into words as by a shell; nothing is expanded or run.
+//! Writes the command line of a hook, and distinguishes it from other commands that contain the word
+//! agenthub. Commands are split into words as by a shell; nothing is expanded or run.
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,14 +16,14 @@ pub(super) fn for_target(target: &InstallTarget, hook_word: &str) -> String {
     }
 }
 
-/// A word of a command line, and its place there.
+/// A word of a command line, and its range there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {
     text: String,
     place: Range<usize>,
 }
 
-/// Who has written a command.
+/// The program or user that has written a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     /// `init`: `[path/]agenthub [--db X] hook WORD`, in any quotes.
@@ -45,7 +45,7 @@ pub(super) struct HookCommand {
     db: Option<Range<usize>>,
 }
 
-/// Returns who has written the command.
+/// Returns the owner of the command.
 pub(super) fn owner(command: &str, hook_word: &str) -> Owner {
     parse(command, hook_word).map_or(Owner::Other, |command| command.owner)
 }
@@ -79,7 +79,7 @@ pub(super) fn parse(command: &str, hook_word: &str) -> Option<HookCommand> {
 }
 
 impl HookCommand {
-    /// Returns `command`, which this was parsed from, with another database. `db` is quoted.
+    /// Returns `command`, from which this value was parsed, with another database. `db` is quoted.
     pub(super) fn with_db(&self, command: &str, db: &str) -> String {
         let mut command = command.to_owned();
         if let Some(place) = &self.db {

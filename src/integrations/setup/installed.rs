@@ -144,7 +144,7 @@ impl InstalledCommand {
         command
     }
 
-    /// Returns the command line for a person to run.
+    /// Returns the command line for the user to run.
     pub fn shown(&self) -> String {
         match &self.invocation {
             Invocation::Shell { line, .. } => line.clone(),

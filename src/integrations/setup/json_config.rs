@@ -1,5 +1,5 @@
-//! Hooks and MCP servers in JSON files. Comments and trailing commas are accepted and stay,
-//! whether or not the tool itself accepts them; any other deviation from JSON is refused.
+//! Hooks and MCP servers in JSON files. Comments and trailing commas are accepted and kept, whether or
+//! not the tool itself accepts them; any other deviation from JSON is refused.
 
 use std::path::Path;
 
@@ -54,7 +54,7 @@ impl Document {
     }
 }
 
-/// Refuses a key that occurs twice: agenthub would change the first, and tools read the last.
+/// Refuses a key that occurs twice: agenthub would change the first one, and tools read the last one.
 fn check_unique(of: &CstObject, name: &str) -> Result<(), Refusal> {
     let same = |property: &CstObjectProp| property.decoded_name().as_deref() == Some(name);
     match of.properties().iter().filter(|property| same(property)).count() {
@@ -96,7 +96,7 @@ fn check_unique_server(root: &CstObject, form: &McpJson) -> Result<(), Refusal> 
     })
 }
 
-/// The objects among an array's elements.
+/// Returns the objects among an array's elements.
 fn objects(array: Option<CstArray>) -> Vec<CstObject> {
     let elements = array.map(|array| array.elements()).unwrap_or_default();
     elements.iter().filter_map(CstNode::as_object).collect()

@@ -1,12 +1,12 @@
-//! What `agenthub init` writes into the tools' configuration files, and removes again.
+//! Installs agenthub in the tools' configuration files (`agenthub init`), and removes it again.
 //!
 //! 1. A change is a function from a file's text to its new text. A second installation changes
-//!    nothing; a removal restores what was there. Comments and entries of others stay.
-//! 2. A text that cannot be parsed is refused, with its line.
+//!    nothing; a removal restores the previous text. Comments and other programs' entries stay.
+//! 2. A text that cannot be parsed is refused, with the line of the error.
 //! 3. A file is replaced atomically, and only if its text is still the one that the plan was made
 //!    from. Concurrent installations wait for each other.
 //! 4. A hook's command changes only if it has to: Codex trusts a hook by the exact text of its
-//!    command, and asks its user again after a change.
+//!    command, and asks the user again after a change.
 
 pub mod change;
 mod hook_command;

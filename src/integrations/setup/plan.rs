@@ -6,7 +6,7 @@ use super::{json_config, toml_config};
 use crate::error::{Code, Error, Result};
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
 
-/// Returns the change that installs agenthub in `file`, if there is one to make.
+/// Returns the change that installs agenthub in `file`, if one is needed.
 ///
 /// # Errors
 /// [`Code::Invalid`] if the file cannot be read or parsed, naming file and line.
@@ -37,7 +37,7 @@ pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Chang
     }))
 }
 
-/// Returns the change that removes agenthub from `file`, if there is one to make. If the file was
+/// Returns the change that removes agenthub from `file`, if one is needed. If the file was
 /// not changed since the installation, it is restored byte for byte; otherwise only the entries of
 /// agenthub are removed.
 ///
@@ -71,7 +71,7 @@ pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change
     }))
 }
 
-/// Returns the file's text with the entries of agenthub. `None` is a file that does not exist.
+/// Returns the file's text with the entries of agenthub. `text` is `None` if the file does not exist.
 fn installed_text(file: &ConfigFile, text: Option<&str>, target: &InstallTarget) -> Result<String> {
     let text = text.unwrap_or_default();
     let args = mcp_args(target);
@@ -109,7 +109,7 @@ fn mcp_args(target: &InstallTarget) -> Vec<String> {
 }
 
 impl ConfigFile {
-    /// The error of a text that cannot be parsed.
+    /// Returns the error for a text that cannot be parsed.
     pub(super) fn refused(&self, reason: &str) -> Error {
         Error::new(
             Code::Invalid,

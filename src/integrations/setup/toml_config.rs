@@ -72,7 +72,7 @@ fn with_line_ends_of(text: &str, new: &str) -> String {
     }
 }
 
-/// Appends the server's table: comments before it stay where they are.
+/// Appends the server's table: comments before it stay in place.
 fn append_table(text: &str, form: &McpToml, table: &Table) -> String {
     let end = if text.is_empty() || text.ends_with('\n') {
         ""
@@ -161,7 +161,7 @@ pub(super) fn remove_server(text: &str, form: &McpToml) -> Result<String, Refusa
     Ok(with_line_ends_of(text, &document.to_string()))
 }
 
-/// Moves the comments before the header of a removed table to what follows it.
+/// Moves the comments before the header of a removed table to the item that follows it.
 fn keep_comments(document: &mut DocumentMut, removed: &Table) {
     let comments = removed.decor().prefix().and_then(RawString::as_str).unwrap_or_default();
     // The empty line before the header is removed.

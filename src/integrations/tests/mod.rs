@@ -214,7 +214,7 @@ fn cached_tokens_never_exceed_input_tokens() {
     );
 }
 
-/// Readers take a smaller total for a counter that was reset, and would count the rest twice.
+/// Readers treat a smaller total as a counter that was reset, and would count the rest twice.
 #[test]
 fn totals_never_shrink() {
     let stream = br#"{"type":"thread.started","thread_id":"s"}

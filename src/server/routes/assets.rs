@@ -1,7 +1,8 @@
 //! Serves the dashboard's files, which are compiled into the binary.
 //!
-//! With `serve --assets DIR` a file that exists in the folder replaces the compiled one and is read on
-//! every request, for editing the page. The page gets its data over HTTP and the WebSocket like any client.
+//! With `serve --assets DIR`, a file that exists in that directory replaces the compiled one and is
+//! read on every request, for editing the page. The page gets its data over HTTP and the WebSocket like
+//! any client.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -62,9 +63,9 @@ const ASSETS: &[Asset] = assets![
     "views/threads.js",
 ];
 
-/// One entity tag for all compiled files: it changes when the content of any of them does.
+/// One entity tag for all compiled files. It changes when the content of any of them changes.
 static ENTITY_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
-    // FNV-1a, 64 bits: enough to tell two builds apart.
+    // FNV-1a, 64 bits: enough to distinguish two builds.
     let hash = ASSETS
         .iter()
         .flat_map(|asset| asset.content)
@@ -85,7 +86,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-/// Answers a GET or HEAD request for `asset`. A request `at_root`, for `/`, is redirected to
+/// Handles a GET or HEAD request for `asset`. A request `at_root`, for `/`, is redirected to
 /// 127.0.0.1 if the hub can be reached there.
 pub(crate) async fn serve(request: &ApiRequest, asset: &'static Asset, at_root: bool) -> Response {
     let (server, headers) = (&request.server, &request.headers);
@@ -96,8 +97,8 @@ pub(crate) async fn serve(request: &ApiRequest, asset: &'static Asset, at_root: 
         return redirect;
     }
     let edited = match server.settings.assets.clone() {
-        // A file system may block: read off the runtime's threads.
-        Some(folder) => tokio::task::spawn_blocking(move || read(&folder, asset.path))
+        // A file system may block: read on a blocking thread.
+        Some(dir) => tokio::task::spawn_blocking(move || read(&dir, asset.path))
             .await
             .unwrap_or_default(),
         None => None,
@@ -140,9 +141,9 @@ fn redirect_to_loopback_address(headers: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
-/// Reads the file at `path` in the `--assets` folder. Callers pass only paths of `ASSETS`.
-fn read(folder: &Path, path: &str) -> Option<Bytes> {
-    let file = folder.join(path.trim_start_matches('/'));
+/// Reads the file at `path` in the `--assets` directory. Callers pass only paths of `ASSETS`.
+fn read(dir: &Path, path: &str) -> Option<Bytes> {
+    let file = dir.join(path.trim_start_matches('/'));
     match std::fs::read(&file) {
         Ok(content) => Some(content.into()),
         Err(e) => {
@@ -167,9 +168,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_every_file_of_the_folder() {
-        fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
-            for entry in std::fs::read_dir(folder).unwrap() {
+    fn lists_every_file_of_the_directory() {
+        fn walk(dir: &Path, root: &Path, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     walk(&path, root, found);
@@ -178,9 +179,9 @@ mod tests {
                 }
             }
         }
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/dashboard");
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/dashboard");
         let mut found = Vec::new();
-        walk(&folder, &folder, &mut found);
+        walk(&dir, &dir, &mut found);
         found.sort();
         let mut listed: Vec<_> = ASSETS.iter().map(|asset| asset.path.to_owned()).collect();
         listed.sort();

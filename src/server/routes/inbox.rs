@@ -17,7 +17,7 @@ use crate::store::{
 /// `via` of the receipts written here.
 const VIA: &str = "http";
 
-/// `GET /api/inboxes?limit&before`: the mailboxes that contain mail, those with unread mail first.
+/// `GET /api/inboxes?limit&before`: inboxes, those with unread messages first.
 pub(crate) async fn list_mailboxes(request: ApiRequest) -> Result<Response> {
     let limit = request.limit_of_short_list()?;
     let before = request.cursor("before", parse_mailbox_cursor)?;
@@ -30,7 +30,8 @@ pub(crate) async fn list_mailboxes(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.items, next))
 }
 
-/// Returns the cursor of a mailbox: whether it has unread mail, the time of its newest mail, its name.
+/// Returns the cursor of an inbox: whether it has unread messages, the time of its newest message, its
+/// name.
 fn mailbox_cursor(mailbox: &InboxSummary) -> String {
     let has_unread = u8::from(mailbox.unread > 0);
     format!("{has_unread}.{}.{}", mailbox.newest_at, mailbox.inbox)
@@ -66,7 +67,7 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.items, page.next(|mail| mail.n)))
 }
 
-/// `POST /api/inbox`: sends an inbox message. Without `from_agent` the person sends it.
+/// `POST /api/inbox`: sends an inbox message. Without `from_agent`, the sender is `human`.
 pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
     let new: NewInboxMessage = request.json()?;
     request
@@ -104,7 +105,7 @@ struct MailUpdate {
     status: String,
 }
 
-/// `PATCH /api/inbox/{id}`: changes the status. If the person's own mail becomes read, it gets a
+/// `PATCH /api/inbox/{id}`: changes the status. If a message to `human` becomes read, it gets a
 /// receipt. Returns the inbox message.
 pub(crate) async fn update(request: ApiRequest) -> Result<Response> {
     let (id, body): (_, MailUpdate) = (request.id().to_owned(), request.json()?);

@@ -16,7 +16,7 @@ use crate::text::shell;
 #[derive(Debug, Serialize)]
 struct Command {
     name: &'static str,
-    /// What the command does, as a heading above it.
+    /// A description of the command, shown as a heading above it.
     about: &'static str,
     /// For a POSIX shell.
     command: String,

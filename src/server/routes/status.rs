@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/api/status`: whether the hub runs, and whether it can use its database.
+//! `/healthz`, `/readyz` and `/api/status`: liveness, readiness, and the state of hub and database.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::store::LockKind;
 
-/// `GET /healthz`: the process is alive, and which run of the hub it is. Needs no token and does
+/// `GET /healthz`: liveness, and the id of this run of the hub. Needs no token and does
 /// not use the database.
 pub(crate) async fn healthz(request: ApiRequest) -> Result<Response> {
     Ok(response::ok(
@@ -35,7 +35,7 @@ pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
             "since": blocker.since,
         })
     }));
-    // A failure that the background threads have not met yet shows in a read.
+    // A read detects a failure that the background threads have not reported yet.
     if reasons.is_empty()
         && let Err(error) = hub.read(|reader| reader.head()).await
     {

@@ -22,7 +22,7 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.items, next))
 }
 
-/// `POST /api/threads`: creates a thread. Without `created_by_id` the person creates it.
+/// `POST /api/threads`: creates a thread. Without `created_by_id`, the creator is `human`.
 pub(crate) async fn create(request: ApiRequest) -> Result<Response> {
     let mut new: NewThread = request.json()?;
     let creator = new.created_by_id.get_or_insert_with(|| HUMAN.to_owned());
@@ -96,7 +96,7 @@ pub(crate) async fn list_messages(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.messages, next))
 }
 
-/// `POST /api/threads/{id}/messages`: writes a message. Without `from_id` the person writes it.
+/// `POST /api/threads/{id}/messages`: writes a message. Without `from_id`, the sender is `human`.
 pub(crate) async fn post_message(request: ApiRequest) -> Result<Response> {
     let mut new: NewMessage = request.json()?;
     request.id().clone_into(&mut new.thread_id);

@@ -4,9 +4,9 @@
 //! the task:
 //!
 //! 1. Ask the session for actions until it waits, or [`BURST_BYTES`] are ready to write. While a write is
-//!    in progress the session is not asked: a slow client later gets the rows that the database has
-//!    then, not rows queued for it.
-//! 2. Wait for whatever is first: the end of the write, a frame from the client, the result of a read
+//!    in progress the session is not asked: a slow client later gets the rows that are in the database
+//!    at that time, not rows queued for it.
+//! 2. Wait for the first of these: the end of the write, a frame from the client, the result of a read
 //!    of the database, a signal from the hub, a deadline, the shutdown.
 
 use std::collections::VecDeque;
@@ -73,8 +73,8 @@ impl Drop for ConnectionGuard {
 
 /// Completes the upgrade and starts the connection's own task, which ends when `websocket_cancellation` is cancelled.
 ///
-/// This task does not continue as the connection: it would keep the memory of the set-up for its
-/// whole life, as much as a connection itself needs.
+/// The connection gets a new task: the current one would keep the memory of the handshake until it
+/// ends, as much as a connection itself needs.
 pub(super) async fn serve(
     server: Arc<Server>,
     upgrade: OnUpgrade,
@@ -88,7 +88,7 @@ pub(super) async fn serve(
     let guard = ConnectionGuard::new(Arc::clone(&server));
     let (socket, written) = socket::open(upgraded, server.hub.limits()).await;
     let connection = Connection::new(guard, permit, query, socket, written);
-    // Boxed, because every future that contains it would reserve its size once more.
+    // Boxed, because every future that contains it would reserve its size again.
     let run = Box::pin(connection.run(snapshot));
     server.tasks.spawn(async move {
         websocket_cancellation.run_until_cancelled(run).await;
@@ -108,7 +108,7 @@ type ReadFuture = Pin<Box<dyn Future<Output = ReadResult> + Send>>;
 pub(super) enum CloseReason {
     /// The hub closes, with this code and reason.
     Hub(u16, String),
-    /// The client closes; tungstenite answers while the socket is read further.
+    /// The client closes; tungstenite replies as long as the socket is read.
     Client,
     /// The connection is lost.
     Lost,
@@ -201,8 +201,8 @@ impl Connection {
         }
     }
 
-    /// Resolves the client's start position and returns its session. If the position is invalid,
-    /// the session says so and closes.
+    /// Resolves the client's start position and returns its session. If the position is invalid, the
+    /// session sends an error and closes.
     async fn open_session(&mut self, signal: Signal, snapshot: ConnectSnapshot) -> Session {
         let limits = self.hub().limits().clone();
         let greet =
@@ -223,7 +223,7 @@ impl Connection {
                 session
             }
             Err(error) => {
-                // The greeting contains the current position, from which the client can start.
+                // The `hello` contains the current position, from which the client can start.
                 let (epoch, head) = self.hub().head();
                 let mut session = Session::new(self.query.options.clone(), limits, epoch, head);
                 greet(&mut session, self.now());
@@ -241,7 +241,8 @@ impl Connection {
         mut last_signal: Signal,
     ) -> CloseReason {
         let shutdown = self.server.shutdown.clone();
-        // Both are made once, not per iteration: each is an entry in a list that all connections share.
+        // Both are created once, not per iteration: each is an entry in a list that all connections
+        // share.
         let mut shutdown_begun = pin!(shutdown.cancelled());
         let mut alarm = pin!(tokio::time::sleep(self.hub().limits().ping_period));
         loop {
@@ -250,7 +251,7 @@ impl Connection {
                 match self.perform_actions(session) {
                     Ok(at) => wake_at = at.map(|at| self.started_at + at),
                     Err(reason) if self.outgoing.is_empty() => return reason,
-                    // The last events say why the hub closes: write them first.
+                    // The last events contain the reason for the close: write them first.
                     Err(reason) => {
                         self.flush_outgoing().await;
                         return reason;
@@ -261,7 +262,7 @@ impl Connection {
                 Ok(deadline) => wake_at.map_or(deadline, |at| at.min(deadline)),
                 Err(reason) => return reason,
             };
-            // An alarm that is set too early is set again when it fires.
+            // A timer that is set too early is set again when it fires.
             if alarm.is_elapsed() || alarm.deadline() > deadline.into() {
                 alarm.as_mut().reset(deadline.into());
             }
@@ -302,7 +303,7 @@ impl Connection {
     }
 
     /// Asks the session for actions and performs them, until it waits or enough bytes for one write
-    /// are ready. Returns when the session wants to be asked again.
+    /// are ready. Returns the time at which to ask the session again.
     fn perform_actions(&mut self, session: &mut Session) -> std::result::Result<Option<Duration>, CloseReason> {
         let mut bytes = 0;
         while bytes < BURST_BYTES {
@@ -353,7 +354,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// Starts reading what a subscription begins with.
+    /// Starts reading the start of a subscription.
     fn read_opening(&self, thread_id: String, start: Start) -> ReadFuture {
         let hub = Arc::clone(self.hub());
         let instance = self.query.instance_id.clone();
@@ -397,13 +398,13 @@ impl Connection {
             ReadResult::Changes(Err(error)) if error.code() == Code::PositionLost => {
                 session.close(now, Code::PositionLost, error.message());
             }
-            // The change reader meets the same failure and reports it.
+            // The change reader has the same failure and reports it.
             ReadResult::Changes(Err(_)) => self.log_retry_at = Some(Instant::now() + LOG_RETRY_DELAY),
         }
     }
 
     /// Queues a ping if one is due, begins a write if frames are queued, and returns when to check
-    /// again. Closes a client that does not answer or does not read.
+    /// again. Closes the connection of a client that does not respond or does not read.
     fn check_keepalive(&mut self, session: &Session) -> std::result::Result<Instant, CloseReason> {
         let limits = self.server.hub.limits();
         if self.keepalive.take_due_ping(limits) {
@@ -452,7 +453,7 @@ fn receive(session: &mut Session, now: Now, message: &Message) -> Option<CloseRe
     match message {
         Message::Text(text) => session.receive(now, text.as_bytes()),
         Message::Binary(_) => session.receive_binary(now),
-        // tungstenite answers pings and closes while the socket is read further.
+        // tungstenite replies to pings and closes as long as the socket is read.
         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         Message::Close(_) => return Some(CloseReason::Client),
     }

@@ -21,7 +21,7 @@ pub(super) async fn serve(server: Arc<Server>, upgrade: OnUpgrade) {
     while let Some(message) = socket.next().await {
         let sent = match message {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => socket.send(message).await,
-            // tungstenite answers pings and closes by itself.
+            // tungstenite replies to pings and closes by itself.
             Ok(_) => Ok(()),
             Err(error) => {
                 if let CloseReason::Hub(code, reason) = close_reason(&error) {

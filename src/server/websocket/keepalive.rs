@@ -76,7 +76,8 @@ impl Keepalive {
     /// Returns when to check again.
     ///
     /// # Errors
-    /// The close code and reason for a client that does not answer, or has accepted no byte for WriteWait.
+    /// The close code and reason for a client that does not respond, or has accepted no byte for
+    /// WriteWait.
     pub(super) fn check(&mut self, limits: &Limits) -> Result<Instant, (u16, &'static str)> {
         let now = Instant::now();
         let mut next = (self.last_received + limits.pong_wait).min(self.last_ping + limits.ping_period);

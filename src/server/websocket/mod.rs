@@ -1,9 +1,9 @@
-//! The WebSocket: upgrade, frames in and out, keepalive. What a client receives is decided by
-//! `hub::session`.
+//! The WebSocket: upgrade, frames in and out, keepalive. `hub::session` decides which events a client
+//! receives.
 //!
-//! The upgrade and the socket's configuration are our own around tungstenite's frames: warp's
-//! WebSocket keeps 134 KB per idle connection, nearly all of it a read buffer whose size cannot be
-//! configured.
+//! This module implements the upgrade and configures the socket itself, and uses tungstenite for
+//! frames: warp's WebSocket keeps 134 KB per idle connection, nearly all of it a read buffer whose size
+//! cannot be configured.
 
 mod connection;
 #[cfg(feature = "echo")]

@@ -17,7 +17,7 @@ use crate::server::auth::{SUBPROTOCOL, subprotocols};
 use crate::server::request::ApiRequest;
 use crate::server::response;
 
-/// `GET /ws`: answers the upgrade and starts the task that serves the connection.
+/// `GET /ws`: responds to the upgrade and starts the task that serves the connection.
 pub(crate) async fn upgrade(mut request: ApiRequest) -> Result<Response> {
     let accept_key = check_handshake(&request.method, &request.headers)?;
     let query = ConnectQuery::parse(
@@ -34,8 +34,8 @@ pub(crate) async fn upgrade(mut request: ApiRequest) -> Result<Response> {
     })?;
     let server = Arc::clone(&request.server);
     server.start_background_tasks();
-    // The start position is taken before the client receives the response: it then receives every
-    // row that is written because of it.
+    // The start position is taken before the client receives the response: a row that the client writes
+    // after the response is therefore part of its stream.
     let snapshot = server.hub.connect_snapshot();
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -1,4 +1,4 @@
-//! Who an inbox message is for, and who reads it.
+//! Addresses of inbox messages, and the context in which they are read.
 
 /// The `to_inbox` value whose messages are listed in every inbox.
 pub const ALL_INBOXES: &str = "all";

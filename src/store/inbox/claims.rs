@@ -2,8 +2,8 @@
 //!
 //! Several agents can work through one inbox: each message is claimed by one of them. A claim is an
 //! owner and the end of a lease. Until then no other process gets the message from the inbox, not
-//! even one with the same name. After that the message is claimable again, also if no hub is
-//! running to clear the owner.
+//! even one with the same name. After that the message is claimable again, even if no hub is running to
+//! clear the owner.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub const MAX_LEASE: Duration = Duration::from_secs(7 * 86_400);
 /// Statuses that each reader of mail to `all` sets for itself.
 const PER_READER: [&str; 3] = ["unread", "read", "archived"];
 
-/// Which messages to claim, and for how long.
+/// The messages to claim, and the duration of the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim<'a> {
     /// The inbox. Mail to `all` is only claimed from the inbox `all`.
@@ -39,7 +39,7 @@ const CLAIMABLE: &str = "to_inbox = ?1 AND status = 'unread' AND (?2 IS NULL OR 
      AND (expires_at IS NULL OR expires_at > ?3) AND coalesce(claim_expires_at, 0) <= ?3";
 
 impl Reader {
-    /// Whether [`Writer::claim`] would claim a message.
+    /// Returns whether [`Writer::claim`] would claim a message.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -91,7 +91,7 @@ impl Writer {
         })
     }
 
-    /// Ends a claim before its lease does. A message without a claim is not changed.
+    /// Ends a claim before its lease ends. A message without a claim is not changed.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is no such message; [`Code::Conflict`] if another owner holds a
@@ -203,19 +203,19 @@ impl Writer {
 }
 
 impl InboxMessageRow {
-    /// The owner of the claim, if its lease is running.
+    /// Returns the owner of the claim, if its lease is running.
     pub fn holder(&self, now: i64) -> Option<&str> {
         let is_running = self.claim_expires_at.is_some_and(|end| end > now);
         Some(self.claimed_by.as_str()).filter(|name| is_running && !name.is_empty())
     }
 
-    /// Whether it is addressed to `all`.
+    /// Returns whether the message is addressed to `all`.
     pub fn is_for_all(&self) -> bool {
         self.to_inbox == ALL_INBOXES
     }
 }
 
-/// Why a message cannot be claimed, and what to do instead.
+/// Returns why a message cannot be claimed, and what to do instead.
 fn not_claimable(mail: &InboxMessageRow, now: i64) -> Option<String> {
     if mail.is_for_all() {
         // A claim would hide it from all other readers.
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn claimed_mail_is_not_claimable_until_the_lease_ends() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let other = Writer::open(writer.path(), NetworkFs::Refuse).unwrap();
         for text in ["1", "2", "3"] {
             send(&writer, "jobs", text);
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_can_extend_release_or_acknowledge_a_claim() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let id = send(&writer, "jobs", "1").message_id;
         writer.claim_mail(&id, LEASE, by("w1", 1_000)).unwrap();
         for result in [
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn clears_the_owners_of_expired_claims() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         send(&writer, "jobs", "1");
         writer.claim(jobs_claim(1), by("w1", 1_000)).unwrap();
         assert_eq!(writer.release_expired_claims(60_999).unwrap(), 0);
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn mail_is_read_by_the_inbox_owner_and_seen_by_others() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
         let id = send(&writer, "planner", "hello").message_id;
         assert_eq!(writer.read_mail(&id, by("human", 1)).unwrap().status, "unread");

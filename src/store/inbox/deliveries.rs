@@ -1,13 +1,13 @@
-//! Deliveries: which mail a hook process printed into which session of an agent's tool.
+//! Deliveries: which mail a hook process has printed into which session of an agent tool.
 //!
 //! 1. A delivery is recorded before the process prints the mail, so that two processes never print
 //!    the same mail, and confirmed afterwards.
 //! 2. A delivery that is not confirmed within [`CONFIRM_TIMEOUT`] is lost (the process was killed, or
 //!    the tool did not read its output). Its mail is delivered again.
-//! 3. A later process of the same session can assume that the model has read what was confirmed.
+//! 3. A later process of the same session can assume that the model has read the mail of confirmed
+//!    deliveries.
 //!
-//! Deliveries are kept in the `hub` table and only the last ones of each reader; receipts
-//! (`offered`) are permanent.
+//! The `hub` table keeps the last deliveries of each reader; receipts (`offered`) are permanent.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::store::inbox::receipts::Receipt;
 
 /// Prefix of the keys in the `hub` table that store a reader's last deliveries.
 const KEY_PREFIX: &str = "offered:";
-/// Number of deliveries kept for each reader. The session of older ones is forgotten.
+/// Number of deliveries kept for each reader. Older ones are deleted.
 const MAX_KEPT: usize = 64;
 /// Maximum length of a stored session name, in characters.
 const MAX_SESSION: usize = 100;
@@ -52,8 +52,8 @@ impl Delivery {
 }
 
 impl Reader {
-    /// Unread mail that was not delivered to `reader` yet and that `reader` has not seen, and mail of
-    /// lost deliveries: at most `limit`. Lost deliveries first, then oldest first.
+    /// Returns unread mail that was not delivered to `reader` yet and that `reader` has not seen, and
+    /// mail of lost deliveries: at most `limit`. Lost deliveries first, then oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -78,8 +78,8 @@ impl Reader {
         Ok(found)
     }
 
-    /// Unread mail that was delivered to any session of `reader`, without a receipt that `reader` has
-    /// seen it: at most `limit`, oldest first.
+    /// Returns unread mail that was delivered to any session of `reader`, without a receipt that
+    /// `reader` has seen it: at most `limit`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -100,8 +100,8 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// Unread mail of `reader` with a confirmed delivery to this session, without a receipt that
-    /// `reader` has seen it: in the order of the deliveries.
+    /// Returns unread mail of `reader` with a confirmed delivery to this session, without a receipt
+    /// that `reader` has seen it: in the order of the deliveries.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -109,7 +109,7 @@ impl Reader {
         self.mail_of_deliveries(reader, now, |delivery| delivery.printed && delivery.is_to(session))
     }
 
-    /// Mail of the deliveries selected by `filter` that is still unread and not seen.
+    /// Returns mail of the deliveries selected by `filter` that is still unread and not seen.
     fn mail_of_deliveries(
         &self,
         reader: &str,
@@ -131,7 +131,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// A reader's last deliveries, oldest first. Empty if the stored value is invalid.
+    /// Returns a reader's last deliveries, oldest first. Empty if the stored value is invalid.
     fn deliveries(&self, reader: &str) -> Result<Vec<Delivery>> {
         let stored: Option<Vec<u8>> = self
             .conn
@@ -149,18 +149,18 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
-    pub fn record_delivery(&self, mail: &[InboxMessageRow], session: &str, reading: ReadContext<'_>) -> Result<()> {
+    pub fn record_delivery(&self, mail: &[InboxMessageRow], session: &str, context: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
-            self.add_receipts(mail, Receipt::Offered, reading)?;
-            let mut deliveries = self.deliveries(reading.reader)?;
+            self.add_receipts(mail, Receipt::Offered, context)?;
+            let mut deliveries = self.deliveries(context.reader)?;
             deliveries.retain(|delivery| mail.iter().all(|mail| mail.n != delivery.n));
             deliveries.extend(mail.iter().map(|mail| Delivery {
                 n: mail.n,
-                at: reading.now,
+                at: context.now,
                 session: session.chars().take(MAX_SESSION).collect(),
                 printed: false,
             }));
-            self.set_deliveries(reading.reader, &deliveries)
+            self.set_deliveries(context.reader, &deliveries)
         })
     }
 
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn delivers_mail_once_and_mail_to_all_once_to_each_reader() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         send(&writer, "planner", "one");
         send(&writer, ALL_INBOXES, "two");
         send(&writer, "tester", "three");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn delivers_again_if_a_delivery_is_not_confirmed() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         send(&writer, "planner", "one");
         let to_deliver = |now| writer.mail_to_deliver("planner", now, 9).unwrap();
         writer.record_delivery(&to_deliver(5), "s", by("planner", 5)).unwrap();
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn keeps_the_last_deliveries_and_the_last_session_of_each() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         for i in 0..=MAX_KEPT {
             send(&writer, "planner", &i.to_string());
         }

@@ -23,7 +23,7 @@ const READER_STATUS: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' A
      WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
      ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
 
-/// Which messages to list. Expired ones are left out.
+/// The messages to list. Expired ones are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboxFilter {
     /// Only this inbox, including mail to `all`.
@@ -75,8 +75,8 @@ impl IndexRange {
 }
 
 impl Reader {
-    /// The messages that match `filter`, newest first. The status of mail to `all` is that for the
-    /// reader.
+    /// Returns the messages that match `filter`, newest first. The status of mail to `all` is that for
+    /// the reader.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -84,7 +84,7 @@ impl Reader {
         Ok(self.inbox_within(filter, usize::MAX)?.items)
     }
 
-    /// [`Reader::inbox`], limited to about 8 MiB.
+    /// As [`Reader::inbox`], limited to about 8 MiB.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -134,8 +134,9 @@ impl Reader {
         })
     }
 
-    /// The index ranges that contain the messages of `filter`. SQLite reads each range newest first
-    /// and merges them, so the cost of a list depends on its length and not on the amount of mail.
+    /// Returns the index ranges that contain the messages of `filter`. SQLite reads each range newest
+    /// first and merges them, so the cost of a list depends on its length and not on the amount of
+    /// mail.
     fn index_ranges(&self, filter: &InboxFilter) -> Result<Vec<IndexRange>> {
         let Some(inbox) = &filter.inbox else {
             return Ok(vec![IndexRange::without_status("1")]);
@@ -172,7 +173,7 @@ impl Reader {
         Ok(ranges)
     }
 
-    /// The statuses of an inbox's messages, without deleted ones; `None` if there are more than
+    /// Returns the statuses of an inbox's messages, without deleted ones; `None` if there are more than
     /// [`MAX_STATUSES`], or if one is not valid text and cannot be a parameter.
     fn statuses(&self, inbox: &str) -> Result<Option<Vec<String>>> {
         let mut statement = self.conn.prepare_cached(
@@ -194,7 +195,7 @@ impl Reader {
         Ok(Some(statuses))
     }
 
-    /// All inboxes that have messages: those with unread ones first, then most recent first.
+    /// Returns all inboxes that have messages: those with unread ones first, then most recent first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -202,7 +203,7 @@ impl Reader {
         Ok(self.mailboxes_within(None, (usize::MAX, usize::MAX))?.items)
     }
 
-    /// [`Reader::mailboxes`], limited to `limit` inboxes and about 8 MiB. `after` is the last one of
+    /// As [`Reader::mailboxes`], limited to `limit` inboxes and about 8 MiB. `after` is the last one of
     /// the previous page, as it was listed.
     ///
     /// # Errors
@@ -229,12 +230,12 @@ impl Reader {
             after.map(|mailbox| mailbox.inbox.as_str()),
         ])?;
         let read = |row: &rusqlite::Row<'_>| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             Some(InboxSummary {
-                inbox: cells.text(),
-                total: cells.int(),
-                unread: cells.int(),
-                newest_at: cells.int(),
+                inbox: values.text(),
+                total: values.int(),
+                unread: values.int(),
+                newest_at: values.int(),
             })
         };
         Page::draw(found, limit, bytes, read, |mailbox| 100 + mailbox.inbox.len())
@@ -248,7 +249,7 @@ mod tests {
 
     #[test]
     fn merged_lists_equal_sorted_lists() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let list = |inbox: Option<&str>, status: Option<&str>, limit| {
             let filter = InboxFilter {
                 inbox: inbox.map(str::to_owned),

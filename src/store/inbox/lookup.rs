@@ -7,8 +7,8 @@ use crate::store::connection::Reader;
 use crate::store::inbox::messages::{COLUMNS, InboxMessageRow};
 
 impl Reader {
-    /// The inbox message with this `id`, `message_id` or number (`n`, also written `#n`), tried in
-    /// this order. For programs, which have the ids from rows.
+    /// Returns the inbox message with this `id`, `message_id` or number (`n`, also written `#n`), tried
+    /// in this order. For programs, which have the ids from rows.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -27,9 +27,9 @@ impl Reader {
         }
     }
 
-    /// The inbox message with this number (`n`, also written `#n`), `message_id` or `id`. For users,
-    /// who type the number shown in a list: it has precedence over another message whose id is the
-    /// same digits.
+    /// Returns the inbox message with this number (`n`, also written `#n`), `message_id` or `id`. For
+    /// users, who type the number shown in a list: it has precedence over another message whose id is
+    /// the same digits.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -41,7 +41,7 @@ impl Reader {
         }
     }
 
-    /// [`Reader::mail_by_number_or_id`], with an error if there is none.
+    /// As [`Reader::mail_by_number_or_id`], with an error if there is no such message.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
@@ -49,7 +49,7 @@ impl Reader {
         self.mail_by_number_or_id(typed)?.ok_or_else(|| mail_not_found(typed))
     }
 
-    /// [`Reader::mail`], with an error if there is none.
+    /// As [`Reader::mail`], with an error if there is no such message.
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none; a `Store…` code.
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn numbers_take_precedence_over_ids_for_users_and_ids_for_programs() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         for id in ["3", "x", "1"] {
             let new = NewInboxMessage {
                 id: Some(id.to_owned()),

@@ -29,7 +29,7 @@ pub struct InboxMessageRow {
     pub correlation_id: String,
     /// The sender.
     pub from_agent: String,
-    /// The inbox it is in.
+    /// The inbox that contains the message.
     pub to_inbox: String,
     /// notification, request, response …
     pub message_type: String,
@@ -58,31 +58,31 @@ pub struct InboxMessageRow {
 
 impl InboxMessageRow {
     pub(in crate::store) fn read(row: &rusqlite::Row<'_>) -> Self {
-        let mut cells = RowReader::new(row);
+        let mut values = RowReader::new(row);
         let mut mail = Self {
-            n: cells.int(),
-            id: cells.text(),
-            message_id: cells.text(),
-            correlation_id: cells.text(),
-            from_agent: cells.text(),
-            to_inbox: cells.text(),
-            message_type: cells.text(),
-            title: cells.text(),
-            payload: cells.text(),
-            priority: cells.text(),
-            status: cells.text(),
-            created_at: cells.int(),
-            read_at: cells.maybe_int(),
-            expires_at: cells.maybe_int(),
-            claimed_by: cells.text(),
-            claim_expires_at: cells.maybe_int(),
+            n: values.int(),
+            id: values.text(),
+            message_id: values.text(),
+            correlation_id: values.text(),
+            from_agent: values.text(),
+            to_inbox: values.text(),
+            message_type: values.text(),
+            title: values.text(),
+            payload: values.text(),
+            priority: values.text(),
+            status: values.text(),
+            created_at: values.int(),
+            read_at: values.maybe_int(),
+            expires_at: values.maybe_int(),
+            claimed_by: values.text(),
+            claim_expires_at: values.maybe_int(),
             degraded: String::new(),
         };
-        mail.degraded = cells.problem().unwrap_or_default();
+        mail.degraded = values.problem().unwrap_or_default();
         mail
     }
 
-    /// Approximate size in bytes, in memory and on the wire.
+    /// Returns the approximate size in bytes, in memory and on the wire.
     pub fn weight(&self) -> usize {
         let texts = [
             &self.id,
@@ -100,7 +100,7 @@ impl InboxMessageRow {
         200 + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// Its title, or its text if it has no title.
+    /// Returns the title, or the text if there is no title.
     pub fn subject(&self) -> &str {
         if self.title.is_empty() {
             &self.payload
@@ -109,7 +109,8 @@ impl InboxMessageRow {
         }
     }
 
-    /// The `correlation_id` of its answers: its own one, or its `message_id` if it has none.
+    /// Returns the `correlation_id` of answers to this message: its own, or its `message_id` if it has
+    /// none.
     pub fn correlation(&self) -> &str {
         if self.correlation_id.is_empty() {
             &self.message_id
@@ -118,7 +119,7 @@ impl InboxMessageRow {
         }
     }
 
-    /// The message in the compatible form.
+    /// Returns the message in the compatible form.
     pub fn event(&self) -> InboxMessageEvent {
         InboxMessageEvent {
             id: self.id.clone(),
@@ -136,7 +137,7 @@ impl InboxMessageRow {
         }
     }
 
-    /// The message in the extended form, for clients that asked for `streams`.
+    /// Returns the message in the extended form, for clients that asked for `streams`.
     pub fn extended(&self) -> InboxMessageEvent {
         InboxMessageEvent {
             priority: self.priority.clone(),
@@ -160,10 +161,10 @@ pub struct NewInboxMessage {
     pub message_id: Option<String>,
     /// The id that a question and its answers share.
     pub correlation_id: Option<String>,
-    /// The sender's name; in a body without it, the person's.
+    /// The sender's name; `human` if the body has none.
     #[serde(default = "human", deserialize_with = "human_if_null")]
     pub from_agent: String,
-    /// The inbox it is sent to.
+    /// The inbox to send it to.
     pub to_inbox: String,
     /// notification, request, response …
     pub message_type: Option<String>,
@@ -205,7 +206,7 @@ impl NewInboxMessage {
         }
     }
 
-    /// Whether sending this message would have created `row`.
+    /// Returns whether sending this message would have created `row`.
     fn matches(&self, row: &InboxMessageRow) -> bool {
         let same = |given: &Option<String>, found: &str| given.as_ref().is_none_or(|g| g == found);
         self.from_agent == row.from_agent
@@ -220,7 +221,7 @@ impl NewInboxMessage {
     }
 }
 
-/// A new `message_id`, for callers that need the id before they send the message.
+/// Returns a new `message_id`, for callers that need the id before they send the message.
 ///
 /// # Errors
 /// [`Code::Internal`] if the system provides no random numbers.
@@ -233,7 +234,7 @@ pub fn message_id() -> Result<String> {
 }
 
 impl Reader {
-    /// The messages with this `correlation_id` after the row `after`, oldest first.
+    /// Returns the messages with this `correlation_id` after the row `after`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -244,8 +245,8 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
-    /// The first answer to `question`: later mail in its correlation, addressed to its sender. A
-    /// question to `human` is only answered by `human`; another agent can answer for an agent.
+    /// Returns the first answer to `question`: later mail in its correlation, addressed to its sender.
+    /// Only `human` can answer a question to `human`; any agent can answer a question to an agent.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -330,14 +331,14 @@ impl Writer {
         &self,
         question: &InboxMessageRow,
         answer: &NewInboxMessage,
-        reading: ReadContext<'_>,
+        context: ReadContext<'_>,
     ) -> Result<Written<InboxMessageRow>> {
         self.atomically(|| {
             let written = self.send(answer)?;
             let holder = self.require_mail(&question.id)?;
-            let holder = holder.holder(reading.now).unwrap_or(&question.to_inbox);
-            if holder == reading.reader || question.is_for_all() {
-                self.ack_mail(&question.id, reading)?;
+            let holder = holder.holder(context.now).unwrap_or(&question.to_inbox);
+            if holder == context.reader || question.is_for_all() {
+                self.ack_mail(&question.id, context)?;
             }
             Ok(written)
         })

@@ -1,10 +1,10 @@
-//! The `receipts` table: how far each reader has got with a message; and marking mail as read and
+//! The `receipts` table: the states each reader has reached for a message; and marking mail as read and
 //! acknowledged.
 //!
 //! 1. `offered`: printed for the model, for example by a hook. The model may not have read it.
 //! 2. `seen`: the reader asked for the message and got it.
-//! 3. `acked`: the reader has dealt with it.
-//! 4. `archived`: only of mail to `all`, whose row stays unread.
+//! 3. `acked`: the reader has handled it.
+//! 4. `archived`: only for mail to `all`, whose row stays unread.
 //!
 //! Each state is stored once for each message and reader, with the time of the first one.
 
@@ -30,12 +30,12 @@ pub enum Receipt {
     Seen,
     /// Acknowledged by the reader.
     Acked,
-    /// Archived by the reader; only of mail to `all`.
+    /// Archived by the reader; only for mail to `all`.
     Archived,
 }
 
 impl Receipt {
-    /// The value in the database.
+    /// Returns the value in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Offered => "offered",
@@ -53,15 +53,15 @@ pub struct ReceiptRow {
     pub message_id: String,
     /// The reader's name.
     pub reader: String,
-    /// offered, seen, acked; archived of mail to `all`.
+    /// offered, seen, acked; for mail to `all` also archived.
     pub state: String,
-    /// The interface: `cli`, `mcp`, `http`, `claude-code Stop` …
+    /// The channel: `cli`, `mcp`, `http`, `claude-code Stop` …
     pub via: String,
     /// Unix milliseconds.
     pub created_at: i64,
 }
 
-/// Where a message is, and who has seen it.
+/// A message, and the readers that have seen it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Trace {
@@ -88,7 +88,7 @@ pub enum Trace {
 }
 
 impl Reader {
-    /// The receipts of the message with this `message_id`, oldest first.
+    /// Returns the receipts of the message with this `message_id`, oldest first.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -97,13 +97,13 @@ impl Reader {
             "SELECT message_id, reader, state, via, created_at FROM receipts WHERE message_id = ?1 ORDER BY n",
         )?;
         let found = statement.query_map([message_id], |row| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             Ok(ReceiptRow {
-                message_id: cells.text(),
-                reader: cells.text(),
-                state: cells.text(),
-                via: cells.text(),
-                created_at: cells.int(),
+                message_id: values.text(),
+                reader: values.text(),
+                state: values.text(),
+                via: values.text(),
+                created_at: values.int(),
             })
         })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
@@ -135,7 +135,7 @@ impl Reader {
         })
     }
 
-    /// When `reader` got its last receipt, Unix milliseconds.
+    /// Returns when `reader` got its last receipt, Unix milliseconds.
     fn last_read_at(&self, reader: &str) -> Result<Option<i64>> {
         Ok(self
             .conn
@@ -152,7 +152,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
-    pub fn add_receipt(&self, message_id: &str, state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    pub fn add_receipt(&self, message_id: &str, state: Receipt, context: ReadContext<'_>) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO receipts(message_id, reader, state, via, created_at) VALUES(?1, ?2, ?3, ?4, ?5) \
@@ -160,22 +160,22 @@ impl Writer {
             )?
             .execute(params![
                 message_id,
-                reading.reader,
+                context.reader,
                 state.as_str(),
-                reading.via,
-                reading.now
+                context.via,
+                context.now
             ])?;
         Ok(())
     }
 
-    /// [`Writer::add_receipt`] for several messages, in one transaction.
+    /// As [`Writer::add_receipt`], for several messages in one transaction.
     ///
     /// # Errors
     /// As [`Writer::add_receipt`].
-    pub fn add_receipts(&self, mail: &[InboxMessageRow], state: Receipt, reading: ReadContext<'_>) -> Result<()> {
+    pub fn add_receipts(&self, mail: &[InboxMessageRow], state: Receipt, context: ReadContext<'_>) -> Result<()> {
         self.atomically(|| {
             mail.iter()
-                .try_for_each(|mail| self.add_receipt(&mail.message_id, state, reading))
+                .try_for_each(|mail| self.add_receipt(&mail.message_id, state, context))
         })
     }
 
@@ -185,12 +185,12 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`; a
     /// `Store…` code.
-    pub fn read_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxMessageRow> {
+    pub fn read_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
-            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
-            if mail.to_inbox == reading.reader && mail.holder(reading.now).is_none() {
-                self.mark_read(mail.n, reading.now)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, context)?;
+            if mail.to_inbox == context.reader && mail.holder(context.now).is_none() {
+                self.mark_read(mail.n, context.now)?;
             }
             self.require_mail(&mail.id)
         })
@@ -203,10 +203,10 @@ impl Writer {
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
     /// [`Code::Conflict`] while another reader holds a claim; a `Store…` code.
-    pub fn ack_mail(&self, id: &str, reading: ReadContext<'_>) -> Result<InboxMessageRow> {
+    pub fn ack_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
-            if let Some(holder) = mail.holder(reading.now).filter(|holder| *holder != reading.reader) {
+            if let Some(holder) = mail.holder(context.now).filter(|holder| *holder != context.reader) {
                 return Err(Error::new(
                     Code::Conflict,
                     format!(
@@ -215,16 +215,16 @@ impl Writer {
                     ),
                 ));
             }
-            self.add_receipt(&mail.message_id, Receipt::Seen, reading)?;
-            self.add_receipt(&mail.message_id, Receipt::Acked, reading)?;
-            if self.is_responsible_for(&mail, reading.reader)? {
-                self.mark_read(mail.n, reading.now)?;
+            self.add_receipt(&mail.message_id, Receipt::Seen, context)?;
+            self.add_receipt(&mail.message_id, Receipt::Acked, context)?;
+            if self.is_responsible_for(&mail, context.reader)? {
+                self.mark_read(mail.n, context.now)?;
             }
             self.require_mail(&mail.id)
         })
     }
 
-    /// Whether an acknowledgement by `reader` makes `mail` read for all.
+    /// Returns whether an acknowledgement by `reader` changes the status of `mail` to read.
     fn is_responsible_for(&self, mail: &InboxMessageRow, reader: &str) -> Result<bool> {
         if mail.to_inbox == reader || mail.claimed_by == reader {
             return Ok(true);
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn acknowledging_another_agents_mail_leaves_it_unread() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         for name in ["planner", "tester"] {
             writer.register_agent(name).unwrap();
         }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn trace_contains_receipts_answers_and_subscribers() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let question = send(&writer, "planner", "which way?");
         let trace = |id: &str| match writer.trace(id).unwrap() {
             Some(Trace::Mail {

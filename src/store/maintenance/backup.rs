@@ -1,6 +1,6 @@
 //! Online backup (`agenthub backup`): copies the database while other processes write.
 //!
-//! Uses SQLite's backup API. A copy byte by byte would drop SQLite's locks and miss the rows in the
+//! Uses SQLite's backup API. A byte-by-byte copy would drop SQLite's locks and miss the rows in the
 //! WAL.
 //!
 //! 1. Reserve the target name, or refuse it, before anything is copied.
@@ -64,7 +64,7 @@ impl Reader {
             Ok(BackupDone { path, size, changes })
         });
         if done.is_err() {
-            // Removes the incomplete copy. Errors do not matter: a leftover file does no harm.
+            // Removes the incomplete copy. Errors are ignored: a leftover file has no effect.
             for suffix in ["", "-journal", "-wal", "-shm"] {
                 drop(fs::remove_file(beside(&part, suffix)));
             }

@@ -108,7 +108,7 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn counts(&self) -> Result<Counts> {
-        // One statement, so that all counts are of the same state of the file.
+        // One statement, so that all counts are of the same state of the database.
         const COUNTS: &str = "SELECT (SELECT count(*) FROM threads), (SELECT count(*) FROM messages), \
             (SELECT count(*) FROM inbox_messages), (SELECT count(*) FROM telemetry), \
             (SELECT count(*) FROM task_stream), (SELECT count(*) FROM agents)";

@@ -1,6 +1,6 @@
 //! Checks of the database for `agenthub doctor`: integrity, schema, permissions, disk space.
 //!
-//! They only report. Nothing is repaired.
+//! The checks only report problems; they repair nothing.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -44,7 +44,8 @@ pub struct FileMode {
 }
 
 impl FileMode {
-    /// Returns those of the file or directory at `path`, or `None` if there is none.
+    /// Returns the permissions and owner of the file or directory at `path`, or `None` if there is
+    /// none.
     pub fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
         Some(Self {
@@ -55,7 +56,8 @@ impl FileMode {
         })
     }
 
-    /// Returns those of the database at `db` and of all existing files that belong to it.
+    /// Returns the permissions and owners of the database at `db` and of all existing files that belong
+    /// to it.
     pub fn of_all(db: &Path) -> Vec<Self> {
         let sidecars = SIDECAR_SUFFIXES.iter().map(|suffix| beside(db, suffix));
         std::iter::once(db.to_owned())
@@ -72,7 +74,7 @@ pub fn free_bytes(db: &Path) -> Option<u64> {
 }
 
 impl Reader {
-    /// Returns the problems that `PRAGMA integrity_check` finds. Reads the whole file.
+    /// Returns the problems that `PRAGMA integrity_check` finds. Reads the whole database.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -99,7 +101,7 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns the differences between the file's schema and this program's: tables, triggers and
+    /// Returns the differences between the database's schema and this program's: tables, triggers and
     /// indexes that are missing, changed, or additional.
     ///
     /// # Errors
@@ -181,8 +183,8 @@ mod tests {
 
     #[test]
     fn reports_schema_changes_and_sequence_gaps() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         for n in 0..3 {
             writer.post_message(&NewMessage::new("t", "a", n.to_string())).unwrap();
         }

@@ -1,15 +1,15 @@
 //! Retention (`agenthub prune`): deletes old rows in short transactions.
 //!
-//! The file does not shrink: SQLite reuses the freed pages for new rows.
+//! The database file does not shrink: SQLite reuses the freed pages for new rows.
 //!
-//! 1. Rows are deleted in insertion order, up to the first row that is young enough by its
-//!    `created_at`. Writers choose that time, so a row with an old time after younger rows is kept,
-//!    and a row with a time in the future is ignored. A thread loses its beginning, never a message
-//!    in between.
+//! 1. Rows are deleted in insertion order, up to the first row that is recent enough by its
+//!    `created_at`. Writers choose that time, so a row with an old time after more recent rows is kept,
+//!    and a row with a time in the future is ignored. A thread loses its beginning, never a message in
+//!    between.
 //! 2. Unread and claimed inbox messages are kept. So is the newest old telemetry row of each
 //!    instance: the differences of its running totals need a first value.
-//! 3. The change log keeps at least 7 days. Its entries have no time of their own: the time of their
-//!    rows counts, or, if those are deleted, the notes that earlier prunes left in the table `hub`.
+//! 3. The change log keeps at least 7 days. Its entries have no time: the time of their rows counts,
+//!    or, if those are deleted, the notes that earlier prunes left in the table `hub`.
 //! 4. One step holds the write lock for about [`STEP`]. It sets the key `pruning`, without which the
 //!    triggers refuse a DELETE. A pause longer than the step follows.
 
@@ -42,7 +42,7 @@ pub enum Unread {
     Remove,
 }
 
-/// Which rows to delete.
+/// The rows to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Delete rows older than this, Unix milliseconds.
@@ -146,7 +146,7 @@ impl Pruned {
 }
 
 impl Reader {
-    /// Returns what [`Writer::prune`] would delete now.
+    /// Returns the number of rows that [`Writer::prune`] would delete now.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -344,10 +344,10 @@ mod tests {
     const DAY: i64 = 86_400_000;
     const NOW: i64 = 1_800_000_000_000;
 
-    fn file() -> (tempfile::TempDir, Writer) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
-        (folder, writer)
+    fn temp_database() -> (tempfile::TempDir, Writer) {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        (dir, writer)
     }
 
     fn message(writer: &Writer, age_days: i64) {
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn deletes_only_the_beginning_of_a_thread() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = temp_database();
         // The second has a time in the future, the fifth one older than those before it.
         for age in [50, -400, 40, 20, 60, 1] {
             message(&writer, age);
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn keeps_the_newest_row() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = temp_database();
         message(&writer, 50);
         message(&writer, 49);
         writer.prune(&older_than(30)).unwrap();
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn keeps_unread_inbox_messages_unless_forced() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = temp_database();
         for status in ["unread", "read", "unread", "read"] {
             let row = writer.send(&NewInboxMessage::new("a", "b", "x")).unwrap().into_row();
             let sql = "UPDATE inbox_messages SET status = ?1 WHERE n = ?2";
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn keeps_totals_of_telemetry() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = temp_database();
         for (instance, age) in [("i", 50), ("i", 40), ("j", 45), ("i", 1)] {
             let sql = "INSERT INTO telemetry(instance_id, tokens_in, created_at) VALUES(?1, 100 - ?2, ?3)";
             writer
@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn keeps_a_week_of_the_change_log_also_for_deleted_rows() {
-        let (_folder, writer) = file();
+        let (_dir, writer) = temp_database();
         for age in [9, 8, 5, 3, 0] {
             message(&writer, age);
         }

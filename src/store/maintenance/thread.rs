@@ -62,12 +62,12 @@ pub struct Blocker {
     pub since: i64,
 }
 
-/// Why maintenance fails. As a rule, agents cannot write either.
+/// The reason why maintenance fails. Usually agents cannot write either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MaintenanceFailure {
     /// The name of its [`Code`].
     pub code: &'static str,
-    /// What failed and what to do about it.
+    /// The failure and what to do about it.
     pub message: String,
     /// When it began, Unix milliseconds.
     pub since: i64,
@@ -94,7 +94,7 @@ pub struct MaintenanceStatus {
 }
 
 enum Command {
-    /// Maintain the file of this connection.
+    /// Maintain the database of this connection.
     Reopen(Writer),
     /// Close the connection without a checkpoint, and confirm.
     Abandon(SyncSender<()>),
@@ -189,7 +189,7 @@ struct Worker {
     search_behind: bool,
 }
 
-/// Runs the thread. It has no worker after [`Command::Abandon`].
+/// Runs the thread. There is no worker after [`Command::Abandon`].
 fn run(worker: Worker, commands: &Receiver<Command>) {
     let status = Arc::clone(&worker.status);
     let mut worker = Some(worker);
@@ -204,7 +204,7 @@ fn run(worker: Worker, commands: &Receiver<Command>) {
                 // The caller may have stopped waiting.
                 let _ = done.send(());
             }
-            // The threads that read and write report errors of the file. The next round tries
+            // The threads that read and write report errors of the database. The next round tries
             // again.
             Err(RecvTimeoutError::Timeout) => drop(worker.as_mut().map(Worker::run_round)),
             Err(RecvTimeoutError::Disconnected) => {

@@ -4,10 +4,10 @@
 //! The index is an SQLite FTS5 file beside the database (`hub.db.search`, mode 0600). It can be
 //! deleted at any time. Agents never open it: they need no FTS5 and never wait for it.
 //!
-//! 1. A search, and a hub while it is idle, first adds the rows written since. Rows never change, so
-//!    the last indexed row of each table says how far the index is.
-//! 2. The index stores a position of the log. If the database does not have that position, it was
-//!    replaced or restored, and the index is rebuilt.
+//! 1. A search, and a hub while it is idle, first adds the rows written since the last update. Rows
+//!    never change, so the last indexed row of each table is the progress of the index.
+//! 2. The index stores a position of the change log. If the database does not have that position, it
+//!    was replaced or restored, and the index is rebuilt.
 //! 3. The index has no texts. Results are read from the database, which decides whether a row still
 //!    exists and is visible.
 
@@ -118,7 +118,7 @@ impl SearchHit {
 }
 
 impl Reader {
-    /// At most `limit` rows that contain all words of `query`, best match first. `"a phrase"`
+    /// Returns at most `limit` rows that contain all words of `query`, best match first. `"a phrase"`
     /// matches adjacent words, `word*` a prefix; `-word` excludes rows with the word. `now` (Unix
     /// milliseconds) decides what has expired.
     ///
@@ -128,7 +128,7 @@ impl Reader {
         Ok(self.search_from(query, 0, limit, now)?.0)
     }
 
-    /// [`Reader::search`] after the first `skip` matches. Also returns the `skip` of the next page,
+    /// As [`Reader::search`], after the first `skip` matches. Also returns the `skip` of the next page,
     /// if there are more matches.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl Reader {
         let query = SearchQuery::parse(query)?;
         let from = (skip, limit);
         match self.search_index(&query, from, now) {
-            // The index may be damaged, and is quick to rebuild.
+            // The index may be damaged. It is rebuilt.
             Err(e) if matches!(e.code(), Code::StoreCorrupt | Code::StoreForeign | Code::Internal) => {
                 SearchIndex::remove(self.path());
                 self.search_index(&query, from, now)
@@ -206,20 +206,20 @@ impl Reader {
         let sql = format!("SELECT {columns} FROM {table} WHERE {key} = ?1 AND {visible}");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let hit = statement.query_row(params![n, now], |row| {
-            let mut cells = RowReader::new(row);
+            let mut values = RowReader::new(row);
             let mut hit = SearchHit {
                 table,
-                id: cells.text(),
-                thread_id: cells.text(),
-                message_seq: cells.maybe_int(),
-                to_inbox: cells.text(),
-                task_id: cells.text(),
-                from: cells.text(),
-                title: cells.text(),
+                id: values.text(),
+                thread_id: values.text(),
+                message_seq: values.maybe_int(),
+                to_inbox: values.text(),
+                task_id: values.text(),
+                from: values.text(),
+                title: values.text(),
                 ..SearchHit::default()
             };
-            hit.snippet = query.snippet(&cells.text());
-            hit.created_at = cells.int();
+            hit.snippet = query.snippet(&values.text());
+            hit.created_at = values.int();
             Ok(hit)
         });
         Ok(hit.optional()?)
@@ -243,7 +243,7 @@ impl SearchIndex {
                 return Err(Error::new(
                     Code::StoreReadOnly,
                     format!(
-                        "cannot create the search index {}: {e}; give this user write permission to the folder",
+                        "cannot create the search index {}: {e}; give this user write permission for its directory",
                         path.display()
                     ),
                 )
@@ -253,7 +253,7 @@ impl SearchIndex {
         let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
-            // Another process may be at this switch as well.
+            // Another process may switch the mode at the same time.
             retry_while_busy(|| conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())))?;
             let transaction = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
             // Another process may have created the schema while this one waited.
@@ -301,7 +301,8 @@ impl SearchIndex {
         Ok(more)
     }
 
-    /// Whether the index was built from this database and its current history. True for a new index.
+    /// Returns whether the index was built from this database and its current history. True for a new
+    /// index.
     fn belongs_to(&self, reader: &Reader) -> Result<bool> {
         let Some(epoch) = self.value::<String>("epoch")? else {
             return Ok(true);
@@ -324,8 +325,8 @@ impl SearchIndex {
             .prepare_cached("INSERT INTO words(rowid, title, body) VALUES(?1, ?2, ?3)")?;
         let mut added = 0;
         while let Some(row) = rows.next()? {
-            let mut cells = RowReader::starting_at(row, 6);
-            let (title, body) = (cells.text(), cells.text());
+            let mut values = RowReader::starting_at(row, 6);
+            let (title, body) = (values.text(), values.text());
             last = row.get(9)?;
             add.execute(params![base + last, title, body])?;
             added += 1;
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn finds_only_visible_rows() {
-        let (_folder, writer) = temp_database();
+        let (_dir, writer) = temp_database();
         let found = |query: &str| -> Vec<String> {
             let hits = writer.search(query, 10, 1_000).unwrap();
             hits.into_iter().map(|hit| hit.snippet).collect()
@@ -397,21 +398,21 @@ mod tests {
 
     #[test]
     fn rebuilds_the_index_of_another_database() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = |name: &str| Writer::open(&folder.path().join(name), NetworkFs::Refuse).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| Writer::open(&dir.path().join(name), NetworkFs::Refuse).unwrap();
         let (a, b) = (open("a.db"), open("b.db"));
         a.post_message(&NewMessage::new("t", "x", "apple")).unwrap();
         b.post_message(&NewMessage::new("t", "x", "banana")).unwrap();
         assert_eq!(a.search("apple", 9, 0).unwrap().len(), 1);
-        fs::copy(folder.path().join("a.db.search"), folder.path().join("b.db.search")).unwrap();
+        fs::copy(dir.path().join("a.db.search"), dir.path().join("b.db.search")).unwrap();
         drop(fs::copy(
-            folder.path().join("a.db.search-wal"),
-            folder.path().join("b.db.search-wal"),
+            dir.path().join("a.db.search-wal"),
+            dir.path().join("b.db.search-wal"),
         ));
         assert_eq!(b.search("banana", 9, 0).unwrap().len(), 1);
         assert_eq!(b.search("apple", 9, 0).unwrap(), []);
         fs::write(
-            folder.path().join("b.db.search"),
+            dir.path().join("b.db.search"),
             "not a database, but long enough to be one",
         )
         .unwrap();

@@ -47,7 +47,7 @@ impl SearchQuery {
         Ok(Self { expression, words })
     }
 
-    /// The part of `text` around the first matched word, as one line.
+    /// Returns the part of `text` around the first matched word, as one line.
     pub(super) fn snippet(&self, text: &str) -> String {
         let shown: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
         let lowered: Vec<char> = shown.iter().copied().map(lower).collect();

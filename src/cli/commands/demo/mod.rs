@@ -108,7 +108,7 @@ struct Serve {
     hub: serve::Args,
 }
 
-/// Opens the page from another thread: starting a browser may take long.
+/// Opens the page from another thread: starting a browser may take a long time.
 fn open_page(database: &DatabaseArgs) {
     let database = database.clone();
     drop(std::thread::spawn(move || {
@@ -118,23 +118,23 @@ fn open_page(database: &DatabaseArgs) {
 
 /// The temporary directory of one demo. Removed when dropped.
 struct Workspace {
-    folder: PathBuf,
+    dir: PathBuf,
     program: PathBuf,
     seed: u16,
 }
 
 impl Workspace {
     fn create(seed: u16) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("agenthub-demo-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("agenthub-demo-{}", std::process::id()));
         let workspace = Self {
             program: std::env::current_exe().context("cannot find the path of this program")?,
-            folder,
+            dir,
             seed,
         };
-        DirBuilder::new().mode(0o700).create(&workspace.folder).map_err(|e| {
+        DirBuilder::new().mode(0o700).create(&workspace.dir).map_err(|e| {
             let message = format!(
                 "cannot create {}: {e}; set TMPDIR to a writable directory",
-                workspace.folder.display()
+                workspace.dir.display()
             );
             Error::new(Code::StoreUnavailable, message)
         })?;
@@ -154,7 +154,7 @@ impl Workspace {
     }
 
     fn db(&self) -> PathBuf {
-        self.folder.join("hub.db")
+        self.dir.join("hub.db")
     }
 
     /// Starts the agents whose interpreters are installed.
@@ -180,7 +180,7 @@ impl Workspace {
         let mut command = Command::new(program);
         command
             .args(args)
-            .current_dir(&self.folder)
+            .current_dir(&self.dir)
             .env("AGENTHUB", &self.program)
             .env("AGENTHUB_AGENT", name)
             .env("AGENTHUB_DB", self.db())
@@ -196,8 +196,8 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        // What cannot be removed is left to the system's cleanup of temporary files.
-        drop(std::fs::remove_dir_all(&self.folder));
+        // If this fails, the system removes the directory with other temporary files.
+        drop(std::fs::remove_dir_all(&self.dir));
     }
 }
 

@@ -22,14 +22,14 @@ use crate::store::{
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
 
-/// Size the write-ahead log does not exceed while writers follow the schema's advice, in bytes.
+/// Size in bytes that the write-ahead log does not exceed while writers follow the schema's advice.
 const MAX_WAL_BYTES: u64 = 32 << 20;
 /// Free disk space below which a problem is reported, in bytes.
 const LOW_SPACE: u64 = 256 << 20;
 /// Free disk space below which `agenthub prune` fails too, in bytes: it writes to the log first.
 const NO_SPACE: u64 = 32 << 20;
-/// Samples of the lock holders, and the time between them: a process in every sample holds its lock
-/// for long.
+/// Samples of the lock holders, and the time between them: a process that is in every sample holds its
+/// lock for a long time.
 const LOCK_SAMPLES: usize = 6;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum time until a commit is detected.
@@ -58,7 +58,7 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
     if let Err(e) = Token::existing(path) {
         findings.push(unusable("token", &e));
     }
-    // Checked even if the database cannot be opened: a lock is the most likely reason.
+    // This check runs even if the database cannot be opened: a lock is the most likely reason.
     findings.push(locks(path, reader.as_ref().ok(), hub_pid));
     match reader.and_then(|reader| contents(&reader, &mut findings)) {
         Ok(()) => findings.push(change_detection(path, network_fs).unwrap_or_else(|e| unusable("write", &e))),
@@ -123,14 +123,14 @@ fn file_modes(path: &Path) -> Finding {
             ));
         }
     }
-    let folder = path.parent().and_then(FileMode::of);
-    if let Some(folder) = folder.filter(|f| f.mode & 0o022 != 0 && f.mode & 0o1000 == 0) {
+    let dir = path.parent().and_then(FileMode::of);
+    if let Some(dir) = dir.filter(|f| f.mode & 0o022 != 0 && f.mode & 0o1000 == 0) {
         problems.push(format!(
             "other users can write to {} (mode {:04o})",
-            folder.path.display(),
-            folder.mode
+            dir.path.display(),
+            dir.mode
         ));
-        advice.push(format!("chmod go-w {}", shell::quote(&folder.path)));
+        advice.push(format!("chmod go-w {}", shell::quote(&dir.path)));
     }
     if problems.is_empty() {
         return Finding::ok("modes", format!("{} files, accessible to this user only", files.len()));
@@ -213,7 +213,7 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         if seen.is_empty() || sample + 1 == LOCK_SAMPLES {
             break;
         }
-        #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
+        #[expect(clippy::disallowed_methods, reason = "this command has nothing else to do meanwhile")]
         std::thread::sleep(SAMPLE_INTERVAL);
     }
     // One sample may miss a holder: the system's list changes while it is read.
@@ -228,7 +228,8 @@ fn locks(path: &Path, reader: Option<&Reader>, hub: Option<u32>) -> Finding {
         LockKind::Read => Some(holder.pid) != hub,
         LockKind::Write | LockKind::Exclusive => !is_written,
     });
-    // A process that reads again and again has a new snapshot each time, and does not hold the log.
+    // A process that reads again and again has a new snapshot each time, and does not block the reset
+    // of the log.
     if held.iter().any(|holder| holder.hold == LockKind::Read) && can_reset_log(path) {
         held.retain(|holder| holder.hold != LockKind::Read);
     }
@@ -268,7 +269,7 @@ fn can_reset_log(path: &Path) -> bool {
         return false;
     }
     let moved = || {
-        #[expect(clippy::disallowed_methods, reason = "a command of its own, with nothing else to do")]
+        #[expect(clippy::disallowed_methods, reason = "this command has nothing else to do meanwhile")]
         std::thread::sleep(SAMPLE_INTERVAL);
         writer.checkpoint_passive().unwrap_or(false)
     };

@@ -1,5 +1,5 @@
 //! Checks the connected agent tools: settings that turn hooks off, and commands whose program is
-//! missing. A tool that is not connected is no problem.
+//! missing. A tool that is not connected is not a problem.
 
 use std::path::PathBuf;
 
@@ -89,7 +89,8 @@ fn check_tool(tool: &'static Integration, target: &InstallTarget, problems: &mut
     Ok(is_connected)
 }
 
-/// Returns whether the program exists. A path that only a shell can expand counts as existing.
+/// Returns whether the program exists. A path with variables, which only a shell can expand, counts as
+/// existing.
 fn can_start(command: &InstalledCommand) -> bool {
     let program = &command.program;
     let text = program.display().to_string();

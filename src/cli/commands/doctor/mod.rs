@@ -1,7 +1,7 @@
 //! `agenthub doctor`: runs checks and prints one line per check, with advice for each problem.
 //!
-//! It repairs nothing: the advice names the command that does. Exit code 0: no problems; 1: at least
-//! one problem; 3: the database cannot be used.
+//! It repairs nothing: the advice names the command that fixes the problem. Exit code 0: no problems;
+//! 1: at least one problem; 3: the database cannot be used.
 
 mod checks;
 mod integrations;
@@ -35,13 +35,13 @@ enum State {
     Unusable,
 }
 
-/// Result of one check, with what was found.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
     state: State,
     message: String,
-    /// What to do about it; empty if there is no problem.
+    /// Advice; empty if there is no problem.
     advice: String,
 }
 

@@ -1,4 +1,4 @@
-//! The changed lines of a text, for a person to check.
+//! Formats the changed lines of a text for the user.
 
 use similar::{Algorithm, ChangeTag, capture_diff_slices, group_diff_ops};
 

@@ -48,7 +48,7 @@ fn tool_parser() -> impl TypedValueParser<Value = Tool> {
     PossibleValuesParser::new(ids).try_map(|id| registry::by_id(&id).ok_or("no such tool"))
 }
 
-/// What each tool gets, for `--help`.
+/// Returns the help text that lists what each tool gets.
 fn after_help() -> String {
     let names = |has_hooks: bool| {
         let tools = registry::ALL.iter().filter(|tool| tool.hooks.is_some() == has_hooks);
@@ -79,7 +79,7 @@ struct Plan {
     changes: Vec<Change>,
     /// The files that will connect a tool, to verify.
     connected: Vec<ConfigFile>,
-    /// Why files are left out.
+    /// The reasons why files are left out.
     remarks: Vec<String>,
 }
 
@@ -126,8 +126,8 @@ fn target(database: &DatabaseArgs, args: &Args) -> Result<InstallTarget> {
     })
 }
 
-/// Returns this program's path, as found on `PATH` if possible: a package manager's link stays in
-/// place when the version changes.
+/// Returns this program's path, as found on `PATH` if possible: a package manager keeps its link when
+/// the version changes.
 fn this_program() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let resolved = this.canonicalize()?;

@@ -1,4 +1,4 @@
-//! The last step of `agenthub init`: each connection is tried.
+//! The last step of `agenthub init`: tries each connection.
 //!
 //! It reads the commands back from the files and runs them as the tool would, with a temporary
 //! database: the hook must deliver a test message, the MCP server must list its tools. The tool
@@ -30,8 +30,8 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
     if connected.is_empty() {
         return Ok(());
     }
-    let folder = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
-    let db = folder.path().join("hub.db");
+    let dir = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
+    let db = dir.path().join("hub.db");
     for file in connected {
         let Some(command) = file.installed(SESSION_START)? else {
             let message = format!(
@@ -142,7 +142,7 @@ fn count_tools(mut command: Command) -> Option<usize> {
             let (sender, receiver) = mpsc::channel();
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-                    // The receiver is gone after the timeout.
+                    // After the timeout there is no receiver.
                     drop(sender.send(line));
                 }
             });
@@ -156,7 +156,7 @@ fn count_tools(mut command: Command) -> Option<usize> {
             send(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}))?;
             Some(result_of(&receiver, 2, deadline)?["tools"].as_array()?.len())
         });
-    // The server ends with its input. This is for one that does not.
+    // The server ends when its stdin is closed. Kill one that does not.
     drop(server.kill());
     drop(server.wait());
     count

@@ -1,8 +1,8 @@
 //! Compares the frames of one client with the database, over all its connections.
 //!
-//! The checker uses frames, positions and the lists of the database. It looks into the session only
-//! for what a client cannot see: how many events are encoded but not sent, and which subscriptions
-//! are paused. Subscriptions are checked in `subscription_tracker`.
+//! The checker uses frames, positions and the lists of the database. It reads the session's state only
+//! for facts that a client cannot see: how many events are encoded but not sent, and which
+//! subscriptions are paused. Subscriptions are checked in `subscription_tracker`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::protocol::{
 };
 use crate::store::{Op, Position, ThreadOpening};
 
-/// What the client keeps when it reconnects.
+/// The state that the client keeps when it reconnects.
 #[derive(Debug, Default)]
 struct ClientState {
     resume_position: Option<String>,
@@ -37,7 +37,7 @@ struct ClientState {
     telemetry_seqs: BTreeMap<String, i64>,
 }
 
-/// What belongs to one connection.
+/// The state of one connection.
 #[derive(Debug)]
 struct Connection {
     started_at: Duration,
@@ -53,11 +53,11 @@ struct Connection {
     state_rates: BTreeMap<StateKey, RateChecker>,
     /// The replies due to messages of the client, in order: `pong` or an error code.
     expected_replies: VecDeque<&'static str>,
-    /// Errors due that are no reply, in any order: code and thread.
+    /// Errors due that are not replies, in any order: code and thread.
     expected_errors: Vec<(&'static str, String)>,
     /// The highest valid acknowledgement of each thread.
     acks: BTreeMap<String, i64>,
-    /// The highest acknowledgement of each thread that the session gave out to be stored.
+    /// The highest acknowledgement of each thread that the session returned to be stored.
     stored_acks: BTreeMap<String, i64>,
     subscriptions: SubscriptionTracker,
 }
@@ -128,7 +128,7 @@ impl Checker {
         self.connection.subscriptions.last_received(thread_id).unwrap_or(0)
     }
 
-    /// Returns the number of errors the client has yet to receive that are no reply.
+    /// Returns the number of errors, other than replies, that the client has yet to receive.
     pub(super) fn expected_error_count(&self) -> usize {
         self.connection.expected_errors.len()
     }
@@ -139,12 +139,12 @@ impl Checker {
 
     // ---- Connections --------------------------------------------------------------------
 
-    /// The client connects and resumes from its position.
+    /// Records that the client connects and resumes from its position.
     pub(super) fn on_resume(&mut self, now: Duration) {
         self.connection = Connection::new(&self.options, &self.limits, now);
     }
 
-    /// The client connects and starts after `start`. Rows up to `kept` may be pruned.
+    /// Records that the client connects and starts after `start`. Rows up to `kept` may be pruned.
     pub(super) fn on_start(&mut self, start: Position, kept: Position, now: Duration) {
         self.client = ClientState {
             start_seq: start.seq,
@@ -155,14 +155,14 @@ impl Checker {
         self.connection.kept_seq = kept.seq;
     }
 
-    /// The client connects with a position the database does not have.
+    /// Records that the client connects with a position the database does not have.
     pub(super) fn on_resume_refused(&mut self, now: Duration) {
         self.on_resume(now);
         self.expect_error("POSITION_LOST", "");
     }
 
-    /// The session closes because of a pruned row. Panics if no row the client must receive is
-    /// pruned.
+    /// Records that the session closes because of a pruned row. Panics if no row the client must
+    /// receive is pruned.
     pub(super) fn on_rows_lost(&mut self, database: &Database) {
         let is_lost_row = |entry: &LogEntry| {
             self.is_requested(entry) && entry.pos.seq > self.client.received_seq && !self.may_be_pruned(entry)
@@ -180,7 +180,8 @@ impl Checker {
         self.expect_error("POSITION_LOST", "");
     }
 
-    /// The database was replaced. States the client received after that point may be sent again.
+    /// Records that the database was replaced. States the client received after that point may be sent
+    /// again.
     pub(super) fn on_database_replaced(&mut self, database: &Database) {
         for (thread_id, version) in &mut self.client.thread_versions {
             let current = database
@@ -203,14 +204,14 @@ impl Checker {
         }
     }
 
-    /// Expects an error event that is no reply.
+    /// Expects an error event that is not a reply.
     pub(super) fn expect_error(&mut self, code: &'static str, thread_id: &str) {
         self.connection.expected_errors.push((code, thread_id.to_owned()));
     }
 
     // ---- Messages of the client ---------------------------------------------------------
 
-    /// The session has processed a message of the client.
+    /// Records that the session has processed a message of the client.
     pub(super) fn on_client_message(
         &mut self,
         message: &ClientMessage,
@@ -264,14 +265,14 @@ impl Checker {
         None
     }
 
-    /// The session has processed the start of a subscription.
+    /// Records that the session has processed the start of a subscription.
     pub(super) fn on_opened(&mut self, opening: &ThreadOpening, session: &Session) {
         if let Some(thread_id) = self.connection.subscriptions.on_opened(opening, session) {
             self.expect_error("POSITION_LOST", &thread_id);
         }
     }
 
-    /// The session gave out an acknowledgement to be stored.
+    /// Records that the session returned an acknowledgement to be stored.
     pub(super) fn on_ack_stored(&mut self, thread_id: &str, seq: i64) {
         let stored = self.connection.stored_acks.entry(thread_id.to_owned()).or_default();
         *stored = seq.max(*stored);

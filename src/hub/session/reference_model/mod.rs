@@ -8,13 +8,15 @@
 //! 2. [`database`] holds all rows and the change log as plain lists, without bounds.
 //! 3. [`checker`] compares every frame with these lists: the row must be the next one due, at an
 //!    allowed rate and with a correct position. [`subscription_tracker`] does so for subscriptions.
-//! 4. At the end all reads complete and the clock advances: then nothing may be missing.
+//! 4. At the end all reads complete and the clock advances: then the client must have every row that is
+//!    due.
 //!
 //! The test prints a failing case in its smallest form and stores its seed in
 //! `proptest-regressions/hub/session/reference_model/mod.txt`. Stored seeds run first in each later
-//! run, as long as the strategies below draw the same values in the same order. To keep a case for
-//! good, copy the printed operations to a named test in [`regressions`]. `AGENTHUB_SOAK` runs more
-//! cases, `AGENTHUB_TEST_CASES` sets their number. Sockets, SQL and threads are tested in `tests/it`.
+//! run, as long as the strategies below draw the same values in the same order. To keep a case
+//! permanently, copy the printed operations to a named test in [`regressions`]. `AGENTHUB_SOAK` runs
+//! more cases, `AGENTHUB_TEST_CASES` sets their number. Sockets, SQL and threads are tested in
+//! `tests/it`.
 
 mod checker;
 mod client_messages;
@@ -57,7 +59,7 @@ struct Setup {
 }
 
 impl Default for Setup {
-    /// A client of AILANG's protocol with the default limits.
+    /// A client in the compatible form, with the default limits.
     fn default() -> Self {
         Self {
             options: ConnectOptions::COMPAT,
@@ -71,22 +73,22 @@ impl Default for Setup {
     }
 }
 
-/// Where the stream of a new connection starts.
+/// The start of a new connection's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StreamStart {
     /// After the client's resume position; at the head if it has none.
     ResumePosition,
     Head,
-    /// With the oldest change kept. A client of AILANG's protocol starts at the head.
+    /// With the oldest change kept. A client in the compatible form starts at the head.
     Oldest,
 }
 
 /// The `message_seq` in an `ack` or a `subscribe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SeqChoice {
-    /// This much below the last one the client received, but at least 0.
+    /// This many below the last one the client received, but at least 0.
     BelowReceived(u8),
-    /// This much above the last one of the thread.
+    /// This many above the last one of the thread.
     AboveLast(u8),
     Zero,
     /// -1: the last acknowledgement.

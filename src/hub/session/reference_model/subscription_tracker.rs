@@ -77,7 +77,7 @@ impl SubscriptionTracker {
         self.last_received.get(thread_id).copied()
     }
 
-    /// Returns whether the client is subscribed to a thread, was, or has asked to be.
+    /// Returns whether the client has ever requested a subscription to a thread on this connection.
     pub(super) fn has_requested(&self, thread_id: &str) -> bool {
         self.periods.contains_key(thread_id)
     }
@@ -137,8 +137,8 @@ impl SubscriptionTracker {
         );
     }
 
-    /// The session has processed the result of the read. Returns the thread if its position is lost
-    /// and the client must receive an error.
+    /// Records that the session has processed the result of the read. Returns the thread if its
+    /// position is lost and the client must receive an error.
     pub(super) fn on_opened(&mut self, opening: &ThreadOpening, session: &Session) -> Option<String> {
         let PendingSubscribe { request, subscribed_at } = self.pending.take().unwrap();
         let start = if request.from_seq == -1 {
@@ -166,12 +166,13 @@ impl SubscriptionTracker {
         None
     }
 
-    /// The read for the pending subscribe has failed. Returns its thread.
+    /// Records that the read for the pending subscribe has failed. Returns its thread.
     pub(super) fn on_subscribe_failed(&mut self) -> String {
         self.pending.take().unwrap().request.thread_id
     }
 
-    /// The session has ended a subscription because its next message is not in the database.
+    /// Records that the session has ended a subscription because its next message is not in the
+    /// database.
     pub(super) fn on_position_lost(&mut self, thread_id: &str, database: &Database, session: &Session) {
         let subscription = self.current(thread_id).unwrap();
         assert!(
@@ -181,7 +182,7 @@ impl SubscriptionTracker {
         self.start_period(thread_id, None, session);
     }
 
-    /// The client acknowledges messages.
+    /// Records an acknowledgement of the client.
     pub(super) fn on_ack(&mut self, thread_id: &str, seq: i64, session: &Session) {
         let next_event = self.next_event_index(session);
         if let Some(subscription) = self.current(thread_id) {
