@@ -5,26 +5,26 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Held while a browser runs, so that only one runs at a time: each uses half of the machine's processors.
-static BROWSER: Mutex<()> = Mutex::new(());
 /// Maximum time of a script, also in its long form.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a script and fails with its failed checks. The script's process group is killed on timeout.
 fn run_script(script: &str) {
-    let _browser = BROWSER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = env!("CARGO_MANIFEST_DIR");
+    // The target folder, which contains the temporary folder for tests.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut child = Command::new("node")
         .arg(format!("{root}/tests/page/{script}"))
         .env("AGENTHUB_BIN", env!("CARGO_BIN_EXE_agenthub"))
-        .env("AGENTHUB_NPM", format!("{root}/target/npm"))
-        .env("AGENTHUB_OUT", format!("{root}/target/screenshots"))
+        .env("AGENTHUB_NPM", target.join("npm"))
+        .env("AGENTHUB_OUT", target.join("screenshots"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .process_group(0)

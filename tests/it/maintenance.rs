@@ -311,8 +311,8 @@ impl LoadPlan {
             }
         } else {
             Self {
-                length: Duration::from_secs(60),
-                interval: Duration::from_secs(10),
+                length: Duration::from_secs(30),
+                interval: Duration::from_secs(7),
                 older_than: "0m",
                 decile: 5,
             }
@@ -352,7 +352,7 @@ impl LargestSize {
 }
 
 /// Eight writers, backups and prunes at the same time. Runs 30 minutes with `AGENTHUB_SOAK=1`,
-/// otherwise one.
+/// otherwise 30 seconds.
 #[test]
 fn keeps_the_wal_short_under_load_without_blocking_writers_exclusive() {
     let LoadPlan {
