@@ -494,6 +494,12 @@ mod tests {
                 "the text is empty; set text",
                 "the text is empty; set text",
             ),
+            // A name may contain two dashes.
+            (
+                Code::NotFound,
+                "no agent named \"a--c\" yet; did you mean a--b?",
+                "no agent named \"a--c\" yet; did you mean a--b?",
+            ),
         ] {
             assert_eq!(ToolError::from(Error::new(code, message)).0, expected);
         }

@@ -22,9 +22,9 @@ pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Chang
     };
     // A backup is the text before the first installation: an upgrade keeps the one there is, and a file
     // with nothing but agenthub's entries needs none.
-    let has_backup =
+    let is_backup_unneeded =
         || -> Result<bool> { Ok(backup_path(&file.path).exists() || installed_text(file, None, target)? == after) };
-    let backup = if before.is_none() || is_installed && has_backup()? {
+    let backup = if before.is_none() || is_installed && is_backup_unneeded()? {
         Backup::Keep
     } else {
         Backup::Create

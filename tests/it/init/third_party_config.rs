@@ -199,3 +199,15 @@ fn upgrades_double_quoted_commands_in_place() {
         assert_eq!(home.files(), before, "restored from the old form");
     }
 }
+
+/// Settings that are shared between machines may contain agenthub's entries before the first `init`.
+#[test]
+fn backs_up_a_users_file_that_already_contains_entries() {
+    let name = ".claude/settings.json";
+    let shared = r#"{"model": "opus", "hooks": {"Stop": [{"hooks": [{"type": "command", "command": "\"/old/agenthub\" hook claude-code"}]}]}}"#;
+    let home = Home::with(&[(name, shared)]);
+    let output = home.run(&["--only", "claude", "--yes"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!home.read(name).contains("/old/agenthub"), "{}", home.read(name));
+    assert_eq!(home.read(&format!("{name}.agenthub.bak")), shared);
+}
