@@ -125,6 +125,12 @@ pub fn is_default_db(path: &Path) -> bool {
 /// The name of the user's inbox, and of the user as a sender.
 pub const HUMAN: &str = "human";
 
+/// Returns whether a reader could take `name` for the person's: it differs from [`HUMAN`] at most in case
+/// and in blanks around it.
+pub fn is_human(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case(HUMAN)
+}
+
 /// Returns the `from_type` of a sender.
 pub fn from_type(name: &str) -> &'static str {
     if name == HUMAN { "human" } else { "agent" }

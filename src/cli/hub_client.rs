@@ -1,60 +1,85 @@
 //! HTTP requests to the running hub, for `serve`, `status`, `open` and `doctor`. Commands read and
 //! write rows in the database file, not through the hub.
+//!
+//! 1. The record beside the database names the hub's address, and has a key that only the hub and this
+//!    user can read.
+//! 2. The hub proves over the connection that it holds the key. After a crash, a program of another user
+//!    may listen on the same port: it cannot.
+//! 3. Secrets are sent over the same connection only.
 
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::store::{Record, Token};
+use crate::error::Result;
+use crate::protocol::now_ms;
+use crate::store::{PageCode, Record, Secret, SecretFile, hub_proof, random_hex};
 
 /// Maximum time for one request, including the connection.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Returns the record of the hub that serves the database at `db`, if that hub answers.
-pub(super) async fn running(db: &Path) -> Option<Record> {
-    let record = Record::read(db)?;
-    let health = get(&record.url, "/healthz", None).await?;
-    // After a crash the record is stale, and another program or another run may have the port.
-    (health.get("run")?.as_str()? == record.run).then_some(record)
+/// A connection to the hub that serves a database, after that hub has proved itself.
+pub(super) struct HubConnection {
+    pub(super) record: Record,
+    host: String,
+    sender: SendRequest<Empty<Bytes>>,
 }
 
-/// Returns the hub's `/api/status`; `None` if it does not accept the token.
-pub(super) async fn status(record: &Record, token: &Token) -> Option<Value> {
-    get(&record.url, "/api/status", Some(token)).await
-}
+impl HubConnection {
+    /// Connects to the hub that serves the database at `db`. Returns `None` if there is none, or if the
+    /// process at its address does not prove that it is this hub.
+    pub(super) async fn open(db: &Path) -> Option<Self> {
+        let record = Record::read(db)?;
+        let key = record.key()?;
+        let nonce = random_hex::<16>().ok()?;
+        let host = record.url.strip_prefix("http://")?.to_owned();
+        let connect = async {
+            let stream = TcpStream::connect(&host).await.ok()?;
+            handshake(TokioIo::new(stream)).await.ok()
+        };
+        let (sender, connection) = tokio::time::timeout(TIMEOUT, connect).await.ok()??;
+        // Ends when the sender is dropped.
+        drop(tokio::spawn(connection));
+        let mut hub = Self { record, host, sender };
+        let answer = hub.get(&format!("/api/proof?nonce={nonce}"), None).await?;
+        let proof = answer.get("proof")?.as_str()?;
+        let expected = Secret::new(hub_proof(&key, &nonce, &hub.host, &hub.record.run));
+        expected.matches(proof).then_some(hub)
+    }
 
-async fn get(url: &str, path: &str, token: Option<&Token>) -> Option<Value> {
-    tokio::time::timeout(TIMEOUT, async {
-        let host = url.strip_prefix("http://")?;
-        let stream = TcpStream::connect(host).await.ok()?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-        let mut request = Request::get(path).header("host", host);
+    /// Returns the hub's `/api/status`; `None` if it does not accept the token of the database at `db`.
+    pub(super) async fn status(&mut self, db: &Path) -> Option<Value> {
+        let token = SecretFile::Token.load(db).ok()??;
+        self.get("/api/status", Some(&token)).await
+    }
+
+    async fn get(&mut self, path: &str, token: Option<&Secret>) -> Option<Value> {
+        let mut request = Request::get(path).header("host", &self.host);
         if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {}", token.secret()));
+            request = request.header("authorization", format!("Bearer {}", token.text()));
         }
         let request = request.body(Empty::<Bytes>::new()).ok()?;
-        let body = async {
-            let response = sender.send_request(request).await.ok()?;
+        let answer = async {
+            let response = self.sender.send_request(request).await.ok()?;
             if response.status() != StatusCode::OK {
                 return None;
             }
             serde_json::from_slice(&response.into_body().collect().await.ok()?.to_bytes()).ok()
         };
-        // hyper sends the request only while the connection is polled.
-        tokio::select! {
-            body = body => body,
-            _ = connection => None,
-        }
-    })
-    .await
-    .ok()
-    .flatten()
+        tokio::time::timeout(TIMEOUT, answer).await.ok().flatten()
+    }
+}
+
+/// Returns the record of the hub that serves the database at `db`, if that hub proves itself.
+pub(super) async fn running(db: &Path) -> Option<Record> {
+    HubConnection::open(db).await.map(|hub| hub.record)
 }
 
 /// Returns a single-threaded runtime for one command.
@@ -62,10 +87,20 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Returns the page's URL. The token is in the fragment, which browsers do not send to servers.
-pub(super) fn dashboard_url(url: &str, token: Option<&Token>) -> String {
-    match token {
-        Some(token) => format!("{url}/#token={}", token.secret()),
-        None => format!("{url}/"),
-    }
+/// Returns the page's URL.
+pub(super) fn page_url(record: &Record) -> String {
+    format!("{}/", record.url)
+}
+
+/// Returns the page's URL with a one-time code for the database at `db`, valid for `lifetime`. The code
+/// is in the fragment, which browsers do not send to servers.
+///
+/// # Errors
+/// [`Code::StoreUnavailable`](crate::error::Code::StoreUnavailable) if the person's secret cannot be
+/// read.
+pub(super) fn page_url_with_code(db: &Path, record: &Record, lifetime: Duration) -> Result<String> {
+    let person = SecretFile::Person.load_or_create(db)?;
+    let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    let code = PageCode::make(&person, &record.run, now_ms().saturating_add(lifetime))?;
+    Ok(format!("{}#code={code}", page_url(record)))
 }

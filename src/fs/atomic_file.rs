@@ -30,7 +30,8 @@ pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     Ok(())
 }
 
-fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
+/// Writes `content` to a temporary file in the directory of `path`. The file is deleted unless it is persisted.
+pub(super) fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -1,3 +1,4 @@
 //! File operations that the standard library does not have.
 
 pub mod atomic_file;
+pub mod private_file;

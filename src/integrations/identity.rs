@@ -64,3 +64,12 @@ fn session_of_another_tool() -> Option<(&'static Integration, String)> {
     let recorded = recorded_tool()?;
     sessions().find(|(tool, _)| tool.id != recorded)
 }
+
+/// Returns Ok if the person runs this process in a terminal.
+pub fn person_present() -> Result<(), String> {
+    use std::io::IsTerminal;
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err("stdin and stdout are not a terminal".to_owned())
+}

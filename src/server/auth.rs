@@ -9,7 +9,7 @@
 //! 3. `Origin`, if present, is the hub's own
 //! 4. `Sec-Fetch-Site`, if present, is `none` or `same-origin`; a link to the dashboard is allowed
 //! 5. a GET has no body; any other method has `Content-Type: application/json` (HTML forms)
-//! 6. the token, unless the route needs none or the hub runs with `--no-auth`
+//! 6. the secrets, which `credentials` compares, unless the route needs none
 
 use std::net::SocketAddr;
 
@@ -17,10 +17,9 @@ use hyper::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
 };
 use hyper::{Method, Uri, Version, http::request::Parts};
-use subtle::ConstantTimeEq;
 
 use crate::error::{Code, Error, Result};
-use crate::store::Token;
+use crate::store::Secret;
 
 /// The WebSocket subprotocol of this hub.
 pub(super) const SUBPROTOCOL: &str = "agenthub";
@@ -39,22 +38,28 @@ pub(super) const WEBSOCKET_PATH: &str = "/ws";
 pub(super) enum AuthRequirement {
     /// No token: the dashboard's files, and `/healthz`.
     Open,
-    /// The token.
+    /// The token, or the person's secret or page key.
     Token,
+    /// The person's secret, or a page's key.
+    Person,
+    /// A one-time code for the page.
+    Code,
 }
 
 /// How requests are authenticated.
 #[derive(Debug, Clone)]
 pub enum AuthMode {
-    /// Requests must carry this token.
-    Token(Token),
-    /// No request needs a token (`--no-auth`).
+    /// Requests must carry this token, or prove that they are the person's.
+    Token(Secret),
+    /// No request needs a token (`--no-auth`). The person's requests still need the person's secret.
     Disabled,
 }
 
 /// The hosts and origins that one hub accepts.
 #[derive(Debug, Clone)]
 pub(super) struct AccessPolicy {
+    /// The port at which the hub listens.
+    port: u16,
     /// Accepted values of `Host`: `host:port`.
     hosts: Vec<String>,
     /// Accepted values of `Origin`: `http://host:port`, as browsers write it.
@@ -93,20 +98,20 @@ impl AccessPolicy {
             hosts.extend(without_port);
         }
         let origins = hosts.iter().map(|host| format!("http://{host}")).collect();
-        Self { hosts, origins }
+        Self { port, hosts, origins }
     }
 
-    /// Checks the head of a request.
-    pub(super) fn check(&self, request: &Parts, requirement: AuthRequirement, mode: &AuthMode) -> Result<()> {
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Checks the head of a request, without its secrets.
+    pub(super) fn check_head(&self, request: &Parts) -> Result<()> {
         check_version(request)?;
         self.check_host(&request.headers, &request.uri)?;
         self.check_origin(&request.headers)?;
         check_fetch_site(request)?;
-        check_body_headers(request)?;
-        match (mode, requirement) {
-            (AuthMode::Disabled, _) | (_, AuthRequirement::Open) => Ok(()),
-            (AuthMode::Token(token), AuthRequirement::Token) => check_token(request, token),
-        }
+        check_body_headers(request)
     }
 
     fn check_host(&self, headers: &HeaderMap, uri: &Uri) -> Result<()> {
@@ -145,7 +150,12 @@ impl AccessPolicy {
 /// [`Code::HttpVersion`], [`Code::Forbidden`], [`Code::Invalid`], [`Code::UnsupportedMedia`] or
 /// [`Code::Unauthorized`].
 pub fn check_embedded_request(address: SocketAddr, allowed: &[String], request: &Parts, mode: &AuthMode) -> Result<()> {
-    AccessPolicy::new(address, allowed).check(request, AuthRequirement::Token, mode)
+    AccessPolicy::new(address, allowed).check_head(request)?;
+    match mode {
+        AuthMode::Disabled => Ok(()),
+        AuthMode::Token(token) if given_secrets(request)?.iter().any(|given| token.matches(given)) => Ok(()),
+        AuthMode::Token(_) => Err(missing_token()),
+    }
 }
 
 fn check_version(request: &Parts) -> Result<()> {
@@ -209,29 +219,37 @@ fn check_body_headers(request: &Parts) -> Result<()> {
     ))
 }
 
-fn check_token(request: &Parts, token: &Token) -> Result<()> {
-    let is_token = |given: &str| bool::from(given.as_bytes().ct_eq(token.secret().as_bytes()));
+/// Returns the secrets that a request carries: in `Authorization`, as a WebSocket subprotocol, and in the
+/// query of `/ws`.
+///
+/// # Errors
+/// [`Code::Forbidden`] if `Authorization` is repeated or is not ASCII text.
+pub(super) fn given_secrets(request: &Parts) -> Result<Vec<String>> {
     let bearer = single_header(&request.headers, AUTHORIZATION.as_str())?.and_then(|value| {
         let (scheme, secret) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())
     });
-    let in_subprotocol = || {
-        subprotocols(&request.headers)
-            .find_map(|entry| entry.strip_prefix(BEARER_PROTOCOL_PREFIX))
-            .is_some_and(is_token)
-    };
-    let in_query = || {
-        request.uri.path() == WEBSOCKET_PATH
-            && form_urlencoded::parse(request.uri.query().unwrap_or_default().as_bytes())
-                .any(|(name, value)| name == "token" && is_token(&value))
-    };
-    if bearer.is_some_and(is_token) || in_subprotocol() || in_query() {
-        return Ok(());
+    let in_subprotocol = subprotocols(&request.headers)
+        .find_map(|entry| entry.strip_prefix(BEARER_PROTOCOL_PREFIX))
+        .map(str::to_owned);
+    let mut given: Vec<String> = bearer.into_iter().chain(in_subprotocol).collect();
+    if request.uri.path() == WEBSOCKET_PATH {
+        let query = form_urlencoded::parse(request.uri.query().unwrap_or_default().as_bytes());
+        given.extend(
+            query
+                .filter(|(name, _)| name == "token")
+                .map(|(_, value)| value.into_owned()),
+        );
     }
-    Err(Error::new(
+    Ok(given)
+}
+
+/// Returns the error for a request without a valid secret.
+pub(super) fn missing_token() -> Error {
+    Error::new(
         Code::Unauthorized,
         "the token is missing or wrong; send Authorization: Bearer with what agenthub token prints, or run agenthub open",
-    ))
+    )
 }
 
 /// Returns the WebSocket subprotocols that a client offers.
@@ -286,10 +304,16 @@ pub(super) fn quoted(text: &str) -> String {
 /// Returns the text up to and including the first word that precedes a token, such as `token=`.
 fn before_token(text: &str) -> &str {
     let end = |name: &str| text.to_ascii_lowercase().find(name).map(|at| at + name.len());
-    let end = [end("token="), end("token%3d"), end("bearer")]
-        .into_iter()
-        .flatten()
-        .min();
+    let end = [
+        end("token="),
+        end("token%3d"),
+        end("code="),
+        end("code%3d"),
+        end("bearer"),
+    ]
+    .into_iter()
+    .flatten()
+    .min();
     &text[..end.unwrap_or(text.len())]
 }
 
@@ -312,12 +336,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let requirement = if target == "/" {
-            AuthRequirement::Open
-        } else {
-            AuthRequirement::Token
-        };
-        policy().check(&parts, requirement, &AuthMode::Token(Token::new(SECRET)))
+        policy().check_head(&parts)?;
+        if target == "/" || given_secrets(&parts)?.iter().any(|given| given == SECRET) {
+            return Ok(());
+        }
+        Err(missing_token())
     }
 
     fn code(outcome: Result<()>) -> Option<Code> {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::credential_watch;
 use super::state::Server;
-use super::token_rotation;
 
 impl Server {
     /// Starts the background tasks once: storing acks, retrying writes while the database cannot
-    /// be written, and watching the token file. They end on shutdown.
+    /// be written, and watching the secrets' files. They end on shutdown.
     pub(super) fn start_background_tasks(self: &Arc<Self>) {
         self.background_tasks_started.call_once(|| {
             self.tasks
@@ -15,7 +15,7 @@ impl Server {
             self.tasks
                 .spawn(Arc::clone(&self.hub).probe_writing(self.shutdown.clone()));
             self.tasks
-                .spawn(token_rotation::watch(Arc::downgrade(self), self.shutdown.clone()));
+                .spawn(credential_watch::watch(Arc::downgrade(self), self.shutdown.clone()));
         });
     }
 }

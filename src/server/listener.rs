@@ -25,12 +25,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::auth::{self, AccessPolicy};
+use super::auth::{self, AccessPolicy, AuthRequirement};
+use super::credentials;
 use super::progress_stream::ProgressStream;
+use super::request::Access;
 use super::response;
-use super::router;
+use super::router::{self, RouteMatch};
 use super::state::Server;
 use crate::error::{Code, Error, Result};
+use crate::protocol::now_ms;
 
 /// Maximum number of connections that the kernel queues until they are accepted. After a restart of the
 /// hub all clients reconnect at once; connections beyond the backlog wait about 1 s for the SYN retry.
@@ -210,16 +213,13 @@ impl Listener {
     async fn respond(&self, request: Request<Incoming>, permit: Arc<OwnedSemaphorePermit>) -> Response {
         let (parts, body) = request.into_parts();
         let found = router::find(&parts.method, parts.uri.path());
-        let check = || {
-            self.policy
-                .check(&parts, found.auth_requirement(), &self.server.auth_mode())
+        let access = match self.authorize(&parts, &found) {
+            Ok(access) => access,
+            Err(error) => return self.refuse(&parts, &error),
         };
-        if let Err(error) = check() {
-            return self.refuse(&parts, &error);
-        }
         let body = match read_body(&parts, body).await {
-            // The token may have been rotated while the body arrived.
-            Ok(body) if !body.is_empty() => check().map(|()| body),
+            // The secret may have been replaced while the body arrived.
+            Ok(body) if !body.is_empty() => self.authorize(&parts, &found).map(|_| body),
             outcome => outcome,
         };
         match body {
@@ -228,10 +228,28 @@ impl Listener {
                 let mut request = Request::from_parts(parts, Full::new(body));
                 request.extensions_mut().insert(found);
                 request.extensions_mut().insert(permit);
+                request.extensions_mut().insert(access);
                 let service = TowerToHyperService::new(warp::service(self.routes.clone()));
                 service.call(request).await.unwrap_or_else(|never| match never {})
             }
         }
+    }
+
+    /// Checks a request's head and its secrets.
+    fn authorize(&self, parts: &Parts, found: &RouteMatch) -> Result<Access> {
+        self.policy.check_head(parts)?;
+        let (given, now) = (auth::given_secrets(parts)?, now_ms());
+        let (credentials, requirement) = (&self.server.credentials, found.auth_requirement());
+        if requirement == AuthRequirement::Code && !credentials.has_valid_code(&given, &self.server.run_id(), now) {
+            return Err(credentials::invalid_code());
+        }
+        let port = self.policy.port();
+        let credential = credentials.authorize(requirement, &given, port, now)?;
+        Ok(Access {
+            credential,
+            given,
+            port,
+        })
     }
 
     fn refuse(&self, parts: &Parts, error: &Error) -> Response {

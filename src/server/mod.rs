@@ -13,6 +13,8 @@
 
 mod auth;
 mod background_tasks;
+mod credential_watch;
+mod credentials;
 mod labeled_counter;
 mod library_api;
 mod listener;
@@ -22,7 +24,6 @@ mod response;
 mod router;
 mod routes;
 mod state;
-mod token_rotation;
 mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr};

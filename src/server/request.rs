@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::credentials::{Caller, Credential};
 use super::state::Server;
+use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
+use crate::store::Author;
 
 /// Default number of items in a list.
 const DEFAULT_LIMIT: usize = 100;
@@ -30,6 +33,28 @@ pub(super) struct ApiRequest {
     pub(super) upgrade: Option<OnUpgrade>,
     /// The connection's share of the connection limit.
     pub(super) permit: Option<Arc<OwnedSemaphorePermit>>,
+    pub(super) access: Access,
+}
+
+/// The result of the access checks of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Access {
+    pub(super) credential: Credential,
+    /// The secrets that the request carries.
+    pub(super) given: Vec<String>,
+    /// The port at which the hub listens.
+    pub(super) port: u16,
+}
+
+impl Default for Access {
+    /// The access of a request that an embedding server has checked.
+    fn default() -> Self {
+        Self {
+            credential: Credential::None,
+            given: Vec::new(),
+            port: 0,
+        }
+    }
 }
 
 impl ApiRequest {
@@ -97,6 +122,38 @@ impl ApiRequest {
             let (a, b) = text.split_once('.')?;
             Some((a.parse().ok()?, b.parse().ok()?))
         })
+    }
+
+    /// Returns the value of a header; empty if it is missing or not ASCII text.
+    pub(super) fn header(&self, name: &HeaderName) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Returns who sends the request.
+    pub(super) fn caller(&self) -> Caller {
+        self.access.credential.caller()
+    }
+
+    /// Returns who writes a row whose sender is `name`, which `field` of the body names. Without a name,
+    /// sets it to the person's.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] if there is no name and the person has not sent the request.
+    pub(super) fn author(&self, field: &str, name: &mut String) -> Result<Author> {
+        match self.caller() {
+            Caller::Person if name.is_empty() || name == HUMAN => {
+                HUMAN.clone_into(name);
+                Ok(Author::Person)
+            }
+            Caller::Program if name.is_empty() => Err(Error::new(
+                Code::Invalid,
+                format!("{field} is missing; send the agent's name. Only the page may leave it out"),
+            )),
+            _ => Ok(Author::Program),
+        }
     }
 
     /// Parses the body as JSON.

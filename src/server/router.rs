@@ -18,10 +18,10 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::auth::{AuthRequirement, WEBSOCKET_PATH};
-use super::request::ApiRequest;
+use super::request::{Access, ApiRequest};
 use super::response;
 use super::routes::assets::{self, Asset};
-use super::routes::{agents, inbox, metrics, search, snippets, status, tasks, telemetry, threads};
+use super::routes::{agents, inbox, metrics, search, sessions, snippets, status, tasks, telemetry, threads};
 use super::state::Server;
 use super::websocket;
 use crate::error::{Code, Error, Result};
@@ -99,6 +99,10 @@ routes! {
     GET "/api/commands" Token => snippets::list,
     GET "/api/search" Token => search::search,
     GET "/api/costs" Token => telemetry::costs,
+    GET "/api/proof" Open => sessions::prove,
+    GET "/api/sessions" Person => sessions::list,
+    POST "/api/sessions" Code => sessions::create,
+    DELETE "/api/sessions/{id}" Person => sessions::revoke,
 }
 
 /// Returns the method and path of every route, the dashboard's files included.
@@ -212,16 +216,20 @@ fn api_request(server: &Arc<Server>) -> impl Filter<Extract = (ApiRequest,), Err
         .and(warp::body::bytes())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::ext::optional::<Arc<OwnedSemaphorePermit>>())
+        .and(warp::ext::optional::<Access>())
         .map(
-            move |method, query: String, headers: HeaderMap, body: Bytes, upgrade, permit| ApiRequest {
-                server: Arc::clone(&server),
-                method,
-                params: Vec::new(),
-                query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-                headers,
-                body,
-                upgrade,
-                permit,
+            move |method, query: String, headers: HeaderMap, body: Bytes, upgrade, permit, access: Option<Access>| {
+                ApiRequest {
+                    server: Arc::clone(&server),
+                    method,
+                    params: Vec::new(),
+                    query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+                    headers,
+                    body,
+                    upgrade,
+                    permit,
+                    access: access.unwrap_or_default(),
+                }
             },
         )
 }
@@ -279,8 +287,8 @@ mod tests {
             .filter(|route| route.auth == AuthRequirement::Open)
             .map(|route| route.path)
             .collect();
-        assert_eq!(open, ["/healthz"]);
-        for path in ["/", "/index.html", "/healthz"] {
+        assert_eq!(open, ["/healthz", "/api/proof"]);
+        for path in ["/", "/index.html", "/healthz", "/api/proof"] {
             assert_eq!(auth(&Method::GET, path), AuthRequirement::Open, "{path}");
             assert_eq!(auth(&Method::HEAD, path), AuthRequirement::Open, "{path}");
             assert_eq!(auth(&Method::POST, path), AuthRequirement::Token, "{path}");

@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::AuthMode;
+use super::credentials::Credentials;
 use super::labeled_counter::LabeledCounter;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::hub::{ChangeReaderHandle, Hub};
-use crate::store::{Record, Store, Token};
+use crate::protocol::now_ms;
+use crate::store::{PageSessions, Record, Secret, SecretFile, Store};
 use crate::watcher::WatchMode;
 
 /// Options of a server.
@@ -51,11 +53,9 @@ pub struct Server {
     pub(super) hub: Arc<Hub>,
     change_reader: Mutex<Option<ChangeReaderHandle>>,
     pub(super) settings: Settings,
-    auth_mode: Mutex<AuthMode>,
+    pub(super) credentials: Credentials,
     /// The token in the database's token file, if the server was started with that token.
-    pub(super) file_token: Option<Token>,
-    /// Cancelled and replaced when the token is rotated: ends the WebSocket sessions.
-    websocket_cancellation: Mutex<CancellationToken>,
+    pub(super) file_token: Option<Secret>,
     /// Open WebSocket connections.
     pub(super) websocket_count: AtomicUsize,
     /// Refused requests and connections, by reason.
@@ -67,8 +67,8 @@ pub struct Server {
     /// The connection limit is reached.
     pub(super) at_connection_limit: AtomicBool,
     pub(super) started_at: Instant,
-    /// Reported by `/healthz`, so that another process can identify this run of the hub.
-    run_id: Mutex<String>,
+    /// The record of this run, by which other processes find and check the hub.
+    record: Mutex<Option<Record>>,
     /// The listener can be reached at 127.0.0.1: the dashboard redirects to that one origin.
     pub(super) reachable_at_loopback: AtomicBool,
     pub(super) background_tasks_started: Once,
@@ -95,7 +95,7 @@ impl Server {
     /// # Errors
     /// A `Store…` code if the database or its token cannot be read, or the database cannot be watched.
     pub fn new(store: Store) -> Result<Arc<Self>> {
-        let token = Token::of(store.path())?;
+        let token = SecretFile::Token.load_or_create(store.path())?;
         Self::with(store, Settings::default(), AuthMode::Token(token))
     }
 
@@ -104,23 +104,26 @@ impl Server {
     /// # Errors
     /// As [`Server::new`].
     pub fn with(store: Store, settings: Settings, auth_mode: AuthMode) -> Result<Arc<Self>> {
-        let file_token =
-            Token::at(store.path()).filter(|token| matches!(&auth_mode, AuthMode::Token(given) if given == token));
+        let db = store.path();
+        let person = SecretFile::Person.load_or_create(db)?;
+        let sessions = PageSessions::load(db, now_ms())?.sessions;
+        let file_token = SecretFile::Token
+            .load(db)?
+            .filter(|token| matches!(&auth_mode, AuthMode::Token(given) if given == token));
         let (hub, change_reader) = Hub::start(store, settings.limits.clone(), settings.watch)?;
         Ok(Arc::new(Self {
             hub,
             change_reader: Mutex::new(Some(change_reader)),
             settings,
-            auth_mode: Mutex::new(auth_mode),
+            credentials: Credentials::new(auth_mode, person, sessions),
             file_token,
-            websocket_cancellation: Mutex::default(),
             websocket_count: AtomicUsize::new(0),
             refused: LabeledCounter::default(),
             disconnects: LabeledCounter::default(),
             search_permit: Arc::new(Semaphore::new(1)),
             at_connection_limit: AtomicBool::new(false),
             started_at: Instant::now(),
-            run_id: Mutex::default(),
+            record: Mutex::default(),
             reachable_at_loopback: AtomicBool::new(false),
             background_tasks_started: Once::new(),
             shutdown: CancellationToken::new(),
@@ -130,7 +133,7 @@ impl Server {
 
     /// Replaces the required token (AILANG's `SetToken`). Open connections stay open.
     pub fn set_token(&self, token: &str) {
-        *lock(&self.auth_mode) = AuthMode::Token(Token::new(token));
+        self.credentials.set_token(Secret::new(token));
     }
 
     /// Returns the number of open WebSocket connections (AILANG's `GetConnectionCount`).
@@ -143,36 +146,18 @@ impl Server {
         &self.hub
     }
 
-    /// Sets the run id that `/healthz` reports.
-    pub fn set_run_id(&self, record: &Record) {
-        lock(&self.run_id).clone_from(&record.run);
+    /// Sets the record of this run, with whose key the hub proves itself to commands.
+    pub fn set_record(&self, record: &Record) {
+        *lock(&self.record) = Some(record.clone());
     }
 
+    pub(super) fn record(&self) -> Option<Record> {
+        lock(&self.record).clone()
+    }
+
+    /// Returns the id of this run; empty for a server without a record.
     pub(super) fn run_id(&self) -> String {
-        lock(&self.run_id).clone()
-    }
-
-    pub(super) fn auth_mode(&self) -> AuthMode {
-        lock(&self.auth_mode).clone()
-    }
-
-    /// Returns the token that is cancelled when the WebSocket sessions opened now must end.
-    pub(super) fn websocket_cancellation(&self) -> CancellationToken {
-        lock(&self.websocket_cancellation).clone()
-    }
-
-    /// Requires `new` instead of `old` and ends all WebSocket sessions. Returns whether `old` was
-    /// the required token; if not, nothing changes.
-    pub(super) fn rotate_token(&self, old: &Token, new: &Token) -> bool {
-        {
-            let mut auth_mode = lock(&self.auth_mode);
-            if !matches!(&*auth_mode, AuthMode::Token(token) if token == old) {
-                return false;
-            }
-            *auth_mode = AuthMode::Token(new.clone());
-        }
-        std::mem::take(&mut *lock(&self.websocket_cancellation)).cancel();
-        true
+        self.record().map(|record| record.run).unwrap_or_default()
     }
 
     /// Takes the handle of the thread that reads the change log, to stop it.

@@ -167,7 +167,7 @@ impl Reader {
                 self.conn
                     .prepare_cached(&sql)?
                     .query_row([n], |row| {
-                        let message = MessageRow::read(row);
+                        let message = MessageRow::read(row, &self.proofs);
                         let thread = ThreadRow::read_at(row, messages::WIDTH).unwrap_or_default();
                         Ok(Row::Message(message, thread))
                     })

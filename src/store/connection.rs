@@ -13,6 +13,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::file_identity::{Identity, WalFiles};
+use super::proof::Proofs;
 use super::sidecar_files::beside;
 use super::{busy_retry, schema};
 use crate::error::{Code, Error, Result};
@@ -41,6 +42,7 @@ pub struct Reader {
     pub(super) conn: Connection,
     path: PathBuf,
     identity: Option<Identity>,
+    pub(super) proofs: Proofs,
 }
 
 /// A connection that reads and writes.
@@ -98,6 +100,7 @@ impl Reader {
             conn,
             path: path.to_owned(),
             identity,
+            proofs: Proofs::new(path.to_owned()),
         };
         schema::check(&reader.conn, path)?;
         Ok(reader)
@@ -205,6 +208,7 @@ impl Writer {
                 conn,
                 path: path.to_owned(),
                 identity: before.or_else(|| Identity::of(path)),
+                proofs: Proofs::new(path.to_owned()),
             },
             wal: WalFiles::of(path),
         })

@@ -4,20 +4,26 @@ use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Reader, Writer};
-use super::default_sender::{human, human_if_null};
 use super::pagination::{PAGE_BYTES, Page};
 use super::position::Position;
+use super::proof::{Author, Proofs, RowKind};
 use super::row_reader::RowReader;
+use super::secrets::random_hex;
+use super::sender_field::empty_if_null;
 use super::{Written, position};
+use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
 use crate::protocol::MessageEvent;
 
 /// The columns of a [`MessageRow`], in the order in which [`MessageRow::read`] reads them.
 pub(super) const COLUMNS: &str = "m.n, m.id, m.thread_id, m.message_seq, m.created_at, m.from_type, m.from_id, \
      m.to_type, m.to_id, m.kind, m.subject, m.content, m.metadata_json, m.reply_to, m.delivery_state, \
-     m.business_state, m.deleted_at";
+     m.business_state, m.deleted_at, m.proof";
 /// Number of columns in [`COLUMNS`].
-pub(super) const WIDTH: usize = 17;
+pub(super) const WIDTH: usize = 18;
+
+/// The kind of a message that has none.
+const DEFAULT_KIND: &str = "status";
 
 /// One row of the `messages` table. Values of the wrong type are converted (see `degraded`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -57,13 +63,19 @@ pub struct MessageRow {
     pub business_state: String,
     /// When it was deleted, Unix milliseconds.
     pub deleted_at: Option<i64>,
+    /// The proof that the person wrote the message; see `proof`.
+    #[serde(skip)]
+    pub proof: String,
+    /// The person wrote the message: its proof is valid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// The column that had an invalid value, and why; empty if all values are valid.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub degraded: String,
 }
 
 impl MessageRow {
-    pub(super) fn read(row: &rusqlite::Row<'_>) -> Self {
+    pub(super) fn read(row: &rusqlite::Row<'_>, proofs: &Proofs) -> Self {
         let mut values = RowReader::new(row);
         let mut message = Self {
             n: values.int(),
@@ -83,15 +95,32 @@ impl MessageRow {
             delivery_state: values.text(),
             business_state: values.text(),
             deleted_at: values.maybe_int(),
+            proof: values.text(),
+            verified: false,
             degraded: String::new(),
         };
         message.degraded = values.problem().unwrap_or_default();
+        message.verified =
+            message.from_id == HUMAN && proofs.verify(RowKind::ThreadMessage, &message.proven_fields(), &message.proof);
         if message.deleted_at.is_some() {
             message.subject.clear();
             message.content.clear();
             message.metadata_json.clear();
         }
         message
+    }
+
+    /// Returns the fields that the proof covers.
+    fn proven_fields(&self) -> [&str; 7] {
+        [
+            &self.id,
+            &self.thread_id,
+            &self.to_id,
+            &self.kind,
+            &self.subject,
+            &self.content,
+            &self.reply_to,
+        ]
     }
 
     /// Returns the message in the compatible form.
@@ -111,6 +140,7 @@ impl MessageRow {
             metadata_json: self.metadata_json.clone(),
             degraded: !self.degraded.is_empty(),
             reply_to: String::new(),
+            verified: false,
         }
     }
 
@@ -118,6 +148,7 @@ impl MessageRow {
     pub fn extended(&self) -> MessageEvent {
         MessageEvent {
             reply_to: self.reply_to.clone(),
+            verified: self.verified,
             ..self.event()
         }
     }
@@ -155,8 +186,8 @@ pub struct NewMessage {
     pub thread_id: String,
     /// human, agent, system …
     pub from_type: Option<String>,
-    /// The sender's name; `human` if the body has none.
-    #[serde(default = "human", deserialize_with = "human_if_null")]
+    /// The sender's name; empty if the body has none.
+    #[serde(default, deserialize_with = "empty_if_null")]
     pub from_id: String,
     /// As `from_type`, also broadcast.
     pub to_type: Option<String>,
@@ -172,6 +203,9 @@ pub struct NewMessage {
     pub metadata_json: Option<String>,
     /// The id of the message this one answers.
     pub reply_to: Option<String>,
+    /// Who writes the message. Not part of the body: the access checks decide it.
+    #[serde(skip)]
+    pub author: Author,
 }
 
 impl NewMessage {
@@ -198,6 +232,22 @@ impl NewMessage {
             && (same(&self.subject, &row.subject) || row.deleted_at.is_some())
             && (same(&self.metadata_json, &row.metadata_json) || row.deleted_at.is_some())
             && same(&self.reply_to, &row.reply_to)
+            && (row.verified || self.author == Author::Program)
+    }
+
+    /// Returns the fields that the proof covers, as [`MessageRow::proven_fields`] returns them once the
+    /// message is stored.
+    fn proven_fields<'a>(&'a self, id: &'a str) -> [&'a str; 7] {
+        let text = |field: &'a Option<String>| field.as_deref().unwrap_or_default();
+        [
+            id,
+            &self.thread_id,
+            text(&self.to_id),
+            self.kind.as_deref().unwrap_or(DEFAULT_KIND),
+            text(&self.subject),
+            &self.content,
+            text(&self.reply_to),
+        ]
     }
 }
 
@@ -283,7 +333,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(1);
         let found = statement.query(params![thread_id, before, limit])?;
-        let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row));
+        let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row, &self.proofs));
         let mut page = Page::draw(found, rows, PAGE_BYTES, read, MessageRow::weight)?;
         page.items.reverse();
         Ok(page.into())
@@ -340,7 +390,9 @@ impl Reader {
     pub fn message(&self, id: &str) -> Result<Option<MessageRow>> {
         let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.id = ?1");
         let mut statement = self.conn.prepare_cached(&sql)?;
-        Ok(statement.query_row([id], |row| Ok(MessageRow::read(row))).optional()?)
+        Ok(statement
+            .query_row([id], |row| Ok(MessageRow::read(row, &self.proofs)))
+            .optional()?)
     }
 
     fn page(&self, thread_id: &str, after: i64, rows: usize, bytes: usize) -> Result<ThreadPage> {
@@ -351,7 +403,7 @@ impl Reader {
         // One extra row shows whether more follow.
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(1);
         let found = statement.query(params![thread_id, after, limit])?;
-        let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row));
+        let read = |row: &rusqlite::Row<'_>| Some(MessageRow::read(row, &self.proofs));
         Ok(Page::draw(found, rows, bytes, read, MessageRow::weight)?.into())
     }
 }
@@ -376,15 +428,23 @@ impl Writer {
                     ))
                 };
             }
+            let id = match &new.id {
+                Some(id) => id.clone(),
+                None => random_hex::<16>()?,
+            };
+            let proof = match new.author {
+                Author::Program => None,
+                Author::Person => Some(self.proofs.make(RowKind::ThreadMessage, &new.proven_fields(&id), "")?),
+            };
             // `execute` steps the statement to its end. An unfinished one would block checkpoints.
             self.conn
                 .prepare_cached(
                     "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \
-                     metadata_json, reply_to) VALUES(coalesce(?1, lower(hex(randomblob(16)))), ?2, coalesce(?3, 'agent'), \
-                     ?4, ?5, ?6, coalesce(?7, 'status'), ?8, ?9, ?10, ?11)",
+                     metadata_json, reply_to, proof) VALUES(?1, ?2, coalesce(?3, 'agent'), \
+                     ?4, ?5, ?6, coalesce(?7, ?13), ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
-                    new.id,
+                    id,
                     new.thread_id,
                     new.from_type,
                     new.from_id,
@@ -395,10 +455,14 @@ impl Writer {
                     new.content,
                     new.metadata_json,
                     new.reply_to,
+                    proof,
+                    DEFAULT_KIND,
                 ])?;
             let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.n = ?1");
             let mut statement = self.conn.prepare_cached(&sql)?;
-            let row = statement.query_row([self.conn.last_insert_rowid()], |row| Ok(MessageRow::read(row)))?;
+            let row = statement.query_row([self.conn.last_insert_rowid()], |row| {
+                Ok(MessageRow::read(row, &self.proofs))
+            })?;
             Ok(Written::Created(row))
         })
     }

@@ -23,6 +23,7 @@ mod schema;
 mod search;
 mod send;
 mod serve;
+mod sessions;
 mod status;
 mod tail;
 mod threads;
@@ -58,6 +59,8 @@ enum Command {
     Path(path::Args),
     /// Print the access token
     Token(token::Args),
+    /// List the browsers that act for you, and revoke them
+    Sessions(sessions::Args),
     /// Print the annotated SQL schema of the database
     Schema(schema::Args),
     /// Write a message to a thread
@@ -122,6 +125,7 @@ impl CommandArgs {
             Command::Status(args) => status::run(database, &args),
             Command::Path(args) => path::run(database, &args),
             Command::Token(args) => token::run(database, &args),
+            Command::Sessions(args) => sessions::run(database, &args),
             Command::Schema(args) => schema::run(&args),
             Command::Post(args) => post::run(database, args),
             Command::Send(args) => send::run(database, args),

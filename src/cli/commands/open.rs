@@ -1,6 +1,15 @@
 //! `agenthub open`: opens the hub's page in the browser.
+//!
+//! For the person at a terminal, the URL has a one-time code, which the page exchanges for a key. Other
+//! users can read the arguments of the browser while it starts. On Linux the hub therefore accepts a code
+//! only from a connection of its own user; elsewhere the browser gets a private file that redirects to
+//! the URL.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -8,7 +17,11 @@ use serde_json::json;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::{hub_client, terminal};
 use crate::error::{Code, Error};
-use crate::store::Token;
+use crate::integrations::identity;
+use crate::store::write_redirect;
+
+/// Time in which the page must redeem its code. A browser may take long to start.
+const CODE_LIFETIME: Duration = Duration::from_secs(120);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -27,23 +40,41 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         );
         return Err(Error::new(Code::NotFound, message).into());
     };
-    let url = hub_client::dashboard_url(&record.url, Some(&Token::of(&path)?));
+    let url = match identity::person_present() {
+        Ok(()) => hub_client::page_url_with_code(&path, &record, CODE_LIFETIME)?,
+        Err(reason) => {
+            terminal::note(&format!(
+                "the page opens without a key, because {reason}; run agenthub open in a terminal of your own to unlock it"
+            ))?;
+            hub_client::page_url(&record)
+        }
+    };
     if args.json {
         return terminal::json(&json!({"url": url}));
     }
-    let browser = std::env::var("BROWSER").ok().filter(|b| !b.is_empty());
+    let browser = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
     let opener = browser
         .as_deref()
         .unwrap_or(if cfg!(target_os = "macos") { "open" } else { "xdg-open" });
-    let opened = Command::new(opener)
-        .arg(&url)
+    let started = Command::new(opener)
+        .arg(browser_argument(&path, &url)?)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
-    match opened {
-        Ok(status) if status.success() => Ok(()),
-        // Print the URL if no browser can be started.
-        _ => terminal::line(&url),
+        // The browser keeps running when this terminal closes.
+        .process_group(0)
+        .spawn();
+    match started {
+        // The program may run for as long as the browser, so its end is not awaited.
+        Ok(_) => terminal::line(&format!("opening {url}")),
+        Err(_) => terminal::line(&url),
     }
+}
+
+/// Returns what the browser is started with.
+fn browser_argument(db: &Path, url: &str) -> Result<OsString> {
+    if cfg!(target_os = "linux") {
+        return Ok(url.into());
+    }
+    Ok(write_redirect(db, url)?.into_os_string())
 }

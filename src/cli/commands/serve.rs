@@ -3,7 +3,8 @@
 //! 1. If a hub already serves the database, print its URL and exit.
 //! 2. Open the database, take the serve lock, bind the address, write the record by which other
 //!    commands find the hub.
-//! 3. Print the URL with its token, and serve until a signal.
+//! 3. Print the page's URL, and serve until a signal. For the person at a terminal, the URL has a one-time
+//!    code.
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,9 +19,10 @@ use crate::cli::args::DatabaseArgs;
 use crate::cli::{hub_client, signals, terminal};
 use crate::config::Limits;
 use crate::error::{Code, Error};
+use crate::integrations::identity;
 use crate::protocol;
 use crate::server::{AuthMode, DEFAULT_PORT, Server, Settings, bind};
-use crate::store::{Record, ServeLock, Token};
+use crate::store::{Record, SecretFile, ServeLock};
 use crate::watcher::{POLL, WatchMode};
 
 /// File descriptors for everything but connections: database, log, files of the page.
@@ -28,6 +30,9 @@ const SPARE_FDS: u64 = 512;
 
 /// Maximum time another hub that holds the serve lock may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time in which the page must redeem the code that `serve` prints.
+const CODE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// The signal for a write beyond the file size limit (setrlimit(2)); the same number on Linux and macOS.
 const SIGXFSZ: i32 = 25;
@@ -199,13 +204,13 @@ fn raise_fd_limit(connections: usize) {
 pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<Output = ()>) -> Result<()> {
     let path = database.path()?;
     if let Some(other) = hub_client::running(&path).await {
-        return point_to(&other, &args, &path);
+        return point_to(database, &args, &other);
     }
     let store = database.store()?;
-    let token = Token::of(&path)?;
+    let token = SecretFile::Token.load_or_create(&path)?;
     let Some(_lock) = ServeLock::take(&path)? else {
         let other = wait_for_other_hub(&path).await?;
-        return point_to(&other, &args, &path);
+        return point_to(database, &args, &other);
     };
     let listeners = bind(args.listen).await?;
     let address = listeners[0].local_addr()?;
@@ -223,11 +228,11 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
     let auth_mode = if args.no_auth {
         AuthMode::Disabled
     } else {
-        AuthMode::Token(token.clone())
+        AuthMode::Token(token)
     };
     let server = Server::with(store, settings, auth_mode)?;
     let record = Record::new(url.clone())?;
-    server.set_run_id(&record);
+    server.set_record(&record);
     record.write(&path)?;
     if args.no_auth {
         tracing::warn!("--no-auth: every program and user on this machine can read and write all data");
@@ -251,11 +256,7 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
         }
         tracing::info!("shutting down");
     };
-    announce(
-        &args,
-        &hub_client::dashboard_url(&url, (!args.no_auth).then_some(&token)),
-        &path,
-    )?;
+    announce(database, &args, &record)?;
     let outcome = server.run(listeners, shutdown).await;
     record.remove(&path);
     Ok(outcome?)
@@ -284,10 +285,10 @@ fn ignores_hangup() -> bool {
 }
 
 /// Prints the URL of the hub that already serves the database.
-fn point_to(other: &Record, args: &Args, path: &Path) -> Result<()> {
-    let token = Token::of(path)?;
+fn point_to(database: &DatabaseArgs, args: &Args, other: &Record) -> Result<()> {
+    let path = database.path()?;
     tracing::info!("{} is already served by process {}", path.display(), other.pid);
-    announce(args, &hub_client::dashboard_url(&other.url, Some(&token)), path)
+    announce(database, args, other)
 }
 
 /// Waits for the hub that holds the serve lock to answer.
@@ -302,13 +303,18 @@ async fn wait_for_other_hub(path: &Path) -> Result<Record> {
     };
     let found = tokio::time::timeout(START_TIMEOUT, answer).await;
     Ok(found.map_err(|_| {
-        Error::new(
-            Code::Conflict,
-            format!(
+        let message = match Record::read(path) {
+            Some(record) if record.key().is_none() => format!(
+                "an older version of agenthub (process {}) serves {}; end that process and try again",
+                record.pid,
+                path.display()
+            ),
+            _ => format!(
                 "another agenthub serve has locked {} but does not answer; end that process and try again",
                 path.display()
             ),
-        )
+        };
+        Error::new(Code::Conflict, message)
     })?)
 }
 
@@ -321,10 +327,24 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Prints the first line of stdout: the URL of the page.
-fn announce(args: &Args, url: &str, path: &Path) -> Result<()> {
+/// Prints the page's URL on the first line of stdout. Only the person at a terminal gets a code: stdout
+/// may be a file that other users can read.
+fn announce(database: &DatabaseArgs, args: &Args, record: &Record) -> Result<()> {
+    let (path, url) = (database.path()?, hub_client::page_url(record));
     if args.json {
         return terminal::json_line(&serde_json::json!({"url": url, "db": path.display().to_string()}));
     }
-    terminal::line(url)
+    if identity::person_present().is_ok() {
+        let minutes = CODE_LIFETIME.as_secs() / 60;
+        terminal::line(&hub_client::page_url_with_code(&path, record, CODE_LIFETIME)?)?;
+        return terminal::line(&format!(
+            "This link works once, within {minutes} minutes. Later: {} open",
+            database.command()
+        ));
+    }
+    terminal::line(&url)?;
+    terminal::line(&format!(
+        "Open it in a terminal of your own: {} open",
+        database.command()
+    ))
 }

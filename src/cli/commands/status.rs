@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::args::DatabaseArgs;
-use crate::cli::{hub_client, terminal};
-use crate::store::Token;
+use crate::cli::hub_client::{self, HubConnection};
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document:\n  \
@@ -23,12 +23,9 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let reader = database.reader()?;
     let (db, counts) = (reader.file_status(), reader.counts()?);
     let hub = hub_client::runtime()?.block_on(async {
-        let record = hub_client::running(reader.path()).await?;
-        let status = match Token::at(reader.path()) {
-            Some(token) => hub_client::status(&record, &token).await,
-            None => None,
-        };
-        Some((record, status))
+        let mut hub = HubConnection::open(reader.path()).await?;
+        let status = hub.status(reader.path()).await;
+        Some((hub.record, status))
     });
     if args.json {
         let hub = hub.map(|(record, status)| json!({"url": record.url, "pid": record.pid, "status": status}));

@@ -1,32 +1,48 @@
-//! `agenthub token`: prints or replaces the access token.
+//! `agenthub token`: prints or replaces the access token, or the person's secret.
 
 use anyhow::Result;
 use serde_json::json;
 
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
-use crate::store::Token;
+use crate::error::{Code, Error};
+use crate::integrations::identity;
+use crate::store::SecretFile;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Create a new token and revoke the old one; a running hub switches within a second
     #[arg(long)]
     rotate: bool,
-    /// Print {"token":…} as JSON
+    /// The person's secret instead, whose holder decides for you; only in a terminal of your own
+    #[arg(long)]
+    person: bool,
+    /// Print {"token":…} or {"person":…} as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let writer = database.writer()?;
-    let token = if args.rotate {
-        Token::rotate(writer.path())?
+    let (file, name) = if args.person {
+        identity::person_present().map_err(|reason| {
+            let message = format!(
+                "the person's secret is not available here, because {reason}; run this command in a terminal of your own"
+            );
+            Error::new(Code::Forbidden, message)
+        })?;
+        (SecretFile::Person, "person")
     } else {
-        Token::of(writer.path())?
+        (SecretFile::Token, "token")
+    };
+    let writer = database.writer()?;
+    let secret = if args.rotate {
+        file.rotate(writer.path())?
+    } else {
+        file.load_or_create(writer.path())?
     };
     if args.json {
-        terminal::json(&json!({"token": token.secret()}))
+        terminal::json(&json!({name: secret.text()}))
     } else {
-        terminal::line(token.secret())
+        terminal::line(secret.text())
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use warp::reply::Response;
 
-use crate::config::HUMAN;
+use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
+use crate::server::credentials::Caller;
 use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::store::{
@@ -67,9 +68,10 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.items, page.next(|mail| mail.n)))
 }
 
-/// `POST /api/inbox`: sends an inbox message. Without `from_agent`, the sender is `human`.
+/// `POST /api/inbox`: sends an inbox message. Without `from_agent`, the sender is the person.
 pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
-    let new: NewInboxMessage = request.json()?;
+    let mut new: NewInboxMessage = request.json()?;
+    new.author = request.author("from_agent", &mut new.from_agent)?;
     request
         .server
         .hub()
@@ -103,21 +105,47 @@ pub(crate) async fn get(request: ApiRequest) -> Result<Response> {
 #[serde(deny_unknown_fields)]
 struct MailUpdate {
     status: String,
+    /// The agent that has read the message.
+    reader: Option<String>,
 }
 
-/// `PATCH /api/inbox/{id}`: changes the status. If a message to `human` becomes read, it gets a
-/// receipt. Returns the inbox message.
+/// `PATCH /api/inbox/{id}`: changes the status for `reader`; without it, for the person or the owner of
+/// the inbox. If a message to `human` becomes read, it gets a receipt. Returns the inbox message.
 pub(crate) async fn update(request: ApiRequest) -> Result<Response> {
     let (id, body): (_, MailUpdate) = (request.id().to_owned(), request.json()?);
+    let caller = request.caller();
     let change = move |writer: &Writer| {
-        let person = read_context(HUMAN);
-        let mail = writer.set_mail_status(&id, &body.status, person)?;
+        let reader = reader_of(&writer.require_mail(&id)?, body.reader, caller)?;
+        let reader = read_context(&reader);
+        let mail = writer.set_mail_status(&id, &body.status, reader)?;
         if mail.to_inbox == HUMAN && mail.status == "read" {
-            writer.read_mail(&mail.message_id, person)?;
+            writer.read_mail(&mail.message_id, reader)?;
         }
         Ok(mail)
     };
     Ok(response::ok(&request.server.hub().write(change).await?))
+}
+
+/// Returns the reader for whom the status of `mail` changes.
+fn reader_of(mail: &InboxMessageRow, given: Option<String>, caller: Caller) -> Result<String> {
+    let reader = match (given, caller) {
+        (Some(reader), _) => reader,
+        (None, Caller::Person) => HUMAN.to_owned(),
+        (None, Caller::Program) if mail.is_for_all() => {
+            return Err(Error::new(
+                Code::Invalid,
+                "reader is missing: mail to all has a status for each agent; send the agent's name",
+            ));
+        }
+        (None, Caller::Program) => mail.to_inbox.clone(),
+    };
+    if is_human(&reader) && caller == Caller::Program {
+        return Err(Error::new(
+            Code::Forbidden,
+            "only the person changes the status of mail to human; use the page (agenthub open)",
+        ));
+    }
+    Ok(reader)
 }
 
 /// The body of `POST /api/inbox/{id}/claim`.

@@ -5,6 +5,7 @@ pub(super) mod assets;
 pub(super) mod inbox;
 pub(super) mod metrics;
 pub(super) mod search;
+pub(super) mod sessions;
 pub(super) mod snippets;
 pub(super) mod status;
 pub(super) mod tasks;

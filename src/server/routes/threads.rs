@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use warp::reply::Response;
 
-use crate::config::{HUMAN, from_type};
+use crate::config::from_type;
 use crate::error::{Code, Error, Result};
 use crate::server::request::ApiRequest;
 use crate::server::response;
@@ -22,10 +22,11 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.items, next))
 }
 
-/// `POST /api/threads`: creates a thread. Without `created_by_id`, the creator is `human`.
+/// `POST /api/threads`: creates a thread. Without `created_by_id`, the creator is the person.
 pub(crate) async fn create(request: ApiRequest) -> Result<Response> {
     let mut new: NewThread = request.json()?;
-    let creator = new.created_by_id.get_or_insert_with(|| HUMAN.to_owned());
+    let creator = new.created_by_id.get_or_insert_default();
+    request.author("created_by_id", creator)?;
     let creator_type = from_type(creator).to_owned();
     new.created_by_type.get_or_insert(creator_type);
     request
@@ -96,10 +97,11 @@ pub(crate) async fn list_messages(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.messages, next))
 }
 
-/// `POST /api/threads/{id}/messages`: writes a message. Without `from_id`, the sender is `human`.
+/// `POST /api/threads/{id}/messages`: writes a message. Without `from_id`, the sender is the person.
 pub(crate) async fn post_message(request: ApiRequest) -> Result<Response> {
     let mut new: NewMessage = request.json()?;
     request.id().clone_into(&mut new.thread_id);
+    new.author = request.author("from_id", &mut new.from_id)?;
     new.from_type.get_or_insert_with(|| from_type(&new.from_id).to_owned());
     request
         .server

@@ -52,14 +52,14 @@ pub(crate) async fn upgrade(mut request: ApiRequest) -> Result<Response> {
         server.tasks.spawn(super::echo::serve(request.server, upgrade));
         return Ok(response);
     }
-    let sessions = server.websocket_cancellation();
+    let cancellation = server.credentials.cancellation(&request.access.credential);
     server.tasks.spawn(connection::serve(
         request.server,
         upgrade,
         query,
         snapshot,
         request.permit,
-        sessions,
+        cancellation,
     ));
     Ok(response)
 }

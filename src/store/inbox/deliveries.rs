@@ -70,7 +70,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
         let fresh = statement.query_map(params![reader, ALL_INBOXES, now, left], |row| {
-            Ok(InboxMessageRow::read(row))
+            Ok(InboxMessageRow::read(row, &self.proofs))
         })?;
         for mail in fresh {
             found.push(mail?);
@@ -95,7 +95,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = statement.query_map(params![reader, ALL_INBOXES, now, limit], |row| {
-            Ok(InboxMessageRow::read(row))
+            Ok(InboxMessageRow::read(row, &self.proofs))
         })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
@@ -125,7 +125,9 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut found = Vec::new();
         for delivery in self.deliveries(reader)?.iter().filter(|delivery| filter(delivery)) {
-            let mail = statement.query_row(params![delivery.n, reader, now], |row| Ok(InboxMessageRow::read(row)));
+            let mail = statement.query_row(params![delivery.n, reader, now], |row| {
+                Ok(InboxMessageRow::read(row, &self.proofs))
+            });
             found.extend(mail.optional()?);
         }
         Ok(found)

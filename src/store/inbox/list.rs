@@ -129,7 +129,7 @@ impl Reader {
             let sql = format!("{} ORDER BY n DESC LIMIT ?8", selects.join(" UNION ALL "));
             let mut statement = self.conn.prepare_cached(&sql)?;
             let found = statement.query(&values[..])?;
-            let read = |row: &rusqlite::Row<'_>| Some(InboxMessageRow::read(row));
+            let read = |row: &rusqlite::Row<'_>| Some(InboxMessageRow::read(row, &self.proofs));
             Page::draw(found, filter.limit, bytes, read, InboxMessageRow::weight)
         })
     }

@@ -19,7 +19,7 @@ impl Reader {
         let found = self
             .conn
             .prepare_cached(&sql)?
-            .query_row([id], |row| Ok(InboxMessageRow::read(row)))
+            .query_row([id], |row| Ok(InboxMessageRow::read(row, &self.proofs)))
             .optional()?;
         match (found, id.strip_prefix('#').unwrap_or(id).parse()) {
             (None, Ok(n)) => self.inbox_row(n),

@@ -3,18 +3,23 @@
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::config::HUMAN;
+use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error, Result};
 use crate::protocol::InboxMessageEvent;
 use crate::store::Written;
 use crate::store::connection::{Reader, Writer};
-use crate::store::default_sender::{human, human_if_null};
 use crate::store::inbox::addressing::ReadContext;
+use crate::store::proof::{self, Author, Proofs, RowKind};
 use crate::store::row_reader::RowReader;
+use crate::store::secrets::random_hex;
+use crate::store::sender_field::empty_if_null;
 
 /// The columns of an [`InboxMessageRow`], in the order it reads them.
 pub(in crate::store) const COLUMNS: &str = "n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload, \
-     priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at";
+     priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at, proof";
+
+/// The type of a message that has none.
+const DEFAULT_TYPE: &str = "notification";
 
 /// One row of the `inbox_messages` table. Values of the wrong type are converted (see `degraded`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -51,13 +56,19 @@ pub struct InboxMessageRow {
     pub claimed_by: String,
     /// End of the claim's lease, Unix milliseconds.
     pub claim_expires_at: Option<i64>,
+    /// The proof that the person wrote the message; see `proof`.
+    #[serde(skip)]
+    pub proof: String,
+    /// The person wrote the message: its proof is valid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// The column that had an invalid value, and why; empty if all values are valid.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub degraded: String,
 }
 
 impl InboxMessageRow {
-    pub(in crate::store) fn read(row: &rusqlite::Row<'_>) -> Self {
+    pub(in crate::store) fn read(row: &rusqlite::Row<'_>, proofs: &Proofs) -> Self {
         let mut values = RowReader::new(row);
         let mut mail = Self {
             n: values.int(),
@@ -76,10 +87,31 @@ impl InboxMessageRow {
             expires_at: values.maybe_int(),
             claimed_by: values.text(),
             claim_expires_at: values.maybe_int(),
+            proof: values.text(),
+            verified: false,
             degraded: String::new(),
         };
         mail.degraded = values.problem().unwrap_or_default();
+        mail.verified =
+            mail.from_agent == HUMAN && proofs.verify(RowKind::InboxMessage, &mail.proven_fields(), &mail.proof);
         mail
+    }
+
+    /// Returns the fields that the proof covers.
+    fn proven_fields(&self) -> [&str; 6] {
+        [
+            &self.id,
+            &self.to_inbox,
+            &self.correlation_id,
+            &self.message_type,
+            &self.title,
+            &self.payload,
+        ]
+    }
+
+    /// Returns whether the person has answered exactly this question, as it is in `question`.
+    fn proves_answer_to(&self, question: &Self) -> bool {
+        self.verified && proof::answered_question(&self.proof) == ShownQuestion::of(question).digest()
     }
 
     /// Returns the approximate size in bytes, in memory and on the wire.
@@ -145,6 +177,7 @@ impl InboxMessageRow {
             expires_at: self.expires_at.unwrap_or(0),
             claimed_by: self.claimed_by.clone(),
             claim_expires_at: self.claim_expires_at.unwrap_or(0),
+            verified: self.verified,
             ..self.event()
         }
     }
@@ -161,8 +194,8 @@ pub struct NewInboxMessage {
     pub message_id: Option<String>,
     /// The id that a question and its answers share.
     pub correlation_id: Option<String>,
-    /// The sender's name; `human` if the body has none.
-    #[serde(default = "human", deserialize_with = "human_if_null")]
+    /// The sender's name; empty if the body has none.
+    #[serde(default, deserialize_with = "empty_if_null")]
     pub from_agent: String,
     /// The inbox to send it to.
     pub to_inbox: String,
@@ -177,6 +210,43 @@ pub struct NewInboxMessage {
     pub priority: Option<String>,
     /// When it expires and is no longer listed, Unix milliseconds.
     pub expires_at: Option<i64>,
+    /// The question that this message answers, as it was shown to the person.
+    pub answers: Option<ShownQuestion>,
+    /// Who writes the message. Not part of the body: the access checks decide it.
+    #[serde(skip)]
+    pub author: Author,
+}
+
+/// A question, as it was shown to the person who answers it. The proof of the answer covers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownQuestion {
+    /// `message_id` of the question.
+    pub message_id: String,
+    /// The sender.
+    pub from_agent: String,
+    /// The subject line.
+    #[serde(default)]
+    pub title: String,
+    /// The text.
+    #[serde(default)]
+    pub payload: String,
+}
+
+impl ShownQuestion {
+    /// Returns the question as this row shows it.
+    pub fn of(question: &InboxMessageRow) -> Self {
+        Self {
+            message_id: question.message_id.clone(),
+            from_agent: question.from_agent.clone(),
+            title: question.title.clone(),
+            payload: question.payload.clone(),
+        }
+    }
+
+    fn digest(&self) -> String {
+        proof::question_digest(&[&self.message_id, &self.from_agent, &self.title, &self.payload])
+    }
 }
 
 impl NewInboxMessage {
@@ -202,6 +272,7 @@ impl NewInboxMessage {
             correlation_id: Some(question.correlation().to_owned()),
             message_type: Some("response".to_owned()),
             title,
+            answers: Some(ShownQuestion::of(question)),
             ..Self::new(from_agent, question.from_agent.clone(), payload)
         }
     }
@@ -218,6 +289,21 @@ impl NewInboxMessage {
             && same(&self.title, &row.title)
             && same(&self.priority, &row.priority)
             && self.expires_at.is_none_or(|at| row.expires_at == Some(at))
+            && (row.verified || self.author == Author::Program)
+    }
+
+    /// Returns the fields that the proof covers, as [`InboxMessageRow::proven_fields`] returns them once
+    /// the message is stored.
+    fn proven_fields<'a>(&'a self, id: &'a str) -> [&'a str; 6] {
+        let text = |field: &'a Option<String>| field.as_deref().unwrap_or_default();
+        [
+            id,
+            &self.to_inbox,
+            text(&self.correlation_id),
+            self.message_type.as_deref().unwrap_or(DEFAULT_TYPE),
+            text(&self.title),
+            &self.payload,
+        ]
     }
 }
 
@@ -226,11 +312,7 @@ impl NewInboxMessage {
 /// # Errors
 /// [`Code::Internal`] if the system provides no random numbers.
 pub fn message_id() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|e| Error::new(Code::Internal, format!("cannot get random numbers: {e}")))?;
-    Ok(random
-        .iter()
-        .fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}")))
+    Ok(format!("msg_{}", random_hex::<16>()?))
 }
 
 impl Reader {
@@ -241,19 +323,22 @@ impl Reader {
     pub fn mail_in_correlation(&self, correlation_id: &str, after: i64) -> Result<Vec<InboxMessageRow>> {
         let sql = format!("SELECT {COLUMNS} FROM inbox_messages WHERE correlation_id = ?1 AND n > ?2 ORDER BY n");
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query_map(params![correlation_id, after], |row| Ok(InboxMessageRow::read(row)))?;
+        let found = statement.query_map(params![correlation_id, after], |row| {
+            Ok(InboxMessageRow::read(row, &self.proofs))
+        })?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 
     /// Returns the first answer to `question`: later mail in its correlation, addressed to its sender.
-    /// Only `human` can answer a question to `human`; any agent can answer a question to an agent.
+    /// Only the person can answer a question to `human`, with a proof for this question; any agent can
+    /// answer a question to an agent.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn answer_to(&self, question: &InboxMessageRow) -> Result<Option<InboxMessageRow>> {
         let later_mail = self.mail_in_correlation(question.correlation(), question.n)?;
         let is_answer = |mail: &InboxMessageRow| {
-            mail.to_inbox == question.from_agent && (question.to_inbox != HUMAN || mail.from_agent == HUMAN)
+            mail.to_inbox == question.from_agent && (!is_human(&question.to_inbox) || mail.proves_answer_to(question))
         };
         Ok(later_mail.into_iter().find(is_answer))
     }
@@ -263,7 +348,7 @@ impl Reader {
         Ok(self
             .conn
             .prepare_cached(&sql)?
-            .query_row([n], |row| Ok(InboxMessageRow::read(row)))
+            .query_row([n], |row| Ok(InboxMessageRow::read(row, &self.proofs)))
             .optional()?)
     }
 }
@@ -289,15 +374,24 @@ impl Writer {
                     };
                 }
             }
+            let id = match &new.id {
+                Some(id) => id.clone(),
+                None => random_hex::<16>()?,
+            };
+            let answers = new.answers.as_ref().map(ShownQuestion::digest).unwrap_or_default();
+            let proof = match new.author {
+                Author::Program => None,
+                Author::Person => Some(self.proofs.make(RowKind::InboxMessage, &new.proven_fields(&id), &answers)?),
+            };
             self.conn
                 .prepare_cached(
                     "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
-                     payload, priority, expires_at) VALUES(coalesce(?1, lower(hex(randomblob(16)))), \
-                     coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, 'notification'), \
-                     coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10)",
+                     payload, priority, expires_at, proof) VALUES(?1, \
+                     coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, ?12), \
+                     coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10, ?11)",
                 )?
                 .execute(params![
-                    new.id,
+                    id,
                     new.message_id,
                     new.correlation_id,
                     new.from_agent,
@@ -307,6 +401,8 @@ impl Writer {
                     new.payload,
                     new.priority,
                     new.expires_at,
+                    proof,
+                    DEFAULT_TYPE,
                 ])?;
             self.inbox_row(self.conn.last_insert_rowid())?
                 .map(Written::Created)

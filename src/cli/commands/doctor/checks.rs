@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Finding, State};
-use crate::cli::{hub_client, terminal};
+use crate::cli::hub_client::{self, HubConnection};
+use crate::cli::terminal;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
-    FileMode, Holder, LockKind, NetworkFs, Reader, Record, Token, Writer, free_bytes, holders,
+    FileMode, Holder, LockKind, NetworkFs, PageSessions, Reader, Record, SecretFile, Writer, free_bytes, holders,
     processes_with_deleted_file, sqlite_version, with_busy_timeout,
 };
 use crate::text::shell;
@@ -55,8 +56,13 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
         findings.push(file_modes(path));
     }
     findings.extend([disk_space(free_bytes(path)), sqlite_versions()]);
-    if let Err(e) = Token::existing(path) {
-        findings.push(unusable("token", &e));
+    for (name, file) in [("token", SecretFile::Token), ("person", SecretFile::Person)] {
+        if let Err(e) = file.load(path) {
+            findings.push(unusable(name, &e));
+        }
+    }
+    if let Err(e) = PageSessions::load(path, now_ms()) {
+        findings.push(unusable("sessions", &e));
     }
     // This check runs even if the database cannot be opened: a lock is the most likely reason.
     findings.push(locks(path, reader.as_ref().ok(), hub_pid));
@@ -393,12 +399,9 @@ fn judge_detection(took: Duration) -> Finding {
 /// Returns the running hub and its status; `Null` if it rejects the token.
 fn running_hub(path: &Path) -> Option<(Record, Value)> {
     hub_client::runtime().ok()?.block_on(async {
-        let record = hub_client::running(path).await?;
-        let status = match Token::at(path) {
-            Some(token) => hub_client::status(&record, &token).await,
-            None => None,
-        };
-        Some((record, status.unwrap_or(Value::Null)))
+        let mut hub = HubConnection::open(path).await?;
+        let status = hub.status(path).await;
+        Some((hub.record, status.unwrap_or(Value::Null)))
     })
 }
 

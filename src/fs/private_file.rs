@@ -1,0 +1,263 @@
+//! Files that only one user may read or write, such as secrets.
+//!
+//! A file that another user could have written or read is refused, not repaired: its content must not be
+//! trusted. A file is used only if it is a regular file, belongs to the expected owner, and gives no
+//! permission to group and others. Links are not followed and a FIFO is not opened. A file that root
+//! creates is given to the expected owner.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Result as IoResult};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
+
+use super::atomic_file;
+use crate::error::{Code, Error, Result};
+
+/// Mode of a private file: readable and writable by its owner.
+pub const MODE: u32 = 0o600;
+/// Maximum bytes of a file that [`read`] returns.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The user and group that own a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    /// Returns the owner of the file at `path`, or this process's user if there is no file.
+    pub fn of(path: &Path) -> Self {
+        std::fs::metadata(path).map_or_else(|_| Self::this_process(), |file| Self::of_metadata(&file))
+    }
+
+    fn of_metadata(file: &Metadata) -> Self {
+        Self {
+            uid: file.uid(),
+            gid: file.gid(),
+        }
+    }
+
+    fn this_process() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+
+    /// Gives `file` to this owner. Has no effect unless root runs this process for another user: only
+    /// root can give a file away.
+    pub fn take(self, file: &File) -> IoResult<()> {
+        if rustix::process::geteuid().is_root() && Self::of_metadata(&file.metadata()?) != self {
+            std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the file at `path`. Returns `None` if there is none. `advice` says what to do if the file is
+/// refused.
+///
+/// # Errors
+/// [`Code::StoreUnavailable`] if the file is not private to `owner`, or cannot be read.
+pub fn read(path: &Path, owner: Owner, advice: &str) -> Result<Option<String>> {
+    let Some(file) = open(path, owner, advice)? else {
+        return Ok(None);
+    };
+    let mut text = String::new();
+    file.take(MAX_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|e| cannot("read", path, &e, owner))?;
+    Ok(Some(text))
+}
+
+/// Opens the file at `path` for reading and writing. Returns `None` if there is none. `advice` says what
+/// to do if the file is refused.
+///
+/// # Errors
+/// As [`read`].
+pub fn open(path: &Path, owner: Owner, advice: &str) -> Result<Option<File>> {
+    // An open FIFO or device could have an effect, so its type is checked before it is opened.
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => check(path, &found, owner, advice)?,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(cannot("open", path, &e, owner)),
+    }
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags.cast_signed())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(cannot("open", path, &e, owner)),
+    };
+    // The path may lead to another file since the first check.
+    let found = file.metadata().map_err(|e| cannot("open", path, &e, owner))?;
+    check(path, &found, owner, advice)?;
+    Ok(Some(file))
+}
+
+/// Creates the file at `path` for `owner`, with mode 0600. It appears with its whole content.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] if there is a file or link at `path`; otherwise the error of the
+/// operating system. `path` is then unchanged.
+pub fn create(path: &Path, content: &[u8], owner: Owner) -> IoResult<()> {
+    write_temporary(path, content, owner)?.persist_noclobber(path)?;
+    Ok(())
+}
+
+/// Creates or replaces the file at `path` for `owner`, with mode 0600. A link at `path` is replaced, not
+/// followed.
+///
+/// # Errors
+/// [`Code::StoreUnavailable`] if the file cannot be written; `path` is then unchanged.
+pub fn replace(path: &Path, content: &[u8], owner: Owner) -> Result<()> {
+    write_temporary(path, content, owner)
+        .and_then(|file| Ok(file.persist(path)?))
+        .map_err(|e| cannot("write", path, &e, owner))?;
+    Ok(())
+}
+
+/// Creates an empty file for `owner` that another library opens by its path. A file that exists is
+/// checked instead.
+///
+/// # Errors
+/// As [`read`].
+pub fn ensure(path: &Path, owner: Owner, advice: &str) -> Result<()> {
+    match create(path, b"", owner) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            let found = std::fs::symlink_metadata(path).map_err(|e| cannot("open", path, &e, owner))?;
+            check(path, &found, owner, advice)
+        }
+        Err(e) => Err(cannot("write", path, &e, owner)),
+    }
+}
+
+/// Returns an error that says who must own the file at `path`, and how to give it to that user.
+pub fn cannot(verb: &str, path: &Path, e: &std::io::Error, owner: Owner) -> Error {
+    let found = std::fs::symlink_metadata(path).map(|file| Owner::of_metadata(&file));
+    let advice = match found {
+        Ok(found) if found.uid != owner.uid => foreign(path, found, owner),
+        _ => format!("it must belong to {}, with mode 0600", user(owner.uid)),
+    };
+    Error::new(
+        Code::StoreUnavailable,
+        format!("cannot {verb} {}: {e}; {advice}", path.display()),
+    )
+}
+
+fn check(path: &Path, found: &Metadata, owner: Owner, advice: &str) -> Result<()> {
+    let refuse = |reason: String| {
+        Err(Error::new(
+            Code::StoreUnavailable,
+            format!("cannot use {}: {reason}", path.display()),
+        ))
+    };
+    if !found.is_file() {
+        return refuse(format!("it is not a regular file; delete it, or {advice}"));
+    }
+    let found_owner = Owner::of_metadata(found);
+    if found_owner.uid != owner.uid {
+        return refuse(format!("{}, or {advice}", foreign(path, found_owner, owner)));
+    }
+    let mode = found.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return refuse(format!(
+            "its mode is {mode:04o}, so other users may know or have changed its content; {advice}"
+        ));
+    }
+    Ok(())
+}
+
+fn foreign(path: &Path, found: Owner, owner: Owner) -> String {
+    format!(
+        "it belongs to {}, but the database to {}; if you trust its content, run sudo chown {} {}",
+        user(found.uid),
+        user(owner.uid),
+        owner.uid,
+        path.display()
+    )
+}
+
+/// Returns the user's name and number, or the number alone if `/etc/passwd` does not have it.
+fn user(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.map_or_else(|| format!("user {uid}"), |name| format!("{name} (user {uid})"))
+}
+
+fn write_temporary(path: &Path, content: &[u8], owner: Owner) -> IoResult<NamedTempFile> {
+    let file = atomic_file::write_temporary(path, content, MODE)?;
+    owner.take(file.as_file())?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const ADVICE: &str = "delete it";
+
+    fn refusal(path: &Path) -> String {
+        read(path, Owner::of(path.parent().unwrap()), ADVICE)
+            .unwrap_err()
+            .message()
+            .to_owned()
+    }
+
+    #[test]
+    fn reads_only_private_regular_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let owner = Owner::of(directory.path());
+        assert_eq!(read(&path, owner, ADVICE).unwrap(), None);
+        create(&path, b"one", owner).unwrap();
+        assert_eq!(read(&path, owner, ADVICE).unwrap().as_deref(), Some("one"));
+        assert_eq!(
+            create(&path, b"two", owner).unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(refusal(&path).contains(&format!("mode is {mode:04o}")), "{mode:o}");
+        }
+        replace(&path, b"two", owner).unwrap();
+        assert_eq!(read(&path, owner, ADVICE).unwrap().as_deref(), Some("two"));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(refusal(&link).contains("not a regular file"));
+        assert!(ensure(&link, owner, ADVICE).is_err());
+        // A link is replaced; its target is not written.
+        replace(&link, b"three", owner).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    #[test]
+    fn opens_no_fifo() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fifo");
+        let made = std::process::Command::new("mkfifo")
+            .args(["-m", "600"])
+            .arg(&path)
+            .status();
+        assert!(made.unwrap().success());
+        // Opening a FIFO without a writer would block.
+        assert!(refusal(&path).contains("not a regular file"));
+    }
+}
