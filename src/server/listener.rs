@@ -27,6 +27,7 @@ use warp::reply::Response;
 
 use super::auth::{self, AccessPolicy, AuthRequirement};
 use super::credentials;
+use super::peer_owner::{self, Ends};
 use super::progress_stream::ProgressStream;
 use super::request::Access;
 use super::response;
@@ -160,6 +161,14 @@ impl Listener {
     /// Serves the requests of one connection.
     async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
         let shutdown = self.server.shutdown.clone();
+        let ends = stream.local_addr().and_then(|local| {
+            let peer = stream.peer_addr()?;
+            Ok(Ends { local, peer })
+        });
+        // If the client has disconnected already, no request follows.
+        let Ok(ends) = ends else {
+            return;
+        };
         // Shared, because a WebSocket keeps the permit after its request has ended.
         let permit = Arc::new(permit);
         let (server, has_request) = (Arc::clone(&self.server), AtomicBool::new(false));
@@ -167,7 +176,7 @@ impl Listener {
             has_request.store(true, Ordering::Relaxed);
             let listener = self.clone();
             let permit = Arc::clone(&permit);
-            async move { Ok::<_, Infallible>(listener.respond(request, permit).await) }
+            async move { Ok::<_, Infallible>(listener.respond(request, permit, ends).await) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -210,16 +219,16 @@ impl Listener {
     }
 
     /// Checks a request, reads its body and passes it to its route.
-    async fn respond(&self, request: Request<Incoming>, permit: Arc<OwnedSemaphorePermit>) -> Response {
+    async fn respond(&self, request: Request<Incoming>, permit: Arc<OwnedSemaphorePermit>, ends: Ends) -> Response {
         let (parts, body) = request.into_parts();
         let found = router::find(&parts.method, parts.uri.path());
-        let access = match self.authorize(&parts, &found) {
+        let access = match self.authorize(&parts, &found, ends) {
             Ok(access) => access,
             Err(error) => return self.refuse(&parts, &error),
         };
         let body = match read_body(&parts, body).await {
             // The secret may have been replaced while the body arrived.
-            Ok(body) if !body.is_empty() => self.authorize(&parts, &found).map(|_| body),
+            Ok(body) if !body.is_empty() => self.authorize(&parts, &found, ends).map(|_| body),
             outcome => outcome,
         };
         match body {
@@ -236,12 +245,20 @@ impl Listener {
     }
 
     /// Checks a request's head and its secrets.
-    fn authorize(&self, parts: &Parts, found: &RouteMatch) -> Result<Access> {
+    fn authorize(&self, parts: &Parts, found: &RouteMatch, ends: Ends) -> Result<Access> {
         self.policy.check_head(parts)?;
         let (given, now) = (auth::given_secrets(parts)?, now_ms());
         let (credentials, requirement) = (&self.server.credentials, found.auth_requirement());
-        if requirement == AuthRequirement::Code && !credentials.has_valid_code(&given, &self.server.run_id(), now) {
-            return Err(credentials::invalid_code());
+        if requirement == AuthRequirement::Code {
+            if !credentials.has_valid_code(&given, &self.server.run_id(), now) {
+                return Err(credentials::invalid_code());
+            }
+            if peer_owner::is_another_user(ends) {
+                return Err(Error::new(
+                    Code::Forbidden,
+                    "this link belongs to another user of this machine; run agenthub open as that user",
+                ));
+            }
         }
         let port = self.policy.port();
         let credential = credentials.authorize(requirement, &given, port, now)?;

@@ -18,6 +18,7 @@ mod credentials;
 mod labeled_counter;
 mod library_api;
 mod listener;
+mod peer_owner;
 mod progress_stream;
 mod request;
 mod response;
