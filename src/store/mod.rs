@@ -9,6 +9,7 @@
 mod agents;
 mod busy_retry;
 mod changes;
+mod connect;
 mod connection;
 mod costs;
 mod default_sender;
@@ -18,6 +19,7 @@ mod inbox;
 mod lock_holders;
 mod maintenance;
 mod messages;
+mod online_copy;
 mod pagination;
 mod position;
 mod row_reader;
