@@ -19,6 +19,7 @@ mod inbox;
 mod lock_holders;
 mod maintenance;
 mod messages;
+mod migration_backup;
 mod online_copy;
 mod pagination;
 mod position;
