@@ -1,4 +1,4 @@
--- agenthub: the database that agents share. Schema version 1.
+-- agenthub: the database that agents share. Schema version 2.
 --
 -- Any program that can write SQLite can be an agent, without installing or registering anything. This statement is a
 -- complete agent:
@@ -46,9 +46,9 @@
 --     row, and `agenthub prune` removes old rows.
 --   * INSERT with an existing id fails. OR IGNORE and ON CONFLICT work as usual and use up no number. OR REPLACE fails.
 --   * Invalid values fail with an error that names the table and the column, even under OR IGNORE: an empty required
---     column, a text over 1 MiB (1,048,576 bytes), a blob in a text column, a text or a fraction in an integer column,
---     an integer over a quadrillion (10^15; times in microseconds or nanoseconds exceed it). A number in quotes is a
---     number.
+--     column, a text over 1 MiB (1,048,576 bytes; 512 bytes in proof), a blob in a text column, a text or a fraction in
+--     an integer column, an integer over a quadrillion (10^15; times in microseconds or nanoseconds exceed it). A number
+--     in quotes is a number.
 --   * The values listed for kind, status and similar columns are the ones the hub knows. Others are stored unchanged.
 --
 -- All times are Unix time in milliseconds, as integers. All text is UTF-8.
@@ -68,17 +68,18 @@ CREATE TABLE threads (
   created_by_id   TEXT DEFAULT '',
   status          TEXT DEFAULT 'active',      -- state: active, paused, resolved, archived
   context_json    TEXT,                       -- state: {"target_agent": …, "workspace": …}
-  last_seq        INTEGER DEFAULT 0,          -- the message_seq of the newest message; the file keeps it
+  last_seq        INTEGER DEFAULT 0,          -- the message_seq of the newest message; the database maintains it
   updated_at      INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-                                              -- of the newest message or change of state; the file keeps it
+                                              -- when the newest message or change of state was written; the
+                                              -- database maintains it
 );
 
 CREATE TABLE messages (
   n               INTEGER PRIMARY KEY,
   thread_id       TEXT,                       -- required: threads.id; an unknown one creates the thread
-  from_id         TEXT,                       -- required: the name of whoever speaks
+  from_id         TEXT,                       -- required: the sender: an agent's name, or 'human'
   id              TEXT UNIQUE DEFAULT (lower(hex(randomblob(16)))),
-  message_seq     INTEGER,                    -- 1, 2, 3 … in its thread; the file assigns it
+  message_seq     INTEGER,                    -- 1, 2, 3 … in its thread; the database assigns it
   created_at      INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   from_type       TEXT DEFAULT 'agent',       -- human, agent, system, ailang_instance
   to_type         TEXT,                       -- as from_type, or broadcast
@@ -87,10 +88,12 @@ CREATE TABLE messages (
   subject         TEXT,
   content         TEXT DEFAULT '',
   metadata_json   TEXT,
-  reply_to        TEXT,                       -- the id of the message this one answers
+  reply_to        TEXT,                       -- the id of the message that this one answers
   delivery_state  TEXT DEFAULT 'pending',     -- state
   business_state  TEXT DEFAULT 'open',        -- state
-  deleted_at      INTEGER                     -- state: once set, the content is not shown; the place stays
+  deleted_at      INTEGER,                    -- state: if set, the content is hidden; the number remains
+  proof           TEXT                        -- written by the hub or a command when the person writes this row;
+                                              -- readers verify it. Omit it
 );
 -- Not UNIQUE, because OR IGNORE would drop the new message and OR REPLACE would delete the existing one. Rows without a
 -- number are not indexed.
@@ -102,18 +105,20 @@ CREATE TABLE inbox_messages (
   to_inbox         TEXT,                      -- required: the name of an agent, 'human' or 'all'
   id               TEXT UNIQUE DEFAULT (lower(hex(randomblob(16)))),
   message_id       TEXT UNIQUE DEFAULT ('msg_' || lower(hex(randomblob(16)))),
-  correlation_id   TEXT,                      -- the same in a question and in its answers
+  correlation_id   TEXT,                      -- the same in a question and its answers
   message_type     TEXT DEFAULT 'notification', -- request, response, completion, handoff, info, audit,
                                               -- approval_request, feedback
   title            TEXT DEFAULT '',
-  payload          TEXT,                      -- the message itself, free text or JSON
+  payload          TEXT,                      -- the message: free text or JSON
   priority         TEXT DEFAULT 'info',       -- info, action, urgent
   status           TEXT DEFAULT 'unread',     -- state: unread, read, archived, deleted
   created_at       INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   read_at          INTEGER,                   -- state
-  expires_at       INTEGER,                   -- state: once past, listings leave the message out
-  claimed_by       TEXT,                      -- state: the agent that works on it
-  claim_expires_at INTEGER                    -- state: until then nobody else takes it
+  expires_at       INTEGER,                   -- state: lists omit the message after this time
+  claimed_by       TEXT,                      -- state: the agent that works on the message
+  claim_expires_at INTEGER,                   -- state: other agents can claim the message after this time
+  proof            TEXT                       -- written by the hub or a command when the person writes this row;
+                                              -- readers verify it. Omit it
 );
 CREATE INDEX inbox_messages_list ON inbox_messages(to_inbox, status);
 CREATE INDEX inbox_messages_correlation ON inbox_messages(correlation_id) WHERE correlation_id IS NOT NULL;
@@ -124,7 +129,7 @@ CREATE TABLE telemetry (
   instance_id   TEXT,                         -- required: one run of one agent; its newest row counts
   pid           INTEGER,
   turns         INTEGER,
-  tokens_in     INTEGER,                      -- everything sent to the model, tokens_cached included
+  tokens_in     INTEGER,                      -- all tokens sent to the model, including tokens_cached
   tokens_out    INTEGER,
   cost          REAL,                         -- US dollars
   status        TEXT DEFAULT 'running',       -- running, completed, error
@@ -150,17 +155,17 @@ CREATE TABLE task_stream (
   tool_output    TEXT,
   error_msg      TEXT,
   status         TEXT,                        -- running, completed, failed
-  tokens_in      INTEGER,                     -- of this step. Never add them to telemetry's: they are the same tokens
+  tokens_in      INTEGER,                     -- of this step. telemetry counts the same tokens: do not add them up
   tokens_out     INTEGER,
   cost           REAL,
   duration_sec   INTEGER,
   workspace      TEXT,                        -- the working directory
-  directive      TEXT,                        -- what the agent was asked to do, in short
+  directive      TEXT,                        -- the instruction to the agent, shortened
   directive_full TEXT,
   agent_id       TEXT,                        -- agents.id
   source_type    TEXT,                        -- coordinator, eval, github, direct
-  call_id        TEXT,                        -- joins a tool_use and its tool_result
-  parent_call_id TEXT,                        -- the call within which this one was made
+  call_id        TEXT,                        -- the same in a tool_use and its tool_result
+  parent_call_id TEXT,                        -- the call that made this one
   model          TEXT,
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
 );
@@ -169,22 +174,22 @@ CREATE INDEX task_stream_task ON task_stream(task_id);
 CREATE TABLE agents (
   n              INTEGER PRIMARY KEY,
   id             TEXT UNIQUE,                 -- required: the agent's name
-  label          TEXT,                        -- state: what people read instead of the name
+  label          TEXT,                        -- state: the display name
   status         TEXT DEFAULT 'idle',         -- state: idle, running, error
   workspace      TEXT,                        -- state: the working directory
   pid            INTEGER,                     -- state
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   last_active_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-                                              -- when it last wrote, to the second; not in the log
+                                              -- when it last wrote, to the second; not in changes
 );
 
 CREATE TABLE subscriptions (
   n             INTEGER PRIMARY KEY,
   instance_id   TEXT,                         -- required: the client
   thread_id     TEXT,                         -- required: threads.id
-  from_seq      INTEGER DEFAULT 0,            -- state: where it began
+  from_seq      INTEGER DEFAULT 0,            -- state: the message_seq it starts after
   subscribed_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)), -- state
-  last_ack_seq  INTEGER DEFAULT 0,            -- state: everything up to here is done with
+  last_ack_seq  INTEGER DEFAULT 0,            -- state: all messages up to this message_seq are processed
   UNIQUE(instance_id, thread_id)
 );
 
@@ -192,7 +197,7 @@ CREATE TABLE receipts (
   n          INTEGER PRIMARY KEY,
   message_id TEXT,                            -- required: inbox_messages.message_id
   reader     TEXT,                            -- required: the agent
-  state      TEXT,                            -- required: offered (put before the model), seen, acked; a row for each
+  state      TEXT,                            -- required: offered (shown to the model), seen, acked; one row each
   via        TEXT,                            -- how it was offered
   created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   UNIQUE(message_id, reader, state)
@@ -204,11 +209,11 @@ CREATE TABLE changes (
   tbl TEXT,                                   -- threads, messages, inbox_messages, telemetry, task_stream, agents
   row INTEGER,                                -- the row's n (or id)
   op  TEXT,                                   -- insert, update
-  tag INTEGER DEFAULT (random() & 4294967295) -- tells this entry from another with the same number in a restored copy
+  tag INTEGER DEFAULT (random() & 4294967295) -- distinguishes entries with the same seq in a restored copy
 );
 
 CREATE TABLE hub (
-  key   TEXT PRIMARY KEY,                     -- epoch: this file's own random name. pruning: see _delete below
+  key   TEXT PRIMARY KEY,                     -- epoch: random id of this database. pruning: see _delete below
   value
 ) WITHOUT ROWID;
 INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
@@ -247,7 +252,7 @@ CREATE TRIGGER threads_insert AFTER INSERT ON threads
 BEGIN
   SELECT CASE
     WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM threads WHERE n <> NEW.n), 0)
-      THEN RAISE(ABORT, 'threads.n: leave it out, the file counts')
+      THEN RAISE(ABORT, 'threads.n: omit it; the database assigns it')
     WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'threads.id: required, text of at most 1 MiB')
     WHEN NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576
@@ -265,7 +270,7 @@ BEGIN
     WHEN NEW.updated_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.updated_at) = 'real'
       THEN RAISE(ABORT, 'threads.updated_at: Unix time in milliseconds, an integer')
     WHEN NEW.last_seq <> 0
-      THEN RAISE(ABORT, 'threads.last_seq: leave it out, the file counts')
+      THEN RAISE(ABORT, 'threads.last_seq: omit it; the database assigns it')
   END;
   UPDATE threads
      SET title = coalesce(title, ''),
@@ -287,10 +292,10 @@ CREATE TRIGGER threads_count BEFORE UPDATE ON threads
 BEGIN
   SELECT CASE
     WHEN NEW.n <> OLD.n
-      THEN RAISE(ABORT, 'threads: what a row says never changes')
+      THEN RAISE(ABORT, 'threads: only title, status and context_json can be updated')
     WHEN NEW.last_seq IS NULL OR NEW.last_seq <> OLD.last_seq AND (NEW.last_seq <> OLD.last_seq + 1
       OR NOT EXISTS (SELECT 1 FROM messages WHERE thread_id = NEW.id AND message_seq = NEW.last_seq))
-      THEN RAISE(ABORT, 'messages.message_seq: leave it out, or give the next number of its thread')
+      THEN RAISE(ABORT, 'messages.message_seq: omit it, or use the next number of the thread')
     WHEN NEW.updated_at IS NULL
       OR NEW.updated_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.updated_at) = 'real'
       THEN RAISE(ABORT, 'threads.updated_at: Unix time in milliseconds, an integer')
@@ -306,7 +311,7 @@ BEGIN
       OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
       OR NEW.created_by_type IS NOT coalesce(OLD.created_by_type, NEW.created_by_type)
       OR NEW.created_by_id IS NOT coalesce(OLD.created_by_id, NEW.created_by_id)
-      THEN RAISE(ABORT, 'threads: what a row says never changes')
+      THEN RAISE(ABORT, 'threads: only title, status and context_json can be updated')
     WHEN NEW.title IS NULL OR NEW.title >= x'' OR length(CAST(NEW.title AS BLOB)) > 1048576
       THEN RAISE(ABORT, 'threads.title: text of at most 1 MiB')
     WHEN NEW.status IS NULL OR NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
@@ -347,7 +352,7 @@ CREATE TRIGGER messages_insert AFTER INSERT ON messages
 BEGIN
   SELECT CASE
     WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM messages WHERE n <> NEW.n), 0)
-      THEN RAISE(ABORT, 'messages.n: leave it out, the file counts')
+      THEN RAISE(ABORT, 'messages.n: omit it; the database assigns it')
     WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'messages.thread_id: required, text of at most 1 MiB')
     WHEN typeof(NEW.from_id) <> 'text' OR length(CAST(NEW.from_id AS BLOB)) NOT BETWEEN 1 AND 1048576
@@ -378,6 +383,8 @@ BEGIN
       THEN RAISE(ABORT, 'messages.business_state: text of at most 1 MiB')
     WHEN NEW.deleted_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.deleted_at) = 'real'
       THEN RAISE(ABORT, 'messages.deleted_at: Unix time in milliseconds, an integer')
+    WHEN NEW.proof >= x'' OR length(CAST(NEW.proof AS BLOB)) > 512
+      THEN RAISE(ABORT, 'messages.proof: text of at most 512 bytes')
   END;
   UPDATE messages
      SET id = coalesce(id, lower(hex(randomblob(16)))),
@@ -405,12 +412,12 @@ END;
 CREATE TRIGGER messages_count BEFORE UPDATE ON messages
 WHEN NEW.n <> OLD.n OR NEW.message_seq <> OLD.message_seq OR NEW.message_seq IS NULL AND OLD.message_seq IS NOT NULL
 BEGIN
-  SELECT RAISE(ABORT, 'messages: what a row says never changes');
+  SELECT RAISE(ABORT, 'messages: only delivery_state, business_state and deleted_at can be updated');
 END;
 
 CREATE TRIGGER messages_update BEFORE UPDATE
   OF thread_id, from_id, id, created_at, from_type, to_type, to_id, kind, subject, content, metadata_json, reply_to,
-     delivery_state, business_state, deleted_at
+     delivery_state, business_state, deleted_at, proof
   ON messages
 BEGIN
   SELECT CASE
@@ -426,7 +433,8 @@ BEGIN
       OR NEW.content IS NOT coalesce(OLD.content, NEW.content)
       OR NEW.metadata_json IS NOT OLD.metadata_json
       OR NEW.reply_to IS NOT OLD.reply_to
-      THEN RAISE(ABORT, 'messages: what a row says never changes')
+      OR NEW.proof IS NOT OLD.proof
+      THEN RAISE(ABORT, 'messages: only delivery_state, business_state and deleted_at can be updated')
     WHEN NEW.delivery_state IS NULL OR NEW.delivery_state >= x'' OR length(CAST(NEW.delivery_state AS BLOB)) > 1048576
       THEN RAISE(ABORT, 'messages.delivery_state: text of at most 1 MiB')
     WHEN NEW.business_state IS NULL OR NEW.business_state >= x'' OR length(CAST(NEW.business_state AS BLOB)) > 1048576
@@ -461,7 +469,7 @@ CREATE TRIGGER inbox_messages_insert AFTER INSERT ON inbox_messages
 BEGIN
   SELECT CASE
     WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM inbox_messages WHERE n <> NEW.n), 0)
-      THEN RAISE(ABORT, 'inbox_messages.n: leave it out, the file counts')
+      THEN RAISE(ABORT, 'inbox_messages.n: omit it; the database assigns it')
     WHEN typeof(NEW.from_agent) <> 'text' OR length(CAST(NEW.from_agent AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'inbox_messages.from_agent: required, text of at most 1 MiB')
     WHEN typeof(NEW.to_inbox) <> 'text' OR length(CAST(NEW.to_inbox AS BLOB)) NOT BETWEEN 1 AND 1048576
@@ -492,6 +500,8 @@ BEGIN
       THEN RAISE(ABORT, 'inbox_messages.claimed_by: text of at most 1 MiB')
     WHEN NEW.claim_expires_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.claim_expires_at) = 'real'
       THEN RAISE(ABORT, 'inbox_messages.claim_expires_at: Unix time in milliseconds, an integer')
+    WHEN NEW.proof >= x'' OR length(CAST(NEW.proof AS BLOB)) > 512
+      THEN RAISE(ABORT, 'inbox_messages.proof: text of at most 512 bytes')
   END;
   UPDATE inbox_messages
      SET id = coalesce(id, lower(hex(randomblob(16)))),
@@ -522,7 +532,8 @@ BEGIN
       OR NEW.payload IS NOT OLD.payload
       OR NEW.priority IS NOT coalesce(OLD.priority, NEW.priority)
       OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
-      THEN RAISE(ABORT, 'inbox_messages: what a row says never changes')
+      OR NEW.proof IS NOT OLD.proof
+      THEN RAISE(ABORT, 'inbox_messages: only status, read_at, expires_at, claimed_by and claim_expires_at can be updated')
     WHEN NEW.status IS NULL OR NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
       THEN RAISE(ABORT, 'inbox_messages.status: text of at most 1 MiB')
     WHEN NEW.read_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.read_at) = 'real'
@@ -561,7 +572,7 @@ CREATE TRIGGER telemetry_insert AFTER INSERT ON telemetry
 BEGIN
   SELECT CASE
     WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM telemetry WHERE id <> NEW.id), 0)
-      THEN RAISE(ABORT, 'telemetry.id: leave it out, the file counts')
+      THEN RAISE(ABORT, 'telemetry.id: omit it; the database assigns it')
     WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'telemetry.instance_id: required, text of at most 1 MiB')
     WHEN NEW.pid NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.pid) = 'real'
@@ -602,7 +613,7 @@ END;
 CREATE TRIGGER telemetry_update BEFORE UPDATE ON telemetry
 WHEN OLD.status IS NOT NULL AND OLD.created_at IS NOT NULL
 BEGIN
-  SELECT RAISE(ABORT, 'telemetry: a row never changes');
+  SELECT RAISE(ABORT, 'telemetry: rows cannot be updated');
 END;
 
 CREATE TRIGGER telemetry_delete BEFORE DELETE ON telemetry
@@ -624,7 +635,7 @@ CREATE TRIGGER task_stream_insert AFTER INSERT ON task_stream
 BEGIN
   SELECT CASE
     WHEN NEW.id <> 1 + coalesce((SELECT max(id) FROM task_stream WHERE id <> NEW.id), 0)
-      THEN RAISE(ABORT, 'task_stream.id: leave it out, the file counts')
+      THEN RAISE(ABORT, 'task_stream.id: omit it; the database assigns it')
     WHEN typeof(NEW.task_id) <> 'text' OR length(CAST(NEW.task_id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'task_stream.task_id: required, text of at most 1 MiB')
     WHEN typeof(NEW.stream_type) <> 'text' OR length(CAST(NEW.stream_type AS BLOB)) NOT BETWEEN 1 AND 1048576
@@ -684,7 +695,7 @@ END;
 CREATE TRIGGER task_stream_update BEFORE UPDATE ON task_stream
 WHEN OLD.created_at IS NOT NULL
 BEGIN
-  SELECT RAISE(ABORT, 'task_stream: a row never changes');
+  SELECT RAISE(ABORT, 'task_stream: rows cannot be updated');
 END;
 
 CREATE TRIGGER task_stream_delete BEFORE DELETE ON task_stream
@@ -707,7 +718,7 @@ CREATE TRIGGER agents_insert AFTER INSERT ON agents
 BEGIN
   SELECT CASE
     WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM agents WHERE n <> NEW.n), 0)
-      THEN RAISE(ABORT, 'agents.n: leave it out, the file counts')
+      THEN RAISE(ABORT, 'agents.n: omit it; the database assigns it')
     WHEN typeof(NEW.id) <> 'text' OR length(CAST(NEW.id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'agents.id: required, text of at most 1 MiB')
     WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576
@@ -753,7 +764,7 @@ BEGIN
     WHEN NEW.n <> OLD.n
       OR NEW.id IS NOT OLD.id
       OR NEW.created_at IS NOT coalesce(OLD.created_at, NEW.created_at)
-      THEN RAISE(ABORT, 'agents: what a row says never changes')
+      THEN RAISE(ABORT, 'agents: only label, status, workspace and pid can be updated')
     WHEN NEW.label >= x'' OR length(CAST(NEW.label AS BLOB)) > 1048576
       THEN RAISE(ABORT, 'agents.label: text of at most 1 MiB')
     WHEN NEW.status IS NULL OR NEW.status >= x'' OR length(CAST(NEW.status AS BLOB)) > 1048576
@@ -793,7 +804,7 @@ CREATE TRIGGER subscriptions_insert AFTER INSERT ON subscriptions
 BEGIN
   SELECT CASE
     WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM subscriptions WHERE n <> NEW.n), 0)
-      THEN RAISE(ABORT, 'subscriptions.n: leave it out, the file counts')
+      THEN RAISE(ABORT, 'subscriptions.n: omit it; the database assigns it')
     WHEN typeof(NEW.instance_id) <> 'text' OR length(CAST(NEW.instance_id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'subscriptions.instance_id: required, text of at most 1 MiB')
     WHEN typeof(NEW.thread_id) <> 'text' OR length(CAST(NEW.thread_id AS BLOB)) NOT BETWEEN 1 AND 1048576
@@ -819,7 +830,7 @@ BEGIN
     WHEN NEW.n <> OLD.n
       OR NEW.instance_id IS NOT OLD.instance_id
       OR NEW.thread_id IS NOT OLD.thread_id
-      THEN RAISE(ABORT, 'subscriptions: what a row says never changes')
+      THEN RAISE(ABORT, 'subscriptions: only from_seq, subscribed_at and last_ack_seq can be updated')
     WHEN NEW.from_seq IS NULL
       OR NEW.from_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.from_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.from_seq: an integer between -10^15 and 10^15')
@@ -852,7 +863,7 @@ CREATE TRIGGER receipts_insert AFTER INSERT ON receipts
 BEGIN
   SELECT CASE
     WHEN NEW.n <> 1 + coalesce((SELECT max(n) FROM receipts WHERE n <> NEW.n), 0)
-      THEN RAISE(ABORT, 'receipts.n: leave it out, the file counts')
+      THEN RAISE(ABORT, 'receipts.n: omit it; the database assigns it')
     WHEN typeof(NEW.message_id) <> 'text' OR length(CAST(NEW.message_id AS BLOB)) NOT BETWEEN 1 AND 1048576
       THEN RAISE(ABORT, 'receipts.message_id: required, text of at most 1 MiB')
     WHEN typeof(NEW.reader) <> 'text' OR length(CAST(NEW.reader AS BLOB)) NOT BETWEEN 1 AND 1048576
@@ -874,7 +885,7 @@ END;
 CREATE TRIGGER receipts_update BEFORE UPDATE ON receipts
 WHEN OLD.created_at IS NOT NULL
 BEGIN
-  SELECT RAISE(ABORT, 'receipts: a row never changes');
+  SELECT RAISE(ABORT, 'receipts: rows cannot be updated');
 END;
 
 CREATE TRIGGER receipts_delete BEFORE DELETE ON receipts
@@ -900,7 +911,7 @@ END;
 
 CREATE TRIGGER changes_update BEFORE UPDATE ON changes
 BEGIN
-  SELECT RAISE(ABORT, 'changes: a row never changes');
+  SELECT RAISE(ABORT, 'changes: rows cannot be updated');
 END;
 
 CREATE TRIGGER changes_delete BEFORE DELETE ON changes
@@ -914,16 +925,16 @@ END;
 -- The epoch is immutable, because it identifies the database and because the _exists triggers depend on it.
 CREATE TRIGGER hub_insert AFTER INSERT ON hub WHEN NEW.key = 'epoch'
 BEGIN
-  SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');
+  SELECT RAISE(ABORT, 'OR REPLACE is refused, and the epoch cannot be changed');
 END;
 
 CREATE TRIGGER hub_update BEFORE UPDATE ON hub WHEN 'epoch' IN (OLD.key, NEW.key)
 BEGIN
-  SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');
+  SELECT RAISE(ABORT, 'OR REPLACE is refused, and the epoch cannot be changed');
 END;
 
 CREATE TRIGGER hub_delete BEFORE DELETE ON hub WHEN OLD.key = 'epoch'
 BEGIN
-  SELECT RAISE(ABORT, 'this row stays as it is; OR REPLACE is refused');
+  SELECT RAISE(ABORT, 'OR REPLACE is refused, and the epoch cannot be changed');
 END;
 

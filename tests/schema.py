@@ -34,10 +34,11 @@ NOW, HEX, MSG = "NOW", "HEX", "MSG"
 
 
 class Column:
-    """A column: its kind (required, text, int, real), its default, and whether it is state that UPDATE may change."""
+    """A column: its kind (required, text, int, real), its default, whether it is state that UPDATE may change, and the
+    maximum size of a text in bytes."""
 
-    def __init__(self, name, kind, default=None, state=False):
-        self.name, self.kind, self.default, self.state = name, kind, default, state
+    def __init__(self, name, kind, default=None, state=False, limit=MIB):
+        self.name, self.kind, self.default, self.state, self.limit = name, kind, default, state, limit
 
     def fresh(self):
         """Returns a valid value that is not the default."""
@@ -86,14 +87,14 @@ TABLES = [
         Column("kind", "text", "status")] + text("subject") + [
         Column("content", "text", "")] + text("metadata_json reply_to") + [
         Column("delivery_state", "text", "pending", True), Column("business_state", "text", "open", True),
-        Column("deleted_at", "int", None, True)],
+        Column("deleted_at", "int", None, True), Column("proof", "text", limit=512)],
         unique=[("id",)], kept=("message_seq",)),
     Table("inbox_messages", "n", required("from_agent to_inbox") + [
         Column("id", "text", HEX), Column("message_id", "text", MSG)] + text("correlation_id") + [
         Column("message_type", "text", "notification"), Column("title", "text", "")] + text("payload") + [
         Column("priority", "text", "info"), Column("status", "text", "unread", True),
         Column("created_at", "int", NOW)] + ints("read_at expires_at", state=True)
-        + text("claimed_by", state=True) + ints("claim_expires_at", state=True),
+        + text("claimed_by", state=True) + ints("claim_expires_at", state=True) + text("proof", limit=512),
         unique=[("id",), ("message_id",)]),
     Table("telemetry", "id", required("instance_id") + ints("pid turns tokens_in tokens_out") + [
         Column("cost", "real"), Column("status", "text", "running")] + ints("duration_sec")
@@ -349,16 +350,16 @@ def check_required(f):
 
 
 def check_text(f):
-    """Text columns hold up to 1 MiB. Numbers are converted to text; text that is not UTF-8 is stored unchanged."""
+    """Text columns hold up to 1 MiB, proof up to 512 bytes. Numbers are converted to text; text that is not UTF-8 is stored unchanged."""
     for table in TABLES:
         for c in table.columns:
             if c.kind not in ("text", "required"):
                 continue
             column = f"{table.name}.{c.name}"
-            for clause, bad in (("", b"blob"), ("", b""), ("OR REPLACE", "x" * (MIB + 1)), ("OR IGNORE", b"blob"),
-                                ("", "é" * (MIB // 2) + "x"), ("OR IGNORE", "a\0" + "b" * MIB)):
+            for clause, bad in (("", b"blob"), ("", b""), ("OR REPLACE", "x" * (c.limit + 1)), ("OR IGNORE", b"blob"),
+                                ("", "é" * (c.limit // 2) + "x"), ("OR IGNORE", "a\0" + "b" * c.limit)):
                 refused_insert(f, f"{c.name}={short(bad)}", table.name, clause, column + ":", **{c.name: bad})
-            for good in ("x" * MIB, "a\0b", "naïve ✓", 5, 2.5):
+            for good in ("x" * c.limit, "a\0b", "naïve ✓", 5, 2.5):
                 f.q("SAVEPOINT good")
                 if f.accepted(f"{column}={short(good)}", *flat(insertion(table.name, **{c.name: good}))):
                     f.equal(f.last(table.name)[c.name], str(good), column)

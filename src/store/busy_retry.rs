@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Busy timeout unless [`with_busy_timeout`] sets another. The schema's comments recommend it to every
 /// writer.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Busy timeout while another process may migrate the database: the write lock is held while the
+/// whole database is copied.
+const MIGRATION_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 thread_local! {
     /// Maximum time this thread waits for one lock.
@@ -69,6 +72,14 @@ pub fn with_busy_timeout<T>(timeout: Duration, f: impl FnOnce() -> T) -> T {
     // Restores the timeout also when `f` panics.
     let _restore = Restore(BUSY_TIMEOUT.with(|cell| cell.replace(timeout)));
     f()
+}
+
+/// Runs `f` with a busy timeout of one minute, because another process may be migrating the database.
+/// A shorter busy timeout than the default stays: its caller has less time.
+pub(super) fn with_migration_timeout<T>(f: impl FnOnce() -> T) -> T {
+    let timeout = BUSY_TIMEOUT.with(Cell::get);
+    let is_short = timeout < DEFAULT_BUSY_TIMEOUT;
+    with_busy_timeout(if is_short { timeout } else { MIGRATION_BUSY_TIMEOUT }, f)
 }
 
 #[cfg(test)]

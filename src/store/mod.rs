@@ -9,6 +9,7 @@
 mod agents;
 mod busy_retry;
 mod changes;
+mod connect;
 mod connection;
 mod costs;
 mod file_identity;
@@ -17,6 +18,8 @@ mod inbox;
 mod lock_holders;
 mod maintenance;
 mod messages;
+mod migration_backup;
+mod online_copy;
 mod page_sessions;
 mod pagination;
 mod position;

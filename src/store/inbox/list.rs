@@ -1,5 +1,7 @@
 //! Lists the messages of an inbox, newest first, and all inboxes with their counts.
 
+use std::borrow::Cow;
+
 use rusqlite::{ToSql, params};
 use serde::Serialize;
 
@@ -22,6 +24,15 @@ const READER_STATUS: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' A
      (SELECT CASE r.state WHEN 'archived' THEN 'archived' ELSE 'read' END FROM receipts r \
      WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
      ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
+
+/// [`COLUMNS`], with the status for the reader instead of the row's status.
+fn columns_for_reader() -> String {
+    let columns = COLUMNS.split(',').map(str::trim).map(|column| match column {
+        "status" => Cow::from(format!("{READER_STATUS} AS status")),
+        column => Cow::from(column),
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
 
 /// The messages to list. Expired ones are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,7 +106,7 @@ impl Reader {
     fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxMessageRow>> {
         self.snapshot(|| {
             let ranges = self.index_ranges(filter)?;
-            let columns = COLUMNS.replace("status", &format!("{READER_STATUS} AS status"));
+            let columns = columns_for_reader();
             // A NULL parameter disables its condition.
             let select = |condition: &str| {
                 format!(

@@ -1,29 +1,23 @@
 //! Online backup (`agenthub backup`): copies the database while other processes write.
 //!
-//! Uses SQLite's backup API. A byte-by-byte copy would drop SQLite's locks and miss the rows in the
-//! WAL.
-//!
 //! 1. Reserve the target name, or refuse it, before anything is copied.
 //! 2. Copy one snapshot of the database to a temporary file beside the target. Writers do not wait;
 //!    the WAL grows until the copy is complete.
 //! 3. Check the copy, sync it to disk, and rename it to the target.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::OpenFlags;
-use rusqlite::backup::{Backup, StepResult};
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
-use crate::store::connection::{Reader, connect};
+use crate::store::connect::connect;
+use crate::store::connection::Reader;
 use crate::store::file_identity::Identity;
+use crate::store::online_copy;
 use crate::store::sidecar_files::beside;
-
-/// Pages copied per step: 4 MiB.
-const STEP_PAGES: i32 = 1024;
 
 /// Whether an existing target is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +58,7 @@ impl Reader {
             Ok(BackupDone { path, size, changes })
         });
         if done.is_err() {
-            // Removes the incomplete copy. Errors are ignored: a leftover file has no effect.
-            for suffix in ["", "-journal", "-wal", "-shm"] {
-                drop(fs::remove_file(beside(&part, suffix)));
-            }
+            online_copy::remove(&part);
             if reserved {
                 drop(fs::remove_file(to));
             }
@@ -104,23 +95,16 @@ impl Reader {
     }
 
     fn copy_to(&self, part: &Path) -> Result<i64> {
-        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
-        drop(created.map_err(|e| cannot("write", part, e))?);
+        drop(online_copy::create(part).map_err(|e| cannot("write", part, e))?);
         let changes = self.snapshot(|| {
             // This read begins the snapshot. Without it, each step would see newer commits and
             // start again.
             let changes = self.head()?.seq;
-            let mut target = connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            // The whole copy is synced below, or deleted.
-            target.pragma_update(None, "synchronous", "OFF")?;
-            target.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
-            let backup = Backup::new(&self.conn, &mut target)?;
-            while backup.step(STEP_PAGES)? == StepResult::More {}
+            online_copy::copy(&self.conn, part)?;
             Ok(changes)
         })?;
         check(part)?;
-        let synced = File::open(part).and_then(|file| file.sync_all());
-        synced.map_err(|e| cannot("write", part, e))?;
+        online_copy::sync(part).map_err(|e| cannot("write", part, e))?;
         Ok(changes)
     }
 }
@@ -128,7 +112,7 @@ impl Reader {
 /// Reserves the target name with an empty file. Returns `false` if the target exists and will be
 /// replaced.
 fn reserve(to: &Path, existing: Existing) -> Result<bool> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(to) {
+    match online_copy::create(to) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == ErrorKind::AlreadyExists && existing == Existing::Replace => Ok(false),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(Error::new(

@@ -1,4 +1,4 @@
-//! Checks of the database for `agenthub doctor`: integrity, schema, permissions, disk space.
+//! Checks of the database for `agenthub doctor`: integrity, permissions, disk space.
 //!
 //! The checks only report problems; they repair nothing.
 
@@ -6,12 +6,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::connection::Reader;
-use crate::store::schema::SCHEMA_SQL;
 use crate::store::sidecar_files::beside;
 
 /// Maximum number of problems reported by one check.
@@ -101,31 +99,6 @@ impl Reader {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns the differences between the database's schema and this program's: tables, triggers and
-    /// indexes that are missing, changed, or additional.
-    ///
-    /// # Errors
-    /// A `Store…` code.
-    pub fn schema_differences(&self) -> Result<Vec<String>> {
-        let expected = Connection::open_in_memory()?;
-        expected.execute_batch(SCHEMA_SQL)?;
-        let (expected, actual) = (objects(&expected)?, objects(&self.conn)?);
-        let mut differences = Vec::new();
-        for object in &expected {
-            match actual.iter().find(|found| found.name == object.name) {
-                None => differences.push(format!("the {} {} is missing", object.kind, object.name)),
-                Some(found) if found.sql != object.sql => {
-                    differences.push(format!("the {} {} was changed", object.kind, object.name));
-                }
-                Some(_) => {}
-            }
-        }
-        let is_expected = |name: &str| expected.iter().any(|object| object.name == name);
-        let additional = actual.iter().filter(|object| !is_expected(&object.name));
-        differences.extend(additional.map(|object| format!("the {} {} is not agenthub's", object.kind, object.name)));
-        Ok(differences)
-    }
-
     /// Returns the journal mode: `wal`, unless another program changed it.
     ///
     /// # Errors
@@ -157,55 +130,23 @@ impl Reader {
     }
 }
 
-struct Object {
-    kind: String,
-    name: String,
-    sql: String,
-}
-
-fn objects(conn: &Connection) -> Result<Vec<Object>> {
-    let mut statement = conn.prepare(
-        "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY rowid",
-    )?;
-    let found = statement.query_map([], |row| {
-        Ok(Object {
-            kind: row.get(0)?,
-            name: row.get(1)?,
-            sql: row.get(2)?,
-        })
-    })?;
-    Ok(found.collect::<rusqlite::Result<_>>()?)
-}
-
 #[cfg(test)]
 mod tests {
     use crate::store::{NetworkFs, NewMessage, Writer};
 
     #[test]
-    fn reports_schema_changes_and_sequence_gaps() {
+    fn reports_sequence_gaps() {
         let dir = tempfile::tempdir().unwrap();
         let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         for n in 0..3 {
             writer.post_message(&NewMessage::new("t", "a", n.to_string())).unwrap();
         }
-        assert_eq!(writer.schema_differences().unwrap(), Vec::<String>::new());
         assert_eq!(writer.gaps().unwrap(), Vec::<String>::new());
         assert_eq!(writer.damage().unwrap(), Vec::<String>::new());
         writer
             .conn
-            .execute_batch(
-                "DROP TRIGGER messages_delete; DELETE FROM messages WHERE message_seq = 2; DROP INDEX messages_thread; \
-                 CREATE INDEX messages_thread ON messages(thread_id); CREATE TABLE mine(x);",
-            )
+            .execute_batch("DROP TRIGGER messages_delete; DELETE FROM messages WHERE message_seq = 2;")
             .unwrap();
-        assert_eq!(
-            writer.schema_differences().unwrap(),
-            [
-                "the index messages_thread was changed",
-                "the trigger messages_delete is missing",
-                "the table mine is not agenthub's"
-            ]
-        );
         assert_eq!(writer.gaps().unwrap(), ["thread t"]);
     }
 }

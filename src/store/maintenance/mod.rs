@@ -4,4 +4,5 @@ pub(super) mod backup;
 pub(super) mod file_status;
 pub(super) mod integrity;
 pub(super) mod prune;
+mod schema_differences;
 pub(super) mod thread;

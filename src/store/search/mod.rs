@@ -21,7 +21,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use serde::Serialize;
 
 use super::busy_retry::retry_while_busy;
-use super::connection::{Reader, connect};
+use super::connect::connect;
+use super::connection::Reader;
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
 use super::sidecar_files::beside;
