@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agenthub::config::Limits;
 use agenthub::server::{AuthMode, Server, Settings, bind};
-use agenthub::store::{NetworkFs, Store, Token};
+use agenthub::store::{NetworkFs, SecretFile, Store};
 use agenthub::watcher::WatchMode;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -75,13 +75,14 @@ impl Hub {
             .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("stdout is not piped")?).read_line(&mut line)?;
-        let Some((url, token)) = line.trim().split_once("/#token=") else {
+        let Some(address) = line.trim().strip_prefix("http://") else {
             bail!("the hub did not start: {line:?}")
         };
+        let token = SecretFile::Token.load(db)?.context("the database has no token")?;
         Ok(Self {
             child,
-            address: url.trim_start_matches("http://").to_owned(),
-            token: token.to_owned(),
+            address: address.trim_end_matches('/').to_owned(),
+            token: token.text().to_owned(),
             db: db.to_owned(),
             _folder: None,
         })
@@ -124,7 +125,7 @@ pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
     let (db, pause) = (Path::new(&args[0]), Duration::from_micros(args[1].parse()?));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let token = Token::of(db)?;
+        let token = SecretFile::Token.load_or_create(db)?;
         let settings = Settings {
             limits: Limits {
                 max_messages_per_second: 0,
@@ -136,11 +137,11 @@ pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
         let server = Server::with(
             Store::open(db, NetworkFs::Refuse)?,
             settings,
-            AuthMode::Token(token.clone()),
+            AuthMode::Token(token),
         )?;
         let listeners = bind(([127, 0, 0, 1], 0).into()).await?;
         let address = listeners[0].local_addr()?;
-        writeln!(std::io::stdout(), "http://{address}/#token={}", token.secret())?;
+        writeln!(std::io::stdout(), "http://{address}/")?;
         Ok(server.run(listeners, future::pending()).await?)
     })
 }

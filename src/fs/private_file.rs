@@ -5,9 +5,9 @@
 //! permission to group and others. Links are not followed and a FIFO is not opened. A file that root
 //! creates is given to the expected owner.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Result as IoResult};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -46,6 +46,30 @@ impl Owner {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         }
+    }
+
+    /// Returns whether root runs this process, and this owner is another user. Files that root creates for
+    /// that user must be given away.
+    pub fn is_served_by_root(self) -> bool {
+        rustix::process::geteuid().is_root() && self.uid != 0
+    }
+
+    /// Creates the directory at `path` and missing ones above it with mode 0700. They get the owner of the
+    /// directory that exists already.
+    ///
+    /// # Errors
+    /// The error of the operating system.
+    pub fn create_directory(path: &Path) -> IoResult<()> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|parent| !parent.exists()).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let existing = missing.last().and_then(|first| first.parent());
+        let owner = existing.map_or_else(Self::this_process, Self::of);
+        if owner.is_served_by_root() {
+            for directory in missing.iter().filter(|directory| !directory.as_os_str().is_empty()) {
+                std::os::unix::fs::lchown(directory, Some(owner.uid), Some(owner.gid))?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives `file` to this owner. Has no effect unless root runs this process for another user: only

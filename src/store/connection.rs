@@ -3,9 +3,9 @@
 //! Only SQLite opens the database, its `-wal` and its `-shm`. If this process opened and closed one
 //! of them itself, the close would drop SQLite's POSIX locks, and rows could be lost.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::ops::Deref;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -17,6 +17,7 @@ use super::proof::Proofs;
 use super::schema;
 use super::sidecar_files::beside;
 use crate::error::{Code, Error, Result};
+use crate::fs::private_file::{self, Owner};
 use crate::protocol::now_ms;
 
 /// Whether a database on a network file system is accepted.
@@ -159,24 +160,21 @@ impl Writer {
     /// changed.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
         if let Some(directory) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .map_err(|e| {
-                    Error::new(
-                        Code::StoreUnavailable,
-                        format!(
-                            "cannot create the directory {}: {e}; choose another path with --db",
-                            directory.display()
-                        ),
-                    )
-                    .because(e)
-                })?;
+            Owner::create_directory(directory).map_err(|e| {
+                Error::new(
+                    Code::StoreUnavailable,
+                    format!(
+                        "cannot create the directory {}: {e}; choose another path with --db",
+                        directory.display()
+                    ),
+                )
+                .because(e)
+            })?;
         }
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
         set_aside_orphaned_wal(path);
+        create_for_owner_of_directory(path);
         let before = Identity::of(path);
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // A database that is refused below must stay unchanged: no checkpoint on close.
@@ -206,6 +204,17 @@ impl Writer {
             },
             wal: WalFiles::of(path),
         })
+    }
+}
+
+/// Creates an empty file at `path` if root runs this process in another user's directory, and there is
+/// none: that user must be able to open the database later. Nobody has a new file open, so this drops no
+/// lock of SQLite's.
+fn create_for_owner_of_directory(path: &Path) {
+    let owner = path.parent().map(Owner::of);
+    if let Some(owner) = owner.filter(|owner| owner.is_served_by_root()) {
+        // If this fails, SQLite creates the file or reports the reason.
+        drop(private_file::create(path, b"", owner));
     }
 }
 

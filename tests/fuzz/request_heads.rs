@@ -8,7 +8,7 @@
 use agenthub::hub::connect_options::ConnectQuery;
 use agenthub::hub::encoded_change::Since;
 use agenthub::server::{AuthMode, check_embedded_request};
-use agenthub::store::Token;
+use agenthub::store::Secret;
 use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     ));
     query.iter().for_each(|(_, value)| drop(Since::parse(value)));
     has_secret |= parts.uri.path() == "/ws" && query.iter().any(|(name, value)| name == "token" && value == SECRET);
-    let mode = AuthMode::Token(Token::new(SECRET));
+    let mode = AuthMode::Token(Secret::new(SECRET));
     if check_embedded_request(([127, 0, 0, 1], 4820).into(), &[], &parts, &mode).is_ok() {
         assert!(has_secret, "accepted without the token: {parts:?}");
         let ours = ["127.0.0.1:4820", "localhost:4820", "[::1]:4820"];

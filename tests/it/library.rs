@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use agenthub::error::{Code, Result};
 use agenthub::protocol::TaskStreamEventType;
 use agenthub::server::{Server, bind};
-use agenthub::store::{NetworkFs, NewInboxMessage, NewMessage, NewTaskEvent, NewTelemetry, Store, Token};
+use agenthub::store::{NetworkFs, NewInboxMessage, NewMessage, NewTaskEvent, NewTelemetry, SecretFile, Store};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -79,8 +79,8 @@ impl Drop for EmbeddedServer {
 fn library_functions_write_rows_that_clients_receive() {
     let embedded = EmbeddedServer::start();
     let server = &embedded.server;
-    let token = Token::of(&embedded.db()).unwrap();
-    let mut client = Client::connect(embedded.port, token.secret(), "");
+    let token = SecretFile::Token.load_or_create(&embedded.db()).unwrap();
+    let mut client = Client::connect(embedded.port, token.text(), "");
     client.assert_alive();
     assert_eq!(server.connection_count(), 1);
     client.subscribe("t", 0);
@@ -151,7 +151,7 @@ fn library_functions_write_rows_that_clients_receive() {
     // A new token applies to new connections; open ones stay open.
     server.set_token("another token of the owner's choosing");
     assert!(matches!(
-        Client::try_connect(embedded.port, token.secret(), ""),
+        Client::try_connect(embedded.port, token.text(), ""),
         Err(Some((401, _)))
     ));
     Client::connect(embedded.port, "another token of the owner's choosing", "").assert_alive();

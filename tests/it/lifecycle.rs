@@ -98,18 +98,21 @@ fn a_busy_port_is_an_error_that_names_address_and_flag() {
 }
 
 #[test]
-fn the_first_line_is_the_url_with_the_token() {
-    let hub = TestHub::with_args(&["--json"]);
-    let line: Value = serde_json::from_str(hub.first_line()).unwrap();
-    let url = line["url"].as_str().unwrap();
-    assert!(
-        url.starts_with(&format!("http://127.0.0.1:{}/#token=", hub.port())),
-        "{url}"
-    );
-    assert_eq!(line["db"], json!(hub.db().to_str().unwrap()));
-    let token = fs::read_to_string(hub.folder().join("hub.db.token")).unwrap();
-    assert!(url.ends_with(&format!("#token={}", token.trim_end())) && token.trim_end().len() == 64);
-    assert!(!hub.log().contains(token.trim_end()), "the token is in the log");
+fn the_first_line_is_the_url_without_a_secret() {
+    for args in [&[][..], &["--json"], &["--no-auth"]] {
+        let hub = TestHub::with_args(args);
+        let url = format!("http://127.0.0.1:{}/", hub.port());
+        if args == ["--json"] {
+            let line: Value = serde_json::from_str(hub.first_line()).unwrap();
+            assert_eq!(line, json!({"url": url, "db": hub.db().to_str().unwrap()}));
+        } else {
+            assert_eq!(hub.first_line(), url);
+        }
+        for secret in [hub.token(), hub.person()] {
+            assert_eq!(secret.len(), 64);
+            assert!(!hub.log().contains(secret), "a secret is in the log");
+        }
+    }
 }
 
 #[test]

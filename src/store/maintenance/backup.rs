@@ -70,7 +70,16 @@ impl Reader {
     /// would damage it.
     fn refuse_target(&self, to: &Path, existing: Existing) -> Result<()> {
         let name = to.to_string_lossy();
-        let database = ["-wal", "-shm", "-journal", ".token", ".serve", ".search"]
+        let database = [
+            "-wal",
+            "-shm",
+            "-journal",
+            ".token",
+            ".person",
+            ".sessions",
+            ".serve",
+            ".search",
+        ]
             .iter()
             .find_map(|ending| name.strip_suffix(ending));
         if let Some(database) = database.filter(|database| Path::new(database).exists()) {

@@ -17,10 +17,12 @@ const MAX_PROBLEMS: i64 = 10;
 /// Number of newest rows of each table that [`Reader::newest_at`] reads.
 const LAST_ROWS: u32 = 1000;
 /// Suffixes of the files that belong to a database.
-const SIDECAR_SUFFIXES: [&str; 8] = [
+const SIDECAR_SUFFIXES: [&str; 10] = [
     "-wal",
     "-shm",
     ".token",
+    ".person",
+    ".sessions",
     ".serve",
     ".search",
     ".search-wal",

@@ -13,8 +13,7 @@
 
 mod query;
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -26,7 +25,8 @@ use super::connection::Reader;
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
 use super::sidecar_files::beside;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
+use crate::fs::private_file::{self, Owner};
 use query::SearchQuery;
 
 /// Maximum number of rows of each table added in one transaction.
@@ -237,20 +237,7 @@ impl SearchIndex {
     fn open(db: &Path) -> Result<Self> {
         let path = Self::path(db);
         // Created with its mode first: SQLite gives the `-wal` and `-shm` files the same mode.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => {
-                return Err(Error::new(
-                    Code::StoreReadOnly,
-                    format!(
-                        "cannot create the search index {}: {e}; give this user write permission for its directory",
-                        path.display()
-                    ),
-                )
-                .because(e));
-            }
-        }
+        private_file::ensure(&path, Owner::of(db), "delete it; the next search creates it again")?;
         let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {

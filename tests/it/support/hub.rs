@@ -2,7 +2,7 @@
 //!
 //! 1. It creates a temporary folder and removes it after the test (`KEEP_TMP=1` keeps it).
 //! 2. It runs the real binary with `serve` in a minimal environment.
-//! 3. It reads address and token from the first line of stdout.
+//! 3. It waits for the first line of stdout, and reads the secrets from the files beside the database.
 //! 4. On drop it kills and reaps the process.
 
 use std::fmt::Write as _;
@@ -39,10 +39,19 @@ pub(crate) struct TestHub {
     log: Arc<Mutex<String>>,
 }
 
+/// Returns the secret in the file `DB.NAME`: `token` or `person`.
+#[track_caller]
+pub(crate) fn read_secret(db: &Path, name: &str) -> String {
+    let path = format!("{}.{name}", db.display());
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    text.trim_end().to_owned()
+}
+
 /// A running hub process.
 struct Run {
     child: Child,
     token: String,
+    person: String,
     first_line: String,
     readers: Vec<JoinHandle<()>>,
 }
@@ -129,11 +138,8 @@ impl TestHub {
         if run.first_line.is_empty() {
             return Err(run.wait());
         }
-        run.token = run
-            .first_line
-            .split_once("#token=")
-            .map_or("", |(_, token)| token)
-            .to_owned();
+        run.token = read_secret(&self.db, "token");
+        run.person = read_secret(&self.db, "person");
         self.run = Some(run);
         Ok(())
     }
@@ -221,6 +227,11 @@ impl TestHub {
         &self.run.as_ref().unwrap().token
     }
 
+    /// The person's secret.
+    pub(crate) fn person(&self) -> &str {
+        &self.run.as_ref().unwrap().person
+    }
+
     /// The first line of its stdout.
     pub(crate) fn first_line(&self) -> &str {
         &self.run.as_ref().unwrap().first_line
@@ -257,11 +268,24 @@ impl TestHub {
         http::request(self.port, method, path, &headers, body)
     }
 
-    /// The headers `Host` and `Authorization`.
+    /// As [`TestHub::send`], with the person's secret.
+    #[track_caller]
+    pub(crate) fn send_as_person(&self, method: &str, path: &str, body: &str) -> Response {
+        let mut headers = self.headers_with(self.person());
+        headers.push(("Content-Type".into(), "application/json".into()));
+        http::request(self.port, method, path, &headers, body)
+    }
+
+    /// The headers `Host` and `Authorization`, with the token.
     pub(crate) fn headers(&self) -> Vec<(String, String)> {
+        self.headers_with(self.token())
+    }
+
+    /// The headers `Host` and `Authorization`, with this secret.
+    pub(crate) fn headers_with(&self, secret: &str) -> Vec<(String, String)> {
         vec![
             ("Host".into(), format!("127.0.0.1:{}", self.port)),
-            ("Authorization".into(), format!("Bearer {}", self.token())),
+            ("Authorization".into(), format!("Bearer {secret}")),
         ]
     }
 
@@ -332,6 +356,7 @@ impl Run {
         let mut run = Self {
             child,
             token: String::new(),
+            person: String::new(),
             first_line: String::new(),
             readers: vec![out, err],
         };
