@@ -82,15 +82,32 @@ impl DatabaseArgs {
 /// The identity of the caller.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct SpeakerArgs {
-    /// Name to act as [default: $AGENTHUB_AGENT, the agent tool's session, or human]
+    /// Name to act as [default: $AGENTHUB_AGENT, the agent tool's session or shell, or human]
     #[arg(long = "from", visible_alias = "as", value_name = "NAME", value_parser = speaker)]
     name: Option<String>,
 }
 
 impl SpeakerArgs {
     /// Returns the caller's name.
-    pub(super) fn name(&self) -> String {
-        identity::speaker(self.name.as_deref())
+    ///
+    /// # Errors
+    /// [`Code::Usage`] if it is `human` and the process runs in an agent's shell.
+    pub(super) fn name(&self) -> Result<String> {
+        Ok(identity::speaker(self.name.as_deref())?)
+    }
+}
+
+/// The form in which a command prints agents' text.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct FenceArgs {
+    /// Mark agents' text as data for a model, with a bar before each line [default: in an agent's shell]
+    #[arg(long)]
+    fenced: bool,
+}
+
+impl FenceArgs {
+    pub(super) fn is_fenced(self) -> bool {
+        self.fenced || identity::agent_shell().is_some()
     }
 }
 
@@ -134,6 +151,14 @@ pub(super) fn speaker(text: &str) -> Result<String, String> {
         return Err(format!("{ALL_INBOXES:?} addresses every agent; use the name of one"));
     }
     name(text)
+}
+
+/// Parses the name of an agent, which must not be that of the person.
+pub(super) fn agent(text: &str) -> Result<String, String> {
+    if config::is_human(text) {
+        return Err(format!("{text:?} is reserved for the person; use a name for the agent"));
+    }
+    speaker(text)
 }
 
 /// Parses a number of seconds, from 0 to a year.

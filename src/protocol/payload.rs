@@ -72,6 +72,9 @@ pub struct MessageEvent {
     /// With `streams`: the id of the message this one answers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reply_to: String,
+    /// With `streams`: the person wrote it, as its proof shows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub verified: bool,
 }
 
 /// Several messages of one thread.
@@ -201,6 +204,9 @@ pub struct InboxMessageEvent {
     /// With `streams`: end of the claim's lease, Unix milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub claim_expires_at: i64,
+    /// With `streams`: the person wrote it, as its proof shows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub verified: bool,
 }
 
 /// An event of a task.

@@ -57,6 +57,9 @@ pub struct MessageRow {
     pub business_state: String,
     /// When it was deleted, Unix milliseconds.
     pub deleted_at: Option<i64>,
+    /// The person wrote this row: its proof is valid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// The column that had an invalid value, and why; empty if all values are valid.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub degraded: String,
@@ -83,6 +86,7 @@ impl MessageRow {
             delivery_state: values.text(),
             business_state: values.text(),
             deleted_at: values.maybe_int(),
+            verified: false,
             degraded: String::new(),
         };
         message.degraded = values.problem().unwrap_or_default();
@@ -110,7 +114,7 @@ impl MessageRow {
             content: self.content.clone(),
             metadata_json: self.metadata_json.clone(),
             degraded: !self.degraded.is_empty(),
-            reply_to: String::new(),
+            ..MessageEvent::default()
         }
     }
 
@@ -118,6 +122,7 @@ impl MessageRow {
     pub fn extended(&self) -> MessageEvent {
         MessageEvent {
             reply_to: self.reply_to.clone(),
+            verified: self.verified,
             ..self.event()
         }
     }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::config::HUMAN;
+use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error, Result};
 use crate::protocol::InboxMessageEvent;
 use crate::store::Written;
@@ -51,6 +51,9 @@ pub struct InboxMessageRow {
     pub claimed_by: String,
     /// End of the claim's lease, Unix milliseconds.
     pub claim_expires_at: Option<i64>,
+    /// The person wrote this row: its proof is valid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// The column that had an invalid value, and why; empty if all values are valid.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub degraded: String,
@@ -76,6 +79,7 @@ impl InboxMessageRow {
             expires_at: values.maybe_int(),
             claimed_by: values.text(),
             claim_expires_at: values.maybe_int(),
+            verified: false,
             degraded: String::new(),
         };
         mail.degraded = values.problem().unwrap_or_default();
@@ -145,6 +149,7 @@ impl InboxMessageRow {
             expires_at: self.expires_at.unwrap_or(0),
             claimed_by: self.claimed_by.clone(),
             claim_expires_at: self.claim_expires_at.unwrap_or(0),
+            verified: self.verified,
             ..self.event()
         }
     }
@@ -253,7 +258,7 @@ impl Reader {
     pub fn answer_to(&self, question: &InboxMessageRow) -> Result<Option<InboxMessageRow>> {
         let later_mail = self.mail_in_correlation(question.correlation(), question.n)?;
         let is_answer = |mail: &InboxMessageRow| {
-            mail.to_inbox == question.from_agent && (question.to_inbox != HUMAN || mail.from_agent == HUMAN)
+            mail.to_inbox == question.from_agent && (!is_human(&question.to_inbox) || mail.from_agent == HUMAN)
         };
         Ok(later_mail.into_iter().find(is_answer))
     }
