@@ -134,11 +134,7 @@ pub(crate) fn serve_polling(args: &[String]) -> Result<()> {
             watch: WatchMode::Poll(pause),
             ..Settings::default()
         };
-        let server = Server::with(
-            Store::open(db, NetworkFs::Refuse)?,
-            settings,
-            AuthMode::Token(token),
-        )?;
+        let server = Server::with(Store::open(db, NetworkFs::Refuse)?, settings, AuthMode::Token(token))?;
         let listeners = bind(([127, 0, 0, 1], 0).into()).await?;
         let address = listeners[0].local_addr()?;
         writeln!(std::io::stdout(), "http://{address}/")?;

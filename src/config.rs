@@ -1,6 +1,7 @@
 //! Settings from flags and the environment: the path of the database, and the limits. `cli` parses the
 //! command line; `hub` and `server` apply the limits.
 
+use std::borrow::Cow;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Code, Error, Result};
 use crate::protocol;
+use crate::text::safe_text::is_hidden;
 
 /// The limits of one hub. The defaults are those of AILANG's protocol ([`protocol`]), which has none
 /// for the last five. Times are serialized in milliseconds.
@@ -125,13 +127,49 @@ pub fn is_default_db(path: &Path) -> bool {
 /// The name of the user's inbox, and of the user as a sender.
 pub const HUMAN: &str = "human";
 
-/// Returns whether a reader could take `name` for the person's: it differs from [`HUMAN`] at most in case
-/// and in blanks around it.
+/// Returns whether a name is `human` or looks like it: case, blanks around it and hidden characters do not
+/// count.
 pub fn is_human(name: &str) -> bool {
-    name.trim().eq_ignore_ascii_case(HUMAN)
+    let visible: String = name.chars().filter(|c| !is_hidden(*c)).collect();
+    visible.trim().eq_ignore_ascii_case(HUMAN)
+}
+
+/// Returns `human` for a name that looks like it, and any other name unchanged.
+pub fn canonical(name: String) -> String {
+    if is_human(&name) { HUMAN.to_owned() } else { name }
 }
 
 /// Returns the `from_type` of a sender.
 pub fn from_type(name: &str) -> &'static str {
-    if name == HUMAN { "human" } else { "agent" }
+    if is_human(name) { "human" } else { "agent" }
+}
+
+/// Returns a row's sender as users and models see it. `verified`: the row has the person's proof. Every place
+/// that shows a sender uses this function.
+pub fn sender_name(name: &str, verified: bool) -> Cow<'_, str> {
+    match is_human(name) {
+        true if verified => HUMAN.into(),
+        true => format!("{HUMAN} (unverified)").into(),
+        false => name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_imitate_human_are_shown_as_unverified() {
+        for name in ["human", "Human", " HUMAN\n", "hu\u{200b}man", "\u{a0}human"] {
+            assert!(is_human(name), "{name:?}");
+            assert_eq!(from_type(name), "human");
+            assert_eq!(canonical(name.to_owned()), HUMAN);
+            assert_eq!(sender_name(name, false), "human (unverified)");
+            assert_eq!(sender_name(name, true), "human");
+        }
+        for name in ["", "humans", "the human", "planner"] {
+            assert!(!is_human(name), "{name:?}");
+            assert_eq!((from_type(name), sender_name(name, false)), ("agent", name.into()));
+        }
+    }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::config;
+use crate::cli::terminal;
+use crate::config::{self, HUMAN, sender_name};
 use crate::error::{Code, Error};
 use crate::integrations::identity;
-use crate::store::{ALL_INBOXES, NetworkFs, Reader, Store, Writer};
+use crate::store::{ALL_INBOXES, Author, NetworkFs, Reader, Store, Writer};
 use crate::text::{safe_text, shell};
 
 /// Heading of the options that every command has.
@@ -82,15 +83,50 @@ impl DatabaseArgs {
 /// The identity of the caller.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct SpeakerArgs {
-    /// Name to act as [default: $AGENTHUB_AGENT, the agent tool's session, or human]
+    /// Name to act as [default: $AGENTHUB_AGENT, the agent tool's session or shell, or human]
     #[arg(long = "from", visible_alias = "as", value_name = "NAME", value_parser = speaker)]
     name: Option<String>,
 }
 
 impl SpeakerArgs {
     /// Returns the caller's name.
-    pub(super) fn name(&self) -> String {
-        identity::speaker(self.name.as_deref())
+    ///
+    /// # Errors
+    /// [`Code::Usage`] if it is `human` and the process runs in an agent's shell.
+    pub(super) fn name(&self) -> Result<String> {
+        Ok(identity::speaker(self.name.as_deref())?)
+    }
+}
+
+/// Returns who writes a row under the caller's name. If the name is the person's and nothing shows that
+/// the person runs this command, prints how readers see the row.
+pub(super) fn author(name: &str) -> Result<Author> {
+    if name != HUMAN {
+        return Ok(Author::Program);
+    }
+    match identity::person_present() {
+        Ok(()) => Ok(Author::Person),
+        Err(reason) => {
+            terminal::note(&format!(
+                "shown as {:?}: {reason}. A script gives its own name with --from",
+                sender_name(name, false)
+            ))?;
+            Ok(Author::Program)
+        }
+    }
+}
+
+/// The form in which a command prints agents' text.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct FenceArgs {
+    /// Mark agents' text as data for a model, with a bar before each line [default: in an agent's shell]
+    #[arg(long)]
+    fenced: bool,
+}
+
+impl FenceArgs {
+    pub(super) fn is_fenced(self) -> bool {
+        self.fenced || identity::agent_shell().is_some()
     }
 }
 
@@ -134,6 +170,14 @@ pub(super) fn speaker(text: &str) -> Result<String, String> {
         return Err(format!("{ALL_INBOXES:?} addresses every agent; use the name of one"));
     }
     name(text)
+}
+
+/// Parses the name of an agent, which must not be that of the person.
+pub(super) fn agent(text: &str) -> Result<String, String> {
+    if config::is_human(text) {
+        return Err(format!("{text:?} is reserved for the person; use a name for the agent"));
+    }
+    speaker(text)
 }
 
 /// Parses a number of seconds, from 0 to a year.

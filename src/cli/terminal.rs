@@ -9,6 +9,8 @@ use anyhow::Result;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::config::sender_name;
+use crate::integrations::fence;
 use crate::store::InboxMessageRow;
 use crate::text::safe_text::{escape, escape_json};
 
@@ -21,6 +23,14 @@ pub(super) fn line(text: &str) -> Result<()> {
     writeln!(out, "{text}")?;
     out.flush()?;
     Ok(())
+}
+
+/// Prints untrusted text for a model (see [`fence`]); nothing if there is none.
+pub(super) fn fenced(text: &str) -> Result<()> {
+    match fence::fenced(text) {
+        none if none.is_empty() => Ok(()),
+        text => line(&text),
+    }
 }
 
 /// Prints a note for the user on stderr.
@@ -46,6 +56,11 @@ pub(super) fn strong(text: &str) -> String {
 /// Returns whether colors are allowed: `NO_COLOR` is unset or empty (<https://no-color.org>).
 pub fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Returns a row's sender, as [`short`]. A task event's agent is a sender, too.
+pub(super) fn sender(name: &str, verified: bool, max: usize) -> String {
+    short(&sender_name(name, verified), max)
 }
 
 /// Returns the status of a message for a table, or the owner of its claim.
@@ -106,20 +121,24 @@ fn table_lines<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec
         .collect()
 }
 
-/// Characters per column that [`short`] shows at most: combining marks take no column.
+/// Characters per column that [`cut`] shows at most: combining marks take no column.
 const CHARS_PER_COLUMN: usize = 8;
 
 /// Returns the text escaped, on one line, and cut to at most `max` columns.
 pub(super) fn short(text: &str, max: usize) -> String {
-    let shown = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    cut(&escape(&text.split_whitespace().collect::<Vec<_>>().join(" ")), max)
+}
+
+/// Returns one line cut to at most `max` columns.
+pub(super) fn cut(text: &str, max: usize) -> String {
     let max_chars = max * CHARS_PER_COLUMN;
-    if shown.width() <= max && shown.chars().count() <= max_chars {
-        return shown;
+    if text.width() <= max && text.chars().count() <= max_chars {
+        return text.to_owned();
     }
     // Measures prefixes: the width of an emoji sequence is not the sum of its characters'.
-    let ends = shown.char_indices().map(|(at, c)| at + c.len_utf8()).take(max_chars);
-    let end = ends.take_while(|end| shown[..*end].width() < max).last().unwrap_or(0);
-    format!("{}…", &shown[..end])
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).take(max_chars);
+    let end = ends.take_while(|end| text[..*end].width() < max).last().unwrap_or(0);
+    format!("{}…", &text[..end])
 }
 
 /// Returns the text escaped, with its line breaks; all lines but the first are indented.

@@ -1,43 +1,219 @@
-//! Determines the agent name of the current process.
+//! Determines the agent name of the current process, and whether the person can be the one who runs it.
 //!
-//! The sources in order of precedence: a name given on the command line, `AGENTHUB_AGENT`, the session
-//! of the tool that has started the process, `human`.
+//! The sources of the name in order of precedence: a name given on the command line, `AGENTHUB_AGENT`, the
+//! session of the tool that has started the process, the tool whose shell the process runs in, `human`.
 //!
 //! `agenthub run` starts a tool with `AGENTHUB_AGENT` and `AGENTHUB_TASK_VENDOR` (the tool's id)
 //! and without any session variable. If a session variable of another tool is set nevertheless,
 //! the process belongs to a tool that the first one has started: a different agent, to which
 //! `AGENTHUB_AGENT` does not apply.
+//!
+//! A process in an agent's shell never speaks as `human`. The shell is recognized by the variables in this
+//! process's environment and, on Linux, in those of all ancestors: `env -u` removes a variable from the first
+//! only.
+
+use std::io::IsTerminal as _;
 
 use super::agent_name;
+use super::ancestors::{Ancestor, ancestors};
 use super::environment::variable;
 use super::registry;
 use super::spec::Integration;
-use crate::config::HUMAN;
+use crate::config::{HUMAN, is_human};
+use crate::error::{Code, Error, Result};
+
+/// The agent's name, given to a process.
+const AGENT: &str = "AGENTHUB_AGENT";
+/// The task that `agenthub run` records.
+const TASK: &str = "AGENTHUB_TASK";
+/// The id of the tool under `agenthub run`.
+const TASK_VENDOR: &str = "AGENTHUB_TASK_VENDOR";
 
 /// Returns the speaker: `given` (from `--from` or `--as`), or else the name that the environment gives,
 /// or else `human`.
-pub fn speaker(given: Option<&str>) -> String {
-    declared_speaker(given).unwrap_or_else(|| HUMAN.to_owned())
+///
+/// # Errors
+/// As [`declared_speaker`].
+pub fn speaker(given: Option<&str>) -> Result<String> {
+    Ok(declared_speaker(given)?.unwrap_or_else(|| HUMAN.to_owned()))
 }
 
-/// As [`speaker`], but `None` instead of `human`.
-pub fn declared_speaker(given: Option<&str>) -> Option<String> {
-    given.map(str::to_owned).or_else(assigned_name).or_else(session_name)
+/// As [`speaker`], but `None` instead of a `human` that is not given.
+///
+/// # Errors
+/// [`Code::Usage`] if the name is `human` and the process runs in an agent's shell.
+pub fn declared_speaker(given: Option<&str>) -> Result<Option<String>> {
+    let (name, source) = match given {
+        Some(name) => (Some(name.to_owned()), Source::Argument),
+        None => (assigned_name(), Source::Variable),
+    };
+    match name {
+        Some(name) if is_human(&name) => match agent_shell() {
+            Some(marker) => Err(refusal(&marker, source)),
+            None => Ok(Some(HUMAN.to_owned())),
+        },
+        Some(name) => Ok(Some(name)),
+        None => Ok(session_name().or_else(|| agent_shell().map(|marker| marker.agent_name()))),
+    }
+}
+
+/// Where a name comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    Argument,
+    Variable,
+}
+
+/// Explains why the name `human` is refused, and what to do.
+fn refusal(marker: &Marker, source: Source) -> Error {
+    let message = match source {
+        Source::Argument => format!(
+            "{marker}, so this command cannot act as {HUMAN}; leave out --from and --as to act as {:?}, or let the \
+             person run the command in a terminal of their own",
+            marker.agent_name()
+        ),
+        Source::Variable => format!(
+            "{AGENT} is {HUMAN:?}, which is reserved for the person, and {marker}; set {AGENT} to the agent's own \
+             name, or unset it"
+        ),
+    };
+    Error::new(Code::Usage, message)
+}
+
+/// The sign of an agent's shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The name of the tool, if the variable is one tool's.
+    pub tool: Option<&'static str>,
+    /// The ancestor of this process in whose environment it is; `None` if it is in that of this process.
+    pub ancestor: Option<u32>,
+    name: String,
+}
+
+impl Marker {
+    /// Returns the agent's name for a process that was given none.
+    pub fn agent_name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl std::fmt::Display for Marker {
+    /// The beginning of a sentence, such as "`CLAUDECODE` is set: this is a shell of Claude Code".
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is set", self.variable)?;
+        if let Some(pid) = self.ancestor {
+            write!(f, " for process {pid}, which has started this one")?;
+        }
+        match self.tool {
+            Some(tool) => write!(f, ": this is a shell of {tool}"),
+            None => f.write_str(": this is an agent's shell"),
+        }
+    }
+}
+
+/// Returns the sign that this process runs in an agent's shell: a variable of a tool, `AGENTHUB_TASK`, or an
+/// agent's name in `AGENTHUB_AGENT`, in the environment of this process or of an ancestor.
+pub fn agent_shell() -> Option<Marker> {
+    let ancestors: Vec<Ancestor> = ancestors().collect();
+    find_marker(&variable, &ancestors)
+}
+
+fn find_marker(own: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Option<Marker> {
+    let at = |ancestor: &Ancestor| {
+        let marker = marker_in(&|name| ancestor.variable(name), ancestors)?;
+        Some(Marker {
+            ancestor: Some(ancestor.pid),
+            ..marker
+        })
+    };
+    marker_in(own, ancestors).or_else(|| ancestors.iter().find_map(at))
+}
+
+/// Returns the first marker in one environment, as one of this process.
+fn marker_in(get: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Option<Marker> {
+    let found = |variable, tool, name| Marker {
+        variable,
+        tool,
+        ancestor: None,
+        name,
+    };
+    if let Some(name) = get(AGENT).filter(|name| names_an_agent(name)) {
+        return Some(found(AGENT, None, name));
+    }
+    let of_tool = registry::marker_variables().find_map(|marker| {
+        let value = get(marker.variable)?;
+        let name = match marker.is_session {
+            true => agent_name::of_session(marker.id, &value),
+            false => name_of_shell(marker.id, marker.variable, ancestors),
+        };
+        Some(found(marker.variable, Some(marker.name), name))
+    });
+    of_tool.or_else(|| {
+        get(TASK)?;
+        let tool = get(TASK_VENDOR).unwrap_or_else(|| "agent".to_owned());
+        Some(found(TASK, None, name_of_shell(&tool, TASK, ancestors)))
+    })
+}
+
+fn names_an_agent(name: &str) -> bool {
+    !name.trim().is_empty() && !is_human(name)
+}
+
+/// Returns a name for a tool that gives its shells no session: the tool's id and its process id, which is
+/// that of the parent of the oldest process with the variable. The same in all shells of a running tool.
+fn name_of_shell(id: &str, variable: &str, ancestors: &[Ancestor]) -> String {
+    let oldest = ancestors
+        .iter()
+        .rev()
+        .find(|ancestor| ancestor.variable(variable).is_some());
+    let tool = match oldest {
+        Some(ancestor) if ancestor.parent == 0 => Some(ancestor.pid),
+        Some(ancestor) => Some(ancestor.parent),
+        None => ancestors.first().map(|parent| parent.pid),
+    };
+    tool.map_or_else(|| id.to_owned(), |pid| format!("{id}-{pid}"))
+}
+
+/// Checks that the person can be the one who runs this process: stdin and stdout are terminals, and it does
+/// not run in an agent's shell.
+///
+/// # Errors
+/// The reason why not, a sentence for the user.
+pub fn person_present() -> std::result::Result<(), String> {
+    if let Some(marker) = agent_shell() {
+        return Err(format!(
+            "{marker}; only the person can do this, in a terminal of their own"
+        ));
+    }
+    for (stream, is_terminal) in [
+        ("stdin", std::io::stdin().is_terminal()),
+        ("stdout", std::io::stdout().is_terminal()),
+    ] {
+        if !is_terminal {
+            return Err(format!(
+                "{stream} is not a terminal; only the person can do this, in a terminal of their own"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Returns `AGENTHUB_AGENT`, if it applies to this process.
 pub fn assigned_name() -> Option<String> {
-    variable("AGENTHUB_AGENT").filter(|_| session_of_another_tool().is_none())
+    variable(AGENT).filter(|_| session_of_another_tool().is_none())
 }
 
-/// As [`assigned_name`], for a process that `tool` has started.
+/// Returns the agent's name for a process that `tool` has started, if `AGENTHUB_AGENT` gives one.
 pub fn assigned_name_within(tool: &Integration) -> Option<String> {
-    variable("AGENTHUB_AGENT").filter(|_| recorded_tool().is_none_or(|id| id == tool.id))
+    let applies = recorded_tool().is_none_or(|id| id == tool.id);
+    variable(AGENT).filter(|name| applies && names_an_agent(name))
 }
 
 /// Returns the id of the tool under `agenthub run` that has started this process.
 pub fn recorded_tool() -> Option<String> {
-    variable("AGENTHUB_TASK_VENDOR")
+    variable(TASK_VENDOR)
 }
 
 /// Returns the default agent name of the session that has started this process.
@@ -65,11 +241,62 @@ fn session_of_another_tool() -> Option<(&'static Integration, String)> {
     sessions().find(|(tool, _)| tool.id != recorded)
 }
 
-/// Returns Ok if the person runs this process in a terminal.
-pub fn person_present() -> Result<(), String> {
-    use std::io::IsTerminal;
-    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(variables: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        move |name| {
+            let found = variables.iter().find(|(known, _)| *known == name)?;
+            Some(found.1.to_owned())
+        }
     }
-    Err("stdin and stdout are not a terminal".to_owned())
+
+    #[test]
+    fn every_variable_of_a_tool_marks_its_shells() {
+        for marker in registry::marker_variables() {
+            let get = |name: &str| (name == marker.variable).then(|| "s1".to_owned());
+            let found = find_marker(&get, &[]).unwrap();
+            assert_eq!((found.variable, found.tool), (marker.variable, Some(marker.name)));
+            let name = if marker.is_session {
+                format!("{}-s1", marker.id)
+            } else {
+                marker.id.to_owned()
+            };
+            assert_eq!(found.agent_name(), name);
+        }
+        let get = own(&[("AGENTHUB_TASK", "t"), ("AGENTHUB_TASK_VENDOR", "codex")]);
+        assert_eq!(find_marker(&get, &[]).unwrap().agent_name(), "codex");
+        for (name, is_agent) in [("planner", true), ("human", false), (" Human ", false), (" ", false)] {
+            let get = |variable: &str| (variable == AGENT).then(|| name.to_owned());
+            assert_eq!(find_marker(&get, &[]).is_some(), is_agent, "{name:?}");
+        }
+        assert_eq!(
+            find_marker(&own(&[("PATH", "/bin"), ("CLAUDE_CODE_SSE_PORT", "1")]), &[]),
+            None
+        );
+    }
+
+    #[test]
+    fn variable_of_an_ancestor_marks_the_shell() {
+        let chain = [
+            Ancestor::new(30, 20, &[]),
+            Ancestor::new(20, 10, &["GEMINI_CLI=1", "GEMINI_SESSION_ID="]),
+            Ancestor::new(10, 5, &["GEMINI_CLI=1"]),
+            Ancestor::new(5, 0, &["PATH=/bin"]),
+        ];
+        let marker = find_marker(&own(&[]), &chain).unwrap();
+        assert_eq!((marker.variable, marker.ancestor), ("GEMINI_CLI", Some(20)));
+        assert_eq!(marker.agent_name(), "gemini-5");
+        let text = refusal(&marker, Source::Argument).to_string();
+        assert!(
+            text.contains("GEMINI_CLI is set for process 20") && text.contains("Gemini CLI"),
+            "{text}"
+        );
+        let chain = [Ancestor::new(30, 1, &["AGENTHUB_AGENT=planner", "CLAUDECODE=1"])];
+        assert_eq!(find_marker(&own(&[]), &chain).unwrap().agent_name(), "planner");
+        // Without a shell in between, the parent is the tool.
+        let marker = find_marker(&own(&[("GEMINI_CLI", "1")]), &[Ancestor::new(30, 1, &[])]).unwrap();
+        assert_eq!((marker.agent_name().as_str(), marker.ancestor), ("gemini-30", None));
+    }
 }

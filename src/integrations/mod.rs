@@ -11,11 +11,14 @@
 //! * [`recorder`]: a thread that writes these rows while the tool runs.
 //! * [`hook_handler`]: one call of a hook, into rows and mail for the model.
 //! * [`setup`]: the changes that `agenthub init` makes to configuration files.
-//! * [`identity`]: the agent name of the current process.
+//! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
+//! * [`fence`]: untrusted text as a model gets it.
 
 pub mod agent_name;
+mod ancestors;
 pub mod arguments;
 pub mod environment;
+pub mod fence;
 pub mod hook_handler;
 pub mod identity;
 mod json_fields;

@@ -1,6 +1,6 @@
 //! The list of all agent tools.
 
-use super::spec::{HookSpec, Integration, StreamSpec};
+use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
 use super::{claude, codex, cursor, gemini};
 
 /// All tools, in the order in which they are shown and in which their session variables are
@@ -11,6 +11,69 @@ pub static ALL: &[&Integration] = &[
     &gemini::INTEGRATION,
     &cursor::INTEGRATION,
 ];
+
+/// The tools that agenthub recognizes by their shells' variables and their tags.
+pub static RECOGNIZED: &[RecognizedTool] = &[
+    RecognizedTool {
+        id: "opencode",
+        name: "OpenCode",
+        marker_variables: &["OPENCODE"],
+        context_tags: &[],
+    },
+    RecognizedTool {
+        id: "qwen",
+        name: "Qwen Code",
+        marker_variables: &["QWEN_CODE"],
+        context_tags: &[],
+    },
+    RecognizedTool {
+        id: "copilot",
+        name: "Copilot CLI",
+        marker_variables: &["COPILOT_AGENT_SESSION_ID"],
+        context_tags: &["current_datetime", "system_notification", "reminder"],
+    },
+];
+
+/// An environment variable that marks the shells of a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkerVariable {
+    /// The variable.
+    pub variable: &'static str,
+    /// The tool's [`Integration::id`].
+    pub id: &'static str,
+    /// The tool's [`Integration::name`].
+    pub name: &'static str,
+    /// Whether the value is a session's id.
+    pub is_session: bool,
+}
+
+/// Returns the variables that mark the shells of all tools: first those with a session's id.
+pub fn marker_variables() -> impl Iterator<Item = MarkerVariable> {
+    let of = |variable, id, name, is_session| MarkerVariable {
+        variable,
+        id,
+        name,
+        is_session,
+    };
+    let sessions = session_variables().map(move |(variable, tool)| of(variable, tool.id, tool.name, true));
+    let known = ALL.iter().map(|tool| (tool.id, tool.name, tool.marker_variables));
+    let recognized = RECOGNIZED
+        .iter()
+        .map(|tool| (tool.id, tool.name, tool.marker_variables));
+    let others = known
+        .chain(recognized)
+        .flat_map(move |(id, name, variables)| variables.iter().map(move |variable| of(variable, id, name, false)));
+    sessions.chain(others)
+}
+
+/// Returns the tags in which tools give a model their own text or the user's.
+pub fn context_tags() -> impl Iterator<Item = &'static str> {
+    let known = ALL.iter().map(|tool| tool.context_tags);
+    known
+        .chain(RECOGNIZED.iter().map(|tool| tool.context_tags))
+        .flatten()
+        .copied()
+}
 
 /// Returns the tool with this [`Integration::id`].
 pub fn by_id(id: &str) -> Option<&'static Integration> {
@@ -81,6 +144,7 @@ mod tests {
         let mut names = vec![tool.id, tool.name, tool.home_folder];
         names.extend(tool.binaries);
         names.extend(tool.session_variables);
+        names.extend(tool.marker_variables);
         names.extend(tool.stream.as_ref().map(|stream| stream.format));
         names.extend(tool.hooks.as_ref().map(|hooks| hooks.word));
         names.extend(tool.hooks.as_ref().and_then(|hooks| hooks.pid_variable));
@@ -96,10 +160,21 @@ mod tests {
         let mut files = Vec::new();
         rust_files(&src(), &mut files);
         assert!(files.len() > 100, "{} source files found", files.len());
+        let files: Vec<(String, Vec<String>)> = files
+            .iter()
+            .map(|path| {
+                let place = path.strip_prefix(src()).unwrap().to_str().unwrap().to_owned();
+                (place, literals(&fs::read_to_string(path).unwrap()))
+            })
+            .collect();
+        let places_of = |name: &str| {
+            let with_name = files
+                .iter()
+                .filter(|(_, literals)| literals.iter().any(|literal| literal == name));
+            with_name.map(|(place, _)| place.clone()).collect::<Vec<_>>()
+        };
         let mut seen = BTreeSet::new();
-        for path in files {
-            let place = path.strip_prefix(src()).unwrap().to_str().unwrap().to_owned();
-            let literals = literals(&fs::read_to_string(&path).unwrap());
+        for (place, literals) in &files {
             for tool in ALL {
                 let is_own = place.starts_with(&format!("integrations/{}/", tool.id));
                 for name in names(tool) {
@@ -119,6 +194,12 @@ mod tests {
                         tool.name
                     );
                 }
+            }
+        }
+        for tool in RECOGNIZED {
+            let names = tool.marker_variables.iter().chain([&tool.id, &tool.name]);
+            for name in names {
+                assert!(places_of(name).iter().eq(["integrations/registry.rs"]), "{name}");
             }
         }
         // Otherwise the search does not work and the assertion above proves nothing.
@@ -149,8 +230,14 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), count, "{names:?}");
         };
-        check(ALL.iter().map(|tool| tool.id).collect());
-        check(session_variables().map(|(name, _)| name).collect());
+        check(marker_variables().map(|marker| marker.variable).collect());
+        check(
+            RECOGNIZED
+                .iter()
+                .map(|tool| tool.id)
+                .chain(ALL.iter().map(|tool| tool.id))
+                .collect(),
+        );
         check(with_hooks().map(|(_, hooks)| hooks.word).collect());
         check(with_stream().map(|(_, stream)| stream.format).collect());
         check(with_stream().map(|(_, stream)| stream.binary).collect());

@@ -20,6 +20,11 @@ pub struct Integration {
     pub home_folder: &'static str,
     /// The environment variables in which the tool passes the session's id to processes it starts.
     pub session_variables: &'static [&'static str],
+    /// Further environment variables that mark the shells of the tool: none of them is set in a terminal
+    /// of the person.
+    pub marker_variables: &'static [&'static str],
+    /// The tags in which the tool gives the model its own text or the user's.
+    pub context_tags: &'static [&'static str],
     /// How to run the tool without a terminal, and its JSON stream.
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.
@@ -30,6 +35,19 @@ pub struct Integration {
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+}
+
+/// A tool that agenthub recognizes, and neither configures nor records.
+#[derive(Debug)]
+pub struct RecognizedTool {
+    /// As [`Integration::id`].
+    pub id: &'static str,
+    /// As [`Integration::name`].
+    pub name: &'static str,
+    /// As [`Integration::marker_variables`].
+    pub marker_variables: &'static [&'static str],
+    /// As [`Integration::context_tags`].
+    pub context_tags: &'static [&'static str],
 }
 
 /// Returns a session's id from the `_meta` of an MCP call and the client's name.

@@ -17,8 +17,9 @@ use super::schema::{
     PostStatus, Posted, Priority, ReadThread, Refused, Reply, Search, SendMessage, Sent, Status, Thread, ToolError,
 };
 use super::session::AgentSession;
-use crate::config::{HUMAN, from_type};
+use crate::config::{HUMAN, canonical, from_type, is_human};
 use crate::error::{Code, Error, Result as StoreResult};
+use crate::integrations::fence::{fenced, one_line};
 use crate::protocol::{TaskStreamEventType, now_ms};
 use crate::store::{
     ALL_INBOXES, AgentState, Claim, InboxFilter, InboxMessageRow, NewInboxMessage, NewMessage, NewTaskEvent, Reader,
@@ -29,6 +30,8 @@ use crate::store::{
 const MAX_WAIT_SECONDS: i64 = 50;
 /// Maximum duration of a claim, in seconds.
 const MAX_CLAIM_SECONDS: u64 = 86_400;
+/// Maximum characters of a label, a status or a working directory.
+const MAX_LABEL_CHARS: usize = 500;
 /// Maximum characters of a title taken from the text.
 const MAX_TITLE_CHARS: usize = 80;
 
@@ -222,8 +225,8 @@ impl Mcp {
             more: last.filter(|_| page.has_more).map(|message| message.message_seq),
             messages: page.messages.iter().map(Message::from).collect(),
             thread_id: thread.id,
-            title: thread.title,
-            status: thread.status,
+            title: fenced(&thread.title),
+            status: one_line(&thread.status, 80),
         }))
     }
 
@@ -304,9 +307,9 @@ impl Mcp {
                 active_seconds_ago: (now - agent.last_active_at).max(0) / 1000,
                 unread: boxes.iter().find(|b| b.inbox == agent.id).map_or(0, |b| b.unread),
                 name: agent.id,
-                label: agent.label,
-                status: agent.status,
-                workspace: agent.workspace,
+                label: one_line(&agent.label, MAX_LABEL_CHARS),
+                status: one_line(&agent.status, MAX_LABEL_CHARS),
+                workspace: one_line(&agent.workspace, MAX_LABEL_CHARS),
             })
             .filter(|agent| agent.active_seconds_ago <= max_age)
             .take(usize::try_from(args.limit.unwrap_or(50).clamp(1, 1000)).unwrap_or(50))
@@ -346,7 +349,7 @@ impl Mcp {
             .call(move |session, writer| match known {
                 // Another agent's question is refused: its answer grants this agent no permission.
                 Some(id) => match writer.mail_by_number_or_id(&id)? {
-                    Some(mail) if mail.from_agent == session.agent() && mail.to_inbox == HUMAN => Ok(mail),
+                    Some(mail) if mail.from_agent == session.agent() && is_human(&mail.to_inbox) => Ok(mail),
                     _ => Err(Error::new(
                         Code::NotFound,
                         format!(
@@ -385,7 +388,7 @@ impl Mcp {
                 answer: String::new(),
             }));
         };
-        let text = answer.payload.clone();
+        let text = fenced(&answer.payload);
         session
             .call(move |session, writer| writer.ack_mail(&answer.id, session.read_context()))
             .await?;
@@ -432,7 +435,7 @@ async fn post(session: &AgentSession, args: SendMessage) -> Result<Json<Sent>, T
             let new = NewMessage {
                 id: args.idempotency_key.map(|key| format!("{}/{key}", session.agent())),
                 to_type: args.to.as_deref().map(|name| from_type(name).to_owned()),
-                to_id: args.to,
+                to_id: args.to.map(canonical),
                 subject: args.title,
                 ..NewMessage::new(args.thread_id.unwrap_or_default(), session.agent(), args.text)
             };

@@ -7,7 +7,7 @@ use super::connection::{Reader, Writer};
 use super::inbox::addressing::ALL_INBOXES;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
-use crate::config::HUMAN;
+use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error, Result};
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
@@ -123,7 +123,7 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn is_known_recipient(&self, name: &str) -> Result<bool> {
-        if matches!(name, HUMAN | ALL_INBOXES) || self.agent_exists(name)? {
+        if is_human(name) || name == ALL_INBOXES || self.agent_exists(name)? {
             return Ok(true);
         }
         Ok(self
@@ -144,6 +144,9 @@ impl Reader {
                 Code::Invalid,
                 "the recipient is empty; use an agent's name, human or all",
             ));
+        }
+        if is_human(to) {
+            return Ok(vec![HUMAN.to_owned()]);
         }
         if to != ALL_INBOXES && self.is_known_recipient(to)? {
             return Ok(vec![to.to_owned()]);

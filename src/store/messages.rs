@@ -139,8 +139,7 @@ impl MessageRow {
             content: self.content.clone(),
             metadata_json: self.metadata_json.clone(),
             degraded: !self.degraded.is_empty(),
-            reply_to: String::new(),
-            verified: false,
+            ..MessageEvent::default()
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let (reader, writer) = (args.speaker.name(), database.writer()?);
+    let (reader, writer) = (args.speaker.name()?, database.writer()?);
     let mut rows = Vec::new();
     let mut failed = None;
     // Acknowledge the other ids even if one fails, then report the first error.

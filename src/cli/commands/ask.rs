@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
 use crate::cli::terminal;
+use crate::config::is_human;
 use crate::error::{Code, Error};
 use crate::protocol::now_ms;
 use crate::store::{ALL_INBOXES, NewInboxMessage, ReadContext, message_id};
@@ -46,8 +47,8 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // Read stdin before opening the database: reading may take a long time, and the database may be
     // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
-    let (asker, writer) = (args.speaker.name(), database.writer()?);
-    if args.to == asker {
+    let (asker, writer) = (args.speaker.name()?, database.writer()?);
+    if args.to == asker || is_human(&args.to) && is_human(&asker) {
         let message = format!("{asker} cannot ask itself; set the sender with --from or AGENTHUB_AGENT");
         return Err(Error::new(Code::Usage, safe_text::escape(&message)).into());
     }
@@ -66,6 +67,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         message_type: Some(args.message_type),
         title: Some(args.title.unwrap_or_else(|| super::send::title_of(&payload))),
         priority: Some(args.priority),
+        author: args::author(&asker)?,
         ..NewInboxMessage::new(asker.clone(), to_inbox, payload)
     };
     let question = writer.send(&question)?.into_row();

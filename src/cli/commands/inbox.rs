@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cli::args::{self, DatabaseArgs, VIA};
+use crate::cli::args::{self, DatabaseArgs, FenceArgs, VIA};
+use crate::cli::commands::read::fenced_heading;
 use crate::cli::terminal;
-use crate::config::HUMAN;
+use crate::config::{HUMAN, canonical};
 use crate::error::{Code, Error};
-use crate::integrations::identity;
+use crate::integrations::fence::one_line;
+use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
 use crate::store::{Claim, InboxFilter, InboxMessageRow, ReadContext, Reader};
 use crate::watcher;
@@ -19,9 +21,11 @@ pub(super) struct Args {
     /// Owner of the inbox [default: the caller]
     #[arg(value_parser = args::name)]
     name: Option<String>,
-    /// Name to read as [default: $AGENTHUB_AGENT, the agent tool's session, or the owner of the inbox]
+    /// Name to read as [default: $AGENTHUB_AGENT, the agent tool's session or shell, or the owner of the inbox]
     #[arg(long = "as", value_name = "NAME", value_parser = args::name)]
     speaker: Option<String>,
+    #[command(flatten)]
+    fence: FenceArgs,
     /// Only unread mail that no other agent has claimed
     #[arg(long)]
     unread: bool,
@@ -45,16 +49,18 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// Maximum characters of a title or text in a fenced list.
+const MAX_SUBJECT: usize = 80;
 /// Default maximum of rows in a list.
 const DEFAULT_LIMIT: u16 = 50;
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let speaker = identity::declared_speaker(args.speaker.as_deref());
+    let speaker = identity::declared_speaker(args.speaker.as_deref())?;
     let name = args
         .name
         .clone()
         .or_else(|| speaker.clone())
-        .unwrap_or_else(|| HUMAN.to_owned());
+        .map_or_else(|| HUMAN.to_owned(), canonical);
     let me = speaker.unwrap_or_else(|| name.clone());
     let reader = database.reader()?;
     if me != HUMAN && !reader.agent_exists(&me)? {
@@ -76,7 +82,10 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
             }
         }
     };
-    print(&mail, args)
+    if mail.is_empty() || args.json || !args.fence.is_fenced() {
+        return print(&mail, args);
+    }
+    print_fenced(&mail, &me, &database.command())
 }
 
 fn list(
@@ -154,7 +163,7 @@ fn print(mail: &[InboxMessageRow], args: &Args) -> Result<()> {
             [
                 format!("#{}", m.n),
                 terminal::time(m.created_at),
-                terminal::short(&m.from_agent, 24),
+                terminal::sender(&m.from_agent, m.verified, 24),
                 terminal::mail_state(m, now),
                 terminal::short(&m.priority, 8),
                 terminal::short(m.subject(), 60),
@@ -162,4 +171,22 @@ fn print(mail: &[InboxMessageRow], args: &Args) -> Result<()> {
         })
         .collect();
     terminal::table(["ID", "WHEN", "FROM", "STATUS", "PRIORITY", "TITLE"], &rows)
+}
+
+/// Prints a list for a model.
+fn print_fenced(mail: &[InboxMessageRow], me: &str, command: &str) -> Result<()> {
+    let count = match mail.len() {
+        1 => "1 message".to_owned(),
+        n => format!("{n} messages"),
+    };
+    terminal::line(&mail_text::header(&count, mail, me))?;
+    for mail in mail {
+        terminal::line(&fenced_heading(mail))?;
+        let shown = one_line(mail.subject(), MAX_SUBJECT);
+        terminal::fenced(&shown)?;
+        if shown.chars().count() < mail.payload.trim_end().chars().count() {
+            terminal::line(&format!("(full text: {command} read {})", mail.n))?;
+        }
+    }
+    terminal::line(&mail_text::end(command))
 }

@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, value_parser = format_parser())]
     format: Tool,
     /// Record it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME", value_parser = args::speaker)]
+    #[arg(long = "as", value_name = "NAME", value_parser = args::agent)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
     #[arg(long, value_name = "ID", value_parser = args::name)]

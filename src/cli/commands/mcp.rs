@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cli::args::DatabaseArgs;
-use crate::config::HUMAN;
+use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::identity;
 use crate::mcp::{self, Speaker};
@@ -27,7 +27,7 @@ pub(super) fn run(database: &DatabaseArgs, _: &Args) -> Result<()> {
         // Stable for as long as the tool that started this process runs.
         fallback: format!("agent-{}", std::os::unix::process::parent_id()),
     };
-    if speaker.assigned.as_deref() == Some(HUMAN) {
+    if speaker.assigned.as_deref().is_some_and(config::is_human) {
         let message = "AGENTHUB_AGENT is \"human\", which is reserved for the person; set it to the agent's own name";
         return Err(Error::new(Code::Usage, message).into());
     }

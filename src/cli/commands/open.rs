@@ -43,9 +43,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let url = match identity::person_present() {
         Ok(()) => hub_client::page_url_with_code(&path, &record, CODE_LIFETIME)?,
         Err(reason) => {
-            terminal::note(&format!(
-                "the page opens without a key, because {reason}; run agenthub open in a terminal of your own to unlock it"
-            ))?;
+            terminal::note(&format!("the page opens without a key: {reason}"))?;
             hub_client::page_url(&record)
         }
     };

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
-use crate::config::from_type;
+use crate::config::{canonical, from_type};
 use crate::store::NewMessage;
 use crate::text::safe_text;
 
@@ -39,15 +39,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
-    let from_id = args.speaker.name();
+    let from_id = args.speaker.name()?;
     let new = NewMessage {
         id: args.id,
         from_type: Some(from_type(&from_id).to_owned()),
         to_type: args.to.as_deref().map(|name| from_type(name).to_owned()),
-        to_id: args.to,
+        to_id: args.to.map(canonical),
         kind: args.kind,
         subject: args.subject,
         reply_to: args.reply_to,
+        author: args::author(&from_id)?,
         ..NewMessage::new(args.thread, from_id, text_or_stdin(args.text)?)
     };
     let row = database.writer()?.post_message(&new)?.into_row();

@@ -3,8 +3,10 @@
 
 use anyhow::Result;
 
-use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA};
+use crate::cli::args::{self, DatabaseArgs, FenceArgs, SpeakerArgs, VIA};
 use crate::cli::terminal;
+use crate::integrations::fence::{one_line, quoted};
+use crate::integrations::mail_text;
 use crate::protocol::now_ms;
 use crate::store::{InboxMessageRow, ReadContext};
 use crate::text::safe_text;
@@ -17,13 +19,15 @@ pub(super) struct Args {
     id: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
+    #[command(flatten)]
+    fence: FenceArgs,
     /// Print the row as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let (reader, now) = (args.speaker.name(), now_ms());
+    let (reader, now) = (args.speaker.name()?, now_ms());
     let context = ReadContext {
         reader: &reader,
         via: VIA,
@@ -35,7 +39,11 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if args.json {
         return terminal::json(&mail);
     }
-    show(&mail, now)?;
+    if args.fence.is_fenced() {
+        show_fenced(&mail, &reader, &database.command())?;
+    } else {
+        show(&mail, now)?;
+    }
     if mail.status == "unread" && !mail.is_for_all() && mail.to_inbox != reader {
         terminal::note(&format!(
             "seen by {}; still unread for {}",
@@ -51,7 +59,7 @@ fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
     let mut facts = vec![
         format!(
             "{} → {}",
-            terminal::short(&mail.from_agent, 60),
+            terminal::sender(&mail.from_agent, mail.verified, 60),
             terminal::short(&mail.to_inbox, 60)
         ),
         terminal::time(mail.created_at),
@@ -68,4 +76,26 @@ fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
     }
     terminal::line("")?;
     terminal::line(&terminal::block(text, 0))
+}
+
+/// Prints an inbox message for a model.
+fn show_fenced(mail: &InboxMessageRow, reader: &str, command: &str) -> Result<()> {
+    terminal::line(&mail_text::header("1 message", std::slice::from_ref(mail), reader))?;
+    terminal::line(&fenced_heading(mail))?;
+    if !mail.title.is_empty() && !mail.payload.starts_with(&mail.title) {
+        terminal::fenced(&mail.title)?;
+    }
+    terminal::fenced(mail.payload.trim_end())?;
+    terminal::line(&mail_text::end(command))
+}
+
+/// Returns the line before a fenced inbox message, with recipient, time and status.
+pub(super) fn fenced_heading(mail: &InboxMessageRow) -> String {
+    format!(
+        "{} · to {} · {} · {}",
+        mail_text::heading(mail),
+        quoted(&mail.to_inbox, 80),
+        terminal::time(mail.created_at),
+        one_line(&terminal::mail_state(mail, now_ms()), 80)
+    )
 }

@@ -37,10 +37,11 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // Read stdin before opening the database: reading may take a long time, and the database may be
     // replaced meanwhile.
     let text = text_or_stdin(args.text)?;
-    let (reader, writer) = (args.speaker.name(), database.writer()?);
+    let (reader, writer) = (args.speaker.name()?, database.writer()?);
     let question = writer.require_mail_by_number_or_id(&args.id)?;
     let mut answer = NewInboxMessage {
         priority: args.priority,
+        author: args::author(&reader)?,
         ..NewInboxMessage::answer(&question, reader.clone(), text)
     };
     answer.title = args.title.or(answer.title);

@@ -50,7 +50,7 @@ pub(super) type Tool = (&'static Integration, &'static StreamSpec);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Run it as this agent [default: $AGENTHUB_AGENT unless an agent runs this, or a name from its session]
-    #[arg(long = "as", value_name = "NAME", value_parser = args::speaker)]
+    #[arg(long = "as", value_name = "NAME", value_parser = args::agent)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
     #[arg(long, value_name = "ID", value_parser = args::name)]
@@ -191,8 +191,9 @@ pub(super) fn new_task() -> String {
 pub(super) fn speaker(given: Option<&String>) -> String {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let inherited = || {
-        let within_agent = is_set("AGENTHUB_TASK") || registry::session_variables().any(|(name, _)| is_set(name));
-        variable("AGENTHUB_AGENT").filter(|_| !within_agent)
+        let within_agent =
+            is_set("AGENTHUB_TASK") || registry::marker_variables().any(|marker| is_set(marker.variable));
+        variable("AGENTHUB_AGENT").filter(|name| !within_agent && !config::is_human(name))
     };
     given.cloned().or_else(inherited).unwrap_or_default()
 }

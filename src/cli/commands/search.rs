@@ -49,7 +49,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
             "{}  {}  {}",
             terminal::time(hit.created_at),
             place(hit),
-            terminal::short(&hit.from, 24)
+            terminal::sender(&hit.from, hit.verified, 24)
         ))?;
         if !hit.title.is_empty() {
             terminal::line(&format!("  {}", terminal::short(&hit.title, 96)))?;

@@ -46,7 +46,8 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
     let writer = database.writer()?;
-    let from_agent = args.speaker.name();
+    let from_agent = args.speaker.name()?;
+    let author = args::author(&from_agent)?;
     let title = args.title.unwrap_or_else(|| title_of(&payload));
     let to = match recipients(&writer, &args.to, &from_agent) {
         Err(e) if e.code() == Code::NotFound && args.new && args.to != ALL_INBOXES => vec![args.to],
@@ -59,6 +60,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
             message_type: args.message_type.clone(),
             title: Some(title.clone()),
             priority: args.priority.clone(),
+            author,
             ..NewInboxMessage::new(from_agent.clone(), to_inbox, payload.clone())
         })
         .collect();

@@ -24,12 +24,8 @@ pub(super) struct Args {
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let (file, name) = if args.person {
-        identity::person_present().map_err(|reason| {
-            let message = format!(
-                "the person's secret is not available here, because {reason}; run this command in a terminal of your own"
-            );
-            Error::new(Code::Forbidden, message)
-        })?;
+        identity::person_present()
+            .map_err(|reason| Error::new(Code::Forbidden, format!("the person's secret stays secret: {reason}")))?;
         (SecretFile::Person, "person")
     } else {
         (SecretFile::Token, "token")

@@ -57,7 +57,7 @@ fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxM
     terminal::line(&terminal::strong(&format!(
         "#{}  {} → {}  {}",
         mail.n,
-        terminal::short(&mail.from_agent, 60),
+        terminal::sender(&mail.from_agent, mail.verified, 60),
         terminal::short(&mail.to_inbox, 60),
         terminal::short(mail.subject(), 80),
     )))?;
@@ -80,7 +80,7 @@ fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxM
     answers.iter().try_for_each(|answer| {
         let text = format!(
             "answered by {}: #{} {}",
-            terminal::short(&answer.from_agent, 60),
+            terminal::sender(&answer.from_agent, answer.verified, 60),
             answer.n,
             terminal::short(&answer.payload, 80)
         );
@@ -138,7 +138,7 @@ fn trace_message(message: &MessageRow, subscribers: &[SubscriberRow]) -> Result<
         "{} #{}  {}  {}",
         terminal::short(&message.thread_id, 60),
         message.message_seq,
-        terminal::short(&message.from_id, 60),
+        terminal::sender(&message.from_id, message.verified, 60),
         terminal::short(&message.content, 80)
     )))?;
     step(message.created_at, "written")?;

@@ -80,8 +80,8 @@ impl Reader {
             ".serve",
             ".search",
         ]
-            .iter()
-            .find_map(|ending| name.strip_suffix(ending));
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending));
         if let Some(database) = database.filter(|database| Path::new(database).exists()) {
             let message = format!("{name} belongs to the database {database}; choose another name");
             return Err(Error::new(Code::Conflict, message));

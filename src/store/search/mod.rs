@@ -96,6 +96,9 @@ pub struct SearchHit {
     pub task_id: String,
     /// The sender, or the task's agent.
     pub from: String,
+    /// The person wrote this row: its proof is valid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// Subject, title, tool name or prompt.
     pub title: String,
     /// The text around the first match.
