@@ -124,9 +124,11 @@ fn table_lines<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec
 /// Characters per column that [`cut`] shows at most: combining marks take no column.
 const CHARS_PER_COLUMN: usize = 8;
 
-/// Returns the text escaped, on one line, and cut to at most `max` columns.
+/// Returns the text escaped, on one line, without tags of tools (a model may read the table), and cut to at most
+/// `max` columns.
 pub(super) fn short(text: &str, max: usize) -> String {
-    cut(&escape(&text.split_whitespace().collect::<Vec<_>>().join(" ")), max)
+    let line = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    cut(&fence::without_tags(&line), max)
 }
 
 /// Returns one line cut to at most `max` columns.

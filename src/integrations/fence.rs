@@ -62,8 +62,8 @@ fn neutral(text: &str) -> String {
         .collect()
 }
 
-/// Replaces the first character of each tag and token.
-fn without_tags(text: &str) -> String {
+/// Replaces the first character of each tag and token. For text on one line of a table, which has no bar.
+pub fn without_tags(text: &str) -> String {
     text.char_indices()
         .map(|(at, c)| match c {
             '<' if begins_tag(&text[at + 1..]) || begins_token(&text[at + 1..]) => '‹',

@@ -382,22 +382,22 @@ impl Mail {
         let (text, truncated) = cut(&row.payload);
         Self {
             truncated,
-            ..Self::with(row, text)
+            ..Self::with(row, &text)
         }
     }
 
     /// Mail with its full text.
     pub(super) fn full(row: &InboxMessageRow) -> Self {
-        Self::with(row, row.payload.clone())
+        Self::with(row, &row.payload)
     }
 
-    fn with(row: &InboxMessageRow, text: String) -> Self {
+    fn with(row: &InboxMessageRow, text: &str) -> Self {
         Self {
             id: row.n.to_string(),
             from: name(&sender_name(&row.from_agent, row.verified)),
             to: name(&row.to_inbox),
             title: fenced(&row.title),
-            text: fenced(&text),
+            text: fenced(text),
             truncated: false,
             kind: name(&row.message_type),
             priority: name(&row.priority),

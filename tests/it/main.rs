@@ -31,6 +31,8 @@ mod deployment_edge_cases;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod fences;
+#[cfg(test)]
 mod hook_delivery;
 #[cfg(test)]
 mod hooks;
@@ -66,6 +68,8 @@ mod route_matrix;
 mod run_and_ingest;
 #[cfg(test)]
 mod snippets;
+#[cfg(test)]
+mod speaker;
 #[cfg(test)]
 mod system_calls;
 #[cfg(test)]

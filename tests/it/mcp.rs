@@ -289,7 +289,7 @@ fn cancelled_call_claims_no_mail() {
     );
     assert_eq!(
         session.response_to(4)["result"]["structuredContent"]["mail"][0]["text"],
-        "x"
+        "| x"
     );
 }
 
@@ -414,7 +414,7 @@ fn numbers_out_of_range_are_clamped_or_explained() {
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'planner', 'x')");
     assert_eq!(
         session.response_to(20)["result"]["structuredContent"]["mail"][0]["text"],
-        "x"
+        "| x"
     );
 }
 

@@ -99,7 +99,7 @@ fn mail_is_shown_with_its_number_people_and_state() {
             "urgent",
         ],
     );
-    let table = run_as(&hub, "planner", &["inbox"]);
+    let table = run(&hub, &["inbox", "--as", "planner"]);
     assert!(table.starts_with("ID "), "{table}");
     let first_column: Vec<_> = table
         .lines()
@@ -109,7 +109,7 @@ fn mail_is_shown_with_its_number_people_and_state() {
     assert_eq!(first_column, ["#2", "#1"], "newest first: {table}");
     assert_eq!(cells(&table, "#2")[2..], ["tester", "unread", "urgent", "Look at this"]);
     // A number with and without #, or an id.
-    let text = run_as(&hub, "planner", &["read", "#2"]);
+    let text = run(&hub, &["read", "#2", "--as", "planner"]);
     for fact in [
         "#2",
         "tester",
@@ -120,11 +120,11 @@ fn mail_is_shown_with_its_number_people_and_state() {
     ] {
         assert!(text.contains(fact), "{fact}: {text}");
     }
-    assert!(run_as(&hub, "planner", &["read", "1"]).contains("welcome"));
-    assert_eq!(cells(&run_as(&hub, "planner", &["inbox"]), "#2")[3], "read");
+    assert!(run(&hub, &["read", "1", "--as", "planner"]).contains("welcome"));
+    assert_eq!(cells(&run(&hub, &["inbox", "--as", "planner"]), "#2")[3], "read");
     assert!(run_as(&hub, "planner", &["reply", "2", "No."]).contains("tester"));
     assert_eq!(
-        cells(&run_as(&hub, "tester", &["inbox"]), "#3")[2..4],
+        cells(&run(&hub, &["inbox", "--as", "tester"]), "#3")[2..4],
         ["planner", "unread"]
     );
     let agents = run(&hub, &["agents"]);
@@ -137,7 +137,7 @@ fn mail_is_shown_with_its_number_people_and_state() {
 #[test]
 fn reading_mail_of_another_agent_leaves_it_unread() {
     let hub = TestHub::not_started(&[]);
-    run_as(&hub, "planner", &["inbox"]);
+    run(&hub, &["inbox", "--as", "planner"]);
     run(&hub, &["send", "planner", "welcome"]);
     for args in [&["read", "1"][..], &["ack", "1"]] {
         let output = command_as(&hub, "tester", args).output().unwrap();
@@ -145,7 +145,7 @@ fn reading_mail_of_another_agent_leaves_it_unread() {
         let note = String::from_utf8(output.stderr).unwrap();
         assert!(note.contains("tester") && note.contains("unread for planner"), "{note}");
     }
-    assert_eq!(cells(&run_as(&hub, "planner", &["inbox"]), "#1")[3], "unread");
+    assert_eq!(cells(&run(&hub, &["inbox", "--as", "planner"]), "#1")[3], "unread");
 }
 
 #[test]

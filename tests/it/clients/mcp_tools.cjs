@@ -50,14 +50,14 @@ async function main() {
   const waiting = call('check_inbox', { wait_seconds: 20, from: 'tester' });
   peer('tester', 'reply', sent.ids[0], 'it works', '--json');
   const [mail] = (await waiting).mail;
-  assert.deepEqual([mail.from, mail.text, mail.kind], ['tester', 'it works', 'response']);
+  assert.deepEqual([mail.from, mail.text, mail.kind], ['tester', '| it works', 'response']);
   assert.deepEqual((await call('ack_message', { ids: [mail.id] })).acked, [mail.id]);
   peer('tester', 'send', 'coder', 'one more');
   const [more] = (await call('check_inbox', {})).mail;
   assert.deepEqual((await call('reply', { id: more.id, text: 'got it' })).to, ['tester']);
 
   await call('send_message', { thread_id: 'zoo', text: 'a giraffe', to: 'tester' });
-  assert.deepEqual((await call('read_thread', { thread_id: 'zoo' })).messages.map(m => m.text), ['a giraffe']);
+  assert.deepEqual((await call('read_thread', { thread_id: 'zoo' })).messages.map(m => m.text), ['| a giraffe']);
   assert.equal((await call('search', { query: 'giraffe' })).hits[0].place, 'zoo');
   assert.equal((await call('post_status', { status: 'failed', text: 'no', task_id: 't1' })).task_id, 't1');
   assert.equal((await call('list_agents', {})).agents.find(a => a.name === 'coder').status, 'error');
@@ -65,7 +65,7 @@ async function main() {
   const { id } = await call('ask_human', { question: 'Blue?', wait_seconds: 0 });
   const answer = call('ask_human', { id, wait_seconds: 20 });
   peer('human', 'reply', id, 'green');
-  assert.equal((await answer).answer, 'green');
+  assert.equal((await answer).answer, '| green');
 
   console.log(client.getServerVersion().name);
   await client.close();

@@ -66,10 +66,10 @@ async def main():
         inbox = await waiting
         assert inbox["you"] == "planner" and len(inbox["mail"]) == 1
         mail = inbox["mail"][0]
-        assert (mail["from"], mail["kind"], mail["title"], mail["status"]) == ("reviewer", "response", "Re: ready", "unread")
-        assert mail["truncated"] and len(mail["text"]) == 2000
+        assert (mail["from"], mail["kind"], mail["title"], mail["status"]) == ("reviewer", "response", "| Re: ready", "unread")
+        assert mail["truncated"] and mail["text"] == "| " + "x" * 2000
         full = (await call("check_inbox", id=mail["id"]))["mail"][0]
-        assert full["text"] == "x" * 2500 and not full["truncated"]
+        assert full["text"] == "| " + "x" * 2500 and not full["truncated"]
         answer = await call("reply", id=int(mail["id"]), text="thanks")
         assert answer["to"] == ["reviewer"]
         assert (await call("check_inbox"))["mail"] == []
@@ -89,7 +89,7 @@ async def main():
         # A shared inbox: another agent cannot claim a claimed message.
         peer("boss", "send", "jobs", "one", "--new")
         mine = (await call("check_inbox", inbox="jobs", claim_seconds=60))["mail"]
-        assert [m["text"] for m in mine] == ["one"]
+        assert [m["text"] for m in mine] == ["| one"]
         assert peer("other", "inbox", "jobs", "--claim", "--json") == []
         await call("ack_message", ids=[mine[0]["id"]])
 
@@ -115,7 +115,7 @@ async def main():
         waiting = asyncio.create_task(call("ask_human", id=asked["id"], wait_seconds=20))
         peer("human", "reply", asked["id"], "yes, do")
         answered = await waiting
-        assert answered["answered"] and answered["answer"] == "yes, do"
+        assert answered["answered"] and answered["answer"] == "| yes, do"
         print(client.protocol_version)
 
 

@@ -1,0 +1,215 @@
+//! The name that a command acts as: an agent's shell never speaks as the person.
+
+use std::process::Command;
+
+use super::run_and_ingest::Sandbox;
+use crate::hooks::{context, event};
+use crate::support::TestHub;
+use crate::support::command::{command_as, fails, run, run_as};
+use crate::support::hub::AGENTHUB;
+
+/// Variables that mark the shells of agent tools.
+const MARKERS: [&str; 12] = [
+    "AGENTHUB_TASK",
+    "CLAUDECODE",
+    "CLAUDE_CODE_SESSION_ID",
+    "GEMINI_CLI",
+    "OPENCODE",
+    "QWEN_CODE",
+    "CURSOR_AGENT",
+    "COPILOT_AGENT_SESSION_ID",
+    "CODEX_SANDBOX",
+    "CODEX_THREAD_ID",
+    "CODEX_SESSION_ID",
+    "CODEX_MANAGED_BY_NPM",
+];
+
+/// A hub with a question to the person, number 1.
+fn with_question() -> TestHub {
+    let hub = TestHub::not_started(&[]);
+    run_as(&hub, "planner", &["send", "human", "May I push?"]);
+    hub
+}
+
+/// Asserts that the command was refused with a usage error that names `reason`, and that the question has no
+/// answer.
+#[track_caller]
+fn assert_refused(hub: &TestHub, mut command: Command, reason: &str) {
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(output.stdout.is_empty());
+    assert!(message.contains(reason) && message.lines().count() == 1, "{message}");
+    assert_eq!(hub.sql("SELECT n, status FROM inbox_messages"), "1|unread");
+    assert_eq!(hub.sql("SELECT count(*) FROM receipts"), "0");
+    assert_eq!(hub.sql("SELECT count(*) FROM messages"), "0");
+}
+
+#[test]
+fn no_command_acts_as_the_person_in_an_agents_shell() {
+    let hub = with_question();
+    for marker in MARKERS {
+        let mut command = hub.command(&["reply", "1", "yes", "--from", "human"]);
+        command.env(marker, "1");
+        assert_refused(&hub, command, marker);
+    }
+    for args in [
+        &["reply", "1", "yes", "--from"][..],
+        &["ack", "1", "--as"],
+        &["read", "1", "--as"],
+        &["send", "planner", "yes", "--from"],
+        &["ask", "planner", "ready?", "--from"],
+        &["post", "t", "yes", "--from"],
+        &["inbox", "--claim", "--as"],
+    ] {
+        for name in ["human", "Human", " HUMAN ", "hu\u{200b}man"] {
+            let mut command = hub.command(args);
+            command.arg(name).env("CLAUDECODE", "1");
+            assert_refused(&hub, command, "a terminal of their own");
+            // A name for an agent is one, too.
+            let mut command = command_as(&hub, "planner", args);
+            command.arg(name);
+            assert_refused(&hub, command, "AGENTHUB_AGENT is set");
+        }
+    }
+    for name in ["human", " Human"] {
+        let mut command = hub.command(&["reply", "1", "yes"]);
+        command.env("AGENTHUB_AGENT", name).env("GEMINI_CLI", "1");
+        assert_refused(&hub, command, "GEMINI_CLI");
+    }
+}
+
+/// The ancestors of a process are known on Linux only.
+#[cfg(target_os = "linux")]
+#[test]
+fn removed_variable_of_an_agents_shell_is_found_in_its_ancestors() {
+    let hub = with_question();
+    for line in [
+        "env -u CLAUDECODE \"$0\" reply 1 yes --from human; exit $?",
+        "env -i AGENTHUB_DB=\"$AGENTHUB_DB\" \"$0\" reply 1 yes --from human; exit $?",
+        "env -i AGENTHUB_DB=\"$AGENTHUB_DB\" sh -c '\"$0\" reply 1 yes --from human; exit $?' \"$0\"; exit $?",
+        "unset CLAUDECODE; setsid -w \"$0\" reply 1 yes --from human; exit $?",
+    ] {
+        let mut command = shell(&hub, line);
+        command.env("CLAUDECODE", "1");
+        assert_refused(&hub, command, "CLAUDECODE is set for process ");
+    }
+    let mut command = shell(&hub, "env -u AGENTHUB_AGENT \"$0\" reply 1 yes --from human; exit $?");
+    command.env("AGENTHUB_AGENT", "planner");
+    assert_refused(&hub, command, "AGENTHUB_AGENT is set for process ");
+    // In a terminal, with a session of its own.
+    let mut command = shell(
+        &hub,
+        "env -u CLAUDECODE python3 -c 'import os, pty, sys; \
+         sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' \"$0\" reply 1 yes --from human; exit $?",
+    );
+    command.env("CLAUDECODE", "1");
+    let output = command.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.code() == Some(2) && shown.contains("CLAUDECODE is set for process "),
+        "{shown}"
+    );
+    assert_eq!(hub.sql("SELECT n, status FROM inbox_messages"), "1|unread");
+}
+
+/// A line of a shell that starts `agenthub` as `$0`.
+fn shell(hub: &TestHub, line: &str) -> Command {
+    let own = hub.command(&[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", line, AGENTHUB]).env_clear();
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(hub.folder());
+    command
+}
+
+#[test]
+fn agents_shell_without_a_session_has_a_name_that_stays() {
+    let hub = TestHub::not_started(&[]);
+    let of = |marker: &'static str| {
+        let mut command = hub.command(&["post", "t", "x"]);
+        command.env(marker, "1");
+        command
+    };
+    for (marker, tool) in [
+        ("GEMINI_CLI", "gemini"),
+        ("OPENCODE", "opencode"),
+        ("QWEN_CODE", "qwen"),
+        ("CURSOR_AGENT", "cursor"),
+        ("CLAUDECODE", "claude"),
+        ("COPILOT_AGENT_SESSION_ID", "copilot"),
+    ] {
+        assert!(of(marker).output().unwrap().status.success());
+        let mut in_shell = shell(&hub, "\"$0\" post t x; exit $?");
+        in_shell.env(marker, "1");
+        assert!(in_shell.output().unwrap().status.success());
+        let names = hub.sql("SELECT from_type, from_id FROM messages ORDER BY n DESC LIMIT 2");
+        let name = if cfg!(target_os = "linux") {
+            // The process that started the shell.
+            format!("agent|{tool}-{}", std::process::id())
+        } else {
+            format!("agent|{tool}")
+        };
+        assert_eq!(names, format!("{name}\n{name}"));
+    }
+    let mut named = of("GEMINI_CLI");
+    named.env("AGENTHUB_AGENT", "planner");
+    assert!(named.output().unwrap().status.success());
+    let mut given = of("GEMINI_CLI");
+    given.args(["--from", "reviewer"]);
+    assert!(given.output().unwrap().status.success());
+    assert_eq!(
+        hub.sql("SELECT from_id FROM messages ORDER BY n DESC LIMIT 2"),
+        "reviewer\nplanner"
+    );
+    assert_eq!(
+        hub.sql("SELECT count(*) FROM messages WHERE from_id LIKE '%human%'"),
+        "0"
+    );
+}
+
+#[test]
+fn names_that_imitate_human_are_human_outside_an_agents_shell() {
+    let hub = TestHub::not_started(&[]);
+    run_as(&hub, "planner", &["send", " HUMAN ", "for you"]);
+    assert_eq!(hub.sql("SELECT to_inbox FROM inbox_messages"), "human");
+    assert!(run(&hub, &["inbox", "Human"]).contains("for you"));
+    run(&hub, &["post", "t", "x", "--from", " Human", "--to", "HUMAN"]);
+    assert_eq!(
+        hub.sql("SELECT from_type, from_id, to_type, to_id FROM messages"),
+        "human|human|human|human"
+    );
+    let mut named = hub.command(&["post", "t", "x"]);
+    named.env("AGENTHUB_AGENT", "HUMAN");
+    assert!(named.output().unwrap().status.success());
+    assert_eq!(hub.sql("SELECT from_id FROM messages WHERE message_seq = 2"), "human");
+    fails(&hub, &["ask", "Human", "me?", "--from", "human"], 2);
+    for args in [
+        &["run", "--as", "Human", "--", "true"][..],
+        &["ingest", "--format", "claude-stream-json", "--as", "human"],
+    ] {
+        let message = fails(&hub, args, 2);
+        assert!(message.contains("reserved for the person"), "{message}");
+    }
+}
+
+#[test]
+fn mcp_server_refuses_every_spelling_of_human() {
+    let hub = TestHub::not_started(&[]);
+    for name in ["human", "Human", " human", "HUMAN\u{200b}"] {
+        let output = hub.command(&["mcp"]).env("AGENTHUB_AGENT", name).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name:?}");
+    }
+}
+
+#[test]
+fn hook_ignores_the_name_human_and_uses_the_sessions_name() {
+    for name in ["human", "Human "] {
+        let sandbox = Sandbox::new();
+        let input = event("12345678-abcd", "SessionStart", r#""source":"startup""#);
+        let answer = sandbox.hook_with("claude-code", &input, &[("AGENTHUB_AGENT", name)]);
+        let greeting = context(&answer, "SessionStart");
+        assert!(greeting.contains("You are claude-12345678 "), "{greeting}");
+        assert_eq!(sandbox.sql("SELECT id FROM agents"), "claude-12345678");
+    }
+}
