@@ -98,21 +98,23 @@ impl SpeakerArgs {
     }
 }
 
-/// Returns who writes a row under the caller's name. If the name is the person's and nothing shows that
-/// the person runs this command, prints how readers see the row.
-pub(super) fn author(name: &str) -> Result<Author> {
-    if name != HUMAN {
-        return Ok(Author::Program);
+/// Returns who writes a row under the caller's name.
+pub(super) fn author(name: &str) -> Author {
+    if name == HUMAN && identity::person_present().is_ok() {
+        Author::Person
+    } else {
+        Author::Program
     }
+}
+
+/// Prints how readers see a row that carries the person's name without a proof.
+pub(super) fn note_if_unverified(name: &str, verified: bool) -> Result<()> {
     match identity::person_present() {
-        Ok(()) => Ok(Author::Person),
-        Err(reason) => {
-            terminal::note(&format!(
-                "shown as {:?}: {reason}. A script gives its own name with --from",
-                sender_name(name, false)
-            ))?;
-            Ok(Author::Program)
-        }
+        Err(reason) if name == HUMAN && !verified => terminal::note(&format!(
+            "shown as {:?}: {reason}; a script gives its own name with --from",
+            sender_name(name, verified)
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,5 @@
 //! File operations that the standard library does not have.
 
 pub mod atomic_file;
+pub mod beside;
 pub mod private_file;

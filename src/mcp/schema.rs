@@ -351,7 +351,7 @@ pub(super) struct Answer {
     /// The question's id
     pub(super) id: String,
     pub(super) answered: bool,
-    /// The person's answer, each line after a bar; empty if there is none yet
+    /// The person's answer; empty if there is none yet
     pub(super) answer: String,
     /// What to do next
     pub(super) note: String,

@@ -388,7 +388,8 @@ impl Mcp {
                 answer: String::new(),
             }));
         };
-        let text = fenced(&answer.payload);
+        // The answer is proven to be the person's: it is a decision, not another agent's text.
+        let text = answer.payload.clone();
         session
             .call(move |session, writer| writer.ack_mail(&answer.id, session.read_context()))
             .await?;

@@ -15,8 +15,8 @@ use super::connect::connect;
 use super::file_identity::{Identity, WalFiles};
 use super::proof::Proofs;
 use super::schema;
-use super::sidecar_files::beside;
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 use crate::protocol::now_ms;
 

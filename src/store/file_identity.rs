@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::sidecar_files::beside;
+use crate::fs::beside::beside;
 
 /// Identifies a file by device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

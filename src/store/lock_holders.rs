@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::file_identity::Identity;
-use super::sidecar_files::beside;
+use crate::fs::beside::beside;
 
 /// The operations that a lock prevents in other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

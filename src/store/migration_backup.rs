@@ -16,8 +16,8 @@ use rusqlite::OpenFlags;
 
 use super::connect::connect;
 use super::online_copy;
-use super::sidecar_files::beside;
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 
 /// Copies the last committed state of the database at `path`, and returns the path of the copy.
 /// `version` is the version of the schema after the migration.

@@ -16,8 +16,8 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::connect::connect;
-use super::sidecar_files::beside;
 use crate::error::Result;
+use crate::fs::beside::beside;
 
 /// Pages copied per step: 4 MiB.
 const STEP_PAGES: i32 = 1024;

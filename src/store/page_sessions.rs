@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::hub_record::hub_proof;
 use super::secrets::{Secret, SecretFile, Stamp, random_hex};
-use super::sidecar_files::{beside, hub_proof};
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 
 /// Maximum time without use before a session expires, in milliseconds.

@@ -14,8 +14,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::sidecar_files::beside;
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 use crate::protocol::now_ms;
 

@@ -202,11 +202,19 @@ fn a_deleted_database_and_its_replacement_share_no_wal() {
     agent.resume();
     assert_eq!(agent.line(), "paused");
     hub.sql(&insert_messages("new", 1, 300));
-    let response = hub.send("POST", "/api/threads/new/messages", r#"{"content":"x"}"#);
+    let response = hub.send(
+        "POST",
+        "/api/threads/new/messages",
+        r#"{"from_id":"tester","content":"x"}"#,
+    );
     assert_eq!(response.status, 201, "{response:?}");
     agent.resume();
     assert_eq!(agent.line(), "paused");
-    let response = hub.send("POST", "/api/threads/new/messages", r#"{"content":"y"}"#);
+    let response = hub.send(
+        "POST",
+        "/api/threads/new/messages",
+        r#"{"from_id":"tester","content":"y"}"#,
+    );
     assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(
         hub.sql("PRAGMA integrity_check; SELECT count(*) FROM messages"),
@@ -299,7 +307,11 @@ fn reports_a_full_disk_until_it_has_space_again() {
         (hub.get("/readyz").status == 200).then_some(())
     });
     hub.sql(&insert_messages("u", 1, 1));
-    let response = hub.send("POST", "/api/threads/u/messages", r#"{"content":"x"}"#);
+    let response = hub.send(
+        "POST",
+        "/api/threads/u/messages",
+        r#"{"from_id":"tester","content":"x"}"#,
+    );
     assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }

@@ -111,7 +111,11 @@ fn detects_another_database_at_its_path_within_3_s_exclusive() {
     assert_eq!(compat.expect("batch").seqs(), [1, 2, 3, 4, 5, 6, 7]);
     hub.sql(&insert_messages("t", 8, 1));
     assert_eq!(compat.expect("message").seqs(), [8]);
-    let posted = hub.send("POST", "/api/threads/t/messages", r#"{"content":"hello"}"#);
+    let posted = hub.send(
+        "POST",
+        "/api/threads/t/messages",
+        r#"{"from_id":"tester","content":"hello"}"#,
+    );
     assert_eq!((posted.status, &posted.json()["message_seq"]), (201, &json!(9)));
     assert_eq!(hub.sql("SELECT count(*) FROM messages"), "9");
     assert_eq!(hub.status()["state"], "ok");
@@ -273,7 +277,11 @@ fn stops_using_a_deleted_wal() {
             (hub.status()["state"] == "ok").then_some(())
         });
         hub.sql(&insert_messages("t", 6, 300));
-        let posted = hub.send("POST", "/api/threads/t/messages", r#"{"content":"hello"}"#);
+        let posted = hub.send(
+            "POST",
+            "/api/threads/t/messages",
+            r#"{"from_id":"tester","content":"hello"}"#,
+        );
         assert_eq!(
             (posted.status, &posted.json()["message_seq"]),
             (201, &json!(306)),

@@ -14,8 +14,12 @@ fn logs_only_start_and_shutdown_without_problems() {
     for round in 0..5 {
         hub.sql(&insert_messages("t", 1 + round * 200, 200));
         assert_eq!(
-            hub.send("POST", "/api/inbox", r#"{"to_inbox":"planner","payload":"x"}"#)
-                .status,
+            hub.send(
+                "POST",
+                "/api/inbox",
+                r#"{"from_agent":"tester","to_inbox":"planner","payload":"x"}"#
+            )
+            .status,
             201
         );
         assert_eq!(hub.get("/api/search?q=text").items().len(), 100);

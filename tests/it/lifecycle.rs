@@ -183,7 +183,11 @@ fn a_locked_database_refuses_writes_serves_reads_and_recovers() {
     hub.sql(&insert_messages("t", 1, 1));
     let mut client = hub.connect("");
     let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
-    let refused = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+    let refused = hub.send(
+        "POST",
+        "/api/threads/t/messages",
+        r#"{"from_id":"tester","content":"x"}"#,
+    );
     assert_eq!(
         (refused.status, refused.code()),
         (503, "STORE_LOCKED".into()),
@@ -196,14 +200,23 @@ fn a_locked_database_refuses_writes_serves_reads_and_recovers() {
     assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);
     client.subscribe("t", 0);
     assert_eq!(client.expect("batch").seqs(), [1]);
-    let again = hub.send("POST", "/api/threads/t/messages", r#"{"content":"y"}"#);
+    let again = hub.send(
+        "POST",
+        "/api/threads/t/messages",
+        r#"{"from_id":"tester","content":"y"}"#,
+    );
     assert_eq!(again.status, 503);
     holder.release();
     wait_for("recovery", || (state(&hub) == "ok").then_some(()));
     assert_eq!(hub.log().matches("STORE_LOCKED").count(), 1, "{}", hub.log());
     hub.wait_for_log("can be written again");
     assert_eq!(
-        hub.send("POST", "/api/threads/t/messages", r#"{"content":"z"}"#).status,
+        hub.send(
+            "POST",
+            "/api/threads/t/messages",
+            r#"{"from_id":"tester","content":"z"}"#
+        )
+        .status,
         201
     );
     assert_eq!(client.expect("message").text("content"), "z");
@@ -218,7 +231,11 @@ fn a_full_disk_refuses_writes_keeps_acks_and_recovers() {
     client.expect("batch");
     // From now on writes of the hub fail as on a full disk.
     limit_file_size(&hub, Some(0));
-    let refused = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+    let refused = hub.send(
+        "POST",
+        "/api/threads/t/messages",
+        r#"{"from_id":"tester","content":"x"}"#,
+    );
     assert!(refused.status == 507 || refused.status == 503, "{refused:?}");
     let code = refused.code();
     assert!(code.starts_with("STORE_"), "{code}");
@@ -236,7 +253,12 @@ fn a_full_disk_refuses_writes_keeps_acks_and_recovers() {
         (hub.sql("SELECT last_ack_seq FROM subscriptions WHERE instance_id = 'worker'") == "2").then_some(())
     });
     assert_eq!(
-        hub.send("POST", "/api/threads/t/messages", r#"{"content":"z"}"#).status,
+        hub.send(
+            "POST",
+            "/api/threads/t/messages",
+            r#"{"from_id":"tester","content":"z"}"#
+        )
+        .status,
         201
     );
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");

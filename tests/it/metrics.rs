@@ -55,7 +55,11 @@ fn every_metric_changes_with_what_it_measures() {
     };
     assert!(wakes("result=\"hit\"") >= 1.0 && wakes("source=\"event\"") >= 1.0);
     wait_for("a wake by the hub's own write", || {
-        hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+        hub.send(
+            "POST",
+            "/api/threads/t/messages",
+            r#"{"from_id":"tester","content":"x"}"#,
+        );
         (wakes("source=\"own\"") >= 1.0).then_some(())
     });
     wait_for_increase("wakes_total{source=\"timer\",result=\"empty\"}");
@@ -85,7 +89,11 @@ fn every_metric_changes_with_what_it_measures() {
     // Another process holds the write lock while the hub writes, then releases it.
     let holder = LockHolder::take(hub.db(), "BEGIN IMMEDIATE");
     wait_for("a write that fails", || {
-        let response = hub.send("POST", "/api/threads/t/messages", r#"{"content":"x"}"#);
+        let response = hub.send(
+            "POST",
+            "/api/threads/t/messages",
+            r#"{"from_id":"tester","content":"x"}"#,
+        );
         (response.status == 503).then_some(())
     });
     assert_eq!(samples(&hub)["store_ready"].to_bits(), 0.0_f64.to_bits());

@@ -288,7 +288,11 @@ fn only_sqlite_opens_the_database() {
         ("GET", "/api/status", ""),
         ("GET", "/api/search?q=text", ""),
         ("GET", "/metrics", ""),
-        ("POST", "/api/threads/t/messages", r#"{"content":"x"}"#),
+        (
+            "POST",
+            "/api/threads/t/messages",
+            r#"{"from_id":"tester","content":"x"}"#,
+        ),
     ] {
         assert!(http::request(port, method, path, &headers, body).status < 300, "{path}");
     }

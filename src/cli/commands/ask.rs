@@ -67,10 +67,11 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         message_type: Some(args.message_type),
         title: Some(args.title.unwrap_or_else(|| super::send::title_of(&payload))),
         priority: Some(args.priority),
-        author: args::author(&asker)?,
+        author: args::author(&asker),
         ..NewInboxMessage::new(asker.clone(), to_inbox, payload)
     };
     let question = writer.send(&question)?.into_row();
+    args::note_if_unverified(&asker, question.verified)?;
     terminal::note(&format!(
         "asked {} (#{}), waiting for the answer",
         safe_text::escape(&args.to),

@@ -48,10 +48,11 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         kind: args.kind,
         subject: args.subject,
         reply_to: args.reply_to,
-        author: args::author(&from_id)?,
+        author: args::author(&from_id),
         ..NewMessage::new(args.thread, from_id, text_or_stdin(args.text)?)
     };
     let row = database.writer()?.post_message(&new)?.into_row();
+    args::note_if_unverified(&row.from_id, row.verified)?;
     if args.json {
         terminal::json(&row)
     } else {

@@ -41,7 +41,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let question = writer.require_mail_by_number_or_id(&args.id)?;
     let mut answer = NewInboxMessage {
         priority: args.priority,
-        author: args::author(&reader)?,
+        author: args::author(&reader),
         ..NewInboxMessage::answer(&question, reader.clone(), text)
     };
     answer.title = args.title.or(answer.title);
@@ -52,6 +52,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         now: now_ms(),
     };
     let row = writer.reply(&question, &answer, context)?.into_row();
+    args::note_if_unverified(&reader, row.verified)?;
     if args.json {
         return terminal::json(&row);
     }

@@ -47,7 +47,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let payload = text_or_stdin(args.text)?;
     let writer = database.writer()?;
     let from_agent = args.speaker.name()?;
-    let author = args::author(&from_agent)?;
+    let author = args::author(&from_agent);
     let title = args.title.unwrap_or_else(|| title_of(&payload));
     let to = match recipients(&writer, &args.to, &from_agent) {
         Err(e) if e.code() == Code::NotFound && args.new && args.to != ALL_INBOXES => vec![args.to],
@@ -65,6 +65,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         })
         .collect();
     let rows = writer.send_all(&mail)?;
+    args::note_if_unverified(&from_agent, rows.iter().all(|row| row.verified))?;
     if args.json {
         return terminal::json(&rows);
     }

@@ -242,7 +242,11 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
             "other machines can reach {address}: anyone with the token has access, and traffic is unencrypted"
         );
     }
-    tracing::info!("serving {} at {url}", path.display());
+    tracing::info!(
+        "serving {} at {url}; open the page with {} open",
+        path.display(),
+        database.command()
+    );
     // With a handler, a write beyond the file size limit fails with EFBIG instead of ending the process.
     let _file_too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -334,17 +338,13 @@ fn announce(database: &DatabaseArgs, args: &Args, record: &Record) -> Result<()>
     if args.json {
         return terminal::json_line(&serde_json::json!({"url": url, "db": path.display().to_string()}));
     }
-    if identity::person_present().is_ok() {
-        let minutes = CODE_LIFETIME.as_secs() / 60;
-        terminal::line(&hub_client::page_url_with_code(&path, record, CODE_LIFETIME)?)?;
-        return terminal::line(&format!(
-            "This link works once, within {minutes} minutes. Later: {} open",
-            database.command()
-        ));
+    if identity::person_present().is_err() {
+        return terminal::line(&url);
     }
-    terminal::line(&url)?;
-    terminal::line(&format!(
-        "Open it in a terminal of your own: {} open",
+    terminal::line(&hub_client::page_url_with_code(&path, record, CODE_LIFETIME)?)?;
+    let minutes = CODE_LIFETIME.as_secs() / 60;
+    terminal::note(&format!(
+        "The link works once, within {minutes} minutes. Later: {} open",
         database.command()
     ))
 }

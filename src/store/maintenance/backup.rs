@@ -13,11 +13,11 @@ use rusqlite::OpenFlags;
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 use crate::store::connect::connect;
 use crate::store::connection::Reader;
 use crate::store::file_identity::Identity;
 use crate::store::online_copy;
-use crate::store::sidecar_files::beside;
 
 /// Whether an existing target is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

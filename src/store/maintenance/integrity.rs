@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::fs::beside::beside;
 use crate::store::connection::Reader;
-use crate::store::sidecar_files::beside;
 
 /// Maximum number of problems reported by one check.
 const MAX_PROBLEMS: i64 = 10;

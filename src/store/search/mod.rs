@@ -24,8 +24,8 @@ use super::connect::connect;
 use super::connection::Reader;
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
-use super::sidecar_files::beside;
 use crate::error::{Code, Result};
+use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 use query::SearchQuery;
 

@@ -8,8 +8,6 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::integrations::fence::BAR;
-
 /// Seconds of one wait for an answer: short, so that the planner visibly keeps working.
 const WAIT_SECONDS: u8 = 4;
 
@@ -128,12 +126,7 @@ impl McpClient {
         if answer["answered"] != true {
             return Ok(Some(answer["id"].clone()));
         }
-        let fenced = answer["answer"].as_str().unwrap_or_default();
-        let lines: Vec<&str> = fenced
-            .lines()
-            .map(|line| line.strip_prefix(BAR).unwrap_or(line))
-            .collect();
-        let text = lines.join("\n");
+        let text = answer["answer"].as_str().unwrap_or_default();
         let reaction = if text.trim().to_lowercase().starts_with('y') {
             "Thank you. Deploying now."
         } else {

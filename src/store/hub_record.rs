@@ -5,12 +5,13 @@
 //! a stale record, and a program of another user that listens on the port of a hub that has ended.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::secrets::{Secret, SecretFile, random_hex};
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 
 /// Purpose of the HMAC with which a hub proves that it holds a key.
@@ -123,13 +124,6 @@ impl ServeLock {
 
 /// What the user does if the record is refused.
 const ADVICE: &str = "delete it and start agenthub serve again";
-
-/// Returns the path with `suffix` appended to its name.
-pub(super) fn beside(db: &Path, suffix: &str) -> PathBuf {
-    let mut name = db.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
 
 #[cfg(test)]
 mod tests {
