@@ -17,6 +17,7 @@ mod labeled_counter;
 mod library_api;
 mod listener;
 mod progress_stream;
+mod refusal_log;
 mod request;
 mod response;
 mod router;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::AuthMode;
 use super::labeled_counter::LabeledCounter;
+use super::refusal_log::RefusalLog;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::hub::{ChangeReaderHandle, Hub};
@@ -60,6 +61,7 @@ pub struct Server {
     pub(super) websocket_count: AtomicUsize,
     /// Refused requests and connections, by reason.
     pub(super) refused: LabeledCounter,
+    pub(super) refusal_log: RefusalLog,
     /// Ended WebSocket connections, by close code.
     pub(super) disconnects: LabeledCounter,
     /// The one permit for a search in progress.
@@ -116,6 +118,7 @@ impl Server {
             websocket_cancellation: Mutex::default(),
             websocket_count: AtomicUsize::new(0),
             refused: LabeledCounter::default(),
+            refusal_log: RefusalLog::default(),
             disconnects: LabeledCounter::default(),
             search_permit: Arc::new(Semaphore::new(1)),
             at_connection_limit: AtomicBool::new(false),
@@ -180,11 +183,11 @@ impl Server {
         lock(&self.change_reader).take()
     }
 
-    /// Counts and logs a refused request or connection. `subject` must not contain a secret: a
-    /// path is passed without its query.
+    /// Counts a refused request or connection, and logs it unless one with the same reason was logged
+    /// recently. `subject` must not contain a secret: a path is passed without its query.
     pub(super) fn record_refusal(&self, reason: &str, subject: impl Display, why: impl Display) {
         self.refused.increment(reason);
-        tracing::warn!("refused {subject}: {why}");
+        self.refusal_log.record(reason, subject, why);
     }
 }
 
