@@ -3,10 +3,12 @@
 //! The accept loop is part of this module, around one warp filter: warp 0.4's server has no connection
 //! limit and no header timeout, and accepts HTTP/2.
 //!
-//! 1. `listener` accepts a connection if fewer than the maximum are open.
+//! 1. `listener` accepts a connection. `unauthenticated` limits how many wait for their first
+//!    authenticated request, and how long.
 //! 2. For each request, `router` finds the route once.
-//! 3. `auth` checks the request's head with the route's requirement. Then the body is read, up to
-//!    its limit.
+//! 3. `auth` checks the request's head with the route's requirement. With its first authenticated
+//!    request, a connection counts against the maximum of connections. Then the body is read, up to its
+//!    limit.
 //! 4. The route's handler in `routes` or `websocket` returns the response.
 //! 5. On shutdown, the listener stops accepting, WebSocket clients are sent a close, open requests
 //!    finish, and acks are stored, within 2 s.
@@ -24,6 +26,7 @@ mod router;
 mod routes;
 mod state;
 mod token_rotation;
+mod unauthenticated;
 mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -44,6 +47,8 @@ use listener::Listener;
 pub use listener::bind;
 pub use router::routes;
 pub use state::{Server, Settings};
+pub use unauthenticated::MAX_UNAUTHENTICATED_CONNECTIONS;
+use unauthenticated::UnauthenticatedConnections;
 
 /// The default port.
 pub const DEFAULT_PORT: u16 = 4820;
@@ -72,6 +77,7 @@ impl Server {
         self.reachable_at_loopback
             .store(loopback.contains(&address.ip()), Ordering::Relaxed);
         let permits = Arc::new(Semaphore::new(self.settings.limits.max_connections));
+        let unauthenticated = Arc::new(UnauthenticatedConnections::default());
         let routes = router::filter(&self);
         let policy = Arc::new(AccessPolicy::new(address, &self.settings.allowed_hosts));
         for socket in listeners {
@@ -80,6 +86,7 @@ impl Server {
                 routes: routes.clone(),
                 policy: Arc::clone(&policy),
                 permits: Arc::clone(&permits),
+                unauthenticated: Arc::clone(&unauthenticated),
             };
             self.tasks.spawn(listener.run(socket));
         }

@@ -344,11 +344,23 @@ fn rotating_the_token_ends_access_with_the_old_one() {
 fn answers_503_over_the_connection_limit() {
     let hub = TestHub::with_args(&["--max-connections", "3"]);
     let clients: Vec<Client> = (0..3).map(|_| hub.connect("")).collect();
-    let response = http::request(hub.port(), "GET", "/healthz", &hub.headers(), "");
+    let response = hub.get("/api/status");
     assert_eq!(response.status, 503, "{response:?}");
     assert_eq!(response.body.len(), 62);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert!(matches!(
+        Client::try_connect(hub.port(), hub.token(), ""),
+        Err(Some((503, _)))
+    ));
+    hub.wait_for_log("3 connections are open, which is the limit");
+    // A request without the token is refused as before, and those that need none are answered.
+    assert_eq!(request(&hub, "GET", "/api/status", &[host(&hub)]).status, 401);
+    assert_eq!(request(&hub, "GET", "/healthz", &[host(&hub)]).status, 200);
     drop(clients);
     wait_for("a free connection", || {
-        (http::request(hub.port(), "GET", "/healthz", &hub.headers(), "").status == 200).then_some(())
+        (hub.get("/api/status").status == 200).then_some(())
     });
+    assert!(hub.get("/metrics").body.contains("reason=\"TOO_MANY_CONNECTIONS\"}"));
+    hub.wait_for_log("below the connection limit again");
 }

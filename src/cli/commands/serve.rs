@@ -19,7 +19,7 @@ use crate::cli::{hub_client, signals, terminal};
 use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::protocol;
-use crate::server::{AuthMode, DEFAULT_PORT, Server, Settings, bind};
+use crate::server::{AuthMode, DEFAULT_PORT, MAX_UNAUTHENTICATED_CONNECTIONS, Server, Settings, bind};
 use crate::store::{Record, ServeLock, Token};
 use crate::watcher::{POLL, WatchMode};
 
@@ -106,7 +106,7 @@ struct LimitArgs {
     /// Maximum array frames per second and connection
     #[arg(long, value_name = "N", default_value_t = Limits::default().array_frames_per_second, value_parser = nonzero_rate)]
     array_frames_per_second: u32,
-    /// Maximum simultaneous connections
+    /// Maximum simultaneous connections that have sent the token
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = at_least_one)]
     max_connections: usize,
 }
@@ -176,12 +176,15 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     outcome
 }
 
-/// Raises the limit of file descriptors to what `connections` need: the usual soft limit of 1,024
-/// is the default number of connections alone.
+/// Raises the limit of file descriptors to what `connections` need, and as many without an
+/// authenticated request as are allowed: the usual soft limit of 1,024 is the default number of
+/// connections alone.
 fn raise_fd_limit(connections: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_FDS);
+    let wanted = u64::try_from(connections.saturating_add(MAX_UNAUTHENTICATED_CONNECTIONS))
+        .unwrap_or(u64::MAX)
+        .saturating_add(SPARE_FDS);
     let allowed = limit.maximum.map_or(wanted, |max| wanted.min(max));
     if limit.current.is_some_and(|current| current < allowed) {
         // If this fails, connections are refused earlier, and the log says so.
