@@ -27,6 +27,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::auth::{self, AccessPolicy, AuthMode, AuthRequirement};
+use super::cors;
 use super::progress_stream::ProgressStream;
 use super::response;
 use super::router;
@@ -213,7 +214,12 @@ impl Listener {
 
     /// Responds to a request.
     async fn respond(&self, request: Request<Incoming>, admission: &ConnectionAdmission) -> Response {
+        // An error, too, must be readable by the page that gets it.
+        let allowed_origin = self.policy.allowed_origin(request.headers());
         let mut response = self.check_and_route(request, admission).await;
+        if let Some(origin) = allowed_origin {
+            cors::add_headers(response.headers_mut(), origin);
+        }
         if admission.is_last_response() {
             response
                 .headers_mut()
@@ -226,15 +232,21 @@ impl Listener {
     async fn check_and_route(&self, request: Request<Incoming>, admission: &ConnectionAdmission) -> Response {
         let (parts, body) = request.into_parts();
         let found = router::find(&parts.method, parts.uri.path());
-        let check = || {
-            self.policy
-                .check(&parts, found.auth_requirement(), &self.server.auth_mode())
+        let is_preflight = cors::is_preflight(&parts) && self.policy.allowed_origin(&parts.headers).is_some();
+        let requirement = if is_preflight {
+            AuthRequirement::Open
+        } else {
+            found.auth_requirement()
         };
+        let check = || self.policy.check(&parts, requirement, &self.server.auth_mode());
         if let Err(error) = check() {
             return self.refuse(&parts, &error);
         }
+        if is_preflight {
+            return cors::preflight(&parts.headers);
+        }
         let is_authenticated =
-            found.auth_requirement() != AuthRequirement::Open || matches!(self.server.auth_mode(), AuthMode::Disabled);
+            requirement != AuthRequirement::Open || matches!(self.server.auth_mode(), AuthMode::Disabled);
         if is_authenticated && !self.admit(admission) {
             return response::too_many_connections();
         }

@@ -13,8 +13,10 @@
 //! 5. On shutdown, the listener stops accepting, WebSocket clients are sent a close, open requests
 //!    finish, and acks are stored, within 2 s.
 
+mod allowed_origin;
 mod auth;
 mod background_tasks;
+mod cors;
 mod labeled_counter;
 mod library_api;
 mod listener;
@@ -41,6 +43,7 @@ use warp::reply::Response;
 
 use crate::error::{Code, Error, Result};
 
+pub use allowed_origin::AllowedOrigin;
 use auth::AccessPolicy;
 pub use auth::{AuthMode, check_embedded_request};
 use listener::Listener;
@@ -79,7 +82,11 @@ impl Server {
         let permits = Arc::new(Semaphore::new(self.settings.limits.max_connections));
         let unauthenticated = Arc::new(UnauthenticatedConnections::default());
         let routes = router::filter(&self);
-        let policy = Arc::new(AccessPolicy::new(address, &self.settings.allowed_hosts));
+        let policy = Arc::new(AccessPolicy::new(
+            address,
+            &self.settings.allowed_hosts,
+            &self.settings.allowed_origins,
+        ));
         for socket in listeners {
             let listener = Listener {
                 server: Arc::clone(&self),

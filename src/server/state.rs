@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::allowed_origin::AllowedOrigin;
 use super::auth::AuthMode;
 use super::labeled_counter::LabeledCounter;
 use super::refusal_log::RefusalLog;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub watch: WatchMode,
     /// Hosts that requests may name in addition to this machine's own names: `host` or `host:port`.
     pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may send requests with the token, in addition to the hub's own page.
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Directory whose files replace the dashboard's files compiled into the binary.
     pub assets: Option<PathBuf>,
 }
@@ -41,6 +44,7 @@ impl Default for Settings {
             limits: Limits::default(),
             watch: WatchMode::Auto,
             allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             assets: None,
         }
     }

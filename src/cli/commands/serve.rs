@@ -19,7 +19,7 @@ use crate::cli::{hub_client, signals, terminal};
 use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::protocol;
-use crate::server::{AuthMode, DEFAULT_PORT, MAX_UNAUTHENTICATED_CONNECTIONS, Server, Settings, bind};
+use crate::server::{AllowedOrigin, AuthMode, DEFAULT_PORT, MAX_UNAUTHENTICATED_CONNECTIONS, Server, Settings, bind};
 use crate::store::{Record, ServeLock, Token};
 use crate::watcher::{POLL, WatchMode};
 
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Accept requests for this host too, as HOST or HOST:PORT
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
+    /// Accept requests with the token from pages of this origin too: scheme, host and port
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<AllowedOrigin>,
     /// Disable the access token: every program and user on this machine has access
     #[arg(long)]
     no_auth: bool,
@@ -221,6 +224,7 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
             WatchModeArg::Poll => WatchMode::Poll(POLL),
         },
         allowed_hosts: args.allow_host.clone(),
+        allowed_origins: args.allow_origin.clone(),
         assets: args.assets.clone(),
     };
     let auth_mode = if args.no_auth {
