@@ -45,7 +45,7 @@ pub struct Limits {
     pub thread_states_per_second: u32,
     /// Maximum array frames per second and connection.
     pub array_frames_per_second: u32,
-    /// Maximum simultaneous connections.
+    /// Maximum simultaneous connections, without those that have not sent an authenticated request yet.
     pub max_connections: usize,
 }
 

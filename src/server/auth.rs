@@ -6,10 +6,12 @@
 //!
 //! 1. the version is HTTP/1.1
 //! 2. `Host` is one of the hub's names (DNS rebinding)
-//! 3. `Origin`, if present, is the hub's own
-//! 4. `Sec-Fetch-Site`, if present, is `none` or `same-origin`; a link to the dashboard is allowed
+//! 3. `Origin`, if present, is the hub's own, or one that the user has allowed
+//! 4. `Sec-Fetch-Site`, if present, is `none` or `same-origin`, unless `Origin` is one that the user has
+//!    allowed; a link to the dashboard is allowed
 //! 5. a GET has no body; any other method has `Content-Type: application/json` (HTML forms)
-//! 6. the secrets, which `credentials` compares, unless the route needs none
+//! 6. the secrets, which `credentials` compares, unless the route needs none. A preflight (see `cors`)
+//!    needs none either
 
 use std::net::SocketAddr;
 
@@ -18,6 +20,7 @@ use hyper::header::{
 };
 use hyper::{Method, Uri, Version, http::request::Parts};
 
+use super::allowed_origin::AllowedOrigin;
 use crate::error::{Code, Error, Result};
 use crate::store::Secret;
 
@@ -62,14 +65,16 @@ pub(super) struct AccessPolicy {
     port: u16,
     /// Accepted values of `Host`: `host:port`.
     hosts: Vec<String>,
-    /// Accepted values of `Origin`: `http://host:port`, as browsers write it.
-    origins: Vec<String>,
+    /// The hub's own values of `Origin`: `http://host:port`, as browsers write it.
+    own_origins: Vec<String>,
+    /// The origins of other pages that the user has allowed.
+    allowed_origins: Vec<AllowedOrigin>,
 }
 
 impl AccessPolicy {
     /// Returns the policy of a hub that listens at `address`. It accepts this machine's own names
-    /// and `allowed`, whose entries are `host` or `host:port`.
-    pub(super) fn new(address: SocketAddr, allowed: &[String]) -> Self {
+    /// and `allowed_hosts`, whose entries are `host` or `host:port`, and pages of `allowed_origins`.
+    pub(super) fn new(address: SocketAddr, allowed_hosts: &[String], allowed_origins: &[AllowedOrigin]) -> Self {
         let port = address.port();
         let mut hosts: Vec<String> = ["127.0.0.1", "localhost", "[::1]"]
             .iter()
@@ -78,7 +83,7 @@ impl AccessPolicy {
         if !address.ip().is_unspecified() {
             hosts.push(address.to_string());
         }
-        for host in allowed {
+        for host in allowed_hosts {
             let has_port = host.rsplit_once(':').is_some_and(|(name, port)| {
                 port.parse::<u16>().is_ok() && (!name.contains(':') || name.ends_with(']'))
             });
@@ -97,8 +102,13 @@ impl AccessPolicy {
                 .collect();
             hosts.extend(without_port);
         }
-        let origins = hosts.iter().map(|host| format!("http://{host}")).collect();
-        Self { port, hosts, origins }
+        let own_origins = hosts.iter().map(|host| format!("http://{host}")).collect();
+        Self {
+            port,
+            hosts,
+            own_origins,
+            allowed_origins: allowed_origins.to_vec(),
+        }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -110,7 +120,9 @@ impl AccessPolicy {
         check_version(request)?;
         self.check_host(&request.headers, &request.uri)?;
         self.check_origin(&request.headers)?;
-        check_fetch_site(request)?;
+        if self.allowed_origin(&request.headers).is_none() {
+            check_fetch_site(request)?;
+        }
         check_body_headers(request)
     }
 
@@ -133,12 +145,25 @@ impl AccessPolicy {
     fn check_origin(&self, headers: &HeaderMap) -> Result<()> {
         match single_header(headers, ORIGIN.as_str())? {
             None => Ok(()),
-            Some(origin) if self.origins.iter().any(|o| o == origin) => Ok(()),
+            Some(origin) if self.own_origins.iter().any(|o| o == origin) => Ok(()),
+            Some(_) if self.allowed_origin(headers).is_some() => Ok(()),
             Some(origin) => Err(forbidden(format!(
-                "the request comes from a page of {}, and only the hub's own page has access; open it with agenthub open",
+                "the request comes from a page of {}, which has no access; open the hub's own page with agenthub open, \
+                 or allow yours with serve --allow-origin",
                 quoted(origin)
             ))),
         }
+    }
+
+    /// Returns the request's `Origin`, if it is not the hub's own but one that the user has allowed.
+    pub(super) fn allowed_origin(&self, headers: &HeaderMap) -> Option<&AllowedOrigin> {
+        let origin = single_header(headers, ORIGIN.as_str()).ok()??;
+        if self.own_origins.iter().any(|own| own == origin) {
+            return None;
+        }
+        self.allowed_origins
+            .iter()
+            .find(|allowed| allowed.header_value() == origin)
     }
 }
 
@@ -150,7 +175,7 @@ impl AccessPolicy {
 /// [`Code::HttpVersion`], [`Code::Forbidden`], [`Code::Invalid`], [`Code::UnsupportedMedia`] or
 /// [`Code::Unauthorized`].
 pub fn check_embedded_request(address: SocketAddr, allowed: &[String], request: &Parts, mode: &AuthMode) -> Result<()> {
-    AccessPolicy::new(address, allowed).check_head(request)?;
+    AccessPolicy::new(address, allowed, &[]).check_head(request)?;
     match mode {
         AuthMode::Disabled => Ok(()),
         AuthMode::Token(token) if given_secrets(request)?.iter().any(|given| token.matches(given)) => Ok(()),
@@ -327,6 +352,10 @@ mod tests {
         AccessPolicy::new(
             "127.0.0.1:4820".parse().unwrap(),
             &["hub.test".into(), "other:99".into()],
+            &[
+                "https://tools.example".parse().unwrap(),
+                "http://localhost:5173".parse().unwrap(),
+            ],
         )
     }
 
@@ -415,6 +444,47 @@ mod tests {
             "http://LOCALHOST:4820",
         ] {
             assert_eq!(from(origin), Some(Code::Forbidden), "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn accepts_allowed_origins_with_the_token() {
+        let (host, bearer) = (("host", "localhost:4820"), format!("Bearer {SECRET}"));
+        let from = |headers: &[(&str, &str)]| code(check("GET", "/api/status", &[&[host], headers].concat()));
+        let token = ("authorization", bearer.as_str());
+        for origin in ["https://tools.example", "http://localhost:5173"] {
+            let origin = ("origin", origin);
+            assert_eq!(from(&[origin, token]), None);
+            assert_eq!(from(&[origin]), Some(Code::Unauthorized));
+            for site in ["cross-site", "same-site"] {
+                let site = ("sec-fetch-site", site);
+                assert_eq!(from(&[origin, token, site]), None);
+                // Without the origin, or with another one, other sites have no access.
+                assert_eq!(from(&[token, site]), Some(Code::Forbidden));
+                for other in ["http://localhost:4820", "https://evil.test"] {
+                    assert_eq!(
+                        from(&[("origin", other), token, site]),
+                        Some(Code::Forbidden),
+                        "{other}"
+                    );
+                }
+            }
+            assert_eq!(from(&[origin, origin, token]), Some(Code::Forbidden));
+        }
+        for origin in [
+            "http://tools.example",
+            "https://tools.example:443",
+            "https://tools.example:8443",
+            "https://tools.example/",
+            "https://tools.example.evil.test",
+            "https://a.tools.example",
+            "https://TOOLS.example",
+            "https://tools.example,https://evil.test",
+            "http://localhost",
+            "http://127.0.0.1:5173",
+            "null",
+        ] {
+            assert_eq!(from(&[("origin", origin), token]), Some(Code::Forbidden), "{origin}");
         }
     }
 

@@ -115,6 +115,11 @@ impl Credentials {
         Ok(found)
     }
 
+    /// Returns whether requests need no token (`--no-auth`).
+    pub(super) fn needs_no_token(&self) -> bool {
+        matches!(self.lock().mode, AuthMode::Disabled)
+    }
+
     /// Accepts a one-time code of the run `run`, once. Returns the person's secret.
     ///
     /// # Errors

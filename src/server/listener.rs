@@ -2,7 +2,8 @@
 //!
 //! Each connection has limits: [`HEADER_TIMEOUT`] for a request's head, [`BODY_TIMEOUT`] for its
 //! body, [`MAX_HEAD`] and [`MAX_BODY`] for their sizes, and the write timeout of
-//! [`ProgressStream`] for its responses. The access rules themselves are in `auth`.
+//! [`ProgressStream`] for its responses. The access rules themselves are in `auth`, the limit for
+//! connections without an authenticated request in `unauthenticated`.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,19 +14,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::auth::{self, AccessPolicy, AuthRequirement};
+use super::cors;
 use super::credentials;
 use super::peer_owner::{self, Ends};
 use super::progress_stream::ProgressStream;
@@ -33,6 +35,9 @@ use super::request::Access;
 use super::response;
 use super::router::{self, RouteMatch};
 use super::state::Server;
+use super::unauthenticated::{
+    ConnectionAdmission, Expiry, MAX_UNAUTHENTICATED_CONNECTIONS, UnauthenticatedConnections,
+};
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 
@@ -102,6 +107,8 @@ pub(super) struct Listener {
     pub(super) policy: Arc<AccessPolicy>,
     /// One permit per connection allowed.
     pub(super) permits: Arc<Semaphore>,
+    /// The connections that have no permit yet.
+    pub(super) unauthenticated: Arc<UnauthenticatedConnections>,
 }
 
 impl Listener {
@@ -112,7 +119,7 @@ impl Listener {
             match accepted {
                 Ok((stream, _)) => {
                     delay = MIN_ACCEPT_DELAY;
-                    self.accept(stream);
+                    self.accept(stream).await;
                 }
                 Err(e) => {
                     // Most likely the process is out of file descriptors: other connections must end first.
@@ -124,42 +131,21 @@ impl Listener {
         }
     }
 
-    /// Starts a task for the connection: one that serves it, or one that responds with 503 if the
-    /// connection limit is reached.
-    fn accept(&self, stream: TcpStream) {
+    /// Starts the task that serves the connection.
+    async fn accept(&self, stream: TcpStream) {
         // Send each frame at once instead of waiting for more to fill a packet. If the socket is
         // closed already, the first read reports it.
         drop(stream.set_nodelay(true));
-        let limit = self.server.settings.limits.max_connections;
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => {
-                // A tenth must be free before this is logged, so that the two messages do not
-                // alternate.
-                if self.permits.available_permits() * 10 > limit
-                    && self.server.at_connection_limit.swap(false, Ordering::Relaxed)
-                {
-                    tracing::info!("below the connection limit again");
-                }
-                let listener = self.clone();
-                self.server.tasks.spawn(async move {
-                    listener.serve(stream, permit).await;
-                });
-            }
-            Err(_) => {
-                self.server.refused.increment("TOO_MANY_CONNECTIONS");
-                if !self.server.at_connection_limit.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "{limit} connections are open, which is the limit: new ones are refused; \
-                         close some, or raise --max-connections"
-                    );
-                }
-                self.server.tasks.spawn(refuse_connection(stream));
-            }
+        if self.unauthenticated.is_full() {
+            // First serve the requests that have arrived: their connections may leave the set.
+            tokio::task::yield_now().await;
         }
+        let admission = self.unauthenticated.add();
+        self.server.tasks.spawn(self.clone().serve(stream, admission));
     }
 
     /// Serves the requests of one connection.
-    async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, admission: ConnectionAdmission) {
         let shutdown = self.server.shutdown.clone();
         let ends = stream.local_addr().and_then(|local| {
             let peer = stream.peer_addr()?;
@@ -169,14 +155,13 @@ impl Listener {
         let Ok(ends) = ends else {
             return;
         };
-        // Shared, because a WebSocket keeps the permit after its request has ended.
-        let permit = Arc::new(permit);
+        let admission = Arc::new(admission);
         let (server, has_request) = (Arc::clone(&self.server), AtomicBool::new(false));
         let service = hyper::service::service_fn(|request| {
             has_request.store(true, Ordering::Relaxed);
             let listener = self.clone();
-            let permit = Arc::clone(&permit);
-            async move { Ok::<_, Infallible>(listener.respond(request, permit, ends).await) }
+            let admission = Arc::clone(&admission);
+            async move { Ok::<_, Infallible>(listener.respond(request, &admission, ends).await) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -186,11 +171,32 @@ impl Listener {
         let socket = TokioIo::new(ProgressStream::with_write_timeout(stream, write_timeout));
         let connection = http.serve_connection(socket, service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
-        let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut expired = std::pin::pin!(admission.expired());
+        let outcome = loop {
+            tokio::select! {
+                // The connection first: if its authenticated request has arrived, it stays open.
+                biased;
+                outcome = connection.as_mut() => break outcome,
+                () = shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    break connection.await;
+                }
+                expiry = expired.as_mut(), if admission.permit().is_none() => {
+                    if admission.permit().is_some() {
+                        continue;
+                    }
+                    if expiry == Expiry::Evicted {
+                        server.record_refusal(
+                            "UNAUTHENTICATED_LIMIT",
+                            "a connection",
+                            format_args!(
+                                "{MAX_UNAUTHENTICATED_CONNECTIONS} newer connections without a token are open, \
+                                 which is the limit"
+                            ),
+                        );
+                    }
+                    return;
+                }
             }
         };
         // A client that disconnects and a keep-alive connection that times out are not counted as
@@ -218,14 +224,46 @@ impl Listener {
         }
     }
 
+    /// Responds to a request.
+    async fn respond(&self, request: Request<Incoming>, admission: &ConnectionAdmission, ends: Ends) -> Response {
+        // An error, too, must be readable by the page that gets it.
+        let allowed_origin = self.policy.allowed_origin(request.headers());
+        let mut response = self.check_and_route(request, admission, ends).await;
+        if let Some(origin) = allowed_origin {
+            cors::add_headers(response.headers_mut(), origin);
+        }
+        if admission.is_last_response() {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
     /// Checks a request, reads its body and passes it to its route.
-    async fn respond(&self, request: Request<Incoming>, permit: Arc<OwnedSemaphorePermit>, ends: Ends) -> Response {
+    async fn check_and_route(
+        &self,
+        request: Request<Incoming>,
+        admission: &ConnectionAdmission,
+        ends: Ends,
+    ) -> Response {
         let (parts, body) = request.into_parts();
+        if cors::is_preflight(&parts) && self.policy.allowed_origin(&parts.headers).is_some() {
+            return match self.policy.check_head(&parts) {
+                Ok(()) => cors::preflight(&parts.headers),
+                Err(error) => self.refuse(&parts, &error),
+            };
+        }
         let found = router::find(&parts.method, parts.uri.path());
         let access = match self.authorize(&parts, &found, ends) {
             Ok(access) => access,
             Err(error) => return self.refuse(&parts, &error),
         };
+        let is_authenticated =
+            found.auth_requirement() != AuthRequirement::Open || self.server.credentials.needs_no_token();
+        if is_authenticated && !self.admit(admission) {
+            return response::too_many_connections();
+        }
         let body = match read_body(&parts, body).await {
             // The secret may have been replaced while the body arrived.
             Ok(body) if !body.is_empty() => self.authorize(&parts, &found, ends).map(|_| body),
@@ -236,8 +274,10 @@ impl Listener {
             Ok(body) => {
                 let mut request = Request::from_parts(parts, Full::new(body));
                 request.extensions_mut().insert(found);
-                request.extensions_mut().insert(permit);
                 request.extensions_mut().insert(access);
+                if let Some(permit) = admission.permit() {
+                    request.extensions_mut().insert(Arc::clone(permit));
+                }
                 let service = TowerToHyperService::new(warp::service(self.routes.clone()));
                 service.call(request).await.unwrap_or_else(|never| match never {})
             }
@@ -267,6 +307,33 @@ impl Listener {
             given,
             port,
         })
+    }
+
+    /// Gives a connection with an authenticated request its permit. Returns whether it has one.
+    fn admit(&self, admission: &ConnectionAdmission) -> bool {
+        if admission.permit().is_some() {
+            return true;
+        }
+        let limit = self.server.settings.limits.max_connections;
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            // A tenth must be free before this is logged, so that the two messages do not
+            // alternate.
+            if self.permits.available_permits() * 10 > limit
+                && self.server.at_connection_limit.swap(false, Ordering::Relaxed)
+            {
+                tracing::info!("below the connection limit again");
+            }
+            admission.authenticate(permit);
+            return true;
+        }
+        self.server.refused.increment("TOO_MANY_CONNECTIONS");
+        if !self.server.at_connection_limit.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{limit} connections are open, which is the limit: new ones are refused; \
+                 close some, or raise --max-connections"
+            );
+        }
+        false
     }
 
     fn refuse(&self, parts: &Parts, error: &Error) -> Response {
@@ -308,11 +375,4 @@ async fn read_body(parts: &Parts, body: Incoming) -> Result<Bytes> {
             format!("the body took longer than {} s; send it faster", BODY_TIMEOUT.as_secs()),
         )),
     }
-}
-
-/// Responds with 503 to a connection over the limit and closes it.
-async fn refuse_connection(mut stream: TcpStream) {
-    const RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 62\r\n\
-        Retry-After: 1\r\nConnection: close\r\n\r\ntoo many connections; close some, or raise --max-connections.\n";
-    let _ = tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(RESPONSE)).await;
 }

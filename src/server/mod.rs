@@ -3,16 +3,20 @@
 //! The accept loop is part of this module, around one warp filter: warp 0.4's server has no connection
 //! limit and no header timeout, and accepts HTTP/2.
 //!
-//! 1. `listener` accepts a connection if fewer than the maximum are open.
+//! 1. `listener` accepts a connection. `unauthenticated` limits how many wait for their first
+//!    authenticated request, and how long.
 //! 2. For each request, `router` finds the route once.
-//! 3. `auth` checks the request's head with the route's requirement. Then the body is read, up to
-//!    its limit.
+//! 3. `auth` checks the request's head with the route's requirement. With its first authenticated
+//!    request, a connection counts against the maximum of connections. Then the body is read, up to its
+//!    limit.
 //! 4. The route's handler in `routes` or `websocket` returns the response.
 //! 5. On shutdown, the listener stops accepting, WebSocket clients are sent a close, open requests
 //!    finish, and acks are stored, within 2 s.
 
+mod allowed_origin;
 mod auth;
 mod background_tasks;
+mod cors;
 mod credential_watch;
 mod credentials;
 mod labeled_counter;
@@ -20,11 +24,13 @@ mod library_api;
 mod listener;
 mod peer_owner;
 mod progress_stream;
+mod refusal_log;
 mod request;
 mod response;
 mod router;
 mod routes;
 mod state;
+mod unauthenticated;
 mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,12 +45,15 @@ use warp::reply::Response;
 
 use crate::error::{Code, Error, Result};
 
+pub use allowed_origin::AllowedOrigin;
 use auth::AccessPolicy;
 pub use auth::{AuthMode, check_embedded_request};
 use listener::Listener;
 pub use listener::bind;
 pub use router::routes;
 pub use state::{Server, Settings};
+pub use unauthenticated::MAX_UNAUTHENTICATED_CONNECTIONS;
+use unauthenticated::UnauthenticatedConnections;
 
 /// The default port.
 pub const DEFAULT_PORT: u16 = 4820;
@@ -73,14 +82,20 @@ impl Server {
         self.reachable_at_loopback
             .store(loopback.contains(&address.ip()), Ordering::Relaxed);
         let permits = Arc::new(Semaphore::new(self.settings.limits.max_connections));
+        let unauthenticated = Arc::new(UnauthenticatedConnections::default());
         let routes = router::filter(&self);
-        let policy = Arc::new(AccessPolicy::new(address, &self.settings.allowed_hosts));
+        let policy = Arc::new(AccessPolicy::new(
+            address,
+            &self.settings.allowed_hosts,
+            &self.settings.allowed_origins,
+        ));
         for socket in listeners {
             let listener = Listener {
                 server: Arc::clone(&self),
                 routes: routes.clone(),
                 policy: Arc::clone(&policy),
                 permits: Arc::clone(&permits),
+                unauthenticated: Arc::clone(&unauthenticated),
             };
             self.tasks.spawn(listener.run(socket));
         }

@@ -4,7 +4,7 @@
 //! that the route documents. Errors are `{"error":{"code","message"}}`.
 
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 use serde_json::json;
 use warp::reply::Response;
@@ -82,4 +82,17 @@ pub(super) fn error(error: &Error) -> Response {
         status,
         &json!({"error": {"code": error.code().name(), "message": error.message()}}),
     )
+}
+
+/// Returns the response to a request of a connection over the limit. The connection ends with it.
+pub(super) fn too_many_connections() -> Response {
+    let text = "too many connections; close some, or raise --max-connections.\n";
+    let mut response = Response::new(text.into());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    add_safety_headers(headers);
+    response
 }

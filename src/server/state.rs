@@ -13,9 +13,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::allowed_origin::AllowedOrigin;
 use super::auth::AuthMode;
 use super::credentials::Credentials;
 use super::labeled_counter::LabeledCounter;
+use super::refusal_log::RefusalLog;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::hub::{ChangeReaderHandle, Hub};
@@ -32,6 +34,8 @@ pub struct Settings {
     pub watch: WatchMode,
     /// Hosts that requests may name in addition to this machine's own names: `host` or `host:port`.
     pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may send requests with the token, in addition to the hub's own page.
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Directory whose files replace the dashboard's files compiled into the binary.
     pub assets: Option<PathBuf>,
 }
@@ -42,6 +46,7 @@ impl Default for Settings {
             limits: Limits::default(),
             watch: WatchMode::Auto,
             allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             assets: None,
         }
     }
@@ -60,6 +65,7 @@ pub struct Server {
     pub(super) websocket_count: AtomicUsize,
     /// Refused requests and connections, by reason.
     pub(super) refused: LabeledCounter,
+    pub(super) refusal_log: RefusalLog,
     /// Ended WebSocket connections, by close code.
     pub(super) disconnects: LabeledCounter,
     /// The one permit for a search in progress.
@@ -119,6 +125,7 @@ impl Server {
             file_token,
             websocket_count: AtomicUsize::new(0),
             refused: LabeledCounter::default(),
+            refusal_log: RefusalLog::default(),
             disconnects: LabeledCounter::default(),
             search_permit: Arc::new(Semaphore::new(1)),
             at_connection_limit: AtomicBool::new(false),
@@ -165,11 +172,11 @@ impl Server {
         lock(&self.change_reader).take()
     }
 
-    /// Counts and logs a refused request or connection. `subject` must not contain a secret: a
-    /// path is passed without its query.
+    /// Counts a refused request or connection, and logs it unless one with the same reason was logged
+    /// recently. `subject` must not contain a secret: a path is passed without its query.
     pub(super) fn record_refusal(&self, reason: &str, subject: impl Display, why: impl Display) {
         self.refused.increment(reason);
-        tracing::warn!("refused {subject}: {why}");
+        self.refusal_log.record(reason, subject, why);
     }
 }
 

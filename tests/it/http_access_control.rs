@@ -85,6 +85,199 @@ fn accepts_its_own_origin_and_sends_no_cors_headers() {
     assert_forbidden(&request(&hub, "OPTIONS", "/api/inbox", &preflight), "preflight");
 }
 
+/// The headers of a request from a page of another origin, as browsers send them.
+fn from_page(hub: &TestHub, origin: &str) -> Vec<Header> {
+    vec![
+        host(hub),
+        header("Origin", origin),
+        header("Sec-Fetch-Site", "cross-site"),
+        header("Sec-Fetch-Mode", "cors"),
+    ]
+}
+
+/// Checks that a page of `origin`, and no other, can read the response.
+#[track_caller]
+fn assert_readable_by(response: &Response, origin: &str, what: &str) {
+    assert_eq!(response.header("access-control-allow-origin"), Some(origin), "{what}");
+    assert_eq!(response.header("vary"), Some("Origin"), "{what}");
+    assert_eq!(response.header("access-control-allow-credentials"), None, "{what}");
+}
+
+const ALLOWED_ORIGINS: [&str; 2] = ["https://tools.example", "http://localhost:5173"];
+
+/// Starts a hub that pages of [`ALLOWED_ORIGINS`] may use.
+fn hub_with_allowed_origins(args: &[&str]) -> TestHub {
+    let origins = ALLOWED_ORIGINS.iter().flat_map(|origin| ["--allow-origin", origin]);
+    TestHub::with_args(&args.iter().copied().chain(origins).collect::<Vec<_>>())
+}
+
+#[test]
+fn pages_of_allowed_origins_need_the_token_and_can_read_every_response() {
+    let hub = hub_with_allowed_origins(&["--max-connections", "1"]);
+    for origin in ALLOWED_ORIGINS {
+        let headers = from_page(&hub, origin);
+        let with_token = [headers.clone(), vec![bearer(hub.token())]].concat();
+        for (method, path, needs_token) in routes() {
+            let what = format!("{method} {path} from {origin}");
+            let without = request(&hub, method, &path, &headers);
+            assert_eq!(without.status, if needs_token { 401 } else { 200 }, "{what}");
+            assert_readable_by(&without, origin, &what);
+            // The place of the connection before may still be taken.
+            let with = wait_for("a free connection", || {
+                let response = request(&hub, method, &path, &with_token);
+                assert_readable_by(&response, origin, &what);
+                (response.body.len() != 62 || response.status != 503).then_some(response)
+            });
+            assert!(!matches!(with.status, 401 | 403), "{what}: {with:?}");
+        }
+        // Other errors.
+        let not_found = request(&hub, "GET", "/nowhere", &with_token);
+        assert_eq!(not_found.status, 404);
+        assert_readable_by(&not_found, origin, "404");
+        let mut other_host = with_token.clone();
+        other_host[0].1 = "evil.test".into();
+        let refused = request(&hub, "GET", "/api/status", &other_host);
+        assert_eq!(refused.status, 403);
+        assert_readable_by(&refused, origin, "403");
+        let text = [with_token.clone(), vec![header("Content-Type", "text/plain")]].concat();
+        let unsupported = http::request(hub.port(), "POST", "/api/inbox", &text, "x");
+        assert_eq!(unsupported.status, 415);
+        assert_readable_by(&unsupported, origin, "415");
+        let _client = wait_for("a free connection", || {
+            let bearer = format!("Bearer {}", hub.token());
+            let headers = [
+                ("Authorization", bearer.as_str()),
+                ("Origin", origin),
+                ("Sec-Fetch-Site", "cross-site"),
+            ];
+            let (mut client, _) = Client::connect_with_headers(hub.port(), "", &headers).ok()?;
+            client.assert_alive();
+            Some(client)
+        });
+        let over_limit = request(&hub, "GET", "/api/status", &with_token);
+        assert_eq!(over_limit.status, 503);
+        assert_readable_by(&over_limit, origin, "503");
+    }
+    // A browser's WebSocket sends the token as a subprotocol.
+    let protocols = format!("agenthub, bearer.{}", hub.token());
+    let headers = [
+        ("Sec-WebSocket-Protocol", protocols.as_str()),
+        ("Origin", ALLOWED_ORIGINS[0]),
+    ];
+    let protocol = wait_for("a free connection", || {
+        Client::connect_with_headers(hub.port(), "", &headers).ok()?.1
+    });
+    assert_eq!(protocol, "agenthub");
+    let headers = [("Origin", ALLOWED_ORIGINS[0])];
+    let refused = Client::connect_with_headers(hub.port(), "", &headers).err();
+    assert!(matches!(refused, Some(Some((401, _)))), "{refused:?}");
+}
+
+#[test]
+fn origins_that_are_not_allowed_stay_refused() {
+    let hub = hub_with_allowed_origins(&[]);
+    let token = bearer(hub.token());
+    let other_sites = ["same-site", "cross-site"].map(|site| header("Sec-Fetch-Site", site));
+    for (method, path, _) in routes() {
+        for origin in [
+            "http://tools.example",
+            "https://tools.example:444",
+            "https://tools.example.evil.test",
+            "https://a.tools.example",
+            "https://TOOLS.example",
+            "http://localhost",
+            "http://127.0.0.1:5173",
+            "null",
+        ] {
+            let headers = [host(&hub), token.clone(), header("Origin", origin)];
+            assert_forbidden(
+                &request(&hub, method, &path, &headers),
+                &format!("{method} {path} from {origin}"),
+            );
+        }
+        // Sec-Fetch-Site is checked unless an allowed origin is present.
+        for site in &other_sites {
+            let headers = [host(&hub), token.clone(), site.clone()];
+            assert_forbidden(
+                &request(&hub, method, &path, &headers),
+                &format!("{method} {path} {site:?}"),
+            );
+        }
+    }
+    // The hub's own page needs no CORS headers.
+    let own = format!("http://127.0.0.1:{}", hub.port());
+    let headers = [
+        host(&hub),
+        token,
+        header("Origin", &own),
+        header("Sec-Fetch-Site", "same-origin"),
+    ];
+    for path in ["/", "/api/status"] {
+        let response = request(&hub, "GET", path, &headers);
+        assert_eq!(response.status, 200);
+        let cors = |(name, _): &&Header| name.starts_with("access-control-") || name == "vary";
+        assert_eq!(response.headers.iter().find(cors), None, "{path}");
+    }
+}
+
+#[test]
+fn answers_preflights_of_allowed_origins_only() {
+    let hub = hub_with_allowed_origins(&[]);
+    let with = |headers: &[Header], name: &str, value: &str| [headers, &[header(name, value)]].concat();
+    let ask = |path: &str, headers: &[Header]| http::request(hub.port(), "OPTIONS", path, headers, "");
+    for origin in ALLOWED_ORIGINS {
+        let page = with(&from_page(&hub, origin), "Access-Control-Request-Method", "PATCH");
+        for path in ["/api/inbox/x", "/api/status", "/healthz", "/nowhere"] {
+            let response = ask(path, &page);
+            assert_eq!((response.status, response.body.as_str()), (204, ""), "{path}");
+            assert_readable_by(&response, origin, path);
+            let value = |name: &str| response.header(name).unwrap_or_default().to_owned();
+            assert!(value("access-control-allow-methods").contains("PATCH"), "{response:?}");
+            assert_eq!(value("access-control-allow-headers"), "authorization, content-type");
+            assert!(value("access-control-max-age").parse::<u32>().unwrap() > 0);
+            assert_eq!(response.header("access-control-allow-private-network"), None);
+        }
+        let private = with(&page, "Access-Control-Request-Private-Network", "true");
+        assert_eq!(
+            ask("/api/inbox", &private).header("access-control-allow-private-network"),
+            Some("true")
+        );
+        let mut other_host = page.clone();
+        other_host[0].1 = "evil.test".into();
+        assert_eq!(ask("/api/inbox", &other_host).status, 403);
+        // Not a preflight: it needs the token like any request.
+        assert_eq!(ask("/api/inbox", &from_page(&hub, origin)).status, 401);
+    }
+    for origin in ["https://evil.test", "null", "https://tools.example:444"] {
+        let page = with(&from_page(&hub, origin), "Access-Control-Request-Method", "POST");
+        assert_forbidden(&ask("/api/inbox", &page), origin);
+    }
+    let no_origin = with(&[host(&hub)], "Access-Control-Request-Method", "POST");
+    assert_eq!(ask("/api/inbox", &no_origin).status, 401);
+}
+
+#[test]
+fn allow_origin_refuses_other_forms_of_an_origin() {
+    let hub = TestHub::not_started(&[]);
+    for (origin, advice) in [
+        ("null", "serve yours over http"),
+        ("*", "repeat the flag"),
+        ("https://*.tools.example", "repeat the flag"),
+        ("https://tools.example/", "use https://tools.example"),
+        ("http://localhost:80", "use http://localhost"),
+        ("https://user@tools.example", "use https://tools.example"),
+        ("tools.example", "begins with http:// or https://"),
+    ] {
+        let output = hub.agenthub(&["serve", "--listen", "127.0.0.1:0", "--allow-origin", origin]);
+        assert_eq!(output.status.code(), Some(2), "{origin}: {output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            stderr.contains(advice) && stderr.contains("--allow-origin <ORIGIN>"),
+            "{origin}: {stderr}"
+        );
+    }
+}
+
 /// Browsers send Sec-Fetch-Site also with requests that carry no Origin.
 #[test]
 fn other_sites_may_only_link_to_the_page() {
@@ -344,11 +537,23 @@ fn rotating_the_token_ends_access_with_the_old_one() {
 fn answers_503_over_the_connection_limit() {
     let hub = TestHub::with_args(&["--max-connections", "3"]);
     let clients: Vec<Client> = (0..3).map(|_| hub.connect("")).collect();
-    let response = http::request(hub.port(), "GET", "/healthz", &hub.headers(), "");
+    let response = hub.get("/api/status");
     assert_eq!(response.status, 503, "{response:?}");
     assert_eq!(response.body.len(), 62);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert!(matches!(
+        Client::try_connect(hub.port(), hub.token(), ""),
+        Err(Some((503, _)))
+    ));
+    hub.wait_for_log("3 connections are open, which is the limit");
+    // A request without the token is refused as before, and those that need none are answered.
+    assert_eq!(request(&hub, "GET", "/api/status", &[host(&hub)]).status, 401);
+    assert_eq!(request(&hub, "GET", "/healthz", &[host(&hub)]).status, 200);
     drop(clients);
     wait_for("a free connection", || {
-        (http::request(hub.port(), "GET", "/healthz", &hub.headers(), "").status == 200).then_some(())
+        (hub.get("/api/status").status == 200).then_some(())
     });
+    assert!(hub.get("/metrics").body.contains("reason=\"TOO_MANY_CONNECTIONS\"}"));
+    hub.wait_for_log("below the connection limit again");
 }

@@ -21,7 +21,7 @@ use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::integrations::identity;
 use crate::protocol;
-use crate::server::{AuthMode, DEFAULT_PORT, Server, Settings, bind};
+use crate::server::{AllowedOrigin, AuthMode, DEFAULT_PORT, MAX_UNAUTHENTICATED_CONNECTIONS, Server, Settings, bind};
 use crate::store::{Record, SecretFile, ServeLock};
 use crate::watcher::{POLL, WatchMode};
 
@@ -48,6 +48,9 @@ pub(super) struct Args {
     /// Accept requests for this host too, as HOST or HOST:PORT
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
+    /// Accept requests with the token from pages of this origin too: scheme, host and port
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<AllowedOrigin>,
     /// Disable the access token: every program and user on this machine has access
     #[arg(long)]
     no_auth: bool,
@@ -111,7 +114,7 @@ struct LimitArgs {
     /// Maximum array frames per second and connection
     #[arg(long, value_name = "N", default_value_t = Limits::default().array_frames_per_second, value_parser = nonzero_rate)]
     array_frames_per_second: u32,
-    /// Maximum simultaneous connections
+    /// Maximum simultaneous connections that have sent the token
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections, value_parser = at_least_one)]
     max_connections: usize,
 }
@@ -181,12 +184,15 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     outcome
 }
 
-/// Raises the limit of file descriptors to what `connections` need: the usual soft limit of 1,024
-/// is the default number of connections alone.
+/// Raises the limit of file descriptors to what `connections` need, and as many without an
+/// authenticated request as are allowed: the usual soft limit of 1,024 is the default number of
+/// connections alone.
 fn raise_fd_limit(connections: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_FDS);
+    let wanted = u64::try_from(connections.saturating_add(MAX_UNAUTHENTICATED_CONNECTIONS))
+        .unwrap_or(u64::MAX)
+        .saturating_add(SPARE_FDS);
     let allowed = limit.maximum.map_or(wanted, |max| wanted.min(max));
     if limit.current.is_some_and(|current| current < allowed) {
         // If this fails, connections are refused earlier, and the log says so.
@@ -223,6 +229,7 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
             WatchModeArg::Poll => WatchMode::Poll(POLL),
         },
         allowed_hosts: args.allow_host.clone(),
+        allowed_origins: args.allow_origin.clone(),
         assets: args.assets.clone(),
     };
     let auth_mode = if args.no_auth {
