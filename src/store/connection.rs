@@ -60,10 +60,13 @@ impl Reader {
     /// # Errors
     /// One of the `Store…` codes.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
-        Self::open_if(path, network_fs, || true)
+        let reader = Self::open_if(path, network_fs, || true)?;
+        schema::check(&reader.conn, path)?;
+        Ok(reader)
     }
 
-    /// Opens the database like [`Reader::open`] if the path still leads to the file `identity`.
+    /// Opens the database like [`Reader::open`] if the path still leads to the file `identity`, which
+    /// this process has open. Another process may have migrated it to a newer schema version.
     ///
     /// If the file was replaced while this process has connections to the old one, both files would
     /// share one WAL index, and the first read would truncate it while other connections have it
@@ -72,10 +75,13 @@ impl Reader {
     /// # Errors
     /// [`Code::StoreReplaced`] if the path leads to another file; one of the `Store…` codes.
     pub(super) fn open_same(path: &Path, network_fs: NetworkFs, identity: Option<Identity>) -> Result<Self> {
-        Self::open_if(path, network_fs, || Identity::of(path) == identity)
+        let reader = Self::open_if(path, network_fs, || Identity::of(path) == identity)?;
+        schema::check_further(&reader.conn, path)?;
+        Ok(reader)
     }
 
-    /// Calls `is_expected_file` after the file is opened and before anything is read.
+    /// Calls `is_expected_file` after the file is opened and before anything is read. Does not check the
+    /// schema.
     fn open_if(path: &Path, network_fs: NetworkFs, is_expected_file: impl FnOnce() -> bool) -> Result<Self> {
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
@@ -91,14 +97,12 @@ impl Reader {
                 ),
             ));
         }
-        let reader = Self {
+        Ok(Self {
             conn,
             path: path.to_owned(),
             identity,
             proofs: Proofs::new(path.to_owned()),
-        };
-        schema::check(&reader.conn, path)?;
-        Ok(reader)
+        })
     }
 
     /// Returns the path of the database.

@@ -364,4 +364,23 @@ mod tests {
         store.reopen().unwrap();
         store.reader().unwrap();
     }
+
+    /// A hub continues to read when a newer program migrates its database.
+    #[test]
+    fn opens_further_readers_after_another_program_has_migrated_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
+        let store = Store::open(&path, NetworkFs::Refuse).unwrap();
+        let newer = SCHEMA_VERSION + 1;
+        store
+            .write(move |writer| Ok(writer.conn.pragma_update(None, "user_version", newer)?))
+            .unwrap();
+        assert_eq!(store.read(Reader::counts).unwrap(), Counts::default());
+        let refused = Reader::open(&path, NetworkFs::Refuse).unwrap_err();
+        assert!(
+            refused.message().contains("install a newer agenthub"),
+            "{}",
+            refused.message()
+        );
+    }
 }

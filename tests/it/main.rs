@@ -67,6 +67,8 @@ mod route_matrix;
 #[cfg(test)]
 mod run_and_ingest;
 #[cfg(test)]
+mod schema_migration;
+#[cfg(test)]
 mod snippets;
 #[cfg(test)]
 mod speaker;

@@ -17,7 +17,7 @@ const MAX_PROBLEMS: i64 = 10;
 /// Number of newest rows of each table that [`Reader::newest_at`] reads.
 const LAST_ROWS: u32 = 1000;
 /// Suffixes of the files that belong to a database.
-const SIDECAR_SUFFIXES: [&str; 10] = [
+const SIDECAR_SUFFIXES: [&str; 11] = [
     "-wal",
     "-shm",
     ".token",
@@ -28,6 +28,7 @@ const SIDECAR_SUFFIXES: [&str; 10] = [
     ".search-wal",
     ".search-shm",
     "-journal",
+    ".before-2",
 ];
 
 /// Permissions and owner of a file.

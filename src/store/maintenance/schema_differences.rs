@@ -53,7 +53,7 @@ fn differences(expected: &Connection, actual: &Connection) -> Result<Vec<String>
             continue;
         };
         match kind.as_str() {
-            _ if found.kind != *kind => differences.push(format!("{name} is a {}, not a {kind}", found.kind)),
+            _ if found.kind != *kind => differences.push(format!("{name} has the type {}, not {kind}", found.kind)),
             "table" => differences.extend(table_differences((expected, object), (actual, found))?),
             "index" => {
                 let (expected, found) = (definition(expected, object)?, definition(actual, found)?);
@@ -396,7 +396,7 @@ mod tests {
         );
         assert_eq!(
             after("DROP INDEX messages_thread; CREATE TABLE messages_thread(x)"),
-            ["messages_thread is a table, not a index"]
+            ["messages_thread has the type table, not index"]
         );
     }
 
