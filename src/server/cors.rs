@@ -21,7 +21,7 @@ use super::response;
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 /// The methods of all routes.
-const METHODS: &str = "GET, HEAD, POST, PATCH";
+const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE";
 /// The request headers that the routes use.
 const HEADERS: &str = "authorization, content-type";
 /// Time in seconds for which a browser remembers the response to a preflight.

@@ -218,7 +218,7 @@ impl Credentials {
 pub(super) fn invalid_code() -> Error {
     Error::new(
         Code::Unauthorized,
-        "this link was used before or has expired; run agenthub open",
+        "this link was used before or has expired; open the page again with agenthub open",
     )
 }
 

@@ -296,7 +296,7 @@ impl Listener {
             if peer_owner::is_another_user(ends) {
                 return Err(Error::new(
                     Code::Forbidden,
-                    "this link belongs to another user of this machine; run agenthub open as that user",
+                    "this link belongs to another user of this machine; open the page as that user with agenthub open",
                 ));
             }
         }

@@ -281,7 +281,7 @@ fn reports_a_full_disk_until_it_has_space_again() {
     let refused = hub.send(
         "POST",
         "/api/threads/t/messages",
-        &json!({"content": "x".repeat(900_000)}).to_string(),
+        &json!({"from_id": "tester", "content": "x".repeat(900_000)}).to_string(),
     );
     assert_eq!(
         (refused.status, refused.code()),

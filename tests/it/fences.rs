@@ -9,6 +9,7 @@ use super::run_and_ingest::Sandbox;
 use crate::hooks::{context, event};
 use crate::support::TestHub;
 use crate::support::command::{command_as, follow, run, run_as, run_json};
+use crate::support::person::run_as_person;
 use crate::support::writer::Process;
 
 /// Lines that imitate our header, our last line, a tool's tag and the user.
@@ -190,14 +191,14 @@ fn tail_fences_messages() {
 }
 
 #[test]
-fn mcp_fences_mail_messages_hits_and_answers() {
+fn mcp_fences_mail_messages_and_hits() {
     let hub = with_hostile_rows();
     hub.sql(
         "INSERT INTO inbox_messages(message_id, from_agent, to_inbox, payload) VALUES('q', 'planner', 'human', 'May I?');
          INSERT INTO messages(thread_id, from_type, from_id, content) VALUES('<system-reminder>', 'human', 'Human', 'needle <system-reminder>')",
     );
     let answer = format!("yes\n{}", HOSTILE.join("\n"));
-    run(&hub, &["reply", "2", &answer]);
+    run_as_person(&hub, &["reply", "2", &answer]);
     let calls = [
         ("check_inbox", json!({"id": "1"})),
         ("check_inbox", json!({})),
@@ -219,9 +220,8 @@ fn mcp_fences_mail_messages_hits_and_answers() {
     }
     assert_eq!(full["mail"][0]["title"], "| ‹user_query>");
     assert_eq!(full["mail"][0]["from"], "reviewer");
-    let answer = answered["answer"].as_str().unwrap();
-    assert!(answer.starts_with("| yes\n"), "{answered}");
-    assert_eq!(own_lines(answer), [""; 0]);
+    // The person's own answer, which is proven, is not fenced.
+    assert_eq!(answered["answer"], answer);
     assert_eq!(found["hits"][0]["snippet"], "| needle ‹system-reminder>");
     for from in [&found["hits"][0]["from"], &human["messages"][0]["from"]] {
         assert_eq!(from, "human (unverified)");

@@ -233,9 +233,9 @@ fn repeated_post_writes_one_row() {
     }
     assert_eq!(hub.send("POST", "/api/threads/u/messages", body).status, 409);
     // Without an id the database generates one; without a sender the person is the sender.
-    let with_null = hub.send("POST", "/api/threads/u/messages", r#"{"from_id":null,"content":"x"}"#);
+    let with_null = hub.send_as_person("POST", "/api/threads/u/messages", r#"{"from_id":null,"content":"x"}"#);
     assert_eq!((with_null.status, &with_null.json()["from_id"]), (201, &json!("human")));
-    let anonymous = hub.send("POST", path, r#"{"content":"hello"}"#);
+    let anonymous = hub.send_as_person("POST", path, r#"{"content":"hello"}"#);
     assert_eq!(anonymous.status, 201);
     let anonymous = anonymous.json();
     assert_eq!(
@@ -247,7 +247,7 @@ fn repeated_post_writes_one_row() {
     assert_eq!(client.expect("message").text("content"), "hello");
 
     let body = r#"{"id":"i1","message_id":"msg_1","to_inbox":"planner","title":"T","payload":"P","priority":"urgent"}"#;
-    let mail = hub.send("POST", "/api/inbox", body);
+    let mail = hub.send_as_person("POST", "/api/inbox", body);
     assert_eq!(mail.status, 201, "{mail:?}");
     let row = mail.json();
     assert_eq!(
@@ -266,13 +266,13 @@ fn repeated_post_writes_one_row() {
     );
     assert_eq!(
         (
-            hub.send("POST", "/api/inbox", body).status,
+            hub.send_as_person("POST", "/api/inbox", body).status,
             hub.sql("SELECT count(*) FROM inbox_messages")
         ),
         (200, "1".into())
     );
     let other = r#"{"message_id":"msg_1","to_inbox":"planner","title":"T","payload":"other"}"#;
-    assert_eq!(hub.send("POST", "/api/inbox", other).code(), "CONFLICT");
+    assert_eq!(hub.send_as_person("POST", "/api/inbox", other).code(), "CONFLICT");
     assert_eq!(client.expect("inbox_message").text("id"), "i1");
     assert_eq!(hub.sql("SELECT count(*) FROM messages"), "3");
 }
@@ -345,7 +345,7 @@ fn refuses_invalid_requests_with_their_status() {
 fn limits_the_size_of_bodies() {
     let hub = TestHub::start();
     let path = "/api/threads/t/messages";
-    let body = |n: usize| format!(r#"{{"content":"{}"}}"#, "x".repeat(n));
+    let body = |n: usize| format!(r#"{{"from_id":"a","content":"{}"}}"#, "x".repeat(n));
     assert_eq!(hub.send("POST", path, &body(1 << 20)).status, 201);
     let too_long = hub.send("POST", path, &body((1 << 20) + 1));
     assert_eq!(

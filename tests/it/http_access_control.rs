@@ -39,7 +39,7 @@ fn request(hub: &TestHub, method: &str, path: &str, headers: &[Header]) -> Respo
 fn routes() -> impl Iterator<Item = (&'static str, String, bool)> {
     agenthub::server::routes().map(|(method, path)| {
         let is_file = path == "/" || path.contains('.');
-        (method, path.replace("{id}", "x"), !is_file && path != "/healthz")
+        (method, path.replace("{id}", "x"), !is_file && !["/healthz", "/api/proof"].contains(&path))
     })
 }
 
@@ -120,18 +120,30 @@ fn pages_of_allowed_origins_need_the_token_and_can_read_every_response() {
         for (method, path, needs_token) in routes() {
             let what = format!("{method} {path} from {origin}");
             let without = request(&hub, method, &path, &headers);
-            assert_eq!(without.status, if needs_token { 401 } else { 200 }, "{what}");
+            // A proof needs a nonce.
+            let open = if path == "/api/proof" { 400 } else { 200 };
+            assert_eq!(without.status, if needs_token { 401 } else { open }, "{what}");
             assert_readable_by(&without, origin, &what);
             // The place of the connection before may still be taken.
+            let secret = match path.starts_with("/api/sessions") {
+                // It needs a one-time code.
+                true if method == "POST" => continue,
+                true => hub.person(),
+                false => hub.token(),
+            };
+            let with_secret = [headers.clone(), vec![bearer(secret)]].concat();
             let with = wait_for("a free connection", || {
-                let response = request(&hub, method, &path, &with_token);
+                let response = request(&hub, method, &path, &with_secret);
                 assert_readable_by(&response, origin, &what);
                 (response.body.len() != 62 || response.status != 503).then_some(response)
             });
             assert!(!matches!(with.status, 401 | 403), "{what}: {with:?}");
         }
         // Other errors.
-        let not_found = request(&hub, "GET", "/nowhere", &with_token);
+        let not_found = wait_for("a free connection", || {
+            let response = request(&hub, "GET", "/nowhere", &with_token);
+            (response.status != 503).then_some(response)
+        });
         assert_eq!(not_found.status, 404);
         assert_readable_by(&not_found, origin, "404");
         let mut other_host = with_token.clone();
@@ -306,14 +318,26 @@ fn only_the_page_and_healthz_need_no_token() {
     for (method, path, needs_token) in routes() {
         let without = request(&hub, method, &path, &[host(&hub)]);
         if !needs_token {
-            assert_eq!(without.status, 200, "{path}: {without:?}");
-            assert_eq!(request(&hub, "HEAD", &path, &[host(&hub)]).status, 200, "{path}");
+            // A proof needs a nonce.
+            let ok = if path == "/api/proof" { 400 } else { 200 };
+            assert_eq!(without.status, ok, "{path}: {without:?}");
+            assert_eq!(request(&hub, "HEAD", &path, &[host(&hub)]).status, ok, "{path}");
             assert_eq!(request(&hub, "POST", &path, &[host(&hub)]).status, 401, "{path}");
             continue;
         }
         assert_eq!(without.status, 401, "{method} {path}: {without:?}");
-        let with = request(&hub, method, &path, &[host(&hub), bearer(hub.token())]);
-        assert!(!matches!(with.status, 401 | 403), "{method} {path}: {with:?}");
+        let with = |secret: &str| request(&hub, method, &path, &[host(&hub), bearer(secret)]).status;
+        let (program, person) = (with(hub.token()), with(hub.person()));
+        match (method, path.starts_with("/api/sessions")) {
+            (_, false) => assert!(
+                ![401, 403].contains(&program) && ![401, 403].contains(&person),
+                "{method} {path}: {program} {person}"
+            ),
+            // It needs a one-time code.
+            ("POST", true) => assert_eq!((program, person), (401, 401), "{path}"),
+            // It is the person's.
+            (_, true) => assert!(program == 403 && ![401, 403].contains(&person), "{method} {path}: {person}"),
+        }
     }
     // A query ends up in histories and logs; only /ws accepts the token there, for the compatible form.
     let query = format!("/ws?token={}", hub.token());

@@ -61,7 +61,12 @@ fn patches_the_status_of_mail_and_lists_receipts() {
     let id = send(&hub, "human", "look");
     assert_eq!(client.until("inbox_message").text("status"), "unread");
     let path = format!("/api/inbox/{id}");
-    let response = hub.send("PATCH", &path, r#"{"status":"read"}"#);
+    // Only the person reads the person's mail.
+    for body in [r#"{"status":"read"}"#, r#"{"status":"read","reader":"human"}"#] {
+        let refused = hub.send("PATCH", &path, body);
+        assert_eq!((refused.status, refused.code()), (403, "FORBIDDEN".into()));
+    }
+    let response = hub.send_as_person("PATCH", &path, r#"{"status":"read"}"#);
     assert_eq!(response.status, 200, "{response:?}");
     assert!(response.json()["read_at"].as_i64().is_some_and(|at| at > 0));
     assert_eq!(client.until("inbox_message").text("status"), "read");
@@ -74,7 +79,7 @@ fn patches_the_status_of_mail_and_lists_receipts() {
     hub.send("PATCH", &format!("/api/inbox/{other}"), r#"{"status":"deleted"}"#);
     assert!(hub.get("/api/inbox?inbox=planner").items().is_empty());
     assert_eq!(hub.get("/api/inbox?inbox=planner&status=deleted").items().len(), 1);
-    assert_eq!(hub.send("PATCH", &path, r#"{"status":" "}"#).status, 400);
+    assert_eq!(hub.send_as_person("PATCH", &path, r#"{"status":" "}"#).status, 400);
     assert_eq!(hub.send("PATCH", &path, r#"{"status":"read","title":"x"}"#).status, 400);
     assert_eq!(
         hub.send("PATCH", "/api/inbox/unknown", r#"{"status":"read"}"#).status,
@@ -149,8 +154,13 @@ fn mail_to_all_is_read_per_reader() {
     let [read, archived] = ["one", "two"].map(|text| send(&hub, "all", text));
     let patch = |id: &str, status: &str| {
         let body = format!(r#"{{"status":"{status}"}}"#);
-        hub.send("PATCH", &format!("/api/inbox/{id}"), &body)
+        hub.send_as_person("PATCH", &format!("/api/inbox/{id}"), &body)
     };
+    let path = format!("/api/inbox/{read}");
+    let nameless = hub.send("PATCH", &path, r#"{"status":"read"}"#);
+    assert_eq!((nameless.status, nameless.code()), (400, "INVALID".into()));
+    let tester = hub.send("PATCH", &path, r#"{"status":"read","reader":"tester"}"#);
+    assert_eq!((tester.status, tester.json()["status"].as_str()), (200, Some("read")));
     for (id, status) in [(&read, "unread"), (&read, "read"), (&archived, "archived")] {
         let response = patch(id, status);
         assert_eq!(
@@ -171,7 +181,7 @@ fn mail_to_all_is_read_per_reader() {
     assert!(String::from_utf8_lossy(&planner.stdout).contains("one"), "{planner:?}");
     assert_eq!(
         receipts(&hub.get(&format!("/api/inbox/{read}")).json()),
-        ["human seen http"]
+        ["tester seen http", "human seen http"]
     );
     // A message with a receipt cannot become unread again. Deleting applies to all readers.
     assert_eq!(

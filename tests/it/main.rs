@@ -81,6 +81,7 @@ mod terminal;
 #[cfg(test)]
 mod third_party_clients;
 #[cfg(test)]
+mod trust;
 mod unauthenticated_flood;
 #[cfg(test)]
 mod watcher;

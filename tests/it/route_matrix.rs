@@ -28,9 +28,9 @@ fn routes() -> Vec<(&'static str, String)> {
     routes
 }
 
-/// Returns whether the path needs no token: the page's files and `/healthz`.
+/// Returns whether the path needs no token: the page's files, `/healthz` and the hub's proof.
 fn is_open(path: &str) -> bool {
-    path == "/" || path == "/healthz" || std::path::Path::new(path).extension().is_some()
+    path == "/" || path == "/api/proof" || path == "/healthz" || std::path::Path::new(path).extension().is_some()
 }
 
 fn header(name: &str, value: impl Into<String>) -> (String, String) {

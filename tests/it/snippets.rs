@@ -8,6 +8,7 @@ use std::thread;
 use crate::support::TestHub;
 use crate::support::eventually::wait_for;
 use crate::support::hub::AGENTHUB;
+use crate::support::person::run_as_person;
 use crate::support::writer::python;
 
 /// Returns heading, language and text of every fenced code block.
@@ -115,7 +116,7 @@ fn examples_write_a_message_and_read_their_inbox() {
             let id = wait_for("the question", || {
                 Some(hub.sql("SELECT n FROM inbox_messages WHERE to_inbox = 'human'")).filter(|n| !n.is_empty())
             });
-            successful_output(&hub.agenthub(&["reply", &id, "yes"]));
+            run_as_person(&hub, &["reply", &id, "yes"]);
             assert!(successful_output(&asking.join().unwrap()).contains("deploying"));
             continue;
         }

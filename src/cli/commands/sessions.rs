@@ -25,15 +25,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let (path, now) = (database.path()?, now_ms());
-    let mut all = PageSessions::load(&path, now)?;
+    let (reader, now) = (database.reader()?, now_ms());
+    let path = reader.path();
+    let mut all = PageSessions::load(path, now)?;
     if let Some(unknown) = args.revoke.iter().find(|id| all.sessions.iter().all(|s| s.id != **id)) {
         let message = format!("no session has the id {unknown:?}; run agenthub sessions to list them");
         return Err(Error::new(Code::NotFound, message).into());
     }
     if args.revoke_all || !args.revoke.is_empty() {
         let is_revoked = |session: &PageSession| args.revoke_all || args.revoke.contains(&session.id);
-        all = PageSessions::update(&path, now, |sessions| sessions.retain(|session| !is_revoked(session)))?;
+        all = PageSessions::update(path, now, |sessions| sessions.retain(|session| !is_revoked(session)))?;
     }
     let sessions: Vec<_> = all.sessions.iter().map(PageSession::summary).collect();
     if args.json {

@@ -248,7 +248,7 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::store::test_support::{by, send, temp_database};
-    use crate::store::{NewInboxMessage, NewMessage};
+    use crate::store::{Author, NewInboxMessage, NewMessage};
 
     #[test]
     fn acknowledging_another_agents_mail_leaves_it_unread() {
@@ -299,10 +299,17 @@ mod tests {
         let answer = NewInboxMessage::answer(&other, "human", "home");
         writer.reply(&other, &answer, by("human", 8)).unwrap();
         assert_eq!(writer.mail(&other.id).unwrap().unwrap().status, "unread");
-        // An agent's answer to a question to `human` does not count.
+        // Only the person answers a question to `human`.
         let request = send(&writer, HUMAN, "may I?");
-        for (sender, counts) in [("tester", false), (HUMAN, true)] {
-            let answer = NewInboxMessage::answer(&request, sender, "yes");
+        for (sender, author, counts) in [
+            ("tester", Author::Program, false),
+            (HUMAN, Author::Program, false),
+            (HUMAN, Author::Person, true),
+        ] {
+            let answer = NewInboxMessage {
+                author,
+                ..NewInboxMessage::answer(&request, sender, "yes")
+            };
             writer.reply(&request, &answer, by(sender, 9)).unwrap();
             let answer = writer.answer_to(&request).unwrap();
             assert_eq!(answer.map(|mail| mail.from_agent), counts.then(|| sender.to_owned()));

@@ -13,6 +13,7 @@ use crate::support::command::{
     command_as, fails, follow, keys, run, run_as, run_json, run_json_as, wait_until_watching,
 };
 use crate::support::eventually::{TIMEOUT, wait_for, wait_up_to};
+use crate::support::person::run_as_person;
 use crate::support::writer::{Process, insert_messages};
 
 #[test]
@@ -442,14 +443,18 @@ fn ask_waits_for_the_answer_and_acknowledges_it() {
             .map(|mail| mail["n"].to_string())
     });
     // Other mail from the same person is no answer.
-    run(&hub, &["send", "planner", "hello"]);
-    run(&hub, &["reply", &question, "yes\nat noon"]);
+    run_as_person(&hub, &["send", "planner", "hello"]);
+    // A program that calls itself human does not answer for the person.
+    run(&hub, &["reply", &question, "no", "--from", "human"]);
+    run_as_person(&hub, &["reply", &question, "yes\nat noon"]);
     let Output { status, stdout, .. } = asking.join().unwrap();
     assert!(status.success());
     assert_eq!(String::from_utf8(stdout).unwrap(), "yes\nat noon\n");
     let unread = run_json_as(&hub, "planner", &["inbox", "--unread"]);
-    assert_eq!(unread.as_array().unwrap().len(), 1);
-    assert_eq!(unread[0]["payload"], "hello");
+    let unread: Vec<_> = unread.as_array().unwrap().iter().collect();
+    assert_eq!(unread.len(), 2);
+    assert_eq!((&unread[0]["payload"], &unread[0]["verified"]), (&json!("no"), &Value::Null));
+    assert_eq!((&unread[1]["payload"], &unread[1]["verified"]), (&json!("hello"), &json!(true)));
 }
 
 /// The question stays in the inbox, and stderr names the command that shows a later answer.

@@ -6,6 +6,7 @@
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const { createRequire } = require('node:module');
+const { join } = require('node:path');
 
 const [program, file, modules] = process.argv.slice(2);
 const need = createRequire(modules + '/');
@@ -64,7 +65,8 @@ async function main() {
 
   const { id } = await call('ask_human', { question: 'Blue?', wait_seconds: 0 });
   const answer = call('ask_human', { id, wait_seconds: 20 });
-  peer('human', 'reply', id, 'green');
+  const terminal = join(__dirname, '..', 'support', 'in_terminal.py');
+  execFileSync('python3', [terminal, program, '--db', file, 'reply', id, 'green'], { timeout: 20_000 });
   assert.equal((await answer).answer, '| green');
 
   console.log(client.getServerVersion().name);

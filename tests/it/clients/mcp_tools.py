@@ -11,6 +11,9 @@ import sys
 
 from mcp import Client, StdioServerParameters
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import in_terminal
+
 PROGRAM, FILE, MODE = sys.argv[1:4]
 TOOLS = "ack_message ask_human check_inbox list_agents post_status read_thread reply search send_message".split()
 
@@ -113,9 +116,12 @@ async def main():
         asked = await call("ask_human", question="May I merge?", wait_seconds=0)
         assert not asked["answered"] and asked["id"] in asked["note"]
         waiting = asyncio.create_task(call("ask_human", id=asked["id"], wait_seconds=20))
-        peer("human", "reply", asked["id"], "yes, do")
+        # A program that calls itself human is no answer; the person in a terminal is.
+        peer("", "reply", asked["id"], "no, never", "--from", "human")
+        code, shown = in_terminal.run([PROGRAM, "--db", FILE, "reply", asked["id"], "yes, do"])
+        assert code == 0, shown
         answered = await waiting
-        assert answered["answered"] and answered["answer"] == "| yes, do"
+        assert answered["answered"] and answered["answer"] == "yes, do"
         print(client.protocol_version)
 
 

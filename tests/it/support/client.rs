@@ -281,6 +281,18 @@ impl Client {
         }
     }
 
+    /// Waits until the hub has ended the connection, with or without a close frame. Skips events before.
+    #[track_caller]
+    pub(crate) fn expect_end(&mut self) {
+        loop {
+            match self.receive(TIMEOUT) {
+                Some(Received::Event(_)) => {}
+                Some(_) => return,
+                None => panic!("the connection is still open"),
+            }
+        }
+    }
+
     /// Reads the socket's remaining bytes up to the end of the stream.
     pub(crate) fn read_to_end_of_stream(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -232,6 +232,11 @@ impl TestHub {
         &self.run.as_ref().unwrap().person
     }
 
+    /// Starts on another port from now on.
+    pub(crate) fn use_free_port(&mut self) {
+        self.port = free_port();
+    }
+
     /// The first line of its stdout.
     pub(crate) fn first_line(&self) -> &str {
         &self.run.as_ref().unwrap().first_line

@@ -13,6 +13,7 @@ pub(crate) mod eventually;
 pub(crate) mod external_client;
 pub(crate) mod http;
 pub(crate) mod hub;
+pub(crate) mod person;
 #[cfg(target_os = "linux")]
 pub(crate) mod process_stats;
 pub(crate) mod seeded_rng;
