@@ -39,7 +39,11 @@ fn request(hub: &TestHub, method: &str, path: &str, headers: &[Header]) -> Respo
 fn routes() -> impl Iterator<Item = (&'static str, String, bool)> {
     agenthub::server::routes().map(|(method, path)| {
         let is_file = path == "/" || path.contains('.');
-        (method, path.replace("{id}", "x"), !is_file && !["/healthz", "/api/proof"].contains(&path))
+        (
+            method,
+            path.replace("{id}", "x"),
+            !is_file && !["/healthz", "/api/proof"].contains(&path),
+        )
     })
 }
 
@@ -336,7 +340,10 @@ fn only_the_page_and_healthz_need_no_token() {
             // It needs a one-time code.
             ("POST", true) => assert_eq!((program, person), (401, 401), "{path}"),
             // It is the person's.
-            (_, true) => assert!(program == 403 && ![401, 403].contains(&person), "{method} {path}: {person}"),
+            (_, true) => assert!(
+                program == 403 && ![401, 403].contains(&person),
+                "{method} {path}: {person}"
+            ),
         }
     }
     // A query ends up in histories and logs; only /ws accepts the token there, for the compatible form.

@@ -15,8 +15,8 @@ use agenthub::store::{PageCode, Secret};
 use serde_json::{Value, json};
 
 use crate::support::command::{command_as, fails, run, run_as, run_json, stderr};
-use crate::support::hub::{AGENTHUB, read_secret};
 use crate::support::http::{self, Response};
+use crate::support::hub::{AGENTHUB, read_secret};
 use crate::support::person::{in_terminal, run_as_person, shown};
 use crate::support::{TestHub, wait_for};
 
@@ -91,7 +91,10 @@ fn each_secret_is_private_and_rotated_alone() {
     });
     // The page's keys are the person's.
     assert_eq!(status(&key), 401);
-    assert_eq!([new_token, read_secret(hub.db(), "person")].map(|secret| status(&secret)), [200; 2]);
+    assert_eq!(
+        [new_token, read_secret(hub.db(), "person")].map(|secret| status(&secret)),
+        [200; 2]
+    );
     assert!(run(&hub, &["sessions"]).contains("agenthub open"));
 }
 
@@ -123,11 +126,18 @@ fn a_post_without_a_name_needs_the_persons_secret() {
         assert_eq!(written.status, 201, "{path}: {written:?}");
     }
     // A named program works as before, also if it calls itself human; its rows prove nothing.
-    let named = hub.send("POST", "/api/inbox", r#"{"from_agent":"human","to_inbox":"planner","payload":"y"}"#);
+    let named = hub.send(
+        "POST",
+        "/api/inbox",
+        r#"{"from_agent":"human","to_inbox":"planner","payload":"y"}"#,
+    );
     assert_eq!((named.status, &named.json()["verified"]), (201, &Value::Null));
     let mail = hub.get("/api/inbox?inbox=planner").items();
     assert_eq!(mail[0]["verified"], Value::Null);
-    assert_eq!((&mail[1]["from_agent"], &mail[1]["verified"]), (&json!("human"), &json!(true)));
+    assert_eq!(
+        (&mail[1]["from_agent"], &mail[1]["verified"]),
+        (&json!("human"), &json!(true))
+    );
     let messages = hub.get("/api/threads/t/messages").items();
     assert_eq!(messages[0]["verified"], json!(true));
 }
@@ -169,7 +179,11 @@ fn no_insert_answers_for_the_person() {
     let listed = run_json(&hub, &["inbox", "planner"]);
     let verified = |row: &Value| row["verified"] == true;
     let rows = listed.as_array().unwrap();
-    assert_eq!((rows.len(), rows.iter().filter(|row| verified(row)).count()), (6, 1), "{listed}");
+    assert_eq!(
+        (rows.len(), rows.iter().filter(|row| verified(row)).count()),
+        (6, 1),
+        "{listed}"
+    );
     let table = run(&hub, &["inbox", "planner", "--as", "tester"]);
     assert_eq!(table.matches("human (unverified)").count(), 5, "{table}");
     assert!(!asking.is_finished());
@@ -218,7 +232,10 @@ fn a_changed_row_is_no_longer_the_persons() {
     run_as_person(&hub, &["post", "build", "keep it"]);
     let verified = |hub: &TestHub| {
         let mail = run_json(hub, &["inbox", "planner"])[0]["verified"] == true;
-        (mail, hub.get("/api/threads/build/messages").items()[0]["verified"] == true)
+        (
+            mail,
+            hub.get("/api/threads/build/messages").items()[0]["verified"] == true,
+        )
     };
     assert_eq!(verified(&hub), (true, true));
     hub.sql(
@@ -290,7 +307,10 @@ fn sessions_are_listed_and_revoked() {
     let ids = |hub: &TestHub| -> Vec<String> {
         let listed = run_json(hub, &["sessions"]);
         let rows = listed.as_array().unwrap();
-        assert!(rows.iter().all(|row| row.get("key_hash").is_none() && row["port"] == hub.port()));
+        assert!(
+            rows.iter()
+                .all(|row| row.get("key_hash").is_none() && row["port"] == hub.port())
+        );
         rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(ids(&hub), [first_id.clone(), second_id.clone(), third_id.clone()]);
@@ -303,7 +323,9 @@ fn sessions_are_listed_and_revoked() {
     open[1].assert_alive();
     assert_eq!(request(&hub, "DELETE", "/api/sessions/unknown", &second).status, 404);
     assert!(run(&hub, &["sessions", "--revoke", &second_id]).contains(&third_id));
-    wait_for("the hub to refuse the key", || (status(&hub, &second) == 401).then_some(()));
+    wait_for("the hub to refuse the key", || {
+        (status(&hub, &second) == 401).then_some(())
+    });
     open[1].expect_end();
     let unknown = fails(&hub, &["sessions", "--revoke", &second_id], 4);
     assert!(unknown.contains(&second_id), "{unknown}");
@@ -326,12 +348,18 @@ fn serve_and_open_give_a_code_only_to_the_person_at_a_terminal() {
     assert_eq!(hub.first_line(), url);
     assert_eq!(run_json(&hub, &["open"]), json!({"url": url}));
     let opened = run_as_person(&hub, &["open", "--json"]);
-    let with_code = serde_json::from_str::<Value>(&opened).unwrap()["url"].as_str().unwrap().to_owned();
+    let with_code = serde_json::from_str::<Value>(&opened).unwrap()["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let code = with_code.strip_prefix(&format!("{url}#code=")).unwrap();
     assert_eq!(request(&hub, "POST", "/api/sessions", code).status, 201);
     // A second serve at a terminal prints a link to the running hub.
     let again = run_as_person(&hub, &["serve"]);
-    assert!(again.contains(&format!("{url}#code=")) && again.contains("works once"), "{again}");
+    assert!(
+        again.contains(&format!("{url}#code=")) && again.contains("works once"),
+        "{again}"
+    );
     let mut in_tool = in_terminal(&hub, &["serve"]);
     let again = shown(&in_tool.env("GEMINI_CLI", "1").output().unwrap());
     assert!(again.contains(&url) && !again.contains("code="), "{again}");
@@ -352,8 +380,14 @@ fn open_does_not_wait_for_the_browser() {
     fs::set_permissions(&browser, fs::Permissions::from_mode(0o700)).unwrap();
     let mut open = in_terminal(&hub, &["open"]);
     let output = open.env("BROWSER", &browser).output().unwrap();
-    assert!(output.status.success() && shown(&output).contains("#code="), "{output:?}");
-    let pid: i32 = wait_for("the browser", || fs::read_to_string(&pid).ok()).trim().parse().unwrap();
+    assert!(
+        output.status.success() && shown(&output).contains("#code="),
+        "{output:?}"
+    );
+    let pid: i32 = wait_for("the browser", || fs::read_to_string(&pid).ok())
+        .trim()
+        .parse()
+        .unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     // Never a secret that stays valid.
@@ -377,7 +411,8 @@ fn impersonate(port: u16, run: &str, requests: usize) -> Arc<Mutex<String>> {
             while reader.read_line(&mut line).is_ok_and(|n| n > 0) {
                 record.lock().unwrap().push_str(&line);
                 if line == "\r\n" {
-                    let body = json!({"status": "ok", "run": run, "proof": "0".repeat(64), "version": "0.1.0"}).to_string();
+                    let body =
+                        json!({"status": "ok", "run": run, "proof": "0".repeat(64), "version": "0.1.0"}).to_string();
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                     if stream.write_all(head.as_bytes()).is_err() {
                         break;
@@ -401,7 +436,10 @@ fn no_secret_is_sent_to_a_program_on_the_port_of_a_crashed_hub() {
     hub.agenthub(&["doctor"]);
     fails(&hub, &["open", "--json"], 4);
     let opened = in_terminal(&hub, &["open"]).output().unwrap();
-    assert!(!opened.status.success() && !shown(&opened).contains("code="), "{opened:?}");
+    assert!(
+        !opened.status.success() && !shown(&opened).contains("code="),
+        "{opened:?}"
+    );
     let received = received.lock().unwrap();
     assert_eq!(received.matches("GET /api/proof").count(), 4, "{received}");
     assert!(!received.contains(&token) && !received.to_lowercase().contains("authorization"));
@@ -424,9 +462,18 @@ fn a_proof_is_for_one_nonce_and_address() {
     let text = |response: &Response| response.json()["proof"].as_str().unwrap().to_owned();
     assert_ne!(text(&of_record), text(&of_session));
     assert_ne!(text(&of_record), text(&proof("nonce=0123456789abcdff", &host)));
-    assert_ne!(text(&of_record), text(&proof(&format!("nonce={nonce}"), &format!("localhost:{}", hub.port()))));
+    assert_ne!(
+        text(&of_record),
+        text(&proof(&format!("nonce={nonce}"), &format!("localhost:{}", hub.port())))
+    );
     assert_eq!(proof(&format!("nonce={nonce}"), "127.0.0.1:4820").status, 403);
-    for query in ["", "nonce=", "nonce=0123", "nonce=0123456789abcdeg", "nonce=0123456789abcdef%00"] {
+    for query in [
+        "",
+        "nonce=",
+        "nonce=0123",
+        "nonce=0123456789abcdeg",
+        "nonce=0123456789abcdef%00",
+    ] {
         assert_eq!(proof(query, &host).status, 400, "{query}");
     }
     assert_eq!(proof(&format!("nonce={nonce}&session=unknown"), &host).status, 404);
@@ -526,7 +573,10 @@ fn files_that_root_creates_belong_to_the_owner_of_the_database() {
     chown(beside(&hub, "token"), Some(0), Some(0)).unwrap();
     let refused = as_other_user(&hub, &["token"]).output().unwrap();
     let message = stderr(&refused);
-    assert!(message.contains("root (user 0)") && message.contains("sudo chown"), "{message}");
+    assert!(
+        message.contains("root (user 0)") && message.contains("sudo chown"),
+        "{message}"
+    );
 }
 
 #[test]

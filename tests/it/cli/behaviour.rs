@@ -453,8 +453,14 @@ fn ask_waits_for_the_answer_and_acknowledges_it() {
     let unread = run_json_as(&hub, "planner", &["inbox", "--unread"]);
     let unread: Vec<_> = unread.as_array().unwrap().iter().collect();
     assert_eq!(unread.len(), 2);
-    assert_eq!((&unread[0]["payload"], &unread[0]["verified"]), (&json!("no"), &Value::Null));
-    assert_eq!((&unread[1]["payload"], &unread[1]["verified"]), (&json!("hello"), &json!(true)));
+    assert_eq!(
+        (&unread[0]["payload"], &unread[0]["verified"]),
+        (&json!("no"), &Value::Null)
+    );
+    assert_eq!(
+        (&unread[1]["payload"], &unread[1]["verified"]),
+        (&json!("hello"), &json!(true))
+    );
 }
 
 /// The question stays in the inbox, and stderr names the command that shows a later answer.
