@@ -48,6 +48,11 @@ impl Owner {
         }
     }
 
+    /// Returns the user id.
+    pub fn uid(self) -> u32 {
+        self.uid
+    }
+
     /// Returns whether root runs this process, and this owner is another user. Files that root creates for
     /// that user must be given away.
     pub fn is_served_by_root(self) -> bool {

@@ -39,6 +39,7 @@ use super::unauthenticated::{
     ConnectionAdmission, Expiry, MAX_UNAUTHENTICATED_CONNECTIONS, UnauthenticatedConnections,
 };
 use crate::error::{Code, Error, Result};
+use crate::fs::private_file::Owner;
 use crate::protocol::now_ms;
 
 /// Maximum number of connections that the kernel queues until they are accepted. After a restart of the
@@ -293,7 +294,7 @@ impl Listener {
             if !credentials.has_valid_code(&given, &self.server.run_id(), now) {
                 return Err(credentials::invalid_code());
             }
-            if peer_owner::is_another_user(ends) {
+            if peer_owner::is_another_user(ends, Owner::of(self.server.hub.store().path()).uid()) {
                 return Err(Error::new(
                     Code::Forbidden,
                     "this link belongs to another user of this machine; open the page as that user with agenthub open",

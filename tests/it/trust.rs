@@ -623,9 +623,9 @@ fn a_code_is_refused_from_another_user() {
     }
     let hub = TestHub::start();
     let code = code(&hub);
-    let redeem = |user: Option<u32>| {
-        let stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
-        // The owner of a socket is shown in /proc/net/tcp.
+    let redeem = |host: &str, path: &str, user: Option<u32>| {
+        let stream = TcpStream::connect((host, hub.port())).unwrap();
+        // The owner of a socket is shown in /proc/net/tcp, that of an IPv6 socket in /proc/net/tcp6.
         fchown(&stream, user, None).unwrap();
         let (host, bearer) = (format!("127.0.0.1:{}", hub.port()), format!("Bearer {code}"));
         let headers = [
@@ -633,9 +633,55 @@ fn a_code_is_refused_from_another_user() {
             ("Authorization", &bearer),
             ("Content-Type", "application/json"),
         ];
-        http::request_on(stream, "POST", "/api/sessions", &headers, "")
+        http::request_on(stream, "POST", path, &headers, "")
     };
-    let refused = redeem(Some(OTHER_USER));
-    assert_eq!((refused.status, refused.code()), (403, "FORBIDDEN".into()));
-    assert_eq!(redeem(None).status, 201);
+    for host in ["127.0.0.1", "::ffff:127.0.0.1"] {
+        for path in ["/api/sessions", "/api/sessions/"] {
+            let refused = redeem(host, path, Some(OTHER_USER));
+            assert_eq!((refused.status, refused.code()), (403, "FORBIDDEN".into()), "{host} {path}");
+        }
+    }
+    assert_eq!(redeem("::ffff:127.0.0.1", "/api/sessions", None).status, 201);
+}
+
+/// `sudo agenthub serve` must not lock the user out of the page.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_owner_of_the_database_redeems_a_code_at_a_hub_of_root() {
+    if !is_root() {
+        return;
+    }
+    let mut hub = TestHub::not_started(&[]);
+    chown(hub.folder(), Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    hub.launch();
+    let code = code(&hub);
+    let redeem = |user: u32| {
+        let stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
+        fchown(&stream, Some(user), None).unwrap();
+        let (host, bearer) = (format!("127.0.0.1:{}", hub.port()), format!("Bearer {code}"));
+        let headers = [
+            ("Host", host.as_str()),
+            ("Authorization", &bearer),
+            ("Content-Type", "application/json"),
+        ];
+        http::request_on(stream, "POST", "/api/sessions", &headers, "").status
+    };
+    assert_eq!((redeem(OTHER_USER + 1), redeem(OTHER_USER)), (403, 201));
+}
+
+/// The token of programs does not manage the page's keys.
+#[test]
+fn sessions_need_the_persons_secret_on_every_spelling_of_their_path() {
+    let hub = TestHub::start();
+    let (key, id) = sign_in(&hub);
+    for (method, path) in [
+        ("GET", "/api/sessions"),
+        ("GET", "/api/sessions/"),
+        ("HEAD", "/api/sessions/"),
+        ("DELETE", &format!("/api/sessions/{id}")),
+        ("DELETE", &format!("/api/sessions/{id}/")),
+    ] {
+        assert_eq!(request(&hub, method, path, hub.token()).status, 403, "{method} {path}");
+    }
+    assert_eq!(request(&hub, "GET", "/api/status", &key).status, 200);
 }
