@@ -191,7 +191,7 @@ fn check(path: &Path, found: &Metadata, owner: Owner, advice: &str) -> Result<()
         ))
     };
     if !found.is_file() {
-        return refuse(format!("it is not a regular file; delete it, or {advice}"));
+        return refuse(format!("it is not a regular file; {advice}"));
     }
     let found_owner = Owner::of_metadata(found);
     if found_owner.uid != owner.uid {

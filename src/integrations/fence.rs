@@ -67,7 +67,9 @@ fn neutral(text: &str) -> String {
 pub fn without_tags(text: &str) -> String {
     text.char_indices()
         .map(|(at, c)| match c {
-            '<' | '＜' | '﹤' if begins_tag(&text[at + c.len_utf8()..]) || begins_token(&text[at + c.len_utf8()..]) => '‹',
+            '<' | '＜' | '﹤' if begins_tag(&text[at + c.len_utf8()..]) || begins_token(&text[at + c.len_utf8()..]) => {
+                '‹'
+            }
             '[' | '［' if begins_bracket_token(&text[at + c.len_utf8()..]) => '⟦',
             c => c,
         })
@@ -210,7 +212,10 @@ mod tests {
             "<\u{fe0f}|im_start|>",
         ] {
             let shown = fenced(tag);
-            assert!(shown.starts_with("| ‹") && !shown.contains(['<', '＜', '﹤']), "{tag:?} became {shown:?}");
+            assert!(
+                shown.starts_with("| ‹") && !shown.contains(['<', '＜', '﹤']),
+                "{tag:?} became {shown:?}"
+            );
         }
         for (token, shown) in [
             ("［INST］", "| ⟦INST］"),

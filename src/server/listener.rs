@@ -82,9 +82,18 @@ pub async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>> {
     let mut listeners = vec![first];
     if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)
         && let Ok(bound) = listeners[0].local_addr()
-        && let Ok(second) = listen((Ipv6Addr::LOCALHOST, bound.port()).into())
     {
-        listeners.push(second);
+        let second = SocketAddr::from((Ipv6Addr::LOCALHOST, bound.port()));
+        match listen(second) {
+            Ok(socket) => listeners.push(socket),
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tracing::warn!(
+                "another program listens at {second}, and browsers may connect to it at localhost:{}; \
+                 use the address {bound}",
+                bound.port()
+            ),
+            // The machine has no IPv6.
+            Err(_) => {}
+        }
     }
     Ok(listeners)
 }

@@ -69,7 +69,8 @@ fn user_in(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
     let (locals, remotes) = (entries(local), entries(remote));
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let is_this = |at: usize, entries: &[String]| fields.get(at).is_some_and(|field| entries.iter().any(|e| e == field));
+        let is_this =
+            |at: usize, entries: &[String]| fields.get(at).is_some_and(|field| entries.iter().any(|e| e == field));
         // A socket that was closed has no inode, and its user may be shown as 0.
         let is_open = fields.get(9).is_some_and(|inode| *inode != "0");
         (is_this(1, &locals) && is_this(2, &remotes) && is_open).then(|| fields.get(7)?.parse().ok())?
