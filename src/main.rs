@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use agenthub::cli::{self, Cli, LogFormat};
 use agenthub::error::{Code, Error};
+use agenthub::integrations::fence::without_tags;
 use agenthub::text::safe_text;
 use tracing_subscriber::EnvFilter;
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Err(e) => {
             tracing::debug!("{e:#}");
             // If stderr is closed, the user sees only the exit code.
-            drop(writeln!(io::stderr(), "agenthub: {}", one_line(&e)));
+            drop(writeln!(io::stderr(), "agenthub: {}", without_tags(&one_line(&e))));
             ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
         }
     }

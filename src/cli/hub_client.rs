@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,6 +24,8 @@ use crate::store::{PageCode, Record, Secret, SecretFile, hub_proof, random_hex};
 
 /// Maximum time for one request, including the connection.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum bytes of a response. Before it has proved itself, the hub may be a program of another user.
+const MAX_RESPONSE: usize = 1 << 20;
 
 /// A connection to the hub that serves a database, after that hub has proved itself.
 pub(super) struct HubConnection {
@@ -80,7 +82,8 @@ impl HubConnection {
             if response.status() != StatusCode::OK {
                 return None;
             }
-            serde_json::from_slice(&response.into_body().collect().await.ok()?.to_bytes()).ok()
+            let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await.ok()?;
+            serde_json::from_slice(&body.to_bytes()).ok()
         };
         let answer = async {
             tokio::select! {
@@ -95,6 +98,19 @@ impl HubConnection {
 /// Returns the record of the hub that serves the database at `db`, if that hub proves itself.
 pub(super) async fn running(db: &Path) -> Option<Record> {
     HubConnection::open(db).await.map(|hub| hub.record)
+}
+
+/// Returns why a hub may serve the database at `db` although none has proved itself, a sentence for the user.
+pub(super) fn obstacle(db: &Path) -> Option<String> {
+    match Record::load(db) {
+        Ok(Some(record)) if record.key().is_none() && record.is_of_a_running_process() => Some(format!(
+            "an older version of agenthub (process {}) serves {}; end that process and try again",
+            record.pid,
+            db.display()
+        )),
+        Ok(_) => None,
+        Err(e) => Some(e.message().to_owned()),
+    }
 }
 
 /// Returns a single-threaded runtime for one command.

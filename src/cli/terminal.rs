@@ -143,6 +143,11 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     format!("{}…", &text[..end])
 }
 
+/// Returns a name or id in full: escaped, without tags of tools (a model may read the line).
+pub(super) fn name(text: &str) -> String {
+    fence::without_tags(&escape(text))
+}
+
 /// Returns the text escaped, with its line breaks; all lines but the first are indented.
 pub(super) fn block(text: &str, indent: usize) -> String {
     let margin = format!("\n{:indent$}", "");

@@ -48,6 +48,11 @@ impl Owner {
         }
     }
 
+    /// Returns the user id.
+    pub fn uid(self) -> u32 {
+        self.uid
+    }
+
     /// Returns whether root runs this process, and this owner is another user. Files that root creates for
     /// that user must be given away.
     pub fn is_served_by_root(self) -> bool {
@@ -186,7 +191,7 @@ fn check(path: &Path, found: &Metadata, owner: Owner, advice: &str) -> Result<()
         ))
     };
     if !found.is_file() {
-        return refuse(format!("it is not a regular file; delete it, or {advice}"));
+        return refuse(format!("it is not a regular file; {advice}"));
     }
     let found_owner = Owner::of_metadata(found);
     if found_owner.uid != owner.uid {

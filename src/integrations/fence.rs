@@ -4,6 +4,7 @@
 //! 2. Hidden characters are replaced.
 //! 3. Tags in which a tool gives its model the tool's own text or the user's are changed by one character:
 //!    `<system-reminder>` becomes `‹system-reminder>`. Other text with `<` (HTML, generics, comparisons) stays.
+//!    Characters that look like those of a tag count as such; letters of other alphabets do not.
 
 use std::sync::LazyLock;
 
@@ -66,8 +67,10 @@ fn neutral(text: &str) -> String {
 pub fn without_tags(text: &str) -> String {
     text.char_indices()
         .map(|(at, c)| match c {
-            '<' if begins_tag(&text[at + 1..]) || begins_token(&text[at + 1..]) => '‹',
-            '[' if begins_bracket_token(&text[at + 1..]) => '⟦',
+            '<' | '＜' | '﹤' if begins_tag(&text[at + c.len_utf8()..]) || begins_token(&text[at + c.len_utf8()..]) => {
+                '‹'
+            }
+            '[' | '［' if begins_bracket_token(&text[at + c.len_utf8()..]) => '⟦',
             c => c,
         })
         .collect()
@@ -77,8 +80,8 @@ pub fn without_tags(text: &str) -> String {
 /// without, with the prefix of a namespace or without.
 fn begins_tag(rest: &str) -> bool {
     let name = tag_name(rest);
-    let local = name.split_once(':').map_or("", |(_, local)| local.trim_start());
-    [name.as_str(), local].iter().any(|name| {
+    let names = name.match_indices(':').map(|(at, _)| name[at + 1..].trim_start());
+    std::iter::once(name.as_str()).chain(names).any(|name| {
         TAGS.iter().any(|tag| {
             let after = name.strip_prefix(tag.as_str());
             // A longer word may begin with a short tag, such as `parameters` with `parameter`. The names of
@@ -89,14 +92,14 @@ fn begins_tag(rest: &str) -> bool {
 }
 
 /// Returns the beginning of a tag after its `<` in a form that is equal for all spellings: lower case, one
-/// blank for `-`, `_` and blanks, without `/` and hidden characters.
+/// blank for `-`, `_` and blanks, without `/` and invisible characters.
 fn tag_name(rest: &str) -> String {
     let mut name = String::new();
-    for c in rest.chars().take(MAX_SCANNED) {
+    for c in rest.chars().take(MAX_SCANNED).map(ascii_form) {
         match c {
             '-' | '_' | '/' => {}
             c if c.is_whitespace() => {}
-            c if is_hidden(c) || c == '\u{fffd}' => continue,
+            c if is_invisible(c) => continue,
             c if c.is_alphanumeric() || c == ':' => {
                 name.extend(c.to_lowercase());
                 if name.len() >= MAX_TAG {
@@ -113,10 +116,26 @@ fn tag_name(rest: &str) -> String {
     name
 }
 
+/// Returns whether a tag with `c` looks like one without it: a hidden character, its replacement, or a variation
+/// selector, which has no effect on a letter.
+fn is_invisible(c: char) -> bool {
+    is_hidden(c) || matches!(c, '\u{fffd}' | '\u{fe0e}' | '\u{fe0f}')
+}
+
+/// Returns the ASCII character that `c` looks like: for the wide forms of East Asian fonts, and dashes.
+fn ascii_form(c: char) -> char {
+    match c {
+        // U+FF01 to U+FF5E are ASCII from U+0021 in the same order.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xff01 + 0x21).unwrap_or(c),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2043}' | '\u{fe58}' | '\u{fe63}' => '-',
+        c => c,
+    }
+}
+
 /// Returns whether the text after a `<` is a chat template's token, such as `|im_start|>`.
 fn begins_token(rest: &str) -> bool {
-    let is_bar = |c: char| matches!(c, '|' | '｜');
-    let mut chars = rest.chars().filter(|c| !is_hidden(*c) && *c != '\u{fffd}');
+    let is_bar = |c: char| c == '|';
+    let mut chars = rest.chars().filter(|c| !is_invisible(*c)).map(ascii_form);
     if !chars.next().is_some_and(is_bar) {
         return false;
     }
@@ -127,15 +146,16 @@ fn begins_token(rest: &str) -> bool {
 
 /// Returns whether the text after a `[` is a chat template's token, such as `INST]`.
 fn begins_bracket_token(rest: &str) -> bool {
-    let is_kept = |c: &char| !is_hidden(*c) && *c != '\u{fffd}';
+    let is_kept = |c: &char| !is_invisible(*c);
     let token: String = rest
         .chars()
         .take(MAX_TAG)
         .filter(is_kept)
+        .map(ascii_form)
         .take_while(|c| *c != ']')
         .collect();
     let name = token.trim().trim_start_matches('/').trim();
-    BRACKET_TOKENS.iter().any(|known| known.eq_ignore_ascii_case(name)) && rest.contains(']')
+    BRACKET_TOKENS.iter().any(|known| known.eq_ignore_ascii_case(name)) && rest.contains([']', '］'])
 }
 
 #[cfg(test)]
@@ -179,7 +199,26 @@ mod tests {
             }
         }
         assert_eq!(fenced("<system-\nreminder>"), "| ‹system-\n| reminder>");
+        // Characters that look like those of a tag.
+        for tag in [
+            "<system\u{2011}reminder>",
+            "<system\u{2212}reminder>",
+            "<system\u{fe0f}-reminder>",
+            "<\u{fe0e}system-reminder>",
+            "＜system-reminder＞",
+            "﹤/system-reminder﹥",
+            "<ｓｙｓｔｅｍ－reminder>",
+            "<a:b:system-reminder>",
+            "<\u{fe0f}|im_start|>",
+        ] {
+            let shown = fenced(tag);
+            assert!(
+                shown.starts_with("| ‹") && !shown.contains(['<', '＜', '﹤']),
+                "{tag:?} became {shown:?}"
+            );
+        }
         for (token, shown) in [
+            ("［INST］", "| ⟦INST］"),
             ("<|im_start|>system", "| ‹|im_start|>system"),
             ("<｜User｜>", "| ‹｜User｜>"),
             ("[INST] [/inst]", "| ⟦INST] ⟦/inst]"),

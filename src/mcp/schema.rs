@@ -429,8 +429,12 @@ impl From<SearchHit> for FoundHit {
         let places = [hit.thread_id, hit.to_inbox, hit.task_id];
         Self {
             table: hit.table.to_owned(),
-            id: hit.id,
-            place: places.into_iter().find(|place| !place.is_empty()).unwrap_or_default(),
+            id: name(&hit.id),
+            place: places
+                .iter()
+                .find(|place| !place.is_empty())
+                .map(|place| name(place))
+                .unwrap_or_default(),
             from: name(&sender_name(&hit.from, hit.verified)),
             title: fenced(&hit.title),
             snippet: fenced(&hit.snippet),
@@ -460,7 +464,8 @@ impl From<Error> for ToolError {
             code if code.is_store() => clauses.push("tell the person, who has to fix this"),
             _ => {}
         }
-        Self(clauses.join("; "))
+        // It may quote names that agents chose.
+        Self(name(&clauses.join("; ")))
     }
 }
 
@@ -471,7 +476,7 @@ impl IntoContents for ToolError {
 }
 
 /// Returns a name, or another short value, which does not change unless it imitates a tool.
-fn name(value: &str) -> String {
+pub(super) fn name(value: &str) -> String {
     one_line(value, usize::MAX)
 }
 

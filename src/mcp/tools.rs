@@ -15,6 +15,7 @@ use super::Mcp;
 use super::schema::{
     AckMessage, Acked, Agent, Agents, Answer, AskHuman, CheckInbox, Found, FoundHit, Inbox, ListAgents, Mail, Message,
     PostStatus, Posted, Priority, ReadThread, Refused, Reply, Search, SendMessage, Sent, Status, Thread, ToolError,
+    name,
 };
 use super::session::AgentSession;
 use crate::config::{HUMAN, canonical, from_type, is_human};
@@ -133,7 +134,7 @@ impl Mcp {
             .await?;
         Ok(Json(Sent {
             ids: vec![sent.n.to_string()],
-            to: vec![sent.to_inbox],
+            to: vec![name(&sent.to_inbox)],
         }))
     }
 
@@ -168,7 +169,7 @@ impl Mcp {
                             id,
                             why: format!(
                                 "it is in the inbox of {} and stays unread there; reply if you can answer it",
-                                mail.to_inbox
+                                name(&mail.to_inbox)
                             ),
                         }),
                         Ok(mail) => outcome.acked.push(mail.n.to_string()),
@@ -224,7 +225,7 @@ impl Mcp {
         Ok(Json(Thread {
             more: last.filter(|_| page.has_more).map(|message| message.message_seq),
             messages: page.messages.iter().map(Message::from).collect(),
-            thread_id: thread.id,
+            thread_id: name(&thread.id),
             title: fenced(&thread.title),
             status: one_line(&thread.status, 80),
         }))
@@ -306,7 +307,7 @@ impl Mcp {
             .map(|agent| Agent {
                 active_seconds_ago: (now - agent.last_active_at).max(0) / 1000,
                 unread: boxes.iter().find(|b| b.inbox == agent.id).map_or(0, |b| b.unread),
-                name: agent.id,
+                name: name(&agent.id),
                 label: one_line(&agent.label, MAX_LABEL_CHARS),
                 status: one_line(&agent.status, MAX_LABEL_CHARS),
                 workspace: one_line(&agent.workspace, MAX_LABEL_CHARS),
@@ -445,7 +446,7 @@ async fn post(session: &AgentSession, args: SendMessage) -> Result<Json<Sent>, T
         .await?;
     Ok(Json(Sent {
         ids: vec![row.id],
-        to: vec![row.thread_id],
+        to: vec![name(&row.thread_id)],
     }))
 }
 
@@ -487,7 +488,7 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
         .await?;
     Ok(Json(Sent {
         ids: rows.iter().map(|row| row.n.to_string()).collect(),
-        to: rows.into_iter().map(|row| row.to_inbox).collect(),
+        to: rows.iter().map(|row| name(&row.to_inbox)).collect(),
     }))
 }
 

@@ -39,6 +39,7 @@ use super::unauthenticated::{
     ConnectionAdmission, Expiry, MAX_UNAUTHENTICATED_CONNECTIONS, UnauthenticatedConnections,
 };
 use crate::error::{Code, Error, Result};
+use crate::fs::private_file::Owner;
 use crate::protocol::now_ms;
 
 /// Maximum number of connections that the kernel queues until they are accepted. After a restart of the
@@ -81,9 +82,18 @@ pub async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>> {
     let mut listeners = vec![first];
     if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)
         && let Ok(bound) = listeners[0].local_addr()
-        && let Ok(second) = listen((Ipv6Addr::LOCALHOST, bound.port()).into())
     {
-        listeners.push(second);
+        let second = SocketAddr::from((Ipv6Addr::LOCALHOST, bound.port()));
+        match listen(second) {
+            Ok(socket) => listeners.push(socket),
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tracing::warn!(
+                "another program listens at {second}, and browsers may connect to it at localhost:{}; \
+                 use the address {bound}",
+                bound.port()
+            ),
+            // The machine has no IPv6.
+            Err(_) => {}
+        }
     }
     Ok(listeners)
 }
@@ -293,7 +303,7 @@ impl Listener {
             if !credentials.has_valid_code(&given, &self.server.run_id(), now) {
                 return Err(credentials::invalid_code());
             }
-            if peer_owner::is_another_user(ends) {
+            if peer_owner::is_another_user(ends, Owner::of(self.server.hub.store().path()).uid()) {
                 return Err(Error::new(
                     Code::Forbidden,
                     "this link belongs to another user of this machine; open the page as that user with agenthub open",

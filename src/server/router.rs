@@ -151,7 +151,8 @@ pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
         let at_root = path == "/";
         return RouteMatch::Asset { asset, at_root };
     }
-    // One trailing slash is accepted, but the request then needs the token, even on an open path.
+    // One trailing slash is accepted, but the request then needs the token, even on an open path. A path that
+    // needs more still does.
     let (path, is_exact) = path.strip_suffix('/').map_or((path, true), |path| (path, false));
     let mut allowed = Vec::new();
     for route in ROUTES {
@@ -159,7 +160,10 @@ pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
             continue;
         };
         if route.accepts(method) {
-            let auth = if is_exact { route.auth } else { AuthRequirement::Token };
+            let auth = match route.auth {
+                AuthRequirement::Open if !is_exact => AuthRequirement::Token,
+                required => required,
+            };
             return RouteMatch::Route { route, params, auth };
         }
         allowed.push(route.method.as_str());
@@ -303,6 +307,18 @@ mod tests {
             "*",
         ] {
             assert_eq!(auth(&Method::GET, path), AuthRequirement::Token, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_trailing_slash_needs_at_least_what_the_path_needs() {
+        for route in ROUTES {
+            let with_slash = auth(&route.method, &format!("{}/", route.path));
+            let expected = match route.auth {
+                AuthRequirement::Open => AuthRequirement::Token,
+                required => required,
+            };
+            assert_eq!(with_slash, expected, "{}", route.path);
         }
     }
 

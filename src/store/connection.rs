@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::connect::connect;
+use super::connect::{connect, refuse_files_of_others};
 use super::file_identity::{Identity, WalFiles};
 use super::proof::Proofs;
 use super::schema;
@@ -198,6 +198,8 @@ impl Writer {
             })?;
         }
         schema::create_or_check(&conn, path)?;
+        // Another user may have created one since the first check. No row of an agent is written yet.
+        refuse_files_of_others(path)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(Self {
             reader: Reader {

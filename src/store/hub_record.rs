@@ -64,8 +64,31 @@ impl Record {
 
     /// Returns the record of the database at `db`, or `None` if there is none that can be read.
     pub fn read(db: &Path) -> Option<Self> {
-        let text = private_file::read(&beside(db, ".serve"), Owner::of(db), ADVICE).ok()??;
-        serde_json::from_str(&text).ok()
+        Self::load(db).ok().flatten()
+    }
+
+    /// Returns the record of the database at `db`, or `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] if the file cannot be read, or if other users have access to it.
+    pub fn load(db: &Path) -> Result<Option<Self>> {
+        let path = beside(db, ".serve");
+        let Some(text) = private_file::read(&path, Owner::of(db), ADVICE)? else {
+            return Ok(None);
+        };
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            Error::new(
+                Code::StoreUnavailable,
+                format!("cannot read {}: {e}; {ADVICE}", path.display()),
+            )
+        })
+    }
+
+    /// Returns whether the process that wrote the record still runs, as far as its process id tells.
+    pub fn is_of_a_running_process(&self) -> bool {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        // EPERM: the process runs as another user, such as root.
+        pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
     }
 
     /// Returns the key of this run, or `None` if an older version wrote the record.

@@ -62,7 +62,12 @@ fn patches_the_status_of_mail_and_lists_receipts() {
     assert_eq!(client.until("inbox_message").text("status"), "unread");
     let path = format!("/api/inbox/{id}");
     // Only the person reads the person's mail.
-    for body in [r#"{"status":"read"}"#, r#"{"status":"read","reader":"human"}"#] {
+    for body in [
+        r#"{"status":"read"}"#,
+        r#"{"status":"read","reader":"human"}"#,
+        r#"{"status":"read","reader":"planner"}"#,
+        r#"{"status":"deleted","reader":"planner"}"#,
+    ] {
         let refused = hub.send("PATCH", &path, body);
         assert_eq!((refused.status, refused.code()), (403, "FORBIDDEN".into()));
     }
@@ -103,6 +108,8 @@ fn a_claim_excludes_others_until_released_or_expired() {
     assert_eq!(claim("w1", "60").json()["claimed_by"], "w1");
     assert_eq!(client.until("inbox_message").text("claimed_by"), "w1");
     assert_eq!((claim("w2", "60").status, claim("w2", "0").status), (409, 409));
+    // A receipt of the person is written by the person.
+    assert_eq!(["human", " Human"].map(|owner| claim(owner, "60").status), [403; 2]);
     assert_eq!(claim("w1", "0").json()["claimed_by"], "");
     client.until("inbox_message");
     // This claim expires, and the hub sends the change.

@@ -445,6 +445,58 @@ fn no_secret_is_sent_to_a_program_on_the_port_of_a_crashed_hub() {
     assert!(!received.contains(&token) && !received.to_lowercase().contains("authorization"));
 }
 
+/// Nor can that program use the memory of commands.
+#[test]
+fn a_command_reads_a_limited_response_from_a_program_on_the_port() {
+    let mut hub = TestHub::start();
+    let port = hub.port();
+    hub.kill();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let sending = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let part = vec![b' '; 1 << 20];
+        // Ends when the command has closed the connection.
+        (0..1024).take_while(|_| stream.write_all(&part).is_ok()).count()
+    });
+    assert_eq!(run_json(&hub, &["status"])["hub"], Value::Null);
+    let sent = sending.join().unwrap();
+    assert!(sent < 64, "the command has read about {sent} MiB");
+}
+
+#[test]
+fn serve_warns_if_another_program_has_the_port_for_localhost() {
+    let mut hub = TestHub::not_started(&[]);
+    let Ok(_other) = TcpListener::bind(("::1", hub.port())) else {
+        // The machine has no IPv6.
+        return;
+    };
+    hub.launch();
+    assert!(hub.log().contains("another program listens at [::1]"), "{}", hub.log());
+}
+
+#[test]
+fn commands_name_the_obstacle_if_the_record_of_a_hub_cannot_be_used() {
+    let hub = TestHub::start();
+    let says = |expected: &str| {
+        for (args, exit_code) in [(&["status"][..], 0), (&["open"], 4), (&["doctor"], 1)] {
+            let output = hub.agenthub(args);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+            assert!(text.contains(expected), "{args:?}: {text}");
+            assert_eq!(output.status.code(), Some(exit_code), "{args:?}: {text}");
+        }
+    };
+    let path = beside(&hub, "serve");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    says("mode is 0644");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    // A record of the version before keys.
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    record.as_object_mut().unwrap().remove("key");
+    fs::write(&path, record.to_string()).unwrap();
+    says("an older version of agenthub");
+}
+
 /// A program that passes the challenge on to the hub gets no answer for the address that the client used.
 #[test]
 fn a_proof_is_for_one_nonce_and_address() {
@@ -614,6 +666,65 @@ fn another_user_reads_and_writes_nothing() {
     }
 }
 
+/// The files that SQLite opens beside the database.
+const FILES_OF_SQLITE: [&str; 3] = ["hub.db-wal", "hub.db-shm", "hub.db-journal"];
+/// Asserts that commands do not open the database, and say what to do.
+#[track_caller]
+fn assert_commands_refuse(command: impl Fn(&[&str]) -> Command) {
+    for args in [
+        &["send", "human", "a secret", "--from", "planner"][..],
+        &["inbox"],
+        &["search", "secret"],
+    ] {
+        let output = command(args).output().unwrap();
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {message}");
+        assert!(
+            message.contains("delete it, or move the database"),
+            "{args:?}: {message}"
+        );
+    }
+}
+
+/// In a directory where another user can write, that user can create the files first that SQLite opens.
+#[test]
+fn a_file_of_another_user_beside_the_database_is_refused() {
+    for name in FILES_OF_SQLITE {
+        let hub = TestHub::not_started(&[]);
+        run(&hub, &["send", "human", "x", "--from", "planner"]);
+        let (file, target) = (hub.folder().join(name), hub.folder().join("target"));
+        fs::write(&target, "").unwrap();
+        symlink(&target, &file).unwrap();
+        assert_commands_refuse(|args| hub.command(args));
+        fs::remove_file(&file).unwrap();
+        if is_root() {
+            fs::write(&file, "").unwrap();
+            chown(&file, Some(OTHER_USER), None).unwrap();
+            assert_commands_refuse(|args| hub.command(args));
+            fs::remove_file(&file).unwrap();
+        }
+        run(&hub, &["send", "human", "x", "--from", "planner"]);
+    }
+}
+
+/// As in `/tmp`: the file of the other user can be neither deleted nor renamed.
+#[test]
+fn a_new_database_does_not_use_a_file_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    for name in FILES_OF_SQLITE {
+        let hub = TestHub::not_started(&[]);
+        fs::set_permissions(hub.folder(), fs::Permissions::from_mode(0o1777)).unwrap();
+        let file = hub.folder().join(name);
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        chown(&file, Some(OTHER_USER + 1), None).unwrap();
+        assert_commands_refuse(|args| as_other_user(&hub, args));
+        assert_eq!(fs::read(&file).unwrap(), b"");
+    }
+}
+
 /// Another user can read the arguments of the browser and redeem the code first.
 #[cfg(target_os = "linux")]
 #[test]
@@ -623,9 +734,9 @@ fn a_code_is_refused_from_another_user() {
     }
     let hub = TestHub::start();
     let code = code(&hub);
-    let redeem = |user: Option<u32>| {
-        let stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
-        // The owner of a socket is shown in /proc/net/tcp.
+    let redeem = |host: &str, path: &str, user: Option<u32>| {
+        let stream = TcpStream::connect((host, hub.port())).unwrap();
+        // The owner of a socket is shown in /proc/net/tcp, that of an IPv6 socket in /proc/net/tcp6.
         fchown(&stream, user, None).unwrap();
         let (host, bearer) = (format!("127.0.0.1:{}", hub.port()), format!("Bearer {code}"));
         let headers = [
@@ -633,9 +744,59 @@ fn a_code_is_refused_from_another_user() {
             ("Authorization", &bearer),
             ("Content-Type", "application/json"),
         ];
-        http::request_on(stream, "POST", "/api/sessions", &headers, "")
+        http::request_on(stream, "POST", path, &headers, "")
     };
-    let refused = redeem(Some(OTHER_USER));
-    assert_eq!((refused.status, refused.code()), (403, "FORBIDDEN".into()));
-    assert_eq!(redeem(None).status, 201);
+    for host in ["127.0.0.1", "::ffff:127.0.0.1"] {
+        for path in ["/api/sessions", "/api/sessions/"] {
+            let refused = redeem(host, path, Some(OTHER_USER));
+            assert_eq!(
+                (refused.status, refused.code()),
+                (403, "FORBIDDEN".into()),
+                "{host} {path}"
+            );
+        }
+    }
+    assert_eq!(redeem("::ffff:127.0.0.1", "/api/sessions", None).status, 201);
+}
+
+/// `sudo agenthub serve` must not lock the user out of the page.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_owner_of_the_database_redeems_a_code_at_a_hub_of_root() {
+    if !is_root() {
+        return;
+    }
+    let mut hub = TestHub::not_started(&[]);
+    chown(hub.folder(), Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    hub.launch();
+    let code = code(&hub);
+    let redeem = |user: u32| {
+        let stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
+        fchown(&stream, Some(user), None).unwrap();
+        let (host, bearer) = (format!("127.0.0.1:{}", hub.port()), format!("Bearer {code}"));
+        let headers = [
+            ("Host", host.as_str()),
+            ("Authorization", &bearer),
+            ("Content-Type", "application/json"),
+        ];
+        http::request_on(stream, "POST", "/api/sessions", &headers, "").status
+    };
+    assert_eq!((redeem(OTHER_USER + 1), redeem(OTHER_USER)), (403, 201));
+}
+
+/// The token of programs does not manage the page's keys.
+#[test]
+fn sessions_need_the_persons_secret_on_every_spelling_of_their_path() {
+    let hub = TestHub::start();
+    let (key, id) = sign_in(&hub);
+    for (method, path) in [
+        ("GET", "/api/sessions"),
+        ("GET", "/api/sessions/"),
+        ("HEAD", "/api/sessions/"),
+        ("DELETE", &format!("/api/sessions/{id}")),
+        ("DELETE", &format!("/api/sessions/{id}/")),
+    ] {
+        assert_eq!(request(&hub, method, path, hub.token()).status, 403, "{method} {path}");
+    }
+    assert_eq!(request(&hub, "GET", "/api/status", &key).status, 200);
 }

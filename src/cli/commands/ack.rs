@@ -6,7 +6,6 @@ use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA};
 use crate::cli::terminal;
 use crate::protocol::now_ms;
 use crate::store::ReadContext;
-use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = args::JSON_MAIL)]
@@ -49,8 +48,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
             if mail.status == "unread" && !mail.is_for_all() {
                 terminal::note(&format!(
                     "acknowledged by {}; still unread for {}",
-                    safe_text::escape(&reader),
-                    safe_text::escape(&mail.to_inbox)
+                    terminal::name(&reader),
+                    terminal::name(&mail.to_inbox)
                 ))?;
             }
         }

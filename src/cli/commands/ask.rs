@@ -74,7 +74,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     args::note_if_unverified(&asker, question.verified)?;
     terminal::note(&format!(
         "asked {} (#{}), waiting for the answer",
-        safe_text::escape(&args.to),
+        terminal::name(&args.to),
         question.n
     ))?;
     let Some(answer) = watcher::read_until(&writer, args.wait, || writer.answer_to(&question))? else {

@@ -33,11 +33,13 @@ pub(super) struct Args {
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let path = database.path()?;
     let Some(record) = hub_client::runtime()?.block_on(hub_client::running(&path)) else {
-        let message = format!(
-            "no hub is running for {}; start one with: {} serve",
-            path.display(),
-            database.command()
-        );
+        let message = hub_client::obstacle(&path).unwrap_or_else(|| {
+            format!(
+                "no hub is running for {}; start one with: {} serve",
+                path.display(),
+                database.command()
+            )
+        });
         return Err(Error::new(Code::NotFound, message).into());
     };
     let url = match identity::person_present() {

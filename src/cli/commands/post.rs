@@ -6,7 +6,6 @@ use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
 use crate::config::{canonical, from_type};
 use crate::store::NewMessage;
-use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = args::JSON_MESSAGE)]
@@ -56,6 +55,6 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     if args.json {
         terminal::json(&row)
     } else {
-        terminal::line(&format!("{} #{}", safe_text::escape(&row.thread_id), row.message_seq))
+        terminal::line(&format!("{} #{}", terminal::name(&row.thread_id), row.message_seq))
     }
 }

@@ -9,7 +9,6 @@ use crate::integrations::fence::{one_line, quoted};
 use crate::integrations::mail_text;
 use crate::protocol::now_ms;
 use crate::store::{InboxMessageRow, ReadContext};
-use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = args::JSON_MAIL_ONE)]
@@ -47,8 +46,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if mail.status == "unread" && !mail.is_for_all() && mail.to_inbox != reader {
         terminal::note(&format!(
             "seen by {}; still unread for {}",
-            safe_text::escape(&reader),
-            safe_text::escape(&mail.to_inbox)
+            terminal::name(&reader),
+            terminal::name(&mail.to_inbox)
         ))?;
     }
     Ok(())

@@ -7,7 +7,6 @@ use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
 use crate::cli::terminal;
 use crate::protocol::now_ms;
 use crate::store::{NewInboxMessage, ReadContext};
-use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = args::JSON_MAIL_ONE)]
@@ -56,5 +55,5 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     if args.json {
         return terminal::json(&row);
     }
-    terminal::line(&format!("{} → {}", row.message_id, safe_text::escape(&row.to_inbox)))
+    terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))
 }

@@ -70,7 +70,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         return terminal::json(&rows);
     }
     for row in rows {
-        terminal::line(&format!("{} → {}", row.message_id, safe_text::escape(&row.to_inbox)))?;
+        terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))?;
     }
     Ok(())
 }

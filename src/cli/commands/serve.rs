@@ -314,17 +314,12 @@ async fn wait_for_other_hub(path: &Path) -> Result<Record> {
     };
     let found = tokio::time::timeout(START_TIMEOUT, answer).await;
     Ok(found.map_err(|_| {
-        let message = match Record::read(path) {
-            Some(record) if record.key().is_none() => format!(
-                "an older version of agenthub (process {}) serves {}; end that process and try again",
-                record.pid,
-                path.display()
-            ),
-            _ => format!(
+        let message = hub_client::obstacle(path).unwrap_or_else(|| {
+            format!(
                 "another agenthub serve has locked {} but does not answer; end that process and try again",
                 path.display()
-            ),
-        };
+            )
+        });
         Error::new(Code::Conflict, message)
     })?)
 }

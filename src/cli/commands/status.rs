@@ -32,10 +32,11 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         return terminal::json(&json!({"hub": hub, "db": db, "counts": counts}));
     }
     match &hub {
-        None => terminal::line(&format!(
-            "hub      not running (start it with: {} serve)",
-            database.command()
-        ))?,
+        None => {
+            let state = hub_client::obstacle(reader.path())
+                .unwrap_or_else(|| format!("not running (start it with: {} serve)", database.command()));
+            terminal::line(&format!("hub      {}", terminal::short(&state, 300)))?;
+        }
         Some((record, None)) => terminal::line(&format!(
             "hub      {} (pid {}), which rejects this database's token",
             record.url, record.pid

@@ -139,7 +139,7 @@ fn reader_of(mail: &InboxMessageRow, given: Option<String>, caller: Caller) -> R
         }
         (None, Caller::Program) => mail.to_inbox.clone(),
     };
-    if is_human(&reader) && caller == Caller::Program {
+    if caller == Caller::Program && (is_human(&reader) || is_human(&mail.to_inbox)) {
         return Err(Error::new(
             Code::Forbidden,
             "only the person changes the status of mail to human; use the page (agenthub open)",
@@ -164,6 +164,12 @@ pub(crate) async fn claim(request: ApiRequest) -> Result<Response> {
         return Err(Error::new(
             Code::Invalid,
             "owner is empty; send the name of the agent that claims",
+        ));
+    }
+    if is_human(&body.owner) && request.caller() == Caller::Program {
+        return Err(Error::new(
+            Code::Forbidden,
+            "only the person claims as human; send the name of the agent that claims",
         ));
     }
     let lease = Duration::try_from_secs_f64(body.lease_sec)

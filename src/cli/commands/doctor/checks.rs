@@ -70,7 +70,10 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
         Ok(()) => findings.push(change_detection(path, network_fs).unwrap_or_else(|e| unusable("write", &e))),
         Err(e) => findings.push(unusable("file", &e)),
     }
-    findings.push(hub_status(hub));
+    findings.push(match (&hub, hub_client::obstacle(path)) {
+        (None, Some(obstacle)) => Finding::bad("hub", obstacle, "then start agenthub serve"),
+        _ => hub_status(hub),
+    });
     findings
 }
 
