@@ -24,6 +24,7 @@ use super::connect::connect;
 use super::connection::Reader;
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
+use crate::config::HUMAN;
 use crate::error::{Code, Result};
 use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
@@ -226,7 +227,16 @@ impl Reader {
             hit.created_at = values.int();
             Ok(hit)
         });
-        Ok(hit.optional()?)
+        let Some(mut hit) = hit.optional()? else {
+            return Ok(None);
+        };
+        hit.verified = hit.from == HUMAN
+            && match *table {
+                "messages" => self.message_row(n)?.is_some_and(|row| row.verified),
+                "inbox_messages" => self.inbox_row(n)?.is_some_and(|row| row.verified),
+                _ => false,
+            };
+        Ok(Some(hit))
     }
 }
 

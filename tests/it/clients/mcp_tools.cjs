@@ -67,7 +67,7 @@ async function main() {
   const answer = call('ask_human', { id, wait_seconds: 20 });
   const terminal = join(__dirname, '..', 'support', 'in_terminal.py');
   execFileSync('python3', [terminal, program, '--db', file, 'reply', id, 'green'], { timeout: 20_000 });
-  assert.equal((await answer).answer, '| green');
+  assert.equal((await answer).answer, 'green');
 
   console.log(client.getServerVersion().name);
   await client.close();
