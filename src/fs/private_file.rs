@@ -97,10 +97,14 @@ pub fn read(path: &Path, owner: Owner, advice: &str) -> Result<Option<String>> {
         return Ok(None);
     };
     let mut text = String::new();
-    file.take(MAX_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|e| cannot("read", path, &e, owner))?;
-    Ok(Some(text))
+    match file.take(MAX_BYTES).read_to_string(&mut text) {
+        Ok(_) => Ok(Some(text)),
+        Err(e) if e.kind() == ErrorKind::InvalidData => Err(Error::new(
+            Code::StoreUnavailable,
+            format!("cannot read {}: it is not text; {advice}", path.display()),
+        )),
+        Err(e) => Err(cannot("read", path, &e, owner)),
+    }
 }
 
 /// Opens the file at `path` for reading and writing. Returns `None` if there is none. `advice` says what
@@ -173,8 +177,10 @@ pub fn ensure(path: &Path, owner: Owner, advice: &str) -> Result<()> {
 /// Returns an error that says who must own the file at `path`, and how to give it to that user.
 pub fn cannot(verb: &str, path: &Path, e: &std::io::Error, owner: Owner) -> Error {
     let found = std::fs::symlink_metadata(path).map(|file| Owner::of_metadata(&file));
-    let advice = match found {
-        Ok(found) if found.uid != owner.uid => foreign(path, found, owner),
+    let advice = match (found, e.kind()) {
+        (_, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "free some disk space and try again".to_owned(),
+        (_, ErrorKind::IsADirectory) => "rename or delete that directory and try again".to_owned(),
+        (Ok(found), _) if found.uid != owner.uid => foreign(path, found, owner),
         _ => format!("it must belong to {}, with mode 0600", user(owner.uid)),
     };
     Error::new(
@@ -275,6 +281,22 @@ mod tests {
         replace(&link, b"three", owner).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let owner = Owner::of(directory.path());
+        create(&path, b"\xff", owner).unwrap();
+        assert!(refusal(&path).ends_with("it is not text; delete it"));
+        let full = std::io::Error::from(ErrorKind::StorageFull);
+        let message = cannot("write", &path, &full, owner).message().to_owned();
+        assert!(message.ends_with("free some disk space and try again"), "{message}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let message = replace(&path, b"x", owner).unwrap_err().message().to_owned();
+        assert!(message.contains("delete that directory"), "{message}");
     }
 
     #[test]

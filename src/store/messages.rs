@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::connection::{Reader, Writer};
 use super::pagination::{PAGE_BYTES, Page};
 use super::position::Position;
-use super::proof::{Author, Proofs, RowKind};
+use super::proof::{self, Author, Proofs, RowKind};
 use super::row_reader::RowReader;
 use super::secrets::random_hex;
 use super::sender_field::empty_if_null;
 use super::{Written, position};
 use crate::config::HUMAN;
 use crate::error::{Code, Error, Result};
-use crate::protocol::MessageEvent;
+use crate::protocol::{MessageEvent, now_ms};
 
 /// The columns of a [`MessageRow`], in the order in which [`MessageRow::read`] reads them.
 pub(super) const COLUMNS: &str = "m.n, m.id, m.thread_id, m.message_seq, m.created_at, m.from_type, m.from_id, \
@@ -100,8 +100,10 @@ impl MessageRow {
             degraded: String::new(),
         };
         message.degraded = values.problem().unwrap_or_default();
-        message.verified =
-            message.from_id == HUMAN && proofs.verify(RowKind::ThreadMessage, &message.proven_fields(), &message.proof);
+        message.verified = message.from_id == HUMAN && {
+            let place = proof::place(message.n, message.created_at);
+            proofs.verify(RowKind::ThreadMessage, &message.proven_fields(&place), &message.proof)
+        };
         if message.deleted_at.is_some() {
             message.subject.clear();
             message.content.clear();
@@ -111,14 +113,17 @@ impl MessageRow {
     }
 
     /// Returns the fields that the proof covers.
-    fn proven_fields(&self) -> [&str; 7] {
+    fn proven_fields<'a>(&'a self, [n, created_at]: &'a [String; 2]) -> [&'a str; 10] {
         [
+            n,
+            created_at,
             &self.id,
             &self.thread_id,
             &self.to_id,
             &self.kind,
             &self.subject,
             &self.content,
+            &self.metadata_json,
             &self.reply_to,
         ]
     }
@@ -236,15 +241,18 @@ impl NewMessage {
 
     /// Returns the fields that the proof covers, as [`MessageRow::proven_fields`] returns them once the
     /// message is stored.
-    fn proven_fields<'a>(&'a self, id: &'a str) -> [&'a str; 7] {
+    fn proven_fields<'a>(&'a self, id: &'a str, [n, created_at]: &'a [String; 2]) -> [&'a str; 10] {
         let text = |field: &'a Option<String>| field.as_deref().unwrap_or_default();
         [
+            n,
+            created_at,
             id,
             &self.thread_id,
             text(&self.to_id),
             self.kind.as_deref().unwrap_or(DEFAULT_KIND),
             text(&self.subject),
             &self.content,
+            text(&self.metadata_json),
             text(&self.reply_to),
         ]
     }
@@ -291,6 +299,14 @@ pub struct ThreadOpening {
 }
 
 impl Reader {
+    /// Returns the message with the primary key `n`.
+    pub(super) fn message_row(&self, n: i64) -> Result<Option<MessageRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.n = ?1");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let found = statement.query_row([n], |row| Ok(MessageRow::read(row, &self.proofs)));
+        Ok(found.optional()?)
+    }
+
     /// Returns at most `rows` messages of a thread after `after`, and about `bytes` bytes. A larger
     /// message is returned alone. `anchor` is a position the log is expected to have.
     ///
@@ -431,16 +447,22 @@ impl Writer {
                 Some(id) => id.clone(),
                 None => random_hex::<16>()?,
             };
-            let proof = match new.author {
-                Author::Program => None,
-                Author::Person => Some(self.proofs.make(RowKind::ThreadMessage, &new.proven_fields(&id), "")?),
+            let (created_at, proof) = match new.author {
+                Author::Program => (None, None),
+                Author::Person => {
+                    let (n, now) = (self.next_message_number()?, now_ms());
+                    let fields = proof::place(n, now);
+                    let fields = new.proven_fields(&id, &fields);
+                    (Some(now), Some(self.proofs.make(RowKind::ThreadMessage, &fields, "")?))
+                }
             };
             // `execute` steps the statement to its end. An unfinished one would block checkpoints.
             self.conn
                 .prepare_cached(
                     "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \
-                     metadata_json, reply_to, proof) VALUES(?1, ?2, coalesce(?3, 'agent'), \
-                     ?4, ?5, ?6, coalesce(?7, ?13), ?8, ?9, ?10, ?11, ?12)",
+                     metadata_json, reply_to, proof, created_at) VALUES(?1, ?2, coalesce(?3, 'agent'), \
+                     ?4, ?5, ?6, coalesce(?7, ?13), ?8, ?9, ?10, ?11, ?12, \
+                     coalesce(?14, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))",
                 )?
                 .execute(params![
                     id,
@@ -456,13 +478,19 @@ impl Writer {
                     new.reply_to,
                     proof,
                     DEFAULT_KIND,
+                    created_at,
                 ])?;
-            let sql = format!("SELECT {COLUMNS} FROM messages m WHERE m.n = ?1");
-            let mut statement = self.conn.prepare_cached(&sql)?;
-            let row = statement.query_row([self.conn.last_insert_rowid()], |row| {
-                Ok(MessageRow::read(row, &self.proofs))
-            })?;
-            Ok(Written::Created(row))
+            self.message_row(self.conn.last_insert_rowid())?
+                .map(Written::Created)
+                .ok_or_else(|| Error::new(Code::Internal, "the message just posted is missing"))
         })
+    }
+
+    /// Returns the number that the next message of this transaction gets: the database refuses any other.
+    fn next_message_number(&self) -> Result<i64> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT 1 + coalesce(max(n), 0) FROM messages")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Any program can write a row in the name of `human`. A row that the person wrote, on the page or at a
 //! terminal, has a proof in its column `proof`: `1.ANSWERS.MAC`. MAC is an HMAC with the person's secret
-//! over the row's content and ANSWERS; ANSWERS is the SHA-256 of the question that the row answers, as
+//! over the row's number, time and content, and ANSWERS; ANSWERS is the SHA-256 of the question that the row answers, as
 //! the person saw it, or empty. So neither the proof nor the answer can be moved to another row, and an
-//! answer is not valid for another question with the same correlation id.
+//! answer is not valid for another question with the same correlation id. The database assigns each number once,
+//! so a row that was pruned cannot be written again with its proof.
 //!
 //! Readers check proofs with the secret in `hub.db.person`. After that secret was replaced, earlier rows
 //! are no longer verified.
@@ -52,6 +53,11 @@ pub(super) fn question_digest(fields: &[&str]) -> String {
 /// Returns the digest of the question that a proven row answers; empty if it answers none.
 pub(super) fn answered_question(proof: &str) -> &str {
     parts(proof).map_or("", |(answers, _)| answers)
+}
+
+/// Returns the first proven fields of a row: its number and its time, Unix milliseconds.
+pub(super) fn place(n: i64, created_at: i64) -> [String; 2] {
+    [n.to_string(), created_at.to_string()]
 }
 
 /// Splits a proof into ANSWERS and MAC.

@@ -243,6 +243,62 @@ fn a_changed_row_is_no_longer_the_persons() {
          UPDATE inbox_messages SET payload = 'delete it'; UPDATE messages SET content = 'delete it';",
     );
     assert_eq!(verified(&hub), (false, false));
+    hub.sql("UPDATE inbox_messages SET payload = 'keep it'; UPDATE messages SET content = 'keep it'");
+    assert_eq!(verified(&hub), (true, true));
+    for change in [
+        "UPDATE inbox_messages SET priority = 'urgent'; UPDATE messages SET metadata_json = '{}'",
+        "UPDATE inbox_messages SET priority = 'info', created_at = 1; UPDATE messages SET metadata_json = NULL, created_at = 1",
+    ] {
+        hub.sql(change);
+        assert_eq!(verified(&hub), (false, false), "{change}");
+    }
+}
+
+/// An agent with SQL keeps a row of the person, and inserts it again after it was pruned.
+#[test]
+fn a_pruned_row_of_the_person_cannot_be_written_again() {
+    let hub = TestHub::not_started(&[]);
+    run_as(&hub, "planner", &["inbox"]);
+    run_as_person(&hub, &["send", "planner", "delete it"]);
+    run_as_person(&hub, &["post", "build", "delete it"]);
+    run(&hub, &["send", "planner", "other", "--from", "tester"]);
+    run(&hub, &["post", "build", "other", "--from", "tester"]);
+    let mail = "id, from_agent, to_inbox, correlation_id, message_type, title, payload, priority, created_at, proof";
+    let messages = "id, from_type, from_id, thread_id, kind, subject, content, metadata_json, created_at, proof";
+    let replay = |table: &str, columns: &str| {
+        hub.sql(&format!(
+            "CREATE TEMP TABLE kept AS SELECT {columns} FROM {table} WHERE n = 1;
+             INSERT INTO hub VALUES('pruning', 1); DELETE FROM {table} WHERE n = 1; DELETE FROM hub WHERE key = 'pruning';
+             INSERT INTO {table}({columns}) SELECT * FROM kept;"
+        ));
+    };
+    replay("inbox_messages", mail);
+    replay("messages", messages);
+    let row = &run_json(&hub, &["inbox", "planner"])[0];
+    assert_eq!(
+        (&row["payload"], &row["n"], &row["verified"]),
+        (&json!("delete it"), &json!(3), &Value::Null)
+    );
+    let found = run_json(&hub, &["search", "delete"]);
+    assert!(
+        found.as_array().unwrap().iter().all(|hit| hit["verified"].is_null()),
+        "{found}"
+    );
+}
+
+#[test]
+fn search_says_which_rows_are_the_persons() {
+    let hub = TestHub::not_started(&[]);
+    run_as_person(&hub, &["send", "planner", "needle", "--new"]);
+    run_as_person(&hub, &["post", "build", "needle"]);
+    run(&hub, &["post", "build", "needle"]);
+    let found = run_json(&hub, &["search", "needle"]);
+    let verified = found.as_array().unwrap().iter().filter(|hit| hit["verified"] == true);
+    assert_eq!((found.as_array().unwrap().len(), verified.count()), (3, 2), "{found}");
+    assert_eq!(
+        run(&hub, &["search", "needle"]).matches("human (unverified)").count(),
+        1
+    );
 }
 
 #[test]

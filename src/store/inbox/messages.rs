@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error, Result};
-use crate::protocol::InboxMessageEvent;
+use crate::protocol::{InboxMessageEvent, now_ms};
 use crate::store::Written;
 use crate::store::connection::{Reader, Writer};
 use crate::store::inbox::addressing::ReadContext;
@@ -20,6 +20,8 @@ pub(in crate::store) const COLUMNS: &str = "n, id, message_id, correlation_id, f
 
 /// The type of a message that has none.
 const DEFAULT_TYPE: &str = "notification";
+/// The priority of a message that has none.
+const DEFAULT_PRIORITY: &str = "info";
 
 /// One row of the `inbox_messages` table. Values of the wrong type are converted (see `degraded`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -92,18 +94,23 @@ impl InboxMessageRow {
             degraded: String::new(),
         };
         mail.degraded = values.problem().unwrap_or_default();
-        mail.verified =
-            mail.from_agent == HUMAN && proofs.verify(RowKind::InboxMessage, &mail.proven_fields(), &mail.proof);
+        mail.verified = mail.from_agent == HUMAN && {
+            let place = proof::place(mail.n, mail.created_at);
+            proofs.verify(RowKind::InboxMessage, &mail.proven_fields(&place), &mail.proof)
+        };
         mail
     }
 
     /// Returns the fields that the proof covers.
-    fn proven_fields(&self) -> [&str; 6] {
+    fn proven_fields<'a>(&'a self, [n, created_at]: &'a [String; 2]) -> [&'a str; 9] {
         [
+            n,
+            created_at,
             &self.id,
             &self.to_inbox,
             &self.correlation_id,
             &self.message_type,
+            &self.priority,
             &self.title,
             &self.payload,
         ]
@@ -294,13 +301,16 @@ impl NewInboxMessage {
 
     /// Returns the fields that the proof covers, as [`InboxMessageRow::proven_fields`] returns them once
     /// the message is stored.
-    fn proven_fields<'a>(&'a self, id: &'a str) -> [&'a str; 6] {
+    fn proven_fields<'a>(&'a self, id: &'a str, [n, created_at]: &'a [String; 2]) -> [&'a str; 9] {
         let text = |field: &'a Option<String>| field.as_deref().unwrap_or_default();
         [
+            n,
+            created_at,
             id,
             &self.to_inbox,
             text(&self.correlation_id),
             self.message_type.as_deref().unwrap_or(DEFAULT_TYPE),
+            self.priority.as_deref().unwrap_or(DEFAULT_PRIORITY),
             text(&self.title),
             &self.payload,
         ]
@@ -354,6 +364,14 @@ impl Reader {
 }
 
 impl Writer {
+    /// Returns the number that the next inbox message of this transaction gets: the database refuses any other.
+    fn next_inbox_number(&self) -> Result<i64> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT 1 + coalesce(max(n), 0) FROM inbox_messages")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
     /// Sends a message. Sending the same message with the same id again returns the existing row.
     ///
     /// # Errors
@@ -379,16 +397,22 @@ impl Writer {
                 None => random_hex::<16>()?,
             };
             let answers = new.answers.as_ref().map(ShownQuestion::digest).unwrap_or_default();
-            let proof = match new.author {
-                Author::Program => None,
-                Author::Person => Some(self.proofs.make(RowKind::InboxMessage, &new.proven_fields(&id), &answers)?),
+            let (created_at, proof) = match new.author {
+                Author::Program => (None, None),
+                Author::Person => {
+                    let (n, now) = (self.next_inbox_number()?, now_ms());
+                    let fields = proof::place(n, now);
+                    let fields = new.proven_fields(&id, &fields);
+                    (Some(now), Some(self.proofs.make(RowKind::InboxMessage, &fields, &answers)?))
+                }
             };
             self.conn
                 .prepare_cached(
                     "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
-                     payload, priority, expires_at, proof) VALUES(?1, \
+                     payload, priority, expires_at, proof, created_at) VALUES(?1, \
                      coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, ?12), \
-                     coalesce(?7, ''), ?8, coalesce(?9, 'info'), ?10, ?11)",
+                     coalesce(?7, ''), ?8, coalesce(?9, ?13), ?10, ?11, \
+                     coalesce(?14, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))",
                 )?
                 .execute(params![
                     id,
@@ -403,6 +427,8 @@ impl Writer {
                     new.expires_at,
                     proof,
                     DEFAULT_TYPE,
+                    DEFAULT_PRIORITY,
+                    created_at,
                 ])?;
             self.inbox_row(self.conn.last_insert_rowid())?
                 .map(Written::Created)

@@ -24,7 +24,7 @@ use super::connect::connect;
 use super::connection::Reader;
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
-use crate::config::is_human;
+use crate::config::HUMAN;
 use crate::error::{Code, Result};
 use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
@@ -230,13 +230,12 @@ impl Reader {
         let Some(mut hit) = hit.optional()? else {
             return Ok(None);
         };
-        if is_human(&hit.from) {
-            hit.verified = match source.table {
-                "messages" => self.message(&hit.id)?.is_some_and(|message| message.verified),
-                "inbox_messages" => self.inbox_row(n)?.is_some_and(|mail| mail.verified),
+        hit.verified = hit.from == HUMAN
+            && match *table {
+                "messages" => self.message_row(n)?.is_some_and(|row| row.verified),
+                "inbox_messages" => self.inbox_row(n)?.is_some_and(|row| row.verified),
                 _ => false,
             };
-        }
         Ok(Some(hit))
     }
 }
