@@ -1,34 +1,13 @@
-// HTTP requests to the hub, with the access token.
+// HTTP requests to the hub, with this browser's key.
 
-import { decode, queryString } from './routes.js';
-import { loadSetting, saveSetting } from './storage.js';
+import { queryString } from './routes.js';
+import { savedSession, saveSession } from './session.js';
+import { requireProof, UNKNOWN_SESSION } from './hub_proof.js';
 
 const TIMEOUT_MS = 15000;
-const TOKEN_IN_URL = /[#&]token=([^&\s]+)/;
-
-export const savedToken = () => loadSetting('token');
-export const saveToken = token => saveSetting('token', token);
-
-/** Saves a token given in the URL's fragment and removes it from the address bar and the browser's history. */
-export function takeTokenFromUrl() {
-  const [, token] = TOKEN_IN_URL.exec(location.hash) || [];
-  if (token) {
-    saveToken(decode(token));
-    history.replaceState(null, '', location.pathname + '#/now');
-  }
-  return token;
-}
-
-/** Returns the token in a pasted text: the token itself, or the address that `agenthub open` prints. */
-export function tokenFromInput(input) {
-  const [, inUrl] = TOKEN_IN_URL.exec(input) || [];
-  const token = inUrl ? decode(inUrl) : input.trim();
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('this is not a token.');
-  return token;
-}
 
 let onUnauthorized = () => {};
-/** Sets what happens when the hub rejects the token. */
+/** Sets what happens when the hub does not accept the key. */
 export const setUnauthorizedHandler = handler => {
   onUnauthorized = handler;
 };
@@ -36,10 +15,11 @@ export const setUnauthorizedHandler = handler => {
 /** `status` is the HTTP status, 0 if there was no response. */
 const requestError = (status, message) => Object.assign(new Error(message), { status });
 
-async function request(method, path, body) {
+/** Sends a request with a secret, which may be missing. */
+async function send(method, path, secret, body) {
   const headers = {};
-  if (savedToken()) headers.Authorization = 'Bearer ' + savedToken();
-  if (body) headers['Content-Type'] = 'application/json';
+  if (secret) headers.Authorization = 'Bearer ' + secret;
+  if (method !== 'GET') headers['Content-Type'] = 'application/json';
   let response;
   try {
     response = await fetch(path, {
@@ -47,6 +27,7 @@ async function request(method, path, body) {
       headers,
       body: body && JSON.stringify(body),
       cache: 'no-store',
+      redirect: 'error',
       signal: AbortSignal.timeout(TIMEOUT_MS)
     });
   } catch {
@@ -54,10 +35,33 @@ async function request(method, path, body) {
   }
   if (response.ok) return response.json();
   const { error } = await response.json().catch(() => ({}));
-  if (response.status === 401) onUnauthorized();
   throw requestError(response.status, error?.message || `the hub returned HTTP status ${response.status}.`);
+}
+
+async function request(method, path, body) {
+  const session = savedSession();
+  try {
+    if (session) await requireProof(session);
+    return await send(method, path, session?.key, body);
+  } catch (error) {
+    if (error.status === 401 || error.reason === UNKNOWN_SESSION) onUnauthorized();
+    throw error;
+  }
 }
 
 export const get = (path, query) => request('GET', '/api/' + path + queryString(query));
 export const post = (path, body) => request('POST', '/api/' + path, body);
 export const patch = (path, body) => request('PATCH', '/api/' + path, body);
+export const remove = path => request('DELETE', '/api/' + path);
+
+/** Exchanges a one-time code for a key of this browser, saves it, and revokes the one it had before. */
+export async function exchangeCode(code) {
+  const former = savedSession();
+  try {
+    saveSession(await send('POST', '/api/sessions', code));
+  } catch (error) {
+    throw error.status === 401 ? requestError(401, 'this link was used before or has expired.') : error;
+  }
+  // Ignores failures: the former key may belong to another hub, or have expired.
+  if (former) remove('sessions/' + encodeURIComponent(former.id)).catch(() => {});
+}

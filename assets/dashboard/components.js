@@ -5,19 +5,23 @@ import { element, setText, setAttribute, setHidden, setTextOrHide, drawing } fro
 import { ListView } from './list_view.js';
 import { state, invalidate } from './store.js';
 import { formatAge, formatDateTimeOrEmpty } from './format.js';
-import { safeText, initialsOf } from './safe_text.js';
+import { safeText } from './safe_text.js';
+import { initialsOfAuthor } from './authors.js';
 
-// ---- names ----
+// ---- authors (authors.js) ----
 
 export const Initials = () => element('span.initials', { 'aria-hidden': 'true' });
-export function setInitials(node, name) {
-  if (node.name === name) return;
-  node.name = name;
-  setText(node, name === 'human' ? 'me' : initialsOf(name || '?'));
-  setAttribute(node, 'data-you', name === 'human');
+export function setInitials(node, author) {
+  setText(node, initialsOfAuthor(author));
+  setAttribute(node, 'data-mark', author.mark);
 }
 
-export const displayName = name => (name === 'human' ? 'You' : safeText(name, 80) || 'unknown');
+/** Shows an author's name, with a note as its tooltip. */
+export function setAuthor(node, { label, mark, note }) {
+  setText(node, label);
+  setAttribute(node, 'title', note || null);
+  setAttribute(node, 'data-mark', mark);
+}
 
 /** A bar chart of 60 numbers, drawn as one path. */
 export function Sparkline() {
@@ -127,10 +131,11 @@ export function EmptyState(title, text, ...commandNames) {
 export const Item = (selector = 'a.item') =>
   element(selector, Initials(), element('b'), Tag(), element('span.snippet'), element('time'));
 
-export function setItem(node, { href, name, title, tag, snippet, time }) {
+export function setItem(node, { href, author, title, tag, snippet, time }) {
   const [initials, titleNode, tagNode, snippetNode, timeNode] = node.children;
   setAttribute(node, 'href', href);
-  setInitials(initials, name);
+  setInitials(initials, author);
+  setAttribute(node, 'title', author.note || null);
   setText(titleNode, title);
   setTag(tagNode, tag);
   setText(snippetNode, snippet);

@@ -14,7 +14,7 @@ import {
   invalidate,
   unreadCount
 } from './store.js';
-import { takeTokenFromUrl } from './api.js';
+import { takeCodeFromUrl } from './session.js';
 import { loadSetting, saveSetting } from './storage.js';
 import * as sync from './sync.js';
 import { capitalize, formatCount, formatMoney, formatClock, pluralize } from './format.js';
@@ -126,6 +126,7 @@ function renderConnection() {
     live: `Live · ${formatCount(eventRates.at(-2))} ev/s`,
     paused: `Paused · ${formatCount(state.paused - 1)} new`,
     stale: connection === 'stale' ? 'No response ' + formatClock((now - at) / 1e3) : 'Hub: ' + safeText(hubProblem, 40),
+    foreign: 'Not your hub',
     retry: at > now + 500 ? `Reconnecting in ${Math.ceil((at - now) / 1e3)} s` : 'Reconnecting'
   };
   setText(pill, labels[shown]);
@@ -294,11 +295,12 @@ byId('skip').onclick = event => {
   main.focus();
 };
 addEventListener('hashchange', () => {
-  if (takeTokenFromUrl()) sync.unlock();
+  const code = takeCodeFromUrl();
+  if (code) sync.useLink(code);
   showRoute();
 });
 document.body.append(agentNames);
 showTheme();
-takeTokenFromUrl();
+const code = takeCodeFromUrl();
 showRoute();
-sync.start();
+sync.start(code);

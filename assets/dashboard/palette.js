@@ -5,6 +5,7 @@ import { element, setText, setAttribute } from './dom.js';
 import { state } from './store.js';
 import { search } from './sync.js';
 import { Dialog } from './components.js';
+import { authorOf } from './authors.js';
 import { routeTo, routeToRow, routeToNewMail } from './routes.js';
 import { oneLine, safeText } from './safe_text.js';
 
@@ -99,7 +100,7 @@ async function update() {
     showResults(
       items.map(item => [
         [item.title, item.snippet].filter(Boolean).join(': '),
-        item.from || item.kind,
+        item.from ? authorOf(item).label : '',
         routeToRow(item)
       ])
     );

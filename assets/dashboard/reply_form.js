@@ -3,7 +3,8 @@
 
 import { element, setText, setAttribute, setHidden } from './dom.js';
 import { reply, setMailStatus } from './sync.js';
-import { displayName, handleSubmit, button } from './components.js';
+import { handleSubmit, button } from './components.js';
+import { agentName, isHumanName } from './authors.js';
 
 const expectsReply = mail => /request|question/.test(mail.message_type);
 
@@ -46,11 +47,14 @@ export function ReplyForm() {
     if (mail?.id !== newMail.id) {
       input.value = form.lastReply = '';
       setText(alert, '');
-      const label = 'Reply to ' + displayName(newMail.from_agent);
+      const label = 'Reply to ' + agentName(newMail.from_agent);
       for (const name of ['aria-label', 'placeholder']) setAttribute(input, name, label);
     }
     mail = newMail;
-    for (const quickReply of quickReplies) setHidden(quickReply, !isYesNoQuestion(mail));
+    // Nobody but the person reads the inbox of `human`.
+    const hasReader = !isHumanName(mail.from_agent);
+    for (const quickReply of quickReplies) setHidden(quickReply, !hasReader || !isYesNoQuestion(mail));
+    for (const node of [input, submitButton]) setHidden(node, !hasReader);
     setText(markButton, mail.status === 'unread' ? 'Mark as read' : 'Mark as unread');
     // Reading mail to everyone is personal and cannot be undone.
     setHidden(markButton, mail.to_inbox === 'all' && mail.status !== 'unread');

@@ -2,10 +2,12 @@
 // It handles positions and time, not the meaning of events, which it passes on in the order of arrival.
 //   1. The first connection has no `since`. `hello` gives the position; the caller loads a snapshot over HTTP.
 //   2. After a disconnect, `since` is the last position seen: no event is missed or repeated.
-//   3. If the position is lost or the database was replaced (close code 4010), the position is dropped,
+//   3. Before each connection the hub proves itself, so that no other program receives the key.
+//   4. If the position is lost or the database was replaced (close code 4010), the position is dropped,
 //      the caller is notified, and step 1 follows.
 
-import { savedToken } from './api.js';
+import { savedSession } from './session.js';
+import { requireProof, keepProof, dropProof, OTHER_PROGRAM, UNKNOWN_SESSION } from './hub_proof.js';
 
 /** Delays between attempts to connect, in ms; each is varied by up to 30 %. */
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10000];
@@ -23,6 +25,8 @@ const CLOSE_DATABASE_REPLACED = 4010;
 
 let handlers;
 let socket = null;
+/** The attempt to connect that waits for the hub's proof; null if there is none. */
+let proving = null;
 let position = null;
 let epoch = null;
 let isLive = false;
@@ -36,12 +40,13 @@ let stopped = true;
 
 /**
  * Sets the handlers and starts the keepalive; `resume()` connects.
- *   onState(state, at): 'connecting', 'live', 'stale' (silent since `at`) or 'retry' (next attempt at `at`)
+ *   onState(state, at): 'connecting', 'live', 'stale' (silent since `at`), 'retry' (next attempt at `at`) or 'foreign'
+ *     (as 'retry', because another program answers)
  *   onReady(resumed, gapMs): `hello` arrived; `gapMs` is how long the connection was down
  *   onEvents(events)
  *   onPositionLost(reason)
  *   onError(error): an `error` event from the hub
- *   onRefused(): the token cannot be sent as a subprotocol
+ *   onRefused(): the hub does not know this browser's session, or its key cannot be sent as a subprotocol
  *   onHandshakeFailed(): closed before `hello`
  */
 export function start(socketHandlers) {
@@ -52,7 +57,7 @@ export function start(socketHandlers) {
 
 /** Connects without waiting for the retry delay. */
 function connectNow() {
-  if (!stopped && !socket) {
+  if (!stopped && !socket && !proving) {
     attempts = 0;
     open();
   }
@@ -63,9 +68,11 @@ export function resume() {
   connectNow();
 }
 
+/** Ends the connection and drops the position: the next connection starts with a snapshot. */
 export function stop() {
   stopped = true;
   clearTimeout(retryTimer);
+  dropPosition();
   close();
 }
 
@@ -82,13 +89,17 @@ function dropPosition() {
 
 function close() {
   const old = socket;
-  socket = null;
+  socket = proving = null;
   isLive = false;
+  dropProof();
   if (old) old.close();
 }
 
-function open() {
+async function open() {
   clearTimeout(retryTimer);
+  handlers.onState('connecting');
+  const session = savedSession();
+  if (session && !(await isProven(session))) return;
   const query = new URLSearchParams({
     instance_id: 'user',
     streams: 'messages,inbox,telemetry,tasks,threads',
@@ -96,22 +107,38 @@ function open() {
   });
   if (position) query.set('since', position);
   const resumed = !!position;
-  const protocols = savedToken() ? ['agenthub', 'bearer.' + savedToken()] : ['agenthub'];
+  const protocols = session ? ['agenthub', 'bearer.' + session.key] : ['agenthub'];
   let opening;
   try {
     opening = socket = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + query, protocols);
   } catch {
     return handlers.onRefused();
   }
-  handlers.onState('connecting');
   openedAt = lastFrameAt = Date.now();
   pingSentAt = 0;
-  opening.onmessage = message => opening === socket && onFrame(message.data, resumed);
+  opening.onmessage = message => opening === socket && onFrame(message.data, resumed, session);
   opening.onclose = event => opening === socket && onClose(event.code);
 }
 
-function onHello(resumed) {
+/** Returns whether the hub has proved itself and this attempt to connect is still wanted. */
+async function isProven(session) {
+  const attempt = (proving = {});
+  let failure = null;
+  try {
+    await requireProof(session);
+  } catch (error) {
+    failure = error;
+  }
+  if (attempt !== proving) return false;
+  proving = null;
+  if (failure?.reason === UNKNOWN_SESSION) handlers.onRefused();
+  else if (failure) scheduleRetry(false, failure.reason === OTHER_PROGRAM ? 'foreign' : 'retry');
+  return !failure;
+}
+
+function onHello(resumed, session) {
   isLive = true;
+  keepProof(session);
   openedAt = Date.now();
   const gapMs = disconnectedAt ? openedAt - disconnectedAt : 0;
   disconnectedAt = 0;
@@ -119,7 +146,7 @@ function onHello(resumed) {
   handlers.onReady(resumed, gapMs);
 }
 
-function onFrame(text, resumed) {
+function onFrame(text, resumed, session) {
   lastFrameAt = Date.now();
   if (pingSentAt) {
     pingSentAt = 0;
@@ -138,7 +165,7 @@ function onFrame(text, resumed) {
       if (resumed && data.epoch !== epoch) return onPositionLost();
       epoch = data.epoch;
       if (!resumed) position = data.pos;
-      onHello(resumed);
+      onHello(resumed, session);
     } else if (event.type === 'error') {
       // An error with a thread_id belongs to a subscription; this connection receives everything and has none.
       if (data.code === 'POSITION_LOST' && !data.thread_id) return onPositionLost(data.message);
@@ -164,6 +191,7 @@ function onClose(code) {
   const wasLive = isLive;
   socket = null;
   isLive = false;
+  dropProof();
   if (wasLive && !disconnectedAt) disconnectedAt = Date.now();
   if (code === CLOSE_DATABASE_REPLACED) {
     dropPosition();
@@ -173,11 +201,11 @@ function onClose(code) {
   scheduleRetry(wasLive);
 }
 
-function scheduleRetry(wasLive) {
+function scheduleRetry(wasLive, retryState = 'retry') {
   if (stopped) return;
   if (wasLive && Date.now() - openedAt > STABLE_AFTER_MS) attempts = 0;
   const delay = RETRY_DELAYS_MS[Math.min(attempts++, RETRY_DELAYS_MS.length - 1)] * (0.7 + Math.random() * 0.6);
-  handlers.onState('retry', Date.now() + delay);
+  handlers.onState(retryState, Date.now() + delay);
   retryTimer = setTimeout(open, delay);
 }
 

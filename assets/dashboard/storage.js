@@ -21,3 +21,16 @@ export function saveSetting(key, value) {
     // The value is in `fallback`.
   }
 }
+
+export function removeSetting(key) {
+  delete fallback[key];
+  try {
+    localStorage.removeItem(PREFIX + key);
+  } catch {
+    // The browser refuses localStorage: there is no entry.
+  }
+}
+
+/** Calls `handler` when another tab of this browser has changed a setting. */
+export const onSettingChange = (key, handler) =>
+  addEventListener('storage', event => event.key === PREFIX + key && handler());

@@ -5,11 +5,14 @@
 
 import { loadSetting, saveSetting } from './storage.js';
 import { newTimeline, append } from './timeline.js';
+import { HUMAN, isByPerson } from './authors.js';
 
 export const state = {
   /** `at`: the time of the last frame from the hub, or of the next attempt to connect. */
   connection: { state: 'connecting', at: 0 },
   locked: false,
+  /** Why the last link did not unlock the page. */
+  unlockError: '',
   /** 0, or 1 plus the number of events since the person paused. */
   paused: 0,
   /** The hub's /api/status. */
@@ -234,7 +237,7 @@ export function addOlderToFeed(typedRows) {
 
 /** Records activity of an agent. */
 function noteActivity(agentId, time) {
-  if (!agentId || agentId === 'human') return;
+  if (!agentId || agentId === HUMAN) return;
   if (state.loaded) {
     if (!state.activity.has(agentId)) state.activity.set(agentId, new Array(SAMPLES).fill(0));
     state.activity.get(agentId)[SAMPLES - 1]++;
@@ -280,7 +283,7 @@ export function putMessage(message) {
   if (message.message_seq > thread.fedSeq) {
     thread.fedSeq = message.message_seq;
     thread.preview = message;
-    if (message.from_type !== 'human') noteActivity(message.from_id, time);
+    if (!isByPerson(message)) noteActivity(message.from_id, time);
     trackQuestion(message);
     addToFeed('message', time, message);
   }
@@ -312,7 +315,8 @@ export function putMail(row) {
   const mail = withPersonalStatus(row);
   for (const mailbox of state.mailboxes.values()) {
     if (!mailbox.rows || !belongsTo(mailbox.name, mail)) continue;
-    mailbox.rows.set(mail.id, { ...mailbox.rows.get(mail.id), ...mail });
+    // Rows that the person did not write have no `verified`.
+    mailbox.rows.set(mail.id, { ...mailbox.rows.get(mail.id), ...mail, verified: mail.verified });
     if (mailbox.rows.size > MAX_MAIL) {
       mailbox.rows.delete(mailbox.rows.keys().next().value);
       mailbox.hasMoreUnread = true;
@@ -338,23 +342,23 @@ export function mailIn(name) {
     .sort((a, b) => b.created_at - a.created_at);
 }
 
-const isClaimedByAgent = mail => mail.claimed_by && mail.claimed_by !== 'human' && mail.claim_expires_at > Date.now();
+const isClaimedByAgent = mail => mail.claimed_by && mail.claimed_by !== HUMAN && mail.claim_expires_at > Date.now();
 /** Returns whether mail is unread and not claimed by an agent. */
 export const isPending = mail => mail.status === 'unread' && !isClaimedByAgent(mail);
 /** Returns the pending mail to the person. */
-export const pendingMail = () => mailIn('human').filter(isPending);
+export const pendingMail = () => mailIn(HUMAN).filter(isPending);
 
 // ---- what needs the person ----
 
 /** A question to the person in a thread is pending until the person reads it or writes to the thread. */
 export function trackQuestion(message) {
   const { questions } = state;
-  if (message.from_type === 'human') {
+  if (isByPerson(message)) {
     for (const [id, question] of questions) {
       if (question.thread_id === message.thread_id && question.message_seq < message.message_seq) questions.delete(id);
     }
   }
-  if (message.kind === 'question' && message.to_id === 'human') questions.set(message.id, message);
+  if (message.kind === 'question' && message.to_id === HUMAN) questions.set(message.id, message);
 }
 
 /** Returns the pending questions in the shape of mail. */
@@ -402,7 +406,7 @@ export function summarizeAgents() {
   const now = Date.now();
   const summaries = new Map();
   for (const row of state.agents.values()) {
-    if (row.id !== 'human') summaries.set(row.id, { row, at: row.last_active_at });
+    if (row.id !== HUMAN) summaries.set(row.id, { row, at: row.last_active_at });
   }
   for (const session of state.telemetry.values()) {
     const id = session.agent_id || session.instance_id;
@@ -440,7 +444,7 @@ export function needsAttention(agents = summarizeAgents()) {
     requests,
     troubled,
     count: requests.length + troubled.length,
-    hasMore: !!state.mailboxes.get('human')?.hasMoreUnread
+    hasMore: !!state.mailboxes.get(HUMAN)?.hasMoreUnread
   };
 }
 

@@ -6,7 +6,9 @@
 
 import * as store from './store.js';
 import { state, invalidate, refresh } from './store.js';
-import { get, post, patch, savedToken, saveToken, setUnauthorizedHandler } from './api.js';
+import { get, post, patch, remove, exchangeCode, setUnauthorizedHandler } from './api.js';
+import { savedSession, forgetSession, onSessionChange, deleteOldToken } from './session.js';
+import { HUMAN } from './authors.js';
 import { capitalize } from './format.js';
 import { newTimeline, append, prepend } from './timeline.js';
 import * as socket from './socket.js';
@@ -16,6 +18,7 @@ const PAGE_SIZE = 200;
 const END = Number.MAX_SAFE_INTEGER;
 const STATUS_INTERVAL_MS = 15000;
 const RETRY_LOAD_MS = 2000;
+const OTHER_PROGRAM_NOTICE = `Another program answers at ${location.host}, not your hub. It was not sent this browser’s key. Retrying; agenthub status shows whether your hub runs.`;
 /** A reconnect is announced if the connection was down this long. */
 const ANNOUNCE_GAP_MS = 3000;
 
@@ -24,17 +27,25 @@ let heldEvents = null;
 let loadNumber = 0;
 let eventsSinceConnect = 0;
 
-export function start() {
+/** Starts the page. `code`: the one-time code of the link it was opened with, or an empty string. */
+export async function start(code) {
+  deleteOldToken();
   setUnauthorizedHandler(lock);
+  onSessionChange(() => (savedSession() ? state.locked && unlock() : lock()));
   socket.start({
     onState(connectionState, at = 0) {
+      if (connectionState === 'foreign') showNotice(OTHER_PROGRAM_NOTICE);
+      if (connectionState === 'live') {
+        state.unlockError = '';
+        if (state.notice === OTHER_PROGRAM_NOTICE) showNotice('');
+      }
       state.connection = { state: connectionState, at };
       invalidate('connection');
     },
     onReady,
     onEvents,
     onRefused: lock,
-    // A refused handshake looks like any other close. An HTTP request shows whether it was the token.
+    // A refused handshake looks like any other close. An HTTP request shows whether it was the key.
     onHandshakeFailed: () => get('status').catch(() => {}),
     onPositionLost(reason) {
       // The text after the semicolon is advice for other clients.
@@ -46,39 +57,55 @@ export function start() {
     }
   });
   setInterval(() => document.hidden || refresh.status(), STATUS_INTERVAL_MS);
-  // Without a token, connect only if the hub requires none: the request locks the page otherwise.
-  if (savedToken()) {
-    socket.resume();
-  } else {
-    get('status')
-      .catch(() => {})
-      .then(() => state.locked || socket.resume());
-  }
+  if (code) await useLink(code);
+  // Without a key, connect only if the hub requires none: the request locks the page otherwise.
+  if (!savedSession()) await get('status').catch(() => {});
+  if (!state.locked) socket.resume();
 }
 
+/** Locks the page and drops the data. */
 function lock() {
+  if (state.locked) return;
   state.locked = true;
+  // A snapshot that still loads is not shown.
+  loadNumber++;
   socket.stop();
-  invalidate('all');
+  store.reset();
 }
 
-export function unlock() {
+function unlock() {
   state.locked = false;
+  state.unlockError = '';
   invalidate('all');
   socket.resume();
 }
 
-/** Saves the token and opens the page if the hub accepts it; keeps the former token if not. */
-export async function unlockWith(token) {
-  const former = savedToken();
-  saveToken(token);
+/** Exchanges a one-time code for a key, with which the page opens. */
+export async function unlockWith(code) {
+  await exchangeCode(code);
+  if (state.locked) unlock();
+}
+
+/** As unlockWith, for the code of a link that was opened. If it fails, the page goes on with the key it has. */
+export async function useLink(code) {
   try {
-    await get('status');
+    await unlockWith(code);
   } catch (error) {
-    saveToken(former ?? null);
-    throw error.status === 401 ? new Error('the hub rejected this token.') : error;
+    state.unlockError = capitalize(error.message);
+    invalidate('all');
   }
-  unlock();
+}
+
+// ---- the browsers that have a key ----
+
+export const fetchSessions = () => get('sessions');
+
+/** Revokes a session; that of this browser locks the page. */
+export async function revokeSession({ id, current }) {
+  await remove('sessions/' + encodeURIComponent(id));
+  if (!current) return;
+  forgetSession();
+  lock();
 }
 
 export function showNotice(text) {
@@ -142,8 +169,8 @@ async function loadSnapshot() {
   const [status, commands, mail, unreadMail, threads, tasks, ...unpaged] = await Promise.all([
     get('status'),
     get('commands'),
-    fetchMail('human'),
-    fetchMail('human', { status: 'unread', limit: 1000 }),
+    fetchMail(HUMAN),
+    fetchMail(HUMAN, { status: 'unread', limit: 1000 }),
     get('threads', { limit: PAGE_SIZE }),
     get('tasks', { limit: PAGE_SIZE }),
     ...UNPAGED.map(path => get(path))
@@ -157,7 +184,7 @@ async function loadSnapshot() {
   UNPAGED.forEach((path, i) => putItems(path, unpaged[i]));
   refresh.costs();
   // All unread mail to the person is loaded, however old it is.
-  const mailbox = store.openMailbox('human');
+  const mailbox = store.openMailbox(HUMAN);
   fillMailbox(mailbox, mail);
   fillMailbox(mailbox, { items: unreadMail.items, next: mailbox.next });
   mailbox.hasMoreUnread = !!unreadMail.next;
@@ -351,7 +378,7 @@ export function loadForSearch(kind) {
 }
 
 export async function postMessage(threadId, body) {
-  store.putMessage(await post('threads/' + encodeURIComponent(threadId) + '/messages', body));
+  store.putMessage(await postAsPerson('threads/' + encodeURIComponent(threadId) + '/messages', body));
 }
 
 export const setThreadStatus = async (id, status) =>
@@ -368,7 +395,7 @@ function fetchMail(mailboxName, query) {
 /** Adds a page, which is newest first. The map is oldest first, so that its limit drops the oldest. */
 function fillMailbox(mailbox, page) {
   // The person's own mailbox shows which mail to everyone the person has read.
-  if (mailbox.name === 'human') {
+  if (mailbox.name === HUMAN) {
     for (const mail of page.items) {
       if (mail.to_inbox === 'all' && mail.status === 'read') state.readBroadcasts.set(mail.id, 1);
     }
@@ -412,11 +439,21 @@ export function confirmRecipient(name) {
 }
 
 const MAX_TITLE = 80;
+const HOW_TO_GET_A_KEY = 'This page has no key: run agenthub open in a terminal of your own.';
+/** Writes a row as the person. The hub knows the person by the browser's key; without one it refuses the row. */
+async function postAsPerson(path, body) {
+  try {
+    return await post(path, body);
+  } catch (error) {
+    throw savedSession() || error.status !== 400 ? error : new Error(`${error.message}. ${HOW_TO_GET_A_KEY}`);
+  }
+}
+
 /** Sends mail; its title is the first line of the text unless `body` has one. */
 export async function sendMail(body) {
   const [firstLine] = body.payload.trim().split('\n');
   const title = [...firstLine].slice(0, MAX_TITLE).join('');
-  const mail = await post('inbox', { title, ...body });
+  const mail = await postAsPerson('inbox', { title, ...body });
   store.putMail(mail);
   return mail;
 }
@@ -429,7 +466,7 @@ export async function setMailStatus(mail, status) {
     if (status === 'unread') state.readBroadcasts.delete(mail.id);
     else state.readBroadcasts.set(mail.id, 1);
   }
-  store.putMail({ ...mail, ...row, status });
+  store.putMail({ ...mail, ...row, verified: row.verified, status });
 }
 
 const CONCURRENT_REQUESTS = 8;
@@ -445,6 +482,12 @@ export async function markAllRead(name) {
   }
   store.openMailbox(name).hasMoreUnread = false;
 }
+
+/**
+ * Returns the question as the page has shown it. The proof of the answer covers it, so that the answer is not valid for
+ * another question.
+ */
+const shownQuestion = ({ message_id, from_agent, title, payload }) => ({ message_id, from_agent, title, payload });
 
 /** Makes the id of a reply: a reply that is sent twice is one row. */
 const pageId = Math.random().toString(36).slice(2);
@@ -465,7 +508,8 @@ export async function reply(mail, text) {
       to_inbox: mail.from_agent,
       payload: text,
       message_type: 'response',
-      correlation_id: mail.correlation_id || mail.message_id
+      correlation_id: mail.correlation_id || mail.message_id,
+      answers: shownQuestion(mail)
     });
   }
   if (mail.status !== 'unread') return;

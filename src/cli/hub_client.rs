@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub(super) struct HubConnection {
     pub(super) record: Record,
     host: String,
     sender: SendRequest<Empty<Bytes>>,
+    /// Sends and receives while it is polled.
+    connection: Connection<TokioIo<TcpStream>, Empty<Bytes>>,
 }
 
 impl HubConnection {
@@ -47,9 +49,12 @@ impl HubConnection {
             handshake(TokioIo::new(stream)).await.ok()
         };
         let (sender, connection) = tokio::time::timeout(TIMEOUT, connect).await.ok()??;
-        // Ends when the sender is dropped.
-        drop(tokio::spawn(connection));
-        let mut hub = Self { record, host, sender };
+        let mut hub = Self {
+            record,
+            host,
+            sender,
+            connection,
+        };
         let answer = hub.get(&format!("/api/proof?nonce={nonce}"), None).await?;
         let proof = answer.get("proof")?.as_str()?;
         let expected = Secret::new(hub_proof(&key, &nonce, &hub.host, &hub.record.run));
@@ -68,13 +73,23 @@ impl HubConnection {
             request = request.header("authorization", format!("Bearer {}", token.text()));
         }
         let request = request.body(Empty::<Bytes>::new()).ok()?;
+        if self.sender.is_closed() {
+            return None;
+        }
+        let (sender, connection) = (&mut self.sender, &mut self.connection);
         let answer = async {
-            let response = self.sender.send_request(request).await.ok()?;
+            let response = sender.send_request(request).await.ok()?;
             if response.status() != StatusCode::OK {
                 return None;
             }
             let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await.ok()?;
             serde_json::from_slice(&body.to_bytes()).ok()
+        };
+        let answer = async {
+            tokio::select! {
+                answer = answer => answer,
+                _ = connection => None,
+            }
         };
         tokio::time::timeout(TIMEOUT, answer).await.ok().flatten()
     }

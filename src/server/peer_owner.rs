@@ -1,4 +1,4 @@
-//! Which user owns the other end of a loopback connection (Linux: `/proc/net/tcp`, proc_net_tcp(5)).
+//! Which user owns the other end of a loopback connection (Linux: `/proc/net/tcp`, see `proc_net_tcp(5)`).
 //!
 //! Other users can read a one-time code in the arguments of a browser that starts, and could redeem it
 //! first. So a code is accepted only from the owner of the database, the hub's own user, and root.

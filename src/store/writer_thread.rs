@@ -24,7 +24,7 @@ type Reply = Box<dyn FnOnce(Option<&Error>) + Send>;
 
 enum Command {
     Run(Job),
-    Reopen(Writer),
+    Reopen(Box<Writer>),
     Abandon(std::sync::mpsc::SyncSender<()>),
 }
 
@@ -73,7 +73,7 @@ impl WriterThread {
 
     /// Replaces the thread's connection.
     pub(super) fn reopen(&self, writer: Writer) {
-        self.send(Command::Reopen(writer));
+        self.send(Command::Reopen(Box::new(writer)));
     }
 
     /// Closes the connection without a checkpoint. Every job fails until [`WriterThread::reopen`].
@@ -122,7 +122,7 @@ fn run(writer: Writer, commands: &Receiver<Command>, longest: &AtomicU64) {
                     None => fail_all(jobs, &replaced()),
                 }
             }
-            Command::Reopen(opened) => writer = Some(opened),
+            Command::Reopen(opened) => writer = Some(*opened),
             Command::Abandon(done) => {
                 if let Some(writer) = writer.take() {
                     writer.abandon();

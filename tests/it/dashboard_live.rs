@@ -1,4 +1,4 @@
-//! The page in a real browser: it shows rows as they are written, requires the token, resumes after a
+//! The page in a real browser: it shows rows as they are written, requires a key, resumes after a
 //! restart of the hub, and never interprets text from agents as markup.
 
 use std::time::{Duration, Instant};
@@ -22,10 +22,9 @@ fn wait_for_messages(page: &mut Page, expected: &str) {
 fn shows_rows_as_they_are_written() {
     let hub = TestHub::start();
     let mut page = Page::start();
-    page.open(hub.first_line());
+    page.open(&hub.page_link());
     page.wait_for(LIVE);
-    // The page removes the token from the address bar and the history.
-    assert!(!page.eval("location.href").as_str().unwrap().contains("token"));
+    assert!(!page.eval("location.href").as_str().unwrap().contains("code"));
     page.eval("location.hash = '#/threads/build'");
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')");
     let written_at = Instant::now();
@@ -53,7 +52,7 @@ fn shows_rows_as_they_are_written() {
 }
 
 #[test]
-fn without_the_token_the_page_shows_no_data_and_how_to_unlock() {
+fn without_a_key_the_page_shows_no_data_and_how_to_unlock() {
     let hub = TestHub::start();
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'secret')");
     let mut page = Page::start();
@@ -67,9 +66,11 @@ fn without_the_token_the_page_shows_no_data_and_how_to_unlock() {
             .unwrap()
             .contains("secret")
     );
-    page.eval(&format!("location.hash = '#token={}'", hub.token()));
+    let link = hub.page_link();
+    let (_, fragment) = link.split_once('#').unwrap();
+    page.eval(&format!("location.hash = '#{fragment}'"));
     page.wait_for(LIVE);
-    // The browser keeps the token: bookmarks work, also with another name of this machine.
+    // The browser keeps its key: bookmarks work, also with another name of this machine.
     page.open(&format!("http://127.0.0.1:{}/#/threads/build", hub.port()));
     wait_for_messages(&mut page, "secret");
     page.open("about:blank");
@@ -82,7 +83,7 @@ fn without_the_token_the_page_shows_no_data_and_how_to_unlock() {
 fn after_a_restart_shows_rows_written_meanwhile_exactly_once() {
     let mut hub = TestHub::start();
     let mut page = Page::start();
-    page.open(&hub.first_line().replace("/#", "/?#"));
+    page.open(&hub.page_link().replace("/#", "/?#"));
     page.wait_for(LIVE);
     page.eval("location.hash = '#/threads/t'");
     hub.sql("INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'one')");
@@ -109,7 +110,7 @@ fn after_a_restart_shows_rows_written_meanwhile_exactly_once() {
     assert!(exceptions.is_empty(), "{exceptions:?}");
 }
 
-/// A script in the page could read the token.
+/// A script in the page could read its key.
 #[test]
 fn shows_markup_from_agents_as_text() {
     let hub = TestHub::start();
@@ -124,7 +125,7 @@ fn shows_markup_from_agents_as_text() {
         hub.sql(&sql.replace('$', hostile));
     }
     let mut page = Page::start();
-    page.open(hub.first_line());
+    page.open(&hub.page_link());
     page.wait_for(LIVE);
     let id: String = form_urlencoded::byte_serialize(hostile.as_bytes())
         .collect::<String>()

@@ -93,6 +93,16 @@ fn recovers_from_restart_hang_and_replaced_database() {
 }
 
 #[test]
+fn the_page_has_a_key_that_no_other_program_receives() {
+    run_script("access.mjs");
+}
+
+#[test]
+fn rows_that_nothing_proves_are_shown_as_unverified() {
+    run_script("authors.mjs");
+}
+
+#[test]
 fn a_person_can_use_every_view_by_mouse_and_keyboard() {
     run_script("user_journey.mjs");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use crate::support::TestHub;
 use crate::support::client::{Client, Received};
 use crate::support::eventually::{TIMEOUT, wait_for};
 use crate::support::http;
+use crate::support::hub::read_secret;
 use crate::support::writer::{Process, python};
 
 /// The command lines of the processes whose working directory is in `folder`; none on systems without
@@ -29,9 +30,15 @@ fn processes_in(folder: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Returns the port in the first line that `serve` and `demo` print.
+fn port_of(line: &str) -> u16 {
+    let address = line.trim_end().trim_end_matches('/');
+    address.rsplit(':').next().unwrap().parse().unwrap()
+}
+
 /// Starts a demo with this directory for temporary files, and a client of its hub. Also returns the
-/// port and the token.
-fn start_demo(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, String) {
+/// port and the path of the database.
+fn start_demo(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, PathBuf) {
     // The test runner may ignore SIGHUP, and the demo would inherit that.
     let mut command = python();
     command.args([
@@ -47,11 +54,16 @@ fn start_demo(hub: &TestHub, tmp: &Path, seed: &str) -> (Process, Client, u16, S
     BufReader::new(demo.0.stdout.take().unwrap())
         .read_line(&mut url)
         .unwrap();
-    let (address, token) = url.trim().split_once("/#token=").unwrap();
-    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
-    let mut client = Client::connect(port, token, "streams=messages,inbox,telemetry,tasks&since=0");
+    let port = port_of(&url);
+    let workspace = std::fs::read_dir(tmp).unwrap().next().unwrap().unwrap().path();
+    let db = workspace.join("hub.db");
+    let mut client = Client::connect(
+        port,
+        &read_secret(&db, "token"),
+        "streams=messages,inbox,telemetry,tasks&since=0",
+    );
     client.expect("hello");
-    (demo, client, port, token.to_owned())
+    (demo, client, port, db)
 }
 
 /// `nohup agenthub serve &` must survive the end of the terminal.
@@ -71,9 +83,8 @@ fn serve_ignores_sighup_if_its_parent_did() {
         .read_line(&mut url)
         .unwrap();
     kill_process(Pid::from_child(&serve.0), Signal::HUP).unwrap();
-    let (address, token) = url.trim().split_once("/#token=").unwrap();
-    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
-    Client::connect(port, token, "").assert_alive();
+    let port = port_of(&url);
+    Client::connect(port, &read_secret(hub.db(), "token"), "").assert_alive();
     assert!(serve.0.try_wait().unwrap().is_none());
 }
 
@@ -123,11 +134,14 @@ fn all_agents_act_and_the_planner_reacts_to_an_answer() {
     let hub = TestHub::not_started(&[]);
     let tmp = hub.folder().join("tmp");
     std::fs::create_dir(&tmp).unwrap();
-    let (mut demo, mut client, port, token) = start_demo(&hub, &tmp, "3");
+    let (mut demo, mut client, port, db) = start_demo(&hub, &tmp, "3");
 
     let headers = [
         ("Host".to_owned(), format!("127.0.0.1:{port}")),
-        ("Authorization".to_owned(), format!("Bearer {token}")),
+        (
+            "Authorization".to_owned(),
+            format!("Bearer {}", read_secret(&db, "person")),
+        ),
         ("Content-Type".to_owned(), "application/json".to_owned()),
     ];
     let mut kinds = BTreeSet::new();
@@ -150,7 +164,18 @@ fn all_agents_act_and_the_planner_reacts_to_an_answer() {
         }
         recorded |= data["source_type"] == "claude" && data["agent_id"] == "coder";
         if data["to_inbox"] == "human" && data["message_type"] == "request" && data["status"] == "unread" {
-            let answer = json!({"to_inbox": "planner", "payload": "yes", "correlation_id": data["correlation_id"]});
+            let question = json!({
+                "message_id": data["message_id"],
+                "from_agent": data["from_agent"],
+                "title": data["title"],
+                "payload": data["payload"],
+            });
+            let answer = json!({
+                "to_inbox": "planner",
+                "payload": "yes",
+                "correlation_id": data["correlation_id"],
+                "answers": question,
+            });
             let written = http::request(port, "POST", "/api/inbox", &headers, &answer.to_string());
             assert_eq!(written.status, 201, "{written:?}");
         }

@@ -82,6 +82,7 @@ mod terminal;
 mod third_party_clients;
 #[cfg(test)]
 mod trust;
+#[cfg(test)]
 mod unauthenticated_flood;
 #[cfg(test)]
 mod watcher;

@@ -28,7 +28,7 @@ impl BrowserClient {
     #[track_caller]
     fn start(hub: &TestHub) -> Self {
         let mut page = Page::start();
-        page.open(hub.first_line());
+        page.open(&hub.page_link());
         page.wait_for("document.readyState === 'complete'");
         let follow = std::fs::read_to_string(client("follow.js")).unwrap();
         let (address, token) = (json!(format!("127.0.0.1:{}", hub.port())), json!(hub.token()));

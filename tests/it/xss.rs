@@ -132,7 +132,7 @@ fn encoded(text: &str) -> String {
     encoded.replace('+', "%20")
 }
 
-/// The page holds the token: an agent, or an author whose text an agent repeats, must not run code in it.
+/// The page acts for the person: an agent, or an author whose text an agent repeats, must not run code in it.
 #[test]
 fn agents_texts_never_become_markup_or_code() {
     let hub = TestHub::start();
@@ -144,7 +144,7 @@ fn agents_texts_never_become_markup_or_code() {
         .map(|(i, payload)| rows(&hub, i, payload))
         .collect();
     hub.sql(&sql);
-    page.open(hub.first_line());
+    page.open(&hub.page_link());
     page.wait_for("document.getElementById('pill').dataset.state === 'live'");
     assert_eq!(page.eval("Array.isArray(window.violations)"), json!(true));
     let links = page.eval("[...document.querySelectorAll('[data-view]')].map(a => a.dataset.view)");

@@ -30,9 +30,9 @@ async function removeRequests() {
     check(await browser.eventually(`!${CARDS}.length`), 'nothing is pending');
 }
 
-await browser.open(hub.origin + '/#token=%zz');
-check(await browser.eventually(`document.querySelector('.lock')`), 'an invalid token shows the lock screen');
-await browser.open(hub.url);
+await browser.open(hub.origin + '/#code=%zz');
+check(await browser.eventually(`document.querySelector('.lock')`), 'an invalid code shows the lock screen');
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 
 // ---- agents that no event mentions ----
@@ -235,7 +235,7 @@ const unreadMail = i => ({
     created_at: Date.now() - 1e6 + i
 });
 sql(transaction(Array.from({ length: 450 }, (_, i) => insert('inbox_messages', unreadMail(i)))));
-await browser.open(hub.url);
+await browser.open(hub.link());
 await browser.isLive();
 await browser.goTo('inbox');
 check(

@@ -5,7 +5,7 @@ import { startBrowser, startDemo, check, exitWithResult } from './support.mjs';
 
 const demo = await startDemo(200);
 const browser = await startBrowser();
-await browser.open(demo.url);
+await browser.open(demo.link());
 check(await browser.isLive(), 'the page is live');
 // Builds have finished, the coder has fixed a failed one, and the planner asks a question.
 check(

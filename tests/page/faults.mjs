@@ -24,7 +24,7 @@ const showsLastMessage = async () =>
     (await browser.evaluate(`[...document.querySelectorAll('.message .gutter')].at(-1)?.textContent`)) ===
     sql(`SELECT last_seq FROM threads WHERE id = 'build'`);
 
-await browser.open(hub.url);
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 await browser.goTo('threads/build');
 writeMessages(3);

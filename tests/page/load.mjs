@@ -18,7 +18,7 @@ const writer = startWriter();
 const LONG_SECONDS = SOAK ? 30 : 8;
 const SHORT_SECONDS = SOAK ? 30 : 3;
 const PEAK_SECONDS = 5;
-await browser.open(hub.url);
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 
 // Per kind of row: table and columns, values, and for which `i` such a row is written. A result follows its call.

@@ -35,7 +35,7 @@ insertSeries(
     100000,
     `INSERT INTO messages(thread_id, from_id, content) SELECT 'big', 'agent-' || (i % 7), 'message number ' || i || ' with some words to make a line'`
 );
-await browser.open(hub.url);
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 let start = Date.now();
 await browser.goTo('threads/big');
@@ -165,7 +165,7 @@ insertRows(500, i =>
         created_at: NOW - 500000 + i * 1000
     })
 );
-await browser.open(hub.url);
+await browser.open(hub.link());
 await browser.isLive();
 await browser.goTo('threads');
 check(
@@ -335,7 +335,7 @@ sql(
     step('slow', { stream_type: 'status', status: 'running', agent_id: 'slow', created_at: NOW - 400000 }) +
         step('slow', { ...slowCall, created_at: NOW - 390000 })
 );
-await browser.open(hub.url);
+await browser.open(hub.link());
 await browser.isLive();
 await browser.goTo('now');
 const sectionText = heading =>

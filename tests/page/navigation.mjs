@@ -12,7 +12,7 @@ const focused = () => browser.evaluate(`(e => e.tagName + '.' + e.className)(doc
 const button = (container, label) =>
     `[...document.querySelectorAll('${container} button')].find(e => e.offsetParent && e.textContent === '${label}')`;
 sql(fixtureSql());
-await browser.open(hub.url);
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 
 // ---- pause ----
@@ -205,7 +205,7 @@ check(
 // ---- setup ----
 
 await startAgenthub('post', 'hello', 'hi', '--from', 'try-sqlite3').result;
-await browser.open(hub.url);
+await browser.open(hub.link());
 await browser.isLive();
 await browser.goTo('setup');
 const CHECK_MARKS = `[...document.querySelectorAll('.setup .tag')].filter(e => e.offsetParent && e.textContent === 'arrived').length`;

@@ -13,7 +13,7 @@ const RUNS = 5;
 const hub = await startHub();
 const browser = await startBrowser();
 sql(fixtureSql());
-await browser.open(hub.url);
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 const isOwnRequest = url => (/^(http|ws):/.test(url) ? new URL(url).host === hub.listen : /^(data|about):/.test(url));
 const foreign = [...browser.requestedUrls].filter(url => !isOwnRequest(url));

@@ -4,7 +4,8 @@
 // A script counts its checks with `check()` and ends with `finish()` or `exitWithResult()`.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
+import { createHmac, randomBytes } from 'node:crypto';
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync, readFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -108,8 +109,28 @@ export async function eventually(condition, timeoutMs = 20000) {
 
 export const env = { ...process.env, AGENTHUB_DB: join(folder, 'hub.db'), HOME: folder };
 
-export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } = {}) {
-    const child = startChild(AGENTHUB, ['serve', '--db', db, '--listen', listen, '--json'], {
+/** Returns the HMAC of the fields, each after its length in 8 bytes. */
+export function hmac(key, fields) {
+    const mac = createHmac('sha256', key);
+    for (const field of fields) {
+        const length = Buffer.alloc(8);
+        length.writeBigUInt64BE(BigInt(Buffer.byteLength(field)));
+        mac.update(length).update(field);
+    }
+    return mac.digest('hex');
+}
+
+/** Makes a one-time code for the page of the hub that serves `db`, from the person's secret and the hub's run. */
+export function makeCode(db = env.AGENTHUB_DB, lifetimeMs = 60000) {
+    const person = readFileSync(db + '.person', 'utf8').trim();
+    const { run } = JSON.parse(readFileSync(db + '.serve', 'utf8'));
+    const expires = String(Date.now() + lifetimeMs);
+    const nonce = randomBytes(16).toString('hex');
+    return [expires, nonce, hmac(person, ['agenthub page code 1', run, expires, nonce])].join('.');
+}
+
+export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0', args = [] } = {}) {
+    const child = startChild(AGENTHUB, ['serve', '--db', db, '--listen', listen, '--json', ...args], {
         env,
         stdio: ['ignore', 'pipe', 'pipe']
     });
@@ -122,8 +143,14 @@ export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0' } 
         url: url.href,
         origin: url.origin,
         listen: url.host,
-        token: url.hash.slice('#token='.length),
+        /** Returns the page's address with a new one-time code, as `agenthub open` makes it. */
+        link: lifetimeMs => url.href + '#code=' + makeCode(db, lifetimeMs),
         signal: name => child.kill(name),
+        /** Ends the hub as a crash does. */
+        async kill() {
+            child.kill('SIGKILL');
+            await child.exited;
+        },
         async stop() {
             child.kill('SIGTERM');
             await child.exited;
@@ -139,8 +166,10 @@ export async function startDemo(seconds) {
     });
     const stdout = collect(child.stdout);
     if (!(await eventually(() => /http:\S+/.test(stdout())))) throw new Error('the demo did not start');
+    const [workspace] = readdirSync(folder).filter(name => name.startsWith('agenthub-demo-'));
+    const url = new URL(/http:\S+/.exec(stdout())[0]);
     return {
-        url: /http:\S+/.exec(stdout())[0],
+        link: () => url.origin + '/#code=' + makeCode(join(folder, workspace, 'hub.db')),
         async stop() {
             child.kill('SIGINT');
             await child.exited;
@@ -335,6 +364,11 @@ export async function startBrowser() {
             await send('Page.navigate', { url: 'about:blank' });
             await send('Page.navigate', { url });
             await browser.eventually(`document.readyState === 'complete'`);
+        },
+        /** Returns the URLs in the tab's history. */
+        async history() {
+            const { entries } = await send('Page.getNavigationHistory');
+            return entries.map(entry => entry.url);
         },
         isLive: timeoutMs => browser.eventually(`document.getElementById('pill').dataset.state === 'live'`, timeoutMs),
         connectionText: () => browser.evaluate(`document.getElementById('pill').textContent`),

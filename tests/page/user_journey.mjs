@@ -7,7 +7,7 @@ import { fixtureSql } from './fixtures.mjs';
 const hub = await startHub();
 const browser = await startBrowser();
 const hash = () => browser.evaluate('location.hash');
-await browser.open(hub.url);
+await browser.open(hub.link());
 check(await browser.isLive(), 'the page is live');
 check(
     await browser.eventually(`!document.querySelector('.empty').hidden && document.querySelector('.empty code')`),

@@ -5,6 +5,7 @@ import { element, setText, setHidden, setTextOrHide, setAttribute, drawing } fro
 import { state, invalidate, KEPT_ITEMS } from '../store.js';
 import { fetchCosts, loadForSearch } from '../sync.js';
 import { Initials, setInitials, Chips, Field, download, button } from '../components.js';
+import { agentAuthor, agentName } from '../authors.js';
 import { formatCount, formatMoney, formatDateTime } from '../format.js';
 import { routeTo, queryString } from '../routes.js';
 import { safeText, oneLine } from '../safe_text.js';
@@ -161,14 +162,14 @@ function CostChart(intervals, budget) {
 /** Returns a function that renders a group's name with its tokens as a bar. */
 const groupLabel = highest => group => {
   const initials = Initials();
-  setInitials(initials, group.key);
+  setInitials(initials, agentAuthor(group.key));
   let x = 0;
   const paths = tokenParts(group).map((tokens, part) => {
     const start = x;
     x += (tokens / highest) * 100;
     return { class: 'series-' + part, d: `M${start} 0H${x}V6H${start}z` };
   });
-  const name = element('span', oneLine(group.key, 80) || 'unspecified');
+  const name = element('span', group.key ? agentName(oneLine(group.key, 80)) : 'unspecified');
   return element('span.agent-cell', initials, name, drawing('token-bar', '100 6', '', ...paths));
 };
 

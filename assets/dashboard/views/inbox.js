@@ -30,7 +30,6 @@ import {
   setInitials,
   Tag,
   setTag,
-  displayName,
   mailTag,
   Field,
   Select,
@@ -38,6 +37,7 @@ import {
   Chips,
   button
 } from '../components.js';
+import { authorOf, isByPerson, displayName, HUMAN } from '../authors.js';
 import { ReplyForm } from '../reply_form.js';
 import { capitalize, formatDateTimeOrEmpty, formatDayAndTime } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail, queryString } from '../routes.js';
@@ -72,7 +72,7 @@ const RECEIPT_LABELS = {
 
 function receiptLine(receipt) {
   const label = RECEIPT_LABELS[receipt.state] || capitalize(safeText(receipt.state, 30)) + ' by';
-  const isPerson = receipt.reader === 'human';
+  const isPerson = receipt.reader === HUMAN;
   const reader = isPerson ? 'you' : displayName(receipt.reader);
   const via = receipt.via && !isPerson ? ` (${safeText(receipt.via, 60)})` : '';
   return `${label} ${reader}${via} · ${formatDayAndTime(receipt.created_at)}`;
@@ -80,7 +80,7 @@ function receiptLine(receipt) {
 
 /** Returns the facts about the delivery of a message, one per line. */
 function deliveryLines(mail, receipts) {
-  const sender = mail.from_agent === 'human' ? 'you' : displayName(mail.from_agent);
+  const sender = isByPerson(mail) ? 'you' : authorOf(mail).label;
   const lines = [`Sent by ${sender} · ${formatDayAndTime(mail.created_at)}`, ...receipts.map(receiptLine)];
   if (mail.to_inbox === 'all') {
     const readers = new Set(receipts.map(receipt => receipt.reader));
@@ -93,18 +93,18 @@ function deliveryLines(mail, receipts) {
   const hasReadReceipt = receipts.some(receipt => receipt.state !== 'offered');
   if (mail.read_at && !hasReadReceipt) lines.push('Read · ' + formatDayAndTime(mail.read_at));
   else if (mail.status === 'unread' && lines.length === 1) {
-    lines.push(mail.to_inbox === 'human' ? 'You haven’t read it yet' : 'Not read yet');
+    lines.push(mail.to_inbox === HUMAN ? 'You haven’t read it yet' : 'Not read yet');
   }
   return lines;
 }
 
 export default function inbox() {
   // The route: a mailbox, the id of a message or 'new', a filter.
-  let mailboxName = 'human';
+  let mailboxName = HUMAN;
   let id;
   let filter = 'all';
   /** The mailbox that is listed: `mailboxName`, or '>name' for what that name has sent. */
-  let source = 'human';
+  let source = HUMAN;
   let query = '';
   /** { id, row, receipts, missing, status }: the open message as the hub returned it. */
   let details = null;
@@ -116,7 +116,7 @@ export default function inbox() {
   );
   const listedMailboxes = throttledList('inbox', () => {
     const names = agentMailboxes().map(mailbox => mailbox.name);
-    return ['human', '*', ...(showAllMailboxes ? names : names.slice(0, MAX_MAILBOX_CHIPS))];
+    return [HUMAN, '*', ...(showAllMailboxes ? names : names.slice(0, MAX_MAILBOX_CHIPS))];
   });
 
   // ---- the list ----
@@ -138,10 +138,10 @@ export default function inbox() {
     label: 'Messages, newest first',
     keyOf: mail => mail.id,
     describe: mail => {
-      const recipients = displayName(mail.from_agent) + ' → ' + displayName(mail.to_inbox);
+      const recipients = authorOf(mail).label + ' → ' + displayName(mail.to_inbox);
       return {
         href: routeTo('inbox', mailboxName, mail.id) + query,
-        name: mail.from_agent,
+        author: authorOf(mail),
         title: oneLine(mail.title || mail.payload, 100) || '(no text)',
         tag: mailTag(mail),
         snippet: recipients + (isPending(mail) ? ' · unread' : ''),
@@ -159,6 +159,7 @@ export default function inbox() {
   const title = element('h2', { tabindex: -1 });
   const facts = element('p.facts');
   const initials = Initials();
+  const authorNote = element('p.author-note', { 'data-tone': 'warn' });
   const tags = [Tag(), Tag(), Tag()];
   const body = element('div.mail-body', { dir: 'auto' });
   const receiptList = element('ol.receipts');
@@ -166,6 +167,7 @@ export default function inbox() {
   const mailView = element(
     'article.mail-view',
     element('header.view-header', backLink(), initials, title, ...tags, facts),
+    authorNote,
     body,
     replyForm.root,
     element('h3', 'Delivery'),
@@ -228,7 +230,7 @@ export default function inbox() {
 
   /** Returns the open message from any mailbox that has it. */
   function openMail() {
-    const rows = [source, mailboxName, 'human', '*'].map(name => state.mailboxes.get(name)?.rows?.get(id));
+    const rows = [source, mailboxName, HUMAN, '*'].map(name => state.mailboxes.get(name)?.rows?.get(id));
     return rows.find(Boolean) || (id && details?.id === id && details.row);
   }
 
@@ -288,7 +290,7 @@ export default function inbox() {
         label: mailboxLabel(name),
         href: routeTo('inbox', name),
         isCurrent: name === mailboxName,
-        count: name === 'human' ? pendingMail().length : state.mailboxes.get(name)?.unread
+        count: name === HUMAN ? pendingMail().length : state.mailboxes.get(name)?.unread
       }))
     );
     filterChips.set(
@@ -306,21 +308,23 @@ export default function inbox() {
     list.render(mails, id ?? null);
     const unread = filter === 'sent' ? 0 : mailIn(source).filter(isPending).length;
     setTextOrHide(markAllButton, unread && `Mark ${unread}${mailbox.hasMoreUnread ? '+' : ''} as read`);
-    empty.show(state.loaded && !mails.length && mailboxName === 'human' && filter === 'all');
+    empty.show(state.loaded && !mails.length && mailboxName === HUMAN && filter === 'all');
     const count = mails.length ? ` · ${mails.length}${mailbox.next ? '+' : ''}` : '';
     setText(summary, mailboxLabel(mailboxName) + count);
     return mails;
   }
 
   function drawMail(mail) {
-    setInitials(initials, mail.from_agent);
+    const author = authorOf(mail);
+    setInitials(initials, author);
     setText(title, safeText(mail.title, 300) || '(no title)');
     const words = [mail.message_type, mail.priority === 'info' ? '' : mail.priority, mail.status];
     words.forEach((word, i) => setTag(tags[i], word));
-    const recipients = `${displayName(mail.from_agent)} → ${displayName(mail.to_inbox)}`;
+    const recipients = `${author.label} → ${displayName(mail.to_inbox)}`;
     setText(facts, `${recipients} · ${formatDateTimeOrEmpty(mail.created_at)}`);
     renderMarkdown(body, mail.payload);
-    setHidden(replyForm.root, mail.from_agent === 'human');
+    setTextOrHide(authorNote, author.note);
+    setHidden(replyForm.root, isByPerson(mail));
     replyForm.set(mail);
     drawDelivery(mail);
   }
@@ -350,7 +354,7 @@ export default function inbox() {
         location.hash = routeToNewMail();
       }
     },
-    route([name = 'human', mailId], params) {
+    route([name = HUMAN, mailId], params) {
       mailboxName = name;
       id = mailId;
       filter = FILTERS.includes(params.get('show')) ? params.get('show') : 'all';

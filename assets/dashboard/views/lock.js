@@ -1,43 +1,48 @@
-// Shown while the hub requires an access token and this browser has none, or one that the hub rejects.
+// Shown while this browser has no key that the hub accepts.
 
-import { element, setText } from '../dom.js';
+import { element, setText, setTextOrHide } from '../dom.js';
+import { state } from '../store.js';
 import { Command, Field, handleSubmit } from '../components.js';
-import { savedToken, tokenFromInput } from '../api.js';
+import { savedSession, codeFromInput } from '../session.js';
 import { unlockWith } from '../sync.js';
+
+const NO_KEY = 'This browser has no key for the hub yet. A link from agenthub open gives it one.';
+const KEY_NOT_ACCEPTED =
+  'This browser’s key was revoked, has expired after 30 days without use, or belongs to another hub. A link from agenthub open gives it a new one.';
 
 export default function lock() {
   const explanation = element('p');
-  const input = element('input', { type: 'password', required: true, autocomplete: 'off', spellcheck: 'false' });
+  const linkError = element('p.form-error', { role: 'alert' });
+  const input = element('input', { required: true, autocomplete: 'off', spellcheck: 'false' });
   const submitButton = element('button.primary', 'Unlock');
   const alert = element('p.form-error', { role: 'alert' });
-  const form = element('form.token-form', Field('Access token', input), submitButton, alert);
+  const form = element('form.unlock-form', Field('Link or code', input), submitButton, alert);
   handleSubmit({
     form,
     submitButton,
     alert,
     verb: 'unlock',
     async submit() {
-      await unlockWith(tokenFromInput(input.value));
+      state.unlockError = '';
+      await unlockWith(codeFromInput(input.value));
       input.value = '';
     }
   });
   const root = element(
     'section.lock',
-    element('h1', 'This page needs an access token'),
+    element('h1', 'This page is locked'),
     explanation,
-    form,
-    Command({ about: 'Open this page with the token (afterwards, a bookmark works too):', command: 'agenthub open' }),
-    Command({ about: 'Print the token, to paste it above:', command: 'agenthub token' })
+    linkError,
+    Command({ about: 'Open the page in this browser, from a terminal of your own:', command: 'agenthub open' }),
+    element('p', 'Or paste a link here. agenthub serve prints one when it starts. Each link works once.'),
+    form
   );
   return {
     root,
     title: 'Locked',
-    render: () =>
-      setText(
-        explanation,
-        savedToken()
-          ? 'The saved token belongs to another hub, or was replaced.'
-          : 'Paste the token below, or open the page with it.'
-      )
+    render() {
+      setText(explanation, savedSession() ? KEY_NOT_ACCEPTED : NO_KEY);
+      setTextOrHide(linkError, state.unlockError && `${state.unlockError} Run agenthub open for a new one.`);
+    }
   };
 }

@@ -18,9 +18,9 @@ import {
   updateChildren,
   button,
   Sparkline,
-  displayName,
   mailTag
 } from '../components.js';
+import { authorOf, agentAuthor, agentName, displayName } from '../authors.js';
 import { ReplyForm } from '../reply_form.js';
 import { formatCount, formatMoney, formatClock } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail } from '../routes.js';
@@ -48,7 +48,7 @@ const eventSummary = event =>
 // ---- agents ----
 
 const agentRoute = agent => (agent.task ? routeTo('tasks', agent.task.task_id) : routeTo('inbox', agent.row.id));
-const agentLabel = agent => safeText(agent.row.label || agent.row.id, 80);
+const agentLabel = agent => agentName(agent.row.label || agent.row.id);
 function setUnreadLink(link, agent) {
   setHidden(link, !agent.unread);
   setText(link, agent.unread + ' unread');
@@ -91,7 +91,7 @@ function AgentCard() {
     const event = currentStep(agent);
     root.agent = agent;
     root.agentId = row.id;
-    setInitials(initials, row.id);
+    setInitials(initials, agentAuthor(row.id));
     setText(name, agentLabel(agent));
     setAttribute(name, 'href', agentRoute(agent));
     setTag(tag, agent.status);
@@ -131,7 +131,7 @@ function AgentLine() {
     root.agentId = row.id;
     setItem(item, {
       href: agentRoute(agent),
-      name: row.id,
+      author: agentAuthor(row.id),
       title: agentLabel(agent),
       tag: '',
       snippet: agent.status === 'idle' ? idleFacts : workSummary,
@@ -157,8 +157,8 @@ function RequestCard() {
       .trim();
     setItem(header, {
       href: routeToRow(mail),
-      name: mail.from_agent,
-      title: displayName(mail.from_agent),
+      author: authorOf(mail),
+      title: authorOf(mail).label,
       tag: mailTag(mail),
       snippet: oneLine(mail.title || mail.payload),
       time: mail.created_at
@@ -218,17 +218,17 @@ function updateRequests(list, requests) {
 
 // ---- feed ----
 
-/** Per type of row: { name, where, text, tone }. */
+/** Per type of row: { author, where, text, tone }. */
 const FEED_ENTRIES = {
-  message: row => ({ name: row.from_id, where: row.thread_id, text: row.subject || row.content, tone: row.kind }),
+  message: row => ({ author: authorOf(row), where: row.thread_id, text: row.subject || row.content, tone: row.kind }),
   mail: row => ({
-    name: row.from_agent,
+    author: authorOf(row),
     where: displayName(row.to_inbox),
     text: row.title || row.payload,
     tone: 'mail'
   }),
   task: row => ({
-    name: row.agent_id || row.task_id,
+    author: agentAuthor(row.agent_id || row.task_id),
     where: eventLabel(row),
     text: eventSummary(row),
     tone: row.stream_type
@@ -242,11 +242,11 @@ const Feed = () =>
     keyOf: entry => entry.key,
     createRow: Item,
     fillRow(link, entry) {
-      const { name, where, text, tone } = FEED_ENTRIES[entry.type](entry.row);
+      const { author, where, text, tone } = FEED_ENTRIES[entry.type](entry.row);
       setItem(link, {
         href: routeToRow(entry.row),
-        name,
-        title: displayName(name),
+        author,
+        title: author.label,
         tag: '',
         snippet: [oneLine(where, 40), oneLine(text, 120)].filter(Boolean).join(': '),
         time: entry.time
@@ -347,10 +347,10 @@ export default function now() {
     updateChildren(finishedList, shown, Item, (item, task) =>
       setItem(item, {
         href: routeTo('tasks', task.task_id),
-        name: task.agent_id || task.task_id,
+        author: agentAuthor(task.agent_id || task.task_id),
         title: oneLine(task.directive) || safeText(task.task_id, 80),
         tag: 'completed',
-        snippet: displayName(task.agent_id) + (task.cost ? ' · ' + formatMoney(task.cost) : ''),
+        snippet: agentName(task.agent_id) + (task.cost ? ' · ' + formatMoney(task.cost) : ''),
         time: task.updated_at
       })
     );

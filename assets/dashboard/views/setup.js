@@ -1,9 +1,11 @@
-// Setup: the hub's status, the rows it rejected and why, the agents seen, and commands that write
-// a test row from several languages. Each command gets a check mark when its row arrives.
+// Setup: the hub's status, the rows it rejected and why, the agents seen, the browsers that have a key, and
+// commands that write a test row from several languages. Each command gets a check mark when its row arrives.
 
 import { element, setText, setHidden, setTextOrHide } from '../dom.js';
 import { state, eventRates, refresh } from '../store.js';
-import { Command, showCommands, Tag, setTag, Item, setItem, updateChildren, displayName } from '../components.js';
+import { Command, showCommands, Tag, setTag, Item, setItem, updateChildren } from '../components.js';
+import { SessionList } from '../session_list.js';
+import { inboxOwner } from '../authors.js';
 import { formatCount, formatBytes, formatDayAndTime, formatClock } from '../format.js';
 import { routeTo } from '../routes.js';
 import { safeText, oneLine, folderName } from '../safe_text.js';
@@ -48,6 +50,7 @@ export default function setup() {
   const rejectedSection = element('section', element('h2', 'Rejected rows'), rejectedList);
   const agentCount = element('span.facts');
   const agentList = element('ul.compact-list', { tabindex: 0, 'aria-label': 'Agents' });
+  const sessions = SessionList();
   const connectCommands = element('div');
   const testCommands = element('div');
   /** { from, tag }: the tag of each test command and the agent its row comes from. */
@@ -66,6 +69,7 @@ export default function setup() {
         latency,
         element('p.facts', 'From a row’s timestamp to this page, over the last 200 rows.')
       ),
+      element('section', element('h2', 'Browsers with a key'), sessions.root),
       element('section', element('h2', 'Hub'), hubFacts),
       rejectedSection,
       element('section', element('h2', 'Agents', agentCount), agentList),
@@ -115,8 +119,8 @@ export default function setup() {
     updateChildren(agentList, agents.slice(0, MAX_AGENTS), Item, (item, agent) =>
       setItem(item, {
         href: routeTo('inbox', agent.id),
-        name: agent.id,
-        title: displayName(agent.id),
+        author: inboxOwner(agent.id),
+        title: inboxOwner(agent.id).label,
         tag: '',
         snippet: folderName(agent.workspace),
         time: agent.last_active_at
@@ -157,6 +161,7 @@ export default function setup() {
       if (now - requestedAt > STATUS_INTERVAL_MS) {
         requestedAt = now;
         refresh.status();
+        sessions.load();
       }
       if (now - drawnAt < RENDER_INTERVAL_MS) return;
       drawnAt = now;

@@ -17,18 +17,8 @@ import {
   fetchTaskEvents,
   showNotice
 } from '../sync.js';
-import {
-  EmptyState,
-  Initials,
-  setInitials,
-  Tag,
-  setTag,
-  setTime,
-  displayName,
-  Chips,
-  download,
-  button
-} from '../components.js';
+import { EmptyState, Initials, setInitials, Tag, setTag, setTime, Chips, download, button } from '../components.js';
+import { agentAuthor, agentName } from '../authors.js';
 import {
   formatCount,
   formatMoney,
@@ -113,7 +103,7 @@ function parseFilter(query) {
 
 /** The columns after title and state: [heading, text of a cell, sort key]; no sort key: not sortable. */
 const COLUMNS = [
-  ['Agent', task => displayName(task.agent_id)],
+  ['Agent', task => agentName(task.agent_id)],
   ['Folder', task => folderName(task.workspace)],
   ['Turns', task => formatCount(task.turns), 'turns'],
   ['Tokens', task => (totalTokens(task) ? formatCount(totalTokens(task)) : '–'), 'tokens'],
@@ -172,7 +162,7 @@ function TaskTable() {
       const [title, tag, ...cells] = link.children;
       const time = cells.pop();
       setAttribute(link, 'href', routeTo('tasks', task.task_id) + querySuffix);
-      setInitials(title.firstChild, task.agent_id || task.task_id);
+      setInitials(title.firstChild, agentAuthor(task.agent_id || task.task_id));
       setText(title.lastChild, taskTitle(task));
       setTag(tag, task.status);
       cells.forEach((cell, i) => setText(cell, COLUMNS[i][1](task)));
@@ -526,7 +516,7 @@ function TaskDetail() {
   function factsText() {
     if (!task) return '';
     return [
-      displayName(task.agent_id) + (task.workspace ? ' in ' + oneLine(task.workspace, 80) : ''),
+      agentName(task.agent_id) + (task.workspace ? ' in ' + oneLine(task.workspace, 80) : ''),
       oneLine(task.model, 40),
       task.cost && formatMoney(task.cost),
       pluralize(task.turns, 'turn'),

@@ -23,13 +23,14 @@ import {
   EmptyState,
   Initials,
   setInitials,
+  setAuthor,
   Tag,
   setTag,
-  displayName,
   Field,
   Select,
   handleSubmit
 } from '../components.js';
+import { authorOf, agentAuthor, displayName } from '../authors.js';
 import { formatTime, formatDateTimeOrEmpty, formatCount, pluralize } from '../format.js';
 import { routeTo, routeToRow } from '../routes.js';
 import { oneLine, safeText } from '../safe_text.js';
@@ -57,6 +58,7 @@ function continuesGroup(message, previous) {
   return (
     previous &&
     previous.from_id === message.from_id &&
+    authorOf(previous).label === authorOf(message).label &&
     previous.kind === message.kind &&
     previous.to_id === message.to_id &&
     !message.subject &&
@@ -79,8 +81,8 @@ function fillMessage(node, { event: message }, previousRow) {
   setHidden(subject, !message.subject);
   setText(number, String(message.message_seq));
   setAttribute(number, 'href', routeToRow(message));
-  setInitials(initials, message.from_id);
-  setText(sender, displayName(message.from_id));
+  setInitials(initials, authorOf(message));
+  setAuthor(sender, authorOf(message));
   setText(recipient, recipientLabel(message));
   setTag(tag, message.kind === 'status' ? '' : message.kind);
   setText(time, formatTime(message.created_at));
@@ -93,11 +95,11 @@ function describeThread(thread) {
   const { preview } = thread;
   const unread = unreadCount(thread);
   const snippet = preview
-    ? displayName(preview.from_id) + ': ' + oneLine(preview.subject || preview.content)
+    ? authorOf(preview).label + ': ' + oneLine(preview.subject || preview.content)
     : pluralize(thread.last_seq, 'message');
   return {
     href: routeTo('threads', thread.id),
-    name: preview ? preview.from_id : thread.id,
+    author: preview ? authorOf(preview) : agentAuthor(thread.id),
     title: threadTitle(thread),
     tag: thread.status === 'active' ? '' : thread.status,
     snippet: (unread ? formatCount(unread) + ' new · ' : '') + snippet,

@@ -52,7 +52,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
                 terminal::time(session.created_at),
                 terminal::time(session.last_used_at),
                 terminal::time(session.expires_at),
-                terminal::short(&session.browser, 60),
+                terminal::short(session.browser, 60),
             ]
         })
         .collect();

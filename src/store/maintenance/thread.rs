@@ -95,7 +95,7 @@ pub struct MaintenanceStatus {
 
 enum Command {
     /// Maintain the database of this connection.
-    Reopen(Writer),
+    Reopen(Box<Writer>),
     /// Close the connection without a checkpoint, and confirm.
     Abandon(SyncSender<()>),
 }
@@ -126,7 +126,7 @@ impl MaintenanceThread {
 
     /// Replaces the thread's connection.
     pub(in crate::store) fn reopen(&self, writer: Writer) {
-        self.send(Command::Reopen(writer));
+        self.send(Command::Reopen(Box::new(writer)));
     }
 
     /// Closes the connection without a checkpoint. Nothing is maintained until
@@ -196,7 +196,7 @@ fn run(worker: Worker, commands: &Receiver<Command>) {
     loop {
         let pause = worker.as_ref().map_or(IDLE_INTERVAL, Worker::pause);
         match commands.recv_timeout(pause) {
-            Ok(Command::Reopen(writer)) => worker = Some(Worker::new(writer, Arc::clone(&status))),
+            Ok(Command::Reopen(writer)) => worker = Some(Worker::new(*writer, Arc::clone(&status))),
             Ok(Command::Abandon(done)) => {
                 if let Some(worker) = worker.take() {
                     worker.writer.abandon();

@@ -370,8 +370,9 @@ impl SearchIndex {
 #[cfg(test)]
 mod tests {
     use super::super::test_support::temp_database;
-    use super::super::{NetworkFs, NewInboxMessage, NewMessage, Writer};
+    use super::super::{Author, NetworkFs, NewInboxMessage, NewMessage, Writer};
     use super::*;
+    use crate::config::HUMAN;
 
     #[test]
     fn finds_only_visible_rows() {
@@ -395,6 +396,29 @@ mod tests {
         assert_eq!(found("tests -green"), Vec::<String>::new());
         writer.conn.execute("UPDATE messages SET deleted_at = 1", []).unwrap();
         assert_eq!(found("tests"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn marks_rows_that_the_person_wrote() {
+        let (_dir, writer) = temp_database();
+        for author in [Author::Person, Author::Program] {
+            let message = NewMessage {
+                author,
+                ..NewMessage::new("build", HUMAN, format!("message by {author:?}"))
+            };
+            writer.post_message(&message).unwrap();
+            let mail = NewInboxMessage {
+                author,
+                ..NewInboxMessage::new(HUMAN, "planner", format!("mail by {author:?}"))
+            };
+            writer.send(&mail).unwrap();
+        }
+        let found = |query: &str| -> Vec<bool> {
+            let hits = writer.search(query, 10, 1_000).unwrap();
+            hits.into_iter().map(|hit| hit.verified).collect()
+        };
+        assert_eq!(found("person"), [true, true]);
+        assert_eq!(found("program"), [false, false]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ async function main() {
   const { id } = await call('ask_human', { question: 'Blue?', wait_seconds: 0 });
   const answer = call('ask_human', { id, wait_seconds: 20 });
   const terminal = join(__dirname, '..', 'support', 'in_terminal.py');
-  execFileSync('python3', [terminal, program, '--db', file, 'reply', id, 'green'], { timeout: 20_000 });
+  execFileSync(process.env.AGENTHUB_TEST_PYTHON || 'python3', [terminal, program, '--db', file, 'reply', id, 'green'], { timeout: 20_000 });
   assert.equal((await answer).answer, 'green');
 
   console.log(client.getServerVersion().name);

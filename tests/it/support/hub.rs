@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use agenthub::protocol::now_ms;
+use agenthub::store::{PageCode, Record, Secret};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -240,6 +242,15 @@ impl TestHub {
     /// The first line of its stdout.
     pub(crate) fn first_line(&self) -> &str {
         &self.run.as_ref().unwrap().first_line
+    }
+
+    /// Returns the page's address with a new one-time code, as `agenthub open` makes it for the person.
+    #[track_caller]
+    pub(crate) fn page_link(&self) -> String {
+        let record = Record::read(&self.db).unwrap();
+        let expires_at = now_ms() + 60_000;
+        let code = PageCode::make(&Secret::new(self.person()), &record.run, expires_at).unwrap();
+        format!("{}/#code={code}", record.url)
     }
 
     /// Its stderr, over all its runs.

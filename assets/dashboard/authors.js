@@ -1,0 +1,53 @@
+// Who wrote a row, as the page shows it. Any program can write a row in the name of `human`; the hub marks
+// those that the person wrote as `verified`. All other rows under that name are `human (unverified)`.
+
+import { safeText, initialsOf } from './safe_text.js';
+
+export const HUMAN = 'human';
+export const UNVERIFIED = 'human (unverified)';
+export const UNVERIFIED_NOTE = 'Written by a program or before this version; nothing proves that you wrote it.';
+
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+const plain = name => (name || '').replace(HIDDEN, '').trim().toLowerCase();
+
+/** Returns whether a name is `human` or looks like it: case, blanks around it and hidden characters do not count. */
+export const isHumanName = name => plain(name) === HUMAN;
+
+/** Returns the name of an inbox or a recipient: `human` is the reader of this page. */
+export const displayName = name => (name === HUMAN ? 'You' : agentName(name));
+
+/** Returns the name of an agent. It cannot look like the page's own words for the person. */
+export function agentName(name) {
+  if (isHumanName(name)) return UNVERIFIED;
+  const shown = safeText(name, 80) || 'unknown';
+  return /^(you|human)([\s(].*)?$/.test(plain(name)) ? `“${shown}”` : shown;
+}
+
+/**
+ * An author: { name, label, mark, note }. `mark` is 'you', 'unverified' or 'agent'; `note` explains it to the person, or
+ * is empty.
+ */
+const author = (name, label, mark, note = '') => ({ name, label, mark, note });
+const unverified = label => author(HUMAN, label, 'unverified', UNVERIFIED_NOTE);
+
+/** Returns the author under this name of a row that cannot be verified, as those of tasks and telemetry. */
+export const agentAuthor = name =>
+  isHumanName(name) ? unverified(UNVERIFIED) : author(name || '?', agentName(name), 'agent');
+
+/** Returns the owner of the inbox `name`, as an author is shown. */
+export const inboxOwner = name => (name === HUMAN ? author(HUMAN, 'You', 'you') : agentAuthor(name));
+
+/** Returns whether the person wrote the row. */
+export const isByPerson = row => row.verified === true;
+
+/** Returns the author of a thread message, an inbox message or a search result. */
+export function authorOf(row) {
+  if (isByPerson(row)) return author(HUMAN, 'You', 'you');
+  const name = row.from_agent ?? row.from_id ?? row.from;
+  if (isHumanName(name)) return unverified(UNVERIFIED);
+  if (isHumanName(row.from_type)) return unverified(`${agentName(name)}, ${UNVERIFIED}`);
+  return agentAuthor(name);
+}
+
+/** Returns what a square of two characters shows of an author. */
+export const initialsOfAuthor = ({ name, mark }) => ({ you: 'me', unverified: 'h?' })[mark] || initialsOf(name);
