@@ -123,12 +123,25 @@ fn table_lines<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec
 
 /// Characters per column that [`cut`] shows at most: combining marks take no column.
 const CHARS_PER_COLUMN: usize = 8;
+/// Characters after the shown ones that [`short`] examines: a tag may end there.
+const MAX_CUT_TAG: usize = 512;
 
 /// Returns the text escaped, on one line, without tags of tools (a model may read the table), and cut to at most
 /// `max` columns.
 pub(super) fn short(text: &str, max: usize) -> String {
-    let line = escape(&text.split_whitespace().collect::<Vec<_>>().join(" "));
-    cut(&fence::without_tags(&line), max)
+    let limit = max * CHARS_PER_COLUMN + MAX_CUT_TAG;
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(limit));
+        // The rest of a long text is not examined.
+        if line.len() > limit {
+            break;
+        }
+    }
+    cut(&fence::without_tags(&escape(&line)), max)
 }
 
 /// Returns one line cut to at most `max` columns.
@@ -197,6 +210,21 @@ mod tests {
         assert_eq!(short("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
         let marks = format!("a{}", "\u{301}".repeat(100_000));
         assert!(short(&marks, 10).chars().count() <= 81);
+    }
+
+    #[test]
+    fn long_text_is_cut_before_it_is_examined() {
+        let started = std::time::Instant::now();
+        for piece in ["<", "[", "<a ", "\u{200b}"] {
+            let shown = short(&piece.repeat(10_000_000 / piece.len()), 10);
+            assert!(shown.ends_with('…'), "{shown}");
+        }
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
+        assert_eq!(short(&format!("  <{}", "system-reminder>".repeat(9)), 6), "‹syst…");
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub fn without_tags(text: &str) -> String {
 /// without, with the prefix of a namespace or without.
 fn begins_tag(rest: &str) -> bool {
     let name = tag_name(rest);
+    if name.is_empty() {
+        return false;
+    }
     let names = name.match_indices(':').map(|(at, _)| name[at + 1..].trim_start());
     std::iter::once(name.as_str()).chain(names).any(|name| {
         TAGS.iter().any(|tag| {

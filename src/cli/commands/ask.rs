@@ -12,7 +12,7 @@ use crate::cli::terminal;
 use crate::config::is_human;
 use crate::error::{Code, Error};
 use crate::protocol::now_ms;
-use crate::store::{ALL_INBOXES, NewInboxMessage, ReadContext, message_id};
+use crate::store::{ALL_INBOXES, InboxMessageRow, NewInboxMessage, ReadContext, message_id};
 use crate::text::safe_text;
 use crate::watcher;
 
@@ -90,7 +90,13 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         via: VIA,
         now: now_ms(),
     };
-    let answer = writer.ack_mail(&answer.id, context)?;
+    let acknowledged = writer.ack_mail(&answer.id, context)?;
+    // The text is that of the row whose proof was checked.
+    let answer = InboxMessageRow {
+        status: acknowledged.status,
+        read_at: acknowledged.read_at,
+        ..answer
+    };
     if args.json {
         return terminal::json(&answer);
     }

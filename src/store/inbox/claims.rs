@@ -106,7 +106,7 @@ impl Writer {
                      WHERE n = ?1 AND status = 'unread'",
                 )?
                 .execute([mail.n])?;
-            self.require_mail(&mail.message_id)
+            self.require_mail(&mail.id)
         })
     }
 
@@ -157,7 +157,7 @@ impl Writer {
                      claimed_by = CASE ?2 WHEN 'unread' THEN NULL ELSE claimed_by END WHERE n = ?1 AND status <> ?2",
                 )?
                 .execute(params![mail.n, status, by.now])?;
-            self.require_mail(&mail.message_id)
+            self.require_mail(&mail.id)
         })
     }
 
@@ -293,6 +293,29 @@ mod tests {
             .map(|r| r.reader)
             .collect();
         assert_eq!(readers, ["w1", "w2"]);
+    }
+
+    /// The id of a message may be the `message_id` of another one.
+    #[test]
+    fn a_message_with_the_id_of_another_is_not_returned_for_it() {
+        let (_dir, writer) = temp_database();
+        let mail = send(&writer, "jobs", "1");
+        let other = crate::store::NewInboxMessage {
+            id: Some(mail.message_id.clone()),
+            ..crate::store::NewInboxMessage::new("evil", "jobs", "2")
+        };
+        writer.send(&other).unwrap_err();
+        writer
+            .conn
+            .execute(
+                "INSERT INTO inbox_messages(id, from_agent, to_inbox, payload) VALUES(?1, 'evil', 'jobs', '2')",
+                [&mail.message_id],
+            )
+            .unwrap();
+        writer.claim_mail(&mail.id, LEASE, by("w1", 1_000)).unwrap();
+        assert_eq!(writer.release_mail(&mail.id, by("w1", 2_000)).unwrap().payload, "1");
+        let read = writer.set_mail_status(&mail.id, "read", by("w1", 3_000)).unwrap();
+        assert_eq!(read.payload, "1");
     }
 
     #[test]
