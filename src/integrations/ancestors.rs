@@ -2,9 +2,13 @@
 //! `/proc` (macOS) report no ancestors.
 
 use std::fs;
+use std::path::Path;
 
 /// Maximum number of ancestors. A longer chain is not one of shells and tools.
 const MAX_ANCESTORS: usize = 64;
+
+/// Programs whose first argument is a script.
+const INTERPRETERS: [&str; 4] = ["node", "bun", "deno", "python"];
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub(super) struct Ancestor {
     pub(super) parent: u32,
     /// `NAME=value` with a NUL after each; empty if this user may not read it.
     environment: Vec<u8>,
+    /// The name of the program, without directory and extension; of the script, if an interpreter runs it.
+    pub(super) program: String,
 }
 
 impl Ancestor {
@@ -23,6 +29,7 @@ impl Ancestor {
             pid,
             parent: parent_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?,
             environment: fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
+            program: program_in(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()),
         })
     }
 
@@ -32,6 +39,15 @@ impl Ancestor {
             pid,
             parent,
             environment: variables.join("\0").into_bytes(),
+            program: "sh".to_owned(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn running(self, program: &str) -> Self {
+        Self {
+            program: program.to_owned(),
+            ..self
         }
     }
 
@@ -62,9 +78,41 @@ fn parent_in(stat: &str) -> Option<u32> {
     after_name.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Returns the name of the program in a command line whose arguments end with a NUL.
+fn program_in(command_line: &[u8]) -> String {
+    let mut arguments = command_line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let mut next_name = || {
+        let path = arguments.next().unwrap_or_default().into_owned();
+        let stem = Path::new(&path).file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    };
+    let program = next_name();
+    if INTERPRETERS.iter().any(|interpreter| program.starts_with(interpreter)) {
+        return next_name();
+    }
+    program
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_the_program_or_the_script() {
+        for (command_line, program) in [
+            (&b"/home/x/.local/bin/claude\0--resume\0"[..], "claude"),
+            (
+                b"node\0/usr/lib/node_modules/@google/gemini-cli/dist/gemini.js\0-p\0hi\0",
+                "gemini",
+            ),
+            (b"/usr/bin/python3.12\0/opt/agent.py\0", "agent"),
+            (b"vim\0claude\0", "vim"),
+            (b"-bash\0", "-bash"),
+            (b"", ""),
+        ] {
+            assert_eq!(program_in(command_line), program);
+        }
+    }
 
     #[test]
     fn reads_parent_and_variables() {

@@ -80,16 +80,25 @@ fn refusal(marker: &Marker, source: Source) -> Error {
     Error::new(Code::Usage, message)
 }
 
-/// The sign of an agent's shell.
+/// How an agent's shell was recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
-    /// The environment variable.
-    pub variable: &'static str,
-    /// The name of the tool, if the variable is one tool's.
+    /// The variable or the program.
+    pub sign: Sign,
+    /// The name of the tool, if the sign is one tool's.
     pub tool: Option<&'static str>,
-    /// The ancestor of this process in whose environment it is; `None` if it is in that of this process.
+    /// The ancestor of this process that has the sign; `None` if this process has it.
     pub ancestor: Option<u32>,
     name: String,
+}
+
+/// The sign of an agent's shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A variable in a process's environment.
+    Variable(&'static str),
+    /// A tool's program.
+    Program(&'static str),
 }
 
 impl Marker {
@@ -102,9 +111,18 @@ impl Marker {
 impl std::fmt::Display for Marker {
     /// The beginning of a sentence, such as "`CLAUDECODE` is set: this is a shell of Claude Code".
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} is set", self.variable)?;
-        if let Some(pid) = self.ancestor {
-            write!(f, " for process {pid}, which has started this one")?;
+        match (self.sign, self.ancestor) {
+            (Sign::Variable(name), None) => write!(f, "{name} is set")?,
+            (Sign::Variable(name), Some(pid)) => {
+                write!(f, "{name} is set for process {pid}, which has started this one")?;
+            }
+            (Sign::Program(name), pid) => {
+                write!(
+                    f,
+                    "{name} (process {}) has started this command",
+                    pid.unwrap_or_default()
+                )?;
+            }
         }
         match self.tool {
             Some(tool) => write!(f, ": this is a shell of {tool}"),
@@ -114,7 +132,8 @@ impl std::fmt::Display for Marker {
 }
 
 /// Returns the sign that this process runs in an agent's shell: a variable of a tool, `AGENTHUB_TASK`, or an
-/// agent's name in `AGENTHUB_AGENT`, in the environment of this process or of an ancestor.
+/// agent's name in `AGENTHUB_AGENT`, in the environment of this process or of an ancestor; or an ancestor that
+/// is the program of a tool.
 pub fn agent_shell() -> Option<Marker> {
     let ancestors: Vec<Ancestor> = ancestors().collect();
     find_marker(&variable, &ancestors)
@@ -128,13 +147,29 @@ fn find_marker(own: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> 
             ..marker
         })
     };
-    marker_in(own, ancestors).or_else(|| ancestors.iter().find_map(at))
+    marker_in(own, ancestors)
+        .or_else(|| ancestors.iter().find_map(at))
+        .or_else(|| program_among(ancestors))
+}
+
+/// Returns the nearest ancestor that is the program of a tool. A tool may have replaced the process of its
+/// shell, whose variables are then gone.
+fn program_among(ancestors: &[Ancestor]) -> Option<Marker> {
+    ancestors.iter().find_map(|ancestor| {
+        let tool = registry::agent_programs().find(|tool| tool.program == ancestor.program)?;
+        Some(Marker {
+            sign: Sign::Program(tool.program),
+            tool: Some(tool.name),
+            ancestor: Some(ancestor.pid),
+            name: format!("{}-{}", tool.id, ancestor.pid),
+        })
+    })
 }
 
 /// Returns the first marker in one environment, as one of this process.
 fn marker_in(get: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Option<Marker> {
     let found = |variable, tool, name| Marker {
-        variable,
+        sign: Sign::Variable(variable),
         tool,
         ancestor: None,
         name,
@@ -257,7 +292,10 @@ mod tests {
         for marker in registry::marker_variables() {
             let get = |name: &str| (name == marker.variable).then(|| "s1".to_owned());
             let found = find_marker(&get, &[]).unwrap();
-            assert_eq!((found.variable, found.tool), (marker.variable, Some(marker.name)));
+            assert_eq!(
+                (found.sign, found.tool),
+                (Sign::Variable(marker.variable), Some(marker.name))
+            );
             let name = if marker.is_session {
                 format!("{}-s1", marker.id)
             } else {
@@ -286,7 +324,7 @@ mod tests {
             Ancestor::new(5, 0, &["PATH=/bin"]),
         ];
         let marker = find_marker(&own(&[]), &chain).unwrap();
-        assert_eq!((marker.variable, marker.ancestor), ("GEMINI_CLI", Some(20)));
+        assert_eq!((marker.sign, marker.ancestor), (Sign::Variable("GEMINI_CLI"), Some(20)));
         assert_eq!(marker.agent_name(), "gemini-5");
         let text = refusal(&marker, Source::Argument).to_string();
         assert!(
@@ -295,6 +333,19 @@ mod tests {
         );
         let chain = [Ancestor::new(30, 1, &["AGENTHUB_AGENT=planner", "CLAUDECODE=1"])];
         assert_eq!(find_marker(&own(&[]), &chain).unwrap().agent_name(), "planner");
+        // A shell that has replaced itself by a command without variables.
+        let chain = [
+            Ancestor::new(30, 20, &[]),
+            Ancestor::new(20, 10, &[]).running("claude"),
+            Ancestor::new(10, 1, &[]),
+        ];
+        let marker = find_marker(&own(&[]), &chain).unwrap();
+        assert_eq!((marker.agent_name().as_str(), marker.ancestor), ("claude-20", Some(20)));
+        assert!(
+            marker
+                .to_string()
+                .starts_with("claude (process 20) has started this command")
+        );
         // Without a shell in between, the parent is the tool.
         let marker = find_marker(&own(&[("GEMINI_CLI", "1")]), &[Ancestor::new(30, 1, &[])]).unwrap();
         assert_eq!((marker.agent_name().as_str(), marker.ancestor), ("gemini-30", None));

@@ -66,6 +66,26 @@ pub fn marker_variables() -> impl Iterator<Item = MarkerVariable> {
     sessions.chain(others)
 }
 
+/// The program of a tool, which runs commands for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentProgram {
+    /// The program's name.
+    pub program: &'static str,
+    /// The tool's [`Integration::id`].
+    pub id: &'static str,
+    /// The tool's [`Integration::name`].
+    pub name: &'static str,
+}
+
+/// Returns the programs of all tools. An editor is not one of them: the person uses its terminals.
+pub fn agent_programs() -> impl Iterator<Item = AgentProgram> {
+    let known = with_stream().map(|(tool, stream)| (stream.binary, tool.id, tool.name));
+    let recognized = RECOGNIZED.iter().map(|tool| (tool.id, tool.id, tool.name));
+    known
+        .chain(recognized)
+        .map(|(program, id, name)| AgentProgram { program, id, name })
+}
+
 /// Returns the tags in which tools give a model their own text or the user's.
 pub fn context_tags() -> impl Iterator<Item = &'static str> {
     let known = ALL.iter().map(|tool| tool.context_tags);

@@ -121,8 +121,8 @@ impl SecretFile {
         }
     }
 
-    /// What the user does if the file is refused.
-    pub(super) fn advice(self) -> &'static str {
+    /// Returns what the user does if other users had access to the file.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::Token => "run agenthub token --rotate to replace it",
             Self::Person => "run agenthub token --person --rotate to replace it",

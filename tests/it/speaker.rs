@@ -7,6 +7,7 @@ use crate::hooks::{context, event};
 use crate::support::TestHub;
 use crate::support::command::{command_as, fails, run, run_as};
 use crate::support::hub::AGENTHUB;
+use crate::support::writer::script;
 
 /// Variables that mark the shells of agent tools.
 const MARKERS: [&str; 12] = [
@@ -111,6 +112,38 @@ fn removed_variable_of_an_agents_shell_is_found_in_its_ancestors() {
         "{shown}"
     );
     assert_eq!(hub.sql("SELECT n, status FROM inbox_messages"), "1|unread");
+}
+
+/// A shell can replace itself, and the variables that its tool has set, by the command. The tool stays an
+/// ancestor.
+#[cfg(target_os = "linux")]
+#[test]
+fn program_of_a_tool_among_the_ancestors_is_found() {
+    let hub = with_question();
+    let tool = hub.folder().join("claude");
+    std::fs::copy("/bin/sh", &tool).unwrap();
+    let as_tool = |line: &str| {
+        let mut command = Command::new(&tool);
+        command
+            .args(["-c", line, AGENTHUB])
+            .arg(script("in_terminal.py"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("AGENTHUB_DB", hub.db());
+        command.output().unwrap()
+    };
+    let in_terminal = "sh -c 'exec env -i PATH=\"$PATH\" AGENTHUB_DB=\"$AGENTHUB_DB\" python3 \"$2\" \"$1\" reply 1 yes' \
+         sh \"$0\" \"$1\"; exit $?";
+    let replied = as_tool(in_terminal);
+    assert!(replied.status.success(), "{replied:?}");
+    assert_eq!(
+        hub.sql("SELECT from_agent LIKE 'claude-%', proof FROM inbox_messages WHERE n = 2"),
+        "1|"
+    );
+    let refused = as_tool("\"$0\" reply 1 yes --from human; exit $?");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    assert!(message.contains("claude (process "), "{message}");
 }
 
 /// A line of a shell that starts `agenthub` as `$0`.

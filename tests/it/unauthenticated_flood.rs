@@ -175,8 +175,9 @@ fn with_no_auth_connections_count_from_their_first_valid_request() {
 /// Clients that send requests and read no responses must not occupy all connections.
 #[test]
 fn closes_connections_that_do_not_read() {
-    const CLIENTS: usize = 100;
-    let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "100"]);
+    // Few, so that a busy machine closes them for this reason before their lifetime ends.
+    const CLIENTS: usize = 30;
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "30"]);
     let request = format!("GET /app.css HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", hub.port());
     let requests = request.repeat(1500);
     let begun = Instant::now();

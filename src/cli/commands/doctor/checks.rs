@@ -116,7 +116,11 @@ fn file_modes(path: &Path) -> Finding {
         let (name, word) = (file.path.display(), shell::quote(&file.path));
         if file.mode & 0o077 != 0 {
             problems.push(format!("other users can access {name} (mode {:04o})", file.mode));
-            advice.push(format!("chmod 600 {word}"));
+            // Other users may know a secret that they could read.
+            let secret = [SecretFile::Token, SecretFile::Person]
+                .into_iter()
+                .find(|secret| secret.path(path) == file.path);
+            advice.push(secret.map_or_else(|| format!("chmod 600 {word}"), |secret| secret.advice().to_owned()));
         }
         if file.uid != my_uid {
             problems.push(format!("{name} belongs to another user (uid {})", file.uid));
