@@ -55,6 +55,7 @@ impl Hub {
         let (watch, wake_handle) = Watch::start(store.path(), mode, limits.poll_interval, Arc::clone(&listeners))?;
         let (head, epoch) = (reader.head()?, reader.epoch()?);
         let hub = Arc::new(Self::new(store, limits, (head, epoch), wake_handle.clone(), listeners));
+        hub.observe_damage();
         let change_reader = ChangeReader::new(Arc::clone(&hub), reader, watch, head);
         let thread = std::thread::Builder::new()
             .name("agenthub-reader".into())
@@ -133,15 +134,23 @@ impl ChangeReader {
             if wake == Wake::Stop {
                 return;
             }
+            let attempt = self.hub.begin();
             let outcome = self.check_identity().and_then(|()| self.read_page());
             let found = *outcome.as_ref().unwrap_or(&0);
             self.hub.wake_stats.count(wake, found);
             self.watch.learn(wake, found > 0);
             self.hub.wake_stats.set_method(self.watch.using());
             match outcome {
-                Ok(_) => self.hub.read_succeeded(),
+                Ok(_) => self.hub.read_succeeded(attempt),
                 Err(error) if error.code() == Code::PositionLost => self.start_over("its change log was replaced"),
-                Err(error) => self.hub.fail(Operation::Read, &error),
+                Err(error) => {
+                    if let Some(reader) = &self.reader
+                        && error.code() == Code::StoreCorrupt
+                    {
+                        reader.drop_cached_pages();
+                    }
+                    self.hub.fail(Operation::Read, &error);
+                }
             }
         }
     }
@@ -284,6 +293,7 @@ impl ChangeReader {
         self.reader = Some(reader);
         self.watch.renew(&self.path);
         (self.missing_since, self.broken, self.wal_missing) = (None, false, false);
+        self.hub.reopened();
         Ok(())
     }
 

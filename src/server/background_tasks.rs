@@ -13,13 +13,15 @@ const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Starts the background tasks once: storing acks, retrying writes while the database cannot
-    /// be written, watching the secrets' files, and logging the numbers of refusals. They end on shutdown.
+    /// be written, checking a damaged database, watching the secrets' files, and logging the numbers of refusals. They end on shutdown.
     pub(super) fn start_background_tasks(self: &Arc<Self>) {
         self.background_tasks_started.call_once(|| {
             self.tasks
                 .spawn(Arc::clone(&self.hub).write_acks(self.shutdown.clone()));
             self.tasks
                 .spawn(Arc::clone(&self.hub).probe_writing(self.shutdown.clone()));
+            self.tasks
+                .spawn(Arc::clone(&self.hub).check_damage(self.shutdown.clone()));
             self.tasks
                 .spawn(credential_watch::watch(Arc::downgrade(self), self.shutdown.clone()));
             self.tasks

@@ -12,6 +12,7 @@ mod changes;
 mod connect;
 mod connection;
 mod costs;
+mod damage;
 mod file_identity;
 mod hook_sessions;
 mod hub_record;
@@ -40,7 +41,7 @@ mod threads;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
@@ -88,6 +89,9 @@ const ABANDON_WAIT: Duration = Duration::from_secs(1);
 /// Maximum number of idle readers in the pool. More can be open at a time; they close after use.
 const MAX_IDLE_READERS: usize = 4;
 
+/// Start of SQLite's message for a table that does not exist.
+const MISSING_TABLE: &str = "no such table: ";
+
 /// The result of writing a row with an id chosen by the caller.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written<T> {
@@ -118,6 +122,8 @@ pub struct Store {
     read_ended: Condvar,
     maintenance: maintenance::thread::MaintenanceThread,
     writer: writer_thread::WriterThread,
+    damage: Arc<damage::DamageObserver>,
+    check: damage::RunningCheck,
 }
 
 /// Idle readers of the file that is open now.
@@ -143,19 +149,47 @@ impl Store {
             identity: writer.identity(),
             ..ReaderPool::default()
         };
+        let damage = Arc::<damage::DamageObserver>::default();
         Ok(Self {
             path: path.to_owned(),
             network_fs,
             writer: writer_thread::WriterThread::start(writer)?,
-            maintenance: maintenance::thread::MaintenanceThread::start(maintenance)?,
+            maintenance: maintenance::thread::MaintenanceThread::start(maintenance, Arc::clone(&damage))?,
             readers: Mutex::new(pool),
             read_ended: Condvar::new(),
+            damage,
+            check: damage::RunningCheck::default(),
         })
     }
 
     /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Calls `observer` with each error of a read, a write or maintenance that shows damage of the
+    /// database, on the thread that found it.
+    pub fn on_damage(&self, observer: impl Fn(&Error) + Send + Sync + 'static) {
+        self.damage.set(Box::new(observer));
+    }
+
+    /// Checks the structure of the database on a connection of its own, whose page cache is empty. Reads
+    /// the whole database. Blocks.
+    ///
+    /// # Errors
+    /// [`Code::StoreCorrupt`] if the database is damaged; [`Code::Internal`] after
+    /// [`Store::interrupt_check`]; a `Store…` code.
+    pub fn check_structure(&self) -> Result<()> {
+        self.pool().in_use += 1;
+        let _active = ActiveRead(self);
+        let result = self.reader().and_then(|reader| self.check.run(&reader));
+        self.damage.report(&result);
+        result
+    }
+
+    /// Ends the check that runs, if any.
+    pub fn interrupt_check(&self) {
+        self.check.interrupt();
     }
 
     /// Opens a reader outside the pool. The caller can keep it.
@@ -180,6 +214,12 @@ impl Store {
         let _active = ActiveRead(self);
         let reader = idle.map_or_else(|| self.reader(), Ok);
         let result = reader.as_ref().map_err(Error::again).and_then(f);
+        self.damage.report(&result);
+        if let (Ok(reader), Err(error)) = (&reader, &result)
+            && error.code() == Code::StoreCorrupt
+        {
+            reader.drop_cached_pages();
+        }
         let mut pool = self.pool();
         if let Ok(reader) = reader
             && pool.generation == generation
@@ -197,7 +237,11 @@ impl Store {
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        self.writer.submit(f, done);
+        let damage = Arc::clone(&self.damage);
+        self.writer.submit(f, move |result| {
+            damage.report(&result);
+            done(result);
+        });
     }
 
     /// Runs `f` as [`Store::write_then`] does and waits for the result. Blocks.
@@ -207,7 +251,7 @@ impl Store {
     pub fn write<T: Send + 'static>(&self, f: impl FnOnce(&Writer) -> Result<T> + Send + 'static) -> Result<T> {
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
         // The receiver outlives the call below, so the send cannot fail.
-        self.writer.submit(f, move |result| drop(tx.send(result)));
+        self.write_then(f, move |result| drop(tx.send(result)));
         rx.recv().unwrap_or_else(|_| {
             Err(Error::new(
                 Code::Internal,
@@ -255,6 +299,7 @@ impl Store {
     pub fn abandon(&self) -> bool {
         self.writer.abandon();
         self.maintenance.abandon();
+        self.interrupt_check();
         let mut pool = self.pool();
         pool.generation += 1;
         pool.idle.clear();
@@ -331,6 +376,10 @@ impl From<rusqlite::Error> for Error {
                 Code::StoreUnavailable,
                 format!("cannot access the database: {detail}; check that the file, its directory and the disk exist"),
             ),
+            Sql::Unknown if detail.starts_with(MISSING_TABLE) => (
+                Code::StoreCorrupt,
+                format!("the database is damaged: {detail}; restore a backup (agenthub doctor checks a file)"),
+            ),
             _ => (Code::Internal, format!("cannot use the database: {detail}")),
         };
         Error::new(code, message).because(e)
@@ -341,6 +390,8 @@ impl From<rusqlite::Error> for Error {
 fn sqlite_message(e: &rusqlite::Error) -> String {
     match e {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+        // Without the statement: the user does not know it.
+        rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with(MISSING_TABLE) => msg.clone(),
         e => e.to_string(),
     }
 }

@@ -21,6 +21,8 @@ mod dashboard_suite;
 #[cfg(test)]
 mod database_file;
 #[cfg(test)]
+mod db_damage;
+#[cfg(test)]
 mod db_misuse;
 #[cfg(test)]
 mod db_replaced;

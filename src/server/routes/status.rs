@@ -37,7 +37,9 @@ pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
     }));
     // A read detects a failure that the background threads have not reported yet.
     if reasons.is_empty()
-        && let Err(error) = hub.read(|reader| reader.head()).await
+        && let Err(error) = hub
+            .read(|reader| reader.require_tables().and_then(|()| reader.head()))
+            .await
     {
         reasons.push(json!({"code": error.code().name(), "message": error.message(), "since": now_ms()}));
     }
