@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 /// Mode of a private file: readable and writable by its owner.
 pub const MODE: u32 = 0o600;
 /// Maximum bytes of a file that [`read`] returns.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The user and group that own a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

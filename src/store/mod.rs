@@ -2,7 +2,7 @@
 //!
 //! A [`Reader`] is a read-only connection. A [`Writer`] is a connection that reads and writes. A
 //! [`Store`] is the database as a running hub holds it: a writer thread, a maintenance thread, and a
-//! pool of readers. There is one file per table or subject.
+//! pool of readers; or the readers alone, for a process that only follows the database. There is one file per table or subject.
 //!
 //! Every call blocks. Callers on an async runtime must use its blocking threads.
 
@@ -13,6 +13,7 @@ mod connect;
 mod connection;
 mod costs;
 mod damage;
+mod disk_space;
 mod file_identity;
 mod hook_sessions;
 mod hub_record;
@@ -31,6 +32,7 @@ mod schema;
 mod search;
 mod secrets;
 mod sender_field;
+mod spool;
 
 mod subscriptions;
 mod task_events;
@@ -51,6 +53,7 @@ pub use busy_retry::with_busy_timeout;
 pub use changes::{Change, LogPage, Op, Row, Table};
 pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
+pub use disk_space::free_bytes;
 pub use file_identity::{FileIdentity, Identity, WalState};
 pub use hook_sessions::TaskProgress;
 pub use hub_record::{Record, ServeLock, hub_proof};
@@ -62,7 +65,7 @@ pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
 pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
-pub use maintenance::integrity::{FileMode, free_bytes};
+pub use maintenance::integrity::FileMode;
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
@@ -74,6 +77,7 @@ pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::SearchHit;
 pub use secrets::{Secret, SecretFile, Stamp, random_hex};
+pub use spool::{Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
@@ -120,10 +124,16 @@ pub struct Store {
     readers: Mutex<ReaderPool>,
     /// Signalled when a read ends.
     read_ended: Condvar,
-    maintenance: maintenance::thread::MaintenanceThread,
-    writer: writer_thread::WriterThread,
+    threads: Option<Threads>,
     damage: Arc<damage::DamageObserver>,
     check: damage::RunningCheck,
+}
+
+/// The threads that write.
+#[derive(Debug)]
+struct Threads {
+    maintenance: maintenance::thread::MaintenanceThread,
+    writer: writer_thread::WriterThread,
 }
 
 /// Idle readers of the file that is open now.
@@ -145,21 +155,44 @@ impl Store {
     /// One of the `Store…` codes.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
         let (writer, maintenance) = open_connections(path, network_fs)?;
-        let pool = ReaderPool {
-            identity: writer.identity(),
-            ..ReaderPool::default()
-        };
-        let damage = Arc::<damage::DamageObserver>::default();
-        Ok(Self {
-            path: path.to_owned(),
-            network_fs,
+        let (identity, damage) = (writer.identity(), Arc::<damage::DamageObserver>::default());
+        let threads = Threads {
             writer: writer_thread::WriterThread::start(writer)?,
             maintenance: maintenance::thread::MaintenanceThread::start(maintenance, Arc::clone(&damage))?,
+        };
+        Ok(Self::new(path, network_fs, identity, Some(threads), damage))
+    }
+
+    /// Opens the database at `path` for a process that only reads it: without the threads that write and
+    /// maintain it. Every write fails.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes.
+    pub fn follow(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        let identity = Reader::open(path, network_fs)?.identity();
+        Ok(Self::new(path, network_fs, identity, None, Arc::default()))
+    }
+
+    fn new(
+        path: &Path,
+        network_fs: NetworkFs,
+        identity: Option<Identity>,
+        threads: Option<Threads>,
+        damage: Arc<damage::DamageObserver>,
+    ) -> Self {
+        let pool = ReaderPool {
+            identity,
+            ..ReaderPool::default()
+        };
+        Self {
+            path: path.to_owned(),
+            network_fs,
             readers: Mutex::new(pool),
             read_ended: Condvar::new(),
+            threads,
             damage,
             check: damage::RunningCheck::default(),
-        })
+        }
     }
 
     /// Returns the path of the database.
@@ -237,8 +270,14 @@ impl Store {
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
+        let Some(threads) = &self.threads else {
+            return done(Err(Error::new(
+                Code::Internal,
+                "cannot write: this process only reads the database",
+            )));
+        };
         let damage = Arc::clone(&self.damage);
-        self.writer.submit(f, move |result| {
+        threads.writer.submit(f, move |result| {
             damage.report(&result);
             done(result);
         });
@@ -262,25 +301,34 @@ impl Store {
 
     /// Returns the status of the maintenance thread.
     pub fn maintenance_status(&self) -> MaintenanceStatus {
-        self.maintenance.status()
+        let threads = self.threads.as_ref();
+        threads.map_or_else(MaintenanceStatus::default, |threads| threads.maintenance.status())
     }
 
     /// Returns the longest time in milliseconds that a transaction of the writer thread held the
     /// write lock.
     pub fn longest_write_ms(&self) -> u64 {
-        self.writer.longest_hold_ms()
+        self.threads
+            .as_ref()
+            .map_or(0, |threads| threads.writer.longest_hold_ms())
     }
 
     /// Closes the open file and opens the file that is at the path now. Creates it if there is
-    /// none.
+    /// none, unless this process only reads.
     ///
     /// # Errors
     /// One of the `Store…` codes. The old file then stays open.
     pub fn reopen(&self) -> Result<()> {
-        let (writer, maintenance) = open_connections(&self.path, self.network_fs)?;
-        let identity = writer.identity();
-        self.writer.reopen(writer);
-        self.maintenance.reopen(maintenance);
+        let identity = match &self.threads {
+            Some(threads) => {
+                let (writer, maintenance) = open_connections(&self.path, self.network_fs)?;
+                let identity = writer.identity();
+                threads.writer.reopen(writer);
+                threads.maintenance.reopen(maintenance);
+                identity
+            }
+            None => Reader::open(&self.path, self.network_fs)?.identity(),
+        };
         let mut pool = self.pool();
         pool.identity = identity;
         pool.generation += 1;
@@ -297,8 +345,10 @@ impl Store {
     /// in that case.
     #[must_use]
     pub fn abandon(&self) -> bool {
-        self.writer.abandon();
-        self.maintenance.abandon();
+        if let Some(threads) = &self.threads {
+            threads.writer.abandon();
+            threads.maintenance.abandon();
+        }
         self.interrupt_check();
         let mut pool = self.pool();
         pool.generation += 1;

@@ -16,7 +16,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::busy_retry::{retry_while_busy, with_migration_timeout};
-use super::maintenance::file_status::require_disk_space;
+use super::disk_space::require_disk_space;
 use super::migration_backup::copy_before_migration;
 use crate::error::{Code, Error, Result};
 

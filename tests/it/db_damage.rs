@@ -54,22 +54,30 @@ fn assert_ready_again(hub: &TestHub) {
 fn a_damaged_page_is_reported_until_a_check_has_passed() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 500));
-    hub.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    wait_for("the whole log in the file", || {
+        (hub.sql("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0").then_some(())
+    });
     // A page that only this thread needs. Other rows can still be read and written.
     let content = fs::read(hub.db()).unwrap();
-    let id = hub.sql("SELECT id FROM messages WHERE message_seq = 250");
-    let found = content
-        .windows(id.len())
-        .position(|window| window == id.as_bytes())
-        .unwrap();
-    let offset = found / PAGE * PAGE;
+    // No index contains this text.
+    let pages: Vec<usize> = content
+        .chunks(PAGE)
+        .enumerate()
+        .filter(|(_, page)| page.windows(8).any(|bytes| bytes == b"text 250"))
+        .map(|(number, _)| number * PAGE)
+        .collect();
+    assert!(!pages.is_empty());
     let file = OpenOptions::new().write(true).open(hub.db()).unwrap();
-    let at = u64::try_from(offset).unwrap();
-    file.write_all_at(&[0x5a; PAGE], at).unwrap();
+    let write = |bytes: &[u8], offset: usize| file.write_all_at(bytes, u64::try_from(offset).unwrap()).unwrap();
+    for &offset in &pages {
+        write(&[0x5a; PAGE], offset);
+    }
     let response = hub.get("/api/threads/t/messages?limit=1000");
     assert_eq!((response.status, response.code()), (500, "STORE_CORRUPT".into()));
     assert_reported_despite_writes(&hub);
-    file.write_all_at(&content[offset..offset + PAGE], at).unwrap();
+    for &offset in &pages {
+        write(&content[offset..offset + PAGE], offset);
+    }
     assert_ready_again(&hub);
     assert_eq!(hub.get("/api/threads/t/messages?limit=1000").items().len(), 500);
 }

@@ -37,6 +37,8 @@ mod fences;
 #[cfg(test)]
 mod hook_delivery;
 #[cfg(test)]
+mod hook_spool;
+#[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod http;
@@ -64,6 +66,8 @@ mod mcp;
 mod metrics;
 #[cfg(test)]
 mod protocol;
+#[cfg(test)]
+mod reading_commands;
 #[cfg(test)]
 mod route_matrix;
 #[cfg(test)]

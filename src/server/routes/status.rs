@@ -8,7 +8,7 @@ use crate::error::{Code, Result};
 use crate::protocol::now_ms;
 use crate::server::request::ApiRequest;
 use crate::server::response;
-use crate::store::LockKind;
+use crate::store::{LockKind, Spool};
 
 /// `GET /healthz`: liveness, and the id of this run of the hub. Needs no token and does
 /// not use the database.
@@ -65,6 +65,8 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         Ok((db, counts)) => (json!(db), json!(counts)),
         Err(_) => (json!({"path": hub.store().path().display().to_string()}), json!(null)),
     };
+    let spool = hub.read(|reader| Spool::of(reader.path()).status()).await;
+    let spool = spool.map_or_else(|error| json!({"error": error.message()}), |spool| json!(spool));
     let wakes: serde_json::Map<String, Value> = hub
         .wakes()
         .into_iter()
@@ -87,6 +89,7 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "rejected_counts": rejected_counts,
         "refused": server.refused.total(),
         "keeper": maintenance,
+        "spool": spool,
         "limits": hub.limits(),
     })))
 }

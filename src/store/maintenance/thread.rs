@@ -32,8 +32,9 @@ use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 use crate::store::connection::Writer;
 use crate::store::damage::DamageObserver;
+use crate::store::disk_space::require_disk_space;
 use crate::store::lock_holders::{Holder, LockKind, holders};
-use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode, require_disk_space};
+use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode};
 use crate::text::panic_text;
 
 /// Time between two rounds.
