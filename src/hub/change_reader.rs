@@ -143,21 +143,27 @@ impl ChangeReader {
             match outcome {
                 Ok(_) => self.hub.read_succeeded(attempt),
                 Err(error) if error.code() == Code::PositionLost => self.start_over("its change log was replaced"),
-                Err(error) => {
-                    if let Some(reader) = &self.reader
-                        && error.code() == Code::StoreCorrupt
-                    {
-                        reader.drop_cached_pages();
-                    }
-                    self.hub.fail(Operation::Read, &error);
-                }
+                Err(error) => self.hub.fail(Operation::Read, &error),
             }
         }
     }
 
     /// Reads and publishes one page of new changes. Returns their number.
     fn read_page(&mut self) -> Result<usize> {
-        let page = self.reader()?.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES)?;
+        let reader = self.reader()?;
+        let page = match reader.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES) {
+            Err(error) if matches!(error.code(), Code::StoreCorrupt | Code::StoreForeign) => {
+                reader.drop_cached_pages();
+                // The file was a database when it was opened.
+                let is_database = error.code() == Code::StoreCorrupt;
+                return Err(if is_database {
+                    error
+                } else {
+                    damaged(&self.path, "overwritten")
+                });
+            }
+            page => page?,
+        };
         let found = page.changes.len();
         if let Some(last) = page.changes.last() {
             self.cursor = last.pos;
@@ -187,7 +193,7 @@ impl ChangeReader {
             self.missing_since = None;
             if found.is_empty() {
                 self.broken = true;
-                return Err(emptied(&self.path));
+                return Err(damaged(&self.path, "emptied"));
             }
             match found.wal_since(&known) {
                 WalState::Same => self.wal_missing = false,
@@ -317,13 +323,13 @@ fn identity_of(reader: &Reader) -> Option<FileIdentity> {
     FileIdentity::of(reader.path()).filter(|found| Some(found.identity) == reader.identity())
 }
 
-/// Returns the error for an emptied database. The schema cannot be created again in a file that other
-/// processes have open.
-fn emptied(path: &Path) -> Error {
+/// Returns the error for a database that was emptied or overwritten. The schema cannot be created again in
+/// a file that other processes have open.
+fn damaged(path: &Path, how: &str) -> Error {
     Error::new(
         Code::StoreCorrupt,
         format!(
-            "{} was emptied by other means than SQLite; copy a backup there, or stop the agents and remove it",
+            "{} was {how} by other means than SQLite; copy a backup there, or stop the agents and remove it",
             path.display()
         ),
     )
