@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::cli::terminal;
 use crate::config::{self, HUMAN, sender_name};
 use crate::error::{Code, Error};
-use crate::integrations::identity;
+use crate::integrations::{hook_spool, identity};
 use crate::store::{ALL_INBOXES, Author, NetworkFs, Reader, Store, Writer};
 use crate::text::{safe_text, shell};
 
@@ -51,8 +51,17 @@ impl DatabaseArgs {
         }
     }
 
-    /// Opens the database for writing. Creates it if it does not exist.
+    /// Opens the database for writing, and takes in the events that hooks have spooled. Creates it if it
+    /// does not exist.
     pub(super) fn writer(&self) -> Result<Writer> {
+        let writer = self.receipt_writer()?;
+        hook_spool::take_in_first(&writer);
+        Ok(writer)
+    }
+
+    /// Opens the database for a reading command, which writes only receipts and the reader's own agent.
+    /// Creates it if it does not exist.
+    pub(super) fn receipt_writer(&self) -> Result<Writer> {
         Ok(Writer::open(&self.path()?, self.network_fs())?)
     }
 
@@ -61,13 +70,13 @@ impl DatabaseArgs {
     pub(super) fn reader(&self) -> Result<Reader> {
         let path = self.path()?;
         if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
-            drop(self.writer()?);
+            drop(self.receipt_writer()?);
         }
         match Reader::open(&path, self.network_fs()) {
             // Another process may be creating the schema right now: the writer waits for it. The
             // writer refuses a database of another program as well.
             Err(e) if e.code() == Code::StoreForeign => {
-                drop(self.writer()?);
+                drop(self.receipt_writer()?);
                 Ok(Reader::open(&path, self.network_fs())?)
             }
             opened => Ok(opened?),
@@ -77,6 +86,13 @@ impl DatabaseArgs {
     /// Opens the database for a long-running process.
     pub(super) fn store(&self) -> Result<Store> {
         Ok(Store::open(&self.path()?, self.network_fs())?)
+    }
+
+    /// Opens the database for a long-running process that only reads it. Creates it as
+    /// [`DatabaseArgs::reader`] does.
+    pub(super) fn followed_store(&self) -> Result<Store> {
+        drop(self.reader()?);
+        Ok(Store::follow(&self.path()?, self.network_fs())?)
     }
 }
 

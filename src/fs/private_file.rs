@@ -6,7 +6,7 @@
 //! creates is given to the expected owner.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Read, Result as IoResult};
+use std::io::{ErrorKind, Read, Result as IoResult, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 /// Mode of a private file: readable and writable by its owner.
 pub const MODE: u32 = 0o600;
 /// Maximum bytes of a file that [`read`] returns.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The user and group that own a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,8 @@ impl Owner {
 /// refused.
 ///
 /// # Errors
-/// [`Code::StoreUnavailable`] if the file is not private to `owner`, or cannot be read.
+/// [`Code::StoreUnavailable`] if the file is not private to `owner`, or cannot be read;
+/// [`Code::StoreReadOnly`] on a read-only file system.
 pub fn read(path: &Path, owner: Owner, advice: &str) -> Result<Option<String>> {
     let Some(file) = open(path, owner, advice)? else {
         return Ok(None);
@@ -150,7 +151,8 @@ pub fn create(path: &Path, content: &[u8], owner: Owner) -> IoResult<()> {
 /// followed.
 ///
 /// # Errors
-/// [`Code::StoreUnavailable`] if the file cannot be written; `path` is then unchanged.
+/// [`Code::StoreUnavailable`], [`Code::StoreFull`] or [`Code::StoreReadOnly`] if the file cannot be
+/// written; `path` is then unchanged.
 pub fn replace(path: &Path, content: &[u8], owner: Owner) -> Result<()> {
     write_temporary(path, content, owner)
         .and_then(|file| Ok(file.persist(path)?))
@@ -174,19 +176,58 @@ pub fn ensure(path: &Path, owner: Owner, advice: &str) -> Result<()> {
     }
 }
 
-/// Returns an error that says who must own the file at `path`, and how to give it to that user.
+/// Checks that the directory at `path` belongs to `owner` and that other users have no access to it.
+///
+/// # Errors
+/// [`Code::StoreUnavailable`] if not, or if it is a link.
+pub fn check_directory(path: &Path, owner: Owner, advice: &str) -> Result<()> {
+    let found = std::fs::symlink_metadata(path).map_err(|e| cannot("open", path, &e, owner))?;
+    if !found.is_dir() {
+        return Err(Error::new(
+            Code::StoreUnavailable,
+            format!("cannot use {}: it is not a directory; {advice}", path.display()),
+        ));
+    }
+    check_access(path, &found, owner, advice)
+}
+
+/// Overwrites `file` in place, also on a full disk if it was at least as long before. A reader may see
+/// partial content meanwhile.
+///
+/// # Errors
+/// The error of the operating system. The content is then undefined.
+pub fn overwrite(file: &mut File, content: &[u8]) -> IoResult<()> {
+    file.rewind()?;
+    file.write_all(content)?;
+    file.set_len(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+    file.sync_all()
+}
+
+/// Returns an error that says what to do: free disk space, or who must own the file at `path` and how to
+/// give it to that user.
 pub fn cannot(verb: &str, path: &Path, e: &std::io::Error, owner: Owner) -> Error {
-    let found = std::fs::symlink_metadata(path).map(|file| Owner::of_metadata(&file));
-    let advice = match (found, e.kind()) {
-        (_, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "free some disk space and try again".to_owned(),
-        (_, ErrorKind::IsADirectory) => "rename or delete that directory and try again".to_owned(),
-        (Ok(found), _) if found.uid != owner.uid => foreign(path, found, owner),
-        _ => format!("it must belong to {}, with mode 0600", user(owner.uid)),
+    let (code, advice) = match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            (Code::StoreFull, "free some disk space and try again".to_owned())
+        }
+        ErrorKind::ReadOnlyFilesystem => (
+            Code::StoreReadOnly,
+            "make the file system writable, or choose another path with --db".to_owned(),
+        ),
+        ErrorKind::IsADirectory => (
+            Code::StoreUnavailable,
+            "rename or delete that directory and try again".to_owned(),
+        ),
+        _ => (Code::StoreUnavailable, ownership_advice(path, owner)),
     };
-    Error::new(
-        Code::StoreUnavailable,
-        format!("cannot {verb} {}: {e}; {advice}", path.display()),
-    )
+    Error::new(code, format!("cannot {verb} {}: {e}; {advice}", path.display()))
+}
+
+fn ownership_advice(path: &Path, owner: Owner) -> String {
+    match std::fs::symlink_metadata(path).map(|file| Owner::of_metadata(&file)) {
+        Ok(found) if found.uid != owner.uid => foreign(path, found, owner),
+        _ => format!("it must belong to {}, with mode 0600", user(owner.uid)),
+    }
 }
 
 fn check(path: &Path, found: &Metadata, owner: Owner, advice: &str) -> Result<()> {
@@ -199,6 +240,16 @@ fn check(path: &Path, found: &Metadata, owner: Owner, advice: &str) -> Result<()
     if !found.is_file() {
         return refuse(format!("it is not a regular file; {advice}"));
     }
+    check_access(path, found, owner, advice)
+}
+
+fn check_access(path: &Path, found: &Metadata, owner: Owner, advice: &str) -> Result<()> {
+    let refuse = |reason: String| {
+        Err(Error::new(
+            Code::StoreUnavailable,
+            format!("cannot use {}: {reason}", path.display()),
+        ))
+    };
     let found_owner = Owner::of_metadata(found);
     if found_owner.uid != owner.uid {
         return refuse(format!("{}, or {advice}", foreign(path, found_owner, owner)));
@@ -310,5 +361,24 @@ mod tests {
         assert!(made.unwrap().success());
         // Opening a FIFO without a writer would block.
         assert!(refusal(&path).contains("not a regular file"));
+    }
+
+    #[test]
+    fn errors_of_the_disk_do_not_speak_of_modes() {
+        let path = Path::new("/x/hub.db.serve");
+        let owner = Owner::of(Path::new("/"));
+        for (kind, code) in [
+            (ErrorKind::StorageFull, Code::StoreFull),
+            (ErrorKind::QuotaExceeded, Code::StoreFull),
+            (ErrorKind::FileTooLarge, Code::StoreFull),
+            (ErrorKind::ReadOnlyFilesystem, Code::StoreReadOnly),
+        ] {
+            let error = cannot("write", path, &kind.into(), owner);
+            assert_eq!(error.code(), code);
+            assert!(!error.message().contains("mode"), "{error}");
+        }
+        let error = cannot("write", path, &ErrorKind::PermissionDenied.into(), owner);
+        assert_eq!(error.code(), Code::StoreUnavailable);
+        assert!(error.message().contains("with mode 0600"), "{error}");
     }
 }

@@ -55,6 +55,7 @@ impl Hub {
         let (watch, wake_handle) = Watch::start(store.path(), mode, limits.poll_interval, Arc::clone(&listeners))?;
         let (head, epoch) = (reader.head()?, reader.epoch()?);
         let hub = Arc::new(Self::new(store, limits, (head, epoch), wake_handle.clone(), listeners));
+        hub.observe_damage();
         let change_reader = ChangeReader::new(Arc::clone(&hub), reader, watch, head);
         let thread = std::thread::Builder::new()
             .name("agenthub-reader".into())
@@ -133,13 +134,14 @@ impl ChangeReader {
             if wake == Wake::Stop {
                 return;
             }
+            let attempt = self.hub.begin();
             let outcome = self.check_identity().and_then(|()| self.read_page());
             let found = *outcome.as_ref().unwrap_or(&0);
             self.hub.wake_stats.count(wake, found);
             self.watch.learn(wake, found > 0);
             self.hub.wake_stats.set_method(self.watch.using());
             match outcome {
-                Ok(_) => self.hub.read_succeeded(),
+                Ok(_) => self.hub.read_succeeded(attempt),
                 Err(error) if error.code() == Code::PositionLost => self.start_over("its change log was replaced"),
                 Err(error) => self.hub.fail(Operation::Read, &error),
             }
@@ -148,7 +150,20 @@ impl ChangeReader {
 
     /// Reads and publishes one page of new changes. Returns their number.
     fn read_page(&mut self) -> Result<usize> {
-        let page = self.reader()?.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES)?;
+        let reader = self.reader()?;
+        let page = match reader.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES) {
+            Err(error) if matches!(error.code(), Code::StoreCorrupt | Code::StoreForeign) => {
+                reader.drop_cached_pages();
+                // The file was a database when it was opened.
+                let is_database = error.code() == Code::StoreCorrupt;
+                return Err(if is_database {
+                    error
+                } else {
+                    damaged(&self.path, "overwritten")
+                });
+            }
+            page => page?,
+        };
         let found = page.changes.len();
         if let Some(last) = page.changes.last() {
             self.cursor = last.pos;
@@ -178,7 +193,7 @@ impl ChangeReader {
             self.missing_since = None;
             if found.is_empty() {
                 self.broken = true;
-                return Err(emptied(&self.path));
+                return Err(damaged(&self.path, "emptied"));
             }
             match found.wal_since(&known) {
                 WalState::Same => self.wal_missing = false,
@@ -284,6 +299,7 @@ impl ChangeReader {
         self.reader = Some(reader);
         self.watch.renew(&self.path);
         (self.missing_since, self.broken, self.wal_missing) = (None, false, false);
+        self.hub.reopened();
         Ok(())
     }
 
@@ -307,13 +323,13 @@ fn identity_of(reader: &Reader) -> Option<FileIdentity> {
     FileIdentity::of(reader.path()).filter(|found| Some(found.identity) == reader.identity())
 }
 
-/// Returns the error for an emptied database. The schema cannot be created again in a file that other
-/// processes have open.
-fn emptied(path: &Path) -> Error {
+/// Returns the error for a database that was emptied or overwritten. The schema cannot be created again in
+/// a file that other processes have open.
+fn damaged(path: &Path, how: &str) -> Error {
     Error::new(
         Code::StoreCorrupt,
         format!(
-            "{} was emptied by other means than SQLite; copy a backup there, or stop the agents and remove it",
+            "{} was {how} by other means than SQLite; copy a backup there, or stop the agents and remove it",
             path.display()
         ),
     )

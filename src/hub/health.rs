@@ -1,7 +1,13 @@
-//! The health of the database: whether it can be read and written, and rows that cannot be shown.
+//! The health of the database: whether it can be read and written, whether it is damaged, and rows that
+//! cannot be shown.
 //!
-//! Each change of state is logged once, and shown on `/api/status` and to clients. The hub keeps
-//! trying, and detects when the database works again.
+//! 1. Each change of state is logged once, and shown on `/api/status` and to clients. The hub keeps
+//!    trying, and detects when the database works again.
+//! 2. All failures are under one lock, and each observed failure has a number. An operation takes an
+//!    [`Attempt`] when it begins: its success ends only failures observed before that. A success that is
+//!    reported late cannot hide a newer failure.
+//! 3. A damaged database stays a failure until its structure was checked: pages that are not damaged can
+//!    still be read and written.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::encoded_change::EncodedChange;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::protocol::now_ms;
 use crate::store::{Row, UnreadableRow};
 
@@ -47,17 +53,43 @@ pub struct UnreadableRowReport {
 pub(super) enum Operation {
     Read,
     Write,
+    /// The check of the database's structure.
+    Check,
 }
 
 impl Operation {
-    /// Returns the participle for log lines: "cannot be read", "cannot be written".
-    fn participle(self) -> &'static str {
+    /// Returns the kind of failure that `error` of this operation is: damage is found by reads and writes
+    /// too, and only a check shows that it has ended.
+    fn failing_with(self, error: &Error) -> Self {
+        if error.code() == Code::StoreCorrupt {
+            Self::Check
+        } else {
+            self
+        }
+    }
+
+    /// Returns the log line's words for a failure.
+    fn failure(self) -> &'static str {
         match self {
-            Self::Read => "read",
-            Self::Write => "written",
+            Self::Read => "the database cannot be read",
+            Self::Write => "the database cannot be written",
+            Self::Check => "the database is damaged, and stays so until its structure was checked",
+        }
+    }
+
+    /// Returns the log line's words for the end of a failure.
+    fn recovery(self) -> &'static str {
+        match self {
+            Self::Read => "the database can be read again",
+            Self::Write => "the database can be written again",
+            Self::Check => "the database's structure was checked: it is not damaged any more",
         }
     }
 }
+
+/// Number of the last failure that was observed when an operation began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt(u64);
 
 /// The state of the database as the hub sees it.
 #[derive(Debug, Default)]
@@ -65,24 +97,41 @@ pub(super) struct Health {
     failures: Mutex<Failures>,
     /// Whether there is a failure. Read without the lock, changed only while it is held.
     has_failure: AtomicBool,
+    /// Number of failures observed. Read without the lock, changed only while it is held.
+    observed: AtomicU64,
     degraded: AtomicU64,
     recoveries: AtomicU64,
     unreadable: Mutex<UnreadableRows>,
     write_failed: Notify,
+    check_needed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Failures {
-    read: Option<StoreFailure>,
-    write: Option<StoreFailure>,
+    damage: Option<ObservedFailure>,
+    read: Option<ObservedFailure>,
+    write: Option<ObservedFailure>,
+}
+
+/// A failure, and the number of its last observation.
+#[derive(Debug)]
+struct ObservedFailure {
+    failure: StoreFailure,
+    number: u64,
 }
 
 impl Failures {
-    fn slot(&mut self, operation: Operation) -> &mut Option<StoreFailure> {
+    fn slot(&mut self, operation: Operation) -> &mut Option<ObservedFailure> {
         match operation {
             Operation::Read => &mut self.read,
             Operation::Write => &mut self.write,
+            Operation::Check => &mut self.damage,
         }
+    }
+
+    /// Returns the failures, the most severe first.
+    fn all(&self) -> impl Iterator<Item = &ObservedFailure> {
+        [&self.damage, &self.read, &self.write].into_iter().flatten()
     }
 }
 
@@ -133,17 +182,13 @@ impl Health {
         });
     }
 
-    /// Returns the current failures: reading first, then writing.
+    /// Returns the current failures: damage first, then reading, then writing.
     pub(super) fn failures(&self) -> Vec<StoreFailure> {
         if !self.has_failure.load(Ordering::Acquire) {
             return Vec::new();
         }
         let failures = lock(&self.failures);
-        [&failures.read, &failures.write]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        failures.all().map(|observed| observed.failure.clone()).collect()
     }
 
     /// Returns the number of messages delivered although part of them could not be read.
@@ -165,56 +210,212 @@ impl Health {
         )
     }
 
+    /// Begins an operation, before it uses the database.
+    pub(super) fn begin(&self) -> Attempt {
+        // An older number is safe: the operation's success then ends fewer failures.
+        Attempt(self.observed.load(Ordering::Acquire))
+    }
+
     /// Records that `operation` failed. Returns `false` for a repeated failure with the same code.
     pub(super) fn fail(&self, operation: Operation, error: &Error) -> bool {
         let code = error.code().name();
+        let operation = operation.failing_with(error);
         {
             let mut failures = lock(&self.failures);
-            let failure = failures.slot(operation);
-            if failure.as_ref().is_some_and(|known| known.code == code) {
+            let number = self.observed.load(Ordering::Relaxed) + 1;
+            self.observed.store(number, Ordering::Release);
+            let slot = failures.slot(operation);
+            if let Some(known) = slot
+                && known.failure.code == code
+            {
+                known.number = number;
                 return false;
             }
-            tracing::error!("the database cannot be {}: {code}: {error}", operation.participle());
-            *failure = Some(StoreFailure {
+            tracing::error!("{}: {code}: {error}", operation.failure());
+            let failure = StoreFailure {
                 code,
                 message: error.message().to_owned(),
                 since: now_ms(),
-            });
+            };
+            *slot = Some(ObservedFailure { failure, number });
             self.has_failure.store(true, Ordering::Release);
         }
-        if operation == Operation::Write {
-            self.write_failed.notify_one();
+        match operation {
+            Operation::Write => self.write_failed.notify_one(),
+            Operation::Check => self.check_needed.notify_one(),
+            Operation::Read => {}
         }
         true
     }
 
-    /// Records that `operation` succeeded.
-    pub(super) fn recover(&self, operation: Operation) {
+    /// Records that `operation`, begun with `attempt`, succeeded.
+    pub(super) fn recover(&self, operation: Operation, attempt: Attempt) {
         if !self.has_failure.load(Ordering::Acquire) {
             return;
         }
         let mut failures = lock(&self.failures);
-        if failures.slot(operation).take().is_none() {
+        let slot = failures.slot(operation);
+        if slot.take_if(|observed| observed.number <= attempt.0).is_none() {
             return;
         }
-        tracing::info!("the database can be {} again", operation.participle());
+        tracing::info!("{}", operation.recovery());
         self.recoveries.fetch_add(1, Ordering::Relaxed);
-        let has_failure = failures.read.is_some() || failures.write.is_some();
+        let has_failure = failures.all().next().is_some();
         self.has_failure.store(has_failure, Ordering::Release);
     }
 
-    /// Waits until a write fails.
+    /// Waits until a write has failed since the last call.
     pub(super) async fn write_failed(&self) {
         self.write_failed.notified().await;
+    }
+
+    /// Waits until damage was found, or [`Health::request_check`] was called, since the last call.
+    pub(super) async fn check_needed(&self) {
+        self.check_needed.notified().await;
+    }
+
+    /// Requests a check of the structure, if damage is known: another file may be at the path now.
+    pub(super) fn request_check(&self) {
+        self.check_needed.notify_one();
     }
 
     /// Returns whether the last write failed.
     pub(super) fn is_write_failing(&self) -> bool {
         lock(&self.failures).write.is_some()
     }
+
+    /// Returns whether the database is damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        lock(&self.failures).damage.is_some()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while one of these locks is held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: Code) -> Error {
+        Error::new(code, "a failure")
+    }
+
+    fn codes(health: &Health) -> Vec<&'static str> {
+        health.failures().iter().map(|failure| failure.code).collect()
+    }
+
+    /// The steps of one operation, in this order.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Step {
+        Begin,
+        Use,
+        Report,
+    }
+
+    const STEPS: [Step; 3] = [Step::Begin, Step::Use, Step::Report];
+
+    /// Calls `visit` with every order in which the steps of `operations` operations can happen.
+    fn interleavings(operations: usize, visit: &mut impl FnMut(&[(usize, Step)])) {
+        fn extend(done: &mut Vec<usize>, order: &mut Vec<(usize, Step)>, visit: &mut impl FnMut(&[(usize, Step)])) {
+            if done.iter().all(|&steps| steps == STEPS.len()) {
+                return visit(order);
+            }
+            for operation in 0..done.len() {
+                if let Some(&step) = STEPS.get(done[operation]) {
+                    done[operation] += 1;
+                    order.push((operation, step));
+                    extend(done, order, visit);
+                    order.pop();
+                    done[operation] -= 1;
+                }
+            }
+        }
+        extend(&mut vec![0; operations], &mut Vec::new(), visit);
+    }
+
+    /// Three threads use the database, which starts or stops to work before one of their uses. Whatever
+    /// the order: a failure is not hidden unless an operation succeeded that began after it was
+    /// observed, and the next success ends it.
+    #[test]
+    fn no_order_of_reports_hides_a_newer_failure() {
+        let mut orders = 0;
+        interleavings(3, &mut |order| {
+            for change_at in 0..=3 {
+                for works_first in [true, false] {
+                    orders += 1;
+                    check_order(order, change_at, works_first);
+                }
+            }
+        });
+        assert_eq!(orders, 1680 * 8);
+    }
+
+    fn check_order(order: &[(usize, Step)], change_at: usize, works_first: bool) {
+        let health = Health::default();
+        let (mut uses, mut attempts, mut worked) = (0, [None; 3], [None; 3]);
+        // Model: the number of the report of the last failure, and of the failures known at each begin.
+        let (mut reports, mut last_failure, mut known_at_begin, mut expected) = (0, 0, [0; 3], false);
+        for &(operation, step) in order {
+            match step {
+                Step::Begin => {
+                    attempts[operation] = Some(health.begin());
+                    known_at_begin[operation] = last_failure;
+                }
+                Step::Use => {
+                    worked[operation] = Some(if uses < change_at { works_first } else { !works_first });
+                    uses += 1;
+                }
+                Step::Report => {
+                    reports += 1;
+                    if worked[operation] == Some(true) {
+                        health.recover(Operation::Write, attempts[operation].unwrap());
+                        expected &= known_at_begin[operation] != last_failure;
+                    } else {
+                        health.fail(Operation::Write, &error(Code::StoreFull));
+                        last_failure = reports;
+                        expected = true;
+                    }
+                }
+            }
+            assert_eq!(
+                health.is_write_failing(),
+                expected,
+                "{order:?} {change_at} {works_first}"
+            );
+            assert_eq!(
+                !codes(&health).is_empty(),
+                expected,
+                "{order:?} {change_at} {works_first}"
+            );
+        }
+        // The probe runs until this.
+        health.recover(Operation::Write, health.begin());
+        assert!(!health.is_write_failing() && codes(&health).is_empty());
+    }
+
+    #[test]
+    fn damage_stays_until_a_check_that_began_after_it_has_passed() {
+        let health = Health::default();
+        let early = health.begin();
+        assert!(health.fail(Operation::Write, &error(Code::StoreCorrupt)));
+        assert!(!health.fail(Operation::Read, &error(Code::StoreCorrupt)));
+        for operation in [Operation::Read, Operation::Write] {
+            health.recover(operation, health.begin());
+        }
+        health.recover(Operation::Check, early);
+        assert_eq!(codes(&health), ["STORE_CORRUPT"]);
+        // Damage that is found while the check runs.
+        let attempt = health.begin();
+        health.fail(Operation::Read, &error(Code::StoreCorrupt));
+        health.recover(Operation::Check, attempt);
+        assert!(health.is_damaged());
+        health.fail(Operation::Write, &error(Code::StoreFull));
+        assert_eq!(codes(&health), ["STORE_CORRUPT", "STORE_FULL"]);
+        health.recover(Operation::Check, health.begin());
+        assert_eq!(codes(&health), ["STORE_FULL"]);
+        assert_eq!(health.recoveries(), 1);
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::encoded_change::{EncodedChange, pos_text};
-use super::health::{Health, Operation, StoreFailure, UnreadableRowReport};
+use super::health::{Attempt, Health, Operation, StoreFailure, UnreadableRowReport};
 use super::latency_histogram::{LatencyHistogram, LatencySnapshot};
 use super::pending_acks::PendingAcks;
 use super::recent_changes::{RecentChanges, RecentLookup};
@@ -28,6 +28,12 @@ const FEED_ROWS: usize = 256;
 const FEED_BYTES: usize = 256 * 1024;
 /// Time between two attempts to write while writing fails.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time between two checks of a damaged database.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time between two such checks, in durations of one: a check reads the whole database.
+const CHECK_PAUSE_FACTOR: u32 = 20;
+/// Time between two requests to a running check to end.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The signal that clients' tasks wait for. After every change of it, a task asks its session for the
 /// next action.
@@ -62,7 +68,7 @@ pub struct Hub {
     /// Number of clients that wait for changes.
     listeners: Arc<AtomicUsize>,
     pub(super) acks: PendingAcks,
-    health: Health,
+    health: Arc<Health>,
     pub(super) wake_stats: WakeStats,
     delivery_latency: LatencyHistogram,
 }
@@ -92,7 +98,7 @@ impl Hub {
             reads: Arc::new(Semaphore::new(MAX_READS)),
             listeners,
             acks: PendingAcks::default(),
-            health: Health::default(),
+            health: Arc::default(),
             wake_stats: WakeStats::default(),
             delivery_latency: LatencyHistogram::default(),
         }
@@ -285,9 +291,10 @@ impl Hub {
     ) -> Result<T> {
         let (tx, rx) = oneshot::channel();
         let hub = Arc::clone(self);
+        let attempt = self.health.begin();
         self.store.write_then(f, move |outcome| {
             match &outcome {
-                Ok(_) => hub.health.recover(Operation::Write),
+                Ok(_) => hub.health.recover(Operation::Write, attempt),
                 // The change reader reports a replaced database.
                 Err(error) if error.code().is_store() && error.code() != Code::StoreReplaced => {
                     hub.fail(Operation::Write, error);
@@ -312,15 +319,62 @@ impl Hub {
     pub async fn probe_writing(self: Arc<Self>, stop: CancellationToken) {
         let probes = async {
             loop {
-                self.health.write_failed().await;
                 while self.health.is_write_failing() {
                     tokio::time::sleep(PROBE_INTERVAL).await;
                     // `write` records the result.
                     drop(self.write(|writer| writer.probe(now_ms())).await);
                 }
+                self.health.write_failed().await;
             }
         };
         let _: Option<()> = stop.run_until_cancelled(probes).await;
+    }
+
+    /// Checks the structure of a database in which damage was found, repeatedly until it is not damaged,
+    /// until `stop`.
+    pub async fn check_damage(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            while self.health.is_damaged() {
+                let begun = tokio::time::Instant::now();
+                if !self.check_structure(&stop).await {
+                    return;
+                }
+                if !self.health.is_damaged() {
+                    break;
+                }
+                let pause = (begun.elapsed() * CHECK_PAUSE_FACTOR).max(CHECK_INTERVAL);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.health.check_needed() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+            if stop.run_until_cancelled(self.health.check_needed()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Checks the structure of the database once. Returns `false` if `stop` ended the check.
+    async fn check_structure(self: &Arc<Self>, stop: &CancellationToken) -> bool {
+        let attempt = self.health.begin();
+        let hub = Arc::clone(self);
+        let mut check = tokio::task::spawn_blocking(move || hub.store.check_structure());
+        let outcome = tokio::select! {
+            outcome = &mut check => outcome,
+            () = stop.cancelled() => {
+                // The first request may come before the check begins.
+                while tokio::time::timeout(INTERRUPT_INTERVAL, &mut check).await.is_err() {
+                    self.store.interrupt_check();
+                }
+                return false;
+            }
+        };
+        // After an error other than damage, such as a lock, the next check decides.
+        if let Ok(Ok(())) = outcome {
+            self.health.recover(Operation::Check, attempt);
+        }
+        true
     }
 
     // ---- health -------------------------------------------------------------------------
@@ -330,7 +384,7 @@ impl Hub {
         self.failures().into_iter().next()
     }
 
-    /// Returns the current failures of the database: reading first, then writing.
+    /// Returns the current failures of the database: damage first, then reading, then writing.
     pub fn failures(&self) -> Vec<StoreFailure> {
         self.health.failures()
     }
@@ -388,6 +442,11 @@ impl Hub {
         });
     }
 
+    /// Records that the file at the path was opened again.
+    pub(super) fn reopened(&self) {
+        self.health.request_check();
+    }
+
     /// Records that reading or writing failed, and notifies all clients, unless it is a repeated
     /// failure with the same code.
     pub(super) fn fail(&self, operation: Operation, error: &Error) {
@@ -396,9 +455,25 @@ impl Hub {
         }
     }
 
-    /// Records that reading succeeded.
-    pub(super) fn read_succeeded(&self) {
-        self.health.recover(Operation::Read);
+    /// Records damage that a read, a write or maintenance finds, from now on.
+    pub(super) fn observe_damage(&self) {
+        // The store's threads must not own the hub, whose end joins them.
+        let (health, signal) = (Arc::clone(&self.health), self.signal.clone());
+        self.store.on_damage(move |error| {
+            if health.fail(Operation::Check, error) {
+                signal.send_modify(|signal| signal.failures += 1);
+            }
+        });
+    }
+
+    /// Begins an operation on the database, before it uses the database.
+    pub(super) fn begin(&self) -> Attempt {
+        self.health.begin()
+    }
+
+    /// Records that a read begun with `attempt` succeeded.
+    pub(super) fn read_succeeded(&self, attempt: Attempt) {
+        self.health.recover(Operation::Read, attempt);
     }
 
     pub(super) fn log(&self) -> RwLockReadGuard<'_, Log> {

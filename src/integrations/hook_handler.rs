@@ -99,6 +99,25 @@ pub fn handle(
     })
 }
 
+/// Records a hook's `input` later than it occurred, at `environment.now`. Delivers no mail.
+///
+/// # Errors
+/// A `Store…` code, or [`Code::Invalid`](crate::error::Code::Invalid) if the schema refuses a value.
+pub fn record_late(
+    writer: &Writer,
+    tool: (&Integration, &HookSpec),
+    input: &Value,
+    environment: &HookEnvironment,
+) -> Result<()> {
+    match HookCall::new(writer, tool, input, environment) {
+        Some(mut call) => {
+            call.occurred_at = Some(environment.now);
+            call.record()
+        }
+        None => Ok(()),
+    }
+}
+
 /// One call of a hook.
 struct HookCall<'a> {
     writer: &'a Writer,
@@ -109,6 +128,8 @@ struct HookCall<'a> {
     event: &'a str,
     agent: String,
     task: String,
+    /// When the event occurred, if it is not recorded at once.
+    occurred_at: Option<i64>,
 }
 
 impl<'a> HookCall<'a> {
@@ -135,6 +156,7 @@ impl<'a> HookCall<'a> {
                 .clone()
                 .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
             task: format!("{}-{session}", tool.id),
+            occurred_at: None,
         })
     }
 
@@ -301,6 +323,7 @@ impl<'a> HookCall<'a> {
             agent_id: self.agent.clone(),
             source_type: self.tool.id.to_owned(),
             model: text(self.input, "model").to_owned(),
+            created_at: self.occurred_at,
             ..NewTaskEvent::default()
         })
     }

@@ -10,6 +10,7 @@
 //! * [`stream`]: one tool's JSON stream, line by line, into rows. It uses no clock, file or process.
 //! * [`recorder`]: a thread that writes these rows while the tool runs.
 //! * [`hook_handler`]: one call of a hook, into rows and mail for the model.
+//! * [`hook_spool`]: events of hooks that could not get the database's lock in time.
 //! * [`setup`]: the changes that `agenthub init` makes to configuration files.
 //! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
 //! * [`fence`]: untrusted text as a model gets it.
@@ -20,6 +21,7 @@ pub mod arguments;
 pub mod environment;
 pub mod fence;
 pub mod hook_handler;
+pub mod hook_spool;
 pub mod identity;
 mod json_fields;
 pub mod line_splitter;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
+use crate::integrations::hook_spool;
 use crate::protocol::now_ms;
 use crate::store::{AgentState, NetworkFs, ReadContext, Reader, Writer, with_busy_timeout};
 use crate::watcher;
@@ -73,8 +74,10 @@ impl Database {
 
 impl Connection {
     fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        let writer = Writer::open(path, network_fs)?;
+        hook_spool::take_in_first(&writer);
         Ok(Self {
-            writer: Writer::open(path, network_fs)?,
+            writer,
             announced: HashSet::new(),
         })
     }

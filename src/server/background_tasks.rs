@@ -7,13 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::credential_watch;
 use super::state::Server;
+use crate::hub::Hub;
+use crate::integrations::hook_spool;
+use crate::store::Spool;
 
+/// Time between checks for spooled events of hooks.
+const SPOOL_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between checks for refusals that have no log line of their own yet.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Starts the background tasks once: storing acks, retrying writes while the database cannot
-    /// be written, watching the secrets' files, and logging the numbers of refusals. They end on shutdown.
+    /// be written, checking a damaged database, taking in
+    /// what hooks have spooled, watching the secrets' files, and logging the numbers of refusals. They end on shutdown.
     pub(super) fn start_background_tasks(self: &Arc<Self>) {
         self.background_tasks_started.call_once(|| {
             self.tasks
@@ -21,10 +27,33 @@ impl Server {
             self.tasks
                 .spawn(Arc::clone(&self.hub).probe_writing(self.shutdown.clone()));
             self.tasks
+                .spawn(Arc::clone(&self.hub).check_damage(self.shutdown.clone()));
+            self.tasks
+                .spawn(take_in_spool(Arc::clone(&self.hub), self.shutdown.clone()));
+            self.tasks
                 .spawn(credential_watch::watch(Arc::downgrade(self), self.shutdown.clone()));
             self.tasks
                 .spawn(log_refusals(Arc::downgrade(self), self.shutdown.clone()));
         });
+    }
+}
+
+/// Takes in the events that hooks have spooled because another process kept the lock.
+async fn take_in_spool(hub: Arc<Hub>, shutdown: CancellationToken) {
+    let pause = || tokio::time::sleep(SPOOL_INTERVAL);
+    while shutdown.run_until_cancelled(pause()).await.is_some() {
+        let spool = Spool::of(hub.store().path());
+        let status = tokio::task::spawn_blocking(move || spool.status()).await;
+        if !matches!(status, Ok(Ok(status)) if status.waiting > 0) {
+            continue;
+        }
+        // `write` reports a failure, and the next round tries again.
+        if let Ok(taken) = hub.write(hook_spool::take_in).await {
+            if taken.count > 0 {
+                tracing::info!("took in {} spooled events of hooks", taken.count);
+            }
+            let _ = tokio::task::spawn_blocking(move || taken.delete()).await;
+        }
     }
 }
 

@@ -96,14 +96,23 @@ impl Record {
         (!self.key.is_empty()).then(|| Secret::new(self.key.clone()))
     }
 
-    /// Writes the record beside the database at `db`.
+    /// Writes the record beside the database at `db`. On a full disk, a record of an earlier run is
+    /// overwritten in place: a reader that sees partial content finds no hub, and tries again.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] if the file cannot be written.
+    /// [`Code::StoreUnavailable`], [`Code::StoreFull`] or [`Code::StoreReadOnly`] if the file cannot be
+    /// written.
     pub fn write(&self, db: &Path) -> Result<()> {
         let json =
             serde_json::to_vec(self).map_err(|e| Error::new(Code::Internal, "cannot encode the record").because(e))?;
-        private_file::replace(&beside(db, ".serve"), &json, Owner::of(db))
+        let (path, owner) = (beside(db, ".serve"), Owner::of(db));
+        match private_file::replace(&path, &json, owner) {
+            Err(error) if error.code() == Code::StoreFull => match private_file::open(&path, owner, ADVICE) {
+                Ok(Some(mut file)) => private_file::overwrite(&mut file, &json).map_err(|_| error),
+                Ok(None) | Err(_) => Err(error),
+            },
+            written => written,
+        }
     }
 
     /// Deletes the record of the database at `db` if it is still this one.

@@ -2,7 +2,7 @@
 //!
 //! A [`Reader`] is a read-only connection. A [`Writer`] is a connection that reads and writes. A
 //! [`Store`] is the database as a running hub holds it: a writer thread, a maintenance thread, and a
-//! pool of readers. There is one file per table or subject.
+//! pool of readers; or the readers alone, for a process that only follows the database. There is one file per table or subject.
 //!
 //! Every call blocks. Callers on an async runtime must use its blocking threads.
 
@@ -12,6 +12,8 @@ mod changes;
 mod connect;
 mod connection;
 mod costs;
+mod damage;
+mod disk_space;
 mod file_identity;
 mod hook_sessions;
 mod hub_record;
@@ -30,6 +32,7 @@ mod schema;
 mod search;
 mod secrets;
 mod sender_field;
+mod spool;
 
 mod subscriptions;
 mod task_events;
@@ -40,7 +43,7 @@ mod threads;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
@@ -50,6 +53,7 @@ pub use busy_retry::with_busy_timeout;
 pub use changes::{Change, LogPage, Op, Row, Table};
 pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
+pub use disk_space::free_bytes;
 pub use file_identity::{FileIdentity, Identity, WalState};
 pub use hook_sessions::TaskProgress;
 pub use hub_record::{Record, ServeLock, hub_proof};
@@ -61,7 +65,7 @@ pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
 pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
-pub use maintenance::integrity::{FileMode, free_bytes};
+pub use maintenance::integrity::FileMode;
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
@@ -73,6 +77,7 @@ pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::SearchHit;
 pub use secrets::{Secret, SecretFile, Stamp, random_hex};
+pub use spool::{Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
@@ -87,6 +92,9 @@ pub fn sqlite_version() -> &'static str {
 const ABANDON_WAIT: Duration = Duration::from_secs(1);
 /// Maximum number of idle readers in the pool. More can be open at a time; they close after use.
 const MAX_IDLE_READERS: usize = 4;
+
+/// Start of SQLite's message for a table that does not exist.
+const MISSING_TABLE: &str = "no such table: ";
 
 /// The result of writing a row with an id chosen by the caller.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +124,14 @@ pub struct Store {
     readers: Mutex<ReaderPool>,
     /// Signalled when a read ends.
     read_ended: Condvar,
+    threads: Option<Threads>,
+    damage: Arc<damage::DamageObserver>,
+    check: damage::RunningCheck,
+}
+
+/// The threads that write.
+#[derive(Debug)]
+struct Threads {
     maintenance: maintenance::thread::MaintenanceThread,
     writer: writer_thread::WriterThread,
 }
@@ -139,23 +155,74 @@ impl Store {
     /// One of the `Store…` codes.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
         let (writer, maintenance) = open_connections(path, network_fs)?;
+        let (identity, damage) = (writer.identity(), Arc::<damage::DamageObserver>::default());
+        let threads = Threads {
+            writer: writer_thread::WriterThread::start(writer)?,
+            maintenance: maintenance::thread::MaintenanceThread::start(maintenance, Arc::clone(&damage))?,
+        };
+        Ok(Self::new(path, network_fs, identity, Some(threads), damage))
+    }
+
+    /// Opens the database at `path` for a process that only reads it: without the threads that write and
+    /// maintain it. Every write fails.
+    ///
+    /// # Errors
+    /// One of the `Store…` codes.
+    pub fn follow(path: &Path, network_fs: NetworkFs) -> Result<Self> {
+        let identity = Reader::open(path, network_fs)?.identity();
+        Ok(Self::new(path, network_fs, identity, None, Arc::default()))
+    }
+
+    fn new(
+        path: &Path,
+        network_fs: NetworkFs,
+        identity: Option<Identity>,
+        threads: Option<Threads>,
+        damage: Arc<damage::DamageObserver>,
+    ) -> Self {
         let pool = ReaderPool {
-            identity: writer.identity(),
+            identity,
             ..ReaderPool::default()
         };
-        Ok(Self {
+        Self {
             path: path.to_owned(),
             network_fs,
-            writer: writer_thread::WriterThread::start(writer)?,
-            maintenance: maintenance::thread::MaintenanceThread::start(maintenance)?,
             readers: Mutex::new(pool),
             read_ended: Condvar::new(),
-        })
+            threads,
+            damage,
+            check: damage::RunningCheck::default(),
+        }
     }
 
     /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Calls `observer` with each error of a read, a write or maintenance that shows damage of the
+    /// database, on the thread that found it.
+    pub fn on_damage(&self, observer: impl Fn(&Error) + Send + Sync + 'static) {
+        self.damage.set(Box::new(observer));
+    }
+
+    /// Checks the structure of the database on a connection of its own, whose page cache is empty. Reads
+    /// the whole database. Blocks.
+    ///
+    /// # Errors
+    /// [`Code::StoreCorrupt`] if the database is damaged; [`Code::Internal`] after
+    /// [`Store::interrupt_check`]; a `Store…` code.
+    pub fn check_structure(&self) -> Result<()> {
+        self.pool().in_use += 1;
+        let _active = ActiveRead(self);
+        let result = self.reader().and_then(|reader| self.check.run(&reader));
+        self.damage.report(&result);
+        result
+    }
+
+    /// Ends the check that runs, if any.
+    pub fn interrupt_check(&self) {
+        self.check.interrupt();
     }
 
     /// Opens a reader outside the pool. The caller can keep it.
@@ -180,6 +247,12 @@ impl Store {
         let _active = ActiveRead(self);
         let reader = idle.map_or_else(|| self.reader(), Ok);
         let result = reader.as_ref().map_err(Error::again).and_then(f);
+        self.damage.report(&result);
+        if let (Ok(reader), Err(error)) = (&reader, &result)
+            && error.code() == Code::StoreCorrupt
+        {
+            reader.drop_cached_pages();
+        }
         let mut pool = self.pool();
         if let Ok(reader) = reader
             && pool.generation == generation
@@ -197,7 +270,17 @@ impl Store {
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        self.writer.submit(f, done);
+        let Some(threads) = &self.threads else {
+            return done(Err(Error::new(
+                Code::Internal,
+                "cannot write: this process only reads the database",
+            )));
+        };
+        let damage = Arc::clone(&self.damage);
+        threads.writer.submit(f, move |result| {
+            damage.report(&result);
+            done(result);
+        });
     }
 
     /// Runs `f` as [`Store::write_then`] does and waits for the result. Blocks.
@@ -207,7 +290,7 @@ impl Store {
     pub fn write<T: Send + 'static>(&self, f: impl FnOnce(&Writer) -> Result<T> + Send + 'static) -> Result<T> {
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
         // The receiver outlives the call below, so the send cannot fail.
-        self.writer.submit(f, move |result| drop(tx.send(result)));
+        self.write_then(f, move |result| drop(tx.send(result)));
         rx.recv().unwrap_or_else(|_| {
             Err(Error::new(
                 Code::Internal,
@@ -218,25 +301,34 @@ impl Store {
 
     /// Returns the status of the maintenance thread.
     pub fn maintenance_status(&self) -> MaintenanceStatus {
-        self.maintenance.status()
+        let threads = self.threads.as_ref();
+        threads.map_or_else(MaintenanceStatus::default, |threads| threads.maintenance.status())
     }
 
     /// Returns the longest time in milliseconds that a transaction of the writer thread held the
     /// write lock.
     pub fn longest_write_ms(&self) -> u64 {
-        self.writer.longest_hold_ms()
+        self.threads
+            .as_ref()
+            .map_or(0, |threads| threads.writer.longest_hold_ms())
     }
 
     /// Closes the open file and opens the file that is at the path now. Creates it if there is
-    /// none.
+    /// none, unless this process only reads.
     ///
     /// # Errors
     /// One of the `Store…` codes. The old file then stays open.
     pub fn reopen(&self) -> Result<()> {
-        let (writer, maintenance) = open_connections(&self.path, self.network_fs)?;
-        let identity = writer.identity();
-        self.writer.reopen(writer);
-        self.maintenance.reopen(maintenance);
+        let identity = match &self.threads {
+            Some(threads) => {
+                let (writer, maintenance) = open_connections(&self.path, self.network_fs)?;
+                let identity = writer.identity();
+                threads.writer.reopen(writer);
+                threads.maintenance.reopen(maintenance);
+                identity
+            }
+            None => Reader::open(&self.path, self.network_fs)?.identity(),
+        };
         let mut pool = self.pool();
         pool.identity = identity;
         pool.generation += 1;
@@ -253,8 +345,11 @@ impl Store {
     /// in that case.
     #[must_use]
     pub fn abandon(&self) -> bool {
-        self.writer.abandon();
-        self.maintenance.abandon();
+        if let Some(threads) = &self.threads {
+            threads.writer.abandon();
+            threads.maintenance.abandon();
+        }
+        self.interrupt_check();
         let mut pool = self.pool();
         pool.generation += 1;
         pool.idle.clear();
@@ -331,6 +426,10 @@ impl From<rusqlite::Error> for Error {
                 Code::StoreUnavailable,
                 format!("cannot access the database: {detail}; check that the file, its directory and the disk exist"),
             ),
+            Sql::Unknown if detail.starts_with(MISSING_TABLE) => (
+                Code::StoreCorrupt,
+                format!("the database is damaged: {detail}; restore a backup (agenthub doctor checks a file)"),
+            ),
             _ => (Code::Internal, format!("cannot use the database: {detail}")),
         };
         Error::new(code, message).because(e)
@@ -341,6 +440,8 @@ impl From<rusqlite::Error> for Error {
 fn sqlite_message(e: &rusqlite::Error) -> String {
     match e {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+        // Without the statement: the user does not know it.
+        rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with(MISSING_TABLE) => msg.clone(),
         e => e.to_string(),
     }
 }

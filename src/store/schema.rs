@@ -16,6 +16,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::busy_retry::{retry_while_busy, with_migration_timeout};
+use super::disk_space::require_disk_space;
 use super::migration_backup::copy_before_migration;
 use crate::error::{Code, Error, Result};
 
@@ -72,7 +73,13 @@ pub(super) fn check_further(conn: &Connection, path: &Path) -> Result<()> {
 
 fn kind_of(conn: &Connection, path: &Path) -> Result<Kind> {
     let (id, version, objects) = header(conn).map_err(|e| {
-        let error = Error::from(e);
+        let mut error = Error::from(e);
+        if error.code() == Code::StoreUnavailable
+            && let Err(full) = require_disk_space(path)
+        {
+            // SQLite reports an I/O error if it cannot create the index of the write-ahead log.
+            error = full;
+        }
         Error::new(
             error.code(),
             format!("cannot open {}: {}", path.display(), error.message()),

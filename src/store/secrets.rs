@@ -6,7 +6,7 @@
 //!
 //! Each is 256 random bits as 64 hex digits. Each can be replaced alone.
 
-use std::io::{Error as IoError, ErrorKind, Seek, Write};
+use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -201,7 +201,7 @@ impl SecretFile {
         let text = format!("{}\n", secret.0);
         match private_file::open(&path, owner, self.advice()) {
             // Overwrites the file in place: a running hub holds its lock on this inode.
-            Ok(Some(mut file)) => overwrite(&mut file, &text)
+            Ok(Some(mut file)) => private_file::overwrite(&mut file, text.as_bytes())
                 .map_err(|e| private_file::cannot("write", &path, &e, owner))
                 .map(|()| secret),
             // Another user may have a file open that was not private: the secret goes into a new one.
@@ -217,13 +217,6 @@ impl Stamp {
         let age = now_ms() / 1000 - meta.ctime();
         (age > TIMESTAMP_RESOLUTION).then(|| Self(meta.ino(), meta.ctime(), meta.ctime_nsec()))
     }
-}
-
-fn overwrite(file: &mut std::fs::File, text: &str) -> std::result::Result<(), IoError> {
-    file.rewind()?;
-    file.write_all(text.as_bytes())?;
-    file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
-    file.sync_all()
 }
 
 /// Returns `N` random bytes as hex digits.

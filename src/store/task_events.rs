@@ -212,6 +212,9 @@ pub struct NewTaskEvent {
     pub parent_call_id: String,
     /// The model.
     pub model: String,
+    /// When it occurred, Unix milliseconds; `None` for now.
+    #[serde(skip)]
+    pub created_at: Option<i64>,
 }
 
 /// Summary of a task.
@@ -391,8 +394,8 @@ impl Writer {
             .prepare_cached(
                 "INSERT INTO task_stream(task_id, stream_type, thread_id, turn_num, text, tool_name, tool_input, \
                  tool_output, error_msg, status, tokens_in, tokens_out, cost, duration_sec, workspace, directive, \
-                 directive_full, agent_id, source_type, call_id, parent_call_id, model) \
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+                 directive_full, agent_id, source_type, call_id, parent_call_id, model, created_at) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
             )?
             .execute(params![
                 new.task_id,
@@ -417,6 +420,7 @@ impl Writer {
                 text(&new.call_id),
                 text(&new.parent_call_id),
                 text(&new.model),
+                new.created_at,
             ])?;
         match self.task_row(self.conn.last_insert_rowid())? {
             Some(Ok(row)) => Ok(row),

@@ -4,7 +4,11 @@
 //! 2. `BEGIN IMMEDIATE`. Each job runs in its own savepoint, so that a failed job does not undo the
 //!    others.
 //! 3. `COMMIT`. Only then does each caller get its result.
+//!
+//! A panic of a job is an error of that job ([`Code::Internal`]): its savepoint is rolled back, and the
+//! thread continues with the other jobs. If a savepoint cannot be rolled back, the transaction is.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
@@ -13,6 +17,7 @@ use std::time::Instant;
 
 use super::connection::Writer;
 use crate::error::{Code, Error, Result};
+use crate::text::panic_text;
 
 /// Maximum number of jobs in one transaction: limits how long other processes wait for the lock.
 const MAX_GROUP: usize = 64;
@@ -57,7 +62,8 @@ impl WriterThread {
         self.longest.load(Ordering::Relaxed)
     }
 
-    /// Queues `f`. Calls `done` on the writer thread with the result, after the commit.
+    /// Queues `f`. Calls `done` on the writer thread with the result, after the commit. A panic of `f` is
+    /// an error with [`Code::Internal`].
     pub(super) fn submit<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Writer) -> Result<T> + Send + 'static,
@@ -86,8 +92,7 @@ impl WriterThread {
 
     fn send(&self, command: Command) {
         if let Some(commands) = &self.commands {
-            // The thread lives as long as this handle. If it panicked, the command is dropped with
-            // its reply channel, and the caller that waits on that gets an error.
+            // The thread lives as long as this handle.
             drop(commands.send(command));
         }
     }
@@ -142,7 +147,18 @@ fn replaced() -> Error {
 
 fn fail_all(jobs: Vec<Job>, error: &Error) {
     for job in jobs {
-        (job(Err(error)).0)(Some(error));
+        send_reply(job(Err(error)).0, Some(error));
+    }
+}
+
+/// Sends a reply. A panic of its caller's closure must not end the thread.
+fn send_reply(reply: Reply, failed: Option<&Error>) {
+    // Unwind safe: the closure is consumed, and the thread shares nothing else with it.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| reply(failed))) {
+        tracing::error!(
+            "handling the result of a write panicked: {}; this is a bug of agenthub, report it",
+            panic_text::of(&*panic)
+        );
     }
 }
 
@@ -150,7 +166,7 @@ fn fail_all(jobs: Vec<Job>, error: &Error) {
 /// database or WAL after the commit: what was written is not in the new one.
 fn run_group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
     let begun = rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate);
-    let mut failed = None;
+    let (mut failed, mut found_damage) = (None, false);
     let mut replies: Vec<Reply> = Vec::with_capacity(jobs.len());
     match begun {
         Err(e) => {
@@ -162,6 +178,7 @@ fn run_group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
             for job in jobs {
                 let (reply, error) = job(failed.as_ref().map_or(Ok(writer), Err));
                 replies.push(reply);
+                found_damage |= error.as_ref().is_some_and(|e| e.code() == Code::StoreCorrupt);
                 if failed.is_none() && writer.conn.is_autocommit() {
                     // SQLite rolls the transaction back by itself on errors such as a full disk or a
                     // damaged file. All jobs get the error of the job that caused it.
@@ -178,8 +195,11 @@ fn run_group(writer: &Writer, jobs: Vec<Job>, longest: &AtomicU64) {
             }
         }
     }
+    if found_damage {
+        writer.drop_cached_pages();
+    }
     for reply in replies {
-        reply(failed.as_ref());
+        send_reply(reply, failed.as_ref());
     }
 }
 
@@ -192,18 +212,32 @@ fn rolled_back() -> Error {
     )
 }
 
+/// Runs `f` in a savepoint, which is rolled back if `f` fails or panics.
 fn in_savepoint<T>(writer: &Writer, f: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
     writer.conn.execute_batch("SAVEPOINT job")?;
-    let result = f(writer);
-    let end = if result.is_ok() {
-        "RELEASE job"
-    } else {
-        "ROLLBACK TO job; RELEASE job"
-    };
-    if !writer.conn.is_autocommit() {
-        writer.conn.execute_batch(end)?;
+    // Unwind safe: `f` is consumed. It can leave two things half changed, and both are undone or
+    // harmless: rows, which the savepoint undoes, and the connection's statements, which unwinding resets.
+    let result = catch_unwind(AssertUnwindSafe(|| f(writer))).unwrap_or_else(|panic| Err(panicked(&*panic)));
+    if writer.conn.is_autocommit() {
+        return result;
+    }
+    if result.is_ok() {
+        writer.conn.execute_batch("RELEASE job")?;
+    } else if let Err(e) = writer.conn.execute_batch("ROLLBACK TO job; RELEASE job") {
+        // Without the savepoint's rollback, a commit would keep half of the job.
+        tracing::error!("cannot roll back one write, so all writes of its transaction are rolled back: {e}");
+        writer.conn.execute_batch("ROLLBACK")?;
     }
     result
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic_text::of(panic);
+    tracing::error!("a write panicked: {text}; nothing of it was written; this is a bug of agenthub, report it");
+    Error::new(
+        Code::Internal,
+        format!("the write panicked: {text}; nothing of it was written; report this bug"),
+    )
 }
 
 #[cfg(test)]
@@ -240,6 +274,58 @@ mod tests {
         run_group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));
         let results: Vec<_> = rx.try_iter().collect();
         assert_eq!(results, [Err(Code::StoreCorrupt); 3]);
+        assert_eq!(writer.counts().unwrap().messages, 0);
+    }
+
+    /// Writes a message and returns its number in the thread.
+    fn post(writer: &Writer, content: &str) -> Result<i64> {
+        let row = writer.post_message(&NewMessage::new("t", "a", content))?.into_row();
+        Ok(row.message_seq)
+    }
+
+    #[test]
+    fn a_panicking_job_fails_alone_and_later_jobs_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub.db");
+        let thread = WriterThread::start(Writer::open(&path, NetworkFs::Refuse).unwrap()).unwrap();
+        let (tx, rx) = channel();
+        let submit = |f: fn(&Writer) -> Result<i64>| {
+            let tx = tx.clone();
+            thread.submit(f, move |result| tx.send(result.map_err(|e| e.code())).unwrap());
+        };
+        // The first job holds the thread until all others are queued: they are one transaction.
+        let (go, wait) = channel::<()>();
+        thread.submit(move |_| Ok(wait.recv().is_ok()), |_| panic!("a test's reply"));
+        submit(|writer| post(writer, "before"));
+        submit(|writer| {
+            post(writer, "half")?;
+            panic!("a test's job")
+        });
+        submit(|writer| post(writer, "after"));
+        go.send(()).unwrap();
+        let results: Vec<_> = rx.iter().take(3).collect();
+        assert_eq!(results, [Ok(1), Err(Code::Internal), Ok(2)]);
+        submit(|writer| post(writer, "later"));
+        assert_eq!(rx.recv().unwrap(), Ok(3));
+        drop(thread);
+        let writer = Writer::open(&path, NetworkFs::Refuse).unwrap();
+        assert_eq!(writer.counts().unwrap().messages, 3);
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_rolled_back_rolls_the_transaction_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&dir.path().join("hub.db"), NetworkFs::Refuse).unwrap();
+        let transaction =
+            rusqlite::Transaction::new_unchecked(&writer.conn, rusqlite::TransactionBehavior::Immediate).unwrap();
+        let result = in_savepoint(&writer, |writer| {
+            post(writer, "half")?;
+            writer.conn.execute_batch("RELEASE job")?;
+            Err::<(), _>(Error::new(Code::Invalid, "refused"))
+        });
+        assert_eq!(result.unwrap_err().code(), Code::Invalid);
+        assert!(writer.conn.is_autocommit());
+        drop(transaction);
         assert_eq!(writer.counts().unwrap().messages, 0);
     }
 }

@@ -316,6 +316,67 @@ fn reports_a_full_disk_until_it_has_space_again() {
     assert_eq!(hub.sql("PRAGMA integrity_check"), "ok");
 }
 
+/// Fills the disk of `folder` completely. Returns the file to delete.
+fn fill_disk(folder: &Path) -> PathBuf {
+    use std::io::Write;
+    let ballast = folder.join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    for size in [1 << 16, 1 << 12, 1 << 9, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+    ballast
+}
+
+/// A hub that cannot write its record starts all the same and serves reading.
+#[test]
+#[cfg(target_os = "linux")]
+fn starts_on_a_full_disk_and_serves_reading() {
+    let mut hub = TestHub::not_started(&[]);
+    let Some(_disk) = SmallDisk::mount(hub.folder(), 8 << 20) else {
+        print_line("skipped: mounting a file system is not allowed here");
+        return;
+    };
+    let record = hub.folder().join("hub.db.serve");
+    let status_of_hub = |hub: &TestHub| {
+        let output = hub.agenthub(&["status", "--json"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for has_record in [true, false] {
+        hub.launch();
+        hub.sql(&insert_messages("t", 1, 5));
+        hub.kill();
+        if !has_record {
+            std::fs::remove_file(&record).unwrap();
+        }
+        // An agent that is running keeps the files of the log.
+        let agent = ScriptedAgent::start(&hub, "db.execute('SELECT 1 FROM messages').fetchall()\npause()\n");
+        let ballast = fill_disk(hub.folder());
+        hub.launch();
+        assert!(!hub.get("/api/threads/t/messages").items().is_empty());
+        let ready = wait_for("the hub to say what is full", || {
+            Some(hub.get("/readyz")).filter(|ready| ready.body.contains("STORE_FULL"))
+        });
+        assert!(ready.status == 503 && ready.body.contains("disk"), "{ready:?}");
+        let url = format!("http://127.0.0.1:{}", hub.port());
+        if has_record {
+            assert!(status_of_hub(&hub).contains(&url), "the record is overwritten in place");
+        } else {
+            let log = hub.log();
+            let line = log.lines().find(|line| line.contains("hub.db.serve")).unwrap();
+            assert!(
+                line.contains("free some disk space") && !line.contains("mode"),
+                "{line}"
+            );
+        }
+        std::fs::remove_file(&ballast).unwrap();
+        wait_for("the hub to be ready, and found", || {
+            (hub.get("/readyz").status == 200 && status_of_hub(&hub).contains(&url)).then_some(())
+        });
+        drop(agent);
+        hub.stop();
+    }
+}
+
 /// An exclusive lock prevents a hub from starting.
 #[test]
 #[cfg(target_os = "linux")]

@@ -161,7 +161,7 @@ fn concurrent_hooks_deliver_mail_once() {
             .collect()
     });
     assert_eq!(answers.len(), 1, "{answers:?}");
-    // A hook that waited too long for the lock records nothing.
+    // The event of a hook that waited too long for the lock is in the spool.
     let recorded: usize = sandbox
         .sql("SELECT count(*) FROM task_stream WHERE stream_type = 'tool_result'")
         .parse()

@@ -21,6 +21,8 @@ mod dashboard_suite;
 #[cfg(test)]
 mod database_file;
 #[cfg(test)]
+mod db_damage;
+#[cfg(test)]
 mod db_misuse;
 #[cfg(test)]
 mod db_replaced;
@@ -34,6 +36,8 @@ mod doctor;
 mod fences;
 #[cfg(test)]
 mod hook_delivery;
+#[cfg(test)]
+mod hook_spool;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
@@ -62,6 +66,8 @@ mod mcp;
 mod metrics;
 #[cfg(test)]
 mod protocol;
+#[cfg(test)]
+mod reading_commands;
 #[cfg(test)]
 mod route_matrix;
 #[cfg(test)]

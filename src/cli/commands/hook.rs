@@ -1,6 +1,9 @@
 //! `agenthub hook`: agent tools run it when an event occurs. It reads the event from stdin and prints
 //! the response for the tool. `agenthub init` installs it.
 //!
+//! If another process keeps the database's lock, the event goes into the spool beside the database. The
+//! next writer takes it in.
+//!
 //! A hook never fails: after any error the exit code is 0 and nothing is printed. Exit code 2
 //! would keep a session from stopping, forever if the reason persists.
 
@@ -19,7 +22,7 @@ use crate::error::Error;
 use crate::integrations::environment::variable;
 use crate::integrations::hook_handler::{HookEnvironment, handle};
 use crate::integrations::spec::Integration;
-use crate::integrations::{identity, mail_text, registry};
+use crate::integrations::{hook_spool, identity, mail_text, registry};
 use crate::protocol::now_ms;
 use crate::store::{Writer, with_busy_timeout};
 use crate::text::{lenient_json, shell};
@@ -86,13 +89,24 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
         pid: hooks.pid_variable.and_then(variable).and_then(|pid| pid.parse().ok()),
         now: now_ms(),
     };
-    let (writer, hook_output) = with_busy_timeout(LOCK_WAIT, || {
+    let handled = with_busy_timeout(LOCK_WAIT, || {
         let writer = Writer::open(&path, database.network_fs())?;
         writer.configure_for_short_process()?;
+        // Earlier events first: they decide the turn and status of this one.
+        hook_spool::take_in(&writer)?.delete();
         let hook_output = handle(&writer, (tool, hooks), &input, &environment)?;
         Ok::<_, Error>((writer, hook_output))
-    })
-    .ok()?;
+    });
+    let (writer, hook_output) = match handled {
+        Ok(handled) => handled,
+        Err(error) => {
+            if hook_spool::is_recordable_later(error.code()) {
+                // A spool that is full has counted the event.
+                drop(hook_spool::add(&path, hooks.word, input, &environment));
+            }
+            return None;
+        }
+    };
     let hook_output = hook_output?;
     terminal::line(&hook_output.text).ok()?;
     // Without this confirmation the mail is delivered again.

@@ -65,7 +65,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let reader = database.reader()?;
     if me != HUMAN && !reader.agent_exists(&me)? {
         // From now on other agents can send mail to this one.
-        database.writer()?.register_agent(&me)?;
+        database.receipt_writer()?.register_agent(&me)?;
     }
     let list = |limit: usize| list(&reader, args, &name, &me, limit);
     let mail = if args.claim {

@@ -32,7 +32,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         via: VIA,
         now,
     };
-    let writer = database.writer()?;
+    let writer = database.receipt_writer()?;
     let mail = writer.require_mail_by_number_or_id(&args.id)?;
     let mail = writer.read_mail(&mail.id, context)?;
     if args.json {

@@ -33,10 +33,10 @@ use crate::integrations::arguments::is_flag;
 use crate::integrations::environment::variable;
 use crate::integrations::line_splitter::LineSplitter;
 use crate::integrations::recorder::{LineSender, Recorder};
-use crate::integrations::registry;
 use crate::integrations::spec::{Integration, StreamSpec};
 use crate::integrations::stream::Stream;
 use crate::integrations::task_builder::{StreamEnd, TaskInfo};
+use crate::integrations::{hook_spool, registry};
 use crate::protocol::now_ms;
 use crate::store::Writer;
 
@@ -201,7 +201,11 @@ pub(super) fn speaker(given: Option<&String>) -> String {
 /// Returns a function that opens the database, for another thread.
 pub(super) fn opener(database: &DatabaseArgs) -> impl Fn() -> crate::error::Result<Writer> + Send + 'static {
     let database = database.clone();
-    move || Writer::open(&config::db_path(database.db.as_deref())?, database.network_fs())
+    move || {
+        let writer = Writer::open(&config::db_path(database.db.as_deref())?, database.network_fs())?;
+        hook_spool::take_in_first(&writer);
+        Ok(writer)
+    }
 }
 
 fn start(

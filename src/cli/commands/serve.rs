@@ -2,7 +2,7 @@
 //!
 //! 1. If a hub already serves the database, print its URL and exit.
 //! 2. Open the database, take the serve lock, bind the address, write the record by which other
-//!    commands find the hub.
+//!    commands find the hub. On a full disk the record is written as soon as there is space.
 //! 3. Print the page's URL, and serve until a signal. For the person at a terminal, the URL has a one-time
 //!    code.
 
@@ -30,6 +30,9 @@ const SPARE_FDS: u64 = 512;
 
 /// Maximum time another hub that holds the serve lock may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time between two attempts to write the record, while the disk is full.
+const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time in which the page must redeem the code that `serve` prints.
 const CODE_LIFETIME: Duration = Duration::from_secs(600);
@@ -240,7 +243,10 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
     let server = Server::with(store, settings, auth_mode)?;
     let record = Record::new(url.clone())?;
     server.set_record(&record);
-    record.write(&path)?;
+    let written = record.write(&path);
+    if let Err(error) = &written {
+        tracing::error!("{error}; until then, other commands do not find this hub (they use the database without it)");
+    }
     if args.no_auth {
         tracing::warn!("--no-auth: every program and user on this machine can read and write all data");
     }
@@ -268,9 +274,27 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
         tracing::info!("shutting down");
     };
     announce(database, &args, &record)?;
-    let outcome = server.run(listeners, shutdown).await;
+    let is_written = written.is_ok();
+    let outcome = tokio::select! {
+        outcome = server.run(listeners, shutdown) => outcome,
+        () = retry_record(&record, &path, is_written) => Ok(()),
+    };
     record.remove(&path);
     Ok(outcome?)
+}
+
+/// Writes the record again and again until it is written, then waits forever.
+async fn retry_record(record: &Record, path: &Path, mut is_written: bool) {
+    while !is_written {
+        tokio::time::sleep(RECORD_INTERVAL).await;
+        let (record, path) = (record.clone(), path.to_owned());
+        let written = tokio::task::spawn_blocking(move || record.write(&path)).await;
+        is_written = matches!(written, Ok(Ok(())));
+        if is_written {
+            tracing::info!("other commands find this hub now");
+        }
+    }
+    std::future::pending().await
 }
 
 /// Returns a future that is ready when the process receives SIGHUP, and never if the process ignores
@@ -343,7 +367,14 @@ fn announce(database: &DatabaseArgs, args: &Args, record: &Record) -> Result<()>
     if identity::person_present().is_err() {
         return terminal::line(&url);
     }
-    terminal::line(&hub_client::page_url_with_code(&path, record, CODE_LIFETIME)?)?;
+    match hub_client::page_url_with_code(&path, record, CODE_LIFETIME) {
+        Ok(url) => terminal::line(&url)?,
+        Err(error) => {
+            // The person's secret cannot be created, for instance on a full disk: the hub serves reading.
+            terminal::line(&url)?;
+            return terminal::note(&format!("No link for the person: {error}"));
+        }
+    }
     let minutes = CODE_LIFETIME.as_secs() / 60;
     terminal::note(&format!(
         "The link works once, within {minutes} minutes. Later: {} open",

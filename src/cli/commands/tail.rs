@@ -1,7 +1,7 @@
 //! `agenthub tail`: follows one thread or all activity.
 //!
 //! Runs the hub's change reader and a session in this process, with the terminal as its client, so
-//! no hub has to be running.
+//! no hub has to be running. It only reads the database.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         fence if fence.is_fenced() => Form::Fenced,
         _ => Form::Plain,
     };
-    let (hub, change_reader) = Hub::start(database.store()?, limits, WatchMode::Auto)?;
+    let (hub, change_reader) = Hub::start(database.followed_store()?, limits, WatchMode::Auto)?;
     hub.add_listener();
     if form == Form::Fenced {
         terminal::line(FENCE_HEADER)?;

@@ -8,7 +8,7 @@ use crate::error::{Code, Result};
 use crate::protocol::now_ms;
 use crate::server::request::ApiRequest;
 use crate::server::response;
-use crate::store::LockKind;
+use crate::store::{LockKind, Spool};
 
 /// `GET /healthz`: liveness, and the id of this run of the hub. Needs no token and does
 /// not use the database.
@@ -37,7 +37,9 @@ pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
     }));
     // A read detects a failure that the background threads have not reported yet.
     if reasons.is_empty()
-        && let Err(error) = hub.read(|reader| reader.head()).await
+        && let Err(error) = hub
+            .read(|reader| reader.require_tables().and_then(|()| reader.head()))
+            .await
     {
         reasons.push(json!({"code": error.code().name(), "message": error.message(), "since": now_ms()}));
     }
@@ -63,6 +65,8 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         Ok((db, counts)) => (json!(db), json!(counts)),
         Err(_) => (json!({"path": hub.store().path().display().to_string()}), json!(null)),
     };
+    let spool = hub.read(|reader| Spool::of(reader.path()).status()).await;
+    let spool = spool.map_or_else(|error| json!({"error": error.message()}), |spool| json!(spool));
     let wakes: serde_json::Map<String, Value> = hub
         .wakes()
         .into_iter()
@@ -85,6 +89,7 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "rejected_counts": rejected_counts,
         "refused": server.refused.total(),
         "keeper": maintenance,
+        "spool": spool,
         "limits": hub.limits(),
     })))
 }

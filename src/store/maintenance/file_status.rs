@@ -1,15 +1,14 @@
 //! Size, row counts and checkpoints of the database.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::store::busy_retry::with_busy_timeout;
 use crate::store::connection::{Reader, Writer};
-use crate::store::maintenance::integrity::free_bytes;
+use crate::store::disk_space::require_disk_space;
 
 /// Maximum time a RESTART or TRUNCATE checkpoint waits for readers while it blocks writers.
 const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
@@ -81,24 +80,6 @@ impl Checkpoint {
     /// Returns whether the database contains all frames of the WAL.
     pub(in crate::store) fn is_complete(self) -> bool {
         self.frames >= 0 && self.checkpointed == self.frames
-    }
-}
-
-/// Disk space that must be free, in bytes: the size of the largest row.
-const MIN_FREE_BYTES: u64 = 1 << 20;
-
-/// Fails if the disk has no space for a row.
-pub(in crate::store) fn require_disk_space(db: &Path) -> Result<()> {
-    match free_bytes(db) {
-        Some(bytes) if bytes < MIN_FREE_BYTES => Err(Error::new(
-            Code::StoreFull,
-            format!(
-                "the disk has only {} KiB left, so agents cannot write; free some disk space",
-                bytes >> 10
-            ),
-        )),
-        // If the free space is unknown, the write itself reports a full disk.
-        _ => Ok(()),
     }
 }
 

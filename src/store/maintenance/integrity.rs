@@ -68,12 +68,6 @@ impl FileMode {
     }
 }
 
-/// Returns the bytes that this user can still write to the disk of the database at `db`.
-pub fn free_bytes(db: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(db).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
 impl Reader {
     /// Returns the problems that `PRAGMA integrity_check` finds. Reads the whole database.
     ///

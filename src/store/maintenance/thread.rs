@@ -14,8 +14,12 @@
 //! 4. When nothing is written, the full-text index, if there is one, is updated.
 //!
 //! Each round also releases the claims whose lease has expired.
+//!
+//! A job of a round that panics is reported, and the thread goes on: the failure stays until the same job
+//! has succeeded. Damage that a job finds is passed to the store's observer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +31,11 @@ use serde::Serialize;
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 use crate::store::connection::Writer;
+use crate::store::damage::DamageObserver;
+use crate::store::disk_space::require_disk_space;
 use crate::store::lock_holders::{Holder, LockKind, holders};
-use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode, require_disk_space};
+use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode};
+use crate::text::panic_text;
 
 /// Time between two rounds.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -86,6 +93,8 @@ pub struct MaintenanceStatus {
     pub wal_pinned_frames: i64,
     /// The longest time that a checkpoint blocked writers, in milliseconds.
     pub longest_hold_ms: u64,
+    /// Number of jobs that panicked since the start: bugs of this program.
+    pub panics: u64,
     /// The processes that block others.
     pub blockers: Vec<Blocker>,
     /// The failure, while checkpoints fail or the disk is full.
@@ -109,13 +118,13 @@ pub(in crate::store) struct MaintenanceThread {
 }
 
 impl MaintenanceThread {
-    pub(in crate::store) fn start(writer: Writer) -> Result<Self> {
+    pub(in crate::store) fn start(writer: Writer, damage: Arc<DamageObserver>) -> Result<Self> {
         let (sender, receiver) = channel();
         let status = Arc::new(Mutex::default());
         let worker = Worker::new(writer, Arc::clone(&status));
         let thread = thread::Builder::new()
             .name("agenthub-maint".into())
-            .spawn(move || run(worker, &receiver))
+            .spawn(move || run(worker, &receiver, &damage))
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the maintenance thread: {e}")))?;
         Ok(Self {
             commands: Some(sender),
@@ -171,6 +180,25 @@ struct ObservedLock {
     reported: bool,
 }
 
+/// A job of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Job {
+    Locks,
+    Claims,
+    Log,
+}
+
+impl Job {
+    /// Returns what the job does, for a message.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Locks => "checking locks and disk space",
+            Self::Claims => "releasing expired claims",
+            Self::Log => "the checkpoint, or the update of the search index,",
+        }
+    }
+}
+
 struct Worker {
     writer: Writer,
     status: Arc<Mutex<MaintenanceStatus>>,
@@ -187,10 +215,12 @@ struct Worker {
     locks: BTreeMap<Holder, ObservedLock>,
     next_lock_check: Instant,
     search_behind: bool,
+    /// The jobs that panicked and have not succeeded since.
+    panicked: BTreeSet<Job>,
 }
 
 /// Runs the thread. There is no worker after [`Command::Abandon`].
-fn run(worker: Worker, commands: &Receiver<Command>) {
+fn run(worker: Worker, commands: &Receiver<Command>, damage: &DamageObserver) {
     let status = Arc::clone(&worker.status);
     let mut worker = Some(worker);
     loop {
@@ -204,9 +234,17 @@ fn run(worker: Worker, commands: &Receiver<Command>) {
                 // The caller may have stopped waiting.
                 let _ = done.send(());
             }
-            // The threads that read and write report errors of the database. The next round tries
-            // again.
-            Err(RecvTimeoutError::Timeout) => drop(worker.as_mut().map(Worker::run_round)),
+            // The threads that read and write report errors of the database, except damage. The next
+            // round tries again.
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(worker) = &mut worker {
+                    let outcome = worker.run_round();
+                    if outcome.as_ref().is_err_and(|e| e.code() == Code::StoreCorrupt) {
+                        worker.writer.drop_cached_pages();
+                    }
+                    damage.report(&outcome);
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 drop(worker.map(|mut worker| worker.checkpoint(CheckpointMode::Passive)));
                 return;
@@ -228,6 +266,7 @@ impl Worker {
             locks: BTreeMap::new(),
             next_lock_check: Instant::now() + LOCKS_INTERVAL,
             search_behind: true,
+            panicked: BTreeSet::new(),
         }
     }
 
@@ -241,16 +280,64 @@ impl Worker {
         }
     }
 
+    /// Runs the jobs that are due. An error ends the round, because the next job would usually fail in the
+    /// same way; a panic does not.
     fn run_round(&mut self) -> Result<()> {
         if Instant::now() >= self.next_lock_check {
             self.next_lock_check = Instant::now() + LOCKS_INTERVAL;
-            self.check_locks();
-            let space = require_disk_space(self.writer.path());
-            if space.is_err() || self.is_full() {
-                self.set_failure(space);
+            self.run_job(Job::Locks, |worker| {
+                worker.check_locks();
+                let space = require_disk_space(worker.writer.path());
+                if space.is_err() || worker.has_failure(Code::StoreFull) {
+                    worker.set_failure(space);
+                }
+                Ok(())
+            })?;
+        }
+        self.run_job(Job::Claims, |worker| {
+            worker.writer.release_expired_claims(now_ms()).map(drop)
+        })?;
+        self.run_job(Job::Log, Self::maintain_log)
+    }
+
+    /// Runs one job. After a panic, reports it and returns no error.
+    fn run_job(&mut self, job: Job, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        // Unwind safe: the fields are independent numbers and times, of which a wrong one only moves the
+        // next job. Unwinding ends the connection's statements, and `end_transaction` its transaction.
+        match catch_unwind(AssertUnwindSafe(|| f(self))) {
+            Ok(Ok(())) => {
+                if self.panicked.remove(&job) && self.panicked.is_empty() && self.has_failure(Code::Internal) {
+                    self.set_failure(Ok(()));
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(panic) => {
+                self.end_transaction();
+                self.panicked.insert(job);
+                lock(&self.status).panics += 1;
+                self.set_failure(Err(Error::new(
+                    Code::Internal,
+                    format!(
+                        "{} panicked: {}; it is tried again; report this bug",
+                        job.name(),
+                        panic_text::of(&*panic)
+                    ),
+                )));
+                Ok(())
             }
         }
-        self.writer.release_expired_claims(now_ms())?;
+    }
+
+    /// Rolls back a transaction that a panic has left open.
+    fn end_transaction(&self) {
+        if !self.writer.conn.is_autocommit() {
+            // If this fails, the next job's statement reports the reason.
+            drop(self.writer.conn.execute_batch("ROLLBACK"));
+        }
+    }
+
+    fn maintain_log(&mut self) -> Result<()> {
         let head = self.writer.head()?.seq;
         let idle = head == self.head;
         self.search_behind |= !idle;
@@ -306,7 +393,8 @@ impl Worker {
             Ok(done) if done.frames < 0 => return Ok(done),
             Ok(done) => done,
         };
-        if !self.is_full() {
+        // Another job ends these.
+        if !self.has_failure(Code::StoreFull) && self.panicked.is_empty() {
             self.set_failure(Ok(()));
         }
         let mut status = lock(&self.status);
@@ -334,14 +422,14 @@ impl Worker {
         Err(error)
     }
 
-    /// Returns whether the current failure is a full disk. It ends when the disk has space again,
+    /// Returns whether the current failure has this code. A full disk ends when the disk has space again,
     /// not when a checkpoint succeeds that needed none.
-    fn is_full(&self) -> bool {
+    fn has_failure(&self, code: Code) -> bool {
         let status = lock(&self.status);
         status
             .failure
             .as_ref()
-            .is_some_and(|t| t.code == Code::StoreFull.name())
+            .is_some_and(|failure| failure.code == code.name())
     }
 
     /// Sets or clears the current failure. Logs its beginning and its end.
@@ -435,4 +523,37 @@ impl Holder {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while the lock is held, so a poisoned status is still consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NewMessage;
+    use crate::store::test_support::temp_database;
+
+    #[test]
+    fn a_panicking_job_is_reported_until_it_succeeds_and_the_other_jobs_run() {
+        let (_dir, writer) = temp_database();
+        let status = Arc::<Mutex<MaintenanceStatus>>::default();
+        let mut worker = Worker::new(writer, Arc::clone(&status));
+        let failure = || lock(&status).failure.as_ref().map(|failure| failure.code);
+        worker
+            .run_job(Job::Claims, |worker| {
+                worker.writer.conn.execute_batch("BEGIN IMMEDIATE")?;
+                panic!("a test's job")
+            })
+            .unwrap();
+        assert_eq!(failure(), Some("INTERNAL"));
+        let message = lock(&status).failure.as_ref().unwrap().message.clone();
+        assert!(message.contains("a test's job"), "{message}");
+        assert!(worker.writer.conn.is_autocommit(), "the transaction is rolled back");
+        worker.writer.post_message(&NewMessage::new("t", "a", "x")).unwrap();
+        // A checkpoint succeeds, but not the job that panicked.
+        worker
+            .run_job(Job::Log, |worker| worker.checkpoint(CheckpointMode::Passive).map(drop))
+            .unwrap();
+        assert_eq!(failure(), Some("INTERNAL"));
+        worker.run_round().unwrap();
+        assert_eq!((failure(), lock(&status).panics), (None, 1));
+    }
 }

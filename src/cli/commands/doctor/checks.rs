@@ -15,10 +15,11 @@ use super::{Finding, State};
 use crate::cli::hub_client::{self, HubConnection};
 use crate::cli::terminal;
 use crate::error::{Code, Error, Result};
+use crate::fs::beside::beside;
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
-    FileMode, Holder, LockKind, NetworkFs, PageSessions, Reader, Record, SecretFile, Writer, free_bytes, holders,
-    processes_with_deleted_file, sqlite_version, with_busy_timeout,
+    FileMode, Holder, LockKind, NetworkFs, PageSessions, Reader, Record, SecretFile, Spool, Writer, free_bytes,
+    holders, processes_with_deleted_file, sqlite_version, with_busy_timeout,
 };
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
@@ -70,6 +71,7 @@ pub(super) fn all(path: &Path, network_fs: NetworkFs) -> Vec<Finding> {
         Ok(()) => findings.push(change_detection(path, network_fs).unwrap_or_else(|e| unusable("write", &e))),
         Err(e) => findings.push(unusable("file", &e)),
     }
+    findings.push(spooled_events(path));
     findings.push(match (&hub, hub_client::obstacle(path)) {
         (None, Some(obstacle)) => Finding::bad("hub", obstacle, "then start agenthub serve"),
         _ => hub_status(hub),
@@ -401,6 +403,44 @@ fn judge_detection(took: Duration) -> Finding {
         format!("a commit is detected only after {} ms", took.as_millis()),
         "file system events do not arrive here, as in some containers; run agenthub serve --watch poll",
     )
+}
+
+/// Checks for events of hooks that could not be recorded in time.
+fn spooled_events(path: &Path) -> Finding {
+    let status = match Spool::of(path).status() {
+        Ok(status) => status,
+        Err(e) => return unusable("hooks", &e),
+    };
+    let waiting = match status.waiting {
+        0 => None,
+        1 => Some("1 event of a hook waits".to_owned()),
+        n => Some(format!("{n} events of hooks wait")),
+    };
+    let waiting = waiting.map(|waiting| format!("{waiting} to be recorded: another process kept the lock"));
+    if status.dropped > 0 {
+        let lost = format!(
+            "{} events of hooks were lost: too many waited to be recorded",
+            status.dropped
+        );
+        let counter = shell::quote(&beside(path, ".spool/dropped"));
+        return Finding::bad(
+            "hooks",
+            [Some(lost), waiting]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("\n"),
+            format!("end the process that holds the lock (see locks); then delete {counter} to count from 0"),
+        );
+    }
+    match waiting {
+        Some(waiting) => Finding::bad(
+            "hooks",
+            waiting,
+            "run agenthub path, or agenthub serve, to record them; if it fails, end the process that holds the lock",
+        ),
+        None => Finding::ok("hooks", "all events of hooks are recorded"),
+    }
 }
 
 /// Returns the running hub and its status; `Null` if it rejects the token.
