@@ -183,17 +183,23 @@ impl Hub {
             .unwrap_or_else(|e| Err(Error::new(Code::Internal, "a read of the database panicked").because(e)))
     }
 
-    /// Returns the changes after `pos`: from memory if it has them, otherwise from the database.
+    /// Returns the changes after `pos`: from memory if it has them, otherwise from the database. With
+    /// `skip_pruned`, they start with the oldest change kept if `pos` was pruned.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the change log does not contain `pos`; a `Store…` code.
-    pub async fn changes_after(self: &Arc<Self>, pos: Position) -> Result<Vec<Arc<EncodedChange>>> {
+    pub async fn changes_after(self: &Arc<Self>, pos: Position, skip_pruned: bool) -> Result<Vec<Arc<EncodedChange>>> {
         if let Some(entries) = self.changes_in_memory(pos) {
             return Ok(entries);
         }
-        let epoch = self.head().0;
+        let (epoch, head) = self.head();
         let page = self
-            .read(move |reader| reader.log_after(pos, FEED_ROWS, FEED_BYTES))
+            .read(move |reader| match reader.log_after(pos, FEED_ROWS, FEED_BYTES) {
+                Err(error) if skip_pruned && error.code() == Code::PositionLost => {
+                    reader.log_after_pruned(pos, head, FEED_ROWS, FEED_BYTES)
+                }
+                page => page,
+            })
             .await?;
         Ok(page
             .changes

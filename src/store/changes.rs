@@ -119,38 +119,58 @@ impl Reader {
     /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the log does not have `after`; a
     /// `Store…` code.
     pub fn log_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
+        self.snapshot(|| self.page_after(after, limit, bytes))
+    }
+
+    /// Returns the first changes kept, as [`log_after`](Self::log_after), if the change at `after` was
+    /// pruned from the log. `anchor` is a newer position of the same log.
+    ///
+    /// # Errors
+    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if `after` was not pruned, or the log
+    /// does not have `anchor`; a `Store…` code.
+    pub fn log_after_pruned(&self, after: Position, anchor: Position, limit: usize, bytes: usize) -> Result<LogPage> {
         self.snapshot(|| {
-            // The query includes the row at the position itself, which proves the position.
-            let mut statement = self
-                .conn
-                .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
-            let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
-            let mut found = statement.query(params![after.seq, rows])?;
-            if after != Position::START && found.next()?.map(position::from_row).transpose()? != Some(after) {
+            position::require(&self.conn, anchor)?;
+            let sql = "SELECT seq FROM changes ORDER BY seq LIMIT 1";
+            let oldest: Option<i64> = self.conn.query_row(sql, [], |row| row.get(0)).optional()?;
+            if oldest.is_none_or(|oldest| oldest <= after.seq) {
                 return Err(position::lost());
             }
-            let mut page = LogPage::default();
-            let mut weight = 0;
-            while let Some(row) = found.next()? {
-                if page.changes.len() == limit || weight >= bytes {
-                    page.has_more = true;
-                    break;
-                }
-                let pos = position::from_row(row)?;
-                let op = if row.get_ref(4)?.as_str() == Ok("update") {
-                    Op::Update
-                } else {
-                    Op::Insert
-                };
-                let row = match row.get_ref(3)?.as_i64() {
-                    Ok(n) => self.row_of(row.get_ref(2)?.as_str().unwrap_or_default(), n)?,
-                    Err(_) => Row::Unknown,
-                };
-                weight += row.weight();
-                page.changes.push(Change { pos, op, row });
-            }
-            Ok(page)
+            self.page_after(Position::START, limit, bytes)
         })
+    }
+
+    fn page_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
+        // The query includes the row at the position itself, which proves the position.
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
+        let mut found = statement.query(params![after.seq, rows])?;
+        if after != Position::START && found.next()?.map(position::from_row).transpose()? != Some(after) {
+            return Err(position::lost());
+        }
+        let mut page = LogPage::default();
+        let mut weight = 0;
+        while let Some(row) = found.next()? {
+            if page.changes.len() == limit || weight >= bytes {
+                page.has_more = true;
+                break;
+            }
+            let pos = position::from_row(row)?;
+            let op = if row.get_ref(4)?.as_str() == Ok("update") {
+                Op::Update
+            } else {
+                Op::Insert
+            };
+            let row = match row.get_ref(3)?.as_i64() {
+                Ok(n) => self.row_of(row.get_ref(2)?.as_str().unwrap_or_default(), n)?,
+                Err(_) => Row::Unknown,
+            };
+            weight += row.weight();
+            page.changes.push(Change { pos, op, row });
+        }
+        Ok(page)
     }
 
     fn row_of(&self, table: &str, n: i64) -> Result<Row> {
