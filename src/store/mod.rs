@@ -8,6 +8,7 @@
 
 mod agents;
 mod busy_retry;
+mod change_check;
 mod changes;
 mod connect;
 mod connection;
@@ -17,6 +18,7 @@ mod hook_sessions;
 mod hub_record;
 mod inbox;
 mod lock_holders;
+mod logged_table;
 mod maintenance;
 mod messages;
 mod migration_backup;
@@ -47,7 +49,7 @@ use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
 pub use busy_retry::with_busy_timeout;
-pub use changes::{Change, LogPage, Op, Row, Table};
+pub use changes::{Change, LogPage, Op, Row};
 pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
 pub use file_identity::{FileIdentity, Identity, WalState};
@@ -59,6 +61,7 @@ pub use inbox::list::{InboxFilter, InboxSummary};
 pub use inbox::messages::{InboxMessageRow, NewInboxMessage, ShownQuestion, message_id};
 pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
 pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
+pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::integrity::{FileMode, free_bytes};

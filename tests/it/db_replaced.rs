@@ -523,6 +523,7 @@ fn reports_rows_pruned_during_a_stream_as_a_gap() {
             next += 1;
         }
     }
-    assert_eq!(gaps, 1);
+    // `prune` deletes in steps: a row between two of them may still be sent.
+    assert!(gaps >= 1);
     client.assert_alive();
 }
