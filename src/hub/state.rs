@@ -13,6 +13,7 @@ use super::health::{Health, Operation, StoreFailure, UnreadableRowReport};
 use super::latency_histogram::{LatencyHistogram, LatencySnapshot};
 use super::pending_acks::PendingAcks;
 use super::recent_changes::{RecentChanges, RecentLookup};
+use super::unlogged_rows::UnloggedRows;
 use super::wake_stats::WakeStats;
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
@@ -63,6 +64,7 @@ pub struct Hub {
     listeners: Arc<AtomicUsize>,
     pub(super) acks: PendingAcks,
     health: Health,
+    pub(super) unlogged_rows: UnloggedRows,
     pub(super) wake_stats: WakeStats,
     delivery_latency: LatencyHistogram,
 }
@@ -93,6 +95,7 @@ impl Hub {
             listeners,
             acks: PendingAcks::default(),
             health: Health::default(),
+            unlogged_rows: UnloggedRows::default(),
             wake_stats: WakeStats::default(),
             delivery_latency: LatencyHistogram::default(),
         }
@@ -339,6 +342,11 @@ impl Hub {
     /// Returns the current failures of the database: reading first, then writing.
     pub fn failures(&self) -> Vec<StoreFailure> {
         self.health.failures()
+    }
+
+    /// Returns the finding that rows are not in the change log, if there is one.
+    pub fn unlogged_rows(&self) -> Option<StoreFailure> {
+        self.unlogged_rows.get()
     }
 
     /// Returns the number of messages delivered although part of them could not be read.

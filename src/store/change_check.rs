@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::connection::Reader;
 use super::logged_table::{LastInserts, Table};
+use super::position::Position;
 use crate::error::Result;
 
 /// Number of entries before an entry that are always searched.
@@ -38,32 +39,76 @@ impl Reader {
         }
         let known = last.row_mut(table);
         let continues = known.is_some_and(|before| before.checked_add(1) == Some(row));
-        if !continues && self.is_logged_before(seq, table, row)? {
+        if !continues && self.is_logged_before(seq, table, row)? == Some(true) {
             return Ok(Some("the insert of its row was logged before"));
         }
         *known = Some(row);
         Ok(None)
     }
 
-    /// Returns whether the table ever had this row: its newest row is never removed.
-    pub(super) fn has_had_row(&self, table: Table, row: i64) -> Result<bool> {
-        let sql = format!("SELECT max({}) FROM {}", table.key(), table.name());
-        let newest: Option<i64> = self.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
-        Ok((1..=newest.unwrap_or(0)).contains(&row))
+    /// Returns the newest row of each table that is not in the change log, and those of `pending` that still
+    /// are not. `None` if the log has changes after `head`, which have to be read first.
+    ///
+    /// `checked` has the rows that are known to be in the log. It is updated.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn newest_unlogged(
+        &self,
+        head: Position,
+        pending: &[(Table, i64)],
+        checked: &mut [i64; Table::COUNT],
+    ) -> Result<Option<Vec<(Table, i64)>>> {
+        self.snapshot(|| {
+            if self.head()? != head {
+                return Ok(None);
+            }
+            let mut unlogged = Vec::new();
+            for (table, row) in pending {
+                if self.is_logged_before(head.seq + 1, *table, *row)? == Some(false) {
+                    unlogged.push((*table, *row));
+                }
+            }
+            for table in Table::ALL {
+                let newest = self.newest_row(table)?;
+                let is_pending = unlogged.iter().any(|(other, _)| *other == table);
+                if is_pending || newest == 0 || newest == checked[table as usize] {
+                    continue;
+                }
+                if self.is_logged_before(head.seq + 1, table, newest)? == Some(false) {
+                    unlogged.push((table, newest));
+                } else {
+                    checked[table as usize] = newest;
+                }
+            }
+            Ok(Some(unlogged))
+        })
     }
 
-    /// Returns whether an entry before `seq` is an insert of this row.
-    fn is_logged_before(&self, seq: i64, table: Table, row: i64) -> Result<bool> {
+    /// Returns whether the table ever had this row: its newest row is never removed.
+    pub(super) fn has_had_row(&self, table: Table, row: i64) -> Result<bool> {
+        Ok((1..=self.newest_row(table)?).contains(&row))
+    }
+
+    /// Returns the newest row of a table; 0 if it is empty.
+    fn newest_row(&self, table: Table) -> Result<i64> {
+        let sql = format!("SELECT coalesce(max({}), 0) FROM {}", table.key(), table.name());
+        Ok(self.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// Returns whether an entry before `seq` is an insert of this row; `None` if the log is too long to
+    /// find out.
+    fn is_logged_before(&self, seq: i64, table: Table, row: i64) -> Result<Option<bool>> {
         let window = self.inserts(table, seq - WINDOW, seq, WINDOW)?;
         if window.contains(&row) {
-            return Ok(true);
+            return Ok(Some(true));
         }
         if window
             .iter()
             .max()
             .is_some_and(|newest| newest.checked_add(1) == Some(row))
         {
-            return Ok(false);
+            return Ok(Some(false));
         }
         let sql = "SELECT seq FROM changes ORDER BY seq LIMIT 1";
         let oldest: Option<i64> = self
@@ -75,13 +120,17 @@ impl Reader {
         let first = self.inserts(table, oldest, seq, PROBE)?.first().copied();
         if oldest > 1 && first.is_some_and(|first| row < first) {
             // Its entry was pruned.
-            return Ok(true);
+            return Ok(Some(true));
         }
         if seq - oldest <= LINEAR {
-            let sql =
-                "SELECT EXISTS (SELECT 1 FROM changes WHERE seq < ?1 AND tbl = ?2 AND row = ?3 AND op = 'insert')";
+            let sql = "SELECT count(*), count(CASE row WHEN ?3 THEN 1 END) FROM changes \
+                       WHERE seq < ?1 AND tbl = ?2 AND op = 'insert'";
             let mut statement = self.conn.prepare_cached(sql)?;
-            return Ok(statement.query_row(params![seq, table.name(), row], |row| row.get(0))?);
+            let (inserts, found): (i64, i64) =
+                statement.query_row(params![seq, table.name(), row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            // Without any entry of the table, all of them may have been pruned.
+            let is_known = inserts > 0 || oldest <= 1;
+            return Ok(is_known.then_some(found > 0));
         }
         let (mut low, mut high) = (oldest, seq - WINDOW);
         while low < high {
@@ -90,13 +139,13 @@ impl Reader {
             let Some(newest) = found.iter().max() else {
                 if high - middle > PROBE {
                     // Too few entries of this table for a search by order.
-                    return Ok(false);
+                    return Ok(None);
                 }
                 high = middle;
                 continue;
             };
             if found.contains(&row) {
-                return Ok(true);
+                return Ok(Some(true));
             }
             if *newest < row {
                 low = middle + 1;
@@ -104,7 +153,7 @@ impl Reader {
                 high = middle;
             }
         }
-        Ok(false)
+        Ok(first.is_some().then_some(false))
     }
 
     /// Returns the rows of the first insert entries of a table among at most `limit` entries from `from`

@@ -19,7 +19,7 @@ pub enum Table {
 
 impl Table {
     /// Number of tables.
-    pub(super) const COUNT: usize = 6;
+    pub const COUNT: usize = 6;
     /// All tables.
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Threads,

@@ -462,6 +462,12 @@ impl Writer {
             let row = statement.query_row([self.conn.last_insert_rowid()], |row| {
                 Ok(MessageRow::read(row, &self.proofs))
             })?;
+            if row.message_seq == 0 {
+                return Err(Error::new(
+                    Code::Internal,
+                    "the message got no number: a trigger of the database is missing; run agenthub doctor --repair",
+                ));
+            }
             Ok(Written::Created(row))
         })
     }

@@ -67,6 +67,7 @@ pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::integrity::{FileMode, free_bytes};
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
+pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use page_sessions::{PageCode, PageSession, PageSessionSummary, PageSessions, write_redirect};
 pub use pagination::Page;
