@@ -26,7 +26,7 @@ impl UnloggedRows {
             .map(|(table, row)| format!("row {row} of {}", table.name()))
             .collect();
         let message = format!(
-            "{} is not in the change log, so clients do not get it: an agent has disabled or dropped triggers; \
+            "not in the change log, so clients do not get them: {} (an agent has disabled or dropped triggers); \
              run agenthub doctor, then agenthub doctor --repair",
             rows.join(", ")
         );

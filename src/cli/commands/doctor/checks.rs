@@ -350,7 +350,7 @@ fn rows_without_triggers(reader: &Reader) -> Result<Vec<String>> {
     let unlogged = reader.unlogged_rows()?;
     let unlogged = unlogged
         .iter()
-        .map(|rows| format!("not in the change log, so clients do not get it: {}", rows.describe()));
+        .map(|rows| format!("not in the change log, so clients do not get them: {}", rows.describe()));
     let mut problems: Vec<String> = unlogged.collect();
     let unnumbered = reader.unnumbered_messages()?;
     if unnumbered > 0 {
