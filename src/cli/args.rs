@@ -9,7 +9,7 @@ use crate::cli::terminal;
 use crate::config::{self, HUMAN, sender_name};
 use crate::error::{Code, Error};
 use crate::integrations::{hook_spool, identity};
-use crate::store::{ALL_INBOXES, Author, NetworkFs, Reader, Store, Writer};
+use crate::store::{ALL_INBOXES, Author, InboxMessageRow, NetworkFs, Reader, Store, Writer};
 use crate::text::{safe_text, shell};
 
 /// Heading of the options that every command has.
@@ -111,6 +111,21 @@ impl SpeakerArgs {
     /// [`Code::Usage`] if it is `human` and the process runs in an agent's shell.
     pub(super) fn name(&self) -> Result<String> {
         Ok(identity::speaker(self.name.as_deref())?)
+    }
+
+    /// Returns the caller's name for work on `mail`: without a name, the owner of its claim if this
+    /// process belongs to the worker that has claimed it.
+    ///
+    /// # Errors
+    /// As [`name`](Self::name).
+    pub(super) fn worker(&self, mail: &InboxMessageRow) -> crate::error::Result<String> {
+        let declared = identity::declared_speaker(self.name.as_deref())?;
+        let is_worker = declared.is_none() && identity::is_unnamed_owner(&mail.claimed_by, &mail.to_inbox);
+        Ok(match declared {
+            Some(name) => name,
+            None if is_worker => mail.claimed_by.clone(),
+            None => HUMAN.to_owned(),
+        })
     }
 }
 

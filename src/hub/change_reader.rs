@@ -14,7 +14,7 @@ use super::health::Operation;
 use super::state::Hub;
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
-use crate::store::{FileIdentity, Position, Reader, Store, WalState, set_aside_wal};
+use crate::store::{FileIdentity, Position, Reader, Store, Table, WalState, set_aside_wal};
 use crate::watcher::{Wake, WakeHandle, Watch, WatchMode};
 
 /// Maximum number of changes read before waiting clients are woken.
@@ -101,6 +101,32 @@ struct ChangeReader {
     broken: bool,
     /// Whether the write-ahead log was missing at the last check.
     wal_missing: bool,
+    log_check: LogCheck,
+}
+
+/// The state of the check whether rows are in the change log.
+struct LogCheck {
+    /// Minimum time between two checks.
+    interval: Duration,
+    next: Instant,
+    /// The `data_version` at the last check.
+    version: Option<i64>,
+    /// The rows found that are not in the log.
+    unlogged: Vec<(Table, i64)>,
+    /// The newest row of each table that is in the log.
+    checked: [i64; Table::COUNT],
+}
+
+impl LogCheck {
+    fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            next: Instant::now(),
+            version: None,
+            unlogged: Vec::new(),
+            checked: [0; Table::COUNT],
+        }
+    }
 }
 
 impl ChangeReader {
@@ -108,6 +134,7 @@ impl ChangeReader {
         let path = reader.path().to_owned();
         let identity = identity_of(&reader);
         hub.wake_stats.set_method(watch.using());
+        let log_check = LogCheck::new(hub.limits().poll_interval);
         Self {
             hub,
             path,
@@ -120,6 +147,7 @@ impl ChangeReader {
             missing_since: None,
             broken: false,
             wal_missing: false,
+            log_check,
         }
     }
 
@@ -141,7 +169,10 @@ impl ChangeReader {
             self.watch.learn(wake, found > 0);
             self.hub.wake_stats.set_method(self.watch.using());
             match outcome {
-                Ok(_) => self.hub.read_succeeded(attempt),
+                Ok(_) => {
+                    self.hub.read_succeeded(attempt);
+                    self.check_log();
+                }
                 Err(error) if error.code() == Code::PositionLost => self.start_over("its change log was replaced"),
                 Err(error) => self.hub.fail(Operation::Read, &error),
             }
@@ -175,6 +206,35 @@ impl ChangeReader {
             self.watch.more();
         }
         Ok(found)
+    }
+
+    /// Compares the newest row of each table with the change log, at most once per interval and only if the
+    /// database was written.
+    fn check_log(&mut self) {
+        let now = Instant::now();
+        if now < self.log_check.next {
+            return;
+        }
+        self.log_check.next = now + self.log_check.interval;
+        let Self {
+            reader: Some(reader),
+            log_check,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let Ok(version) = reader.data_version() else { return };
+        if log_check.version == Some(version) {
+            return;
+        }
+        // A failure to read is reported by the next read of the log.
+        let found = reader.newest_unlogged(self.cursor, &log_check.unlogged, &mut log_check.checked);
+        if let Ok(Some(unlogged)) = found {
+            log_check.version = Some(version);
+            self.hub.unlogged_rows.set(&unlogged);
+            log_check.unlogged = unlogged;
+        }
     }
 
     /// Detects that the path leads to another file or to other content, and switches to it.
@@ -310,6 +370,7 @@ impl ChangeReader {
             Ok((head, epoch)) => {
                 tracing::warn!("{}: {why}; clients have to start over", self.path.display());
                 self.cursor = head;
+                self.log_check = LogCheck::new(self.log_check.interval);
                 self.hub.replaced(head, &epoch);
             }
             Err(error) => self.hub.fail(Operation::Read, &error),

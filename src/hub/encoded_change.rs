@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::protocol::{EventType, now_ms};
+use crate::protocol::{EventType, GapEvent, now_ms};
 use crate::store::{Change, Op, Position, Row};
 
 /// The text of one frame. Cheap to clone.
@@ -36,6 +36,11 @@ impl Frame {
     /// Encodes an event without a position.
     pub fn new(event_type: &EventType, timestamp: i64, data: &impl Serialize) -> Self {
         Self(encode(event_type, timestamp, "", data).text)
+    }
+
+    /// Encodes a `gap` with the position after it.
+    pub(super) fn gap(timestamp: i64, pos: &str, gap: GapEvent) -> Self {
+        Self(encode(&EventType::GAP, timestamp, pos, &gap).text)
     }
 
     /// Encodes an event without data.

@@ -18,6 +18,7 @@ pub mod session;
 mod state;
 mod stream_start;
 pub mod token_bucket;
+mod unlogged_rows;
 mod wake_stats;
 
 pub use change_reader::ChangeReaderHandle;

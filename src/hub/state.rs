@@ -13,6 +13,7 @@ use super::health::{Attempt, Health, Operation, StoreFailure, UnreadableRowRepor
 use super::latency_histogram::{LatencyHistogram, LatencySnapshot};
 use super::pending_acks::PendingAcks;
 use super::recent_changes::{RecentChanges, RecentLookup};
+use super::unlogged_rows::UnloggedRows;
 use super::wake_stats::WakeStats;
 use crate::config::Limits;
 use crate::error::{Code, Error, Result};
@@ -69,6 +70,7 @@ pub struct Hub {
     listeners: Arc<AtomicUsize>,
     pub(super) acks: PendingAcks,
     health: Arc<Health>,
+    pub(super) unlogged_rows: UnloggedRows,
     pub(super) wake_stats: WakeStats,
     delivery_latency: LatencyHistogram,
 }
@@ -99,6 +101,7 @@ impl Hub {
             listeners,
             acks: PendingAcks::default(),
             health: Arc::default(),
+            unlogged_rows: UnloggedRows::default(),
             wake_stats: WakeStats::default(),
             delivery_latency: LatencyHistogram::default(),
         }
@@ -189,17 +192,23 @@ impl Hub {
             .unwrap_or_else(|e| Err(Error::new(Code::Internal, "a read of the database panicked").because(e)))
     }
 
-    /// Returns the changes after `pos`: from memory if it has them, otherwise from the database.
+    /// Returns the changes after `pos`: from memory if it has them, otherwise from the database. With
+    /// `skip_pruned`, they start with the oldest change kept if `pos` was pruned.
     ///
     /// # Errors
     /// [`Code::PositionLost`] if the change log does not contain `pos`; a `Store…` code.
-    pub async fn changes_after(self: &Arc<Self>, pos: Position) -> Result<Vec<Arc<EncodedChange>>> {
+    pub async fn changes_after(self: &Arc<Self>, pos: Position, skip_pruned: bool) -> Result<Vec<Arc<EncodedChange>>> {
         if let Some(entries) = self.changes_in_memory(pos) {
             return Ok(entries);
         }
-        let epoch = self.head().0;
+        let (epoch, head) = self.head();
         let page = self
-            .read(move |reader| reader.log_after(pos, FEED_ROWS, FEED_BYTES))
+            .read(move |reader| match reader.log_after(pos, FEED_ROWS, FEED_BYTES) {
+                Err(error) if skip_pruned && error.code() == Code::PositionLost => {
+                    reader.log_after_pruned(pos, head, FEED_ROWS, FEED_BYTES)
+                }
+                page => page,
+            })
             .await?;
         Ok(page
             .changes
@@ -387,6 +396,11 @@ impl Hub {
     /// Returns the current failures of the database: damage first, then reading, then writing.
     pub fn failures(&self) -> Vec<StoreFailure> {
         self.health.failures()
+    }
+
+    /// Returns the finding that rows are not in the change log, if there is one.
+    pub fn unlogged_rows(&self) -> Option<StoreFailure> {
+        self.unlogged_rows.get()
     }
 
     /// Returns the number of messages delivered although part of them could not be read.

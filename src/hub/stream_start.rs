@@ -30,6 +30,8 @@ pub struct StreamStart {
     pub resumed: Position,
     /// Rows up to here may be pruned without loss for the client.
     pub kept: Position,
+    /// The stream begins with the oldest row kept: rows pruned later are reported as a `gap`.
+    pub from_oldest: bool,
 }
 
 impl Hub {
@@ -64,6 +66,7 @@ impl Hub {
                     pos: head,
                     resumed: head,
                     kept: head,
+                    from_oldest: false,
                 });
             }
             From::Start => {
@@ -72,6 +75,7 @@ impl Hub {
                     pos: Position::START,
                     resumed: Position::START,
                     kept: head,
+                    from_oldest: true,
                 });
             }
             From::Since(since) => since,
@@ -103,6 +107,7 @@ impl Hub {
             pos,
             resumed,
             kept: resumed,
+            from_oldest: false,
         })
     }
 }

@@ -38,6 +38,24 @@ pub fn speaker(given: Option<&str>) -> Result<String> {
     Ok(declared_speaker(given)?.unwrap_or_else(|| HUMAN.to_owned()))
 }
 
+/// Returns the owner of a claim made by a process without a name: the inbox and the process id of the parent.
+/// So each worker script is an owner of its own, and its later commands are recognized by
+/// [`is_unnamed_owner`].
+pub fn unnamed_owner(inbox: &str) -> String {
+    format!("{inbox}.{}", std::os::unix::process::parent_id())
+}
+
+/// Returns whether a claim of mail in `inbox` was made by a process without a name that has the same parent
+/// as this process, or on Linux another ancestor of it as its parent.
+pub fn is_unnamed_owner(owner: &str, inbox: &str) -> bool {
+    let pid = owner.strip_prefix(inbox).and_then(|rest| rest.strip_prefix('.'));
+    let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else {
+        return false;
+    };
+    // Process 1 is an ancestor of all processes.
+    pid == std::os::unix::process::parent_id() || (pid > 1 && ancestors().any(|ancestor| ancestor.pid == pid))
+}
+
 /// As [`speaker`], but `None` instead of a `human` that is not given.
 ///
 /// # Errors

@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 use crate::error::{Code, Error, Result};
 
 pub use payload::{
-    AckEvent, BatchEvent, ErrorEvent, InboxMessageEvent, MessageEvent, SubscribeEvent, TaskStreamEvent, TelemetryEvent,
-    ThreadStateEvent, UnsubscribeEvent,
+    AckEvent, BatchEvent, ErrorEvent, GapEvent, InboxMessageEvent, MessageEvent, SubscribeEvent, TaskStreamEvent,
+    TelemetryEvent, ThreadStateEvent, UnsubscribeEvent,
 };
 
 /// Maximum number of messages in a `batch` (AILANG's `MaxBatchSize`).
@@ -85,6 +85,8 @@ impl EventType {
     pub const TASK_STREAM: Self = Self(Cow::Borrowed("task_stream"));
     /// The first event to a client that connected with `streams`, `since` or `frames`.
     pub const HELLO: Self = Self(Cow::Borrowed("hello"));
+    /// Rows of a stream with `since=0` were pruned before they were sent.
+    pub const GAP: Self = Self(Cow::Borrowed("gap"));
 
     /// Returns the name on the wire.
     pub fn as_str(&self) -> &str {

@@ -106,6 +106,15 @@ pub struct ErrorEvent {
     pub first_seq: Option<i64>,
 }
 
+/// Rows that were pruned before they could be sent, in a stream with `since=0`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapEvent {
+    /// The number of the first change whose row is missing.
+    pub from: i64,
+    /// The number of the last change whose row is missing.
+    pub to: i64,
+}
+
 /// A thread's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadStateEvent {

@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::agents::AgentRow;
 use super::connection::Reader;
 use super::inbox::messages::InboxMessageRow;
+use super::logged_table::{LastInserts, Table};
 use super::messages::{self, MessageRow};
 use super::position::{self, Position};
 use super::row_reader::UnreadableRow;
@@ -49,37 +50,6 @@ pub enum Row {
     Unknown,
 }
 
-/// The tables whose changes are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    /// `threads`
-    Threads,
-    /// `messages`
-    Messages,
-    /// `inbox_messages`
-    Inbox,
-    /// `telemetry`
-    Telemetry,
-    /// `task_stream`
-    Tasks,
-    /// `agents`
-    Agents,
-}
-
-impl Table {
-    fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "threads" => Self::Threads,
-            "messages" => Self::Messages,
-            "inbox_messages" => Self::Inbox,
-            "telemetry" => Self::Telemetry,
-            "task_stream" => Self::Tasks,
-            "agents" => Self::Agents,
-            _ => return None,
-        })
-    }
-}
-
 /// One entry of the change log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -119,44 +89,94 @@ impl Reader {
     /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the log does not have `after`; a
     /// `Store…` code.
     pub fn log_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
+        self.snapshot(|| self.page_after(after, limit, bytes))
+    }
+
+    /// Returns the first changes kept, as [`log_after`](Self::log_after), if the change at `after` was
+    /// pruned from the log. `anchor` is a newer position of the same log.
+    ///
+    /// # Errors
+    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if `after` was not pruned, or the log
+    /// does not have `anchor`; a `Store…` code.
+    pub fn log_after_pruned(&self, after: Position, anchor: Position, limit: usize, bytes: usize) -> Result<LogPage> {
         self.snapshot(|| {
-            // The query includes the row at the position itself, which proves the position.
-            let mut statement = self
-                .conn
-                .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
-            let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
-            let mut found = statement.query(params![after.seq, rows])?;
-            if after != Position::START && found.next()?.map(position::from_row).transpose()? != Some(after) {
+            position::require(&self.conn, anchor)?;
+            let sql = "SELECT seq FROM changes ORDER BY seq LIMIT 1";
+            let oldest: Option<i64> = self.conn.query_row(sql, [], |row| row.get(0)).optional()?;
+            if oldest.is_none_or(|oldest| oldest <= after.seq) {
                 return Err(position::lost());
             }
-            let mut page = LogPage::default();
-            let mut weight = 0;
-            while let Some(row) = found.next()? {
-                if page.changes.len() == limit || weight >= bytes {
-                    page.has_more = true;
-                    break;
-                }
-                let pos = position::from_row(row)?;
-                let op = if row.get_ref(4)?.as_str() == Ok("update") {
-                    Op::Update
-                } else {
-                    Op::Insert
-                };
-                let row = match row.get_ref(3)?.as_i64() {
-                    Ok(n) => self.row_of(row.get_ref(2)?.as_str().unwrap_or_default(), n)?,
-                    Err(_) => Row::Unknown,
-                };
-                weight += row.weight();
-                page.changes.push(Change { pos, op, row });
-            }
-            Ok(page)
+            self.page_after(Position::START, limit, bytes)
         })
     }
 
-    fn row_of(&self, table: &str, n: i64) -> Result<Row> {
-        let Some(table) = Table::from_name(table) else {
-            return Ok(Row::Unknown);
+    fn page_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
+        // The query includes the row at the position itself, which proves the position.
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT seq, tag, tbl, row, op FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(2);
+        let mut found = statement.query(params![after.seq.max(1), rows])?;
+        if after != Position::START && found.next()?.map(position::from_row).transpose()? != Some(after) {
+            return Err(position::lost());
+        }
+        let mut page = LogPage::default();
+        let mut weight = 0;
+        let mut last = self.last_inserts.take().before((after.seq, after.tag));
+        while let Some(row) = found.next()? {
+            if page.changes.len() == limit || weight >= bytes {
+                page.has_more = true;
+                break;
+            }
+            let change = self.change(row, &mut last)?;
+            last.advance((change.pos.seq, change.pos.tag));
+            weight += change.row.weight();
+            page.changes.push(change);
+        }
+        self.last_inserts.replace(last);
+        Ok(page)
+    }
+
+    /// Reads an entry and its row. An entry that no trigger wrote is an unreadable row of `changes`.
+    fn change(&self, entry: &rusqlite::Row<'_>, last: &mut LastInserts) -> Result<Change> {
+        let pos = position::from_row(entry)?;
+        let rejected = |reason: &str| Change {
+            pos,
+            op: Op::Insert,
+            row: Row::Unreadable(UnreadableRow {
+                table: "changes",
+                row: pos.seq,
+                reason: format!("no trigger wrote this entry: {reason}"),
+            }),
         };
+        let (Ok(name), Ok(op)) = (entry.get_ref(2)?.as_str(), entry.get_ref(4)?.as_str()) else {
+            return Ok(rejected("tbl and op must be text"));
+        };
+        let op = match op {
+            "insert" => Op::Insert,
+            "update" => Op::Update,
+            _ => return Ok(rejected("op must be insert or update")),
+        };
+        let Ok(n) = entry.get_ref(3)?.as_i64() else {
+            return Ok(rejected("row must be an integer"));
+        };
+        let Some(table) = Table::from_name(name) else {
+            let row = Row::Unknown;
+            return Ok(Change { pos, op, row });
+        };
+        let row = self.row_of(table, n)?;
+        if matches!(row, Row::Pruned(_)) && !self.has_had_row(table, n)? {
+            return Ok(rejected("its row does not exist"));
+        }
+        if op == Op::Insert
+            && let Some(reason) = self.check_insert(last, pos.seq, table, n)?
+        {
+            return Ok(rejected(reason));
+        }
+        Ok(Change { pos, op, row })
+    }
+
+    fn row_of(&self, table: Table, n: i64) -> Result<Row> {
         let found = match table {
             Table::Messages => {
                 let sql = format!(

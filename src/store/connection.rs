@@ -3,6 +3,7 @@
 //! Only SQLite opens the database, its `-wal` and its `-shm`. If this process opened and closed one
 //! of them itself, the close would drop SQLite's POSIX locks, and rows could be lost.
 
+use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::ops::Deref;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::connect::{connect, refuse_files_of_others};
 use super::file_identity::{Identity, WalFiles};
+use super::logged_table::LastInserts;
 use super::proof::Proofs;
 use super::schema;
 use crate::error::{Code, Error, Result};
@@ -38,6 +40,8 @@ pub struct Reader {
     path: PathBuf,
     identity: Option<Identity>,
     pub(super) proofs: Proofs,
+    /// As of the last page of the change log that this connection has read.
+    pub(super) last_inserts: RefCell<LastInserts>,
 }
 
 /// A connection that reads and writes.
@@ -102,6 +106,7 @@ impl Reader {
             path: path.to_owned(),
             identity,
             proofs: Proofs::new(path.to_owned()),
+            last_inserts: RefCell::default(),
         })
     }
 
@@ -207,6 +212,7 @@ impl Writer {
                 path: path.to_owned(),
                 identity: before.or_else(|| Identity::of(path)),
                 proofs: Proofs::new(path.to_owned()),
+                last_inserts: RefCell::default(),
             },
             wal: WalFiles::of(path),
         })

@@ -480,9 +480,16 @@ impl Writer {
                     DEFAULT_KIND,
                     created_at,
                 ])?;
-            self.message_row(self.conn.last_insert_rowid())?
-                .map(Written::Created)
-                .ok_or_else(|| Error::new(Code::Internal, "the message just posted is missing"))
+            let row = self
+                .message_row(self.conn.last_insert_rowid())?
+                .ok_or_else(|| Error::new(Code::Internal, "the message just posted is missing"))?;
+            if row.message_seq == 0 {
+                return Err(Error::new(
+                    Code::Internal,
+                    "the message got no number: a trigger of the database is missing; run agenthub doctor --repair",
+                ));
+            }
+            Ok(Written::Created(row))
         })
     }
 

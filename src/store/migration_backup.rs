@@ -1,4 +1,5 @@
-//! Copies the database before a migration: `hub.db` to `hub.db.before-2` before version 2.
+//! Copies the database before a migration, `hub.db` to `hub.db.before-2` before version 2, and before a
+//! repair, to `hub.db.before-repair`.
 //!
 //! 1. The caller holds the write lock, so no process commits between the copy and the migration, and
 //!    no other process makes this copy at the same time.
@@ -26,7 +27,19 @@ use crate::fs::beside::beside;
 /// [`Code::Conflict`] if the name is taken by a directory or by a database in use; a `Store…` code if
 /// the copy cannot be made.
 pub(super) fn copy_before_migration(path: &Path, version: i64) -> Result<PathBuf> {
-    let to = beside(path, &format!(".before-{version}"));
+    copy_aside(path, &format!(".before-{version}"))
+}
+
+/// As [`copy_before_migration`], to `hub.db.before-repair`.
+///
+/// # Errors
+/// As [`copy_before_migration`].
+pub(super) fn copy_before_repair(path: &Path) -> Result<PathBuf> {
+    copy_aside(path, ".before-repair")
+}
+
+fn copy_aside(path: &Path, suffix: &str) -> Result<PathBuf> {
+    let to = beside(path, suffix);
     refuse_target(&to)?;
     let part = beside(&to, ".part");
     // A copy that was interrupted, for instance by a kill.

@@ -8,6 +8,7 @@
 
 mod agents;
 mod busy_retry;
+mod change_check;
 mod changes;
 mod connect;
 mod connection;
@@ -19,6 +20,7 @@ mod hook_sessions;
 mod hub_record;
 mod inbox;
 mod lock_holders;
+mod logged_table;
 mod maintenance;
 mod messages;
 mod migration_backup;
@@ -50,7 +52,7 @@ use crate::error::{Code, Error, Result};
 
 pub use agents::{AgentRow, AgentState};
 pub use busy_retry::with_busy_timeout;
-pub use changes::{Change, LogPage, Op, Row, Table};
+pub use changes::{Change, LogPage, Op, Row};
 pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
 pub use disk_space::free_bytes;
@@ -63,11 +65,13 @@ pub use inbox::list::{InboxFilter, InboxSummary};
 pub use inbox::messages::{InboxMessageRow, NewInboxMessage, ShownQuestion, message_id};
 pub use inbox::receipts::{Receipt, ReceiptRow, Trace};
 pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
+pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::integrity::FileMode;
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
+pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use page_sessions::{PageCode, PageSession, PageSessionSummary, PageSessions, write_redirect};
 pub use pagination::Page;

@@ -153,3 +153,79 @@ fn three_workers_finish_a_thousand_jobs_although_one_is_killed_repeatedly_heavy(
     }
     assert!(!killed.is_empty() && handed_over, "no worker was killed during a job");
 }
+
+/// A worker whose lease has ended must learn that another worker has the job.
+#[test]
+fn acknowledging_a_job_that_another_worker_has_claimed_fails() {
+    let hub = TestHub::start();
+    send_jobs(&hub, 1);
+    let claim = |name: &str, lease: &str| {
+        hub.agenthub(&[
+            "inbox", "jobs", "--as", name, "--claim", "--lease", lease, "--wait", "10",
+        ])
+    };
+    assert!(claim("w1", "0.05").status.success());
+    assert!(claim("w2", "300").status.success());
+    let assert_refused = || {
+        for args in [&["ack", "1", "--as", "w1"][..], &["reply", "1", "done", "--from", "w1"]] {
+            let output = hub.agenthub(args);
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                !output.status.success() && message.contains("claimed by w2"),
+                "{args:?}: {message}"
+            );
+        }
+        let response = hub.send("PATCH", "/api/inbox/1", r#"{"status": "read", "reader": "w1"}"#);
+        assert_eq!(response.status, 409, "{response:?}");
+        assert!(response.body.contains("claimed by w2"), "{response:?}");
+    };
+    assert_refused();
+    assert!(hub.agenthub(&["ack", "1", "--as", "w2"]).status.success());
+    assert_refused();
+    assert_eq!(hub.sql("SELECT reader FROM receipts WHERE state = 'acked'"), "w2");
+    assert_eq!(hub.sql("SELECT count(*) FROM inbox_messages"), "1");
+}
+
+/// Worker scripts without a name are distinct owners, and each is recognized by its later commands.
+#[test]
+fn workers_without_a_name_are_distinct_owners() {
+    let hub = TestHub::not_started(&[]);
+    send_jobs(&hub, 3);
+    let script = |text: &str| {
+        let text = text.replace("agenthub", AGENTHUB);
+        let mut command = hub.command(&[]);
+        let environment: Vec<_> = command
+            .get_envs()
+            .map(|(k, v)| (k.to_owned(), v.unwrap().to_owned()))
+            .collect();
+        command = Command::new("sh");
+        command.env_clear().envs(environment).args(["-c", &text]);
+        command.output().unwrap()
+    };
+    // The claim and the acknowledgement are separate processes of one script.
+    let done = script("agenthub inbox jobs --claim >/dev/null; (agenthub ack 1; true); agenthub ack 1");
+    assert!(done.status.success(), "{done:?}");
+    let abandoned = script("agenthub inbox jobs --claim >/dev/null; echo $$");
+    let pid = String::from_utf8(abandoned.stdout).unwrap();
+    let owner = format!("jobs.{}", pid.trim());
+    assert_eq!(hub.sql("SELECT claimed_by FROM inbox_messages WHERE n = 2"), owner);
+    assert_eq!(hub.sql("SELECT count(DISTINCT claimed_by) FROM inbox_messages"), "2");
+    for args in [&["ack", "2"][..], &["ack", "2", "--as", "jobs"]] {
+        let output = hub.agenthub(args);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && message.contains(&owner),
+            "{args:?}: {message}"
+        );
+    }
+    assert!(hub.agenthub(&["ack", "2", "--as", &owner]).status.success());
+    // The test process itself is a worker.
+    assert!(hub.agenthub(&["inbox", "jobs", "--claim"]).status.success());
+    assert!(
+        hub.agenthub(&["reply", "3", "done", "--from", "w3"]).status.success(),
+        "a comment"
+    );
+    assert_eq!(hub.sql("SELECT status FROM inbox_messages WHERE n = 3"), "unread");
+    assert!(hub.agenthub(&["ack", "3"]).status.success());
+    assert_eq!(hub.sql("SELECT status FROM inbox_messages WHERE n = 3"), "read");
+}

@@ -485,3 +485,45 @@ fn serves_a_copy_moved_over_the_database_without_its_old_wal() {
         "ok\n2001"
     );
 }
+
+/// Rows that `prune` removes while a client is still reading them must not be missing without notice.
+#[test]
+fn reports_rows_pruned_during_a_stream_as_a_gap() {
+    let hub = TestHub::with_args(&["--max-messages-per-second", "5", "--max-lag-messages", "1"]);
+    let rows = 3000;
+    // A time in 1970: `prune` removes all of these messages.
+    hub.sql(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+         INSERT INTO messages(thread_id, from_id, created_at) SELECT 't', 'a', 1000 FROM n"
+    ));
+    hub.sql(&insert_messages("t", rows + 1, 1));
+    hub.wait_until_synced();
+    let first_change = "SELECT seq FROM changes WHERE tbl = 'messages' AND row = 1";
+    let first_change: i64 = hub.sql(first_change).parse().unwrap();
+    let mut client = hub.connect("streams=messages&since=0");
+    client.expect("hello");
+    let mut next = 1;
+    let first = client.expect("batch").seqs();
+    assert_eq!(first[0], next);
+    next += i64::try_from(first.len()).unwrap();
+    assert!(hub.agenthub(&["prune", "--older-than", "1d"]).status.success());
+    // The first changes are those of the thread and the agent.
+    let offset = first_change - 1;
+    let mut gaps = 0;
+    while next <= rows + 1 {
+        let event = client.next();
+        if event.kind == "gap" {
+            assert_eq!(event.number("from") - offset, next);
+            next = event.number("to") - offset + 1;
+            gaps += 1;
+            continue;
+        }
+        for seq in event.seqs() {
+            assert_eq!(seq, next, "a gap without notice");
+            next += 1;
+        }
+    }
+    // `prune` deletes in steps: a row between two of them may still be sent.
+    assert!(gaps >= 1);
+    client.assert_alive();
+}

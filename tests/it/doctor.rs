@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use serde_json::Value;
 
 use crate::support::agent::{ScriptedAgent, doctor_problems};
-use crate::support::{TestHub, print_line};
+use crate::support::{TestHub, print_line, wait_for};
 
 /// Returns the message of a check that has found a problem.
 #[track_caller]
@@ -140,4 +140,68 @@ fn an_unusable_token_is_reported_and_status_still_works() {
         status["hub"]["status"].is_null() && status["counts"]["messages"] == 0,
         "{status}"
     );
+}
+
+/// Rows written without triggers reach no client: the hub and doctor say so, and `--repair` delivers them.
+#[test]
+fn reports_and_repairs_rows_written_without_triggers() {
+    let hub = TestHub::with_args(&["--poll-interval", "0.1"]);
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+    let mut client = hub.connect("streams=messages,inbox&since=0");
+    client.expect("hello");
+    assert_eq!(client.expect("message").seqs(), [1]);
+    assert_eq!(hub.get("/readyz").status, 200);
+    hub.sql(
+        ".dbconfig enable_trigger off\nINSERT INTO messages(thread_id, from_id) VALUES('t', 'a'), ('t', 'a');\n\
+         INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b');",
+    );
+    // The statements are two commits.
+    wait_for("the hub to report the rows", || {
+        let response = hub.get("/readyz");
+        let reported = |text: &str| response.body.contains(text);
+        (response.status == 503 && reported("row 3 of messages") && reported("row 1 of inbox_messages")).then_some(())
+    });
+    assert!(
+        hub.status()["trouble"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("doctor --repair")
+    );
+    let found = finding(&doctor_problems(&hub), "rows");
+    for part in [
+        "rows 2 to 3 of messages",
+        "row 1 of inbox_messages",
+        "without a number: 2",
+    ] {
+        assert!(found.contains(part), "{found}");
+    }
+    hub.sql("DROP TRIGGER inbox_messages_update");
+    let output = hub.agenthub(&["doctor", "--repair", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["repaired"]["triggers"][0], "inbox_messages_update");
+    assert_eq!(report["repaired"]["numbered"], 2);
+    assert!(std::path::Path::new(report["repaired"]["copy"].as_str().unwrap()).exists());
+    assert_eq!(client.expect("batch").seqs(), [2, 3]);
+    client.expect("inbox_message");
+    wait_for("the hub to be ready again", || {
+        (hub.get("/readyz").status == 200).then_some(())
+    });
+    assert!(
+        !doctor_problems(&hub)
+            .iter()
+            .any(|f| f["check"] == "rows" || f["check"] == "schema")
+    );
+    let again = hub.agenthub(&["doctor", "--repair"]);
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("nothing to repair"));
+}
+
+#[test]
+fn refuses_a_message_that_gets_no_number() {
+    let hub = TestHub::start();
+    hub.sql("DROP TRIGGER messages_insert");
+    let response = hub.send("POST", "/api/threads/t/messages", r#"{"from_id": "a", "content": "x"}"#);
+    assert_eq!(response.status, 500, "{response:?}");
+    assert!(response.body.contains("doctor --repair"), "{response:?}");
+    assert_eq!(hub.sql("SELECT count(*) FROM messages"), "0");
+    assert_eq!(hub.agenthub(&["post", "t", "x", "--from", "a"]).status.code(), Some(1));
 }

@@ -442,3 +442,49 @@ fn throttled_values_arrive_after_a_reconnect() {
     assert_eq!(client.expect("telemetry").number("turns"), 2);
     client.assert_alive();
 }
+
+/// An agent with SQL can add entries to the change log. They neither repeat rows nor end streams.
+#[test]
+fn forged_entries_of_the_change_log_are_harmless() {
+    let mut hub = TestHub::start();
+    hub.sql(&insert_messages("t", 1, 3));
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b')");
+    hub.sql("INSERT INTO task_stream(task_id, stream_type) VALUES('k', 'text')");
+    hub.wait_until_synced();
+    let query = "streams=messages,inbox,tasks";
+    let (mut live, hello) = connect_with_hello(&hub, query);
+    let mut compat = hub.connect("");
+    compat.subscribe("t", 3);
+    compat.expect("batch");
+    let forged = [
+        "'messages', 1, 'insert'",
+        "'messages', 3, 'insert'",
+        "'messages', 99, 'insert'",
+        "'inbox_messages', 1, 'insert'",
+        "'inbox_messages', 77, 'insert'",
+        "'task_stream', 1, 'insert'",
+        "'task_stream', 55, 'insert'",
+        "'messages', 2.5, 'insert'",
+        "x'00', 'x', NULL",
+    ];
+    for entry in forged {
+        hub.sql(&format!("INSERT INTO changes(tbl, row, op) VALUES({entry})"));
+    }
+    hub.sql(&insert_messages("t", 4, 1));
+    assert_eq!(live.expect("message").seqs(), [4]);
+    assert_eq!(compat.expect("message").seqs(), [4]);
+    assert_eq!(hub.status()["rejected_counts"]["changes"], forged.len());
+    // Clients that read the entries from the database.
+    hub.stop();
+    hub.launch();
+    let pos = hello.text("pos");
+    let (mut resumed, _) = connect_with_hello(&hub, &format!("{query}&since={pos}"));
+    assert_eq!(resumed.expect("message").seqs(), [4]);
+    resumed.assert_alive();
+    let (mut all, _) = connect_with_hello(&hub, &format!("{query}&since=0"));
+    assert_eq!(all.expect("batch").seqs(), [1, 2, 3]);
+    all.expect("inbox_message");
+    all.expect("task_stream");
+    assert_eq!(all.expect("message").seqs(), [4]);
+    all.assert_alive();
+}

@@ -21,34 +21,38 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let (reader, writer) = (args.speaker.name()?, database.writer()?);
+    // Refuse an invalid name before anything is acknowledged.
+    args.speaker.name()?;
+    let writer = database.writer()?;
     let mut rows = Vec::new();
     let mut failed = None;
     // Acknowledge the other ids even if one fails, then report the first error.
     for id in &args.ids {
-        let context = ReadContext {
-            reader: &reader,
-            via: VIA,
-            now: now_ms(),
-        };
-        let acked = writer
-            .require_mail_by_number_or_id(id)
-            .and_then(|mail| writer.ack_mail(&mail.id, context));
+        let acked = writer.require_mail_by_number_or_id(id).and_then(|mail| {
+            let reader = args.speaker.worker(&mail)?;
+            let context = ReadContext {
+                reader: &reader,
+                via: VIA,
+                now: now_ms(),
+            };
+            Ok((writer.ack_mail(&mail.id, context)?, reader))
+        });
         match acked {
-            Ok(mail) => rows.push(mail),
+            Ok(acked) => rows.push(acked),
             Err(e) => failed = failed.or(Some(e)),
         }
     }
     if args.json {
+        let rows: Vec<_> = rows.iter().map(|(mail, _)| mail).collect();
         terminal::json(&rows)?;
     } else {
-        for mail in &rows {
+        for (mail, reader) in &rows {
             let title = terminal::short(mail.subject(), 60);
             terminal::line(format!("#{} acknowledged  {title}", mail.n).trim_end())?;
             if mail.status == "unread" && !mail.is_for_all() {
                 terminal::note(&format!(
                     "acknowledged by {}; still unread for {}",
-                    terminal::name(&reader),
+                    terminal::name(reader),
                     terminal::name(&mail.to_inbox)
                 ))?;
             }

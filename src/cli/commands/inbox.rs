@@ -38,7 +38,9 @@ pub(super) struct Args {
     /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives
     #[arg(long, value_name = "SECS", value_parser = args::seconds)]
     wait: Option<Duration>,
-    /// Claim the oldest unread mail, so that no other agent gets it until the lease ends
+    /// Claim the oldest unread mail, so that no other agent gets it until the lease ends. Without a name, the
+    /// owner is INBOX.PID, where PID is the parent process (the worker's shell or program): its later ack and
+    /// reply are recognized
     #[arg(long)]
     claim: bool,
     /// Duration of the claim in seconds
@@ -61,6 +63,11 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         .clone()
         .or_else(|| speaker.clone())
         .map_or_else(|| HUMAN.to_owned(), canonical);
+    let owner = match &speaker {
+        Some(speaker) => speaker.clone(),
+        None if name == HUMAN => name.clone(),
+        None => identity::unnamed_owner(&name),
+    };
     let me = speaker.unwrap_or_else(|| name.clone());
     let reader = database.reader()?;
     if me != HUMAN && !reader.agent_exists(&me)? {
@@ -69,7 +76,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     }
     let list = |limit: usize| list(&reader, args, &name, &me, limit);
     let mail = if args.claim {
-        claim(database, args, &name, &me, &reader)?
+        claim(database, args, &name, &owner, &reader)?
     } else {
         let limit = usize::from(args.limit.unwrap_or(DEFAULT_LIMIT));
         match args.wait {
@@ -108,7 +115,13 @@ fn list(
 }
 
 /// Claims mail, and waits for it with `--wait`.
-fn claim(database: &DatabaseArgs, args: &Args, name: &str, me: &str, reader: &Reader) -> Result<Vec<InboxMessageRow>> {
+fn claim(
+    database: &DatabaseArgs,
+    args: &Args,
+    name: &str,
+    owner: &str,
+    reader: &Reader,
+) -> Result<Vec<InboxMessageRow>> {
     let writer = database.writer()?;
     let claim = Claim {
         inbox: name,
@@ -118,7 +131,7 @@ fn claim(database: &DatabaseArgs, args: &Args, name: &str, me: &str, reader: &Re
     };
     let take_claim = || {
         let owner = ReadContext {
-            reader: me,
+            reader: owner,
             via: VIA,
             now: now_ms(),
         };

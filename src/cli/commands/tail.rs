@@ -163,7 +163,7 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args, form: Form) -> Result<()
                     Err(error) => session.read_failed(now(), &error),
                 }
             }
-            Action::Feed(pos) => match hub.changes_after(pos).await {
+            Action::Feed(pos) => match hub.changes_after(pos, false).await {
                 Ok(entries) => session.feed(entries),
                 // Temporary; the change reader logs the reason.
                 Err(error) if error.code().is_store() => tokio::time::sleep(RETRY_INTERVAL).await,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EncodedChange, Frame, Framing, Now, ReplaySource, Session, WireFormat, pos_text};
+use super::{EncodedChange, Frame, Framing, Now, ReplaySource, Session, Streams, WireFormat, pos_text};
 use crate::error::Code;
-use crate::protocol::MAX_BATCH_BYTES;
+use crate::protocol::{GapEvent, MAX_BATCH_BYTES};
 use crate::store::{MessageRow, Op, Position, Row, Table};
 
 impl Session {
@@ -30,8 +30,8 @@ impl Session {
                     self.live_message(now, entry, message);
                 }
             }
-            Row::Inbox(_) if fresh && self.options.streams.inbox => self.send_event(entry, None),
-            Row::Task(_) if fresh && self.options.streams.tasks => self.send_event(entry, None),
+            Row::Inbox(_) if fresh && self.options.streams.inbox => self.send_streamed(entry),
+            Row::Task(_) if fresh && self.options.streams.tasks => self.send_streamed(entry),
             Row::Telemetry(row) if self.options.streams.telemetry => {
                 if !fresh {
                     self.telemetry.hold(now.at, &row.instance_id, entry);
@@ -40,8 +40,8 @@ impl Session {
                 }
             }
             Row::Pruned(table) if inserted && self.is_loss(entry, *table) => {
-                let why = "rows you have not received were pruned; start over with since=0 or without since";
-                self.close(now, Code::PositionLost, why);
+                let seq = entry.pos().seq;
+                self.lose_rows(now, GapEvent { from: seq, to: seq });
             }
             Row::Thread(thread) => {
                 let followed = !inserted && self.follows(&thread.id);
@@ -57,13 +57,56 @@ impl Session {
     /// message, inbox message and task event, and the latest state of each thread.
     fn is_loss(&self, entry: &EncodedChange, table: Table) -> bool {
         let (streams, seq) = (self.options.streams, entry.pos().seq);
-        let unsent = seq > self.resumed.seq && seq > self.kept.seq;
+        let unsent = seq > self.resumed.seq && self.is_owed(seq);
         match table {
             Table::Messages => (streams.messages && unsent) || (streams.threads && (unsent || seq <= self.resumed.seq)),
             Table::Inbox => streams.inbox && unsent,
             Table::Tasks => streams.tasks && unsent,
             Table::Threads | Table::Telemetry | Table::Agents => false,
         }
+    }
+
+    /// Returns whether the client was to get the row of this change, had it not been pruned. A stream
+    /// that begins with the oldest row kept begins after the rows that were pruned before it.
+    fn is_owed(&self, seq: i64) -> bool {
+        self.has_streamed || seq > self.kept.seq
+    }
+
+    /// Records rows that the client cannot get any more: the connection closes, or the client is
+    /// sent a `gap` before the next event.
+    fn lose_rows(&mut self, now: Now, lost: GapEvent) {
+        if self.from_oldest {
+            let from = self.gap.map_or(lost.from, |gap| gap.from);
+            self.gap = Some(GapEvent { from, to: lost.to });
+            self.lost_up_to = lost.to;
+        } else {
+            let why = "rows you have not received were pruned; start over with since=0 or without since";
+            self.close(now, Code::PositionLost, why);
+        }
+    }
+
+    /// Records the changes between the session's position and the next change, `next`, if they were
+    /// pruned from the change log. Only a session before the first change, or one that reports gaps,
+    /// continues after them.
+    pub(super) fn note_pruned_changes(&mut self, now: Now, next: Position) {
+        let before = if self.has_streamed { 0 } else { self.kept.seq };
+        let known = self.pos.seq.max(self.resumed.seq).max(self.lost_up_to).max(before);
+        let lost = GapEvent {
+            from: known + 1,
+            to: next.seq - 1,
+        };
+        let has_streams = self.options.streams != Streams::NONE;
+        let continues = self.from_oldest || self.pos == Position::START;
+        if lost.from <= lost.to && continues && has_streams {
+            self.lose_rows(now, lost);
+        }
+    }
+
+    /// Returns `frame`, or the `gap` that has to be sent before it.
+    pub(super) fn after_gap(&mut self, now: Now, frame: Frame) -> Frame {
+        let Some(gap) = self.gap.take() else { return frame };
+        self.outgoing.push_back(frame);
+        Frame::gap(now.wall_ms, &self.resume_pos(), gap)
     }
 
     /// Returns whether a thread's state may be sent now. States that are sent again after a
@@ -129,6 +172,7 @@ impl Session {
             run.extend(self.unprocessed.pop_front());
         }
         let Some(last) = run.last().cloned() else { return };
+        self.has_streamed = true;
         let thread_id = last.row().thread_id().unwrap_or_default();
         let sends_state = self.options.streams.threads && self.admits_state(now, thread_id, &last);
         // A client that disconnects between the messages and the state is sent the state again.
@@ -150,6 +194,12 @@ impl Session {
             self.send_thread_state(&last);
         }
         self.pos = last.pos();
+    }
+
+    /// Sends the event of a row that may be pruned later.
+    fn send_streamed(&mut self, entry: &Arc<EncodedChange>) {
+        self.has_streamed = true;
+        self.send_event(entry, None);
     }
 
     /// Sends the event of a row. The state of the change `owed`, if any, follows it.

@@ -27,13 +27,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::connect_options::{ConnectOptions, Framing};
+use super::connect_options::{ConnectOptions, Framing, Streams};
 use super::encoded_change::{EncodedChange, Frame, WireFormat, pos_text};
 use super::latest_value_throttle::LatestValueThrottle;
 use super::token_bucket::TokenBucket;
 use crate::config::Limits;
 use crate::error::Code;
-use crate::protocol::{AckEvent, EventType};
+use crate::protocol::{AckEvent, EventType, GapEvent};
 use crate::store::{Position, Start};
 use subscription::ReplaySource;
 
@@ -143,6 +143,15 @@ pub struct Session {
     resumed: Position,
     /// Rows up to here may be pruned without loss: the client asked only for what is kept.
     kept: Position,
+    /// The stream began with the oldest row kept: pruned rows are reported as a `gap`. In other
+    /// streams they are a lost position.
+    from_oldest: bool,
+    /// An event of a row that can be pruned was sent: from then on, a pruned row is missing.
+    has_streamed: bool,
+    /// Pruned rows that are not reported yet.
+    gap: Option<GapEvent>,
+    /// The number of the last change recorded in a `gap`.
+    lost_up_to: i64,
     /// Changes passed to [`Session::feed`] and not processed yet.
     unprocessed: VecDeque<Arc<EncodedChange>>,
     /// The change log had no more changes at the last read.
@@ -203,6 +212,10 @@ impl Session {
             pos,
             resumed: pos,
             kept: pos,
+            from_oldest: false,
+            has_streamed: false,
+            gap: None,
+            lost_up_to: 0,
             unprocessed: VecDeque::new(),
             at_end: false,
             outgoing: VecDeque::new(),
@@ -229,6 +242,18 @@ impl Session {
     /// not reported as a loss.
     pub fn resume(&mut self, resumed: Position, kept: Position) {
         (self.resumed, self.kept) = (resumed, kept);
+    }
+
+    /// Starts a stream with the oldest row kept: rows pruned before they could be sent are
+    /// reported as a `gap`, except those up to `kept` before the first row sent.
+    pub fn start_at_oldest(&mut self, kept: Position) {
+        (self.kept, self.from_oldest) = (kept, true);
+    }
+
+    /// Returns whether the session continues after a `gap` if its position in the change log was
+    /// pruned.
+    pub fn reports_gaps(&self) -> bool {
+        self.from_oldest
     }
 
     /// Sends `hello`.
@@ -328,19 +353,26 @@ impl Session {
             return Some(Action::Read(read));
         }
         if let Some(frame) = self.release_held(now).or_else(|| self.next_batch(now)) {
-            return Some(Action::Send(frame));
+            return Some(Action::Send(self.after_gap(now, frame)));
         }
         if let Some(read) = self.next_page(now) {
             return Some(Action::Read(read));
         }
-        while let Some(entry) = self.unprocessed.front() {
-            if self.is_streamed(entry) {
+        while let Some(entry) = self.unprocessed.front().cloned() {
+            self.note_pruned_changes(now, entry.pos());
+            if self.closing.is_some() {
+                return None;
+            }
+            // A gap is sent before the next event, with the position before that event.
+            let gap = self.gap.map(|gap| Frame::gap(now.wall_ms, &self.resume_pos(), gap));
+            if self.is_streamed(&entry) {
                 // Order is kept: without a token, all later changes wait too.
                 if !self.outbound_rate.take(now.at) {
                     return None;
                 }
                 self.stream_messages(now);
-            } else if let Some(entry) = self.unprocessed.pop_front() {
+            } else {
+                self.unprocessed.pop_front();
                 self.process(now, &entry);
                 if self.closing.is_some() {
                     return None;
@@ -348,10 +380,19 @@ impl Session {
                 self.pos = entry.pos();
             }
             if let Some(frame) = self.outgoing.pop_front() {
-                return Some(Action::Send(frame));
+                let Some(gap) = gap else {
+                    return Some(Action::Send(frame));
+                };
+                self.gap = None;
+                self.outgoing.push_front(frame);
+                return Some(Action::Send(gap));
             }
         }
-        (!self.at_end).then_some(Action::Feed(self.pos))
+        if !self.at_end {
+            return Some(Action::Feed(self.pos));
+        }
+        let gap = self.gap.take()?;
+        Some(Action::Send(Frame::gap(now.wall_ms, &self.resume_pos(), gap)))
     }
 
     /// Returns the time of the next action that does not depend on new changes or events.

@@ -21,7 +21,8 @@ pub(crate) async fn healthz(request: ApiRequest) -> Result<Response> {
 /// `GET /readyz`: 200 if the hub can read and write its database, else 503 with the reasons.
 pub(crate) async fn readyz(request: ApiRequest) -> Result<Response> {
     let hub = request.server.hub();
-    let mut reasons: Vec<Value> = hub.failures().iter().map(|failure| json!(failure)).collect();
+    let failures = hub.failures().into_iter().chain(hub.unlogged_rows());
+    let mut reasons: Vec<Value> = failures.map(|failure| json!(failure)).collect();
     let maintenance = hub.store().maintenance_status();
     let is_listed = |code: &str| reasons.iter().any(|reason| reason["code"] == code);
     let more = maintenance.failure.iter().filter(|failure| !is_listed(failure.code));
@@ -59,6 +60,7 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
     let maintenance = hub.store().maintenance_status();
     let failure = hub.failure().map(|failure| json!(failure));
     let failure = failure.or_else(|| maintenance.failure.as_ref().map(|failure| json!(failure)));
+    let failure = failure.or_else(|| hub.unlogged_rows().map(|failure| json!(failure)));
     let (rejected_counts, rejected) = hub.unreadable_rows();
     let read = hub.read(|reader| Ok((reader.file_status(), reader.counts()?))).await;
     let (db, counts) = match read {

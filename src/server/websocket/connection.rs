@@ -212,6 +212,9 @@ impl Connection {
             Ok(start) => {
                 let mut session = Session::new(self.query.options.clone(), limits, start.epoch, start.pos);
                 session.resume(start.resumed, start.kept);
+                if start.from_oldest {
+                    session.start_at_oldest(start.kept);
+                }
                 if self.query.hello {
                     greet(&mut session, self.now());
                 }
@@ -332,9 +335,10 @@ impl Connection {
                     let retry_at = self.log_retry_at.filter(|at| *at > Instant::now());
                     if self.log_read.is_none() && retry_at.is_none() {
                         let hub = Arc::clone(self.hub());
-                        self.log_read = Some(Box::pin(
-                            async move { ReadResult::Changes(hub.changes_after(pos).await) },
-                        ));
+                        let skip_pruned = session.reports_gaps();
+                        self.log_read = Some(Box::pin(async move {
+                            ReadResult::Changes(hub.changes_after(pos, skip_pruned).await)
+                        }));
                     }
                     return Ok(retry_at.map(|at| at - self.started_at));
                 }

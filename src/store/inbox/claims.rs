@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use crate::config::is_human;
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
 use crate::store::inbox::addressing::{ALL_INBOXES, ReadContext};
@@ -137,7 +138,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is no such message, [`Code::Invalid`] if the status is empty,
-    /// [`Code::Conflict`] to make read mail to `all` unread again, a `Store…` code.
+    /// [`Code::Conflict`] to make read mail to `all` unread again, or to mark mail as read that another owner
+    /// has claimed, unless `by` is the person; a `Store…` code.
     pub fn set_mail_status(&self, id: &str, status: &str, by: ReadContext<'_>) -> Result<InboxMessageRow> {
         if status.trim().is_empty() {
             return Err(Error::new(
@@ -147,6 +149,9 @@ impl Writer {
         }
         self.atomically(|| {
             let mail = self.require_mail(id)?;
+            if status == "read" && !is_human(by.reader) {
+                mail.require_owner(by.reader, by.now)?;
+            }
             if mail.is_for_all() && mail.status == "unread" && PER_READER.contains(&status) {
                 return self.set_reader_status(mail, status, by);
             }
@@ -209,6 +214,28 @@ impl InboxMessageRow {
         Some(self.claimed_by.as_str()).filter(|name| is_running && !name.is_empty())
     }
 
+    /// Fails if another owner has claimed the message since `reader` did, or instead of it: `reader` must not
+    /// record it as handled. The owner of the inbox may, once the lease has ended.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`], with the owner's name.
+    pub(super) fn require_owner(&self, reader: &str, now: i64) -> Result<()> {
+        let (n, owner) = (self.n, self.claimed_by.as_str());
+        if owner.is_empty() || owner == reader {
+            return Ok(());
+        }
+        let reason = if self.holder(now).is_some() {
+            format!("{n} is claimed by {owner}; leave it to them, or wait until the claim expires")
+        } else if self.to_inbox == reader {
+            return Ok(());
+        } else if self.status == "unread" {
+            format!("{n} was claimed by {owner} last, and that claim has ended; claim it again before you finish it")
+        } else {
+            format!("{n} was claimed by {owner}, who has finished it; your claim had ended, so drop your result")
+        };
+        Err(Error::new(Code::Conflict, reason))
+    }
+
     /// Returns whether the message is addressed to `all`.
     pub fn is_for_all(&self) -> bool {
         self.to_inbox == ALL_INBOXES
@@ -252,8 +279,8 @@ fn lease_end(lease: Duration, now: i64) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::NetworkFs;
     use crate::store::test_support::{by, payloads, send, temp_database};
+    use crate::store::{NetworkFs, NewInboxMessage};
 
     const LEASE: Duration = Duration::from_secs(60);
 
@@ -380,6 +407,63 @@ mod tests {
         assert_eq!(writer.head().unwrap().seq, head + 1, "the change is in the log");
         // The former owner can still acknowledge it, unless another one has claimed it.
         assert_eq!(writer.ack_mail("1", by("w1", 62_000)).unwrap().status, "read");
+    }
+
+    #[test]
+    fn refuses_to_finish_mail_that_another_owner_has_claimed_meanwhile() {
+        let (_dir, writer) = temp_database();
+        let question = send(&writer, "jobs", "1");
+        let refused = |now: i64, reason: &str| {
+            let answer = NewInboxMessage::answer(&question, "w1".to_owned(), "done".to_owned());
+            let reply = writer.reply(&question, &answer, by("w1", now));
+            for error in [
+                writer.ack_mail("1", by("w1", now)).unwrap_err(),
+                writer.set_mail_status("1", "read", by("w1", now)).unwrap_err(),
+                reply.unwrap_err(),
+            ] {
+                assert_eq!(error.code(), Code::Conflict);
+                assert!(error.message().contains(reason), "{error}");
+            }
+        };
+        writer.claim(jobs_claim(1), by("w1", 1_000)).unwrap();
+        writer.claim(jobs_claim(1), by("w2", 62_000)).unwrap();
+        refused(63_000, "is claimed by w2");
+        // The lease of the second owner has ended too.
+        refused(130_000, "was claimed by w2 last");
+        let done = writer.ack_mail("1", by("w2", 131_000)).unwrap();
+        assert_eq!((done.status.as_str(), done.claimed_by.as_str()), ("read", "w2"));
+        refused(132_000, "w2, who has finished it");
+        // The owner may repeat it.
+        writer.ack_mail("1", by("w2", 133_000)).unwrap();
+        let receipts = writer.receipts(&question.message_id).unwrap();
+        let acked: Vec<_> = receipts
+            .iter()
+            .filter(|r| r.state == "acked")
+            .map(|r| &r.reader)
+            .collect();
+        assert_eq!(acked, ["w2"]);
+        let answers = writer.mail_in_correlation(question.correlation(), question.n).unwrap();
+        assert!(answers.is_empty(), "{answers:?}");
+        // The person decides about all mail.
+        assert_eq!(
+            writer
+                .set_mail_status("1", "archived", by("human", 134_000))
+                .unwrap()
+                .status,
+            "archived"
+        );
+    }
+
+    #[test]
+    fn others_can_answer_claimed_mail_that_they_did_not_work_on() {
+        let (_dir, writer) = temp_database();
+        let question = send(&writer, "jobs", "1");
+        writer.claim(jobs_claim(1), by("w1", 1_000)).unwrap();
+        for author in ["human", "other", question.from_agent.as_str()] {
+            let answer = NewInboxMessage::answer(&question, author.to_owned(), "a comment".to_owned());
+            writer.reply(&question, &answer, by(author, 2_000)).unwrap();
+        }
+        assert_eq!(writer.mail("1").unwrap().unwrap().status, "unread");
     }
 
     #[test]

@@ -448,7 +448,7 @@ impl Writer {
     /// claim, it is unclaimed in the reader's inbox, or it is addressed to `all`.
     ///
     /// # Errors
-    /// As [`Writer::send`].
+    /// As [`Writer::send`]; [`Code::Conflict`] if the reader had the mail, and another owner has claimed it.
     pub fn reply(
         &self,
         question: &InboxMessageRow,
@@ -456,9 +456,14 @@ impl Writer {
         context: ReadContext<'_>,
     ) -> Result<Written<InboxMessageRow>> {
         self.atomically(|| {
+            let mail = self.require_mail(&question.id)?;
+            // A worker whose claim has ended sends no second result. Others may comment on the work.
+            let is_other = [question.from_agent.as_str(), question.to_inbox.as_str()].contains(&context.reader);
+            if !is_other && !is_human(context.reader) && self.has_seen(&mail.message_id, context.reader)? {
+                mail.require_owner(context.reader, context.now)?;
+            }
             let written = self.send(answer)?;
-            let holder = self.require_mail(&question.id)?;
-            let holder = holder.holder(context.now).unwrap_or(&question.to_inbox);
+            let holder = mail.holder(context.now).unwrap_or(&question.to_inbox);
             if holder == context.reader || question.is_for_all() {
                 self.ack_mail(&question.id, context)?;
             }

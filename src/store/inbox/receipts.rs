@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use crate::config::HUMAN;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::store::connection::{Reader, Writer};
 use crate::store::inbox::addressing::{ALL_INBOXES, ReadContext};
 use crate::store::inbox::messages::InboxMessageRow;
@@ -135,6 +135,16 @@ impl Reader {
         })
     }
 
+    /// Returns whether `reader` has asked for the message with this `message_id` and got it, or claimed it.
+    pub(super) fn has_seen(&self, message_id: &str, reader: &str) -> Result<bool> {
+        Ok(self
+            .conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM receipts WHERE message_id = ?1 AND reader = ?2 AND state = 'seen')",
+            )?
+            .query_row([message_id, reader], |row| row.get(0))?)
+    }
+
     /// Returns when `reader` got its last receipt, Unix milliseconds.
     fn last_read_at(&self, reader: &str) -> Result<Option<i64>> {
         Ok(self
@@ -202,19 +212,11 @@ impl Writer {
     ///
     /// # Errors
     /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
-    /// [`Code::Conflict`] while another reader holds a claim; a `Store…` code.
+    /// [`Code::Conflict`] if another owner has claimed it; a `Store…` code.
     pub fn ack_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
-            if let Some(holder) = mail.holder(context.now).filter(|holder| *holder != context.reader) {
-                return Err(Error::new(
-                    Code::Conflict,
-                    format!(
-                        "{} is claimed by {holder}; leave it to them, or wait until the claim expires",
-                        mail.n
-                    ),
-                ));
-            }
+            mail.require_owner(context.reader, context.now)?;
             self.add_receipt(&mail.message_id, Receipt::Seen, context)?;
             self.add_receipt(&mail.message_id, Receipt::Acked, context)?;
             if self.is_responsible_for(&mail, context.reader)? {

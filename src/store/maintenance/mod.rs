@@ -6,3 +6,4 @@ pub(super) mod integrity;
 pub(super) mod prune;
 mod schema_differences;
 pub(super) mod thread;
+pub(super) mod unlogged_rows;

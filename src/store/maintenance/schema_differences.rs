@@ -23,6 +23,20 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Returns the names and statements of triggers of this program's schema that the database does not
+    /// have.
+    pub(super) fn missing_triggers(&self) -> Result<Vec<(String, String)>> {
+        let expected = Connection::open_in_memory()?;
+        expected.execute_batch(SCHEMA_SQL)?;
+        let actual = objects(&self.conn)?;
+        let is_missing =
+            |object: &Object| object.kind == "trigger" && !actual.iter().any(|found| found.name == object.name);
+        let missing = objects(&expected)?.into_iter().filter(is_missing);
+        Ok(missing.map(|object| (object.name, object.sql)).collect())
+    }
+}
+
 /// A table, index, trigger or view.
 struct Object {
     kind: String,

@@ -313,6 +313,13 @@ fn contents(reader: &Reader, findings: &mut Vec<Finding>) -> Result<()> {
         "unmodified",
         "compare with agenthub schema; agents' own tables belong in a database of their own",
     ));
+    findings.push(finding_of(
+        "rows",
+        &rows_without_triggers(reader)?,
+        "all rows are in the change log",
+        "end the agents that disable or drop triggers, then run agenthub doctor --repair: it creates missing triggers, and \
+         numbers and logs these rows",
+    ));
     let mode = reader.journal_mode()?;
     findings.push(if mode == "wal" {
         let bytes = reader.file_status().wal_size;
@@ -344,6 +351,26 @@ fn contents(reader: &Reader, findings: &mut Vec<Finding>) -> Result<()> {
         )
     });
     Ok(())
+}
+
+/// Returns the rows that clients do not get because triggers were missing or disabled, and the missing
+/// triggers.
+fn rows_without_triggers(reader: &Reader) -> Result<Vec<String>> {
+    let unlogged = reader.unlogged_rows()?;
+    let unlogged = unlogged
+        .iter()
+        .map(|rows| format!("not in the change log, so clients do not get them: {}", rows.describe()));
+    let mut problems: Vec<String> = unlogged.collect();
+    let unnumbered = reader.unnumbered_messages()?;
+    if unnumbered > 0 {
+        problems.push(format!("messages without a number: {unnumbered}"));
+    }
+    let differences = reader.schema_differences()?;
+    let missing = differences
+        .into_iter()
+        .filter(|text| text.starts_with("the trigger ") && text.ends_with(" is missing"));
+    problems.extend(missing);
+    Ok(problems)
 }
 
 fn finding_of(check: &'static str, problems: &[String], ok: &str, advice: &str) -> Finding {

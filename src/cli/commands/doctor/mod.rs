@@ -1,7 +1,8 @@
 //! `agenthub doctor`: runs checks and prints one line per check, with advice for each problem.
 //!
-//! It repairs nothing: the advice names the command that fixes the problem. Exit code 0: no problems;
-//! 1: at least one problem; 3: the database cannot be used.
+//! The advice names the command that fixes the problem. Only `--repair` changes the database: it creates
+//! missing triggers, and numbers and logs rows written without them. Exit code 0: no problems; 1: at least one
+//! problem; 3: the database cannot be used.
 
 mod checks;
 mod integrations;
@@ -12,15 +13,20 @@ use serde::Serialize;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::error::{Code, Error};
+use crate::store::Repaired;
 use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 no problems, 1 at least one problem, 3 the database cannot be used.\n\
-    --json prints {\"path\":…,\"state\":…,\"findings\":[{\"check\":…,\"state\":…,\"message\":…,\"advice\":…}]}.\n\
+    --json prints {\"path\":…,\"state\":…,\"findings\":[{\"check\":…,\"state\":…,\"message\":…,\"advice\":…}]}; with\n\
+    --repair also {\"repaired\":{\"triggers\":…,\"numbered\":…,\"logged\":…,\"copy\":…}}.\n\
     state is ok, bad or unusable."
 )]
 pub(super) struct Args {
+    /// Create missing triggers, and number and log rows written without them; keeps a copy in hub.db.before-repair
+    #[arg(long)]
+    repair: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -66,11 +72,24 @@ impl Finding {
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let path = database.path()?;
+    // A repair does not create a database.
+    let repaired = match args.repair && path.exists() {
+        true => Some(database.writer()?.repair()?),
+        false => None,
+    };
+    if let Some(repaired) = repaired.as_ref().filter(|_| !args.json) {
+        print_repaired(repaired)?;
+    }
     let mut findings = checks::all(&path, database.network_fs());
     findings.push(integrations::check());
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
-        terminal::json(&serde_json::json!({"path": path.display().to_string(), "state": state, "findings": findings}))?;
+        let mut document =
+            serde_json::json!({"path": path.display().to_string(), "state": state, "findings": findings});
+        if let Some(repaired) = repaired {
+            document["repaired"] = serde_json::json!(repaired);
+        }
+        terminal::json(&document)?;
     } else {
         print(&findings)?;
     }
@@ -91,6 +110,28 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         )
         .into()),
     }
+}
+
+fn print_repaired(repaired: &Repaired) -> Result<()> {
+    let Some(copy) = &repaired.copy else {
+        return terminal::line("nothing to repair");
+    };
+    for trigger in &repaired.triggers {
+        terminal::line(&format!("created the trigger {}", safe_text::escape(trigger)))?;
+    }
+    if repaired.numbered > 0 {
+        terminal::line(&format!("messages that got a number: {}", repaired.numbered))?;
+    }
+    for rows in &repaired.logged {
+        terminal::line(&format!(
+            "added to the change log: {}",
+            rows.describe().trim_end_matches(',')
+        ))?;
+    }
+    terminal::line(&format!(
+        "a copy of the previous state is {}",
+        safe_text::escape(&copy.display().to_string())
+    ))
 }
 
 fn print(findings: &[Finding]) -> Result<()> {

@@ -18,8 +18,8 @@ use crate::hub::connect_options::{ConnectOptions, Framing};
 use crate::hub::encoded_change::{Frame, Since, WireFormat};
 use crate::hub::session::{ARRAY_EVENTS, Session};
 use crate::protocol::{
-    BatchEvent, ErrorEvent, Event, EventType, InboxMessageEvent, MAX_BATCH_BYTES, MessageEvent, TaskStreamEvent,
-    TelemetryEvent, ThreadStateEvent,
+    BatchEvent, ErrorEvent, Event, EventType, GapEvent, InboxMessageEvent, MAX_BATCH_BYTES, MessageEvent,
+    TaskStreamEvent, TelemetryEvent, ThreadStateEvent,
 };
 use crate::store::{Op, Position, ThreadOpening};
 
@@ -45,8 +45,13 @@ struct Connection {
     greeted: bool,
     /// The change number of the last position received.
     position_seq: i64,
-    /// Rows up to this change number may be pruned without a loss for the client.
+    /// Rows up to this change number may be pruned without a loss for the client, until it has
+    /// received a row.
     kept_seq: i64,
+    /// The stream began with the oldest row kept: rows pruned later are reported as a `gap`.
+    from_oldest: bool,
+    /// A row that can be pruned was received.
+    has_streamed: bool,
     message_rate: RateChecker,
     array_rate: RateChecker,
     inbound_rate: RateChecker,
@@ -74,6 +79,8 @@ impl Connection {
             greeted: options.format == WireFormat::Compat,
             position_seq: 0,
             kept_seq: 0,
+            from_oldest: false,
+            has_streamed: false,
             message_rate: RateChecker::new(message_rate, message_rate),
             array_rate: RateChecker::new(limits.array_frames_per_second, 1),
             inbound_rate: RateChecker::new(limits.max_events_per_second, 2 * limits.max_events_per_second),
@@ -145,7 +152,7 @@ impl Checker {
     }
 
     /// Records that the client connects and starts after `start`. Rows up to `kept` may be pruned.
-    pub(super) fn on_start(&mut self, start: Position, kept: Position, now: Duration) {
+    pub(super) fn on_start(&mut self, start: Position, kept: Position, from_oldest: bool, now: Duration) {
         self.client = ClientState {
             start_seq: start.seq,
             received_seq: start.seq,
@@ -153,6 +160,7 @@ impl Checker {
         };
         self.on_resume(now);
         self.connection.kept_seq = kept.seq;
+        self.connection.from_oldest = from_oldest;
     }
 
     /// Records that the client connects with a position the database does not have.
@@ -165,16 +173,21 @@ impl Checker {
     /// receive is pruned.
     pub(super) fn on_rows_lost(&mut self, database: &Database) {
         let is_lost_row = |entry: &LogEntry| {
-            self.is_requested(entry) && entry.pos.seq > self.client.received_seq && !self.may_be_pruned(entry)
+            self.is_requested(entry) && entry.pos.seq > self.client.received_seq && entry.op == Op::Insert
         };
         let is_lost_state = |entry: &LogEntry| {
             let causes_state =
                 self.options.streams.threads && matches!(entry.key, RowKey::Message(..)) && entry.op == Op::Insert;
             causes_state && (entry.pos.seq > self.connection.kept_seq || self.client.start_seq < entry.pos.seq)
         };
-        let mut pruned = database.entries_after(0).filter(|entry| database.is_pruned(entry));
         assert!(
-            pruned.any(|entry| is_lost_row(entry) || is_lost_state(entry)),
+            !self.connection.from_oldest,
+            "a stream that began with the oldest row closes instead of reporting a gap"
+        );
+        let mut pruned = database.entries_after(0).filter(|entry| database.is_pruned(entry));
+        let lost_changes = database.first_log_seq > self.client.received_seq + 1;
+        assert!(
+            lost_changes || pruned.any(|entry| is_lost_row(entry) || is_lost_state(entry)),
             "the session reports a lost position, but the client has lost nothing"
         );
         self.expect_error("POSITION_LOST", "");
@@ -344,6 +357,11 @@ impl Checker {
                 "pong is not the next reply"
             ),
             "error" => self.on_error(&parse_data(event)),
+            "gap" => {
+                self.on_gap(parse_data(event), database);
+                self.check_position(event.pos.as_deref().unwrap(), database);
+                self.connection.subscriptions.count_event();
+            }
             _ => {
                 self.on_row_event(event, now, database);
                 if let Some(pos) = &event.pos {
@@ -432,6 +450,37 @@ impl Checker {
         );
     }
 
+    /// Checks that no row of a gap can be delivered any more, and that the gap begins and ends with
+    /// a change that is missing.
+    fn on_gap(&mut self, gap: GapEvent, database: &Database) {
+        assert!(
+            self.connection.from_oldest,
+            "a gap in a stream that began at a position"
+        );
+        assert!(
+            self.client.received_seq < gap.from && gap.from <= gap.to,
+            "{gap:?} begins before change {}",
+            self.client.received_seq
+        );
+        let first = self.client.received_seq;
+        let undelivered = database.entries_after(first).take_while(|e| e.pos.seq <= gap.to);
+        for entry in undelivered.filter(|entry| self.is_requested(entry)) {
+            let is_unavailable = database.is_pruned(entry) || entry.pos.seq < database.first_log_seq;
+            assert!(is_unavailable, "{gap:?} contains {entry}, which is kept");
+            let is_covered = entry.pos.seq >= gap.from || self.may_skip(entry, database);
+            assert!(is_covered, "{entry} is missing before {gap:?}");
+        }
+        for seq in [gap.from, gap.to] {
+            let entry = database.entries_after(seq - 1).next().unwrap();
+            let is_lost_row = database.is_pruned(entry) && entry.op == Op::Insert;
+            assert!(
+                is_lost_row || seq < database.first_log_seq,
+                "{gap:?} ends with {entry}, which is not lost"
+            );
+        }
+        self.client.received_seq = gap.to;
+    }
+
     fn check_message_rate(&mut self, now: Duration) {
         assert!(
             self.connection.message_rate.allows(now),
@@ -478,6 +527,7 @@ impl Checker {
             let is_this = database.has_row_id(entry, id);
             if is_this && pos.is_none_or(|pos| Since::parse(pos).unwrap().pos == entry.pos) {
                 self.client.received_seq = entry.pos.seq;
+                self.connection.has_streamed = true;
                 return Database::inbox_version(entry);
             }
             assert!(
@@ -579,17 +629,15 @@ impl Checker {
         database.entries_after(self.client.received_seq).find(is_due)
     }
 
-    /// Returns whether the session may skip a change: its row is pruned, or the change itself is
-    /// pruned and the client, which starts with the oldest change, has no position yet.
+    /// Returns whether the session may skip a change without a `gap`: it is an update of a row that is
+    /// pruned, or it was pruned before the first row of a stream that began with the oldest row.
     fn may_skip(&self, entry: &LogEntry, database: &Database) -> bool {
-        let starts_later =
-            self.connection.position_seq == 0 && self.client.start_seq == 0 && entry.pos.seq < database.first_log_seq;
-        starts_later || (database.is_pruned(entry) && self.may_be_pruned(entry))
-    }
-
-    /// Returns whether the client loses nothing if the row of a change is pruned.
-    fn may_be_pruned(&self, entry: &LogEntry) -> bool {
-        entry.op == Op::Update || entry.pos.seq <= self.connection.kept_seq
+        let is_pruned = database.is_pruned(entry);
+        let connection = &self.connection;
+        let is_before_start =
+            connection.from_oldest && !connection.has_streamed && entry.pos.seq <= connection.kept_seq;
+        let is_unavailable = is_pruned || entry.pos.seq < database.first_log_seq;
+        (is_before_start && is_unavailable) || (is_pruned && entry.op == Op::Update)
     }
 
     /// Returns whether each change of this kind causes an event for the client, whatever its

@@ -338,3 +338,67 @@ fn continues_a_thread_paused_while_queued_for_a_read() {
         .concat(),
     );
 }
+
+/// Rows pruned while a stream with `since=0` was being sent were missing without notice.
+#[test]
+fn reports_rows_pruned_during_a_stream_from_the_oldest_row() {
+    let setup = Setup {
+        recent_rows: 0,
+        feed_rows: 1,
+        ..all_streams()
+    };
+    let operations = [
+        post(0, 3),
+        RunChangeReader,
+        Connect(StreamStart::Oldest),
+        StepUntilWait,
+        CompleteLogRead,
+        StepUntilWait,
+        CompleteLogRead,
+        StepUntilWait,
+        PruneRows { thread: 0, keep: 1 },
+        RunUntilIdle,
+    ];
+    run_case(setup, &operations);
+}
+
+/// A stream with `since=0` was closed when its position was pruned from the change log.
+#[test]
+fn continues_a_stream_from_the_oldest_row_after_its_position_was_pruned() {
+    let setup = Setup {
+        recent_rows: 0,
+        feed_rows: 1,
+        ..all_streams()
+    };
+    let operations = [
+        post(0, 6),
+        RunChangeReader,
+        Connect(StreamStart::Oldest),
+        StepUntilWait,
+        CompleteLogRead,
+        StepUntilWait,
+        CompleteLogRead,
+        StepUntilWait,
+        PruneChangeLog(2),
+        RunUntilIdle,
+    ];
+    run_case(setup, &operations);
+}
+
+/// A client that resumed at the position before the first change was not told that changes after it
+/// were pruned from the log.
+#[test]
+fn reports_a_pruned_log_to_a_client_that_resumes_before_the_first_change() {
+    let setup = Setup {
+        recent_rows: 0,
+        ..all_streams()
+    };
+    let operations = [
+        StepUntilWait,
+        post(0, 4),
+        RunChangeReader,
+        PruneChangeLog(1),
+        Connect(StreamStart::ResumePosition),
+    ];
+    run_case(setup, &operations);
+}

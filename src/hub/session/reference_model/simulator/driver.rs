@@ -33,6 +33,8 @@ pub(super) struct StoreRead {
 /// A read of the change log in progress.
 pub(super) struct LogRead {
     after: Position,
+    /// As in [`StoreRead`].
+    anchor: Position,
     /// The result, if the change log was read on request.
     result: Option<LogPage>,
 }
@@ -201,21 +203,26 @@ impl Simulator {
 
     fn start_log_read(&mut self, after: Position) {
         if self.log_read.is_none() && self.log_retry_at <= self.now {
-            let limit = self.setup.feed_rows;
-            let result = self
-                .setup
-                .reads_on_request
-                .then(|| self.database.read_log(after, limit));
-            self.log_read = Some(LogRead { after, result });
+            let anchor = self.recent_changes.head();
+            let result = self.setup.reads_on_request.then(|| self.read_log(after, anchor));
+            self.log_read = Some(LogRead { after, anchor, result });
         }
+    }
+
+    fn read_log(&self, after: Position, anchor: Position) -> LogPage {
+        let limit = self.setup.feed_rows;
+        let skip_pruned = self.session.as_ref().is_some_and(Session::reports_gaps);
+        let page = self.database.read_log(after, limit);
+        let can_skip = skip_pruned && self.database.has_position(anchor) && after.seq < self.database.first_log_seq;
+        page.or_else(|| can_skip.then(|| self.database.read_log(Position::START, limit))?)
     }
 
     /// Completes the read of the change log in progress.
     pub(super) fn complete_log_read(&mut self) {
-        let Some(LogRead { after, result }) = self.log_read.take() else {
+        let Some(LogRead { after, anchor, result }) = self.log_read.take() else {
             return;
         };
-        let result = result.unwrap_or_else(|| self.database.read_log(after, self.setup.feed_rows));
+        let result = result.unwrap_or_else(|| self.read_log(after, anchor));
         let Some(session) = &mut self.session else { return };
         match result {
             Some(entries) => session.feed(entries),
@@ -240,7 +247,7 @@ impl Simulator {
             "too many unprocessed changes"
         );
         assert!(session.acks.len() <= MAX_REPLIES, "too many acknowledgements to store");
-        assert!(session.outgoing.len() <= 2, "too many outgoing frames");
+        assert!(session.outgoing.len() <= 3, "too many outgoing frames");
         let max_replies = MAX_REPLIES + 8 + self.checker.expected_error_count();
         assert!(session.replies.len() <= max_replies, "too many replies");
         let with_page = session.subscriptions.values().filter(|s| !s.page.is_empty());

@@ -144,6 +144,7 @@ impl Simulator {
     fn connect(&mut self, start: StreamStart) {
         self.disconnect();
         let head = self.recent_changes.head();
+        let from_oldest = start == StreamStart::Oldest && !self.is_compat();
         let (pos, resumed, kept) = match (start, self.checker.resume_position()) {
             (StreamStart::ResumePosition, Some(since)) => {
                 if since.epoch != *self.database.epoch || !self.database.has_position(since.pos) {
@@ -156,17 +157,20 @@ impl Simulator {
                 });
                 (before_floor.unwrap_or(since.pos), since.pos, since.pos)
             }
-            (StreamStart::Oldest, _) if !self.is_compat() => {
-                self.checker.on_start(Position::START, head, self.now);
+            (StreamStart::Oldest, _) if from_oldest => {
+                self.checker.on_start(Position::START, head, true, self.now);
                 (Position::START, Position::START, head)
             }
             _ => {
-                self.checker.on_start(head, head, self.now);
+                self.checker.on_start(head, head, false, self.now);
                 (head, head, head)
             }
         };
         let mut session = self.session_at(pos);
         session.resume(resumed, kept);
+        if from_oldest {
+            session.start_at_oldest(kept);
+        }
         if !self.is_compat() {
             session.send_hello(self.clock(), "0", "me");
         }
@@ -319,8 +323,7 @@ impl Simulator {
     }
 
     fn prune_change_log(&mut self, keep: usize) {
-        let at_start = |session: &Session| session.pos == Position::START;
-        if self.is_compat() || self.session.as_ref().is_some_and(at_start) {
+        if self.is_compat() {
             // Such a client has no position that could be reported as lost. The changes are
             // processed first: a real change log keeps them for days.
             self.run_to_completion();
