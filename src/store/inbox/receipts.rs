@@ -161,7 +161,7 @@ impl Writer {
     /// has one with this state.
     ///
     /// # Errors
-    /// [`Code::Invalid`] if the schema rejects a value, a `Store…` code.
+    /// [`Code::Invalid`](crate::error::Code::Invalid) if the schema rejects a value, a `Store…` code.
     pub fn add_receipt(&self, message_id: &str, state: Receipt, context: ReadContext<'_>) -> Result<()> {
         self.conn
             .prepare_cached(
@@ -193,7 +193,7 @@ impl Writer {
     /// mail to `all` stay unread. Returns the updated row.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is none with this id, number or `message_id`; a
+    /// [`Code::NotFound`](crate::error::Code::NotFound) if there is none with this id, number or `message_id`; a
     /// `Store…` code.
     pub fn read_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
@@ -211,8 +211,8 @@ impl Writer {
     /// `all` stays unread for its recipient. Returns the updated row.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is none with this id, number or `message_id`;
-    /// [`Code::Conflict`] if another owner has claimed it; a `Store…` code.
+    /// [`Code::NotFound`](crate::error::Code::NotFound) if there is none with this id, number or `message_id`;
+    /// [`Code::Conflict`](crate::error::Code::Conflict) if another owner has claimed it; a `Store…` code.
     pub fn ack_mail(&self, id: &str, context: ReadContext<'_>) -> Result<InboxMessageRow> {
         self.atomically(|| {
             let mail = self.require_mail(id)?;
