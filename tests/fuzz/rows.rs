@@ -156,7 +156,8 @@ fuzz_target!(|data: &[u8]| {
         if database.agent.execute(&sql, params_from_iter(&values)).is_err() {
             return;
         }
-        let page = database.reader.log_after(database.pos, 100, usize::MAX).unwrap();
+        let before = database.pos;
+        let page = database.reader.log_after(before, 100, usize::MAX).unwrap();
         database.pos = page.changes.last().expect("the row has an entry in `changes`").pos;
         for query in [&[][..], &[("streams", "messages,inbox,telemetry,tasks,threads")]] {
             let query = ConnectQuery::parse(query.iter().copied()).unwrap();
@@ -165,7 +166,7 @@ fuzz_target!(|data: &[u8]| {
                 query.options,
                 Limits::default(),
                 database.epoch.clone(),
-                Position::START,
+                before,
             );
             let entries = page.changes.iter().cloned();
             session.feed(
