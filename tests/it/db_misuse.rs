@@ -138,7 +138,7 @@ fn rejects_a_value_of_300_mb_without_reading_it_heavy() {
             "{stderr}"
         );
     }
-    let body = json!({"content": "x".repeat((1 << 20) + 1)}).to_string();
+    let body = json!({"from_id": "a", "content": "x".repeat((1 << 20) + 1)}).to_string();
     assert_eq!(hub.send("POST", "/api/threads/t/messages", &body).status, 400);
     hub.sql(&insert_messages("t", 1, 1));
     assert_eq!(hub.get("/api/threads/t/messages").items().len(), 1);

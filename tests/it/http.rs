@@ -303,8 +303,16 @@ fn refuses_invalid_requests_with_their_status() {
         (post("/api/inbox", ""), 400, "INVALID"),
         (post("/api/inbox", "{"), 400, "INVALID"),
         (post("/api/inbox", "[]"), 400, "INVALID"),
-        (post("/api/inbox", r#"{"payload":"x"}"#), 400, "INVALID"),
-        (post("/api/inbox", r#"{"to_inbox":"","payload":"x"}"#), 400, "INVALID"),
+        (
+            post("/api/inbox", r#"{"from_agent":"a","payload":"x"}"#),
+            400,
+            "INVALID",
+        ),
+        (
+            post("/api/inbox", r#"{"from_agent":"a","to_inbox":"","payload":"x"}"#),
+            400,
+            "INVALID",
+        ),
         (post("/api/inbox", r#"{"to_inbox":"a","titel":"x"}"#), 400, "INVALID"),
         (post("/api/inbox", r#"{"to_inbox":7}"#), 400, "INVALID"),
         (post("/api/threads/t/messages", "{}"), 400, "INVALID"),

@@ -488,7 +488,7 @@ fn refuses_malformed_requests() {
     }
     for id in ["%FF", "a%C3", "%ED%A0%80"] {
         let path = format!("/api/threads/{id}/messages");
-        let response = hub.send("POST", &path, r#"{"content":"x"}"#);
+        let response = hub.send("POST", &path, r#"{"from_id":"a","content":"x"}"#);
         assert_eq!((response.status, response.code()), (400, "INVALID".into()), "{id}");
         assert_eq!(hub.get(&path).status, 400);
     }

@@ -385,7 +385,11 @@ fn keeps_the_wal_short_under_load_without_blocking_writers_exclusive() {
     let mut steps = Vec::new();
     while begun.elapsed() < length {
         // The hub itself writes, too.
-        let posted = hub.send("POST", "/api/threads/own/messages", r#"{"from_id":"own","content":"x"}"#);
+        let posted = hub.send(
+            "POST",
+            "/api/threads/own/messages",
+            r#"{"from_id":"own","content":"x"}"#,
+        );
         assert_eq!(posted.status, 201, "{posted:?}");
         own += 1;
         if begun.elapsed() >= next {
