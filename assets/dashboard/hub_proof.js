@@ -31,7 +31,7 @@ export function keepProof(session) {
   provenFor = session?.id;
 }
 
-/** Called when the connection has ended: whoever answers next must prove itself. */
+/** Called when the connection has ended: the next program that answers must prove itself. */
 export function dropProof() {
   provenFor = null;
 }

@@ -51,7 +51,7 @@ export function ReplyForm() {
       for (const name of ['aria-label', 'placeholder']) setAttribute(input, name, label);
     }
     mail = newMail;
-    // Nobody but the person reads the inbox of `human`.
+    // Only the person reads the inbox of `human`.
     const hasReader = !isHumanName(mail.from_agent);
     for (const quickReply of quickReplies) setHidden(quickReply, !hasReader || !isYesNoQuestion(mail));
     for (const node of [input, submitButton]) setHidden(node, !hasReader);
