@@ -173,7 +173,8 @@ macro_rules! mail_row {
             $before,
             "\n  {n, id, message_id, correlation_id, from_agent, to_inbox, message_type, title, payload,\n   \
             priority, status, created_at, read_at, expires_at, claimed_by, claim_expires_at}\n\
-            n is the number shown in tables. Times are Unix milliseconds or null. Missing text is \"\"."
+            n is the number shown in tables. Times are Unix milliseconds or null. Missing text is \"\".\n\
+            A row that the person wrote also has \"verified\": true."
         )
     };
 }
@@ -187,7 +188,8 @@ pub(super) const JSON_INBOX: &str = mail_row!(
 pub(super) const JSON_MESSAGE: &str = "--json prints the row:\n  \
     {id, thread_id, message_seq, created_at, from_type, from_id, to_type, to_id, kind, subject,\n   \
     content, metadata_json, reply_to, delivery_state, business_state, deleted_at}\n\
-    Times are Unix milliseconds or null. Missing text is \"\".";
+    Times are Unix milliseconds or null. Missing text is \"\".\n\
+    A row that the person wrote also has \"verified\": true.";
 
 /// Parses a name or an id, which must not be empty.
 pub(super) fn name(text: &str) -> Result<String, String> {

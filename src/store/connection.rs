@@ -220,7 +220,7 @@ impl Writer {
 }
 
 /// Creates an empty file at `path` if root runs this process in another user's directory, and there is
-/// none: that user must be able to open the database later. Nobody has a new file open, so this drops no
+/// none: that user must be able to open the database later. No process has the new file open, so this drops no
 /// lock of SQLite's.
 fn create_for_owner_of_directory(path: &Path) {
     let owner = path.parent().map(Owner::of);

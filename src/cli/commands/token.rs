@@ -14,7 +14,7 @@ pub(super) struct Args {
     /// Create a new token and revoke the old one; a running hub switches within a second
     #[arg(long)]
     rotate: bool,
-    /// The person's secret instead, whose holder decides for you; only in a terminal of your own
+    /// Use your own secret, which stands for you; only in a terminal outside agents' shells
     #[arg(long)]
     person: bool,
     /// Print {"token":…} or {"person":…} as JSON
@@ -25,7 +25,7 @@ pub(super) struct Args {
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let (file, name) = if args.person {
         identity::person_present()
-            .map_err(|reason| Error::new(Code::Forbidden, format!("the person's secret stays secret: {reason}")))?;
+            .map_err(|reason| Error::new(Code::Forbidden, format!("the person's secret is not shown: {reason}")))?;
         (SecretFile::Person, "person")
     } else {
         (SecretFile::Token, "token")
