@@ -18,6 +18,7 @@ const ROWS: i64 = 5_000;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     wait(report)?;
+    exchange(report)?;
     hooks(report)
 }
 
@@ -51,6 +52,58 @@ fn wait(report: &mut Report) -> Result<()> {
         times.spread(),
     );
     report.judge("the same, p99 ms", times.at(0.99), Goal::AtMost(50.0));
+    Ok(())
+}
+
+/// Measures the time from the exit of `agenthub send` to the exit of a process that waits for the message.
+fn exchange(report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("hub.db");
+    let reader = Writer::open(&db, NetworkFs::Refuse)?;
+    let (mut sends, mut waits) = (Vec::new(), Vec::new());
+    for i in 0..100 {
+        let name = format!("w{i}");
+        let mut waiting = Command::new(AGENTHUB)
+            .arg("--db")
+            .arg(&db)
+            .args(["inbox", &name, "--wait", "20"])
+            .stdout(Stdio::null())
+            .spawn()?;
+        while !reader.agent_exists(&name)? {
+            std::thread::yield_now();
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+        // Both processes end on their own: a thread takes the time of each end.
+        let (sent, received) = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| waiting.wait().map(|status| (status, Instant::now())));
+            let begun = Instant::now();
+            let status = Command::new(AGENTHUB)
+                .arg("--db")
+                .arg(&db)
+                .args(["send", &name, "--from", "bench", "x"])
+                .stdout(Stdio::null())
+                .status()?;
+            let sent = Instant::now();
+            ensure!(status.success(), "agenthub send failed");
+            sends.push((sent - begun).as_secs_f64() * 1000.0);
+            let (status, received) = waiting.join().ok().context("a thread panicked")??;
+            ensure!(status.success(), "agenthub inbox failed");
+            anyhow::Ok((sent, received))
+        })?;
+        waits.push(received.saturating_duration_since(sent).as_secs_f64() * 1000.0);
+    }
+    let (sends, waits) = (Sample::new(sends), Sample::new(waits));
+    report.note(
+        "`agenthub send`: the whole process, ms p50 / p90 / p99 / max",
+        sends.spread(),
+    );
+    report.judge("the same, p50 ms", sends.median(), Goal::AtMost(4.0));
+    report.note(
+        "exit of `agenthub send` → exit of `inbox --wait`, ms p50 / p90 / p99 / max",
+        waits.spread(),
+    );
+    report.judge("the same, p50 ms", waits.median(), Goal::AtMost(2.0));
+    report.judge("the same, max ms", waits.at(1.0), Goal::AtMost(10.0));
     Ok(())
 }
 

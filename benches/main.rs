@@ -6,6 +6,7 @@
 
 mod agents;
 mod client;
+mod contention;
 mod database_size;
 mod fan_out;
 mod hub;
@@ -25,6 +26,7 @@ type Group = fn(&mut Report) -> Result<()>;
 const GROUPS: &[(&str, Group)] = &[
     ("latency", latency::run),
     ("writing", writing::run),
+    ("contention", contention::run),
     ("fan_out", fan_out::run),
     ("database_size", database_size::run),
     ("resources", resources::run),

@@ -140,12 +140,15 @@ pub(super) fn author(name: &str) -> Author {
 
 /// Prints how readers see a row that carries the person's name without a proof.
 pub(super) fn note_if_unverified(name: &str, verified: bool) -> Result<()> {
+    if name != HUMAN || verified {
+        return Ok(());
+    }
     match identity::person_present() {
-        Err(reason) if name == HUMAN && !verified => terminal::note(&format!(
+        Err(reason) => terminal::note(&format!(
             "shown as {:?}: {reason}; a script gives its own name with --from",
             sender_name(name, verified)
         )),
-        _ => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The ancestors of this process and the environments they were started with, from `/proc`. Systems without
 //! `/proc` (macOS) report no ancestors.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Maximum number of ancestors. A longer chain is not one of shells and tools.
 const MAX_ANCESTORS: usize = 64;
@@ -27,9 +29,9 @@ impl Ancestor {
     fn read(pid: u32) -> Option<Self> {
         Some(Self {
             pid,
-            parent: parent_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?,
-            environment: fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
-            program: program_in(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()),
+            parent: parent_in(&String::from_utf8_lossy(&read(pid, "stat").ok()?))?,
+            environment: read(pid, "environ").unwrap_or_default(),
+            program: program_in(&read(pid, "cmdline").unwrap_or_default()),
         })
     }
 
@@ -61,14 +63,24 @@ impl Ancestor {
     }
 }
 
-/// Returns the parent of this process, its parent, and so on.
-pub(super) fn ancestors() -> impl Iterator<Item = Ancestor> {
-    let parent = Ancestor::read(std::os::unix::process::parent_id());
-    std::iter::successors(parent, |child| match child.parent {
-        0 => None,
-        pid => Ancestor::read(pid),
+/// Returns the parent of this process, its parent, and so on, as of the first call.
+pub(super) fn ancestors() -> &'static [Ancestor] {
+    static ANCESTORS: OnceLock<Vec<Ancestor>> = OnceLock::new();
+    ANCESTORS.get_or_init(|| {
+        let parent = Ancestor::read(std::os::unix::process::parent_id());
+        let chain = std::iter::successors(parent, |child| match child.parent {
+            0 => None,
+            pid => Ancestor::read(pid),
+        });
+        chain.take(MAX_ANCESTORS).collect()
     })
-    .take(MAX_ANCESTORS)
+}
+
+/// Reads a file in `/proc`. `std::fs::read` would begin with 32 bytes, because these files have no size.
+fn read(pid: u32, name: &str) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(8 << 10);
+    File::open(format!("/proc/{pid}/{name}"))?.read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Returns the parent in the text of `/proc/PID/stat`: the second field after the program's name, which is in
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn chain_begins_with_the_parent() {
-        let chain: Vec<Ancestor> = ancestors().collect();
+        let chain = ancestors();
         if cfg!(target_os = "linux") {
             assert_eq!(chain[0].pid, std::os::unix::process::parent_id());
         }

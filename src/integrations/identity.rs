@@ -53,7 +53,7 @@ pub fn is_unnamed_owner(owner: &str, inbox: &str) -> bool {
         return false;
     };
     // Process 1 is an ancestor of all processes.
-    pid == std::os::unix::process::parent_id() || (pid > 1 && ancestors().any(|ancestor| ancestor.pid == pid))
+    pid == std::os::unix::process::parent_id() || (pid > 1 && ancestors().iter().any(|ancestor| ancestor.pid == pid))
 }
 
 /// As [`speaker`], but `None` instead of a `human` that is not given.
@@ -153,8 +153,7 @@ impl std::fmt::Display for Marker {
 /// agent's name in `AGENTHUB_AGENT`, in the environment of this process or of an ancestor; or an ancestor that
 /// is the program of a tool.
 pub fn agent_shell() -> Option<Marker> {
-    let ancestors: Vec<Ancestor> = ancestors().collect();
-    find_marker(&variable, &ancestors)
+    find_marker(&variable, ancestors())
 }
 
 fn find_marker(own: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Option<Marker> {

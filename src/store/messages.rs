@@ -423,6 +423,11 @@ impl Reader {
     }
 }
 
+const INSERT: &str = "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \
+     metadata_json, reply_to, proof, created_at) VALUES(?1, ?2, coalesce(?3, 'agent'), \
+     ?4, ?5, ?6, coalesce(?7, ?13), ?8, ?9, ?10, ?11, ?12, \
+     coalesce(?14, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))";
+
 impl Writer {
     /// Posts a message. Posting the same message with the same id again returns the existing row.
     ///
@@ -430,6 +435,7 @@ impl Writer {
     /// [`Code::Conflict`] if the id exists with other content, [`Code::Invalid`] if the schema
     /// rejects a value, a `Store…` code.
     pub fn post_message(&self, new: &NewMessage) -> Result<Written<MessageRow>> {
+        self.compile(INSERT)?;
         self.atomically(|| {
             if let Some(id) = &new.id
                 && let Some(row) = self.message(id)?
@@ -457,29 +463,22 @@ impl Writer {
                 }
             };
             // `execute` steps the statement to its end. An unfinished one would block checkpoints.
-            self.conn
-                .prepare_cached(
-                    "INSERT INTO messages(id, thread_id, from_type, from_id, to_type, to_id, kind, subject, content, \
-                     metadata_json, reply_to, proof, created_at) VALUES(?1, ?2, coalesce(?3, 'agent'), \
-                     ?4, ?5, ?6, coalesce(?7, ?13), ?8, ?9, ?10, ?11, ?12, \
-                     coalesce(?14, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))",
-                )?
-                .execute(params![
-                    id,
-                    new.thread_id,
-                    new.from_type,
-                    new.from_id,
-                    new.to_type,
-                    new.to_id,
-                    new.kind,
-                    new.subject,
-                    new.content,
-                    new.metadata_json,
-                    new.reply_to,
-                    proof,
-                    DEFAULT_KIND,
-                    created_at,
-                ])?;
+            self.conn.prepare_cached(INSERT)?.execute(params![
+                id,
+                new.thread_id,
+                new.from_type,
+                new.from_id,
+                new.to_type,
+                new.to_id,
+                new.kind,
+                new.subject,
+                new.content,
+                new.metadata_json,
+                new.reply_to,
+                proof,
+                DEFAULT_KIND,
+                created_at,
+            ])?;
             let row = self
                 .message_row(self.conn.last_insert_rowid())?
                 .ok_or_else(|| Error::new(Code::Internal, "the message just posted is missing"))?;

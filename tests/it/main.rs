@@ -13,6 +13,8 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod contention;
+#[cfg(test)]
 mod crash_loop;
 #[cfg(test)]
 mod dashboard_live;

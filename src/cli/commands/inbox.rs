@@ -74,6 +74,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         // From now on other agents can send mail to this one.
         database.receipt_writer()?.register_agent(&me)?;
     }
+    // Determined before the wait: mail is printed as soon as it arrives.
+    let is_fenced = !args.json && args.fence.is_fenced();
     let list = |limit: usize| list(&reader, args, &name, &me, limit);
     let mail = if args.claim {
         claim(database, args, &name, &owner, &reader)?
@@ -89,7 +91,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
             }
         }
     };
-    if mail.is_empty() || args.json || !args.fence.is_fenced() {
+    if mail.is_empty() || !is_fenced {
         return print(&mail, args);
     }
     print_fenced(&mail, &me, &database.command())

@@ -363,6 +363,12 @@ impl Reader {
     }
 }
 
+const INSERT: &str = "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
+     payload, priority, expires_at, proof, created_at) VALUES(?1, \
+     coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, ?12), \
+     coalesce(?7, ''), ?8, coalesce(?9, ?13), ?10, ?11, \
+     coalesce(?14, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))";
+
 impl Writer {
     /// Returns the number that the next inbox message of this transaction gets: the database refuses any other.
     fn next_inbox_number(&self) -> Result<i64> {
@@ -378,6 +384,7 @@ impl Writer {
     /// [`Code::Conflict`] if the id exists with other content, [`Code::Invalid`] if the schema
     /// rejects a value, a `Store…` code.
     pub fn send(&self, new: &NewInboxMessage) -> Result<Written<InboxMessageRow>> {
+        self.compile(INSERT)?;
         self.atomically(|| {
             for id in [&new.id, &new.message_id].into_iter().flatten() {
                 // `mail` also finds rows by number; here only equal ids count.
@@ -403,33 +410,28 @@ impl Writer {
                     let (n, now) = (self.next_inbox_number()?, now_ms());
                     let fields = proof::place(n, now);
                     let fields = new.proven_fields(&id, &fields);
-                    (Some(now), Some(self.proofs.make(RowKind::InboxMessage, &fields, &answers)?))
+                    (
+                        Some(now),
+                        Some(self.proofs.make(RowKind::InboxMessage, &fields, &answers)?),
+                    )
                 }
             };
-            self.conn
-                .prepare_cached(
-                    "INSERT INTO inbox_messages(id, message_id, correlation_id, from_agent, to_inbox, message_type, title, \
-                     payload, priority, expires_at, proof, created_at) VALUES(?1, \
-                     coalesce(?2, 'msg_' || lower(hex(randomblob(16)))), ?3, ?4, ?5, coalesce(?6, ?12), \
-                     coalesce(?7, ''), ?8, coalesce(?9, ?13), ?10, ?11, \
-                     coalesce(?14, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))",
-                )?
-                .execute(params![
-                    id,
-                    new.message_id,
-                    new.correlation_id,
-                    new.from_agent,
-                    new.to_inbox,
-                    new.message_type,
-                    new.title,
-                    new.payload,
-                    new.priority,
-                    new.expires_at,
-                    proof,
-                    DEFAULT_TYPE,
-                    DEFAULT_PRIORITY,
-                    created_at,
-                ])?;
+            self.conn.prepare_cached(INSERT)?.execute(params![
+                id,
+                new.message_id,
+                new.correlation_id,
+                new.from_agent,
+                new.to_inbox,
+                new.message_type,
+                new.title,
+                new.payload,
+                new.priority,
+                new.expires_at,
+                proof,
+                DEFAULT_TYPE,
+                DEFAULT_PRIORITY,
+                created_at,
+            ])?;
             self.inbox_row(self.conn.last_insert_rowid())?
                 .map(Written::Created)
                 .ok_or_else(|| Error::new(Code::Internal, "the message just sent is missing"))

@@ -82,18 +82,26 @@ pub(crate) fn follow(hub: &TestHub, args: &[&str]) -> (Process, Lines<BufReader<
 /// database. Returns at once on systems without `/proc`.
 #[track_caller]
 pub(crate) fn wait_until_watching(hub: &TestHub, process: &Process) {
-    let fds = format!("/proc/{}/fd", process.0.id());
-    if !std::path::Path::new("/proc/self/fd").exists() {
-        return;
-    }
-    wait_for("the command to watch the database", || {
-        let watches = std::fs::read_dir(&fds)
-            .ok()?
-            .flatten()
-            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target.to_string_lossy().contains("inotify")));
-        watches.then_some(())
-    });
+    wait_until_open(process, "inotify");
     assert!(hub.db().exists());
+}
+
+/// Waits until the process has a file open whose name contains `name`. Returns at once on systems without `/proc`.
+#[track_caller]
+pub(crate) fn wait_until_open(process: &Process, name: &str) {
+    if std::path::Path::new("/proc/self/fd").exists() {
+        wait_for(name, || has_open(process, name).then_some(()));
+    }
+}
+
+/// Returns whether the process has a file open whose name contains `name`.
+pub(crate) fn has_open(process: &Process, name: &str) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", process.0.id()));
+    files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target.to_string_lossy().contains(name)))
 }
 
 /// Returns the names of an object's fields.
