@@ -18,7 +18,7 @@ const ROWS: i64 = 5_000;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     wait(report)?;
-    exchange(report)?;
+    exchanges(report)?;
     hooks(report)
 }
 
@@ -55,51 +55,76 @@ fn wait(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Measures the time from the exit of `agenthub send` to the exit of a process that waits for the message.
-fn exchange(report: &mut Report) -> Result<()> {
+/// The milliseconds of each exchange of [`exchange`].
+#[derive(Default)]
+pub(crate) struct Exchange {
+    sends: Vec<f64>,
+    waits: Vec<f64>,
+}
+
+impl Exchange {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.sends.extend(other.sends);
+        self.waits.extend(other.waits);
+    }
+
+    /// Returns the times of the sending processes, and those from their end to the end of the waiting process.
+    pub(crate) fn sorted(self) -> (Sample, Sample) {
+        (Sample::new(self.sends), Sample::new(self.waits))
+    }
+}
+
+/// Starts `count` times a command that waits for a message and then one that sends it. `commands` returns the
+/// two.
+pub(crate) fn exchange(count: usize, commands: impl Fn() -> (Command, Command)) -> Result<Exchange> {
+    let mut times = Exchange::default();
+    for _ in 0..count {
+        let (mut wait, mut send) = commands();
+        let mut waiting = wait.stdout(Stdio::null()).spawn()?;
+        // The programs do not tell when they have begun to wait.
+        std::thread::park_timeout(Duration::from_millis(150));
+        let (begun, sent, received) = std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || waiting.wait().map(|status| (status, Instant::now())));
+            let begun = Instant::now();
+            let status = send.stdout(Stdio::null()).status()?;
+            let sent = Instant::now();
+            ensure!(status.success(), "{send:?} failed");
+            let (status, received) = waiting.join().ok().context("a thread panicked")??;
+            ensure!(status.success(), "{wait:?} failed");
+            anyhow::Ok((begun, sent, received))
+        })?;
+        times.sends.push((sent - begun).as_secs_f64() * 1000.0);
+        // 0 if the waiting process has ended first.
+        times
+            .waits
+            .push(received.saturating_duration_since(sent).as_secs_f64() * 1000.0);
+    }
+    Ok(times)
+}
+
+/// Measures the time from the end of `agenthub send` to the end of a process that waits for the message.
+fn exchanges(report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let db = folder.path().join("hub.db");
-    let reader = Writer::open(&db, NetworkFs::Refuse)?;
-    let (mut sends, mut waits) = (Vec::new(), Vec::new());
-    for i in 0..100 {
-        let name = format!("w{i}");
-        let mut waiting = Command::new(AGENTHUB)
-            .arg("--db")
-            .arg(&db)
-            .args(["inbox", &name, "--wait", "20"])
-            .stdout(Stdio::null())
-            .spawn()?;
-        while !reader.agent_exists(&name)? {
-            std::thread::yield_now();
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-        // Both processes end on their own: a thread takes the time of each end.
-        let (sent, received) = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| waiting.wait().map(|status| (status, Instant::now())));
-            let begun = Instant::now();
-            let status = Command::new(AGENTHUB)
-                .arg("--db")
-                .arg(&db)
-                .args(["send", &name, "--from", "bench", "x"])
-                .stdout(Stdio::null())
-                .status()?;
-            let sent = Instant::now();
-            ensure!(status.success(), "agenthub send failed");
-            sends.push((sent - begun).as_secs_f64() * 1000.0);
-            let (status, received) = waiting.join().ok().context("a thread panicked")??;
-            ensure!(status.success(), "agenthub inbox failed");
-            anyhow::Ok((sent, received))
-        })?;
-        waits.push(received.saturating_duration_since(sent).as_secs_f64() * 1000.0);
-    }
-    let (sends, waits) = (Sample::new(sends), Sample::new(waits));
+    let command = |args: &[&str]| {
+        let mut command = Command::new(AGENTHUB);
+        command.arg("--db").arg(&db).args(args);
+        command
+    };
+    let times = exchange(100, || {
+        (
+            command(&["inbox", "waiter", "--as", "waiter", "--claim", "--wait", "20"]),
+            command(&["send", "waiter", "--new", "--from", "bench", "x"]),
+        )
+    })?;
+    let (sends, waits) = times.sorted();
     report.note(
         "`agenthub send`: the whole process, ms p50 / p90 / p99 / max",
         sends.spread(),
     );
     report.judge("the same, p50 ms", sends.median(), Goal::AtMost(4.0));
     report.note(
-        "exit of `agenthub send` → exit of `inbox --wait`, ms p50 / p90 / p99 / max",
+        "end of `agenthub send` → end of `inbox --wait`, ms p50 / p90 / p99 / max",
         waits.spread(),
     );
     report.judge("the same, p50 ms", waits.median(), Goal::AtMost(2.0));

@@ -11,6 +11,7 @@ mod database_size;
 mod fan_out;
 mod hub;
 mod latency;
+mod peers;
 mod report;
 mod resources;
 mod writer;
@@ -33,6 +34,9 @@ const GROUPS: &[(&str, Group)] = &[
     ("agents", agents::run),
 ];
 
+/// Groups that run only if they are named: they need other programs.
+const NAMED_GROUPS: &[(&str, Group)] = &[("peers", peers::run)];
+
 fn main() -> Result<()> {
     // `cargo bench` passes `--bench`.
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -44,21 +48,26 @@ fn main() -> Result<()> {
     }
     let chosen = |name: &str| args.iter().any(|a| a == name);
     if let Some(unknown) = args.iter().find(|a| {
-        let known = GROUPS.iter().any(|(name, _)| name == a);
+        let known = groups().any(|(name, _)| name == a);
         !known && *a != "--large" && *a != "--soak"
     }) {
         bail!("no group {unknown}; the groups are: {}", names());
     }
-    let all = !GROUPS.iter().any(|(name, _)| chosen(name));
+    let all = !groups().any(|(name, _)| chosen(name));
     let mut report = Report::new(chosen("--large"), chosen("--soak"));
-    for (name, run) in GROUPS {
-        if all || chosen(name) {
+    for (name, run) in groups() {
+        let is_default = all && GROUPS.iter().any(|(default, _)| default == name);
+        if is_default || chosen(name) {
             run(&mut report)?;
         }
     }
     report.print()
 }
 
+fn groups() -> impl Iterator<Item = &'static (&'static str, Group)> {
+    GROUPS.iter().chain(NAMED_GROUPS)
+}
+
 fn names() -> String {
-    GROUPS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    groups().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
