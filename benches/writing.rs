@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use agenthub::store::{NetworkFs, Writer};
 use anyhow::{Context, Result, ensure};
 
 use super::hub::{AGENTHUB, Hub};
@@ -49,6 +50,9 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
                 Goal::AtLeast(0.4),
             );
         }
+    }
+    for (what, table) in [("bare table", "bare"), ("messages", "messages")] {
+        report.note(format!("pages of the write-ahead log per row, {what}"), short(pages_per_row(table)?));
     }
     for connections in [1, 8, 32] {
         let (rate, times) = post(&hub, connections)?;
@@ -96,6 +100,29 @@ fn insert_rate(db: &Path, table: &str, sync: &str, writers: usize) -> Result<(f6
         times.iter().map(|ns| *ns as f64 / 1000.0).collect(),
     );
     Ok((rate, Sample::new(micros)))
+}
+
+/// Returns the number of pages that a commit of one row writes to the write-ahead log, as a mean of many.
+fn pages_per_row(table: &str) -> Result<f64> {
+    const ROWS: u32 = 2_000;
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("hub.db");
+    drop(Writer::open(&db, NetworkFs::Refuse)?);
+    let conn = writer::open(&db)?;
+    conn.execute_batch(BARE)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    let size = || Ok::<_, std::io::Error>(std::fs::metadata(folder.path().join("hub.db-wal"))?.len());
+    let before = size()?;
+    let mut insert = conn.prepare(&format!(
+        "INSERT INTO {table}(thread_id, from_id, content) VALUES('build', 'writer', 'All 214 tests pass on the branch now.')"
+    ))?;
+    for _ in 0..ROWS {
+        insert.execute([])?;
+    }
+    // A frame is a page of 4096 bytes and a header of 24.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let pages = (size()? - before) as f64 / 4120.0;
+    Ok(pages / f64::from(ROWS))
 }
 
 /// Returns the requests/s on `connections` connections together, and the µs of each request.
