@@ -158,7 +158,7 @@ impl Reader {
 
 impl Writer {
     /// Stores a receipt for the message with this `message_id`. Does nothing if the reader already
-    /// has one with this state.
+    /// has one with this state. All states except `offered` end its delivery to the reader.
     ///
     /// # Errors
     /// [`Code::Invalid`](crate::error::Code::Invalid) if the schema rejects a value, a `Store…` code.
@@ -175,6 +175,14 @@ impl Writer {
                 context.via,
                 context.now
             ])?;
+        if state != Receipt::Offered {
+            self.conn
+                .prepare_cached(
+                    "DELETE FROM deliveries WHERE reader = ?2 \
+                     AND mail = (SELECT n FROM inbox_messages WHERE message_id = ?1)",
+                )?
+                .execute([message_id, context.reader])?;
+        }
         Ok(())
     }
 
