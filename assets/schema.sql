@@ -15,7 +15,7 @@
 -- Tables
 --   messages         messages in a thread, for all of its subscribers
 --   inbox_messages   messages to one inbox, unread until the recipient reads them ('human' is the user, 'all' is
---                    everyone)
+--                    the user and every agent that exists when the message is written)
 --   telemetry        what a process has used so far: turns, tokens, cost. Running totals, not differences
 --   task_stream      the steps of an agent's task: text, tool calls, results
 --   threads, agents  created automatically; UPDATE a row to set a title, a label or a status. An agent that only reads
@@ -180,7 +180,7 @@ CREATE TABLE agents (
   pid            INTEGER,                     -- state
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   last_active_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-                                              -- when it last wrote, to the second; not in changes
+                                              -- when it last wrote or got mail, to the second; not in changes
   broadcasts_after INTEGER                    -- mail to 'all' up to this inbox_messages.n is older than the agent or
                                               -- was offered to it; the database and the hub maintain it
 );
@@ -213,7 +213,7 @@ CREATE TABLE deliveries (
   session TEXT,                               -- the agent's session that got it last
   state   TEXT,                               -- begun (about to be printed), printed
   at      INTEGER,                            -- when it was begun
-  PRIMARY KEY(reader, mail)
+  PRIMARY KEY(mail, reader)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_state ON deliveries(reader, state, session);
 

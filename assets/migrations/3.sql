@@ -11,7 +11,7 @@ CREATE TABLE deliveries (
   session TEXT,                               -- the agent's session that got it last
   state   TEXT,                               -- begun (about to be printed), printed
   at      INTEGER,                            -- when it was begun
-  PRIMARY KEY(reader, mail)
+  PRIMARY KEY(mail, reader)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_state ON deliveries(reader, state, session);
 
@@ -137,7 +137,7 @@ INSERT INTO deliveries(mail, reader, session, state, at)
          iif(json_extract(d.value, '$.printed'), 'printed', 'begun'), json_extract(d.value, '$.at')
     FROM hub, json_each(iif(typeof(hub.value) = 'text' AND json_valid(hub.value), hub.value, '[]')) d
    WHERE hub.key BETWEEN 'offered:' AND 'offered;' AND d.type = 'object' AND json_type(d.value, '$.n') = 'integer'
-  ON CONFLICT(reader, mail) DO UPDATE
+  ON CONFLICT(mail, reader) DO UPDATE
      SET session = excluded.session, state = excluded.state, at = excluded.at;
 DELETE FROM deliveries
  WHERE NOT EXISTS (SELECT 1 FROM inbox_messages m

@@ -80,7 +80,7 @@ const ADOPT: &str = "\
       iif(json_extract(d.value, '$.printed'), 'printed', 'begun'), json_extract(d.value, '$.at') \
     FROM hub, json_each(iif(typeof(hub.value) = 'text' AND json_valid(hub.value), hub.value, '[]')) d \
     WHERE hub.key = ?1 AND d.type = 'object' AND json_type(d.value, '$.n') = 'integer' \
-    ON CONFLICT(reader, mail) DO UPDATE \
+    ON CONFLICT(mail, reader) DO UPDATE \
       SET session = excluded.session, state = excluded.state, at = excluded.at WHERE excluded.at >= at";
 
 /// Returns the key in the table `hub` under which schema version 2 keeps the deliveries of a reader.
@@ -194,7 +194,7 @@ impl Writer {
             self.add_receipts(mail, Receipt::Offered, context)?;
             let mut statement = self.conn.prepare_cached(
                 "INSERT INTO deliveries(mail, reader, session, state, at) VALUES(?1, ?2, ?3, 'begun', ?4) \
-                 ON CONFLICT(reader, mail) DO UPDATE SET session = excluded.session, state = excluded.state, \
+                 ON CONFLICT(mail, reader) DO UPDATE SET session = excluded.session, state = excluded.state, \
                  at = excluded.at",
             )?;
             for row in mail {
