@@ -70,7 +70,7 @@ pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::integrity::FileMode;
-pub use maintenance::prune::{Pruned, Retention, Unread};
+pub use maintenance::prune::{AGENTS_AGE, Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};

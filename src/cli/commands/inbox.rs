@@ -53,6 +53,8 @@ pub(super) struct Args {
 
 /// Maximum characters of a title or text in a fenced list.
 const MAX_SUBJECT: usize = 80;
+/// Milliseconds after which another list of its inbox notes that the agent is active: a day.
+const NOTED_FOR: i64 = 86_400_000;
 /// Default maximum of rows in a list.
 const DEFAULT_LIMIT: u16 = 50;
 
@@ -70,9 +72,15 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     };
     let me = speaker.unwrap_or_else(|| name.clone());
     let reader = database.reader()?;
-    if me != HUMAN && !reader.agent_exists(&me)? {
-        // From now on other agents can send mail to this one.
-        database.receipt_writer()?.register_agent(&me)?;
+    if me != HUMAN && !reader.agent_active_since(&me, now_ms() - NOTED_FOR)? {
+        let note = || -> Result<()> { Ok(database.receipt_writer()?.note_agent(&me)?) };
+        if reader.agent_exists(&me)? {
+            // So that prune does not delete an agent that only lists. The next list tries again.
+            drop(note());
+        } else {
+            // From now on other agents can send mail to this one.
+            note()?;
+        }
     }
     let mut filter = InboxFilter {
         inbox: Some(name.clone()),
