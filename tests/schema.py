@@ -339,6 +339,23 @@ def flat(pair):
     return (sql, *bound)
 
 
+def check_broadcasts(f):
+    """A new agent's broadcasts_after is the number of the newest inbox message; a row without it gets the other defaults too."""
+    f.insert("agents", id="first")
+    for _ in range(3):
+        f.insert("inbox_messages", to_inbox="all", from_agent="first")
+    f.insert("agents", id="second")
+    f.q("INSERT INTO active(id) VALUES('third')")
+    f.equal(f.q("SELECT id, broadcasts_after FROM agents ORDER BY n"), [("first", 0), ("second", 3), ("third", 3)],
+            "broadcasts_after")
+    for c in BY_NAME["agents"].columns:
+        if c.default not in (None, NEWEST):
+            f.insert("agents", **{c.name: None, "broadcasts_after": 2})
+            row = f.last("agents")
+            f.check(is_default(c, row[c.name], now()) and row["broadcasts_after"] == 2, f"agents.{c.name}: default {row[c.name]!r}")
+    f.sound()
+
+
 def check_required(f):
     """A required column that is empty, missing, too long or not text is refused by name, with every conflict clause."""
     for table in TABLES:
