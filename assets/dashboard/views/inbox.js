@@ -84,7 +84,11 @@ function deliveryLines(mail, receipts) {
   const lines = [`Sent by ${sender} · ${formatDayAndTime(mail.created_at)}`, ...receipts.map(receiptLine)];
   if (mail.to_inbox === 'all') {
     const readers = new Set(receipts.map(receipt => receipt.reader));
-    const missing = [...state.agents.keys()].filter(name => name !== mail.from_agent && !readers.has(name));
+    // Agents that appeared later do not get it.
+    const wasThere = agent => !(agent.created_at > mail.created_at);
+    const missing = [...state.agents.values()]
+      .filter(agent => wasThere(agent) && agent.id !== mail.from_agent && !readers.has(agent.id))
+      .map(agent => agent.id);
     if (missing.length) lines.push('Not read yet by ' + missing.map(name => safeText(name, 60)).join(', '));
   }
   if (mail.claimed_by) {
