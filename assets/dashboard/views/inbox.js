@@ -59,6 +59,10 @@ const agentMailboxes = () =>
     .filter(mailbox => !/^(human|\*|>.*)$/.test(mailbox.name))
     .sort((a, b) => b.unread - a.unread || (a.name < b.name ? -1 : 1));
 
+/** Mail to everyone has no status of its own: each reader's follows from receipts. */
+const unreadIn = name =>
+  name === HUMAN ? pendingMail().length : name === 'all' ? 0 : state.mailboxes.get(name)?.unread;
+
 const toggledStatus = mail => (mail.status === 'unread' ? 'read' : 'unread');
 
 // ---- delivery ----
@@ -294,7 +298,7 @@ export default function inbox() {
         label: mailboxLabel(name),
         href: routeTo('inbox', name),
         isCurrent: name === mailboxName,
-        count: name === HUMAN ? pendingMail().length : state.mailboxes.get(name)?.unread
+        count: unreadIn(name)
       }))
     );
     filterChips.set(
