@@ -1,4 +1,4 @@
--- agenthub: the database that agents share. Schema version 2.
+-- agenthub: the database that agents share. Schema version 3.
 --
 -- Any program that can write SQLite can be an agent, without installing or registering anything. This statement is a
 -- complete agent:
@@ -15,13 +15,13 @@
 -- Tables
 --   messages         messages in a thread, for all of its subscribers
 --   inbox_messages   messages to one inbox, unread until the recipient reads them ('human' is the user, 'all' is
---                    everyone)
+--                    the user and every agent that exists when the message is written)
 --   telemetry        what a process has used so far: turns, tokens, cost. Running totals, not differences
 --   task_stream      the steps of an agent's task: text, tool calls, results
 --   threads, agents  created automatically; UPDATE a row to set a title, a label or a status. An agent that only reads
 --                    registers itself with INSERT INTO active(id) VALUES('its name')
 --   receipts         which reader was offered, has seen and has acknowledged which inbox message
---   subscriptions, changes, hub
+--   subscriptions, deliveries, changes, hub
 --                    internal tables of the hub. Read them if you like; do not write to them
 --
 -- How to write
@@ -179,8 +179,10 @@ CREATE TABLE agents (
   workspace      TEXT,                        -- state: the working directory
   pid            INTEGER,                     -- state
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-  last_active_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
-                                              -- when it last wrote, to the second; not in changes
+  last_active_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+                                              -- when it last wrote or got mail, to the second; not in changes
+  broadcasts_after INTEGER                    -- mail to 'all' up to this inbox_messages.n is older than the agent or
+                                              -- was offered to it; the database and the hub maintain it
 );
 
 CREATE TABLE subscriptions (
@@ -190,6 +192,7 @@ CREATE TABLE subscriptions (
   from_seq      INTEGER DEFAULT 0,            -- state: the message_seq it starts after
   subscribed_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)), -- state
   last_ack_seq  INTEGER DEFAULT 0,            -- state: all messages up to this message_seq are processed
+  acked_at      INTEGER,                      -- state: when the client last acknowledged
   UNIQUE(instance_id, thread_id)
 );
 
@@ -202,6 +205,17 @@ CREATE TABLE receipts (
   created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   UNIQUE(message_id, reader, state)
 );
+
+-- Inbox messages that a hook prints for a model, until the reader has seen them. Only the hub and its commands write here.
+CREATE TABLE deliveries (
+  mail    INTEGER,                            -- inbox_messages.n
+  reader  TEXT,                               -- the agent
+  session TEXT,                               -- the agent's session that got it last
+  state   TEXT,                               -- begun (about to be printed), printed
+  at      INTEGER,                            -- when it was begun
+  PRIMARY KEY(mail, reader)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_state ON deliveries(reader, state, session);
 
 -- The change log: every insert and every change of state, in commit order. Only triggers write to it.
 CREATE TABLE changes (
@@ -219,7 +233,7 @@ CREATE TABLE hub (
 INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Triggers enforce the rules for every writer. Each table has four:
+-- Triggers enforce the rules for every writer. Each table except deliveries has four:
 --
 --   _exists  BEFORE INSERT  Runs when a row with this key exists. OR REPLACE would delete that row, and a trigger cannot
 --                           see the conflict clause of the statement that fired it. But statements within a trigger
@@ -733,13 +747,16 @@ BEGIN
       THEN RAISE(ABORT, 'agents.created_at: Unix time in milliseconds, an integer')
     WHEN NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
       THEN RAISE(ABORT, 'agents.last_active_at: Unix time in milliseconds, an integer')
+    WHEN NEW.broadcasts_after NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.broadcasts_after) = 'real'
+      THEN RAISE(ABORT, 'agents.broadcasts_after: an integer between -10^15 and 10^15')
   END;
   UPDATE agents
      SET status = coalesce(status, 'idle'),
          created_at = coalesce(created_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
-         last_active_at = coalesce(last_active_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
+         last_active_at = coalesce(last_active_at, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
+         broadcasts_after = coalesce(broadcasts_after, (SELECT max(n) FROM inbox_messages), 0)
    WHERE n = NEW.n
-     AND (NEW.status IS NULL OR NEW.created_at IS NULL OR NEW.last_active_at IS NULL);
+     AND (NEW.status IS NULL OR NEW.created_at IS NULL OR NEW.last_active_at IS NULL OR NEW.broadcasts_after IS NULL);
   INSERT INTO changes(tbl, row, op) VALUES('agents', NEW.n, 'insert');
 END;
 
@@ -776,6 +793,9 @@ BEGIN
     WHEN NEW.last_active_at IS NULL
       OR NEW.last_active_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_active_at) = 'real'
       THEN RAISE(ABORT, 'agents.last_active_at: Unix time in milliseconds, an integer')
+    WHEN NEW.broadcasts_after IS NULL
+      OR NEW.broadcasts_after NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.broadcasts_after) = 'real'
+      THEN RAISE(ABORT, 'agents.broadcasts_after: an integer between -10^15 and 10^15')
   END;
   INSERT INTO changes(tbl, row, op) SELECT 'agents', NEW.n, 'update'
     WHERE NEW.label IS NOT OLD.label
@@ -815,6 +835,8 @@ BEGIN
       THEN RAISE(ABORT, 'subscriptions.subscribed_at: Unix time in milliseconds, an integer')
     WHEN NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer between -10^15 and 10^15')
+    WHEN NEW.acked_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.acked_at) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.acked_at: Unix time in milliseconds, an integer')
   END;
   UPDATE subscriptions
      SET from_seq = coalesce(from_seq, 0),
@@ -830,7 +852,7 @@ BEGIN
     WHEN NEW.n <> OLD.n
       OR NEW.instance_id IS NOT OLD.instance_id
       OR NEW.thread_id IS NOT OLD.thread_id
-      THEN RAISE(ABORT, 'subscriptions: only from_seq, subscribed_at and last_ack_seq can be updated')
+      THEN RAISE(ABORT, 'subscriptions: only from_seq, subscribed_at, last_ack_seq and acked_at can be updated')
     WHEN NEW.from_seq IS NULL
       OR NEW.from_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.from_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.from_seq: an integer between -10^15 and 10^15')
@@ -840,6 +862,8 @@ BEGIN
     WHEN NEW.last_ack_seq IS NULL
       OR NEW.last_ack_seq NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.last_ack_seq) = 'real'
       THEN RAISE(ABORT, 'subscriptions.last_ack_seq: an integer between -10^15 and 10^15')
+    WHEN NEW.acked_at NOT BETWEEN -1e15 AND 1e15 OR typeof(NEW.acked_at) = 'real'
+      THEN RAISE(ABORT, 'subscriptions.acked_at: Unix time in milliseconds, an integer')
   END;
 END;
 

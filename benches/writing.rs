@@ -52,7 +52,10 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         }
     }
     for (what, table) in [("bare table", "bare"), ("messages", "messages")] {
-        report.note(format!("pages of the write-ahead log per row, {what}"), short(pages_per_row(table)?));
+        report.note(
+            format!("pages of the write-ahead log per row, {what}"),
+            short(pages_per_row(table)?),
+        );
     }
     for connections in [1, 8, 32] {
         let (rate, times) = post(&hub, connections)?;

@@ -29,8 +29,9 @@ CONNECTIONS = tuple(
      f"reverse_unordered_selects={rt}")
     for fk in (0, 1) for rt in (0, 1))
 
-# Defaults that are not literals: the current time, 32 hex digits, `msg_` and 32 hex digits.
-NOW, HEX, MSG = "NOW", "HEX", "MSG"
+# Defaults that are not literals: the current time, 32 hex digits, `msg_` and 32 hex digits, and the number of the newest inbox
+# message, which a trigger sets.
+NOW, HEX, MSG, NEWEST = "NOW", "HEX", "MSG", "NEWEST"
 
 
 class Column:
@@ -108,17 +109,18 @@ TABLES = [
           appended=True),
     Table("agents", "n", required("id") + text("label", state=True) + [Column("status", "text", "idle", True)]
           + text("workspace", state=True) + ints("pid", state=True)
-          + [Column("created_at", "int", NOW), Column("last_active_at", "int", NOW)],
-          unique=[("id",)], kept=("last_active_at",)),
+          + [Column("created_at", "int", NOW), Column("last_active_at", "int", NOW),
+             Column("broadcasts_after", "int", NEWEST)],
+          unique=[("id",)], kept=("last_active_at", "broadcasts_after")),
     Table("subscriptions", "n", required("instance_id thread_id") + [
         Column("from_seq", "int", 0, True), Column("subscribed_at", "int", NOW, True),
-        Column("last_ack_seq", "int", 0, True)],
+        Column("last_ack_seq", "int", 0, True)] + ints("acked_at", state=True),
         unique=[("instance_id", "thread_id")], logged=False),
     Table("receipts", "n", required("message_id reader state") + text("via") + [Column("created_at", "int", NOW)],
           unique=[("message_id", "reader", "state")], logged=False, appended=True),
 ]
 BY_NAME = {table.name: table for table in TABLES}
-EVERYTHING = [table.name for table in TABLES] + ["changes", "hub"]
+EVERYTHING = [table.name for table in TABLES] + ["deliveries", "changes", "hub"]
 
 
 def now():
@@ -266,6 +268,8 @@ def refused_insert(f, name, table, clause="", says=None, **values):
 def is_default(column, value, around):
     if column.default == NOW:
         return type(value) is int and abs(value - around) < 60_000
+    if column.default == NEWEST:
+        return type(value) is int and value >= 0
     if column.default in (HEX, MSG):
         return re.fullmatch("(msg_)?[0-9a-f]{32}" if column.default == MSG else "[0-9a-f]{32}", str(value)) is not None
     return value == column.default and type(value) is type(column.default)
@@ -280,7 +284,7 @@ def check_shape(f):
                 [table.key] + [c.name for c in table.columns], f"{table.name}: columns")
         f.equal([r[1] for r in f.q(f"PRAGMA table_info({table.name})") if r[5]], [table.key], f"{table.name}: key")
         f.equal([r[1] for r in f.q(f"PRAGMA table_info({table.name})") if r[4] is not None],
-                [c.name for c in table.columns if c.default is not None], f"{table.name}: columns with a default")
+                [c.name for c in table.columns if c.default not in (None, NEWEST)], f"{table.name}: columns with a default")
     f.equal([r[1] for r in f.q("PRAGMA table_info(changes)")], "seq tbl row op tag".split(), "changes: columns")
     f.equal([r[1] for r in f.q("PRAGMA table_info(hub)")], ["key", "value"], "hub: columns")
     f.check(re.fullmatch("[0-9a-f]{32}", f.one("SELECT value FROM hub WHERE key='epoch'")), "epoch")
@@ -294,6 +298,8 @@ def check_shape(f):
             ("SELECT max(id) FROM telemetry WHERE instance_id='i'", "telemetry_instance"),
             ("SELECT * FROM task_stream WHERE task_id='t' AND id>5 ORDER BY id", "task_stream_task"),
             ("SELECT * FROM receipts WHERE message_id='m'", "sqlite_autoindex_receipts_1"),
+            ("SELECT * FROM deliveries WHERE reader='r' AND mail=5", "PRIMARY KEY"),
+            ("SELECT mail FROM deliveries WHERE reader='r' AND state='printed' AND session='s' ORDER BY mail", "deliveries_state"),
             ("SELECT * FROM changes WHERE seq>5 ORDER BY seq", "INTEGER PRIMARY KEY")):
         plan = " ".join(r[-1] for r in f.q("EXPLAIN QUERY PLAN " + sql))
         f.check(index in plan and "TEMP B-TREE" not in plan, f"{sql}: {plan}")
@@ -331,6 +337,23 @@ def check_defaults(f):
 def flat(pair):
     sql, bound = pair
     return (sql, *bound)
+
+
+def check_broadcasts(f):
+    """A new agent's broadcasts_after is the number of the newest inbox message; a row without it gets the other defaults too."""
+    f.insert("agents", id="first")
+    for _ in range(3):
+        f.insert("inbox_messages", to_inbox="all", from_agent="first")
+    f.insert("agents", id="second")
+    f.q("INSERT INTO active(id) VALUES('third')")
+    f.equal(f.q("SELECT id, broadcasts_after FROM agents ORDER BY n"), [("first", 0), ("second", 3), ("third", 3)],
+            "broadcasts_after")
+    for c in BY_NAME["agents"].columns:
+        if c.default not in (None, NEWEST):
+            f.insert("agents", **{c.name: None, "broadcasts_after": 2})
+            row = f.last("agents")
+            f.check(is_default(c, row[c.name], now()) and row["broadcasts_after"] == 2, f"agents.{c.name}: default {row[c.name]!r}")
+    f.sound()
 
 
 def check_required(f):
@@ -439,7 +462,7 @@ def check_state(f):
         key = f.insert(table.name)
         f.insert(table.name)
         for c in table.columns:
-            if not c.state and c.name not in ("updated_at", "last_active_at"):
+            if not c.state and c.name not in ("updated_at", "last_active_at", "broadcasts_after"):
                 continue
             column, where = f"{table.name}.{c.name}", f"WHERE {table.key}={key}"
             entry = [(table.name, key, "update")] if table.logged and c.state else []
@@ -494,7 +517,7 @@ def check_frozen(f):
         for name, key in rows.items():
             where = f"WHERE {table.key}={key}"
             for c in table.columns:
-                if c.state or c.name in ("updated_at", "last_active_at"):
+                if c.state or c.name in ("updated_at", "last_active_at", "broadcasts_after"):
                     continue
                 column = f"{table.name}.{c.name} of the {name} row"
                 now_is = f.one(f"SELECT {c.name} FROM {table.name} {where}")

@@ -454,6 +454,8 @@ export async function sendMail(body) {
   const [firstLine] = body.payload.trim().split('\n');
   const title = [...firstLine].slice(0, MAX_TITLE).join('');
   const mail = await postAsPerson('inbox', { title, ...body });
+  // Its sender has read it.
+  if (mail.to_inbox === 'all') state.readBroadcasts.set(mail.id, 1);
   store.putMail(mail);
   return mail;
 }

@@ -184,8 +184,9 @@ macro_rules! mail_row {
 pub(super) const JSON_MAIL: &str = mail_row!("--json prints an array of rows:");
 pub(super) const JSON_MAIL_ONE: &str = mail_row!("--json prints one row:");
 pub(super) const JSON_INBOX: &str = mail_row!(
-    "--json prints an array of rows, newest first; with --claim, oldest first; with --wait, JSON Lines\n\
-    with one row per line, oldest first. A row:"
+    "--json prints an array of rows, newest first; with --unread or --claim, urgent mail first, then action,\n\
+    then all other priorities, of each the oldest first; with --wait, in that order as JSON Lines with one row\n\
+    per line. A row:"
 );
 
 pub(super) const JSON_MESSAGE: &str = "--json prints the row:\n  \

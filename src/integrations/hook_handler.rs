@@ -11,7 +11,8 @@
 //!    session, after the model has run, makes it `seen`; mail that was delivered in full becomes read
 //!    at that time. Mail that was offered to another session, and not seen, is delivered again when a
 //!    session starts.
-//! 3. A hook keeps a session from stopping only for mail that it has not received, never twice in a
+//! 3. Urgent mail comes first, then mail that asks for an action, then the rest; of each the oldest first.
+//! 4. A hook keeps a session from stopping only for mail that it has not received, never twice in a
 //!    row, and at most [`MAX_CONTINUATIONS`] times an hour.
 
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use crate::error::Result;
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{AgentState, NewTaskEvent, ReadContext, Receipt, Writer};
+use crate::store::{AgentState, MailToDeliver, NewTaskEvent, ReadContext, Receipt, Repeat, Writer};
 
 /// Maximum times an hour that a session is kept from stopping.
 pub const MAX_CONTINUATIONS: i64 = 6;
@@ -174,10 +175,7 @@ impl<'a> HookCall<'a> {
                 .writer
                 .mail_delivered_to_session(&self.agent, &self.task, self.environment.now)?
                 .is_empty()
-            && self
-                .writer
-                .mail_to_deliver(&self.agent, self.environment.now, 1)?
-                .is_empty())
+            && !self.writer.has_mail_to_deliver(&self.agent, self.environment.now)?)
     }
 
     fn record(&self) -> Result<()> {
@@ -349,30 +347,23 @@ impl<'a> HookCall<'a> {
             via: &via,
             now: self.environment.now,
         };
+        // From now on the agent gets mail to all.
+        self.writer.register_agent(&self.agent)?;
+        self.writer.adopt_deliveries(&self.agent)?;
+        self.writer.advance_broadcasts(&self.agent, self.environment.now)?;
         let has_model_run =
             matches!(delivery, MailDelivery::Context | MailDelivery::StopReason) && self.event != PROMPT;
         if has_model_run {
             self.mark_offered_as_seen(context)?;
         }
         let is_start = delivery == MailDelivery::SessionStart;
-        let mut mail = if is_start {
+        let repeat = if is_start { Repeat::Unseen } else { Repeat::Lost };
+        let MailToDeliver { mail, waiting } =
             self.writer
-                .mail_delivered_unseen(&self.agent, self.environment.now, mail_text::MAX_MESSAGES)?
-        } else {
-            Vec::new()
-        };
-        for row in self
-            .writer
-            .mail_to_deliver(&self.agent, self.environment.now, mail_text::MAX_MESSAGES)?
-        {
-            if mail.iter().all(|other| other.n != row.n) {
-                mail.push(row);
-            }
-        }
-        mail.truncate(mail_text::MAX_MESSAGES);
+                .mail_to_deliver(&self.agent, repeat, self.environment.now, mail_text::MAX_MESSAGES)?;
         let db = self.environment.db.as_deref();
         let greeting = is_start.then(|| mail_text::greeting(&self.agent, db));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, &self.agent, db));
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, db));
         let text = greeting.into_iter().chain(messages).collect::<Vec<_>>().join("\n\n");
         if text.is_empty() || delivery == MailDelivery::StopReason && !self.continue_session()? {
             return Ok(None);

@@ -31,7 +31,7 @@ pub(super) struct CheckInbox {
     pub(super) limit: i64,
     /// Only mail from this agent
     pub(super) from: Option<String>,
-    /// false also lists mail that was handled
+    /// false also lists mail that was handled, newest first
     #[serde(default = "yes")]
     pub(super) unread_only: bool,
     /// Return only this mail, in full
@@ -40,7 +40,7 @@ pub(super) struct CheckInbox {
     pub(super) id: Option<String>,
     /// An inbox other than your own, such as one that several agents share
     pub(super) inbox: Option<String>,
-    /// Claim the oldest mail: for this many seconds no other agent gets it
+    /// Claim the first mail, by priority and age: for this many seconds no other agent gets it
     #[serde(default, deserialize_with = "maybe_whole")]
     #[schemars(range(min = 1, max = 86400))]
     pub(super) claim_seconds: Option<i64>,
@@ -49,7 +49,7 @@ pub(super) struct CheckInbox {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SendMessage {
-    /// An agent's name, "human" (the person) or "all"
+    /// An agent's name, "human" (the person) or "all" (every agent and the person)
     pub(super) to: Option<String>,
     /// Post to this thread instead, for all who follow it
     pub(super) thread_id: Option<String>,

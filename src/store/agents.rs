@@ -30,7 +30,7 @@ pub struct AgentRow {
     pub pid: Option<i64>,
     /// When it was first seen, Unix milliseconds.
     pub created_at: i64,
-    /// When it last wrote, Unix milliseconds; accurate to about a second.
+    /// When it last wrote or got mail, Unix milliseconds; accurate to about a second.
     pub last_active_at: i64,
 }
 
@@ -117,6 +117,17 @@ impl Reader {
         Ok(found.is_some())
     }
 
+    /// Returns whether there is an agent with this name that was active since `since`, Unix milliseconds.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn agent_active_since(&self, id: &str, since: i64) -> Result<bool> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM agents WHERE id = ?1 AND last_active_at >= ?2)")?
+            .query_row(params![id, since], |row| row.get(0))?)
+    }
+
     /// Returns whether mail to this name is likely to be read: it is `human`, `all`, an existing agent,
     /// or an inbox that has mail.
     ///
@@ -132,13 +143,12 @@ impl Reader {
             .query_row([name], |row| row.get(0))?)
     }
 
-    /// Resolves the recipient `to` of mail from `from` to inboxes: one, or for `all` that of each
-    /// other agent.
+    /// Resolves the recipient `to` of mail to an inbox. Mail to `all` is one row, in the inbox `all`.
     ///
     /// # Errors
     /// [`Code::NotFound`] for an unknown name, with the most similar known one as a suggestion;
     /// [`Code::Invalid`] for an empty name; a `Store…` code.
-    pub fn recipients(&self, to: &str, from: &str) -> Result<Vec<String>> {
+    pub fn recipient(&self, to: &str) -> Result<String> {
         if to.trim().is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -146,19 +156,12 @@ impl Reader {
             ));
         }
         if is_human(to) {
-            return Ok(vec![HUMAN.to_owned()]);
+            return Ok(HUMAN.to_owned());
         }
-        if to != ALL_INBOXES && self.is_known_recipient(to)? {
-            return Ok(vec![to.to_owned()]);
+        if self.is_known_recipient(to)? {
+            return Ok(to.to_owned());
         }
         let agents = self.agents()?.into_iter().map(|agent| agent.id);
-        if to == ALL_INBOXES {
-            let others: Vec<_> = agents.filter(|name| name != from && name != ALL_INBOXES).collect();
-            return match others.is_empty() {
-                true => Err(Error::new(Code::NotFound, "there are no other agents yet")),
-                false => Ok(others),
-            };
-        }
         let names: Vec<_> = agents.chain([HUMAN, ALL_INBOXES].map(str::to_owned)).collect();
         let suggestion = match closest(to, names.iter().map(String::as_str)) {
             Some(name) => format!("; did you mean {name}?"),
@@ -192,6 +195,17 @@ impl Writer {
                 .prepare_cached("INSERT OR IGNORE INTO agents(id) VALUES(?1)")?
                 .execute(params![id])?;
         }
+        Ok(())
+    }
+
+    /// Records that the agent is active now, creating its row if needed.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn note_agent(&self, id: &str) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO active(id) VALUES(?1)")?
+            .execute([id])?;
         Ok(())
     }
 

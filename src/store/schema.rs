@@ -23,11 +23,14 @@ use crate::error::{Code, Error, Result};
 /// "AGHB": marks an agenthub database.
 const APPLICATION_ID: i64 = 0x4147_4842;
 /// The version of the schema that this program creates.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 /// The annotated schema, as `agenthub schema` prints it.
 pub const SCHEMA_SQL: &str = include_str!("../../assets/schema.sql");
 /// `MIGRATIONS[v - 1]` migrates version `v` to `v + 1`. The first version is 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../assets/migrations/2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../assets/migrations/2.sql"),
+    include_str!("../../assets/migrations/3.sql"),
+];
 
 /// The kind of a database that this program can use, by its header.
 enum Kind {
@@ -208,8 +211,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::super::connect::connect;
-    use super::super::test_support::temp_database;
-    use super::super::{NetworkFs, NewMessage, Writer};
+    use super::super::test_support::{payloads, temp_database};
+    use super::super::{NetworkFs, NewMessage, Repeat, Writer};
     use super::*;
 
     /// While another process creates the schema, the database is either empty or complete.
@@ -339,11 +342,11 @@ mod tests {
             .unwrap();
         let before = content(&first);
         let writer = open(&path).unwrap();
-        let copy = dir.path().join("hub.db.before-2");
+        let copy = dir.path().join("hub.db.before-3");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
         assert_eq!(
             names(dir.path()),
-            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-2"]
+            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-3"]
         );
         let conn = connect(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
         assert_eq!((version(&conn), content(&conn)), (1, before));
@@ -356,7 +359,7 @@ mod tests {
         // A copy of a copy, when it is used as the database.
         let writer = open(&copy).unwrap();
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
-        assert!(dir.path().join("hub.db.before-2.before-2").exists());
+        assert!(dir.path().join("hub.db.before-3.before-3").exists());
         // A new or current database is not copied.
         drop(writer);
         let other = tempfile::tempdir().unwrap();
@@ -383,13 +386,13 @@ mod tests {
         ];
         for (kind, prepare) in prepare {
             // Once at the name of the copy, once at that of the incomplete copy.
-            for name in ["hub.db.before-2", "hub.db.before-2.part"] {
+            for name in ["hub.db.before-3", "hub.db.before-3.part"] {
                 let (dir, path, _) = first_version();
                 let other = dir.path().join("other");
                 fs::write(&other, "untouched").unwrap();
                 prepare(&dir.path().join(name), &other);
                 drop(open(&path).unwrap());
-                let copy = dir.path().join("hub.db.before-2");
+                let copy = dir.path().join("hub.db.before-3");
                 let meta = fs::symlink_metadata(&copy).unwrap();
                 assert!(meta.is_file(), "{kind} at {name}");
                 assert_eq!(
@@ -398,7 +401,7 @@ mod tests {
                     "{kind}"
                 );
                 assert_eq!(fs::read(&other).unwrap(), b"untouched", "{kind}");
-                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-2", "other"], "{kind}");
+                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-3", "other"], "{kind}");
             }
         }
     }
@@ -406,10 +409,10 @@ mod tests {
     #[test]
     fn does_not_migrate_without_a_copy() {
         for (name, is_directory, advice) in [
-            ("hub.db.before-2", true, "is a directory; rename it"),
-            ("hub.db.before-2-wal", false, "is a database in use; rename it"),
-            ("hub.db.before-2-journal", false, "is a database in use; rename it"),
-            ("hub.db.before-2.part", true, "can write to the directory"),
+            ("hub.db.before-3", true, "is a directory; rename it"),
+            ("hub.db.before-3-wal", false, "is a database in use; rename it"),
+            ("hub.db.before-3-journal", false, "is a database in use; rename it"),
+            ("hub.db.before-3.part", true, "can write to the directory"),
         ] {
             let (dir, path, first) = first_version();
             let before = content(&first);
@@ -531,6 +534,101 @@ mod tests {
         );
     }
 
+    /// Writes a database of version 2 to a temporary directory, with mail that version 2 has delivered.
+    fn second_version() -> (TempDir, PathBuf, Connection) {
+        let (dir, path, conn) = first_version();
+        conn.execute_batch(MIGRATIONS[0]).unwrap();
+        conn.pragma_update(None, "user_version", 2).unwrap();
+        conn.execute_batch(
+            "INSERT INTO inbox_messages(from_agent, to_inbox, payload, created_at) VALUES
+               ('boss', 'all', 'older than the agent', 1000), ('boss', 'planner', 'printed', 2000),
+               ('boss', 'planner', 'begun', 2000), ('boss', 'planner', 'only a receipt', 2000),
+               ('boss', 'planner', 'seen', 2000), ('boss', 'all', 'later', 100000000000000), ('boss', 'all', 'clock set back', 500);
+             INSERT INTO receipts(message_id, reader, state, created_at)
+               SELECT message_id, 'planner', 'offered', 3000 FROM inbox_messages WHERE n BETWEEN 4 AND 7;
+             INSERT INTO receipts(message_id, reader, state) SELECT message_id, 'planner', 'seen' FROM inbox_messages
+               WHERE n = 7;
+             INSERT INTO hub(key, value) VALUES
+               ('offered:planner', '[{\"n\":4,\"at\":4000,\"session\":\"s\",\"printed\":true},
+                 {\"n\":5,\"at\":4000,\"session\":\"s\",\"printed\":false},{\"n\":7,\"at\":1,\"session\":\"s\",\"printed\":true},
+                 {\"n\":99,\"at\":1,\"session\":\"s\",\"printed\":true}]'),
+               ('offered:broken', '[{'), ('offered:blob', x'ff'), ('offered:null', NULL), ('offered:', '[5, {}]'),
+               ('continued:planner', '1 1');",
+        )
+        .unwrap();
+        (dir, path, conn)
+    }
+
+    #[test]
+    fn migrates_the_deliveries_of_the_second_version() {
+        let (dir, path, second) = second_version();
+        drop(second);
+        let writer = open(&path).unwrap();
+        assert_eq!(version(&writer.conn), SCHEMA_VERSION);
+        assert_eq!(
+            version(&connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()),
+            2
+        );
+        let deliveries = "SELECT mail, session, state, at FROM deliveries WHERE reader = 'planner' ORDER BY mail";
+        assert_eq!(
+            rows(&writer.conn, deliveries),
+            [
+                r#"Integer(4)|Text("s")|Text("printed")|Integer(4000)"#,
+                r#"Integer(5)|Text("s")|Text("begun")|Integer(4000)"#,
+                r#"Integer(6)|Text("")|Text("printed")|Integer(3000)"#,
+            ]
+        );
+        assert_eq!(
+            rows(&writer.conn, "SELECT key FROM hub WHERE key <> 'epoch'"),
+            [r#"Text("continued:planner")"#]
+        );
+        let texts = |repeat| payloads(&writer.mail_to_deliver("planner", repeat, 4000, 9).unwrap().mail);
+        // The agent is older than the highest time before it, so it gets what follows.
+        assert_eq!(texts(Repeat::Lost), ["later", "clock set back"]);
+        assert_eq!(
+            texts(Repeat::Unseen),
+            ["printed", "only a receipt", "later", "clock set back"]
+        );
+        let session = writer.mail_delivered_to_session("planner", "s", 4000).unwrap();
+        assert_eq!(payloads(&session), ["printed"]);
+        // The first version had a receipt, and an acknowledgement without a time.
+        let reviewer = writer.mail_to_deliver("reviewer", Repeat::Lost, 4000, 9).unwrap();
+        assert!(reviewer.mail.iter().all(|mail| mail.n != 1));
+        assert_eq!(
+            rows(&writer.conn, "SELECT n FROM subscriptions WHERE acked_at > 0").len(),
+            1
+        );
+    }
+
+    /// A process of the second version that keeps the file open records deliveries as JSON.
+    #[test]
+    fn second_version_keeps_writing_after_the_migration() {
+        let (_dir, path, old) = second_version();
+        let upsert = "INSERT INTO hub(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+        let mut statements = [
+            upsert,
+            "INSERT INTO subscriptions(instance_id, thread_id, last_ack_seq, subscribed_at) VALUES(?1, ?2, 1, 1) \
+             ON CONFLICT(instance_id, thread_id) DO UPDATE SET last_ack_seq = max(last_ack_seq, excluded.last_ack_seq)",
+            "INSERT INTO agents(id, label, status, workspace, pid) VALUES(?1, ?2, 'idle', NULL, NULL) \
+             ON CONFLICT(id) DO UPDATE SET label = coalesce(?2, label), \
+             last_active_at = max(last_active_at, excluded.last_active_at)",
+        ]
+        .map(|sql| old.prepare(sql).unwrap());
+        let writer = open(&path).unwrap();
+        for statement in &mut statements {
+            assert_eq!(statement.execute(["page", "build"]).unwrap(), 1);
+        }
+        let delivered = r#"[{"n":5,"at":5000,"session":"t","printed":true}]"#;
+        assert_eq!(statements[0].execute(["offered:planner", delivered]).unwrap(), 1);
+        writer.adopt_deliveries("planner").unwrap();
+        let session = writer.mail_delivered_to_session("planner", "t", 6000).unwrap();
+        assert_eq!(payloads(&session), ["begun"]);
+        assert_eq!(
+            rows(&writer.conn, "SELECT broadcasts_after FROM agents WHERE id = 'page'"),
+            ["Integer(9)"]
+        );
+    }
+
     #[test]
     fn migrates_once_when_opened_several_times_at_once() {
         let (dir, path, first) = first_version();
@@ -544,7 +642,7 @@ mod tests {
             }
         });
         assert_eq!(content(&first), before);
-        let copy = connect(&dir.path().join("hub.db.before-2"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         // A second copy would be of the migrated database.
         assert_eq!(version(&copy), 1);
     }
@@ -565,7 +663,7 @@ mod tests {
             first.execute_batch("COMMIT").unwrap();
             assert_eq!(opened.join().unwrap(), SCHEMA_VERSION);
         });
-        let copy = connect(&dir.path().join("hub.db.before-2"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         assert_eq!(rows(&copy, "SELECT n FROM messages WHERE content = 'late'").len(), 1);
     }
 

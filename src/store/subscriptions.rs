@@ -82,17 +82,45 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores an acknowledgement. A lower one than the stored one changes nothing.
+    /// Stores an acknowledgement and its time. A lower one than the stored one changes only the time.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn acknowledge(&self, ack: &Ack, now: i64) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO subscriptions(instance_id, thread_id, last_ack_seq, subscribed_at) VALUES(?1, ?2, ?3, ?4) \
-                 ON CONFLICT(instance_id, thread_id) DO UPDATE SET last_ack_seq = max(last_ack_seq, excluded.last_ack_seq)",
+                "INSERT INTO subscriptions(instance_id, thread_id, last_ack_seq, subscribed_at, acked_at) \
+                 VALUES(?1, ?2, ?3, ?4, ?4) ON CONFLICT(instance_id, thread_id) DO UPDATE \
+                 SET last_ack_seq = max(last_ack_seq, excluded.last_ack_seq), acked_at = excluded.acked_at",
             )?
             .execute(params![ack.instance, ack.thread_id, ack.seq, now])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::temp_database;
+    use super::*;
+
+    #[test]
+    fn acknowledgements_keep_the_highest_number_and_the_last_time() {
+        let (_dir, writer) = temp_database();
+        writer.subscribe("page", "build", 0, 1).unwrap();
+        let stored = || -> (i64, Option<i64>, i64) {
+            let sql = "SELECT last_ack_seq, acked_at, subscribed_at FROM subscriptions";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            writer.conn.query_row(sql, [], row).unwrap()
+        };
+        assert_eq!(stored(), (0, None, 1));
+        for (seq, now, expected) in [(5, 2, (5, Some(2), 1)), (3, 7, (5, Some(7), 1))] {
+            let ack = Ack {
+                instance: "page".into(),
+                thread_id: "build".into(),
+                seq,
+            };
+            writer.acknowledge(&ack, now).unwrap();
+            assert_eq!(stored(), expected);
+        }
     }
 }

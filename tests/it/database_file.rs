@@ -169,13 +169,13 @@ fn the_sqlite3_shell_and_python_can_use_the_schema() {
     let hub = TestHub::start();
     assert_eq!(
         hub.sql("PRAGMA application_id; PRAGMA user_version; PRAGMA journal_mode"),
-        format!("{}\n2\nwal", 0x4147_4842)
+        format!("{}\n3\nwal", 0x4147_4842)
     );
     assert_eq!(
         hub.sql(
             "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name)"
         ),
-        "agents changes hub inbox_messages messages receipts subscriptions task_stream telemetry threads"
+        "agents changes deliveries hub inbox_messages messages receipts subscriptions task_stream telemetry threads"
     );
     let printed = hub.agenthub(&["schema"]);
     let printed = String::from_utf8(printed.stdout).unwrap();

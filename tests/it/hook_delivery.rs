@@ -108,6 +108,54 @@ fn mail_that_was_not_printed_is_delivered_again() {
 }
 
 #[test]
+fn sessions_get_mail_to_all_from_their_start_on() {
+    let sandbox = Sandbox::new();
+    let to_all = |text: &str| {
+        sandbox.sql(&format!(
+            "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'all', '{text}')"
+        ))
+    };
+    let hook = |name: &str, event: &[u8]| {
+        let mut command = sandbox.command(&["hook", "claude-code"]);
+        command.env("AGENTHUB_AGENT", name);
+        let output = output_with_input(command, event);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    sandbox.run(&["path"]);
+    to_all("old");
+    for name in ["a", "b"] {
+        let start = hook(name, &event("s", "SessionStart", ""));
+        assert!(start.contains("You are") && !start.contains("| old"), "{start}");
+    }
+    to_all("news");
+    assert!(hook("a", &event("s", "UserPromptSubmit", "")).contains("| news"));
+    assert!(!hook("a", &event("s", "UserPromptSubmit", "")).contains("| news"));
+    // A session that starts later gets none of it, one that was there gets it once.
+    assert!(!hook("c", &event("s", "SessionStart", "")).contains("| news"));
+    assert!(hook("b", &event("s", "PostToolBatch", "")).contains("| news"));
+    assert!(!hook("b", &event("s", "Stop", "")).contains("| news"));
+}
+
+#[test]
+fn urgent_mail_reaches_the_model_first() {
+    let sandbox = Sandbox::new();
+    sandbox.hook("claude-code", &event("s", "SessionStart", ""));
+    sandbox.sql(
+        "WITH RECURSIVE i(n) AS (VALUES(0) UNION ALL SELECT n + 1 FROM i WHERE n < 199)
+         INSERT INTO inbox_messages(from_agent, to_inbox, payload) SELECT 'boss', 'planner', 'note ' || n FROM i;
+         INSERT INTO inbox_messages(from_agent, to_inbox, payload, priority) VALUES('boss', 'planner', 'STOP', 'urgent')",
+    );
+    let answer = sandbox.hook("claude-code", &event("s", "PostToolBatch", ""));
+    let shown = context(&answer, "PostToolBatch");
+    let texts: Vec<&str> = shown.lines().filter(|line| line.starts_with("| ")).collect();
+    assert_eq!(texts, ["| STOP", "| note 0", "| note 1", "| note 2", "| note 3"]);
+    assert!(
+        shown.contains("(196 more messages wait; to read them now: agenthub"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn limits_how_often_mail_keeps_a_session_from_stopping() {
     let sandbox = Sandbox::new();
     let stop = |more: &str| sandbox.hook("claude-code", &event("s", "Stop", more));

@@ -158,6 +158,7 @@ fn listed(hub: &TestHub, query: &str) -> Vec<String> {
 #[test]
 fn mail_to_all_is_read_per_reader() {
     let hub = TestHub::start();
+    hub.sql("INSERT INTO agents(id) VALUES('planner'), ('tester')");
     let [read, archived] = ["one", "two"].map(|text| send(&hub, "all", text));
     let patch = |id: &str, status: &str| {
         let body = format!(r#"{{"status":"{status}"}}"#);
@@ -190,6 +191,10 @@ fn mail_to_all_is_read_per_reader() {
         receipts(&hub.get(&format!("/api/inbox/{read}")).json()),
         ["tester seen http", "human seen http"]
     );
+    // An agent that appears later does not get it.
+    hub.sql("INSERT INTO agents(id) VALUES('newcomer')");
+    assert!(listed(&hub, "inbox=newcomer").is_empty());
+    assert_eq!(listed(&hub, "inbox=all"), ["two unread", "one unread"]);
     // A message with a receipt cannot become unread again. Deleting applies to all readers.
     assert_eq!(
         (patch(&read, "unread").status, patch(&read, "deleted").status),

@@ -199,6 +199,52 @@ fn invalid_messages_do_not_end_the_session() {
 }
 
 #[test]
+fn mail_to_all_is_one_row_and_urgent_mail_comes_first() {
+    let hub = TestHub::not_started(&[]);
+    let mut sender = Session::start(&hub, Some("boss"));
+    sender.initialize("2025-11-25");
+    let mut reader = Session::start(&hub, Some("planner"));
+    reader.initialize("2025-11-25");
+    reader.call(1, "check_inbox", &json!({}));
+    reader.response_to(1);
+    hub.sql(
+        "WITH RECURSIVE i(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM i WHERE n < 12)
+         INSERT INTO inbox_messages(from_agent, to_inbox, title) SELECT 'boss', 'planner', 'note ' || n FROM i",
+    );
+    let arguments = json!({"to": "all", "text": "STOP", "priority": "urgent", "idempotency_key": "k"});
+    for id in [1, 2] {
+        sender.call(id, "send_message", &arguments);
+        let sent = sender.response_to(id);
+        assert_eq!(
+            sent["result"]["structuredContent"],
+            json!({"ids": ["13"], "to": ["all"]}),
+            "{sent}"
+        );
+    }
+    reader.call(2, "check_inbox", &json!({"limit": 3}));
+    let found = reader.response_to(2)["result"]["structuredContent"].clone();
+    let titles: Vec<&str> = found["mail"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["title"].as_str().unwrap())
+        .collect();
+    assert_eq!(titles, ["| STOP", "| note 1", "| note 2"], "{found}");
+    let note = found["note"].as_str().unwrap();
+    assert!(note.starts_with("10 more messages wait"), "{note}");
+    // Mail to all is read once it was returned.
+    reader.call(3, "check_inbox", &json!({"limit": 1}));
+    let found = reader.response_to(3)["result"]["structuredContent"].clone();
+    assert_eq!(found["mail"][0]["title"], "| note 1", "{found}");
+    // A session of an agent that was not there gets nothing.
+    let mut newcomer = Session::start(&hub, Some("newcomer"));
+    newcomer.initialize("2025-11-25");
+    newcomer.call(1, "check_inbox", &json!({}));
+    let found = newcomer.response_to(1)["result"]["structuredContent"].clone();
+    assert_eq!(found["mail"], json!([]), "{found}");
+}
+
+#[test]
 fn environment_selects_the_calling_agent() {
     let hub = TestHub::not_started(&[]);
     let refused = hub.command(&["mcp"]).env("AGENTHUB_AGENT", "human").output().unwrap();

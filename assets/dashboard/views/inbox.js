@@ -59,6 +59,10 @@ const agentMailboxes = () =>
     .filter(mailbox => !/^(human|\*|>.*)$/.test(mailbox.name))
     .sort((a, b) => b.unread - a.unread || (a.name < b.name ? -1 : 1));
 
+/** Mail to everyone has no status of its own: each reader's follows from receipts. */
+const unreadIn = name =>
+  name === HUMAN ? pendingMail().length : name === 'all' ? 0 : state.mailboxes.get(name)?.unread;
+
 const toggledStatus = mail => (mail.status === 'unread' ? 'read' : 'unread');
 
 // ---- delivery ----
@@ -84,7 +88,11 @@ function deliveryLines(mail, receipts) {
   const lines = [`Sent by ${sender} · ${formatDayAndTime(mail.created_at)}`, ...receipts.map(receiptLine)];
   if (mail.to_inbox === 'all') {
     const readers = new Set(receipts.map(receipt => receipt.reader));
-    const missing = [...state.agents.keys()].filter(name => name !== mail.from_agent && !readers.has(name));
+    // Agents that appeared later do not get it.
+    const wasThere = agent => !(agent.created_at > mail.created_at);
+    const missing = [...state.agents.values()]
+      .filter(agent => wasThere(agent) && agent.id !== mail.from_agent && !readers.has(agent.id))
+      .map(agent => agent.id);
     if (missing.length) lines.push('Not read yet by ' + missing.map(name => safeText(name, 60)).join(', '));
   }
   if (mail.claimed_by) {
@@ -290,7 +298,7 @@ export default function inbox() {
         label: mailboxLabel(name),
         href: routeTo('inbox', name),
         isCurrent: name === mailboxName,
-        count: name === HUMAN ? pendingMail().length : state.mailboxes.get(name)?.unread
+        count: unreadIn(name)
       }))
     );
     filterChips.set(

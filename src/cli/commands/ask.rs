@@ -59,7 +59,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         )
         .into());
     }
-    let to_inbox = super::send::recipients(&writer, &args.to, &asker)?.remove(0);
+    let to_inbox = super::send::recipient(&writer, &args.to)?;
     let id = message_id()?;
     let question = NewInboxMessage {
         message_id: Some(id.clone()),

@@ -12,7 +12,7 @@ use crate::error::{Code, Error};
 use crate::integrations::fence::one_line;
 use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
-use crate::store::{Claim, InboxFilter, InboxMessageRow, ReadContext, Reader};
+use crate::store::{Claim, InboxFilter, InboxMessageRow, InboxOrder, ReadContext, Reader};
 use crate::watcher;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) struct Args {
     speaker: Option<String>,
     #[command(flatten)]
     fence: FenceArgs,
-    /// Only unread mail that no other agent has claimed
+    /// Only unread mail that no other agent has claimed: urgent first, then action, then the rest, oldest first
     #[arg(long)]
     unread: bool,
     /// Only mail from this sender
@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives
     #[arg(long, value_name = "SECS", value_parser = args::seconds)]
     wait: Option<Duration>,
-    /// Claim the oldest unread mail, so that no other agent gets it until the lease ends. Without a name, the
+    /// Claim the first unread mail, by priority and age, so that no other agent gets it until the lease ends. Without a name, the
     /// owner is INBOX.PID, where PID is the parent process (the worker's shell or program): its later ack and
     /// reply are recognized
     #[arg(long)]
@@ -53,6 +53,8 @@ pub(super) struct Args {
 
 /// Maximum characters of a title or text in a fenced list.
 const MAX_SUBJECT: usize = 80;
+/// Milliseconds after which another list of its inbox notes that the agent is active: a day.
+const NOTED_FOR: i64 = 86_400_000;
 /// Default maximum of rows in a list.
 const DEFAULT_LIMIT: u16 = 50;
 
@@ -70,50 +72,65 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     };
     let me = speaker.unwrap_or_else(|| name.clone());
     let reader = database.reader()?;
-    if me != HUMAN && !reader.agent_exists(&me)? {
-        // From now on other agents can send mail to this one.
-        database.receipt_writer()?.register_agent(&me)?;
+    if me != HUMAN && !reader.agent_active_since(&me, now_ms() - NOTED_FOR)? {
+        let note = || -> Result<()> { Ok(database.receipt_writer()?.note_agent(&me)?) };
+        if reader.agent_exists(&me)? {
+            // So that prune does not delete an agent that only lists. The next list tries again.
+            drop(note());
+        } else {
+            // From now on other agents can send mail to this one.
+            note()?;
+        }
     }
     // Determined before the wait: mail is printed as soon as it arrives.
     let is_fenced = !args.json && args.fence.is_fenced();
-    let list = |limit: usize| list(&reader, args, &name, &me, limit);
-    let mail = if args.claim {
-        claim(database, args, &name, &owner, &reader)?
-    } else {
-        let limit = usize::from(args.limit.unwrap_or(DEFAULT_LIMIT));
-        match args.wait {
-            None => list(limit)?,
-            Some(_) => {
-                let found = watcher::read_until(&reader, args.wait, || Ok(non_empty(list(limit)?)))?;
-                let mut mail = found.ok_or_else(|| timed_out(args))?;
-                mail.reverse();
-                mail
-            }
+    let mut filter = InboxFilter {
+        inbox: Some(name.clone()),
+        reader: Some(me.clone()),
+        from: args.from.clone(),
+        limit: usize::from(args.limit.unwrap_or(DEFAULT_LIMIT)),
+        ..InboxFilter::default()
+    };
+    if args.unread || args.wait.is_some() {
+        filter.status = Some("unread".to_owned());
+        filter.order = InboxOrder::Handover;
+    }
+    let list = || {
+        reader.inbox(&InboxFilter {
+            now: now_ms(),
+            ..filter.clone()
+        })
+    };
+    let mail = match args.wait {
+        _ if args.claim => claim(database, args, &name, &owner, &reader)?,
+        None => list()?,
+        Some(_) => {
+            let found = watcher::read_until(&reader, args.wait, || Ok(non_empty(list()?)))?;
+            found.ok_or_else(|| timed_out(args))?
         }
     };
-    if mail.is_empty() || !is_fenced {
-        return print(&mail, args);
+    if args.json {
+        return print_json(&mail, args);
     }
-    print_fenced(&mail, &me, &database.command())
-}
-
-fn list(
-    reader: &Reader,
-    args: &Args,
-    name: &str,
-    me: &str,
-    limit: usize,
-) -> crate::error::Result<Vec<InboxMessageRow>> {
-    let unread = args.unread || args.claim || args.wait.is_some();
-    reader.inbox(&InboxFilter {
-        inbox: Some(name.to_owned()),
-        reader: Some(me.to_owned()),
-        status: unread.then(|| "unread".to_owned()),
-        from: args.from.clone(),
-        now: now_ms(),
-        limit,
-        ..InboxFilter::default()
-    })
+    if mail.is_empty() || !is_fenced {
+        print(&mail)?;
+    } else {
+        print_fenced(&mail, &me, &database.command())?;
+    }
+    if args.claim || filter.status.is_none() || mail.len() < filter.limit {
+        return Ok(());
+    }
+    let now = now_ms();
+    let waiting = reader
+        .inbox_count(&InboxFilter { now, ..filter })?
+        .saturating_sub(mail.len());
+    if waiting > 0 {
+        let more = mail_text::more(waiting);
+        terminal::line(&format!(
+            "{more}; list up to N with --limit N, or read or ack these first"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Claims mail, and waits for it with `--wait`.
@@ -161,13 +178,15 @@ fn timed_out(args: &Args) -> Error {
     Error::new(Code::Timeout, format!("no mail arrived within {seconds} s"))
 }
 
-fn print(mail: &[InboxMessageRow], args: &Args) -> Result<()> {
-    if args.json && args.wait.is_some() {
+fn print_json(mail: &[InboxMessageRow], args: &Args) -> Result<()> {
+    if args.wait.is_some() {
         return mail.iter().try_for_each(terminal::json_line);
     }
-    if args.json {
-        return terminal::json(&mail);
-    }
+    terminal::json(&mail)
+}
+
+/// Prints a list for a person.
+fn print(mail: &[InboxMessageRow]) -> Result<()> {
     if mail.is_empty() {
         return terminal::line("no mail");
     }

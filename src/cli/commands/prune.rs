@@ -6,14 +6,17 @@ use serde_json::json;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::protocol::now_ms;
-use crate::store::{Pruned, Retention, Unread};
+use crate::store::{AGENTS_AGE, Pruned, Retention, Unread};
 
 /// The help text about which rows are deleted and kept, followed by `$more`.
 macro_rules! retention_help {
     ($more:literal) => {
         concat!(
             "Deletes the oldest rows first. Keeps unread mail (unless --force is given), claimed mail, the newest totals of each \
-             instance, the newest row of each table, agents and threads. Keeps at least 7 days of the change log.\n\
+             instance, the newest row of each table and threads. Keeps at least 7 days of the change log.\n\
+             Deletes agents that have neither written, read mail, subscribed nor acknowledged for 90 days (or the age \
+             given by --agents-unseen), with their deliveries and subscriptions. Mail to all is deleted when it is as old \
+             as that, unread or not; unread mail to such an agent is kept.\n\
              Other programs can write meanwhile. The file does not shrink: the freed space is reused.",
             $more
         )
@@ -25,9 +28,9 @@ macro_rules! retention_help {
     after_help = retention_help!(""),
     after_long_help = retention_help!(
         "\n\n--json prints one document:\n  \
-        {dry_run, before, pruned: {messages, inbox_messages, receipts, telemetry, task_stream, changes,\n   \
-        unread_kept, longest_step_ms}}\n\
-        before is the cutoff in Unix milliseconds. longest_step_ms is the longest time during which other\n\
+        {dry_run, before, agents_before, pruned: {messages, inbox_messages, receipts, telemetry, task_stream, changes,\n   \
+        agents, subscriptions, deliveries, unread_kept, longest_step_ms}}\n\
+        before and agents_before are the cutoffs in Unix milliseconds. longest_step_ms is the longest time during which other\n\
         programs could not write. The other values are numbers of rows."
     )
 )]
@@ -35,6 +38,9 @@ pub(super) struct Args {
     /// Delete rows older than AGE, such as 30d, 12h or 90m
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: i64,
+    /// Delete agents that were not seen for AGE, and mail to all of that age [default: 90d]
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    agents_unseen: Option<i64>,
     /// Delete unread mail too
     #[arg(long)]
     force: bool,
@@ -61,6 +67,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         before: now - args.older_than,
         now,
         unread: if args.force { Unread::Remove } else { Unread::Keep },
+        agents_before: now - args.agents_unseen.unwrap_or(AGENTS_AGE),
     };
     let pruned = if args.dry_run {
         database.reader()?.prunable(&retention)?
@@ -68,7 +75,12 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         database.writer()?.prune(&retention)?
     };
     if args.json {
-        return terminal::json(&json!({"dry_run": args.dry_run, "before": retention.before, "pruned": pruned}));
+        return terminal::json(&json!({
+            "dry_run": args.dry_run,
+            "before": retention.before,
+            "agents_before": retention.agents_before,
+            "pruned": pruned,
+        }));
     }
     print(&pruned, if args.dry_run { "would delete" } else { "deleted" })
 }
@@ -78,13 +90,17 @@ fn print(pruned: &Pruned, verb: &str) -> Result<()> {
         terminal::line("no rows are old enough to delete")?;
     } else {
         terminal::line(&format!(
-            "{verb} {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes",
+            "{verb} {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes, {} agents, {} subscriptions, \
+             {} deliveries",
             pruned.messages,
             pruned.inbox_messages,
             pruned.receipts,
             pruned.telemetry,
             pruned.task_stream,
-            pruned.changes
+            pruned.changes,
+            pruned.agents,
+            pruned.subscriptions,
+            pruned.deliveries
         ))?;
     }
     if pruned.unread_kept > 0 {

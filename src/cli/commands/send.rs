@@ -1,11 +1,11 @@
-//! `agenthub send`: sends mail to an agent, to the human, or to all agents.
+//! `agenthub send`: sends mail to an agent, to the human, or to all.
 
 use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
 use crate::error::{Code, Error};
-use crate::store::{ALL_INBOXES, NewInboxMessage, Writer};
+use crate::store::{NewInboxMessage, Writer};
 use crate::text::safe_text;
 
 /// Maximum characters of a title taken from the text.
@@ -14,7 +14,7 @@ const MAX_TITLE_CHARS: usize = 80;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = args::JSON_MAIL)]
 pub(super) struct Args {
-    /// Recipient: the name of an agent, human, or all
+    /// Recipient: the name of an agent, human, or all (every agent and the human, as one shared mail)
     #[arg(value_parser = args::name)]
     to: String,
     /// Text of the mail; - reads it from stdin
@@ -49,40 +49,34 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let from_agent = args.speaker.name()?;
     let author = args::author(&from_agent);
     let title = args.title.unwrap_or_else(|| title_of(&payload));
-    let to = match recipients(&writer, &args.to, &from_agent) {
-        Err(e) if e.code() == Code::NotFound && args.new && args.to != ALL_INBOXES => vec![args.to],
+    let to_inbox = match recipient(&writer, &args.to) {
+        Err(e) if e.code() == Code::NotFound && args.new => args.to,
         known => known?,
     };
-    let mail: Vec<_> = to
-        .into_iter()
-        .map(|to_inbox| NewInboxMessage {
-            correlation_id: args.correlation.clone(),
-            message_type: args.message_type.clone(),
-            title: Some(title.clone()),
-            priority: args.priority.clone(),
-            author,
-            ..NewInboxMessage::new(from_agent.clone(), to_inbox, payload.clone())
-        })
-        .collect();
-    let rows = writer.send_all(&mail)?;
-    args::note_if_unverified(&from_agent, rows.iter().all(|row| row.verified))?;
+    let mail = NewInboxMessage {
+        correlation_id: args.correlation,
+        message_type: args.message_type,
+        title: Some(title),
+        priority: args.priority,
+        author,
+        ..NewInboxMessage::new(from_agent.clone(), to_inbox, payload)
+    };
+    let row = writer.send(&mail)?.into_row();
+    args::note_if_unverified(&from_agent, row.verified)?;
     if args.json {
-        return terminal::json(&rows);
+        return terminal::json(&[row]);
     }
-    for row in rows {
-        terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))?;
-    }
-    Ok(())
+    terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))
 }
 
-/// Returns the inboxes that mail to `to` goes to.
+/// Returns the inbox that mail to `to` goes to.
 ///
 /// # Errors
-/// As [`Reader::recipients`](crate::store::Reader::recipients); an unknown name with the advice to
+/// As [`Reader::recipient`](crate::store::Reader::recipient); an unknown name with the advice to
 /// use `--new`.
-pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error::Result<Vec<String>> {
-    writer.recipients(to, from).map_err(|e| match e.code() {
-        Code::NotFound if to != ALL_INBOXES => Error::new(
+pub(super) fn recipient(writer: &Writer, to: &str) -> crate::error::Result<String> {
+    writer.recipient(to).map_err(|e| match e.code() {
+        Code::NotFound => Error::new(
             e.code(),
             match safe_text::escape(e.message()) {
                 question if question.ends_with('?') => format!("{question} Use send --new to create its inbox"),

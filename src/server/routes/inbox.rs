@@ -12,7 +12,7 @@ use crate::server::credentials::Caller;
 use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::store::{
-    InboxFilter, InboxMessageRow, InboxSummary, NewInboxMessage, ReadContext, Reader, ReceiptRow, Writer,
+    InboxFilter, InboxMessageRow, InboxOrder, InboxSummary, NewInboxMessage, ReadContext, Reader, ReceiptRow, Writer,
 };
 
 /// `via` of the receipts written here.
@@ -58,6 +58,7 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
         before: request.number("before")?,
         after: None,
         now: now_ms(),
+        order: InboxOrder::Newest,
         limit: request.limit()?,
     };
     let page = request

@@ -12,7 +12,7 @@ use rusqlite::params;
 use crate::config::is_human;
 use crate::error::{Code, Error, Result};
 use crate::store::connection::{Reader, Writer};
-use crate::store::inbox::addressing::{ALL_INBOXES, ReadContext};
+use crate::store::inbox::addressing::{ALL_INBOXES, HANDOVER_ORDER, ReadContext};
 use crate::store::inbox::messages::InboxMessageRow;
 use crate::store::inbox::receipts::Receipt;
 
@@ -54,15 +54,15 @@ impl Reader {
 }
 
 impl Writer {
-    /// Claims the oldest unread messages without a running lease, and records that the owner has
-    /// seen them. Returns them oldest first; empty if there are none.
+    /// Claims the first unread messages without a running lease, by priority and age, and records that the
+    /// owner has seen them. Returns them in that order; empty if there are none.
     ///
     /// # Errors
     /// [`Code::Invalid`] if the lease is out of range, a `Store…` code.
     pub fn claim(&self, claim: Claim<'_>, owner: ReadContext<'_>) -> Result<Vec<InboxMessageRow>> {
         let until = lease_end(claim.lease, owner.now)?;
         self.atomically(|| {
-            let sql = format!("SELECT n FROM inbox_messages WHERE {CLAIMABLE} ORDER BY n LIMIT ?4");
+            let sql = format!("SELECT n FROM inbox_messages WHERE {CLAIMABLE} ORDER BY {HANDOVER_ORDER} LIMIT ?4");
             let mut statement = self.conn.prepare_cached(&sql)?;
             let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
             let found = statement.query_map(params![claim.inbox, claim.from, owner.now, limit], |row| row.get(0))?;

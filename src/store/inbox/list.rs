@@ -1,4 +1,5 @@
-//! Lists the messages of an inbox, newest first, and all inboxes with their counts.
+//! Lists the messages of an inbox, newest first or in the order of their handover, and all inboxes with their
+//! counts.
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::store::connection::Reader;
-use crate::store::inbox::addressing::ALL_INBOXES;
+use crate::store::inbox::addressing::{ALL_INBOXES, HANDOVER_ORDER};
 use crate::store::inbox::messages::{COLUMNS, InboxMessageRow};
 use crate::store::pagination::{PAGE_BYTES, Page};
 use crate::store::row_reader::RowReader;
@@ -25,6 +26,13 @@ const READER_STATUS: &str = "CASE WHEN m.to_inbox = ?2 AND m.status = 'unread' A
      WHERE r.message_id = m.message_id AND r.reader = ?9 AND r.state IN ('seen', 'acked', 'archived') \
      ORDER BY r.state = 'archived' DESC LIMIT 1), 'unread') ELSE m.status END";
 
+/// Whether a message is in the list of inbox `?1` for the reader `?9`. Mail to `all` is in an agent's inbox if it
+/// was sent after the agent's first row and by another sender. The agent's number covers what it was offered, of
+/// which it has receipts.
+const IS_FOR_READER: &str = "(m.to_inbox <> ?2 OR ?1 IS ?2 OR ?1 IS NULL OR (m.from_agent <> ?9 OR ?9 = 'human') AND \
+     (m.n > coalesce((SELECT broadcasts_after FROM agents WHERE id = ?9), 0) \
+     OR EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?9)))";
+
 /// [`COLUMNS`], with the status for the reader instead of the row's status.
 fn columns_for_reader() -> String {
     let columns = COLUMNS.split(',').map(str::trim).map(|column| match column {
@@ -34,10 +42,20 @@ fn columns_for_reader() -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
+/// The order of a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InboxOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// As mail is handed over: urgent first, then action, then all other priorities; of each the oldest first.
+    Handover,
+}
+
 /// The messages to list. Expired ones are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboxFilter {
-    /// Only this inbox, including mail to `all`.
+    /// Only this inbox, including mail to `all` that was sent after the reader's first row.
     pub inbox: Option<String>,
     /// The reader; the owner of the inbox if absent.
     pub reader: Option<String>,
@@ -52,6 +70,8 @@ pub struct InboxFilter {
     pub after: Option<i64>,
     /// The current time, Unix milliseconds: decides what has expired and which leases are running.
     pub now: i64,
+    /// The order of the rows.
+    pub order: InboxOrder,
     /// Maximum number of rows.
     pub limit: usize,
 }
@@ -85,9 +105,14 @@ impl IndexRange {
     }
 }
 
+/// A statement that selects the messages of an inbox, and its parameters after the fixed ones.
+struct InboxSelect {
+    sql: String,
+    statuses: Vec<String>,
+}
+
 impl Reader {
-    /// Returns the messages that match `filter`, newest first. The status of mail to `all` is that for
-    /// the reader.
+    /// Returns the messages that match `filter`. The status of mail to `all` is that for the reader.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -103,46 +128,92 @@ impl Reader {
         self.inbox_within(filter, PAGE_BYTES)
     }
 
+    /// Returns the number of messages that match `filter`, whatever its limit.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn inbox_count(&self, filter: &InboxFilter) -> Result<usize> {
+        self.snapshot(|| {
+            let Some(rows) = self.select_inbox(filter, "m.n AS n")? else {
+                return Ok(0);
+            };
+            let sql = format!("SELECT count(*) FROM ({})", rows.sql);
+            let count: i64 = self.query_inbox(filter, &rows, &sql, |statement, values| {
+                Ok(statement.query_row(values, |row| row.get(0))?)
+            })?;
+            Ok(usize::try_from(count).unwrap_or(0))
+        })
+    }
+
     fn inbox_within(&self, filter: &InboxFilter, bytes: usize) -> Result<Page<InboxMessageRow>> {
         self.snapshot(|| {
-            let ranges = self.index_ranges(filter)?;
-            let columns = columns_for_reader();
-            // A NULL parameter disables its condition.
-            let select = |condition: &str| {
-                format!(
-                    "SELECT {columns} FROM inbox_messages m WHERE {condition} \
-                     AND (CASE WHEN ?3 IS NULL THEN m.status <> 'deleted' ELSE {READER_STATUS} = ?3 END) \
-                     AND (?4 IS NULL OR from_agent = ?4) \
-                     AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
-                     AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7)"
-                )
-            };
-            let selects: Vec<String> = ranges.iter().map(|range| select(&range.condition)).collect();
-            if selects.is_empty() {
+            let Some(rows) = self.select_inbox(filter, &columns_for_reader())? else {
                 return Ok(Page::new());
-            }
-            let before = filter.before.unwrap_or(i64::MAX);
-            let after = filter.after.unwrap_or(i64::MIN);
-            let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1);
-            let reader = filter.reader.as_ref().or(filter.inbox.as_ref());
-            let mut values: Vec<&dyn ToSql> = vec![
-                &filter.inbox,
-                &ALL_INBOXES,
-                &filter.status,
-                &filter.from,
-                &before,
-                &after,
-                &filter.now,
-                &limit,
-                &reader,
-            ];
-            values.extend(ranges.iter().filter_map(|range| range.status.as_ref()).map(|status| status as &dyn ToSql));
-            let sql = format!("{} ORDER BY n DESC LIMIT ?8", selects.join(" UNION ALL "));
-            let mut statement = self.conn.prepare_cached(&sql)?;
-            let found = statement.query(&values[..])?;
-            let read = |row: &rusqlite::Row<'_>| Some(InboxMessageRow::read(row, &self.proofs));
-            Page::draw(found, filter.limit, bytes, read, InboxMessageRow::weight)
+            };
+            let sql = match filter.order {
+                InboxOrder::Newest => format!("{} ORDER BY n DESC LIMIT ?8", rows.sql),
+                InboxOrder::Handover => format!("SELECT * FROM ({}) ORDER BY {HANDOVER_ORDER} LIMIT ?8", rows.sql),
+            };
+            self.query_inbox(filter, &rows, &sql, |statement, values| {
+                let read = |row: &rusqlite::Row<'_>| Some(InboxMessageRow::read(row, &self.proofs));
+                Page::draw(
+                    statement.query(values)?,
+                    filter.limit,
+                    bytes,
+                    read,
+                    InboxMessageRow::weight,
+                )
+            })
         })
+    }
+
+    /// Returns a statement that selects `columns` of all messages that match `filter`, unordered; `None` if
+    /// there are none.
+    fn select_inbox(&self, filter: &InboxFilter, columns: &str) -> Result<Option<InboxSelect>> {
+        let ranges = self.index_ranges(filter)?;
+        // A NULL parameter disables its condition.
+        let select = |range: &IndexRange| {
+            format!(
+                "SELECT {columns} FROM inbox_messages m WHERE {} AND {IS_FOR_READER} \
+                 AND (CASE WHEN ?3 IS NULL THEN m.status <> 'deleted' ELSE {READER_STATUS} = ?3 END) \
+                 AND (?4 IS NULL OR from_agent = ?4) \
+                 AND n < ?5 AND n > ?6 AND (expires_at IS NULL OR expires_at > ?7) \
+                 AND (?3 IS NOT 'unread' OR coalesce(claimed_by, '') IN ('', ?9) OR coalesce(claim_expires_at, 0) <= ?7)",
+                range.condition
+            )
+        };
+        let selects: Vec<String> = ranges.iter().map(select).collect();
+        Ok((!selects.is_empty()).then(|| InboxSelect {
+            sql: selects.join(" UNION ALL "),
+            statuses: ranges.into_iter().filter_map(|range| range.status).collect(),
+        }))
+    }
+
+    /// Prepares `sql`, which contains `rows`, and passes it to `run` with its parameters.
+    fn query_inbox<T>(
+        &self,
+        filter: &InboxFilter,
+        rows: &InboxSelect,
+        sql: &str,
+        run: impl FnOnce(&mut rusqlite::Statement<'_>, &[&dyn ToSql]) -> Result<T>,
+    ) -> Result<T> {
+        let before = filter.before.unwrap_or(i64::MAX);
+        let after = filter.after.unwrap_or(i64::MIN);
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1);
+        let reader = filter.reader.as_ref().or(filter.inbox.as_ref());
+        let mut values: Vec<&dyn ToSql> = vec![
+            &filter.inbox,
+            &ALL_INBOXES,
+            &filter.status,
+            &filter.from,
+            &before,
+            &after,
+            &filter.now,
+            &limit,
+            &reader,
+        ];
+        values.extend(rows.statuses.iter().map(|status| status as &dyn ToSql));
+        run(&mut *self.conn.prepare_cached(sql)?, &values)
     }
 
     /// Returns the index ranges that contain the messages of `filter`. SQLite reads each range newest

@@ -378,7 +378,8 @@ impl Writer {
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
-    /// Sends a message. Sending the same message with the same id again returns the existing row.
+    /// Sends a message. Sending the same message with the same id again returns the existing row. The person
+    /// has seen mail to `all` that the person sends.
     ///
     /// # Errors
     /// [`Code::Conflict`] if the id exists with other content, [`Code::Invalid`] if the schema
@@ -432,18 +433,12 @@ impl Writer {
                 DEFAULT_PRIORITY,
                 created_at,
             ])?;
-            self.inbox_row(self.conn.last_insert_rowid())?
-                .map(Written::Created)
-                .ok_or_else(|| Error::new(Code::Internal, "the message just sent is missing"))
+            let row = self
+                .inbox_row(self.conn.last_insert_rowid())?
+                .ok_or_else(|| Error::new(Code::Internal, "the message just sent is missing"))?;
+            self.add_receipt_of_author(&row)?;
+            Ok(Written::Created(row))
         })
-    }
-
-    /// Sends several messages in one transaction.
-    ///
-    /// # Errors
-    /// As [`Writer::send`].
-    pub fn send_all(&self, mail: &[NewInboxMessage]) -> Result<Vec<InboxMessageRow>> {
-        self.atomically(|| mail.iter().map(|new| Ok(self.send(new)?.into_row())).collect())
     }
 
     /// Sends `answer` (see [`NewInboxMessage::answer`]). Acknowledges the question if the reader holds its

@@ -158,7 +158,8 @@ impl Reader {
 
 impl Writer {
     /// Stores a receipt for the message with this `message_id`. Does nothing if the reader already
-    /// has one with this state.
+    /// has one with this state. All states except `offered` end its delivery to the reader. The reader, if it
+    /// is an agent, is active now: an agent that only reads is in use.
     ///
     /// # Errors
     /// [`Code::Invalid`](crate::error::Code::Invalid) if the schema rejects a value, a `Store…` code.
@@ -175,7 +176,35 @@ impl Writer {
                 context.via,
                 context.now
             ])?;
+        self.conn
+            .prepare_cached("UPDATE agents SET last_active_at = ?2 WHERE id = ?1 AND last_active_at < ?2 - 1000")?
+            .execute(params![context.reader, context.now])?;
+        if state != Receipt::Offered {
+            self.conn
+                .prepare_cached(
+                    "DELETE FROM deliveries WHERE reader = ?2 \
+                     AND mail = (SELECT n FROM inbox_messages WHERE message_id = ?1)",
+                )?
+                .execute([message_id, context.reader])?;
+        }
         Ok(())
+    }
+
+    /// Records that the person has seen mail to `all` that the person has just sent. (Lists leave out what an agent
+    /// has sent to `all`, by its name. That of the person is listed: other programs can write it too.)
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub(super) fn add_receipt_of_author(&self, sent: &InboxMessageRow) -> Result<()> {
+        if !sent.is_for_all() || !sent.verified {
+            return Ok(());
+        }
+        let author = ReadContext {
+            reader: HUMAN,
+            via: "sent",
+            now: sent.created_at,
+        };
+        self.add_receipt(&sent.message_id, Receipt::Seen, author)
     }
 
     /// As [`Writer::add_receipt`], for several messages in one transaction.
@@ -272,6 +301,37 @@ mod tests {
         assert_eq!(ack(&planner_mail, "planner"), "read");
         // Any agent can acknowledge mail in a shared inbox.
         assert_eq!(ack(&send(&writer, "jobs", "dig"), "tester"), "read");
+    }
+
+    #[test]
+    fn a_receipt_shows_that_its_reader_is_active() {
+        let (_dir, writer) = temp_database();
+        let mail = send(&writer, "planner", "x");
+        writer.register_agent("planner").unwrap();
+        let agent = || {
+            writer
+                .agents()
+                .unwrap()
+                .into_iter()
+                .find(|agent| agent.id == "planner")
+                .unwrap()
+        };
+        let now = agent().last_active_at + 5000;
+        writer
+            .add_receipt(&mail.message_id, Receipt::Offered, by("planner", now))
+            .unwrap();
+        assert_eq!(agent().last_active_at, now);
+        writer
+            .add_receipt(&mail.message_id, Receipt::Seen, by("planner", 7))
+            .unwrap();
+        assert_eq!(agent().last_active_at, now, "the clock was set back");
+        writer
+            .add_receipt(&mail.message_id, Receipt::Seen, by("worker.7", now))
+            .unwrap();
+        assert!(
+            !writer.agent_exists("worker.7").unwrap(),
+            "a reader need not be an agent"
+        );
     }
 
     #[test]

@@ -7,10 +7,14 @@
 //!    and a row with a time in the future is ignored. A thread loses its beginning, never a message in
 //!    between.
 //! 2. Unread and claimed inbox messages are kept. So is the newest old telemetry row of each
-//!    instance: the differences of its running totals need a first value.
+//!    instance: the differences of its running totals need a first value. Mail to `all` stays unread in the
+//!    table, so it is kept as long as agents are.
 //! 3. The change log keeps at least 7 days. Its entries have no time: the time of their rows counts,
 //!    or, if those are deleted, the notes that earlier prunes left in the table `hub`.
-//! 4. One step holds the write lock for about [`STEP`]. It sets the key `pruning`, without which the
+//! 4. Agents that were not seen for some time ([`AGENTS_AGE`]) are deleted with their deliveries and
+//!    subscriptions. An agent was seen when it wrote or got mail, when it subscribed and when it acknowledged.
+//!    The times of acknowledgements before schema version 3 are unknown: that of the migration counts.
+//! 5. One step holds the write lock for about [`STEP`]. It sets the key `pruning`, without which the
 //!    triggers refuse a DELETE. A pause longer than the step follows.
 
 use std::time::{Duration, Instant};
@@ -33,6 +37,10 @@ const MIN_LOG_AGE: i64 = 7 * 86_400_000;
 /// Minimum time between two notes of the change log's newest entry, in milliseconds.
 const NOTE_INTERVAL: i64 = 3_600_000;
 
+/// Time after which agents that were not seen are deleted unless the user chooses another, in milliseconds:
+/// 90 days.
+pub const AGENTS_AGE: i64 = 90 * 86_400_000;
+
 /// Whether old unread inbox messages are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
@@ -51,6 +59,8 @@ pub struct Retention {
     pub now: i64,
     /// Whether to delete unread inbox messages.
     pub unread: Unread,
+    /// Delete agents not seen since, Unix milliseconds, and mail to `all` that is older; see [`AGENTS_AGE`].
+    pub agents_before: i64,
 }
 
 /// Number of rows deleted, or to be deleted, per table.
@@ -68,53 +78,101 @@ pub struct Pruned {
     pub telemetry: i64,
     /// Task events.
     pub task_stream: i64,
+    /// Agents.
+    pub agents: i64,
+    /// Subscriptions of deleted agents, and of clients that are no agents.
+    pub subscriptions: i64,
+    /// Deliveries of deleted agents, and of inbox messages that are not unread any more.
+    pub deliveries: i64,
     /// Old inbox messages that are kept because they are unread.
     pub unread_kept: i64,
     /// The longest time that one step held the write lock, in milliseconds.
     pub longest_step_ms: i64,
 }
 
-/// A table, its integer primary key, and the condition under which an old row is deleted. Parameters
-/// of the condition: ?1 the current time, ?2 whether unread inbox messages are deleted, ?3 the first
-/// row that is kept.
+/// Which rows of a table can be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Range {
+    /// Those before the first one that is recent enough by its `created_at`.
+    Old,
+    /// All except the newest.
+    NotNewest,
+    /// All.
+    All,
+}
+
+/// A table, an integer column that identifies rows or groups of rows, and the condition under which a row is
+/// deleted. Parameters of the condition: ?1 the current time, ?2 whether unread inbox messages are deleted, ?3
+/// the time since which deleted agents were not seen, ?4 the first row that is kept.
 struct PrunedTable {
     name: &'static str,
     key: &'static str,
+    range: Range,
     condition: &'static str,
 }
 
-/// In order of deletion: receipts after their inbox messages.
-const TABLES: [PrunedTable; 5] = [
+/// In order of deletion: receipts after their inbox messages, subscriptions and deliveries after their agents.
+const TABLES: [PrunedTable; 8] = [
     PrunedTable {
         name: "messages",
         key: "n",
+        range: Range::Old,
         condition: "1",
     },
     PrunedTable {
         name: "inbox_messages",
         key: "n",
-        condition: "(?2 OR r.status <> 'unread') AND coalesce(r.claim_expires_at, 0) <= ?1",
+        range: Range::Old,
+        condition: "(?2 OR r.status <> 'unread' OR r.to_inbox = 'all' AND r.created_at < ?3) \
+                    AND coalesce(r.claim_expires_at, 0) <= ?1",
     },
     PrunedTable {
         name: "receipts",
         key: "n",
+        range: Range::Old,
         condition: "NOT EXISTS (SELECT 1 FROM inbox_messages i WHERE i.message_id = r.message_id)",
     },
     PrunedTable {
         name: "telemetry",
         key: "id",
-        condition: "EXISTS (SELECT 1 FROM telemetry t WHERE t.instance_id = r.instance_id AND t.id > r.id AND t.id < ?3)",
+        range: Range::Old,
+        condition: "EXISTS (SELECT 1 FROM telemetry t WHERE t.instance_id = r.instance_id AND t.id > r.id AND t.id < ?4)",
     },
     PrunedTable {
         name: "task_stream",
         key: "id",
+        range: Range::Old,
         condition: "1",
+    },
+    PrunedTable {
+        name: "agents",
+        key: "n",
+        range: Range::NotNewest,
+        condition: "r.last_active_at < ?3 \
+                    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.reader = r.id AND d.at >= ?3) \
+                    AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.instance_id = r.id AND (s.subscribed_at >= ?3 \
+                      OR coalesce(s.acked_at, iif(s.last_ack_seq > 0, ?1, 0)) >= ?3))",
+    },
+    PrunedTable {
+        name: "subscriptions",
+        key: "n",
+        range: Range::NotNewest,
+        condition: "r.subscribed_at < ?3 AND coalesce(r.acked_at, iif(r.last_ack_seq > 0, ?1, 0)) < ?3 \
+                    AND NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = r.instance_id)",
+    },
+    PrunedTable {
+        name: "deliveries",
+        key: "mail",
+        range: Range::All,
+        condition: "(NOT EXISTS (SELECT 1 FROM inbox_messages i WHERE i.n = r.mail AND i.status = 'unread') \
+                    OR r.at < ?3 AND NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = r.reader))",
     },
 ];
 
 const CHANGES: PrunedTable = PrunedTable {
     name: "changes",
     key: "seq",
+    range: Range::Old,
     condition: "1",
 };
 
@@ -135,13 +193,17 @@ impl Pruned {
             "inbox_messages" => &mut self.inbox_messages,
             "receipts" => &mut self.receipts,
             "telemetry" => &mut self.telemetry,
+            "agents" => &mut self.agents,
+            "subscriptions" => &mut self.subscriptions,
+            "deliveries" => &mut self.deliveries,
             _ => &mut self.task_stream,
         }
     }
 
     /// Returns the number of rows of all tables.
     pub fn rows(&self) -> i64 {
-        self.changes + self.messages + self.inbox_messages + self.receipts + self.telemetry + self.task_stream
+        let mail = self.inbox_messages + self.receipts + self.deliveries;
+        self.changes + self.messages + mail + self.telemetry + self.task_stream + self.agents + self.subscriptions
     }
 }
 
@@ -166,8 +228,9 @@ impl Reader {
         let unread_kept = match retention.unread {
             Unread::Remove => 0,
             Unread::Keep => self.conn.query_row(
-                "SELECT count(*) FROM inbox_messages WHERE status = 'unread' AND created_at < ?1",
-                [retention.before],
+                "SELECT count(*) FROM inbox_messages WHERE status = 'unread' AND created_at < ?1 \
+                 AND NOT (to_inbox = 'all' AND created_at < ?2)",
+                [retention.before, retention.agents_before],
                 |row| row.get(0),
             )?,
         };
@@ -179,17 +242,28 @@ impl Reader {
 
     fn count(&self, table: &PrunedTable, end: i64, retention: &Retention) -> Result<i64> {
         let (name, key, condition) = (table.name, table.key, table.condition);
-        let sql = format!("SELECT count(*) FROM {name} r WHERE r.{key} < ?3 AND {condition}");
-        let given = params![retention.now, retention.unread == Unread::Remove, end];
+        let sql = format!("SELECT count(*) FROM {name} r WHERE r.{key} < ?4 AND {condition}");
+        let given = params![
+            retention.now,
+            retention.unread == Unread::Remove,
+            retention.agents_before,
+            end
+        ];
         Ok(self.conn.query_row(&sql, given, |row| row.get(0))?)
     }
 
     /// Returns the first row of a table that is kept. The newest row always is.
     fn first_kept(&self, table: &PrunedTable, retention: &Retention) -> Result<i64> {
         let (name, key) = (table.name, table.key);
+        let newest = format!("SELECT coalesce(max({key}), 0) FROM {name}");
+        match table.range {
+            Range::Old => {}
+            Range::NotNewest => return Ok(self.conn.query_row(&newest, [], |row| row.get(0))?),
+            Range::All => return Ok(i64::MAX),
+        }
         let sql = format!(
             "SELECT coalesce((SELECT {key} FROM {name} WHERE created_at BETWEEN ?1 AND ?2 ORDER BY {key} LIMIT 1), \
-             (SELECT max({key}) FROM {name}), 0)"
+             ({newest}))"
         );
         Ok(self
             .conn
@@ -245,7 +319,19 @@ impl Writer {
             let end = self.first_kept(table, retention)?;
             self.delete_before(table, end, retention, &mut pruned)?;
         }
+        self.delete_continuations_of_deleted_agents()?;
         Ok(pruned)
+    }
+
+    /// Deletes what [`Writer::count_continuation`] has stored of agents that do not exist any more.
+    fn delete_continuations_of_deleted_agents(&self) -> Result<()> {
+        let condition = "key BETWEEN 'continued:' AND 'continued;' \
+             AND NOT EXISTS (SELECT 1 FROM agents WHERE id = substr(key, 11))";
+        let found = format!("SELECT EXISTS (SELECT 1 FROM hub WHERE {condition})");
+        if self.conn.query_row(&found, [], |row| row.get(0))? {
+            self.conn.execute(&format!("DELETE FROM hub WHERE {condition}"), [])?;
+        }
+        Ok(())
     }
 
     fn delete_before(&self, table: &PrunedTable, end: i64, retention: &Retention, pruned: &mut Pruned) -> Result<()> {
@@ -271,10 +357,17 @@ impl Writer {
     fn next_rows(&self, table: &PrunedTable, after: i64, end: i64, retention: &Retention) -> Result<Vec<i64>> {
         let (name, key, condition) = (table.name, table.key, table.condition);
         let sql = format!(
-            "SELECT r.{key} FROM {name} r WHERE r.{key} > ?4 AND r.{key} < ?3 AND {condition} ORDER BY r.{key} LIMIT {STEP_ROWS}"
+            "SELECT DISTINCT r.{key} FROM {name} r WHERE r.{key} > ?5 AND r.{key} < ?4 AND {condition} \
+             ORDER BY r.{key} LIMIT {STEP_ROWS}"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let given = params![retention.now, retention.unread == Unread::Remove, end, after];
+        let given = params![
+            retention.now,
+            retention.unread == Unread::Remove,
+            retention.agents_before,
+            end,
+            after
+        ];
         let found = statement.query_map(given, |row| row.get(0))?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
@@ -289,11 +382,17 @@ impl Writer {
             // Checks the condition again: an inbox message may have become unread since the rows
             // were selected.
             let (name, key, condition) = (table.name, table.key, table.condition);
-            let sql = format!("DELETE FROM {name} AS r WHERE r.{key} = ?4 AND {condition}");
+            let sql = format!("DELETE FROM {name} AS r WHERE r.{key} = ?5 AND r.{key} < ?4 AND {condition}");
             let mut delete = transaction.prepare_cached(&sql)?;
             for row in rows {
-                let changed = delete.execute(params![retention.now, retention.unread == Unread::Remove, end, row])?;
-                deleted += i64::from(changed > 0);
+                let changed = delete.execute(params![
+                    retention.now,
+                    retention.unread == Unread::Remove,
+                    retention.agents_before,
+                    end,
+                    row
+                ])?;
+                deleted += i64::try_from(changed).unwrap_or(i64::MAX);
                 last = Some(*row);
                 if locked.elapsed() >= STEP {
                     break;
@@ -366,6 +465,7 @@ mod tests {
             before: NOW - days * DAY,
             now: NOW,
             unread: Unread::Keep,
+            agents_before: NOW - AGENTS_AGE,
         }
     }
 
@@ -417,6 +517,7 @@ mod tests {
             before: now + 1,
             now: now + 1,
             unread: Unread::Keep,
+            agents_before: now - AGENTS_AGE,
         };
         let pruned = writer.prune(&retention).unwrap();
         assert_eq!((pruned.inbox_messages, pruned.unread_kept), (1, 2));
@@ -466,8 +567,114 @@ mod tests {
             before: NOW + 7 * DAY,
             now: NOW + 8 * DAY,
             unread: Unread::Keep,
+            agents_before: 0,
         };
         writer.prune(&later).unwrap();
         assert_eq!(log(&writer), 1, "the entries of the first prune are over a week old");
+    }
+
+    #[test]
+    fn deletes_agents_that_were_not_seen_with_their_subscriptions_and_deliveries() {
+        let (_dir, writer) = temp_database();
+        let mail = writer
+            .send(&NewInboxMessage::new("boss", "gone", "x"))
+            .unwrap()
+            .into_row();
+        // The newest agent always stays.
+        for (name, age) in [
+            ("gone", 91),
+            ("reads", 91),
+            ("subscribes", 91),
+            ("acks", 91),
+            ("recent", 89),
+            ("newest", 200),
+        ] {
+            let sql = "INSERT INTO agents(id, last_active_at) VALUES(?1, ?2)";
+            writer.conn.execute(sql, params![name, NOW - age * DAY]).unwrap();
+        }
+        for (reader, age) in [("gone", 91), ("reads", 1), ("subscribes", 91), ("other", 91)] {
+            let sql = "INSERT INTO deliveries(mail, reader, session, state, at) VALUES(?1, ?2, 's', 'printed', ?3)";
+            writer
+                .conn
+                .execute(sql, params![mail.n, reader, NOW - age * DAY])
+                .unwrap();
+        }
+        for (instance, subscribed, acked) in [
+            ("gone", 91, Some(92)),
+            ("gone", 92, None),
+            ("subscribes", 1, None),
+            ("acks", 200, Some(1)),
+            ("recent", 200, Some(200)),
+            ("page", 200, Some(200)),
+            ("page that acks", 200, Some(1)),
+            ("unknown", 200, None),
+            ("newest", 1, None),
+        ] {
+            let sql = "INSERT INTO subscriptions(instance_id, thread_id, subscribed_at, acked_at, last_ack_seq) \
+                VALUES(?1, ?2, ?3, ?4, ?5)";
+            let acked_at = acked.map(|age| NOW - age * DAY);
+            let seq = i64::from(acked.is_some() || instance == "unknown");
+            let given = params![instance, subscribed.to_string(), NOW - subscribed * DAY, acked_at, seq];
+            writer.conn.execute(sql, given).unwrap();
+        }
+        writer
+            .conn
+            .execute(
+                "INSERT INTO hub(key, value) VALUES('continued:gone', '1 1'), ('continued:acks', '1 1')",
+                [],
+            )
+            .unwrap();
+        let texts = |sql: &str| -> Vec<String> {
+            let mut statement = writer.conn.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        assert_eq!(writer.prunable(&older_than(30)).unwrap().agents, 1);
+        let pruned = writer.prune(&older_than(30)).unwrap();
+        assert_eq!((pruned.agents, pruned.subscriptions, pruned.deliveries), (1, 3, 2));
+        assert_eq!(
+            texts("SELECT id FROM agents ORDER BY n"),
+            ["boss", "reads", "subscribes", "acks", "recent", "newest"]
+        );
+        assert_eq!(
+            texts("SELECT instance_id FROM subscriptions ORDER BY n"),
+            ["subscribes", "acks", "recent", "page that acks", "unknown", "newest"]
+        );
+        assert_eq!(
+            texts("SELECT reader FROM deliveries ORDER BY reader"),
+            ["reads", "subscribes"]
+        );
+        assert_eq!(
+            texts("SELECT key FROM hub WHERE key LIKE 'continued:%'"),
+            ["continued:acks"]
+        );
+        // Its unread mail is kept, and the agent can come back.
+        assert_eq!(texts("SELECT payload FROM inbox_messages"), ["x"]);
+        assert!(writer.is_known_recipient("gone").unwrap());
+        writer.register_agent("gone").unwrap();
+        let pruned = writer.prune(&older_than(30)).unwrap();
+        assert_eq!((pruned.agents, pruned.subscriptions, pruned.deliveries), (0, 0, 0));
+    }
+
+    #[test]
+    fn keeps_mail_to_all_as_long_as_agents() {
+        let (_dir, writer) = temp_database();
+        for (to, age) in [("all", 91), ("a", 91), ("all", 89), ("a", 31), ("a", 0)] {
+            let sql = "INSERT INTO inbox_messages(from_agent, to_inbox, payload, created_at) VALUES('b', ?1, ?2, ?3)";
+            writer.conn.execute(sql, params![to, age, NOW - age * DAY]).unwrap();
+        }
+        let would = writer.prunable(&older_than(30)).unwrap();
+        let did = writer.prune(&older_than(30)).unwrap();
+        assert_eq!((would.inbox_messages, would.unread_kept), (1, 3));
+        assert_eq!((did.inbox_messages, did.unread_kept), (1, 3));
+        assert_eq!(
+            numbers(&writer, "SELECT n FROM inbox_messages ORDER BY n"),
+            [2, 3, 4, 5]
+        );
+        let receipts =
+            "INSERT INTO receipts(message_id, reader, state) SELECT message_id, 'x', 'seen' FROM inbox_messages";
+        writer.conn.execute(receipts, []).unwrap();
+        // A longer retention applies to it as well.
+        assert_eq!(writer.prune(&older_than(400)).unwrap().rows(), 0);
     }
 }

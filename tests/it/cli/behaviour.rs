@@ -30,7 +30,7 @@ fn path_token_schema_and_open_print_what_scripts_need() {
     assert_ne!(rotated, token);
     assert_eq!(run(&hub, &["token"]), rotated);
     let schema = run_json(&hub, &["schema"]);
-    assert_eq!(schema["version"], json!(2));
+    assert_eq!(schema["version"], json!(3));
     assert_eq!(
         format!("{}\n", schema["sql"].as_str().unwrap().trim_end()),
         run(&hub, &["schema"])
@@ -263,20 +263,70 @@ fn send_writes_mail_with_its_first_line_as_title() {
 }
 
 #[test]
-fn send_to_all_writes_one_row_for_each_other_agent() {
+fn send_to_all_writes_one_row_for_everyone() {
     let hub = TestHub::not_started(&[]);
-    for name in ["planner", "reviewer", "tester"] {
+    for name in ["planner", "reviewer"] {
         run_as(&hub, name, &["inbox"]);
     }
     let rows = run_json_as(&hub, "planner", &["send", "all", "hello"]);
-    let mut recipients: Vec<_> = rows
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["to_inbox"].as_str().unwrap())
-        .collect();
-    recipients.sort_unstable();
-    assert_eq!(recipients, ["reviewer", "tester"]);
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    assert_eq!(rows[0]["to_inbox"], "all");
+    assert_eq!(hub.sql("SELECT to_inbox, payload FROM inbox_messages"), "all|hello");
+    let unread = |name: &str| {
+        let rows = run_json_as(&hub, name, &["inbox", "--unread"]);
+        rows.as_array().unwrap().len()
+    };
+    // An agent that appears later does not get it; nor does its sender.
+    assert_eq!(["planner", "reviewer", "newcomer", "human"].map(unread), [0, 1, 0, 1]);
+    run_as(&hub, "reviewer", &["send", "all", "again"]);
+    assert_eq!(["planner", "newcomer", "human"].map(unread), [1, 1, 2]);
+    // The person has read what the person sends, not what another program sends in the person's name.
+    run_as_person(&hub, &["send", "all", "from the person"]);
+    run(&hub, &["send", "all", "not from the person", "--from", "human"]);
+    let of_human = run_json(&hub, &["inbox"]);
+    let statuses: Vec<_> = of_human.as_array().unwrap().iter().map(|row| &row["status"]).collect();
+    assert_eq!(statuses[..2], [&json!("unread"), &json!("read")]);
+    assert_eq!(unread("reviewer"), 3);
+    // The first mail to all needs no other agent.
+    let empty = TestHub::not_started(&[]);
+    run_as(&empty, "planner", &["send", "all", "anyone?"]);
+    assert_eq!(run_json(&empty, &["inbox"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn unread_mail_is_listed_by_priority_with_the_number_of_the_rest() {
+    let hub = TestHub::not_started(&[]);
+    run_as(&hub, "planner", &["inbox"]);
+    hub.sql(
+        "WITH RECURSIVE i(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM i WHERE n < 60)
+         INSERT INTO inbox_messages(from_agent, to_inbox, title) SELECT 'boss', 'planner', 'note ' || n FROM i",
+    );
+    run(&hub, &["send", "planner", "look", "--priority", "action"]);
+    run(&hub, &["send", "all", "STOP", "--priority", "urgent"]);
+    let titles = |args: &[&str]| -> Vec<String> {
+        let output = run_as(&hub, "planner", &[&["inbox", "--json"], args].concat());
+        let rows = serde_json::Deserializer::from_str(&output).into_iter::<Value>();
+        let rows = rows.flat_map(|rows| match rows.unwrap() {
+            Value::Array(rows) => rows,
+            row => vec![row],
+        });
+        rows.map(|row| row["title"].as_str().unwrap().to_owned()).collect()
+    };
+    for args in [&["--unread", "--limit", "3"][..], &["--wait", "9", "--limit", "3"]] {
+        assert_eq!(titles(args), ["STOP", "look", "note 1"], "{args:?}");
+    }
+    assert_eq!(titles(&["--limit", "2"]), ["STOP", "look"], "newest first");
+    assert_eq!(titles(&["--claim", "--limit", "2"]), ["look", "note 1"]);
+    let list = |args: &[&str]| run_as(&hub, "planner", &[&["inbox"], args].concat());
+    assert!(
+        list(&["--unread"])
+            .ends_with("\n12 more messages wait; list up to N with --limit N, or read or ack these first\n")
+    );
+    assert!(list(&["--unread", "--fenced", "--limit", "61"]).contains("\n1 more message waits; "));
+    for args in [&["--unread", "--limit", "62"][..], &["--limit", "9"]] {
+        let all = list(args);
+        assert!(!all.contains("more message"), "{all}");
+    }
 }
 
 #[test]
@@ -295,7 +345,7 @@ fn inbox_lists_mail_and_marks_nothing() {
             .collect()
     };
     assert_eq!(titles(&[]), ["mail 3", "mail 2", "mail 1"]);
-    assert_eq!(titles(&["human", "--unread"]), ["mail 3", "mail 1"]);
+    assert_eq!(titles(&["human", "--unread"]), ["mail 1", "mail 3"]);
     assert_eq!(titles(&["--from", "agent1"]), ["mail 1"]);
     assert_eq!(titles(&["--limit", "1"]), ["mail 3"]);
     assert_eq!(
@@ -354,6 +404,27 @@ fn prune_deletes_only_old_rows() {
         (&json!(false), &json!(2))
     );
     assert_eq!(run(&hub, &["prune", "--older-than", "30d"]).lines().count(), 1);
+}
+
+#[test]
+fn prune_deletes_agents_that_were_not_seen_for_the_given_time() {
+    let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
+    let days_ago = "CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 86400000 *";
+    hub.sql(&format!(
+        "INSERT INTO agents(id, last_active_at) VALUES('100 days', {days_ago} 100), ('lister', {days_ago} 100),
+         ('50 days', {days_ago} 50), ('new', {days_ago} 0);
+         INSERT INTO subscriptions(instance_id, thread_id, subscribed_at) VALUES('100 days', 't', 1000), ('new', 't', 1000);"
+    ));
+    // An agent that only lists its inbox is in use.
+    run(&hub, &["inbox", "--as", "lister"]);
+    let output = run(&hub, &["prune", "--older-than", "30d"]);
+    assert!(output.contains("1 agents, 1 subscriptions, 0 deliveries"), "{output}");
+    let agents = || hub.sql("SELECT group_concat(id) FROM (SELECT id FROM agents ORDER BY n)");
+    assert_eq!(agents(), "lister,50 days,new");
+    let pruned = run_json(&hub, &["prune", "--older-than", "30d", "--agents-unseen", "40d"]);
+    assert_eq!(pruned["pruned"]["agents"], 1, "{pruned}");
+    assert_eq!(agents(), "lister,new");
 }
 
 #[test]
@@ -470,11 +541,11 @@ fn ask_waits_for_the_answer_and_acknowledges_it() {
     assert_eq!(unread.len(), 2);
     assert_eq!(
         (&unread[0]["payload"], &unread[0]["verified"]),
-        (&json!("no"), &Value::Null)
+        (&json!("hello"), &json!(true))
     );
     assert_eq!(
         (&unread[1]["payload"], &unread[1]["verified"]),
-        (&json!("hello"), &json!(true))
+        (&json!("no"), &Value::Null)
     );
 }
 
@@ -498,7 +569,9 @@ fn ask_times_out_with_exit_code_124() {
 #[test]
 fn mail_to_all_is_unread_for_each_agent_until_it_reads_it() {
     let hub = TestHub::not_started(&[]);
-    run_as(&hub, "planner", &["inbox"]);
+    for name in ["planner", "tester"] {
+        run_as(&hub, name, &["inbox"]);
+    }
     hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'all', 'party')");
     let unread = |name: &str| {
         run_json_as(&hub, name, &["inbox", "--unread"])

@@ -38,7 +38,7 @@ fn json_has_the_fields_that_the_help_documents() {
     let copy = hub.folder().join("copy.db");
     for (args, fields) in [
         (&["status"][..], "hub db counts"),
-        (&["prune", "--older-than", "30d"], "dry_run before pruned"),
+        (&["prune", "--older-than", "30d"], "dry_run before agents_before pruned"),
         (&["backup", copy.to_str().unwrap()], "path size changes"),
         (&["doctor"], "path state findings"),
         (&["path"], "path"),
