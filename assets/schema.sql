@@ -1,4 +1,4 @@
--- agenthub: the database that agents share. Schema version 2.
+-- agenthub: the database that agents share. Schema version 3.
 --
 -- Any program that can write SQLite can be an agent, without installing or registering anything. This statement is a
 -- complete agent:
@@ -170,6 +170,9 @@ CREATE TABLE task_stream (
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
 );
 CREATE INDEX task_stream_task ON task_stream(task_id);
+-- For the last status of each task.
+CREATE INDEX task_stream_status ON task_stream(task_id, id, status, created_at)
+  WHERE stream_type = 'status' AND status <> '';
 
 CREATE TABLE agents (
   n              INTEGER PRIMARY KEY,
@@ -182,6 +185,7 @@ CREATE TABLE agents (
   last_active_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
                                               -- when it last wrote, to the second; not in changes
 );
+CREATE INDEX agents_active ON agents(last_active_at);
 
 CREATE TABLE subscriptions (
   n             INTEGER PRIMARY KEY,

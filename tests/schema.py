@@ -293,6 +293,9 @@ def check_shape(f):
             ("SELECT * FROM inbox_messages WHERE claim_expires_at<5", "inbox_messages_claims"),
             ("SELECT max(id) FROM telemetry WHERE instance_id='i'", "telemetry_instance"),
             ("SELECT * FROM task_stream WHERE task_id='t' AND id>5 ORDER BY id", "task_stream_task"),
+            ("SELECT task_id, status, created_at, max(id) FROM task_stream WHERE stream_type = 'status' AND status <> '' "
+             "GROUP BY task_id", "task_stream_status"),
+            ("SELECT * FROM agents WHERE last_active_at>5 ORDER BY last_active_at DESC, n DESC", "agents_active"),
             ("SELECT * FROM receipts WHERE message_id='m'", "sqlite_autoindex_receipts_1"),
             ("SELECT * FROM changes WHERE seq>5 ORDER BY seq", "INTEGER PRIMARY KEY")):
         plan = " ".join(r[-1] for r in f.q("EXPLAIN QUERY PLAN " + sql))

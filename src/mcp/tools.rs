@@ -295,25 +295,25 @@ impl Mcp {
         Parameters(args): Parameters<ListAgents>,
         session: AgentSession,
     ) -> Result<Json<Agents>, ToolError> {
-        let (agents, boxes) = session
-            .call(|_, writer| Ok((writer.agents()?, writer.mailboxes()?)))
-            .await?;
         let now = now_ms();
-        let max_age = args
-            .active_minutes
-            .map_or(i64::MAX, |minutes| minutes.max(0).saturating_mul(60));
-        let agents = agents
+        let active_after = args.active_minutes.map_or(i64::MIN, |minutes| {
+            let age = minutes.max(0).saturating_mul(60_000).saturating_add(1000);
+            now.saturating_sub(age)
+        });
+        let limit = rows(args.limit.unwrap_or(50), 1000);
+        let found = session
+            .call(move |_, writer| writer.agents_with_unread(active_after, limit))
+            .await?;
+        let agents = found
             .into_iter()
-            .map(|agent| Agent {
+            .map(|(agent, unread)| Agent {
                 active_seconds_ago: (now - agent.last_active_at).max(0) / 1000,
-                unread: boxes.iter().find(|b| b.inbox == agent.id).map_or(0, |b| b.unread),
+                unread,
                 name: name(&agent.id),
                 label: one_line(&agent.label, MAX_LABEL_CHARS),
                 status: one_line(&agent.status, MAX_LABEL_CHARS),
                 workspace: one_line(&agent.workspace, MAX_LABEL_CHARS),
             })
-            .filter(|agent| agent.active_seconds_ago <= max_age)
-            .take(usize::try_from(args.limit.unwrap_or(50).clamp(1, 1000)).unwrap_or(50))
             .collect();
         let you = session.agent().to_owned();
         Ok(Json(Agents { you, agents }))

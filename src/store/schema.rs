@@ -23,11 +23,14 @@ use crate::error::{Code, Error, Result};
 /// "AGHB": marks an agenthub database.
 const APPLICATION_ID: i64 = 0x4147_4842;
 /// The version of the schema that this program creates.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 /// The annotated schema, as `agenthub schema` prints it.
 pub const SCHEMA_SQL: &str = include_str!("../../assets/schema.sql");
 /// `MIGRATIONS[v - 1]` migrates version `v` to `v + 1`. The first version is 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../assets/migrations/2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../assets/migrations/2.sql"),
+    include_str!("../../assets/migrations/3.sql"),
+];
 
 /// The kind of a database that this program can use, by its header.
 enum Kind {
@@ -339,11 +342,11 @@ mod tests {
             .unwrap();
         let before = content(&first);
         let writer = open(&path).unwrap();
-        let copy = dir.path().join("hub.db.before-2");
+        let copy = dir.path().join("hub.db.before-3");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
         assert_eq!(
             names(dir.path()),
-            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-2"]
+            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-3"]
         );
         let conn = connect(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
         assert_eq!((version(&conn), content(&conn)), (1, before));
@@ -356,7 +359,7 @@ mod tests {
         // A copy of a copy, when it is used as the database.
         let writer = open(&copy).unwrap();
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
-        assert!(dir.path().join("hub.db.before-2.before-2").exists());
+        assert!(dir.path().join("hub.db.before-3.before-3").exists());
         // A new or current database is not copied.
         drop(writer);
         let other = tempfile::tempdir().unwrap();
@@ -383,13 +386,13 @@ mod tests {
         ];
         for (kind, prepare) in prepare {
             // Once at the name of the copy, once at that of the incomplete copy.
-            for name in ["hub.db.before-2", "hub.db.before-2.part"] {
+            for name in ["hub.db.before-3", "hub.db.before-3.part"] {
                 let (dir, path, _) = first_version();
                 let other = dir.path().join("other");
                 fs::write(&other, "untouched").unwrap();
                 prepare(&dir.path().join(name), &other);
                 drop(open(&path).unwrap());
-                let copy = dir.path().join("hub.db.before-2");
+                let copy = dir.path().join("hub.db.before-3");
                 let meta = fs::symlink_metadata(&copy).unwrap();
                 assert!(meta.is_file(), "{kind} at {name}");
                 assert_eq!(
@@ -398,7 +401,7 @@ mod tests {
                     "{kind}"
                 );
                 assert_eq!(fs::read(&other).unwrap(), b"untouched", "{kind}");
-                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-2", "other"], "{kind}");
+                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-3", "other"], "{kind}");
             }
         }
     }
@@ -406,10 +409,10 @@ mod tests {
     #[test]
     fn does_not_migrate_without_a_copy() {
         for (name, is_directory, advice) in [
-            ("hub.db.before-2", true, "is a directory; rename it"),
-            ("hub.db.before-2-wal", false, "is a database in use; rename it"),
-            ("hub.db.before-2-journal", false, "is a database in use; rename it"),
-            ("hub.db.before-2.part", true, "can write to the directory"),
+            ("hub.db.before-3", true, "is a directory; rename it"),
+            ("hub.db.before-3-wal", false, "is a database in use; rename it"),
+            ("hub.db.before-3-journal", false, "is a database in use; rename it"),
+            ("hub.db.before-3.part", true, "can write to the directory"),
         ] {
             let (dir, path, first) = first_version();
             let before = content(&first);
@@ -544,7 +547,7 @@ mod tests {
             }
         });
         assert_eq!(content(&first), before);
-        let copy = connect(&dir.path().join("hub.db.before-2"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         // A second copy would be of the migrated database.
         assert_eq!(version(&copy), 1);
     }
@@ -565,7 +568,7 @@ mod tests {
             first.execute_batch("COMMIT").unwrap();
             assert_eq!(opened.join().unwrap(), SCHEMA_VERSION);
         });
-        let copy = connect(&dir.path().join("hub.db.before-2"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         assert_eq!(rows(&copy, "SELECT n FROM messages WHERE content = 'late'").len(), 1);
     }
 
