@@ -9,7 +9,7 @@ import { state, invalidate, refresh } from './store.js';
 import { get, post, patch, remove, exchangeCode, setUnauthorizedHandler } from './api.js';
 import { savedSession, forgetSession, onSessionChange, deleteOldToken } from './session.js';
 import { HUMAN } from './authors.js';
-import { capitalize } from './format.js';
+import { capitalize, startOfDay } from './format.js';
 import { newTimeline, append, prepend } from './timeline.js';
 import * as socket from './socket.js';
 
@@ -183,6 +183,7 @@ async function loadSnapshot() {
   for (const path in state.lastPages) putItems(path, state.lastPages[path]);
   UNPAGED.forEach((path, i) => putItems(path, unpaged[i]));
   refresh.costs();
+  refresh.totals();
   // All unread mail to the person is loaded, however old it is.
   const mailbox = store.openMailbox(HUMAN);
   fillMailbox(mailbox, mail);
@@ -244,12 +245,21 @@ refresh.tasks = throttled(3000, async () => {
     const known = state.tasks.get(row.task_id);
     // The response may be older than events already applied: then only its totals are used.
     if (!known || row.last_id >= known.last_id) state.tasks.set(row.task_id, store.inferTaskStatus(row));
-    else Object.assign(known, { tokens_in: row.tokens_in, tokens_out: row.tokens_out, cost: row.cost });
+    else {
+      const { tokens_in, tokens_out, cost } = row;
+      const [turns, errors] = ['turns', 'errors'].map(field => Math.max(known[field], row[field]));
+      Object.assign(known, { tokens_in, tokens_out, cost, turns, errors });
+    }
   }
   invalidate('tasks');
 });
+refresh.totals = throttled(1000, async () => {
+  const totals = await get('totals', { since: startOfDay() });
+  state.totals = totals;
+  for (const topic of ['tasks', 'threads', 'inbox']) invalidate(topic);
+});
 refresh.costs = throttled(5000, async () => {
-  const today = await fetchCosts('day', new Date().setHours(0, 0, 0, 0));
+  const today = await fetchCosts('day', startOfDay());
   state.costToday = today.items.reduce((sum, item) => sum + item.cost, 0);
   invalidate('costs');
 });
@@ -281,7 +291,18 @@ function fetchRows(timeline, direction, position, limit = PAGE_SIZE) {
   return get(path, { [param]: position, limit });
 }
 
+/** Loads the summary of a task that is not among the loaded ones. */
+async function loadTask(id) {
+  try {
+    putItems('tasks', { items: [await get('tasks/' + encodeURIComponent(id))] });
+    invalidate('tasks');
+  } catch {
+    // There is no such task yet.
+  }
+}
+
 export function openTimeline(kind, id) {
+  if (kind === 'tasks' && state.loaded && !state.tasks.has(id)) loadTask(id);
   const timeline = store.openTimeline(kind, id);
   if (timeline.loading && !timeline.busy && state.loaded) loadTimeline(timeline);
   return timeline;

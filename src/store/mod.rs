@@ -42,6 +42,7 @@ mod telemetry;
 #[cfg(test)]
 mod test_support;
 mod threads;
+mod totals;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
@@ -86,6 +87,7 @@ pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
+pub use totals::{TaskTotals, Totals};
 
 /// Returns the version of the SQLite library in this program.
 pub fn sqlite_version() -> &'static str {

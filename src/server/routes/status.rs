@@ -1,4 +1,5 @@
-//! `/healthz`, `/readyz` and `/api/status`: liveness, readiness, and the state of hub and database.
+//! `/healthz`, `/readyz`, `/api/status` and `/api/totals`: liveness, readiness, the state of hub and database, and
+//! numbers of rows.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::error::{Code, Result};
 use crate::protocol::now_ms;
 use crate::server::request::ApiRequest;
 use crate::server::response;
-use crate::store::{LockKind, Spool};
+use crate::store::{LockKind, Reader, Spool};
 
 /// `GET /healthz`: liveness, and the id of this run of the hub. Needs no token and does
 /// not use the database.
@@ -94,4 +95,11 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "spool": spool,
         "limits": hub.limits(),
     })))
+}
+
+/// `GET /api/totals?since`: the exact numbers of threads, tasks by state and unread mail of the person.
+pub(crate) async fn totals(request: ApiRequest) -> Result<Response> {
+    let since = request.number("since")?.unwrap_or(0);
+    let read = move |reader: &Reader| reader.page_totals(now_ms(), since);
+    Ok(response::ok(&request.server.hub().read(read).await?))
 }
