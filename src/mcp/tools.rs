@@ -18,6 +18,7 @@ use super::schema::{
     name,
 };
 use super::session::AgentSession;
+use super::written::PendingResult;
 use crate::config::{HUMAN, canonical, from_type, is_human};
 use crate::error::{Code, Error, Result as StoreResult};
 use crate::integrations::fence::{fenced, one_line};
@@ -51,33 +52,33 @@ impl Mcp {
         &self,
         Parameters(args): Parameters<CheckInbox>,
         session: AgentSession,
+        result: PendingResult,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Inbox>, ToolError> {
         let you = session.agent().to_owned();
         if let Some(id) = args.id {
-            let mail = session
-                .call(move |session, writer| {
-                    let mail = mail_by_id(writer, &id)?;
-                    writer.add_receipt(&mail.message_id, Receipt::Seen, session.read_context())?;
-                    Ok(vec![Mail::full(&mail)])
-                })
-                .await?;
+            let mail = session.call(move |_, writer| mail_by_id(writer, &id)).await?;
             let note = "ack_message or reply once you have handled it".to_owned();
-            return Ok(Json(Inbox { you, mail, note }));
+            let shown = vec![Mail::full(&mail)];
+            mark_seen_when_written(result, session, &[mail]);
+            return Ok(Json(Inbox { you, mail: shown, note }));
         }
         let timeout = wait_timeout(args.wait_seconds);
         let lease = args.claim_seconds.map(lease).transpose()?;
         let cancelled = [context.ct, self.disconnected.clone()];
         let found = session
+            .clone()
             .wait_for(timeout, cancelled, move |session, reader| {
                 let mail = match lease {
                     Some(lease) => claim(session, reader, &args, lease)?,
-                    None => list(session, reader, &args)?,
+                    None => reader.inbox(&filter(session, &args))?,
                 };
                 Ok(Some(mail).filter(|mail| !mail.is_empty()))
             })
             .await?;
-        let mail: Vec<_> = found.unwrap_or_default().iter().map(Mail::listed).collect();
+        let found = found.unwrap_or_default();
+        let mail: Vec<_> = found.iter().map(Mail::listed).collect();
+        mark_seen_when_written(result, session, &found);
         let note = match (mail.is_empty(), lease.is_some()) {
             (true, _) => "no mail; check again later, or wait for it with wait_seconds",
             (false, true) => "claimed for you until the claim expires; ack_message or reply once handled",
@@ -335,6 +336,7 @@ impl Mcp {
         &self,
         Parameters(args): Parameters<AskHuman>,
         session: AgentSession,
+        result: PendingResult,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Answer>, ToolError> {
         let (text, known) = match (args.question, args.id) {
@@ -390,10 +392,9 @@ impl Mcp {
             }));
         };
         // The answer is proven to be the person's: it is a decision, not another agent's text.
-        let text = answer.payload.clone();
-        session
-            .call(move |session, writer| writer.ack_mail(&answer.id, session.read_context()))
-            .await?;
+        let text = answer.payload;
+        result
+            .when_written(move || session.with(|writer| writer.ack_mail(&answer.id, session.read_context()).map(drop)));
         Ok(Json(Answer {
             id,
             answered: true,
@@ -492,9 +493,25 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
     }))
 }
 
-/// Lists mail, and marks it as seen.
-fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<Vec<InboxMessageRow>> {
-    let mail = reader.inbox(&InboxFilter {
+/// Marks mail as seen once the result that contains it is written.
+fn mark_seen_when_written(result: PendingResult, session: AgentSession, mail: &[InboxMessageRow]) {
+    if mail.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = mail.iter().map(|mail| mail.message_id.clone()).collect();
+    result.when_written(move || {
+        session.with(|writer| {
+            writer.atomically(|| {
+                ids.iter()
+                    .try_for_each(|id| writer.add_receipt(id, Receipt::Seen, session.read_context()))
+            })
+        })
+    });
+}
+
+/// Selects the mail that a call lists.
+fn filter(session: &AgentSession, args: &CheckInbox) -> InboxFilter {
+    InboxFilter {
         inbox: Some(args.inbox.clone().unwrap_or_else(|| session.agent().to_owned())),
         reader: Some(session.agent().to_owned()),
         status: args.unread_only.then(|| "unread".to_owned()),
@@ -502,11 +519,7 @@ fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResu
         now: now_ms(),
         limit: rows(args.limit, 50),
         ..InboxFilter::default()
-    })?;
-    if !mail.is_empty() {
-        session.with(|writer| writer.add_receipts(&mail, Receipt::Seen, session.read_context()))?;
     }
-    Ok(mail)
 }
 
 /// Claims mail. Takes the write lock only if there is mail to claim.
