@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use rmcp::handler::server::common::FromContextPart;
+use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::model::MetaObject;
 use rmcp::service::{RequestContext, RoleServer};
-use rmcp::{tool, tool_router};
+use rmcp::{ErrorData, tool, tool_router};
 use serde_json::json;
 
 use super::Mcp;
@@ -421,6 +423,13 @@ impl Mcp {
         Ok(Json(Found {
             hits: hits.into_iter().map(FoundHit::from).collect(),
         }))
+    }
+}
+
+impl FromContextPart<ToolCallContext<'_, Mcp>> for PendingResult {
+    fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
+        let id = context.request_context.id.clone();
+        Ok(Self::new(id, context.service.jobs.clone()))
     }
 }
 

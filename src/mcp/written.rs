@@ -7,15 +7,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rmcp::ErrorData;
-use rmcp::handler::server::common::FromContextPart;
-use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::model::{JsonRpcMessage, RequestId};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::sync::RwLock;
 
-use super::Mcp;
 use crate::error::Result;
 
 type Job = Box<dyn FnOnce() -> Result<()> + Send>;
@@ -48,19 +44,15 @@ pub(super) struct PendingResult {
 }
 
 impl PendingResult {
+    /// Returns the result of the call `id`.
+    pub(super) fn new(id: RequestId, jobs: Jobs) -> Self {
+        Self { id, jobs }
+    }
+
     /// Runs `job` on a blocking thread after the result is written to the client. If it cannot be
     /// written, `job` does not run. An error of `job` is logged.
     pub(super) fn when_written(self, job: impl FnOnce() -> Result<()> + Send + 'static) {
         self.jobs.lock().insert(self.id, Box::new(job));
-    }
-}
-
-impl FromContextPart<ToolCallContext<'_, Mcp>> for PendingResult {
-    fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
-        Ok(Self {
-            id: context.request_context.id.clone(),
-            jobs: context.service.jobs.clone(),
-        })
     }
 }
 

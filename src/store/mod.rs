@@ -69,6 +69,7 @@ pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
+pub use maintenance::growth::Growth;
 pub use maintenance::integrity::FileMode;
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
@@ -303,6 +304,14 @@ impl Store {
                 "the writer thread has stopped; restart the hub",
             ))
         })
+    }
+
+    /// Deletes rows older than `age` milliseconds from now on, in the background: as `agenthub prune` does, once per
+    /// hour.
+    pub fn keep(&self, age: i64) {
+        if let Some(threads) = &self.threads {
+            threads.maintenance.keep(age);
+        }
     }
 
     /// Returns the status of the maintenance thread.

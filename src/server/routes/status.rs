@@ -63,10 +63,16 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
     let failure = failure.or_else(|| maintenance.failure.as_ref().map(|failure| json!(failure)));
     let failure = failure.or_else(|| hub.unlogged_rows().map(|failure| json!(failure)));
     let (rejected_counts, rejected) = hub.unreadable_rows();
-    let read = hub.read(|reader| Ok((reader.file_status(), reader.counts()?))).await;
-    let (db, counts) = match read {
-        Ok((db, counts)) => (json!(db), json!(counts)),
-        Err(_) => (json!({"path": hub.store().path().display().to_string()}), json!(null)),
+    let read = hub
+        .read(|reader| Ok((reader.file_status(), reader.counts()?, reader.growth(now_ms())?)))
+        .await;
+    let (db, counts, growth) = match read {
+        Ok((db, counts, growth)) => (json!(db), json!(counts), json!(growth)),
+        Err(_) => (
+            json!({"path": hub.store().path().display().to_string()}),
+            json!(null),
+            json!(null),
+        ),
     };
     let spool = hub.read(|reader| Spool::of(reader.path()).status()).await;
     let spool = spool.map_or_else(|error| json!({"error": error.message()}), |spool| json!(spool));
@@ -83,6 +89,7 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "pos": pos,
         "db": db,
         "counts": counts,
+        "growth": growth,
         "clients": server.connection_count(),
         "uptime_ms": u64::try_from(server.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
         "pid": std::process::id(),

@@ -564,9 +564,10 @@ mod tests {
 
         let damage = SearchIndex::open(writer.path()).unwrap();
         damage.conn.execute_batch("DROP TABLE about").unwrap();
-        drop(damage);
         assert_eq!(writer.search("apple", 9, 0).unwrap().len(), 2);
+        // The damaged file is still open, so that the new one has another inode.
         assert_ne!(inode(&writer), index);
+        drop(damage);
     }
 
     /// Another process that updates the index holds its write lock.
