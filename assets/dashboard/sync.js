@@ -56,7 +56,12 @@ export async function start(code) {
       if (!error.temporary) showNotice(error.message || error.code);
     }
   });
-  setInterval(() => document.hidden || refresh.status(), STATUS_INTERVAL_MS);
+  setInterval(() => {
+    if (document.hidden) return;
+    refresh.status();
+    // No event reports the start of a day, mail that expires, or pruned rows.
+    refresh.totals();
+  }, STATUS_INTERVAL_MS);
   if (code) await useLink(code);
   // Without a key, connect only if the hub requires none: the request locks the page otherwise.
   if (!savedSession()) await get('status').catch(() => {});
@@ -166,8 +171,9 @@ const UNPAGED = ['inboxes', 'agents', 'telemetry'];
 const putItems = (path, page) => page.items.forEach(item => PUT_ITEM[path](item));
 
 async function loadSnapshot() {
-  const [status, commands, mail, unreadMail, threads, tasks, ...unpaged] = await Promise.all([
+  const [status, totals, commands, mail, unreadMail, threads, tasks, ...unpaged] = await Promise.all([
     get('status'),
+    fetchTotals(),
     get('commands'),
     fetchMail(HUMAN),
     fetchMail(HUMAN, { status: 'unread', limit: 1000 }),
@@ -177,13 +183,13 @@ async function loadSnapshot() {
   ]);
   for (const name of ['threads', 'tasks', 'agents', 'telemetry', 'mailboxes', 'lastEvents']) state[name].clear();
   state.status = status;
+  state.totals = totals;
   for (const command of commands.items) state.commands.set(command.name, command);
   store.loadReadMarks(status.epoch);
   state.lastPages = { threads, tasks };
   for (const path in state.lastPages) putItems(path, state.lastPages[path]);
   UNPAGED.forEach((path, i) => putItems(path, unpaged[i]));
   refresh.costs();
-  refresh.totals();
   // All unread mail to the person is loaded, however old it is.
   const mailbox = store.openMailbox(HUMAN);
   fillMailbox(mailbox, mail);
@@ -253,9 +259,9 @@ refresh.tasks = throttled(3000, async () => {
   }
   invalidate('tasks');
 });
+const fetchTotals = () => get('totals', { since: startOfDay() });
 refresh.totals = throttled(1000, async () => {
-  const totals = await get('totals', { since: startOfDay() });
-  state.totals = totals;
+  state.totals = await fetchTotals();
   for (const topic of ['tasks', 'threads', 'inbox']) invalidate(topic);
 });
 refresh.costs = throttled(5000, async () => {
