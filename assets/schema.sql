@@ -170,6 +170,9 @@ CREATE TABLE task_stream (
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER))
 );
 CREATE INDEX task_stream_task ON task_stream(task_id);
+-- For the last status of each task.
+CREATE INDEX task_stream_status ON task_stream(task_id, id, status, created_at)
+  WHERE stream_type = 'status' AND status <> '';
 
 CREATE TABLE agents (
   n              INTEGER PRIMARY KEY,
@@ -184,6 +187,7 @@ CREATE TABLE agents (
   broadcasts_after INTEGER                    -- mail to 'all' up to this inbox_messages.n is older than the agent or
                                               -- was offered to it; the database and the hub maintain it
 );
+CREATE INDEX agents_active ON agents(last_active_at);
 
 CREATE TABLE subscriptions (
   n             INTEGER PRIMARY KEY,

@@ -297,6 +297,9 @@ def check_shape(f):
             ("SELECT * FROM inbox_messages WHERE claim_expires_at<5", "inbox_messages_claims"),
             ("SELECT max(id) FROM telemetry WHERE instance_id='i'", "telemetry_instance"),
             ("SELECT * FROM task_stream WHERE task_id='t' AND id>5 ORDER BY id", "task_stream_task"),
+            ("SELECT task_id, status, created_at, max(id) FROM task_stream WHERE stream_type = 'status' AND status <> '' "
+             "GROUP BY task_id", "task_stream_status"),
+            ("SELECT * FROM agents WHERE last_active_at>5 ORDER BY last_active_at DESC, n DESC", "agents_active"),
             ("SELECT * FROM receipts WHERE message_id='m'", "sqlite_autoindex_receipts_1"),
             ("SELECT * FROM deliveries WHERE reader='r' AND mail=5", "PRIMARY KEY"),
             ("SELECT mail FROM deliveries WHERE reader='r' AND state='printed' AND session='s' ORDER BY mail", "deliveries_state"),

@@ -33,6 +33,9 @@ export function formatDuration(seconds) {
 
 export const capitalize = text => text && text[0].toUpperCase() + text.slice(1);
 
+/** Returns the time at which today began, in Unix milliseconds. */
+export const startOfDay = () => new Date().setHours(0, 0, 0, 0);
+
 /** '1 turn', '2 turns'. */
 export const pluralize = (count, singular, plural = singular + 's') =>
   formatCount(count) + ' ' + (count === 1 ? singular : plural);

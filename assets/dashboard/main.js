@@ -10,7 +10,9 @@ import {
   onSecond,
   eventRates,
   needsAttention,
-  pendingMail,
+  pendingMailCount,
+  taskCount,
+  hasStatus,
   invalidate,
   unreadCount
 } from './store.js';
@@ -141,14 +143,13 @@ function renderConnection() {
 /** Updates the title, the icon and the badges, also while the page is hidden. */
 function renderCounts() {
   const attention = needsAttention();
-  const more = attention.hasMore ? '+' : '';
-  const unread = pendingMail().length;
-  const running = [...state.tasks.values()].filter(task => task.status === 'running').length;
+  const unread = pendingMailCount();
+  const running = taskCount('running', hasStatus('running'));
   const unreadThreads = [...state.threads.values()].filter(unreadCount).length;
   for (const [name, count, label, meaning] of [
     ['tasks', running, formatCount(running), 'running'],
     ['threads', unreadThreads, formatCount(unreadThreads), 'with unread messages'],
-    ['inbox', unread, formatCount(unread) + more, 'unread messages to you'],
+    ['inbox', unread, formatCount(unread), 'unread messages to you'],
     ['costs', state.costToday, formatMoney(state.costToday), 'today']
   ]) {
     const badge = navLinks.find(link => link.dataset.view === name).lastElementChild;
@@ -157,7 +158,7 @@ function renderCounts() {
     badge.title = label + ' ' + meaning;
   }
   const { count } = attention;
-  const title = (count ? `(${count}${more}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
+  const title = (count ? `(${count}) ` : '') + (view.title && view.title + ' · ') + 'agenthub';
   if (document.title !== title) document.title = title;
   if (count === attentionCount) return;
   if (count > attentionCount && state.loaded) {

@@ -17,12 +17,14 @@ export const state = {
   paused: 0,
   /** The hub's /api/status. */
   status: null,
+  /** The hub's /api/totals: it counts all rows, the page has only the newest. */
+  totals: null,
   notice: '',
   /** Only rows written after this time count for the latency: the connection did not exist before. */
   measureLatencyFrom: Infinity
 };
 
-/** status, agents, telemetry, mailboxes, tasks, costs, timeline(timeline): request what the events do not carry. */
+/** status, agents, telemetry, mailboxes, tasks, totals, costs, timeline(timeline): request what the events do not carry. */
 export const refresh = {};
 
 const MAX_FEED = 300;
@@ -66,6 +68,7 @@ export function invalidate(topic) {
 export function reset() {
   Object.assign(state, {
     loaded: false,
+    totals: null,
     threads: new Map(),
     tasks: new Map(),
     agents: new Map(),
@@ -262,6 +265,7 @@ export function putThread(row) {
   const { threads } = state;
   let thread = threads.get(row.id);
   if (!thread) {
+    refresh.totals();
     // `fedSeq`: the last message that is in the feed. The messages of a row from HTTP are not new.
     const fedSeq = row.created_at ? row.last_seq : 0;
     thread = { title: '', status: 'active', last_seq: 0, updated_at: 0, fedSeq };
@@ -329,6 +333,7 @@ export function putMail(row) {
     addToFeed('mail', mail.created_at, mail);
   }
   refresh.mailboxes();
+  refresh.totals();
   invalidate('inbox');
 }
 
@@ -345,8 +350,28 @@ export function mailIn(name) {
 const isClaimedByAgent = mail => mail.claimed_by && mail.claimed_by !== HUMAN && mail.claim_expires_at > Date.now();
 /** Returns whether mail is unread and not claimed by an agent. */
 export const isPending = mail => mail.status === 'unread' && !isClaimedByAgent(mail);
-/** Returns the pending mail to the person. */
+/** Returns the pending mail to the person, as far as the page has it. */
 export const pendingMail = () => mailIn(HUMAN).filter(isPending);
+
+// ---- numbers of all rows ----
+// A number of loaded rows is exact, and changes at once, if all rows are loaded. Otherwise the hub's number counts.
+
+/** Returns the number of pending mail to the person. */
+export function pendingMailCount() {
+  const loaded = pendingMail().length;
+  return state.mailboxes.get(HUMAN)?.hasMoreUnread ? Math.max(loaded, state.totals?.unread || 0) : loaded;
+}
+
+/** Returns the number of threads. */
+export const threadCount = () => Math.max(state.threads.size, state.totals?.threads || 0);
+
+/** Returns the number of tasks in a field of the hub's totals; `test` selects the same ones of the loaded tasks. */
+export function taskCount(field, test = () => true) {
+  const all = state.totals?.tasks;
+  if (all?.total > state.tasks.size) return all[field];
+  return [...state.tasks.values()].filter(test).length;
+}
+export const hasStatus = status => task => task.status === status;
 
 // ---- what needs the person ----
 
@@ -438,13 +463,14 @@ export function dismissAgent(summary) {
 
 /** Returns what needs the person, as shown on Now, in the title, the icon and the sidebar. */
 export function needsAttention(agents = summarizeAgents()) {
-  const requests = [...pendingMail(), ...pendingQuestions()];
+  const questions = pendingQuestions();
+  const requests = [...pendingMail(), ...questions];
   const troubled = agents.filter(agent => agent.status === 'error' || agent.status === 'waiting');
   return {
     requests,
     troubled,
-    count: requests.length + troubled.length,
-    hasMore: !!state.mailboxes.get(HUMAN)?.hasMoreUnread
+    requestCount: pendingMailCount() + questions.length,
+    count: pendingMailCount() + questions.length + troubled.length
   };
 }
 
@@ -459,6 +485,11 @@ export function putTelemetry(row, time) {
   invalidate('agents');
 }
 
+export const isFailure = status => /^(failed|error)$/.test(status);
+/** Returns whether the hub counts the event among the errors of its task. */
+const isErrorEvent = ({ stream_type, error_msg, status }) =>
+  stream_type === 'error' || (stream_type === 'tool_result' && (!!error_msg || isFailure(status)));
+
 function putTaskEvent(row, time) {
   const id = row.task_id;
   const event = { ...row, created_at: time };
@@ -468,6 +499,9 @@ function putTaskEvent(row, time) {
     task = { task_id: id, started_at: time, updated_at: 0, last_id: 0, turns: 0, errors: 0 };
     state.tasks.set(id, task);
     evictOldest('tasks');
+    // It may have earlier events, which only the hub counts.
+    refresh.tasks();
+    refresh.totals();
   }
   if (!(event.id <= task.last_id)) {
     task.last_id = event.id || 0;
@@ -476,11 +510,12 @@ function putTaskEvent(row, time) {
     task.turns = Math.max(task.turns, event.turn_num || 0);
     for (const field of ['agent_id', 'workspace', 'directive', 'model']) if (event[field]) task[field] = event[field];
     if (type === 'status' && event.status) task.status = event.status;
-    if (type === 'error') task.errors++;
+    if (isErrorEvent(event)) task.errors++;
     inferTaskStatus(task);
   }
   // The hub adds up tokens and cost: they are requested when a turn or the task ends.
   if (type === 'turn_end' || type === 'status' || type === 'error') refresh.tasks();
+  if (type === 'status' || task.status === 'waiting') refresh.totals();
   event.agent_id ||= task.agent_id;
   if (event.agent_id) state.lastEvents.set(event.agent_id, event);
   noteActivity(event.agent_id, time);

@@ -9,7 +9,7 @@ import { state, invalidate, refresh } from './store.js';
 import { get, post, patch, remove, exchangeCode, setUnauthorizedHandler } from './api.js';
 import { savedSession, forgetSession, onSessionChange, deleteOldToken } from './session.js';
 import { HUMAN } from './authors.js';
-import { capitalize } from './format.js';
+import { capitalize, startOfDay } from './format.js';
 import { newTimeline, append, prepend } from './timeline.js';
 import * as socket from './socket.js';
 
@@ -56,7 +56,12 @@ export async function start(code) {
       if (!error.temporary) showNotice(error.message || error.code);
     }
   });
-  setInterval(() => document.hidden || refresh.status(), STATUS_INTERVAL_MS);
+  setInterval(() => {
+    if (document.hidden) return;
+    refresh.status();
+    // No event reports the start of a day, mail that expires, or pruned rows.
+    refresh.totals();
+  }, STATUS_INTERVAL_MS);
   if (code) await useLink(code);
   // Without a key, connect only if the hub requires none: the request locks the page otherwise.
   if (!savedSession()) await get('status').catch(() => {});
@@ -166,8 +171,9 @@ const UNPAGED = ['inboxes', 'agents', 'telemetry'];
 const putItems = (path, page) => page.items.forEach(item => PUT_ITEM[path](item));
 
 async function loadSnapshot() {
-  const [status, commands, mail, unreadMail, threads, tasks, ...unpaged] = await Promise.all([
+  const [status, totals, commands, mail, unreadMail, threads, tasks, ...unpaged] = await Promise.all([
     get('status'),
+    fetchTotals(),
     get('commands'),
     fetchMail(HUMAN),
     fetchMail(HUMAN, { status: 'unread', limit: 1000 }),
@@ -177,6 +183,7 @@ async function loadSnapshot() {
   ]);
   for (const name of ['threads', 'tasks', 'agents', 'telemetry', 'mailboxes', 'lastEvents']) state[name].clear();
   state.status = status;
+  state.totals = totals;
   for (const command of commands.items) state.commands.set(command.name, command);
   store.loadReadMarks(status.epoch);
   state.lastPages = { threads, tasks };
@@ -244,12 +251,21 @@ refresh.tasks = throttled(3000, async () => {
     const known = state.tasks.get(row.task_id);
     // The response may be older than events already applied: then only its totals are used.
     if (!known || row.last_id >= known.last_id) state.tasks.set(row.task_id, store.inferTaskStatus(row));
-    else Object.assign(known, { tokens_in: row.tokens_in, tokens_out: row.tokens_out, cost: row.cost });
+    else {
+      const { tokens_in, tokens_out, cost } = row;
+      const [turns, errors] = ['turns', 'errors'].map(field => Math.max(known[field], row[field]));
+      Object.assign(known, { tokens_in, tokens_out, cost, turns, errors });
+    }
   }
   invalidate('tasks');
 });
+const fetchTotals = () => get('totals', { since: startOfDay() });
+refresh.totals = throttled(1000, async () => {
+  state.totals = await fetchTotals();
+  for (const topic of ['tasks', 'threads', 'inbox']) invalidate(topic);
+});
 refresh.costs = throttled(5000, async () => {
-  const today = await fetchCosts('day', new Date().setHours(0, 0, 0, 0));
+  const today = await fetchCosts('day', startOfDay());
   state.costToday = today.items.reduce((sum, item) => sum + item.cost, 0);
   invalidate('costs');
 });
@@ -281,7 +297,18 @@ function fetchRows(timeline, direction, position, limit = PAGE_SIZE) {
   return get(path, { [param]: position, limit });
 }
 
+/** Loads the summary of a task that is not among the loaded ones. */
+async function loadTask(id) {
+  try {
+    putItems('tasks', { items: [await get('tasks/' + encodeURIComponent(id))] });
+    invalidate('tasks');
+  } catch {
+    // There is no such task yet.
+  }
+}
+
 export function openTimeline(kind, id) {
+  if (kind === 'tasks' && state.loaded && !state.tasks.has(id)) loadTask(id);
   const timeline = store.openTimeline(kind, id);
   if (timeline.loading && !timeline.busy && state.loaded) loadTimeline(timeline);
   return timeline;

@@ -1,4 +1,5 @@
--- From schema version 2 to 3: the table deliveries, the columns agents.broadcasts_after and subscriptions.acked_at.
+-- From schema version 2 to 3: the table deliveries, the columns agents.broadcasts_after and
+-- subscriptions.acked_at, indexes for lists and totals.
 --
 -- A step never changes after its release: databases that went through it must equal new ones.
 
@@ -14,6 +15,10 @@ CREATE TABLE deliveries (
   PRIMARY KEY(mail, reader)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_state ON deliveries(reader, state, session);
+
+CREATE INDEX task_stream_status ON task_stream(task_id, id, status, created_at)
+  WHERE stream_type = 'status' AND status <> '';
+CREATE INDEX agents_active ON agents(last_active_at);
 
 DROP TRIGGER IF EXISTS agents_insert;
 CREATE TRIGGER agents_insert AFTER INSERT ON agents

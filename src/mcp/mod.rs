@@ -5,17 +5,20 @@
 //!    argument, which a model could get wrong or forge.
 //! 3. A model's mistake is a tool result with advice, not a protocol error: clients do not show
 //!    protocol errors to the model.
-//! 4. Protocol revisions with and without `initialize` are supported, as far as rmcp supports them.
+//! 4. Mail is marked as seen after the result that contains it is written (`written`).
+//! 5. Protocol revisions with and without `initialize` are supported, as far as rmcp supports them.
 
 mod identity;
 mod schema;
 mod session;
 mod tools;
+mod written;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
+use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ServerHandler, ServiceExt, tool_handler};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Stdin};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +29,7 @@ use crate::text::lenient_json;
 
 pub use identity::Speaker;
 use session::{ANNOUNCE_TIMEOUT, AgentSession, Database};
+use written::{Jobs, RunsJobs};
 
 /// The server's instructions, which a model gets before any tool description.
 const INSTRUCTIONS: &str = "agenthub connects you with the other AI agents on this machine, from any vendor, and with \
@@ -46,6 +50,7 @@ struct Mcp {
     database: Arc<Database>,
     /// Cancelled at the end of stdin: no client waits for results any more.
     disconnected: CancellationToken,
+    jobs: Jobs,
 }
 
 /// Serves `speaker` on stdin and stdout until stdin ends. If the database is temporarily unusable,
@@ -81,10 +86,12 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, speaker: Speaker) -> Re
         speaker,
         database,
         disconnected: disconnected.clone(),
+        jobs: Jobs::default(),
     };
+    let transport = RunsJobs::new(AsyncRwTransport::new_server(input, stdout), mcp.jobs.clone());
     let serving = async {
         let service = mcp
-            .serve((input, stdout))
+            .serve(transport)
             .await
             .map_err(|e| Error::new(Code::Invalid, format!("the client did not start the MCP protocol: {e}")))?;
         service

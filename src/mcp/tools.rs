@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use rmcp::handler::server::common::FromContextPart;
+use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::model::MetaObject;
 use rmcp::service::{RequestContext, RoleServer};
-use rmcp::{tool, tool_router};
+use rmcp::{ErrorData, tool, tool_router};
 use serde_json::json;
 
 use super::Mcp;
@@ -18,6 +20,7 @@ use super::schema::{
     name,
 };
 use super::session::AgentSession;
+use super::written::PendingResult;
 use crate::config::{HUMAN, canonical, from_type, is_human};
 use crate::error::{Code, Error, Result as StoreResult};
 use crate::integrations::fence::{fenced, one_line};
@@ -52,24 +55,22 @@ impl Mcp {
         &self,
         Parameters(args): Parameters<CheckInbox>,
         session: AgentSession,
+        result: PendingResult,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Inbox>, ToolError> {
         let you = session.agent().to_owned();
         if let Some(id) = args.id {
-            let mail = session
-                .call(move |session, writer| {
-                    let mail = mail_by_id(writer, &id)?;
-                    writer.add_receipt(&mail.message_id, Receipt::Seen, session.read_context())?;
-                    Ok(vec![Mail::full(&mail)])
-                })
-                .await?;
+            let mail = session.call(move |_, writer| mail_by_id(writer, &id)).await?;
             let note = "ack_message or reply once you have handled it".to_owned();
-            return Ok(Json(Inbox { you, mail, note }));
+            let shown = vec![Mail::full(&mail)];
+            mark_seen_when_written(result, session, &[mail]);
+            return Ok(Json(Inbox { you, mail: shown, note }));
         }
         let timeout = wait_timeout(args.wait_seconds);
         let lease = args.claim_seconds.map(lease).transpose()?;
         let cancelled = [context.ct, self.disconnected.clone()];
         let found = session
+            .clone()
             .wait_for(timeout, cancelled, move |session, reader| {
                 let found = match lease {
                     Some(lease) => (claim(session, reader, &args, lease)?, 0),
@@ -78,8 +79,9 @@ impl Mcp {
                 Ok(Some(found).filter(|(mail, _)| !mail.is_empty()))
             })
             .await?;
-        let (mail, waiting) = found.unwrap_or_default();
-        let mail: Vec<_> = mail.iter().map(Mail::listed).collect();
+        let (found, waiting) = found.unwrap_or_default();
+        let mail: Vec<_> = found.iter().map(Mail::listed).collect();
+        mark_seen_when_written(result, session, &found);
         let next = match (mail.is_empty(), lease.is_some()) {
             (true, _) => "no mail; check again later, or wait for it with wait_seconds",
             (false, true) => "claimed for you until the claim expires; ack_message or reply once handled",
@@ -303,25 +305,25 @@ impl Mcp {
         Parameters(args): Parameters<ListAgents>,
         session: AgentSession,
     ) -> Result<Json<Agents>, ToolError> {
-        let (agents, boxes) = session
-            .call(|_, writer| Ok((writer.agents()?, writer.mailboxes()?)))
-            .await?;
         let now = now_ms();
-        let max_age = args
-            .active_minutes
-            .map_or(i64::MAX, |minutes| minutes.max(0).saturating_mul(60));
-        let agents = agents
+        let active_after = args.active_minutes.map_or(i64::MIN, |minutes| {
+            let age = minutes.max(0).saturating_mul(60_000).saturating_add(1000);
+            now.saturating_sub(age)
+        });
+        let limit = rows(args.limit.unwrap_or(50), 1000);
+        let found = session
+            .call(move |_, writer| writer.agents_with_unread(active_after, limit))
+            .await?;
+        let agents = found
             .into_iter()
-            .map(|agent| Agent {
+            .map(|(agent, unread)| Agent {
                 active_seconds_ago: (now - agent.last_active_at).max(0) / 1000,
-                unread: boxes.iter().find(|b| b.inbox == agent.id).map_or(0, |b| b.unread),
+                unread,
                 name: name(&agent.id),
                 label: one_line(&agent.label, MAX_LABEL_CHARS),
                 status: one_line(&agent.status, MAX_LABEL_CHARS),
                 workspace: one_line(&agent.workspace, MAX_LABEL_CHARS),
             })
-            .filter(|agent| agent.active_seconds_ago <= max_age)
-            .take(usize::try_from(args.limit.unwrap_or(50).clamp(1, 1000)).unwrap_or(50))
             .collect();
         let you = session.agent().to_owned();
         Ok(Json(Agents { you, agents }))
@@ -343,6 +345,7 @@ impl Mcp {
         &self,
         Parameters(args): Parameters<AskHuman>,
         session: AgentSession,
+        result: PendingResult,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Answer>, ToolError> {
         let (text, known) = match (args.question, args.id) {
@@ -398,10 +401,9 @@ impl Mcp {
             }));
         };
         // The answer is proven to be the person's: it is a decision, not another agent's text.
-        let text = answer.payload.clone();
-        session
-            .call(move |session, writer| writer.ack_mail(&answer.id, session.read_context()))
-            .await?;
+        let text = answer.payload;
+        result
+            .when_written(move || session.with(|writer| writer.ack_mail(&answer.id, session.read_context()).map(drop)));
         Ok(Json(Answer {
             id,
             answered: true,
@@ -428,6 +430,13 @@ impl Mcp {
         Ok(Json(Found {
             hits: hits.into_iter().map(FoundHit::from).collect(),
         }))
+    }
+}
+
+impl FromContextPart<ToolCallContext<'_, Mcp>> for PendingResult {
+    fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
+        let id = context.request_context.id.clone();
+        Ok(Self::new(id, context.service.jobs.clone()))
     }
 }
 
@@ -496,7 +505,23 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
     }))
 }
 
-/// Lists mail, and marks it as seen. Returns it with the number of further unread mail.
+/// Marks mail as seen once the result that contains it is written.
+fn mark_seen_when_written(result: PendingResult, session: AgentSession, mail: &[InboxMessageRow]) {
+    if mail.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = mail.iter().map(|mail| mail.message_id.clone()).collect();
+    result.when_written(move || {
+        session.with(|writer| {
+            writer.atomically(|| {
+                ids.iter()
+                    .try_for_each(|id| writer.add_receipt(id, Receipt::Seen, session.read_context()))
+            })
+        })
+    });
+}
+
+/// Lists mail. Returns it with the number of further unread mail.
 fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<(Vec<InboxMessageRow>, usize)> {
     let filter = InboxFilter {
         inbox: Some(args.inbox.clone().unwrap_or_else(|| session.agent().to_owned())),
@@ -516,9 +541,6 @@ fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResu
         true => reader.inbox_count(&filter)?.saturating_sub(mail.len()),
         false => 0,
     };
-    if !mail.is_empty() {
-        session.with(|writer| writer.add_receipts(&mail, Receipt::Seen, session.read_context()))?;
-    }
     Ok((mail, waiting))
 }
 

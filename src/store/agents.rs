@@ -12,6 +12,13 @@ use crate::error::{Code, Error, Result};
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
 
+/// The agents active after `?1`, most recently active first.
+const ACTIVE_AGENTS: &str = "SELECT n, id, label, status, workspace, pid, created_at, last_active_at FROM agents \
+     WHERE last_active_at > ?1 ORDER BY last_active_at DESC, n DESC";
+
+/// The number of unread messages in the inbox `?1`.
+const UNREAD: &str = "SELECT count(*) FROM inbox_messages WHERE to_inbox = ?1 AND status = 'unread'";
+
 /// One row of the `agents` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AgentRow {
@@ -70,6 +77,11 @@ pub struct AgentState {
     pub pid: Option<i64>,
 }
 
+/// Selects the agents after `(last_active_at, n) = (?1, ?2)`, most recently active first.
+fn agents_page_sql() -> String {
+    format!("SELECT {COLUMNS} FROM agents WHERE (last_active_at, n) < (?1, ?2) ORDER BY last_active_at DESC, n DESC")
+}
+
 impl Reader {
     /// Returns all agents, most recently active first.
     ///
@@ -90,10 +102,7 @@ impl Reader {
     /// A `Store…` code.
     pub fn agents_page(&self, after: Option<(i64, i64)>, limit: usize) -> Result<Page<AgentRow>> {
         let (last_active_at, n) = after.unwrap_or((i64::MAX, i64::MAX));
-        let sql = format!(
-            "SELECT {COLUMNS} FROM agents WHERE (last_active_at, n) < (?1, ?2) ORDER BY last_active_at DESC, n DESC"
-        );
-        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut statement = self.conn.prepare_cached(&agents_page_sql())?;
         let found = statement.query([last_active_at, n])?;
         Page::draw(
             found,
@@ -102,6 +111,31 @@ impl Reader {
             |row| AgentRow::read(row).ok(),
             AgentRow::weight,
         )
+    }
+
+    /// Returns at most `limit` agents that were active after `active_after` (Unix milliseconds), most
+    /// recently active first, each with the number of unread messages in its inbox.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn agents_with_unread(&self, active_after: i64, limit: usize) -> Result<Vec<(AgentRow, i64)>> {
+        self.snapshot(|| {
+            let mut statement = self.conn.prepare_cached(ACTIVE_AGENTS)?;
+            let found = statement.query([active_after])?;
+            let page = Page::draw(
+                found,
+                limit,
+                PAGE_BYTES,
+                |row| AgentRow::read(row).ok(),
+                AgentRow::weight,
+            )?;
+            let mut unread = self.conn.prepare_cached(UNREAD)?;
+            let with_unread = |agent: AgentRow| {
+                let unread = unread.query_row([&agent.id], |row| row.get(0))?;
+                Ok((agent, unread))
+            };
+            page.items.into_iter().map(with_unread).collect()
+        })
     }
 
     /// Returns whether there is an agent with this name.
@@ -253,7 +287,64 @@ fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_support::{send, temp_database, vm_steps};
     use super::*;
+
+    #[test]
+    fn a_list_of_agents_reads_only_their_unread_mail() {
+        let (_dir, writer) = temp_database();
+        for i in 0..1000 {
+            let sql = "INSERT INTO agents(id, last_active_at) VALUES('agent ' || ?1, 1000 + ?1)";
+            writer.conn.execute(sql, [i]).unwrap();
+            if i % 3 == 0 {
+                send(&writer, &format!("agent {i}"), "x");
+            }
+        }
+        send(&writer, "agent 999", "y");
+        writer
+            .conn
+            .execute("UPDATE inbox_messages SET status = 'read' WHERE n = 2", [])
+            .unwrap();
+        let found = writer.agents_with_unread(1996, 2).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(agent, unread)| (agent.id.as_str(), *unread))
+            .collect();
+        // The sender is active now.
+        assert_eq!(found, [("boss", 0), ("agent 999", 2)]);
+        assert_eq!(writer.agents_with_unread(1996, 9).unwrap().len(), 4);
+        assert_eq!(writer.agents_with_unread(0, 9999).unwrap().len(), 1001);
+        let unread: i64 = writer
+            .agents_with_unread(0, 9999)
+            .unwrap()
+            .iter()
+            .map(|(_, unread)| unread)
+            .sum();
+        assert_eq!(unread, 334);
+
+        let (_dir, writer) = temp_database();
+        let sql = "WITH RECURSIVE i(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM i WHERE i < 2000) \
+            INSERT INTO agents(id, last_active_at) SELECT 'agent ' || i, i FROM i";
+        writer.conn.execute(sql, []).unwrap();
+        assert_eq!(writer.agents_with_unread(0, 2).unwrap().len(), 2);
+        let steps = vm_steps(&writer, &[ACTIVE_AGENTS, UNREAD]);
+        assert!(steps < 300, "{steps} steps");
+    }
+
+    #[test]
+    fn a_page_of_agents_is_read_in_index_order() {
+        let (_dir, writer) = temp_database();
+        let sql = format!("EXPLAIN QUERY PLAN {}", agents_page_sql());
+        let mut statement = writer.conn.prepare(&sql).unwrap();
+        let plan = statement
+            .query_map(params![5, 5], |row| row.get::<_, String>(3))
+            .unwrap();
+        let plan = plan.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ");
+        assert!(
+            plan.contains("agents_active") && !plan.contains("TEMP B-TREE"),
+            "{plan}"
+        );
+    }
 
     #[test]
     fn suggests_the_most_similar_name() {

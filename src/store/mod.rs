@@ -42,6 +42,7 @@ mod telemetry;
 #[cfg(test)]
 mod test_support;
 mod threads;
+mod totals;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +70,7 @@ pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
+pub use maintenance::growth::Growth;
 pub use maintenance::integrity::FileMode;
 pub use maintenance::prune::{AGENTS_AGE, Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
@@ -87,6 +89,7 @@ pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
+pub use totals::{TaskTotals, Totals};
 
 /// Returns the version of the SQLite library in this program.
 pub fn sqlite_version() -> &'static str {
@@ -302,6 +305,14 @@ impl Store {
                 "the writer thread has stopped; restart the hub",
             ))
         })
+    }
+
+    /// Deletes rows older than `age` milliseconds from now on, in the background: as `agenthub prune` does, once per
+    /// hour.
+    pub fn keep(&self, age: i64) {
+        if let Some(threads) = &self.threads {
+            threads.maintenance.keep(age);
+        }
     }
 
     /// Returns the status of the maintenance thread.

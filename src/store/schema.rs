@@ -311,6 +311,19 @@ mod tests {
         assert_eq!(migrated.damage().unwrap(), Vec::<String>::new());
     }
 
+    /// The steps run from each version, not only from the first.
+    #[test]
+    fn migrates_from_the_second_version() {
+        let (_dir, path, conn) = first_version();
+        conn.execute_batch(MIGRATIONS[0]).unwrap();
+        conn.pragma_update(None, "user_version", 2).unwrap();
+        let before = content(&conn);
+        let migrated = open(&path).unwrap();
+        assert_eq!(version(&migrated.conn), SCHEMA_VERSION);
+        assert_eq!(content(&migrated.conn), before);
+        assert_eq!(migrated.schema_differences().unwrap(), Vec::<String>::new());
+    }
+
     #[test]
     fn migration_keeps_rows_positions_and_cursors() {
         let (_dir, path, first) = first_version();
@@ -480,6 +493,7 @@ mod tests {
             "UPDATE messages SET business_state = ?1 WHERE n = 1",
             "UPDATE inbox_messages SET status = ?1, read_at = 5 WHERE n = 1",
             "INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'old', ?1)",
+            "INSERT INTO task_stream(task_id, stream_type, status, agent_id) VALUES('old task', 'status', ?1, 'old')",
         ]
         .map(|sql| old.prepare(sql).unwrap());
         let mut select = reader
@@ -519,6 +533,9 @@ mod tests {
         assert_eq!(seqs, [1, 2, 3, 4, 5, 6]);
         assert_eq!(after[5].1, "after");
         assert_eq!(new.gaps().unwrap(), Vec::<String>::new());
+        let in_index = "SELECT status FROM task_stream INDEXED BY task_stream_status \
+            WHERE stream_type = 'status' AND status <> '' AND task_id = 'old task' ORDER BY id";
+        assert_eq!(rows(&new.conn, in_index), ["Text(\"before\")", "Text(\"after\")"]);
         let statuses = "SELECT status, proof FROM inbox_messages WHERE n IN (1, 4)";
         assert_eq!(
             rows(&new.conn, statuses),

@@ -248,7 +248,7 @@ pub struct TaskSummary {
     pub last_type: String,
     /// Number of events.
     pub events: i64,
-    /// Number of `error` events.
+    /// Number of `error` events, and of `tool_result` events with an `error_msg` or the status failed or error.
     pub errors: i64,
     /// `id` of its last event; tasks are listed in this order.
     pub last_id: i64,
@@ -291,6 +291,15 @@ impl TaskSummary {
     }
 }
 
+/// Number of the newest events in which a list looks for tasks before it goes from task to task.
+const WINDOW: i64 = 20_000;
+
+/// The events with an `id` from `?1` on and below `?2` that are the newest of their task; newest first, at
+/// most `?3`. Stops at the last one, so its cost depends on the events of the tasks it returns.
+const RECENT_TASKS: &str = "SELECT id FROM task_stream e WHERE id >= ?1 AND id < ?2 \
+     AND NOT EXISTS (SELECT 1 FROM task_stream n WHERE n.task_id = e.task_id AND n.id > e.id) \
+     ORDER BY id DESC LIMIT ?3";
+
 /// The `id` of each task's newest event, if it is below `?1`; newest first, at most `?2`. A loose
 /// index scan goes from task to task on the index `(task_id, id)`.
 const TASKS: &str = "WITH RECURSIVE task(task_id) AS ( \
@@ -307,7 +316,9 @@ const SUMMARY: &str = "SELECT p.task_id, max(nullif(s.agent_id, '')), max(nullif
        max(nullif(s.model, '')), coalesce(max(s.turn_num), 0), \
        CAST(min(total(s.tokens_in), 9e18) AS INTEGER), CAST(min(total(s.tokens_out), 9e18) AS INTEGER), total(s.cost), \
        min(s.created_at), max(s.created_at), p.stream_type, \
-       count(*), sum(s.stream_type = 'error'), p.id \
+       count(*), \
+       sum(s.stream_type = 'error' OR s.stream_type = 'tool_result' AND (coalesce(s.error_msg, '') <> '' \
+         OR coalesce(s.status, '') IN ('failed', 'error'))), p.id \
      FROM task_stream p JOIN task_stream s ON s.task_id = p.task_id WHERE p.id = ?1";
 
 impl Reader {
@@ -317,14 +328,16 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn tasks(&self, before: Option<i64>, limit: usize) -> Result<Page<TaskSummary>> {
+        self.tasks_within(WINDOW, before, limit)
+    }
+
+    fn tasks_within(&self, window: i64, before: Option<i64>, limit: usize) -> Result<Page<TaskSummary>> {
         self.snapshot(|| {
-            let mut statement = self.conn.prepare_cached(TASKS)?;
-            let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-            let last = statement.query_map(params![before.unwrap_or(i64::MAX), rows], |row| row.get(0))?;
+            let newest = self.newest_events(window, before.unwrap_or(i64::MAX), limit.saturating_add(1))?;
             // Only the tasks of this page are aggregated.
             let mut summary = self.conn.prepare_cached(SUMMARY)?;
             let (mut page, mut weight) = (Page::new(), 0);
-            for id in last.collect::<rusqlite::Result<Vec<i64>>>()? {
+            for id in newest {
                 if page.items.len() == limit || weight > PAGE_BYTES {
                     page.has_more = true;
                     break;
@@ -334,6 +347,46 @@ impl Reader {
                 page.items.push(task);
             }
             Ok(page)
+        })
+    }
+
+    /// Returns the `id` of the newest event of at most `limit` tasks, those below `before`; newest first.
+    fn newest_events(&self, window: i64, before: i64, limit: usize) -> Result<Vec<i64>> {
+        let (first, last): (i64, i64) = self
+            .conn
+            .prepare_cached(
+                "SELECT coalesce((SELECT min(id) FROM task_stream), 1), coalesce((SELECT max(id) FROM task_stream), 0)",
+            )?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        // The ids are 1, 2, 3 …: a range of ids has as many events.
+        let end = before.min(last + 1);
+        let start = end.saturating_sub(window).max(first);
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut recent = self.conn.prepare_cached(RECENT_TASKS)?;
+        let recent = recent.query_map(params![start, end, rows], |row| row.get(0))?;
+        let mut newest = recent.collect::<rusqlite::Result<Vec<i64>>>()?;
+        if newest.len() < limit && start > first {
+            let missing = i64::try_from(limit - newest.len()).unwrap_or(i64::MAX);
+            let mut older = self.conn.prepare_cached(TASKS)?;
+            let older = older.query_map(params![start, missing], |row| row.get(0))?;
+            newest.extend(older.collect::<rusqlite::Result<Vec<i64>>>()?);
+        }
+        Ok(newest)
+    }
+
+    /// Returns the summary of a task, or `None` if it has no events.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn task(&self, task_id: &str) -> Result<Option<TaskSummary>> {
+        self.snapshot(|| {
+            let newest: Option<i64> = self
+                .conn
+                .prepare_cached("SELECT max(id) FROM task_stream WHERE task_id = ?1")?
+                .query_row([task_id], |row| row.get(0))?;
+            let Some(id) = newest else { return Ok(None) };
+            let mut summary = self.conn.prepare_cached(SUMMARY)?;
+            Ok(Some(summary.query_row([id], |row| Ok(TaskSummary::read(row)))?))
         })
     }
 
@@ -426,5 +479,93 @@ impl Writer {
             Some(Ok(row)) => Ok(row),
             _ => Err(Error::new(Code::Internal, "the task event just written cannot be read")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{temp_database, vm_steps};
+    use super::*;
+
+    /// Writes `events` events of each of `tasks` tasks, one task after the other.
+    fn write_tasks(writer: &Writer, tasks: i64, events: i64) {
+        writer
+            .conn
+            .execute(
+                "WITH RECURSIVE t(t) AS (SELECT 1 UNION ALL SELECT t + 1 FROM t WHERE t < ?1), \
+                 e(e) AS (SELECT 1 UNION ALL SELECT e + 1 FROM e WHERE e < ?2) \
+                 INSERT INTO task_stream(task_id, stream_type, status) \
+                 SELECT printf('task %05d', t), 'status', CASE e WHEN ?2 THEN 'completed' ELSE 'running' END FROM t, e ORDER BY t, e",
+                params![tasks, events],
+            )
+            .unwrap();
+    }
+
+    #[test]
+    fn a_list_of_one_task_reads_no_other_task() {
+        let (_dir, writer) = temp_database();
+        write_tasks(&writer, 2000, 3);
+        let page = writer.tasks(None, 1).unwrap();
+        assert_eq!((page.items[0].task_id.as_str(), page.has_more), ("task 02000", true));
+        let steps = vm_steps(&writer, &[RECENT_TASKS, TASKS, SUMMARY]);
+        assert!(steps < 500, "{steps} steps");
+    }
+
+    #[test]
+    fn tasks_are_listed_by_their_newest_event_within_and_beyond_the_window() {
+        let (_dir, writer) = temp_database();
+        write_tasks(&writer, 40, 3);
+        // Tasks that continue, and one long task between them.
+        for task in [7, 3, 20] {
+            let sql = "INSERT INTO task_stream(task_id, stream_type) VALUES(printf('task %05d', ?1), 'text')";
+            for _ in 0..if task == 3 { 50 } else { 1 } {
+                writer.conn.execute(sql, [task]).unwrap();
+            }
+        }
+        let sql = "SELECT max(id) FROM task_stream GROUP BY task_id ORDER BY 1 DESC";
+        let mut statement = writer.conn.prepare(sql).unwrap();
+        let found = statement.query_map([], |row| row.get(0)).unwrap();
+        let expected = found.collect::<rusqlite::Result<Vec<i64>>>().unwrap();
+        for window in [1, 2, 10, 52, 1000] {
+            for limit in [1, 3, 7, 100] {
+                let (mut listed, mut before) = (Vec::new(), None);
+                loop {
+                    let page = writer.tasks_within(window, before, limit).unwrap();
+                    listed.extend(page.items.iter().map(|task| task.last_id));
+                    before = page.next(|task| task.last_id);
+                    if before.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(listed, expected, "window {window}, limit {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_the_errors_of_a_task_with_its_failed_tool_calls() {
+        let (_dir, writer) = temp_database();
+        for (kind, message, status) in [
+            ("error", "", ""),
+            ("tool_result", "no such file", ""),
+            ("tool_result", "", "failed"),
+            ("tool_result", "", "completed"),
+            ("tool_use", "", "failed"),
+            ("status", "the tests fail", "failed"),
+        ] {
+            let event = NewTaskEvent {
+                task_id: "lexer".to_owned(),
+                stream_type: kind.to_owned().into(),
+                error_msg: message.to_owned(),
+                status: status.to_owned(),
+                turn_num: 4,
+                ..NewTaskEvent::default()
+            };
+            writer.record_task_event(&event).unwrap();
+        }
+        let task = writer.task("lexer").unwrap().unwrap();
+        assert_eq!((task.errors, task.events, task.turns), (3, 6, 4));
+        assert_eq!(task.status, "failed");
+        assert_eq!(writer.task("parser").unwrap(), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Helpers of the store's unit tests.
 
+use rusqlite::StatementStatus;
 use tempfile::TempDir;
 
 use super::{InboxMessageRow, NetworkFs, NewInboxMessage, ReadContext, Writer};
@@ -29,4 +30,16 @@ pub(super) fn send(writer: &Writer, to: &str, text: &str) -> InboxMessageRow {
 /// Returns the payloads of inbox messages.
 pub(super) fn payloads(mail: &[InboxMessageRow]) -> Vec<String> {
     mail.iter().map(|row| row.payload.clone()).collect()
+}
+
+/// Returns the number of virtual machine instructions that cached statements have executed.
+pub(super) fn vm_steps(writer: &Writer, statements: &[&str]) -> i32 {
+    let steps = |sql: &&str| {
+        writer
+            .conn
+            .prepare_cached(sql)
+            .unwrap()
+            .get_status(StatementStatus::VmStep)
+    };
+    statements.iter().map(steps).sum()
 }

@@ -459,3 +459,26 @@ fn serves_the_page_with_an_entity_tag() {
     assert_eq!(hub.get("/app.css").body, "edited again");
     assert_eq!(hub.get("/main.js").status, 200);
 }
+
+/// The numbers count all rows, not those of a page.
+#[test]
+fn totals_count_more_rows_than_a_page_has() {
+    let hub = TestHub::start();
+    let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 1500)";
+    hub.sql(&format!(
+        "INSERT INTO threads(id) {many} SELECT 't' || i FROM k;
+         INSERT INTO inbox_messages(from_agent, to_inbox) {many} SELECT 'a', 'human' FROM k;
+         INSERT INTO task_stream(task_id, stream_type, status, created_at)
+           {many} SELECT 'k' || i, 'status', iif(i % 3 = 0, 'failed', 'completed'), i FROM k;
+         INSERT INTO task_stream(task_id, stream_type, turn_num) {many} SELECT 'long', 'error', i FROM k;"
+    ));
+    let totals = hub.get("/api/totals?since=1400").json();
+    let expected = json!({"threads": 1500, "unread": 1500, "tasks": {"total": 1501, "running": 1, "waiting": 0,
+        "completed": 1000, "failed": 500, "completed_since": 67}});
+    assert_eq!(totals, expected);
+    let task = hub.get("/api/tasks/long").json();
+    assert_eq!((&task["turns"], &task["errors"]), (&json!(1500), &json!(1500)));
+    assert_eq!(hub.get("/api/tasks/none").status, 404);
+    let refused = hub.get("/api/totals?since=yesterday");
+    assert_eq!((refused.status, refused.code().as_str()), (400, "INVALID"));
+}

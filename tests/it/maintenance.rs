@@ -451,3 +451,53 @@ fn keeps_the_wal_short_under_load_without_blocking_writers_exclusive() {
 fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |meta| meta.len())
 }
+
+/// `serve --keep` deletes old rows without a command, and the rows that `prune` keeps stay.
+#[test]
+fn a_hub_that_keeps_rows_for_a_time_deletes_older_ones() {
+    let mut hub = TestHub::not_started(&["--keep", "30d"]);
+    hub.agenthub(&["path"]);
+    let many = "WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 1500)";
+    let old = "CAST((julianday('now') - 2440587.5 - 31) * 86400000 AS INTEGER)";
+    hub.sql(&format!(
+        "INSERT INTO messages(thread_id, from_id, content, created_at) {many} SELECT 't', 'a', 'old', {old} FROM k;
+         INSERT INTO messages(thread_id, from_id, content) VALUES('t', 'a', 'new'), ('t', 'a', 'newest');
+         INSERT INTO inbox_messages(from_agent, to_inbox, created_at) VALUES('a', 'b', {old});
+         INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('a', 'b');"
+    ));
+    hub.launch();
+    wait_for("the old messages to be deleted", || {
+        (hub.sql("SELECT min(message_seq) FROM messages") == "1501").then_some(())
+    });
+    assert_eq!(hub.sql("SELECT content FROM messages"), "new\nnewest");
+    assert_eq!(
+        hub.sql("SELECT count(*) FROM inbox_messages WHERE status = 'unread'"),
+        "2"
+    );
+    let refused = hub.command(&["serve", "--keep", "0d"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn status_shows_the_growth_since_a_noted_size() {
+    let hub = TestHub::start();
+    wait_for("the size", || {
+        (hub.sql("SELECT count(*) FROM hub WHERE key LIKE 'size_at:%'") == "1").then_some(())
+    });
+    let growth = json_of(&hub, &["status", "--json"])["growth"].clone();
+    assert!(
+        growth["since"].as_i64().unwrap() > 0 && growth["bytes_per_day"].is_null(),
+        "{growth}"
+    );
+    assert_eq!(hub.get("/api/status").json()["growth"]["since"], growth["since"]);
+    let ago = "CAST((julianday('now') - 2440587.5 - 10) * 86400000 AS INTEGER)";
+    hub.sql(&format!("INSERT INTO hub(key, value) VALUES('size_at:' || {ago}, 0)"));
+    let status = json_of(&hub, &["status", "--json"]);
+    let (size, growth) = (&status["db"]["size"], &status["growth"]);
+    assert_eq!(&growth["bytes"], size);
+    let per_day = size.as_f64().unwrap() / 10.0 - growth["bytes_per_day"].as_f64().unwrap();
+    assert!(per_day.abs() < 2.0, "{growth}");
+    let output = hub.agenthub(&["status"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("growth") && shown.contains("per day"), "{shown}");
+}

@@ -11,6 +11,7 @@ use crate::support::TestHub;
 use crate::support::eventually::{TIMEOUT, wait_for};
 use crate::support::external_client::client;
 use crate::support::hub::AGENTHUB;
+use crate::support::person::run_as_person;
 use crate::support::writer::{self, LockHolder, Process};
 
 /// Runs a command that must succeed. Returns its stdout.
@@ -506,4 +507,103 @@ fn call_with_half_a_surrogate_pair_is_answered() {
     let answer = session.response_to(5);
     assert!(answer["error"].is_null(), "{answer}");
     assert_eq!(hub.sql("SELECT text FROM task_stream"), "cut \u{fffd}");
+}
+
+/// The receipts of mail, as `reader state`, oldest first.
+fn receipts(hub: &TestHub) -> String {
+    hub.sql("SELECT reader || ' ' || state FROM receipts ORDER BY n")
+}
+
+/// Closes the client's end of the pipe while a call waits, ends its wait, and returns after the server has failed to
+/// write the result.
+fn lose_the_result(session: Session, end_wait: impl FnOnce()) {
+    let Session {
+        mut server,
+        input,
+        output,
+    } = session;
+    drop(output);
+    end_wait();
+    let mut log = BufReader::new(server.0.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    assert!(line.contains("a result could not be written"), "{line}");
+    drop(input);
+    wait_for("the server to exit", || server.0.try_wait().unwrap());
+}
+
+/// Starts a session whose warnings can be read.
+#[track_caller]
+fn session_with_log(hub: &TestHub) -> Session {
+    let mut command = hub.command(&["mcp"]);
+    command.env("AGENTHUB_LOG", "agenthub=warn").stderr(Stdio::piped());
+    let mut session = Session::spawn(command, Some("planner"));
+    session.initialize("2025-11-25");
+    session
+}
+
+#[test]
+fn client_that_ends_before_it_has_the_result_gets_the_mail_again() {
+    let hub = TestHub::not_started(&[]);
+    hub.agenthub(&["path"]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.initialize("2025-11-25");
+    session.call(1, "check_inbox", &json!({"wait_seconds": 50}));
+    // When the later call has its response, call 1 is waiting.
+    session.call(2, "list_agents", &json!({}));
+    session.response_to(2);
+    // The client closes its end of the pipe before the result exists.
+    let Session {
+        mut server,
+        input,
+        output,
+    } = session;
+    drop(output);
+    hub.sql(
+        "INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'all', 'for everyone'); \
+         INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('boss', 'planner', 'for you')",
+    );
+    drop(input);
+    wait_for("the server to exit", || server.0.try_wait().unwrap());
+    assert_eq!(receipts(&hub), "");
+
+    let mut session = Session::start(&hub, Some("planner"));
+    session.initialize("2025-11-25");
+    session.call(1, "check_inbox", &json!({"limit": 50}));
+    let mail = session.response_to(1)["result"]["structuredContent"]["mail"].clone();
+    assert_eq!(
+        (&mail[0]["text"], &mail[1]["text"]),
+        (&json!("| for you"), &json!("| for everyone"))
+    );
+    wait_for("the receipts", || {
+        (receipts(&hub) == "planner seen\nplanner seen").then_some(())
+    });
+    session.call(2, "check_inbox", &json!({}));
+    let mail = session.response_to(2)["result"]["structuredContent"]["mail"].clone();
+    assert_eq!(
+        (mail.as_array().unwrap().len(), &mail[0]["text"]),
+        (1, &json!("| for you"))
+    );
+}
+
+#[test]
+fn answer_that_no_client_has_stays_unread() {
+    let hub = TestHub::not_started(&[]);
+    hub.agenthub(&["path"]);
+    let mut session = session_with_log(&hub);
+    session.call(1, "ask_human", &json!({"question": "May I push?", "wait_seconds": 50}));
+    wait_for("the question", || {
+        (hub.sql("SELECT count(*) FROM inbox_messages") == "1").then_some(())
+    });
+    lose_the_result(session, || {
+        run_as_person(&hub, &["reply", "1", "yes"]);
+    });
+    let answer = "SELECT status FROM inbox_messages WHERE to_inbox = 'planner'";
+    assert_eq!(hub.sql(answer), "unread");
+
+    let mut session = Session::start(&hub, Some("planner"));
+    session.initialize("2025-11-25");
+    session.call(1, "ask_human", &json!({"id": "1", "wait_seconds": 50}));
+    assert_eq!(session.response_to(1)["result"]["structuredContent"]["answer"], "yes");
+    wait_for("the receipt", || (hub.sql(answer) == "read").then_some(()));
 }

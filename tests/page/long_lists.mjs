@@ -208,6 +208,75 @@ check(
     'the most expensive task is found beyond the first page'
 );
 
+// ---- numbers of all rows, of which the page has only some ----
+
+const TASKS_FACTS = `document.querySelector('.task-table .facts').textContent`;
+const THREADS_FACTS = `document.querySelector('.threads .facts').textContent`;
+const badge = view => `document.querySelector('nav [data-view="${view}"]').lastElementChild.textContent`;
+insertSeries(
+    3000,
+    `INSERT INTO task_stream(task_id, stream_type, status, agent_id) SELECT 'many' || i, 'status', CASE WHEN i % 3 THEN 'completed' ELSE 'running' END, 'w'`
+);
+insertSeries(
+    2500,
+    `INSERT INTO inbox_messages(from_agent, to_inbox, payload) SELECT 'w', 'human', 'mail ' || i`
+);
+const count = query => +sql(query);
+const TASK_COUNT = `SELECT count(DISTINCT task_id) FROM task_stream`;
+const isShown = async (expression, text) => {
+    check(await browser.eventually(`${expression} === '${text}'`, 20000), `${text} is shown`, await browser.evaluate(expression));
+};
+await browser.open(hub.link());
+await browser.isLive();
+await browser.goTo('tasks');
+check((await browser.state('s.tasks.size')) < 300, 'the page has few of the tasks');
+await isShown(TASKS_FACTS, `${count(TASK_COUNT)} tasks, 1000 running`);
+sql(step('many3', { stream_type: 'status', status: 'completed' }) + step('one more', { stream_type: 'text', text: 'x' }));
+sql(step('many6', { stream_type: 'status', status: 'failed' }));
+await isShown(TASKS_FACTS, `${count(TASK_COUNT)} tasks, 999 running`);
+await browser.goTo('tasks?q=status%3Afailed');
+await isShown(TASKS_FACTS, '2 tasks, 0 running');
+await isShown(badge('tasks'), '999');
+await browser.goTo('now');
+const FINISHED = `document.querySelector('.finished summary').textContent`;
+const midnight = new Date().setHours(0, 0, 0, 0);
+const finished = count(
+    `SELECT count(*) FROM (SELECT status, created_at AS at, max(id) FROM task_stream WHERE stream_type = 'status' GROUP BY task_id) WHERE status = 'completed' AND at >= ${midnight}`
+);
+check(finished > 2000, 'more tasks are finished than the page has');
+await isShown(FINISHED, `Finished today (${finished})`);
+await isShown(badge('inbox'), '2.5k');
+await browser.goTo('inbox/human?show=unread');
+const MARK_ALL = `[...document.querySelectorAll('button')].find(e => / as read$/.test(e.textContent))?.textContent`;
+await isShown(MARK_ALL, 'Mark 2500 as read');
+sql(`UPDATE inbox_messages SET status = 'read' WHERE n <= 10`);
+await isShown(MARK_ALL, 'Mark 2490 as read');
+await browser.goTo('threads');
+await isShown(THREADS_FACTS, `${count('SELECT count(*) FROM threads')} threads, most recent first`);
+sql(insert('messages', { thread_id: 'one more thread', from_id: 'x', content: 'x' }));
+await isShown(THREADS_FACTS, `${count('SELECT count(*) FROM threads')} threads, most recent first`);
+// A task that the page has not loaded, and one that continues.
+sql(transaction([1, 2, 3].map(() => step('many9', { stream_type: 'error', error_msg: 'no', turn_num: 7 }))));
+insertSeries(400, `INSERT INTO task_stream(task_id, stream_type, status) SELECT 'later' || i, 'status', 'completed'`);
+await browser.open(hub.link());
+await browser.isLive();
+const ERRORS = `document.querySelector('.detail .toolbar button').textContent`;
+check(!(await browser.state(`s.tasks.has('many9')`)), 'the task is not loaded');
+await browser.goTo('tasks/many9');
+await isShown(ERRORS, '3 errors');
+check(/7 turns/.test(await browser.text('.detail .facts')), 'its turns are counted', await browser.text('.detail .facts'));
+sql(step('many9', { stream_type: 'tool_result', tool_name: 'Bash', error_msg: 'exit 1', turn_num: 8 }));
+await isShown(ERRORS, '4 errors');
+check(await browser.eventually(`/8 turns/.test(document.querySelector('.detail .facts').textContent)`), 'and stay so');
+const totalsRequests = await browser.evaluate(
+    `performance.getEntriesByType('resource').filter(e => e.name.includes('/api/totals')).map(e => e.startTime)`
+);
+check(
+    totalsRequests.every((at, i) => !i || at - totalsRequests[i - 1] > 900),
+    'totals are requested once per second at most',
+    totalsRequests.join()
+);
+
 // ---- tool calls ----
 
 let second = 0;

@@ -9,7 +9,7 @@ import {
   openMailbox as mailboxOf,
   mailIn,
   isPending,
-  pendingMail,
+  pendingMailCount,
   invalidate
 } from '../store.js';
 import {
@@ -298,7 +298,7 @@ export default function inbox() {
         label: mailboxLabel(name),
         href: routeTo('inbox', name),
         isCurrent: name === mailboxName,
-        count: unreadIn(name)
+        count: name === HUMAN ? pendingMailCount() : unreadIn(name)
       }))
     );
     filterChips.set(
@@ -314,8 +314,11 @@ export default function inbox() {
     const mails = listedMail(topics, list.isInUse() && list.listKey === listKey);
     list.listKey = listKey;
     list.render(mails, id ?? null);
-    const unread = filter === 'sent' ? 0 : mailIn(source).filter(isPending).length;
-    setTextOrHide(markAllButton, unread && `Mark ${unread}${mailbox.hasMoreUnread ? '+' : ''} as read`);
+    const isOwn = source === HUMAN;
+    const pending = isOwn ? pendingMailCount() : mailIn(source).filter(isPending).length;
+    const unread = filter === 'sent' ? 0 : pending;
+    const hasMore = mailbox.hasMoreUnread && !isOwn;
+    setTextOrHide(markAllButton, unread && `Mark ${unread}${hasMore ? '+' : ''} as read`);
     empty.show(state.loaded && !mails.length && mailboxName === HUMAN && filter === 'all');
     const count = mails.length ? ` · ${mails.length}${mailbox.next ? '+' : ''}` : '';
     setText(summary, mailboxLabel(mailboxName) + count);

@@ -4,7 +4,16 @@
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
 import { ListView } from '../list_view.js';
-import { state, summarizeAgents, needsAttention, dismissAgent, invalidate, renderLater, TOTALS } from '../store.js';
+import {
+  state,
+  summarizeAgents,
+  needsAttention,
+  dismissAgent,
+  invalidate,
+  renderLater,
+  taskCount,
+  TOTALS
+} from '../store.js';
 import {
   EmptyState,
   Initials,
@@ -22,7 +31,7 @@ import {
 } from '../components.js';
 import { authorOf, agentAuthor, agentName, displayName } from '../authors.js';
 import { ReplyForm } from '../reply_form.js';
-import { formatCount, formatMoney, formatClock } from '../format.js';
+import { formatCount, formatMoney, formatClock, startOfDay } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail } from '../routes.js';
 import { oneLine, toolSummary, safeText, folderName } from '../safe_text.js';
 
@@ -339,10 +348,10 @@ export default function now() {
   }
 
   function renderFinished() {
-    const midnight = new Date().setHours(0, 0, 0, 0);
-    const finished = [...state.tasks.values()]
-      .filter(task => task.status === 'completed' && task.updated_at > midnight)
-      .sort((a, b) => b.updated_at - a.updated_at);
+    const midnight = startOfDay();
+    const isFinished = task => task.status === 'completed' && task.updated_at >= midnight;
+    const count = taskCount('completed_since', isFinished);
+    const finished = [...state.tasks.values()].filter(isFinished).sort((a, b) => b.updated_at - a.updated_at);
     const shown = finishedSection.open ? finished.slice(0, MAX_LINES) : [];
     updateChildren(finishedList, shown, Item, (item, task) =>
       setItem(item, {
@@ -354,8 +363,8 @@ export default function now() {
         time: task.updated_at
       })
     );
-    setText(finishedSummary, `Finished today (${finished.length})`);
-    setHidden(finishedSection, !finished.length);
+    setText(finishedSummary, `Finished today (${count})`);
+    setHidden(finishedSection, !count);
   }
 
   function renderAttention(attention, troubled) {
@@ -363,8 +372,8 @@ export default function now() {
     const requests = attention.requests.sort((a, b) => priority(b) - priority(a) || a.created_at - b.created_at);
     updateRequests(requestList, requests);
     updateChildren(troubledCards, troubled.slice(0, MAX_CARDS), AgentCard, setComponent);
-    const hiddenCount = requests.length - MAX_REQUESTS;
-    setTextOrHide(moreLink, hiddenCount > 0 ? `${hiddenCount}${attention.hasMore ? '+' : ''} more in your inbox` : '');
+    const hiddenCount = attention.requestCount - MAX_REQUESTS;
+    setTextOrHide(moreLink, hiddenCount > 0 ? `${hiddenCount} more in your inbox` : '');
     setHidden(attentionSection, !requestList.firstChild && !troubled.length);
   }
 

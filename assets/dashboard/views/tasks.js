@@ -5,7 +5,16 @@
 import { element, setText, setHidden, setTextOrHide, setAttribute, drawing } from '../dom.js';
 import { ListView } from '../list_view.js';
 import { TimelineView } from '../timeline_view.js';
-import { state, throttledList, invalidate, renderLater, KEPT_ITEMS } from '../store.js';
+import {
+  state,
+  throttledList,
+  invalidate,
+  renderLater,
+  taskCount,
+  hasStatus,
+  isFailure,
+  KEPT_ITEMS
+} from '../store.js';
 import {
   openTimeline,
   loadTimeline,
@@ -34,7 +43,6 @@ import { renderMarkdown } from '../markdown.js';
 import { loadSetting, saveSetting } from '../storage.js';
 
 const taskTitle = task => oneLine(task.directive) || safeText(task.task_id, 80);
-const isFailure = status => /^(failed|error)$/.test(status);
 const isUnfinished = task => /^(running|waiting)$/.test(task?.status);
 const durationSeconds = task => ((isUnfinished(task) ? Date.now() : task.updated_at) - task.started_at) / 1e3;
 const totalTokens = task => (task.tokens_in || 0) + (task.tokens_out || 0);
@@ -181,7 +189,16 @@ function TaskTable() {
   function summaryText(items) {
     const total = state.tasks.size;
     if (!total) return '';
-    const running = items.filter(task => task.status === 'running').length;
+    // The hub counts all tasks, and all with one of these states.
+    const counted = /^(?:status:(running|completed|failed))?$/.exec(query);
+    if (counted) {
+      const [, status] = counted;
+      const countOf = name => taskCount(name, hasStatus(name));
+      const count = status ? countOf(status) : taskCount('total');
+      const running = status && status !== 'running' ? 0 : countOf('running');
+      return `${count} ${count === 1 ? 'task' : 'tasks'}, ${running} running`;
+    }
+    const running = items.filter(hasStatus('running')).length;
     const isPartial = query && state.loaded && loadForSearch('tasks') && total >= KEPT_ITEMS;
     if (isPartial) return `${items.length} of the newest ${formatCount(total)} tasks, ${running} running`;
     const more = state.lastPages?.tasks.next ? '+' : '';

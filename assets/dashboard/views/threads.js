@@ -4,7 +4,7 @@
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
 import { TimelineView } from '../timeline_view.js';
-import { state, throttledList, unreadCount, markThreadRead, invalidate } from '../store.js';
+import { state, throttledList, threadCount, unreadCount, markThreadRead, invalidate } from '../store.js';
 import {
   openTimeline,
   loadTimeline,
@@ -196,18 +196,17 @@ export default function threads() {
       invalidate('all');
     });
 
-  function hintText(threadCount) {
-    if (!id) return threadCount ? 'Select a thread to read it.' : '';
+  function hintText(count) {
+    if (!id) return count ? 'Select a thread to read it.' : '';
     if (timeline.error) return timeline.error;
     if (timeline.loading) return 'Loading…';
     return timeline.rows.length ? '' : 'No messages yet. The first message creates the thread.';
   }
 
-  function summaryText(threadCount) {
-    if (!threadCount) return '';
-    const hasMore = state.lastPages?.threads.next;
-    const label = threadCount === 1 && !hasMore ? ' thread' : ' threads, most recent first';
-    return threadCount + (hasMore ? '+' : '') + label;
+  function summaryText() {
+    const count = threadCount();
+    if (!count) return '';
+    return count + (count === 1 ? ' thread' : ' threads, most recent first');
   }
 
   return {
@@ -231,7 +230,7 @@ export default function threads() {
       list.render(items, id ?? null);
       empty.show(state.loaded && !items.length);
       setHidden(list.root, !items.length);
-      setText(summary, summaryText(items.length));
+      setText(summary, summaryText());
       for (const node of [header, messages.root, form]) setHidden(node, !id);
       setTextOrHide(hint, hintText(items.length));
       if (!id) return;

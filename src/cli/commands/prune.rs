@@ -53,7 +53,7 @@ pub(super) struct Args {
 }
 
 /// Parses an age such as `30d`. Returns milliseconds.
-fn age(text: &str) -> std::result::Result<i64, String> {
+pub(super) fn age(text: &str) -> std::result::Result<i64, String> {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)];
     units
         .iter()

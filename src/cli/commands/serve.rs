@@ -15,6 +15,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::prune;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::{hub_client, signals, terminal};
 use crate::config::Limits;
@@ -60,6 +61,9 @@ pub(super) struct Args {
     /// Serve the page from this directory, for developing it
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
+    /// Delete rows older than AGE, such as 90d or 12h, at the start and then every hour, as `agenthub prune` does
+    #[arg(long, value_name = "AGE", value_parser = kept_age)]
+    keep: Option<i64>,
     /// Print {"url":…,"db":…} as JSON on the first line
     #[arg(long)]
     json: bool,
@@ -133,6 +137,14 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
         Err(wrong())
     } else {
         Ok(duration)
+    }
+}
+
+/// Parses the age of `--keep`. Returns milliseconds.
+fn kept_age(text: &str) -> std::result::Result<i64, String> {
+    match prune::age(text)? {
+        0 => Err("0 would delete all rows; give an age such as 90d".to_owned()),
+        age => Ok(age),
     }
 }
 
@@ -240,6 +252,9 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
     } else {
         AuthMode::Token(token)
     };
+    if let Some(age) = args.keep {
+        store.keep(age);
+    }
     let server = Server::with(store, settings, auth_mode)?;
     let record = Record::new(url.clone())?;
     server.set_record(&record);

@@ -6,13 +6,17 @@ use serde_json::{Value, json};
 use crate::cli::args::DatabaseArgs;
 use crate::cli::hub_client::{self, HubConnection};
 use crate::cli::terminal;
+use crate::protocol::now_ms;
+use crate::store::Growth;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document:\n  \
     {hub: {url, pid, status}, db: {path, size, wal_size, sqlite},\n   \
-    counts: {threads, messages, inbox_messages, telemetry, task_stream, agents}}\n\
+    counts: {threads, messages, inbox_messages, telemetry, task_stream, agents},\n   \
+    growth: {since, bytes, bytes_per_day}}\n\
     hub is null if no hub is running. Its status is the body of GET /api/status, or null if the token is rejected.\n\
-    Sizes are in bytes.")]
+    Sizes are in bytes. growth is that of the database file since a hub noted its size, at most 30 days ago; null if none\n\
+    has. bytes_per_day is null for less than a day.")]
 pub(super) struct Args {
     /// Print one JSON document
     #[arg(long)]
@@ -22,6 +26,7 @@ pub(super) struct Args {
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let reader = database.reader()?;
     let (db, counts) = (reader.file_status(), reader.counts()?);
+    let growth = reader.growth(now_ms())?;
     let hub = hub_client::runtime()?.block_on(async {
         let mut hub = HubConnection::open(reader.path()).await?;
         let status = hub.status(reader.path()).await;
@@ -29,7 +34,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     });
     if args.json {
         let hub = hub.map(|(record, status)| json!({"url": record.url, "pid": record.pid, "status": status}));
-        return terminal::json(&json!({"hub": hub, "db": db, "counts": counts}));
+        return terminal::json(&json!({"hub": hub, "db": db, "counts": counts, "growth": growth}));
     }
     match &hub {
         None => {
@@ -61,10 +66,26 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         terminal::bytes(db.size),
         terminal::bytes(db.wal_size)
     ))?;
+    if let Some(growth) = growth {
+        terminal::line(&growth_line(&growth))?;
+    }
     terminal::line(&format!(
         "rows     {} threads, {} messages, {} mail, {} telemetry, {} task events, {} agents",
         counts.threads, counts.messages, counts.inbox_messages, counts.telemetry, counts.task_stream, counts.agents
     ))
+}
+
+fn growth_line(growth: &Growth) -> String {
+    // The file never shrinks, except if it was replaced.
+    let bytes = |n: i64| terminal::bytes(u64::try_from(n).unwrap_or(0));
+    let per_day = growth
+        .bytes_per_day
+        .map_or_else(String::new, |n| format!(", {} per day", bytes(n)));
+    format!(
+        "growth   {} since {}{per_day}",
+        bytes(growth.bytes),
+        terminal::time(growth.since)
+    )
 }
 
 fn state(status: &Value) -> String {

@@ -1,4 +1,5 @@
-//! `/healthz`, `/readyz` and `/api/status`: liveness, readiness, and the state of hub and database.
+//! `/healthz`, `/readyz`, `/api/status` and `/api/totals`: liveness, readiness, the state of hub and database, and
+//! numbers of rows.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::error::{Code, Result};
 use crate::protocol::now_ms;
 use crate::server::request::ApiRequest;
 use crate::server::response;
-use crate::store::{LockKind, Spool};
+use crate::store::{LockKind, Reader, Spool};
 
 /// `GET /healthz`: liveness, and the id of this run of the hub. Needs no token and does
 /// not use the database.
@@ -62,10 +63,16 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
     let failure = failure.or_else(|| maintenance.failure.as_ref().map(|failure| json!(failure)));
     let failure = failure.or_else(|| hub.unlogged_rows().map(|failure| json!(failure)));
     let (rejected_counts, rejected) = hub.unreadable_rows();
-    let read = hub.read(|reader| Ok((reader.file_status(), reader.counts()?))).await;
-    let (db, counts) = match read {
-        Ok((db, counts)) => (json!(db), json!(counts)),
-        Err(_) => (json!({"path": hub.store().path().display().to_string()}), json!(null)),
+    let read = hub
+        .read(|reader| Ok((reader.file_status(), reader.counts()?, reader.growth(now_ms())?)))
+        .await;
+    let (db, counts, growth) = match read {
+        Ok((db, counts, growth)) => (json!(db), json!(counts), json!(growth)),
+        Err(_) => (
+            json!({"path": hub.store().path().display().to_string()}),
+            json!(null),
+            json!(null),
+        ),
     };
     let spool = hub.read(|reader| Spool::of(reader.path()).status()).await;
     let spool = spool.map_or_else(|error| json!({"error": error.message()}), |spool| json!(spool));
@@ -82,6 +89,7 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "pos": pos,
         "db": db,
         "counts": counts,
+        "growth": growth,
         "clients": server.connection_count(),
         "uptime_ms": u64::try_from(server.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
         "pid": std::process::id(),
@@ -94,4 +102,11 @@ pub(crate) async fn status(request: ApiRequest) -> Result<Response> {
         "spool": spool,
         "limits": hub.limits(),
     })))
+}
+
+/// `GET /api/totals?since`: the exact numbers of threads, tasks by state and unread mail of the person.
+pub(crate) async fn totals(request: ApiRequest) -> Result<Response> {
+    let since = request.number("since")?.unwrap_or(0);
+    let read = move |reader: &Reader| reader.page_totals(now_ms(), since);
+    Ok(response::ok(&request.server.hub().read(read).await?))
 }

@@ -2,7 +2,7 @@
 
 use warp::reply::Response;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::store::NewTaskEvent;
@@ -16,6 +16,14 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
         .read(move |reader| reader.tasks(before, limit))
         .await?;
     Ok(response::list(&page.items, page.next(|task| task.last_id)))
+}
+
+/// `GET /api/tasks/{id}`: the summary of one task.
+pub(crate) async fn get(request: ApiRequest) -> Result<Response> {
+    let id = request.id().to_owned();
+    let task = request.server.hub().read(move |reader| reader.task(&id)).await?;
+    let missing = || Error::new(Code::NotFound, "there is no such task; GET /api/tasks lists them");
+    Ok(response::ok(&task.ok_or_else(missing)?))
 }
 
 /// `GET /api/tasks/{id}/events?after&before&limit`: the first events after `after`, or the last ones

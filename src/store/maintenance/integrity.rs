@@ -17,7 +17,7 @@ const MAX_PROBLEMS: i64 = 10;
 /// Number of newest rows of each table that [`Reader::newest_at`] reads.
 const LAST_ROWS: u32 = 1000;
 /// Suffixes of the files that belong to a database.
-const SIDECAR_SUFFIXES: [&str; 12] = [
+const SIDECAR_SUFFIXES: [&str; 13] = [
     "-wal",
     "-shm",
     ".token",
@@ -29,6 +29,7 @@ const SIDECAR_SUFFIXES: [&str; 12] = [
     ".search-shm",
     "-journal",
     ".before-2",
+    ".before-3",
     ".before-repair",
 ];
 

@@ -2,6 +2,7 @@
 
 pub(super) mod backup;
 pub(super) mod file_status;
+pub(super) mod growth;
 pub(super) mod integrity;
 pub(super) mod prune;
 mod schema_differences;

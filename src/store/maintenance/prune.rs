@@ -1,4 +1,4 @@
-//! Retention (`agenthub prune`): deletes old rows in short transactions.
+//! Retention (`agenthub prune`, `serve --keep`): deletes old rows in short transactions.
 //!
 //! The database file does not shrink: SQLite reuses the freed pages for new rows.
 //!
@@ -185,6 +185,61 @@ struct Step {
     held: Duration,
 }
 
+/// A prune in progress. The caller pauses between its steps.
+#[derive(Debug)]
+pub(in crate::store) struct PruneRun {
+    retention: Retention,
+    /// The rows deleted so far.
+    pub(in crate::store) pruned: Pruned,
+    /// Index of the current table; the change log is the first.
+    table: usize,
+    /// The first row of the current table that is kept, and the last one processed.
+    range: Option<(i64, i64)>,
+}
+
+impl PruneRun {
+    pub(in crate::store) fn start(reader: &Reader, retention: Retention) -> Result<Self> {
+        Ok(Self {
+            retention,
+            pruned: reader.unread_kept(&retention)?,
+            table: 0,
+            range: None,
+        })
+    }
+
+    /// Runs one step. Returns the time it took, or `None` if there are no more rows to delete. After an error,
+    /// another call continues.
+    pub(in crate::store) fn step(&mut self, writer: &Writer) -> Result<Option<Duration>> {
+        // The change log first: the age of its entries is that of rows which are deleted later.
+        while let Some(table) = std::iter::once(&CHANGES).chain(&TABLES).nth(self.table) {
+            let (end, after) = match self.range {
+                Some(range) => range,
+                None if self.table == 0 => (writer.first_kept_change(&self.retention)?, i64::MIN),
+                None => (writer.first_kept(table, &self.retention)?, i64::MIN),
+            };
+            self.range = Some((end, after));
+            let rows = writer.next_rows(table, after, end, &self.retention)?;
+            let Some(last) = rows.last() else {
+                if self.table == 0 {
+                    writer.note_log_head(&self.retention)?;
+                }
+                self.table += 1;
+                self.range = None;
+                continue;
+            };
+            let started = Instant::now();
+            let step = writer.step(table, &rows, end, &self.retention)?;
+            *self.pruned.count_of(table) += step.deleted;
+            let held = i64::try_from(step.held.as_millis()).unwrap_or(i64::MAX);
+            self.pruned.longest_step_ms = self.pruned.longest_step_ms.max(held);
+            self.range = Some((end, step.last.unwrap_or(*last)));
+            return Ok(Some(started.elapsed()));
+        }
+        writer.delete_continuations_of_deleted_agents()?;
+        Ok(None)
+    }
+}
+
 impl Pruned {
     fn count_of(&mut self, table: &PrunedTable) -> &mut i64 {
         match table.name {
@@ -310,17 +365,15 @@ impl Writer {
     /// # Errors
     /// A `Store…` code.
     pub fn prune(&self, retention: &Retention) -> Result<Pruned> {
-        let mut pruned = self.unread_kept(retention)?;
-        // The change log first: the age of its entries is that of rows which are deleted below.
-        let end = self.first_kept_change(retention)?;
-        self.delete_before(&CHANGES, end, retention, &mut pruned)?;
-        self.note_log_head(retention)?;
-        for table in &TABLES {
-            let end = self.first_kept(table, retention)?;
-            self.delete_before(table, end, retention, &mut pruned)?;
+        let mut run = PruneRun::start(self, *retention)?;
+        while let Some(took) = run.step(self)? {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "other processes write meanwhile; async runtime threads never prune"
+            )]
+            std::thread::sleep(MIN_PAUSE.max(took * 2));
         }
-        self.delete_continuations_of_deleted_agents()?;
-        Ok(pruned)
+        Ok(run.pruned)
     }
 
     /// Deletes what [`Writer::count_continuation`] has stored of agents that do not exist any more.
@@ -332,26 +385,6 @@ impl Writer {
             self.conn.execute(&format!("DELETE FROM hub WHERE {condition}"), [])?;
         }
         Ok(())
-    }
-
-    fn delete_before(&self, table: &PrunedTable, end: i64, retention: &Retention, pruned: &mut Pruned) -> Result<()> {
-        let mut after = i64::MIN;
-        loop {
-            let rows = self.next_rows(table, after, end, retention)?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            let started = Instant::now();
-            let step = self.step(table, &rows, end, retention)?;
-            let took = started.elapsed();
-            *pruned.count_of(table) += step.deleted;
-            let held = i64::try_from(step.held.as_millis()).unwrap_or(i64::MAX);
-            pruned.longest_step_ms = pruned.longest_step_ms.max(held);
-            after = step.last.unwrap_or(*last);
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "other processes write meanwhile; async runtime threads never prune"
-            )]
-            std::thread::sleep(MIN_PAUSE.max(took * 2));
-        }
     }
 
     fn next_rows(&self, table: &PrunedTable, after: i64, end: i64, retention: &Retention) -> Result<Vec<i64>> {

@@ -13,7 +13,8 @@
 //!    it releases the lock.
 //! 4. When nothing is written, the full-text index, if there is one, is updated.
 //!
-//! Each round also releases the claims whose lease has expired.
+//! Each round also releases the claims whose lease has expired, notes the size of the file if a day has passed, and
+//! runs one step of a prune, if the hub prunes (`serve --keep`).
 //!
 //! A job of a round that panics is reported, and the thread goes on: the failure stays until the same job
 //! has succeeded. Damage that a job finds is passed to the store's observer.
@@ -35,6 +36,7 @@ use crate::store::damage::DamageObserver;
 use crate::store::disk_space::require_disk_space;
 use crate::store::lock_holders::{Holder, LockKind, holders};
 use crate::store::maintenance::file_status::{Checkpoint, CheckpointMode};
+use crate::store::maintenance::prune::{AGENTS_AGE, PruneRun, Retention, Unread};
 use crate::text::panic_text;
 
 /// Time between two rounds.
@@ -56,6 +58,10 @@ const TRUNCATE_BYTES: u64 = 24 << 20;
 /// Time after which a lock that is not listed any more counts as released. `/proc/locks` sometimes
 /// leaves out a lock while the list changes.
 const RELEASE_DELAY: Duration = Duration::from_secs(3);
+/// Time between two prunes of a hub that prunes (`serve --keep`).
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Time between two notes of the size, at least: they are a day apart.
+const NOTE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Time after which the holder of a lock is a blocker.
 const BLOCKER_AGE: Duration = Duration::from_secs(10);
 
@@ -107,6 +113,8 @@ enum Command {
     Reopen(Box<Writer>),
     /// Close the connection without a checkpoint, and confirm.
     Abandon(SyncSender<()>),
+    /// From now on, delete rows older than this number of milliseconds.
+    Keep(i64),
 }
 
 /// The handle of the thread. Dropping it ends the thread.
@@ -145,6 +153,11 @@ impl MaintenanceThread {
         self.send(Command::Abandon(tx));
         // An error means that the thread has ended, and its connection is closed.
         let _ = rx.recv();
+    }
+
+    /// Makes the thread delete rows older than `age` milliseconds, now and then every hour.
+    pub(in crate::store) fn keep(&self, age: i64) {
+        self.send(Command::Keep(age));
     }
 
     fn send(&self, command: Command) {
@@ -186,6 +199,8 @@ enum Job {
     Locks,
     Claims,
     Log,
+    Size,
+    Prune,
 }
 
 impl Job {
@@ -195,6 +210,8 @@ impl Job {
             Self::Locks => "checking locks and disk space",
             Self::Claims => "releasing expired claims",
             Self::Log => "the checkpoint, or the update of the search index,",
+            Self::Size => "noting the size of the database",
+            Self::Prune => "deleting old rows",
         }
     }
 }
@@ -215,6 +232,11 @@ struct Worker {
     locks: BTreeMap<Holder, ObservedLock>,
     next_lock_check: Instant,
     search_behind: bool,
+    next_note: Instant,
+    /// Maximum age of rows in milliseconds, if the hub prunes.
+    keep: Option<i64>,
+    next_prune: Instant,
+    prune: Option<PruneRun>,
     /// The jobs that panicked and have not succeeded since.
     panicked: BTreeSet<Job>,
 }
@@ -222,11 +244,22 @@ struct Worker {
 /// Runs the thread. There is no worker after [`Command::Abandon`].
 fn run(worker: Worker, commands: &Receiver<Command>, damage: &DamageObserver) {
     let status = Arc::clone(&worker.status);
-    let mut worker = Some(worker);
+    let (mut worker, mut keep) = (Some(worker), None);
     loop {
         let pause = worker.as_ref().map_or(IDLE_INTERVAL, Worker::pause);
         match commands.recv_timeout(pause) {
-            Ok(Command::Reopen(writer)) => worker = Some(Worker::new(*writer, Arc::clone(&status))),
+            Ok(Command::Reopen(writer)) => {
+                worker = Some(Worker {
+                    keep,
+                    ..Worker::new(*writer, Arc::clone(&status))
+                });
+            }
+            Ok(Command::Keep(age)) => {
+                keep = Some(age);
+                if let Some(worker) = &mut worker {
+                    worker.keep = keep;
+                }
+            }
             Ok(Command::Abandon(done)) => {
                 if let Some(worker) = worker.take() {
                     worker.writer.abandon();
@@ -266,12 +299,16 @@ impl Worker {
             locks: BTreeMap::new(),
             next_lock_check: Instant::now() + LOCKS_INTERVAL,
             search_behind: true,
+            next_note: Instant::now(),
+            keep: None,
+            next_prune: Instant::now(),
+            prune: None,
             panicked: BTreeSet::new(),
         }
     }
 
     fn pause(&self) -> Duration {
-        if self.frames > RESTART_FRAMES / 2 {
+        if self.frames > RESTART_FRAMES / 2 || self.prune.is_some() {
             BUSY_INTERVAL
         } else if self.head == self.checkpointed_head && !self.search_behind {
             IDLE_INTERVAL
@@ -297,7 +334,42 @@ impl Worker {
         self.run_job(Job::Claims, |worker| {
             worker.writer.release_expired_claims(now_ms()).map(drop)
         })?;
-        self.run_job(Job::Log, Self::maintain_log)
+        self.run_job(Job::Log, Self::maintain_log)?;
+        if Instant::now() >= self.next_note {
+            self.next_note = Instant::now() + NOTE_INTERVAL;
+            self.run_job(Job::Size, |worker| worker.writer.note_size(now_ms()))?;
+        }
+        self.run_job(Job::Prune, Self::prune_step)
+    }
+
+    /// Runs one step of a prune, which begins if it is due.
+    fn prune_step(&mut self) -> Result<()> {
+        let Some(keep) = self.keep else { return Ok(()) };
+        let mut run = match self.prune.take() {
+            Some(run) => run,
+            None if Instant::now() < self.next_prune => return Ok(()),
+            None => {
+                self.next_prune = Instant::now() + PRUNE_INTERVAL;
+                let now = now_ms();
+                let retention = Retention {
+                    before: now.saturating_sub(keep),
+                    agents_before: now.saturating_sub(AGENTS_AGE),
+                    now,
+                    unread: Unread::Keep,
+                };
+                PruneRun::start(&self.writer, retention)?
+            }
+        };
+        let outcome = run.step(&self.writer);
+        if let Ok(None) = outcome {
+            if run.pruned.rows() > 0 {
+                tracing::info!("deleted {} old rows (--keep)", run.pruned.rows());
+            }
+        } else {
+            // After an error, the next round continues.
+            self.prune = Some(run);
+        }
+        outcome.map(drop)
     }
 
     /// Runs one job. After a panic, reports it and returns no error.

@@ -10,6 +10,9 @@
 //!    was replaced or restored, and the index is rebuilt.
 //! 3. The index has no texts. Results are read from the database, which decides whether a row still
 //!    exists and is visible.
+//! 4. A search whose index has all rows only reads. So it does not wait for another process that updates
+//!    the index.
+//! 5. A damaged index is deleted and built again. An error of the database leaves the index as it is.
 
 mod query;
 
@@ -25,7 +28,7 @@ use super::connection::Reader;
 use super::pagination::PAGE_BYTES;
 use super::row_reader::RowReader;
 use crate::config::HUMAN;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 use query::SearchQuery;
@@ -148,12 +151,11 @@ impl Reader {
         let query = SearchQuery::parse(query)?;
         let from = (skip, limit);
         match self.search_index(&query, from, now) {
-            // The index may be damaged. It is rebuilt.
-            Err(e) if matches!(e.code(), Code::StoreCorrupt | Code::StoreForeign | Code::Internal) => {
+            Err(failure) if failure.is_damaged_index() => {
                 SearchIndex::remove(self.path());
-                self.search_index(&query, from, now)
+                Ok(self.search_index(&query, from, now)?)
             }
-            outcome => outcome,
+            outcome => Ok(outcome?),
         }
     }
 
@@ -165,7 +167,7 @@ impl Reader {
         if !beside(self.path(), ".search").exists() {
             return Ok(false);
         }
-        SearchIndex::open(self.path())?.update_from(self)
+        Ok(SearchIndex::open(self.path())?.update_from(self)?)
     }
 
     fn search_index(
@@ -173,22 +175,27 @@ impl Reader {
         query: &SearchQuery,
         from: (usize, usize),
         now: i64,
-    ) -> Result<(Vec<SearchHit>, Option<usize>)> {
+    ) -> Result<(Vec<SearchHit>, Option<usize>), Failure> {
         let (skip, limit) = from;
         let index = SearchIndex::open(self.path())?;
-        while index.update_from(self)? {}
+        if !index.has_all_rows(self)? {
+            while index.update_from(self)? {}
+        }
         let mut statement = index
             .conn
-            .prepare("SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY bm25(words, 4.0, 1.0)")?;
-        let mut found = statement.query([&query.expression])?;
+            .prepare("SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY bm25(words, 4.0, 1.0)")
+            .map_err(of_index)?;
+        let mut found = statement.query([&query.expression]).map_err(of_index)?;
         let (mut hits, mut matches, mut weight) = (Vec::new(), 0, 0);
-        while let Some(row) = found.next()? {
+        while let Some(row) = found.next().map_err(of_index)? {
             if hits.len() == limit || weight > PAGE_BYTES {
                 return Ok((hits, Some(matches)));
             }
             matches += 1;
             if matches > skip
-                && let Some(hit) = self.hit(row.get(0)?, query, now)?
+                && let Some(hit) = self
+                    .hit(row.get(0).map_err(of_index)?, query, now)
+                    .map_err(Failure::Database)?
             {
                 weight += hit.weight();
                 hits.push(hit);
@@ -240,6 +247,40 @@ impl Reader {
     }
 }
 
+/// An error of a search, by the file that has caused it.
+#[derive(Debug)]
+enum Failure {
+    Index(Error),
+    Database(Error),
+}
+
+impl Failure {
+    /// Returns whether the index must be built again.
+    fn is_damaged_index(&self) -> bool {
+        match self {
+            // A missing table is an internal error, as any error in an SQL statement.
+            Self::Index(error) => matches!(error.code(), Code::StoreCorrupt | Code::StoreForeign | Code::Internal),
+            Self::Database(_) => false,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Index(error) | Failure::Database(error) => error,
+        }
+    }
+}
+
+fn of_index(error: rusqlite::Error) -> Failure {
+    Failure::Index(error.into())
+}
+
+fn of_database(error: rusqlite::Error) -> Failure {
+    Failure::Database(error.into())
+}
+
 /// An open search index.
 struct SearchIndex {
     conn: Connection,
@@ -247,7 +288,11 @@ struct SearchIndex {
 
 impl SearchIndex {
     /// Opens the index of the database at `db`, creating it if needed.
-    fn open(db: &Path) -> Result<Self> {
+    fn open(db: &Path) -> Result<Self, Failure> {
+        Self::open_or_create(db).map_err(Failure::Index)
+    }
+
+    fn open_or_create(db: &Path) -> Result<Self> {
         let path = Self::path(db);
         // Created with its mode first: SQLite gives the `-wal` and `-shm` files the same mode.
         private_file::ensure(&path, Owner::of(db), "delete it; the next search creates it again")?;
@@ -279,12 +324,37 @@ impl SearchIndex {
         }
     }
 
-    /// Adds at most [`STEP_ROWS`] rows of each table. Returns whether more rows are left.
-    fn update_from(&self, reader: &Reader) -> Result<bool> {
-        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
-        let more = reader.snapshot(|| {
+    /// Returns whether the index has all rows of the database and no other ones. Only reads.
+    fn has_all_rows(&self, reader: &Reader) -> Result<bool, Failure> {
+        let check = || {
             if !self.belongs_to(reader)? {
-                transaction.execute_batch("INSERT INTO words(words) VALUES('delete-all'); DELETE FROM about;")?;
+                return Ok(false);
+            }
+            for source in &TABLES {
+                let SearchTable { table, key, .. } = source;
+                let sql = format!("SELECT coalesce(max({key}), 0) FROM {table}");
+                let last: i64 = reader
+                    .conn
+                    .prepare_cached(&sql)
+                    .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                    .map_err(of_database)?;
+                if self.value(table)?.unwrap_or(0) < last || self.pruned_rows(reader, source)?.is_some() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        reader.snapshot(|| Ok(check())).map_err(Failure::Database)?
+    }
+
+    /// Adds at most [`STEP_ROWS`] rows of each table. Returns whether more rows are left.
+    fn update_from(&self, reader: &Reader) -> Result<bool, Failure> {
+        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate).map_err(of_index)?;
+        let update = || {
+            if !self.belongs_to(reader)? {
+                transaction
+                    .execute_batch("INSERT INTO words(words) VALUES('delete-all'); DELETE FROM about;")
+                    .map_err(of_index)?;
             }
             let mut more = false;
             for (i, source) in TABLES.iter().enumerate() {
@@ -292,78 +362,93 @@ impl SearchIndex {
                 more |= self.add_rows(reader, source, base)?;
                 self.remove_pruned_rows(reader, source, base)?;
             }
-            let head = reader.head()?;
-            self.set_value("epoch", reader.epoch()?)?;
+            let head = reader.head().map_err(Failure::Database)?;
+            self.set_value("epoch", reader.epoch().map_err(Failure::Database)?)?;
             self.set_value("seq", head.seq)?;
             self.set_value("tag", head.tag)?;
             Ok(more)
-        })?;
-        transaction.commit()?;
+        };
+        let more = reader.snapshot(|| Ok(update())).map_err(Failure::Database)??;
+        transaction.commit().map_err(of_index)?;
         Ok(more)
     }
 
     /// Returns whether the index was built from this database and its current history. True for a new
     /// index.
-    fn belongs_to(&self, reader: &Reader) -> Result<bool> {
+    fn belongs_to(&self, reader: &Reader) -> Result<bool, Failure> {
         let Some(epoch) = self.value::<String>("epoch")? else {
             return Ok(true);
         };
         let seq = self.value("seq")?.unwrap_or(0);
         let tag = self.value::<i64>("tag")?.unwrap_or(0);
-        Ok(epoch == reader.epoch()? && (seq == 0 || reader.pos_at(seq)?.is_some_and(|pos| pos.tag == tag)))
+        let is_current =
+            || Ok(epoch == reader.epoch()? && (seq == 0 || reader.pos_at(seq)?.is_some_and(|pos| pos.tag == tag)));
+        is_current().map_err(Failure::Database)
     }
 
-    fn add_rows(&self, reader: &Reader, source: &SearchTable, base: i64) -> Result<bool> {
+    fn add_rows(&self, reader: &Reader, source: &SearchTable, base: i64) -> Result<bool, Failure> {
         let SearchTable {
             table, key, columns, ..
         } = source;
         let mut last: i64 = self.value(table)?.unwrap_or(0);
         let sql = format!("SELECT {columns}, {key} FROM {table} WHERE {key} > ?1 ORDER BY {key} LIMIT ?2");
-        let mut statement = reader.conn.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![last, STEP_ROWS])?;
+        let mut statement = reader.conn.prepare_cached(&sql).map_err(of_database)?;
+        let mut rows = statement.query(params![last, STEP_ROWS]).map_err(of_database)?;
         let mut add = self
             .conn
-            .prepare_cached("INSERT INTO words(rowid, title, body) VALUES(?1, ?2, ?3)")?;
+            .prepare_cached("INSERT INTO words(rowid, title, body) VALUES(?1, ?2, ?3)")
+            .map_err(of_index)?;
         let mut added = 0;
-        while let Some(row) = rows.next()? {
+        while let Some(row) = rows.next().map_err(of_database)? {
             let mut values = RowReader::starting_at(row, 6);
             let (title, body) = (values.text(), values.text());
-            last = row.get(9)?;
-            add.execute(params![base + last, title, body])?;
+            last = row.get(9).map_err(of_database)?;
+            add.execute(params![base + last, title, body]).map_err(of_index)?;
             added += 1;
         }
         self.set_value(table, last)?;
         Ok(added == STEP_ROWS)
     }
 
-    /// Removes the words of rows that were pruned.
-    fn remove_pruned_rows(&self, reader: &Reader, source: &SearchTable, base: i64) -> Result<()> {
+    /// Returns the first row of the table, if rows before it were pruned whose words are in the index.
+    fn pruned_rows(&self, reader: &Reader, source: &SearchTable) -> Result<Option<i64>, Failure> {
         let (table, key) = (source.table, source.key);
         let sql = format!("SELECT coalesce(min({key}), 1) FROM {table}");
-        let first: i64 = reader.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
-        let name = format!("{table} from");
-        if self.value(&name)?.unwrap_or(1) < first {
-            self.conn.execute(
-                "DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2",
-                params![base, base + first - 1],
-            )?;
-            self.set_value(&name, first)?;
+        let first: i64 = reader
+            .conn
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(of_database)?;
+        let indexed = self.value(&format!("{table} from"))?.unwrap_or(1);
+        Ok(Some(first).filter(|first| indexed < *first))
+    }
+
+    /// Removes the words of rows that were pruned.
+    fn remove_pruned_rows(&self, reader: &Reader, source: &SearchTable, base: i64) -> Result<(), Failure> {
+        if let Some(first) = self.pruned_rows(reader, source)? {
+            let sql = "DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2";
+            self.conn
+                .execute(sql, params![base, base + first - 1])
+                .map_err(of_index)?;
+            self.set_value(&format!("{} from", source.table), first)?;
         }
         Ok(())
     }
 
-    fn value<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
-        let mut statement = self.conn.prepare_cached("SELECT value FROM about WHERE key = ?1")?;
-        Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+    fn value<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>, Failure> {
+        self.conn
+            .prepare_cached("SELECT value FROM about WHERE key = ?1")
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(of_index)
     }
 
-    fn set_value(&self, key: &str, value: impl rusqlite::ToSql) -> Result<()> {
+    fn set_value(&self, key: &str, value: impl rusqlite::ToSql) -> Result<(), Failure> {
+        let sql = "INSERT INTO about(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
         self.conn
-            .prepare_cached(
-                "INSERT INTO about(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-            )?
-            .execute(params![key, value])?;
-        Ok(())
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params![key, value]))
+            .map(drop)
+            .map_err(of_index)
     }
 }
 
@@ -373,6 +458,7 @@ mod tests {
     use super::super::{Author, NetworkFs, NewInboxMessage, NewMessage, Writer};
     use super::*;
     use crate::config::HUMAN;
+    use crate::store::busy_retry::with_busy_timeout;
 
     #[test]
     fn finds_only_visible_rows() {
@@ -442,5 +528,90 @@ mod tests {
         )
         .unwrap();
         assert_eq!(b.search("banana", 9, 0).unwrap().len(), 1);
+    }
+
+    /// Identifies the index file, which is another one after it was deleted.
+    fn inode(writer: &Writer) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(SearchIndex::path(writer.path())).unwrap().ino()
+    }
+
+    #[test]
+    fn only_damage_of_the_index_deletes_it() {
+        let (_dir, writer) = temp_database();
+        writer
+            .post_message(&NewMessage::new("build", "planner", "apple"))
+            .unwrap();
+        assert_eq!(writer.search("apple", 9, 0).unwrap().len(), 1);
+        let index = inode(&writer);
+        // The database lacks a table, both when rows are added and when results are read.
+        writer
+            .post_message(&NewMessage::new("build", "planner", "another apple"))
+            .unwrap();
+        for (table, query) in [("task_stream", "another"), ("messages", "apple")] {
+            let rename = |from: &str, to: &str| {
+                let sql = format!("PRAGMA legacy_alter_table = ON; ALTER TABLE {from} RENAME TO {to}");
+                writer.conn.execute_batch(&sql).unwrap();
+            };
+            rename(table, "gone");
+            let error = writer.search(query, 9, 0).unwrap_err();
+            assert!(error.message().contains(table), "{error}");
+            rename("gone", table);
+            assert_eq!(inode(&writer), index, "{table}");
+        }
+        assert_eq!(writer.search("apple", 9, 0).unwrap().len(), 2);
+        assert_eq!(inode(&writer), index);
+
+        let damage = SearchIndex::open(writer.path()).unwrap();
+        damage.conn.execute_batch("DROP TABLE about").unwrap();
+        assert_eq!(writer.search("apple", 9, 0).unwrap().len(), 2);
+        // The damaged file is still open, so that the new one has another inode.
+        assert_ne!(inode(&writer), index);
+        drop(damage);
+    }
+
+    /// Another process that updates the index holds its write lock.
+    #[test]
+    fn a_search_only_reads_if_the_index_has_all_rows() {
+        let (_dir, writer) = temp_database();
+        writer
+            .post_message(&NewMessage::new("build", "planner", "apple"))
+            .unwrap();
+        writer
+            .send(&NewInboxMessage::new("planner", "reviewer", "apple"))
+            .unwrap();
+        assert_eq!(writer.search("apple", 9, 0).unwrap().len(), 2);
+        // A change that adds no row.
+        writer
+            .conn
+            .execute("UPDATE inbox_messages SET status = 'read'", [])
+            .unwrap();
+        let other = SearchIndex::open(writer.path()).unwrap();
+        other.conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let search = || with_busy_timeout(std::time::Duration::ZERO, || writer.search("apple", 9, 0));
+        assert_eq!(search().unwrap().len(), 2);
+        writer
+            .post_message(&NewMessage::new("build", "planner", "a new apple"))
+            .unwrap();
+        assert_eq!(search().unwrap_err().code(), Code::StoreLocked);
+        other.conn.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(search().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn words_of_pruned_rows_leave_the_index() {
+        let (_dir, writer) = temp_database();
+        for text in ["apple", "banana", "cherry"] {
+            writer.post_message(&NewMessage::new("build", "planner", text)).unwrap();
+        }
+        assert_eq!(writer.search("apple", 9, 0).unwrap().len(), 1);
+        let prune = "INSERT INTO hub(key) VALUES('pruning'); DELETE FROM messages WHERE n = 1; \
+            DELETE FROM hub WHERE key = 'pruning'";
+        writer.conn.execute_batch(prune).unwrap();
+        assert_eq!(writer.search("banana", 9, 0).unwrap().len(), 1);
+        let index = SearchIndex::open(writer.path()).unwrap();
+        let words = "SELECT count(*) FROM words WHERE words MATCH 'apple'";
+        let left: i64 = index.conn.query_row(words, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
     }
 }

@@ -46,7 +46,7 @@ fn path_token_schema_and_open_print_what_scripts_need() {
 fn status_works_with_and_without_a_hub() {
     let mut hub = TestHub::not_started(&[]);
     let status = run_json(&hub, &["status"]);
-    assert_eq!(keys(&status), ["counts", "db", "hub"]);
+    assert_eq!(keys(&status), ["counts", "db", "growth", "hub"]);
     assert_eq!(status["hub"], Value::Null);
     assert!(run(&hub, &["status"]).contains("agenthub serve"));
     hub.launch();

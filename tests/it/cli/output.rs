@@ -37,7 +37,7 @@ fn json_has_the_fields_that_the_help_documents() {
     assert_eq!(found.collect::<BTreeSet<_>>(), documented("search"));
     let copy = hub.folder().join("copy.db");
     for (args, fields) in [
-        (&["status"][..], "hub db counts"),
+        (&["status"][..], "hub db counts growth"),
         (&["prune", "--older-than", "30d"], "dry_run before agents_before pruned"),
         (&["backup", copy.to_str().unwrap()], "path size changes"),
         (&["doctor"], "path state findings"),
