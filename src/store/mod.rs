@@ -20,6 +20,7 @@ mod hook_sessions;
 mod hub_record;
 mod inbox;
 mod lock_holders;
+mod lock_wait;
 mod logged_table;
 mod maintenance;
 mod messages;
@@ -408,9 +409,7 @@ impl From<rusqlite::Error> for Error {
         let (code, message) = match kind {
             Sql::DatabaseBusy | Sql::DatabaseLocked | Sql::FileLockingProtocolFailed => (
                 Code::StoreLocked,
-                format!(
-                    "cannot lock the database: {detail}; another process keeps a transaction open (agenthub doctor shows which)"
-                ),
+                format!("cannot lock the database: {detail}; {}", lock_wait::reason()),
             ),
             Sql::DiskFull => (Code::StoreFull, format!("cannot write: {detail}; free some disk space")),
             Sql::ReadOnly | Sql::PermissionDenied => (
