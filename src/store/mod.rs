@@ -69,7 +69,7 @@ pub use lock_holders::{Holder, LockKind, holders, processes_with_deleted_file};
 pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
-pub use maintenance::integrity::FileMode;
+pub use maintenance::integrity::{FileMode, TimesInSeconds};
 pub use maintenance::prune::{Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};

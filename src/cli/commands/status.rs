@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::args::DatabaseArgs;
 use crate::cli::hub_client::{self, HubConnection};
 use crate::cli::terminal;
+use crate::text::quantity::{bytes, count};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document:\n  \
@@ -58,12 +59,17 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     terminal::line(&format!(
         "database {} ({}, write-ahead log {})",
         db.path,
-        terminal::bytes(db.size),
-        terminal::bytes(db.wal_size)
+        bytes(db.size),
+        bytes(db.wal_size)
     ))?;
     terminal::line(&format!(
-        "rows     {} threads, {} messages, {} mail, {} telemetry, {} task events, {} agents",
-        counts.threads, counts.messages, counts.inbox_messages, counts.telemetry, counts.task_stream, counts.agents
+        "rows     {}, {}, {} mail, {} telemetry, {}, {}",
+        count(counts.threads, "thread"),
+        count(counts.messages, "message"),
+        counts.inbox_messages,
+        counts.telemetry,
+        count(counts.task_stream, "task event"),
+        count(counts.agents, "agent")
     ))
 }
 
