@@ -78,7 +78,7 @@ fn millis<S: Serializer>(duration: &Duration, serializer: S) -> std::result::Res
 ///
 /// # Errors
 /// [`Code::Usage`] if `given` is empty, if the path is not UTF-8, or if nothing is given and the user
-/// has no home directory.
+/// has no home directory or a relative one.
 pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     let path = match given {
         Some(path) if path.as_os_str().is_empty() => {
@@ -88,14 +88,18 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
             ));
         }
         Some(path) => path.to_owned(),
-        None => ProjectDirs::from("", "", "agenthub")
-            .map(|dirs| dirs.data_dir().join("hub.db"))
-            .ok_or_else(|| {
+        None => {
+            let dirs = ProjectDirs::from("", "", "agenthub").ok_or_else(|| {
                 Error::new(
                     Code::Usage,
                     "cannot find the home directory; set the path of the database with --db or AGENTHUB_DB",
                 )
-            })?,
+            })?;
+            if dirs.data_dir().is_relative() {
+                return Err(relative_home());
+            }
+            dirs.data_dir().join("hub.db")
+        }
     };
     let path = std::path::absolute(&path).map_err(|e| {
         Error::new(
@@ -116,6 +120,32 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
         return Err(Error::new(Code::Usage, message));
     }
     Ok(path)
+}
+
+/// Returns the user's home directory, from `HOME`.
+///
+/// # Errors
+/// [`Code::Usage`] if `HOME` is not set, is relative, or is not an existing directory.
+pub fn home_directory() -> Result<PathBuf> {
+    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    if home.as_ref().is_some_and(|home| home.is_relative()) {
+        return Err(relative_home());
+    }
+    home.filter(|home| home.is_dir()).ok_or_else(|| {
+        Error::new(
+            Code::Usage,
+            "cannot find the home directory; set HOME to an existing one",
+        )
+    })
+}
+
+/// Returns the error for a `HOME` that names another directory in each working directory.
+fn relative_home() -> Error {
+    let home = env::var_os("HOME").unwrap_or_default();
+    Error::new(
+        Code::Usage,
+        format!("HOME is {home:?}, which is not an absolute path; set HOME to the absolute path of the home directory"),
+    )
 }
 
 /// Returns whether commands without `--db` use the database at `path`.
