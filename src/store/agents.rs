@@ -148,26 +148,37 @@ impl Reader {
         if is_human(to) {
             return Ok(vec![HUMAN.to_owned()]);
         }
-        if to != ALL_INBOXES && self.is_known_recipient(to)? {
-            return Ok(vec![to.to_owned()]);
-        }
-        let agents = self.agents()?.into_iter().map(|agent| agent.id);
         if to == ALL_INBOXES {
+            let agents = self.agents()?.into_iter().map(|agent| agent.id);
             let others: Vec<_> = agents.filter(|name| name != from && name != ALL_INBOXES).collect();
             return match others.is_empty() {
                 true => Err(Error::new(Code::NotFound, "there are no other agents yet")),
                 false => Ok(others),
             };
         }
+        self.require_known_recipient(to)?;
+        Ok(vec![to.to_owned()])
+    }
+
+    /// As [`Reader::is_known_recipient`], with an error for an unknown name.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for an unknown name, with the most similar known one as a suggestion; a
+    /// `Store…` code.
+    pub fn require_known_recipient(&self, name: &str) -> Result<()> {
+        if self.is_known_recipient(name)? {
+            return Ok(());
+        }
+        let agents = self.agents()?.into_iter().map(|agent| agent.id);
         let names: Vec<_> = agents.chain([HUMAN, ALL_INBOXES].map(str::to_owned)).collect();
-        let suggestion = match closest(to, names.iter().map(String::as_str)) {
-            Some(name) => format!("; did you mean {name}?"),
+        let suggestion = match closest(name, names.iter().map(String::as_str)) {
+            Some(similar) => format!("; did you mean {similar}?"),
             None => String::new(),
         };
-        let to: String = to.chars().take(60).collect();
+        let name: String = name.chars().take(60).collect();
         Err(Error::new(
             Code::NotFound,
-            format!("no agent named \"{to}\" yet{suggestion}"),
+            format!("no agent named \"{name}\" yet{suggestion}"),
         ))
     }
 

@@ -23,6 +23,7 @@ pub(super) struct Args {
     #[arg(value_parser = args::name)]
     to: String,
     /// Question; - reads it from stdin
+    #[arg(value_parser = args::text())]
     text: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
@@ -30,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECS", value_parser = args::seconds)]
     wait: Option<Duration>,
     /// Subject [default: the first line, up to 80 characters]
-    #[arg(long)]
+    #[arg(long, value_parser = args::text())]
     title: Option<String>,
     /// Message type
     #[arg(long = "type", value_name = "TYPE", default_value = "request")]

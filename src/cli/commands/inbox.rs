@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cli::args::{self, DatabaseArgs, FenceArgs, VIA};
+use crate::cli::args::{self, DatabaseArgs, FenceArgs, VIA, is_read_only};
 use crate::cli::commands::read::fenced_heading;
+use crate::cli::commands::send::unknown_name;
 use crate::cli::terminal;
 use crate::config::{HUMAN, canonical};
 use crate::error::{Code, Error};
 use crate::integrations::fence::one_line;
 use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
-use crate::store::{Claim, InboxFilter, InboxMessageRow, ReadContext, Reader};
+use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, ReadContext, Reader};
+use crate::text::quantity::count;
 use crate::watcher;
 
 #[derive(Debug, clap::Args)]
@@ -68,12 +70,20 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         None if name == HUMAN => name.clone(),
         None => identity::unnamed_owner(&name),
     };
+    let is_own = speaker.as_ref() == Some(&name);
     let me = speaker.unwrap_or_else(|| name.clone());
-    let reader = database.reader()?;
-    if me != HUMAN && !reader.agent_exists(&me)? {
-        // From now on other agents can send mail to this one.
-        database.receipt_writer()?.register_agent(&me)?;
+    if args.wait.is_some() {
+        database.ensure_created()?;
     }
+    let reader = database.reader()?;
+    if args.wait.is_none() && !is_own {
+        reader.require_known_recipient(&name).map_err(|e| match e.code() {
+            Code::NotFound => unknown_name(&e, "use inbox --wait to create its inbox and wait for mail"),
+            _ => e,
+        })?;
+    }
+    let waiting = args.wait.is_some().then_some(name.as_str());
+    register(database, &reader, waiting.into_iter().chain([me.as_str()]))?;
     let list = |limit: usize| list(&reader, args, &name, &me, limit);
     let mail = if args.claim {
         claim(database, args, &name, &owner, &reader)?
@@ -93,6 +103,25 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         return print(&mail, args);
     }
     print_fenced(&mail, &me, &database.command())
+}
+
+/// Creates the agents that do not exist yet, so that other agents can send mail to them.
+fn register<'a>(database: &DatabaseArgs, reader: &Reader, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    for name in names.filter(|name| *name != HUMAN && *name != ALL_INBOXES) {
+        if reader.agent_exists(name)? {
+            continue;
+        }
+        let registered = database
+            .receipt_writer()
+            .and_then(|writer| Ok(writer.register_agent(name)?));
+        // A database that this user can only read still shows its mail.
+        if let Err(e) = registered
+            && !is_read_only(&e)
+        {
+            return Err(e);
+        }
+    }
+    Ok(())
 }
 
 fn list(
@@ -188,11 +217,7 @@ fn print(mail: &[InboxMessageRow], args: &Args) -> Result<()> {
 
 /// Prints a list for a model.
 fn print_fenced(mail: &[InboxMessageRow], me: &str, command: &str) -> Result<()> {
-    let count = match mail.len() {
-        1 => "1 message".to_owned(),
-        n => format!("{n} messages"),
-    };
-    terminal::line(&mail_text::header(&count, mail, me))?;
+    terminal::line(&mail_text::header(&count(mail.len(), "message"), mail, me))?;
     for mail in mail {
         terminal::line(&fenced_heading(mail))?;
         let shown = one_line(mail.subject(), MAX_SUBJECT);

@@ -14,6 +14,7 @@ pub(super) struct Args {
     #[arg(value_parser = args::name)]
     thread: String,
     /// Text of the message; - reads it from stdin
+    #[arg(value_parser = args::text())]
     text: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
@@ -21,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Subject
-    #[arg(long)]
+    #[arg(long, value_parser = args::text())]
     subject: Option<String>,
     /// Name of the agent the message is addressed to
     #[arg(long, value_name = "NAME", value_parser = args::name)]

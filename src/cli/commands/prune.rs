@@ -7,6 +7,7 @@ use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::protocol::now_ms;
 use crate::store::{Pruned, Retention, Unread};
+use crate::text::quantity::count;
 
 /// The help text about which rows are deleted and kept, followed by `$more`.
 macro_rules! retention_help {
@@ -65,7 +66,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let pruned = if args.dry_run {
         database.reader()?.prunable(&retention)?
     } else {
-        database.writer()?.prune(&retention)?
+        database.existing_writer()?.prune(&retention)?
     };
     if args.json {
         return terminal::json(&json!({"dry_run": args.dry_run, "before": retention.before, "pruned": pruned}));
@@ -78,13 +79,13 @@ fn print(pruned: &Pruned, verb: &str) -> Result<()> {
         terminal::line("no rows are old enough to delete")?;
     } else {
         terminal::line(&format!(
-            "{verb} {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes",
-            pruned.messages,
+            "{verb} {}, {} mail, {}, {} telemetry, {}, {}",
+            count(pruned.messages, "message"),
             pruned.inbox_messages,
-            pruned.receipts,
+            count(pruned.receipts, "receipt"),
             pruned.telemetry,
-            pruned.task_stream,
-            pruned.changes
+            count(pruned.task_stream, "task event"),
+            count(pruned.changes, "change")
         ))?;
     }
     if pruned.unread_kept > 0 {

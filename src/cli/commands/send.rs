@@ -18,11 +18,12 @@ pub(super) struct Args {
     #[arg(value_parser = args::name)]
     to: String,
     /// Text of the mail; - reads it from stdin
+    #[arg(value_parser = args::text())]
     text: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
     /// Subject [default: the first line, up to 80 characters]
-    #[arg(long)]
+    #[arg(long, value_parser = args::text())]
     title: Option<String>,
     /// Message type: request, response, completion, handoff, info, audit, approval_request, feedback …
     #[arg(long = "type", value_name = "TYPE")]
@@ -70,7 +71,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         return terminal::json(&rows);
     }
     for row in rows {
-        terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))?;
+        terminal::line(&format!("#{} → {}", row.n, terminal::name(&row.to_inbox)))?;
     }
     Ok(())
 }
@@ -82,15 +83,21 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
 /// use `--new`.
 pub(super) fn recipients(writer: &Writer, to: &str, from: &str) -> crate::error::Result<Vec<String>> {
     writer.recipients(to, from).map_err(|e| match e.code() {
-        Code::NotFound if to != ALL_INBOXES => Error::new(
-            e.code(),
-            match safe_text::escape(e.message()) {
-                question if question.ends_with('?') => format!("{question} Use send --new to create its inbox"),
-                message => format!("{message}; use send --new to create its inbox"),
-            },
-        ),
+        Code::NotFound if to != ALL_INBOXES => unknown_name(&e, "use send --new to create its inbox"),
         _ => e,
     })
+}
+
+/// Adds advice to the error for an unknown name, which may end with a question.
+pub(super) fn unknown_name(e: &Error, advice: &str) -> Error {
+    let message = match safe_text::escape(e.message()) {
+        question if question.ends_with('?') => {
+            let (first, rest) = advice.split_at(1);
+            format!("{question} {}{rest}", first.to_ascii_uppercase())
+        }
+        message => format!("{message}; {advice}"),
+    };
+    Error::new(e.code(), message)
 }
 
 /// Returns the beginning of the first line, as a title for mail without one.

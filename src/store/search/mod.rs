@@ -17,6 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rustix::fs::{Access, access};
 use serde::Serialize;
 
 use super::busy_retry::retry_while_busy;
@@ -175,7 +176,7 @@ impl Reader {
         now: i64,
     ) -> Result<(Vec<SearchHit>, Option<usize>)> {
         let (skip, limit) = from;
-        let index = SearchIndex::open(self.path())?;
+        let index = SearchIndex::open_or_build(self.path())?;
         while index.update_from(self)? {}
         let mut statement = index
             .conn
@@ -246,6 +247,19 @@ struct SearchIndex {
 }
 
 impl SearchIndex {
+    /// Opens the index of the database at `db`, creating it if needed. If this user cannot write to the
+    /// directory, the index is in memory, for one search.
+    fn open_or_build(db: &Path) -> Result<Self> {
+        let directory = db.parent().unwrap_or(db);
+        if access(directory, Access::WRITE_OK).is_ok() {
+            return Self::open(db);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_MEMORY;
+        let conn = connect(Path::new(":memory:"), flags)?;
+        conn.execute_batch(SCHEMA)?;
+        Ok(Self { conn })
+    }
+
     /// Opens the index of the database at `db`, creating it if needed.
     fn open(db: &Path) -> Result<Self> {
         let path = Self::path(db);
