@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use directories::ProjectDirs;
 use serde::{Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::error::{Code, Error, Result};
 use crate::protocol;
@@ -164,9 +165,20 @@ pub fn is_human(name: &str) -> bool {
     visible.trim().eq_ignore_ascii_case(HUMAN)
 }
 
-/// Returns `human` for a name that looks like it, and any other name unchanged.
-pub fn canonical(name: String) -> String {
-    if is_human(&name) { HUMAN.to_owned() } else { name }
+/// Returns `human` for a name that looks like it, and any other name [`composed`].
+pub fn canonical(name: &str) -> String {
+    if is_human(name) {
+        HUMAN.to_owned()
+    } else {
+        composed(name)
+    }
+}
+
+/// Returns a name in Unicode's composed form (NFC): keyboards and file systems write the same name in several
+/// forms, of which SQLite compares the bytes. Every name that a command, a request or a tool call gives passes
+/// through here, or through [`stored_name`](crate::store::Reader::stored_name) if rows may have it in another form.
+pub fn composed(name: &str) -> String {
+    name.nfc().collect()
 }
 
 /// Returns the `from_type` of a sender.
@@ -193,7 +205,7 @@ mod tests {
         for name in ["human", "Human", " HUMAN\n", "hu\u{200b}man", "\u{a0}human"] {
             assert!(is_human(name), "{name:?}");
             assert_eq!(from_type(name), "human");
-            assert_eq!(canonical(name.to_owned()), HUMAN);
+            assert_eq!(canonical(name), HUMAN);
             assert_eq!(sender_name(name, false), "human (unverified)");
             assert_eq!(sender_name(name, true), "human");
         }

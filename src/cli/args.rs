@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::cli::terminal;
-use crate::config::{self, HUMAN, sender_name};
+use crate::config::{self, HUMAN, composed, sender_name};
 use crate::error::{Code, Error};
 use crate::integrations::{hook_spool, identity};
 use crate::store::{ALL_INBOXES, Author, InboxMessageRow, NetworkFs, Reader, Store, Writer};
@@ -241,12 +241,18 @@ pub(super) const JSON_MESSAGE: &str = "--json prints the row:\n  \
     Times are Unix milliseconds or null. Missing text is \"\".\n\
     A row that the person wrote also has \"verified\": true.";
 
-/// Parses a name or an id, which must not be empty.
-pub(super) fn name(text: &str) -> Result<String, String> {
+/// Parses an id, which must not be empty, or a name to look up with
+/// [`stored_name`](crate::store::Reader::stored_name).
+pub(super) fn id(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("must not be empty".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Parses a name, which must not be empty. Composes it.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    id(text).map(|name| composed(&name))
 }
 
 /// Parses the name of the caller, which must be the name of one agent.

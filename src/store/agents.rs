@@ -7,7 +7,7 @@ use super::connection::{Reader, Writer};
 use super::inbox::addressing::ALL_INBOXES;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
-use crate::config::{HUMAN, is_human};
+use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
@@ -117,6 +117,17 @@ impl Reader {
         Ok(found.is_some())
     }
 
+    /// Returns the name of the agent, inbox or thread that `given` names: `given` itself if a program has
+    /// written rows with exactly this name, otherwise its [`composed`] form.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn stored_name(&self, given: &str) -> Result<String> {
+        let name = composed(given);
+        let is_stored = name != given && (self.is_known_recipient(given)? || self.thread(given)?.is_some());
+        Ok(if is_stored { given.to_owned() } else { name })
+    }
+
     /// Returns whether mail to this name is likely to be read: it is `human`, `all`, an existing agent,
     /// or an inbox that has mail.
     ///
@@ -156,8 +167,9 @@ impl Reader {
                 false => Ok(others),
             };
         }
-        self.require_known_recipient(to)?;
-        Ok(vec![to.to_owned()])
+        let to = self.stored_name(to)?;
+        self.require_known_recipient(&to)?;
+        Ok(vec![to])
     }
 
     /// As [`Reader::is_known_recipient`], with an error for an unknown name.

@@ -46,7 +46,7 @@ mod tests {
                 "101 task events"
             ]
         );
-        assert_eq!(count(&serde_json::json!(1), "client"), "1 client");
+        assert_eq!(count(serde_json::json!(1), "client"), "1 client");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::cli::args::{self, DatabaseArgs, FenceArgs, VIA, is_read_only};
 use crate::cli::commands::read::fenced_heading;
 use crate::cli::commands::send::unknown_name;
 use crate::cli::terminal;
-use crate::config::{HUMAN, canonical};
+use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error};
 use crate::integrations::fence::one_line;
 use crate::integrations::{identity, mail_text};
@@ -17,11 +17,11 @@ use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, ReadContext
 use crate::text::quantity::count;
 use crate::watcher;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = args::JSON_INBOX)]
 pub(super) struct Args {
     /// Owner of the inbox [default: the caller]
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     name: Option<String>,
     /// Name to read as [default: $AGENTHUB_AGENT, the agent tool's session or shell, or the owner of the inbox]
     #[arg(long = "as", value_name = "NAME", value_parser = args::name)]
@@ -32,7 +32,7 @@ pub(super) struct Args {
     #[arg(long)]
     unread: bool,
     /// Only mail from this sender
-    #[arg(long, value_name = "NAME", value_parser = args::name)]
+    #[arg(long, value_name = "NAME", value_parser = args::id)]
     from: Option<String>,
     /// Maximum number of rows [default: 50, or 1 with --claim]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -60,11 +60,16 @@ const DEFAULT_LIMIT: u16 = 50;
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let speaker = identity::declared_speaker(args.speaker.as_deref())?;
-    let name = args
-        .name
-        .clone()
-        .or_else(|| speaker.clone())
-        .map_or_else(|| HUMAN.to_owned(), canonical);
+    if args.wait.is_some() {
+        database.ensure_created()?;
+    }
+    let reader = database.reader()?;
+    let from = args.from.as_deref().map(|name| reader.stored_name(name)).transpose()?;
+    let args = &Args { from, ..args.clone() };
+    let name = match args.name.as_ref().or(speaker.as_ref()) {
+        Some(name) if !is_human(name) => reader.stored_name(name)?,
+        _ => HUMAN.to_owned(),
+    };
     let owner = match &speaker {
         Some(speaker) => speaker.clone(),
         None if name == HUMAN => name.clone(),
@@ -72,10 +77,6 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     };
     let is_own = speaker.as_ref() == Some(&name);
     let me = speaker.unwrap_or_else(|| name.clone());
-    if args.wait.is_some() {
-        database.ensure_created()?;
-    }
-    let reader = database.reader()?;
     if args.wait.is_none() && !is_own {
         reader.require_known_recipient(&name).map_err(|e| match e.code() {
             Code::NotFound => unknown_name(&e, "use inbox --wait to create its inbox and wait for mail"),

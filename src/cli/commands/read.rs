@@ -14,7 +14,7 @@ use crate::store::{InboxMessageRow, ReadContext};
 #[command(after_long_help = args::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Number or id of the mail
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     id: String,
     #[command(flatten)]
     speaker: SpeakerArgs,

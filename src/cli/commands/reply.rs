@@ -12,7 +12,7 @@ use crate::store::{NewInboxMessage, ReadContext};
 #[command(after_long_help = args::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Number or id of the mail to reply to
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     id: String,
     /// Text of the reply; - reads it from stdin
     #[arg(value_parser = args::text())]

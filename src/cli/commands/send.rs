@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
+use crate::config::composed;
 use crate::error::{Code, Error};
 use crate::store::{ALL_INBOXES, NewInboxMessage, Writer};
 use crate::text::safe_text;
@@ -15,7 +16,7 @@ const MAX_TITLE_CHARS: usize = 80;
 #[command(after_long_help = args::JSON_MAIL)]
 pub(super) struct Args {
     /// Recipient: the name of an agent, human, or all
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     to: String,
     /// Text of the mail; - reads it from stdin
     #[arg(value_parser = args::text())]
@@ -51,7 +52,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let author = args::author(&from_agent);
     let title = args.title.unwrap_or_else(|| title_of(&payload));
     let to = match recipients(&writer, &args.to, &from_agent) {
-        Err(e) if e.code() == Code::NotFound && args.new && args.to != ALL_INBOXES => vec![args.to],
+        Err(e) if e.code() == Code::NotFound && args.new && args.to != ALL_INBOXES => vec![composed(&args.to)],
         known => known?,
     };
     let mail: Vec<_> = to

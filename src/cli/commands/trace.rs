@@ -19,7 +19,7 @@ use crate::store::{InboxMessageRow, MessageRow, ReceiptRow, SubscriberRow, Trace
     last_read_at: when the recipient last read any mail. Times are Unix milliseconds or null.")]
 pub(super) struct Args {
     /// Number or id of mail, or id of a message
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     id: String,
     /// Print one JSON document
     #[arg(long)]
