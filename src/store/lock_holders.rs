@@ -100,16 +100,14 @@ pub(super) fn write_lock_owner() -> Option<LockOwner> {
     let list = fs::read_to_string("/proc/locks").ok()?;
     let locks: Vec<Lock> = list.lines().filter_map(Lock::parse).collect();
     let me = std::process::id();
-    let is_open_here = |inode: u64| {
-        let mut own = locks.iter().filter(|lock| lock.pid == me && lock.inode == inode);
-        own.any(|lock| !lock.exclusive && lock.covers((WAL_OPEN, WAL_OPEN)))
-    };
-    if !locks.iter().any(|lock| is_open_here(lock.inode)) {
+    let is_own_open = |lock: &&Lock| lock.pid == me && !lock.exclusive && lock.covers((WAL_OPEN, WAL_OPEN));
+    let open: Vec<u64> = locks.iter().filter(is_own_open).map(|lock| lock.inode).collect();
+    if open.is_empty() {
         return None;
     }
     let writer = locks
         .iter()
-        .find(|lock| lock.on_shm() == Some(LockKind::Write) && is_open_here(lock.inode));
+        .find(|lock| lock.on_shm() == Some(LockKind::Write) && open.contains(&lock.inode));
     Some(match writer {
         None => LockOwner::Free,
         Some(lock) if lock.pid == me => LockOwner::ThisProcess,

@@ -37,7 +37,8 @@ pub(super) struct Args {
     /// Maximum number of rows [default: 50, or 1 with --claim]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     limit: Option<u16>,
-    /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives
+    /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives. Creates the inbox if no agent
+    /// has this name yet
     #[arg(long, value_name = "SECS", value_parser = args::seconds)]
     wait: Option<Duration>,
     /// Claim the oldest unread mail, so that no other agent gets it until the lease ends. Without a name, the
