@@ -204,7 +204,8 @@ CREATE TABLE receipts (
   n          INTEGER PRIMARY KEY,
   message_id TEXT,                            -- required: inbox_messages.message_id
   reader     TEXT,                            -- required: the agent
-  state      TEXT,                            -- required: offered (shown to the model), seen, acked; one row each
+  state      TEXT,                            -- required: offered (shown to the model), seen, acked; for mail to 'all'
+                                              -- also archived; one row each
   via        TEXT,                            -- how it was offered
   created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
   UNIQUE(message_id, reader, state)

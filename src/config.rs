@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use directories::ProjectDirs;
 use serde::{Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::error::{Code, Error, Result};
 use crate::protocol;
@@ -78,7 +79,7 @@ fn millis<S: Serializer>(duration: &Duration, serializer: S) -> std::result::Res
 ///
 /// # Errors
 /// [`Code::Usage`] if `given` is empty, if the path is not UTF-8, or if nothing is given and the user
-/// has no home directory.
+/// has no home directory or a relative one.
 pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     let path = match given {
         Some(path) if path.as_os_str().is_empty() => {
@@ -88,14 +89,18 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
             ));
         }
         Some(path) => path.to_owned(),
-        None => ProjectDirs::from("", "", "agenthub")
-            .map(|dirs| dirs.data_dir().join("hub.db"))
-            .ok_or_else(|| {
+        None => {
+            let dirs = ProjectDirs::from("", "", "agenthub").ok_or_else(|| {
                 Error::new(
                     Code::Usage,
                     "cannot find the home directory; set the path of the database with --db or AGENTHUB_DB",
                 )
-            })?,
+            })?;
+            if dirs.data_dir().is_relative() {
+                return Err(relative_home());
+            }
+            dirs.data_dir().join("hub.db")
+        }
     };
     let path = std::path::absolute(&path).map_err(|e| {
         Error::new(
@@ -118,6 +123,32 @@ pub fn db_path(given: Option<&Path>) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Returns the user's home directory, from `HOME`.
+///
+/// # Errors
+/// [`Code::Usage`] if `HOME` is not set, is relative, or is not an existing directory.
+pub fn home_directory() -> Result<PathBuf> {
+    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    if home.as_ref().is_some_and(|home| home.is_relative()) {
+        return Err(relative_home());
+    }
+    home.filter(|home| home.is_dir()).ok_or_else(|| {
+        Error::new(
+            Code::Usage,
+            "cannot find the home directory; set HOME to an existing one",
+        )
+    })
+}
+
+/// Returns the error for a `HOME` that names another directory in each working directory.
+fn relative_home() -> Error {
+    let home = env::var_os("HOME").unwrap_or_default();
+    Error::new(
+        Code::Usage,
+        format!("HOME is {home:?}, which is not an absolute path; set HOME to the absolute path of the home directory"),
+    )
+}
+
 /// Returns whether commands without `--db` use the database at `path`.
 pub fn is_default_db(path: &Path) -> bool {
     let default = env::var_os("AGENTHUB_DB").map(PathBuf::from);
@@ -134,9 +165,20 @@ pub fn is_human(name: &str) -> bool {
     visible.trim().eq_ignore_ascii_case(HUMAN)
 }
 
-/// Returns `human` for a name that looks like it, and any other name unchanged.
-pub fn canonical(name: String) -> String {
-    if is_human(&name) { HUMAN.to_owned() } else { name }
+/// Returns `human` for a name that looks like it, and any other name [`composed`].
+pub fn canonical(name: &str) -> String {
+    if is_human(name) {
+        HUMAN.to_owned()
+    } else {
+        composed(name)
+    }
+}
+
+/// Returns a name in Unicode's composed form (NFC): keyboards and file systems write the same name in several
+/// forms, of which SQLite compares the bytes. Every name that a command, a request or a tool call gives passes
+/// through here, or through [`stored_name`](crate::store::Reader::stored_name) if rows may have it in another form.
+pub fn composed(name: &str) -> String {
+    name.nfc().collect()
 }
 
 /// Returns the `from_type` of a sender.
@@ -163,7 +205,7 @@ mod tests {
         for name in ["human", "Human", " HUMAN\n", "hu\u{200b}man", "\u{a0}human"] {
             assert!(is_human(name), "{name:?}");
             assert_eq!(from_type(name), "human");
-            assert_eq!(canonical(name.to_owned()), HUMAN);
+            assert_eq!(canonical(name), HUMAN);
             assert_eq!(sender_name(name, false), "human (unverified)");
             assert_eq!(sender_name(name, true), "human");
         }

@@ -13,8 +13,18 @@ export function formatCount(value) {
 /** Dollars with two decimals. */
 export const formatMoney = dollars => (dollars > 0 && dollars < 0.01 ? '<$0.01' : '$' + (+dollars || 0).toFixed(2));
 
-export const formatBytes = bytes =>
-  bytes < 1e6 ? Math.ceil(bytes / 1024) + ' KB' : (bytes / 1048576).toFixed(1) + ' MB';
+/** 950 B, 1.5 KiB, 71.3 GiB. */
+export function formatBytes(bytes) {
+  if (bytes < 1024) return bytes + ' B';
+  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
+  let size = bytes / 1024;
+  // A size of 1023.95 would be shown as 1024.0.
+  while (size >= 1023.95 && units.length > 1) {
+    size /= 1024;
+    units.shift();
+  }
+  return size.toFixed(1) + ' ' + units[0];
+}
 
 /** Seconds as a clock: 0:07, 12:40, 3:05:00. */
 export function formatClock(seconds) {

@@ -1,12 +1,14 @@
 //! Arguments, value parsers and help texts that several commands share.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::cli::terminal;
-use crate::config::{self, HUMAN, sender_name};
+use crate::config::{self, HUMAN, composed, sender_name};
 use crate::error::{Code, Error};
 use crate::integrations::{hook_spool, identity};
 use crate::store::{ALL_INBOXES, Author, InboxMessageRow, NetworkFs, Reader, Store, Writer};
@@ -54,22 +56,65 @@ impl DatabaseArgs {
     /// Opens the database for writing, and takes in the events that hooks have spooled. Creates it if it
     /// does not exist.
     pub(super) fn writer(&self) -> Result<Writer> {
-        let writer = self.receipt_writer()?;
+        let writer = Writer::open(&self.path()?, self.network_fs())?;
         hook_spool::take_in_first(&writer);
         Ok(writer)
     }
 
-    /// Opens the database for a reading command, which writes only receipts and the reader's own agent.
-    /// Creates it if it does not exist.
-    pub(super) fn receipt_writer(&self) -> Result<Writer> {
-        Ok(Writer::open(&self.path()?, self.network_fs())?)
+    /// As [`writer`](Self::writer), for a command that changes what exists.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    pub(super) fn existing_writer(&self) -> Result<Writer> {
+        self.existing_path()?;
+        self.writer()
     }
 
-    /// Opens the database for reading. Creates it if it does not exist or has no bytes, so that
-    /// lists of a new database are empty instead of an error.
-    pub(super) fn reader(&self) -> Result<Reader> {
+    /// Opens the database for a reading command, which writes only receipts and the reader's own agent.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    pub(super) fn receipt_writer(&self) -> Result<Writer> {
+        Ok(Writer::open(&self.existing_path()?, self.network_fs())?)
+    }
+
+    /// Creates the database if it does not exist.
+    pub(super) fn ensure_created(&self) -> Result<()> {
         let path = self.path()?;
-        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
+        if !path.exists() {
+            drop(Writer::open(&path, self.network_fs())?);
+        }
+        Ok(())
+    }
+
+    /// Returns the path of the database.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] if there is no file at the path: a command that only reads must not
+    /// create a database at a wrong path.
+    fn existing_path(&self) -> Result<PathBuf> {
+        let path = self.path()?;
+        // Opening a file that cannot be examined reports the reason.
+        if path.try_exists().unwrap_or(true) {
+            return Ok(path);
+        }
+        let command = self.command();
+        let message = format!(
+            "cannot open {}: it does not exist; create it with {command} serve or {command} path, or give the path of \
+             another database with --db",
+            safe_text::escape(&path.display().to_string())
+        );
+        Err(Error::new(Code::StoreUnavailable, message).into())
+    }
+
+    /// Opens the database for reading. Creates the schema in a file that has no bytes, so that
+    /// lists of a new database are empty instead of an error.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] if there is no file at the path; one of the `Store…` codes.
+    pub(super) fn reader(&self) -> Result<Reader> {
+        let path = self.existing_path()?;
+        if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             drop(self.receipt_writer()?);
         }
         match Reader::open(&path, self.network_fs()) {
@@ -88,8 +133,7 @@ impl DatabaseArgs {
         Ok(Store::open(&self.path()?, self.network_fs())?)
     }
 
-    /// Opens the database for a long-running process that only reads it. Creates it as
-    /// [`DatabaseArgs::reader`] does.
+    /// Opens the database for a long-running process that only reads it, as [`DatabaseArgs::reader`] does.
     pub(super) fn followed_store(&self) -> Result<Store> {
         drop(self.reader()?);
         Ok(Store::follow(&self.path()?, self.network_fs())?)
@@ -127,6 +171,12 @@ impl SpeakerArgs {
             None => HUMAN.to_owned(),
         })
     }
+}
+
+/// Returns whether a command failed because this user cannot write the database.
+pub(super) fn is_read_only(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<Error>();
+    error.is_some_and(|e| e.code() == Code::StoreReadOnly)
 }
 
 /// Returns who writes a row under the caller's name.
@@ -195,12 +245,18 @@ pub(super) const JSON_MESSAGE: &str = "--json prints the row:\n  \
     Times are Unix milliseconds or null. Missing text is \"\".\n\
     A row that the person wrote also has \"verified\": true.";
 
-/// Parses a name or an id, which must not be empty.
-pub(super) fn name(text: &str) -> Result<String, String> {
+/// Parses an id, which must not be empty, or a name to look up with
+/// [`stored_name`](crate::store::Reader::stored_name).
+pub(super) fn id(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("must not be empty".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Parses a name, which must not be empty. Composes it.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    id(text).map(|name| composed(&name))
 }
 
 /// Parses the name of the caller, which must be the name of one agent.
@@ -228,12 +284,21 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds, 0 or more, such as 0.5".to_owned())
 }
 
+/// Parses a text. Replaces bytes that are not UTF-8, as a reader of rows does.
+pub(super) fn text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned())
+}
+
 /// Returns a text given on the command line, or all of stdin for `-`, without its last line break.
+/// Replaces bytes that are not UTF-8.
 pub(super) fn text_or_stdin(given: String) -> Result<String> {
     if given != "-" {
         return Ok(given);
     }
-    let text = std::io::read_to_string(std::io::stdin())
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut bytes)
         .map_err(|e| Error::new(Code::Invalid, format!("cannot read the text from stdin: {e}")))?;
-    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+    let text = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
+    Ok(text.into_owned())
 }

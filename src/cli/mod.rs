@@ -25,7 +25,7 @@ pub use terminal::wants_color;
 
 /// The local hub for AI agents: one binary, one SQLite file, one page.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, max_term_width = 100)]
 #[command(
     after_help = "Set AGENTHUB_LOG=debug for a more detailed log.\n\nThe shortest possible agent:\n  sqlite3 -cmd '.timeout 5000' \"$(agenthub path)\" \
     \"INSERT INTO messages(thread_id, from_id, content) VALUES('build', 'planner', 'tests are green')\""

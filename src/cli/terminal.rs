@@ -183,17 +183,6 @@ pub(super) fn time(unix_ms: i64) -> String {
     then.strftime(format).to_string()
 }
 
-/// Formats a size with a binary unit.
-pub(super) fn bytes(n: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-    match n {
-        0..1024 => format!("{n} B"),
-        1024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", n as f64 / 1_048_576.0),
-        _ => format!("{:.1} GiB", n as f64 / 1_073_741_824.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

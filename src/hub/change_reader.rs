@@ -21,7 +21,7 @@ use crate::watcher::{Wake, WakeHandle, Watch, WatchMode};
 const PAGE_ROWS: usize = 256;
 /// Maximum number of bytes of rows read before waiting clients are woken.
 const PAGE_BYTES: usize = 1 << 20;
-/// Time between two checks which file is at the path.
+/// Minimum time between two checks which file is at the path. They run after a wake.
 const IDENTITY_INTERVAL: Duration = Duration::from_millis(250);
 /// Time during which there may be no file at the path before a new one is created: another
 /// process may be moving a file there.

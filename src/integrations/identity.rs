@@ -19,7 +19,7 @@ use super::ancestors::{Ancestor, ancestors};
 use super::environment::variable;
 use super::registry;
 use super::spec::Integration;
-use crate::config::{HUMAN, is_human};
+use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 
 /// The agent's name, given to a process.
@@ -192,7 +192,7 @@ fn marker_in(get: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Op
         name,
     };
     if let Some(name) = get(AGENT).filter(|name| names_an_agent(name)) {
-        return Some(found(AGENT, None, name));
+        return Some(found(AGENT, None, composed(&name)));
     }
     let of_tool = registry::marker_variables().find_map(|marker| {
         let value = get(marker.variable)?;
@@ -254,13 +254,17 @@ pub fn person_present() -> std::result::Result<(), String> {
 
 /// Returns `AGENTHUB_AGENT`, if it applies to this process.
 pub fn assigned_name() -> Option<String> {
-    variable(AGENT).filter(|_| session_of_another_tool().is_none())
+    agent_variable().filter(|_| session_of_another_tool().is_none())
 }
 
 /// Returns the agent's name for a process that `tool` has started, if `AGENTHUB_AGENT` gives one.
 pub fn assigned_name_within(tool: &Integration) -> Option<String> {
     let applies = recorded_tool().is_none_or(|id| id == tool.id);
-    variable(AGENT).filter(|name| applies && names_an_agent(name))
+    agent_variable().filter(|name| applies && names_an_agent(name))
+}
+
+fn agent_variable() -> Option<String> {
+    variable(AGENT).map(|name| composed(&name))
 }
 
 /// Returns the id of the tool under `agenthub run` that has started this process.

@@ -21,6 +21,7 @@ use super::usage::Usage;
 use crate::error::{Code, Error, Result};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{AgentState, NewTaskEvent, Writer};
+use crate::text::quantity::count;
 
 /// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
 /// oldest are lost.
@@ -244,7 +245,10 @@ impl RowBuffer {
         if lost > 0 {
             return Err(Error::new(
                 Code::StoreUnavailable,
-                format!("{lost} rows were lost: the database could not be written for too long"),
+                format!(
+                    "{} lost: the database could not be written for too long",
+                    count(lost, "row")
+                ),
             ));
         }
         Ok(())

@@ -21,7 +21,7 @@ use super::schema::{
 };
 use super::session::AgentSession;
 use super::written::PendingResult;
-use crate::config::{HUMAN, canonical, from_type, is_human};
+use crate::config::{HUMAN, canonical, composed, from_type, is_human};
 use crate::error::{Code, Error, Result as StoreResult};
 use crate::integrations::fence::{fenced, one_line};
 use crate::integrations::mail_text;
@@ -210,16 +210,18 @@ impl Mcp {
         let limit = rows(args.limit, 100);
         let (thread, page, is_backward) = session
             .call(move |_, writer| {
-                let thread = writer.require_thread(&args.thread_id).map_err(|e| match e.code() {
-                    Code::NotFound => Error::new(
-                        e.code(),
-                        format!(
-                            "no thread {:?} exists; find threads with search",
-                            shortened(&args.thread_id)
+                let thread = writer
+                    .require_thread(&writer.stored_name(&args.thread_id)?)
+                    .map_err(|e| match e.code() {
+                        Code::NotFound => Error::new(
+                            e.code(),
+                            format!(
+                                "no thread {:?} exists; find threads with search",
+                                shortened(&args.thread_id)
+                            ),
                         ),
-                    ),
-                    _ => e,
-                })?;
+                        _ => e,
+                    })?;
                 let page = match args.after {
                     Some(after) => writer.messages_after(&thread.id, after, limit)?,
                     None => writer.messages_before(&thread.id, args.before.unwrap_or(i64::MAX), limit)?,
@@ -451,12 +453,13 @@ fn always_loaded() -> MetaObject {
 async fn post(session: &AgentSession, args: SendMessage) -> Result<Json<Sent>, ToolError> {
     let row = session
         .call(move |session, writer| {
+            let thread_id = writer.stored_name(&args.thread_id.unwrap_or_default())?;
             let new = NewMessage {
                 id: args.idempotency_key.map(|key| format!("{}/{key}", session.agent())),
                 to_type: args.to.as_deref().map(|name| from_type(name).to_owned()),
-                to_id: args.to.map(canonical),
+                to_id: args.to.as_deref().map(canonical),
                 subject: args.title,
-                ..NewMessage::new(args.thread_id.unwrap_or_default(), session.agent(), args.text)
+                ..NewMessage::new(thread_id, session.agent(), args.text)
             };
             Ok(writer.post_message(&new).map_err(key_conflict)?.into_row())
         })
@@ -473,7 +476,7 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
         .call(move |session, writer| {
             let to = args.to.unwrap_or_default();
             let inbox = match writer.recipient(&to) {
-                Err(e) if e.code() == Code::NotFound && args.new_recipient => to,
+                Err(e) if e.code() == Code::NotFound && args.new_recipient => composed(&to),
                 Err(e) if e.code() == Code::NotFound => {
                     let advice = match e.message().ends_with('?') {
                         true => " Call list_agents for the names, or set new_recipient to true",
@@ -521,13 +524,21 @@ fn mark_seen_when_written(result: PendingResult, session: AgentSession, mail: &[
     });
 }
 
+/// Returns the names of the inbox and of the sender whose mail is asked for.
+fn names(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<(String, Option<String>)> {
+    let inbox = reader.stored_name(args.inbox.as_deref().unwrap_or(session.agent()))?;
+    let from = args.from.as_deref().map(|name| reader.stored_name(name)).transpose()?;
+    Ok((inbox, from))
+}
+
 /// Lists mail. Returns it with the number of further unread mail.
 fn list(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<(Vec<InboxMessageRow>, usize)> {
+    let (inbox, from) = names(session, reader, args)?;
     let filter = InboxFilter {
-        inbox: Some(args.inbox.clone().unwrap_or_else(|| session.agent().to_owned())),
+        inbox: Some(inbox),
         reader: Some(session.agent().to_owned()),
         status: args.unread_only.then(|| "unread".to_owned()),
-        from: args.from.clone(),
+        from,
         now: now_ms(),
         order: match args.unread_only {
             true => InboxOrder::Handover,
@@ -551,9 +562,10 @@ fn claim(
     args: &CheckInbox,
     lease: Duration,
 ) -> StoreResult<Vec<InboxMessageRow>> {
+    let (inbox, from) = names(session, reader, args)?;
     let claim = Claim {
-        inbox: args.inbox.as_deref().unwrap_or(session.agent()),
-        from: args.from.as_deref(),
+        inbox: &inbox,
+        from: from.as_deref(),
         lease,
         limit: rows(args.limit, 50),
     };

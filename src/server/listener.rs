@@ -41,6 +41,7 @@ use super::unauthenticated::{
 use crate::error::{Code, Error, Result};
 use crate::fs::private_file::Owner;
 use crate::protocol::now_ms;
+use crate::text::quantity::count;
 
 /// Maximum number of connections that the kernel queues until they are accepted. After a restart of the
 /// hub all clients reconnect at once; connections beyond the backlog wait about 1 s for the SYN retry.
@@ -339,8 +340,8 @@ impl Listener {
         self.server.refused.increment("TOO_MANY_CONNECTIONS");
         if !self.server.at_connection_limit.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "{limit} connections are open, which is the limit: new ones are refused; \
-                 close some, or raise --max-connections"
+                "{} open, which is the limit: new ones are refused; close some, or raise --max-connections",
+                count(limit, "connection")
             );
         }
         false

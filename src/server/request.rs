@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::credentials::{Caller, Credential};
 use super::state::Server;
-use crate::config::HUMAN;
+use crate::config::{HUMAN, composed};
 use crate::error::{Code, Error, Result};
 use crate::store::Author;
 
@@ -137,12 +137,13 @@ impl ApiRequest {
         self.access.credential.caller()
     }
 
-    /// Returns who writes a row whose sender is `name`, which `field` of the body names. Without a name,
-    /// sets it to the person's.
+    /// Returns who writes a row whose sender is `name`, which `field` of the body names. Composes the name;
+    /// without a name, sets it to the person's.
     ///
     /// # Errors
     /// [`Code::Invalid`] if there is no name and the person has not sent the request.
     pub(super) fn author(&self, field: &str, name: &mut String) -> Result<Author> {
+        *name = composed(name);
         match self.caller() {
             Caller::Person if name.is_empty() || name == HUMAN => {
                 HUMAN.clone_into(name);

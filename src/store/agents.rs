@@ -7,7 +7,7 @@ use super::connection::{Reader, Writer};
 use super::inbox::addressing::ALL_INBOXES;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
-use crate::config::{HUMAN, is_human};
+use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
@@ -162,6 +162,17 @@ impl Reader {
             .query_row(params![id, since], |row| row.get(0))?)
     }
 
+    /// Returns the name of the agent, inbox or thread that `given` names: `given` itself if a program has
+    /// written rows with exactly this name, otherwise its [`composed`] form.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn stored_name(&self, given: &str) -> Result<String> {
+        let name = composed(given);
+        let is_stored = name != given && (self.is_known_recipient(given)? || self.thread(given)?.is_some());
+        Ok(if is_stored { given.to_owned() } else { name })
+    }
+
     /// Returns whether mail to this name is likely to be read: it is `human`, `all`, an existing agent,
     /// or an inbox that has mail.
     ///
@@ -192,19 +203,30 @@ impl Reader {
         if is_human(to) {
             return Ok(HUMAN.to_owned());
         }
-        if self.is_known_recipient(to)? {
-            return Ok(to.to_owned());
+        let to = self.stored_name(to)?;
+        self.require_known_recipient(&to)?;
+        Ok(to)
+    }
+
+    /// As [`Reader::is_known_recipient`], with an error for an unknown name.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for an unknown name, with the most similar known one as a suggestion; a
+    /// `Store…` code.
+    pub fn require_known_recipient(&self, name: &str) -> Result<()> {
+        if self.is_known_recipient(name)? {
+            return Ok(());
         }
         let agents = self.agents()?.into_iter().map(|agent| agent.id);
         let names: Vec<_> = agents.chain([HUMAN, ALL_INBOXES].map(str::to_owned)).collect();
-        let suggestion = match closest(to, names.iter().map(String::as_str)) {
-            Some(name) => format!("; did you mean {name}?"),
+        let suggestion = match closest(name, names.iter().map(String::as_str)) {
+            Some(similar) => format!("; did you mean {similar}?"),
             None => String::new(),
         };
-        let to: String = to.chars().take(60).collect();
+        let name: String = name.chars().take(60).collect();
         Err(Error::new(
             Code::NotFound,
-            format!("no agent named \"{to}\" yet{suggestion}"),
+            format!("no agent named \"{name}\" yet{suggestion}"),
         ))
     }
 

@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::lock_wait::{self, Step};
+
 /// Busy timeout unless [`with_busy_timeout`] sets another. The schema's comments recommend it to every
 /// writer.
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,8 +47,10 @@ pub(super) fn busy_handler(tries: i32) -> bool {
     };
     let waited = now.duration_since(wait.since);
     if waited >= BUSY_TIMEOUT.with(Cell::get) {
+        lock_wait::observe(waited, Step::GiveUp);
         return false;
     }
+    lock_wait::observe(waited, Step::Retry);
     let sleep = wait.sleep(waited.subsec_nanos());
     #[expect(
         clippy::disallowed_methods,

@@ -65,7 +65,7 @@ impl Reader {
     /// One of the `Store…` codes.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
         let reader = Self::open_if(path, network_fs, || true)?;
-        schema::check(&reader.conn, path)?;
+        schema::check(&reader.conn, path).map_err(|e| explain_unreadable(path, e))?;
         Ok(reader)
     }
 
@@ -80,7 +80,7 @@ impl Reader {
     /// [`Code::StoreReplaced`] if the path leads to another file; one of the `Store…` codes.
     pub(super) fn open_same(path: &Path, network_fs: NetworkFs, identity: Option<Identity>) -> Result<Self> {
         let reader = Self::open_if(path, network_fs, || Identity::of(path) == identity)?;
-        schema::check_further(&reader.conn, path)?;
+        schema::check_further(&reader.conn, path).map_err(|e| explain_unreadable(path, e))?;
         Ok(reader)
     }
 
@@ -273,6 +273,24 @@ fn set_aside(path: &Path, suffix: &str, reason: &str) {
             aside.display()
         );
     }
+}
+
+/// Replaces SQLite's error for a connection that only reads and still has to write: the `-wal` or `-shm` is
+/// missing, and SQLite cannot create it.
+fn explain_unreadable(path: &Path, error: Error) -> Error {
+    if error.code() != Code::StoreReadOnly {
+        return error;
+    }
+    let directory = path.parent().unwrap_or(path).display();
+    Error::new(
+        error.code(),
+        format!(
+            "cannot read {}: SQLite must create its -wal and -shm files, and this user cannot write to the directory \
+             {directory}; give this user write permission for the directory, or use a copy of the database in another one",
+            path.display()
+        ),
+    )
+    .because(error)
 }
 
 fn refuse_irregular(path: &Path) -> Result<()> {

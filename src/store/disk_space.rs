@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Code, Error, Result};
+use crate::text::quantity;
 
 /// Disk space that must be free, in bytes: the size of the largest row.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -13,8 +14,8 @@ pub(super) fn require_disk_space(db: &Path) -> Result<()> {
         Some(bytes) if bytes < MIN_FREE_BYTES => Err(Error::new(
             Code::StoreFull,
             format!(
-                "the disk has only {} KiB left, so agents cannot write; free some disk space",
-                bytes >> 10
+                "the disk has only {} left, so agents cannot write; free some disk space",
+                quantity::bytes(bytes)
             ),
         )),
         // If the free space is unknown, the write itself reports a full disk.

@@ -39,6 +39,8 @@ pub struct Holder {
 /// Lock bytes of the `-shm`: the write lock, and the five read marks.
 const WAL_WRITE: u64 = 120;
 const WAL_READ: (u64, u64) = (123, 127);
+/// Lock byte of the `-shm` that every connection holds.
+const WAL_OPEN: u64 = 128;
 /// Lock bytes of the database: the lock of a writer outside WAL mode, and the range that all
 /// connections share.
 const RESERVED: u64 = 0x4000_0001;
@@ -78,6 +80,39 @@ pub fn holders(db: &Path) -> Vec<Holder> {
     found.sort();
     found.dedup_by_key(|holder| holder.pid);
     found
+}
+
+/// Who holds the write lock of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LockOwner {
+    /// No process.
+    Free,
+    /// This process, on another connection.
+    ThisProcess,
+    /// The process with this id.
+    Process(u32),
+}
+
+/// Returns who holds the write lock of the database that this process has open; of one of them, if it has
+/// several. Returns `None` if the system does not tell, or if this process has no database open. Needs no path:
+/// each process that has a database open locks [`WAL_OPEN`] of its `-shm`.
+pub(super) fn write_lock_owner() -> Option<LockOwner> {
+    let list = fs::read_to_string("/proc/locks").ok()?;
+    let locks: Vec<Lock> = list.lines().filter_map(Lock::parse).collect();
+    let me = std::process::id();
+    let is_own_open = |lock: &&Lock| lock.pid == me && !lock.exclusive && lock.covers((WAL_OPEN, WAL_OPEN));
+    let open: Vec<u64> = locks.iter().filter(is_own_open).map(|lock| lock.inode).collect();
+    if open.is_empty() {
+        return None;
+    }
+    let writer = locks
+        .iter()
+        .find(|lock| lock.on_shm() == Some(LockKind::Write) && open.contains(&lock.inode));
+    Some(match writer {
+        None => LockOwner::Free,
+        Some(lock) if lock.pid == me => LockOwner::ThisProcess,
+        Some(lock) => LockOwner::Process(lock.pid),
+    })
 }
 
 /// Returns whether a process has the database open, and `true` if its file descriptors cannot be

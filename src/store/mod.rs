@@ -20,6 +20,7 @@ mod hook_sessions;
 mod hub_record;
 mod inbox;
 mod lock_holders;
+mod lock_wait;
 mod logged_table;
 mod maintenance;
 mod messages;
@@ -71,7 +72,7 @@ pub use logged_table::Table;
 pub use maintenance::backup::{BackupDone, Existing};
 pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::growth::Growth;
-pub use maintenance::integrity::FileMode;
+pub use maintenance::integrity::{FileMode, TimesInSeconds};
 pub use maintenance::prune::{AGENTS_AGE, Pruned, Retention, Unread};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
@@ -420,9 +421,7 @@ impl From<rusqlite::Error> for Error {
         let (code, message) = match kind {
             Sql::DatabaseBusy | Sql::DatabaseLocked | Sql::FileLockingProtocolFailed => (
                 Code::StoreLocked,
-                format!(
-                    "cannot lock the database: {detail}; another process keeps a transaction open (agenthub doctor shows which)"
-                ),
+                format!("cannot lock the database: {detail}; {}", lock_wait::reason()),
             ),
             Sql::DiskFull => (Code::StoreFull, format!("cannot write: {detail}; free some disk space")),
             Sql::ReadOnly | Sql::PermissionDenied => (

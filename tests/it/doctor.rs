@@ -205,3 +205,34 @@ fn refuses_a_message_that_gets_no_number() {
     assert_eq!(hub.sql("SELECT count(*) FROM messages"), "0");
     assert_eq!(hub.agenthub(&["post", "t", "x", "--from", "a"]).status.code(), Some(1));
 }
+
+/// A program that stores Unix time in seconds dates its rows to 1970.
+#[test]
+fn reports_rows_whose_time_is_in_seconds() {
+    let hub = TestHub::start();
+    hub.sql("INSERT INTO messages(thread_id, from_id) VALUES('t', 'a')");
+    assert_eq!(doctor_problems(&hub), Vec::<Value>::new());
+    hub.sql(
+        "INSERT INTO messages(thread_id, from_id, created_at) VALUES('t', 'metronome', 1767225600), ('t', 'metronome', 1767225601);
+         INSERT INTO inbox_messages(from_agent, to_inbox, created_at) VALUES('cuckoo', 'human', 1767225600);
+         INSERT INTO telemetry(instance_id, agent_id, created_at) VALUES('run', 'sundial', 1767225600);
+         INSERT INTO task_stream(task_id, stream_type, agent_id, created_at) VALUES('k', 'text', 'pendulum', 1767225600);",
+    );
+    let findings = doctor_problems(&hub);
+    let message = finding(&findings, "clock");
+    for fact in [
+        "2 rows of messages",
+        "\"metronome\"",
+        "1 row of inbox_messages",
+        "\"cuckoo\"",
+        "1 row of telemetry",
+        "\"sundial\"",
+        "1 row of task_stream",
+        "\"pendulum\"",
+        "seconds",
+    ] {
+        assert!(message.contains(fact), "{fact}: {message}");
+    }
+    let found = findings.iter().find(|f| f["check"] == "clock").unwrap();
+    assert!(found["advice"].as_str().unwrap().contains("milliseconds"), "{found}");
+}

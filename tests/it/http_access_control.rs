@@ -577,7 +577,7 @@ fn answers_503_over_the_connection_limit() {
         Client::try_connect(hub.port(), hub.token(), ""),
         Err(Some((503, _)))
     ));
-    hub.wait_for_log("3 connections are open, which is the limit");
+    hub.wait_for_log("3 connections open, which is the limit");
     // A request without the token is refused as before, and those that need none are answered.
     assert_eq!(request(&hub, "GET", "/api/status", &[host(&hub)]).status, 401);
     assert_eq!(request(&hub, "GET", "/healthz", &[host(&hub)]).status, 200);

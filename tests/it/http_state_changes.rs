@@ -185,7 +185,7 @@ fn mail_to_all_is_read_per_reader() {
         ["two unread", "one unread"]
     );
     assert_eq!(hub.sql("SELECT DISTINCT status FROM inbox_messages"), "unread");
-    let planner = hub.agenthub(&["inbox", "planner", "--unread"]);
+    let planner = hub.agenthub(&["inbox", "--as", "planner", "--unread"]);
     assert!(String::from_utf8_lossy(&planner.stdout).contains("one"), "{planner:?}");
     assert_eq!(
         receipts(&hub.get(&format!("/api/inbox/{read}")).json()),

@@ -67,6 +67,8 @@ mod mcp;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod reading_commands;

@@ -607,3 +607,43 @@ fn answer_that_no_client_has_stays_unread() {
     assert_eq!(session.response_to(1)["result"]["structuredContent"]["answer"], "yes");
     wait_for("the receipt", || (hub.sql(answer) == "read").then_some(()));
 }
+
+/// See `names` for commands and HTTP.
+#[test]
+fn names_are_composed() {
+    let hub = TestHub::not_started(&[]);
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let mut session = Session::start(&hub, Some(decomposed));
+    session.initialize("2025-11-25");
+    for (id, tool, arguments) in [
+        (
+            1,
+            "send_message",
+            json!({"to": decomposed, "text": "one", "new_recipient": true}),
+        ),
+        (
+            2,
+            "send_message",
+            json!({"thread_id": decomposed, "to": decomposed, "text": "two"}),
+        ),
+        (
+            3,
+            "check_inbox",
+            json!({"inbox": decomposed, "from": decomposed, "unread_only": false}),
+        ),
+        (4, "read_thread", json!({"thread_id": decomposed})),
+        (5, "check_inbox", json!({"inbox": decomposed, "claim_seconds": 60})),
+        (6, "post_status", json!({"status": "running", "text": "x"})),
+    ] {
+        session.call(id, tool, &arguments);
+        let result = session.response_to(id)["result"].clone();
+        assert_ne!(result["isError"], true, "{tool}: {result}");
+        if id == 3 || id == 4 {
+            let text = result["structuredContent"].to_string();
+            assert!(text.contains(if id == 3 { "one" } else { "two" }), "{text}");
+        }
+    }
+    let dump = hub.sql(".dump");
+    assert!(dump.contains(composed) && !dump.contains(decomposed), "{dump}");
+    assert_eq!(hub.sql("SELECT claimed_by FROM inbox_messages"), composed);
+}

@@ -1,8 +1,13 @@
 //! Commands that read write nothing but receipts and the reader's own agent.
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::{Output, Stdio};
 
+use crate::support::agent::ScriptedAgent;
+use crate::support::command::{assert_one_line, fails, run, stderr};
+use crate::support::person::{OTHER_USER, as_other_user};
 use crate::support::writer::{Process, insert_messages};
 use crate::support::{TestHub, wait_for};
 
@@ -129,4 +134,155 @@ fn tail_only_reads_the_database() {
         hub.sql("SELECT count(*) FROM changes WHERE tbl = 'inbox_messages'"),
         "2"
     );
+}
+
+#[test]
+fn reading_commands_create_no_database_and_no_directory() {
+    let hub = TestHub::not_started(&[]);
+    let missing = hub.folder().join("no/such/hub.db");
+    let copy = hub.folder().join("copy.db");
+    for args in [
+        &["status"][..],
+        &["threads"],
+        &["agents"],
+        &["sessions"],
+        &["trace", "1"],
+        &["search", "x"],
+        &["inbox"],
+        &["inbox", "planner", "--as", "planner"],
+        &["read", "1"],
+        &["tail"],
+        &["tail", "build"],
+        &["token"],
+        &["token", "--rotate"],
+        &["backup", copy.to_str().unwrap()],
+        &["prune", "--older-than", "1d"],
+        &["prune", "--older-than", "1d", "--dry-run"],
+        &["doctor"],
+    ] {
+        let output = hub.command(args).env("AGENTHUB_DB", &missing).output().unwrap();
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {message}");
+        assert!(message.contains(missing.to_str().unwrap()), "{args:?}: {message}");
+        assert!(!hub.folder().join("no").exists(), "{args:?}");
+        if args[0] != "doctor" {
+            assert_one_line(&message);
+            for advice in ["does not exist", "--db", "agenthub serve"] {
+                assert!(message.contains(advice), "{args:?}: {message}");
+            }
+        }
+    }
+    assert!(!copy.exists());
+}
+
+#[test]
+fn an_inbox_of_an_unknown_name_is_an_error_with_a_suggestion() {
+    let hub = database();
+    let before = dump(&hub);
+    for args in [
+        &["inbox", "plannre"][..],
+        &["inbox", "plannre", "--unread"],
+        &["inbox", "plannre", "--as", "planner"],
+        &["inbox", "plannre", "--claim", "--as", "planner"],
+        &["inbox", "plannre", "--claim"],
+    ] {
+        let message = fails(&hub, args, 4);
+        assert!(
+            message.contains("plannre") && message.contains("did you mean planner?"),
+            "{message}"
+        );
+        assert!(message.contains("--wait"), "{message}");
+    }
+    assert_eq!(dump(&hub), before);
+    // An inbox is known by its agent or its mail.
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox) VALUES('boss', 'jobs')");
+    for name in ["planner", "jobs", "human", "all"] {
+        run(&hub, &["inbox", name]);
+    }
+}
+
+/// Gives the database and its folder to another user, who may only read the database.
+fn read_only(hub: &TestHub, directory_mode: u32) {
+    let mode = |path: &std::path::Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        // Copies the program.
+        drop(as_other_user(hub, &[]));
+    }
+    for entry in fs::read_dir(hub.folder()).unwrap().map(|entry| entry.unwrap().path()) {
+        if is_root {
+            chown(&entry, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+        }
+    }
+    mode(hub.db(), 0o400);
+    mode(hub.folder(), directory_mode);
+    if is_root {
+        chown(hub.folder(), Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    }
+}
+
+/// Runs a command as a user to whom file modes apply.
+fn as_reader(hub: &TestHub, args: &[&str]) -> Output {
+    match rustix::process::geteuid().is_root() {
+        true => as_other_user(hub, args).output().unwrap(),
+        false => hub.agenthub(args),
+    }
+}
+
+#[test]
+fn reads_a_database_that_cannot_be_written() {
+    for directory_mode in [0o700, 0o500] {
+        let hub = database();
+        // The index and the log of the database exist as long as a process has it open.
+        let open = ScriptedAgent::start(&hub, "db.execute('SELECT 1 FROM agents').fetchall()\npause()\n");
+        read_only(&hub, directory_mode);
+        for (args, shown) in [
+            (&["status"][..], "3 messages"),
+            (&["threads"], "t "),
+            (&["agents"], "planner"),
+            (&["trace", "1"], "boss"),
+            (&["search", "work"], "work"),
+            (&["inbox", "planner"], "#1"),
+            (&["inbox", "planner", "--as", "planner"], "#1"),
+            (&["inbox", "planner", "--as", "newcomer"], "#1"),
+            (&["read", "1"], "work"),
+            (&["read", "1", "--as", "planner"], "work"),
+            (&["prune", "--older-than", "1d", "--dry-run"], "no rows"),
+        ] {
+            let output = as_reader(&hub, args);
+            assert!(output.status.success(), "{directory_mode:o}: {args:?}: {output:?}");
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            assert!(stdout.contains(shown), "{args:?}: {stdout}");
+        }
+        assert!(stderr(&as_reader(&hub, &["read", "1", "--as", "planner"])).contains("not marked as read"));
+        let output = as_reader(&hub, &["post", "t", "x", "--from", "a"]);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        drop(open);
+        fs::set_permissions(hub.folder(), Permissions::from_mode(0o700)).unwrap();
+    }
+}
+
+/// SQLite cannot read a database in WAL mode without the files beside it.
+#[test]
+fn says_why_a_database_cannot_be_read() {
+    let hub = database();
+    read_only(&hub, 0o500);
+    for args in [
+        &["status"][..],
+        &["inbox", "planner"],
+        &["read", "1"],
+        &["search", "work"],
+    ] {
+        let output = as_reader(&hub, args);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {message}");
+        assert_one_line(&message);
+        let folder = hub.folder().to_str().unwrap();
+        assert!(
+            message.contains("cannot read") && message.contains("-wal"),
+            "{args:?}: {message}"
+        );
+        assert!(message.contains(&format!("directory {folder}")), "{args:?}: {message}");
+    }
+    fs::set_permissions(hub.folder(), Permissions::from_mode(0o700)).unwrap();
 }

@@ -16,12 +16,9 @@ use serde_json::{Value, json};
 
 use crate::support::command::{command_as, fails, run, run_as, run_json, stderr};
 use crate::support::http::{self, Response};
-use crate::support::hub::{AGENTHUB, read_secret};
-use crate::support::person::{in_terminal, run_as_person, shown};
+use crate::support::hub::read_secret;
+use crate::support::person::{OTHER_USER, as_other_user, in_terminal, run_as_person, shown};
 use crate::support::{TestHub, wait_for};
-
-/// A user id that no user of a test machine has.
-const OTHER_USER: u32 = 4_007_231;
 
 /// Returns whether this process can act as another user.
 fn is_root() -> bool {
@@ -160,6 +157,7 @@ const FORGED: [&str; 4] = [
 #[test]
 fn no_insert_answers_for_the_person() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     run_as(&hub, "planner", &["inbox"]);
     run_as_person(&hub, &["send", "planner", "yes"]);
     let mut asking = command_as(&hub, "planner", &["ask", "human", "Deploy?", "--wait", "30"]);
@@ -258,6 +256,7 @@ fn a_changed_row_is_no_longer_the_persons() {
 #[test]
 fn a_pruned_row_of_the_person_cannot_be_written_again() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     run_as(&hub, "planner", &["inbox"]);
     run_as_person(&hub, &["send", "planner", "delete it"]);
     run_as_person(&hub, &["post", "build", "delete it"]);
@@ -589,27 +588,6 @@ fn a_proof_is_for_one_nonce_and_address() {
 
 // ---- files of another user ----
 
-/// Returns `agenthub` with these arguments, run by another user, who may not read the build folder.
-fn as_other_user(hub: &TestHub, args: &[&str]) -> Command {
-    let program = hub.folder().join("agenthub");
-    if !program.exists() {
-        fs::copy(AGENTHUB, &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", "/")
-        .env("AGENTHUB_DB", hub.db())
-        .stdin(Stdio::null())
-        .current_dir("/")
-        .uid(OTHER_USER)
-        .gid(OTHER_USER);
-    command
-}
-
 #[track_caller]
 fn assert_serve_refuses(hub: &TestHub, expected: &[&str]) {
     let output = hub.agenthub(&["serve", "--listen", "127.0.0.1:0"]);
@@ -725,13 +703,18 @@ fn another_user_reads_and_writes_nothing() {
 /// The files that SQLite opens beside the database.
 const FILES_OF_SQLITE: [&str; 3] = ["hub.db-wal", "hub.db-shm", "hub.db-journal"];
 /// Asserts that commands do not open the database, and say what to do.
+/// Commands that create a database.
+const CREATING: &[&[&str]] = &[
+    &["send", "human", "a secret", "--from", "planner"],
+    &["path"],
+    &["inbox", "planner", "--wait", "0"],
+];
+/// Commands that need one.
+const READING: &[&[&str]] = &[&["inbox"], &["search", "secret"]];
+
 #[track_caller]
-fn assert_commands_refuse(command: impl Fn(&[&str]) -> Command) {
-    for args in [
-        &["send", "human", "a secret", "--from", "planner"][..],
-        &["inbox"],
-        &["search", "secret"],
-    ] {
+fn assert_commands_refuse(commands: &[&[&str]], command: impl Fn(&[&str]) -> Command) {
+    for args in commands {
         let output = command(args).output().unwrap();
         let message = stderr(&output);
         assert_eq!(output.status.code(), Some(3), "{args:?}: {message}");
@@ -751,12 +734,12 @@ fn a_file_of_another_user_beside_the_database_is_refused() {
         let (file, target) = (hub.folder().join(name), hub.folder().join("target"));
         fs::write(&target, "").unwrap();
         symlink(&target, &file).unwrap();
-        assert_commands_refuse(|args| hub.command(args));
+        assert_commands_refuse(&[CREATING, READING].concat(), |args| hub.command(args));
         fs::remove_file(&file).unwrap();
         if is_root() {
             fs::write(&file, "").unwrap();
             chown(&file, Some(OTHER_USER), None).unwrap();
-            assert_commands_refuse(|args| hub.command(args));
+            assert_commands_refuse(&[CREATING, READING].concat(), |args| hub.command(args));
             fs::remove_file(&file).unwrap();
         }
         run(&hub, &["send", "human", "x", "--from", "planner"]);
@@ -776,7 +759,7 @@ fn a_new_database_does_not_use_a_file_of_another_user() {
         fs::write(&file, "").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         chown(&file, Some(OTHER_USER + 1), None).unwrap();
-        assert_commands_refuse(|args| as_other_user(&hub, args));
+        assert_commands_refuse(CREATING, |args| as_other_user(&hub, args));
         assert_eq!(fs::read(&file).unwrap(), b"");
     }
 }

@@ -39,7 +39,7 @@ import {
 } from '../components.js';
 import { authorOf, isByPerson, displayName, HUMAN } from '../authors.js';
 import { ReplyForm } from '../reply_form.js';
-import { capitalize, formatDateTimeOrEmpty, formatDayAndTime } from '../format.js';
+import { capitalize, formatDateTimeOrEmpty, formatDayAndTime, pluralize } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail, queryString } from '../routes.js';
 import { oneLine, safeText } from '../safe_text.js';
 import { renderMarkdown } from '../markdown.js';
@@ -305,7 +305,7 @@ export default function inbox() {
       FILTERS.map(name => ({ label: capitalize(name), href: filterHref(name), isCurrent: name === filter }))
     );
     const hiddenCount = agentMailboxes().length - MAX_MAILBOX_CHIPS;
-    const moreLabel = showAllMailboxes ? 'Show fewer mailboxes' : `Show ${hiddenCount} more mailboxes`;
+    const moreLabel = showAllMailboxes ? 'Show fewer mailboxes' : `Show ${pluralize(hiddenCount, 'more mailbox', 'more mailboxes')}`;
     setTextOrHide(moreMailboxesButton, hiddenCount > 0 ? moreLabel : '');
   }
 

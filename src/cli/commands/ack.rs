@@ -11,7 +11,7 @@ use crate::store::ReadContext;
 #[command(after_long_help = args::JSON_MAIL)]
 pub(super) struct Args {
     /// Numbers or ids of mail, as shown by inbox
-    #[arg(required = true, value_name = "ID", value_parser = args::name)]
+    #[arg(required = true, value_name = "ID", value_parser = args::id)]
     ids: Vec<String>,
     #[command(flatten)]
     speaker: SpeakerArgs,

@@ -20,9 +20,10 @@ use crate::watcher;
 #[command(after_long_help = args::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Recipient: the name of an agent, or human
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     to: String,
     /// Question; - reads it from stdin
+    #[arg(value_parser = args::text())]
     text: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
@@ -30,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECS", value_parser = args::seconds)]
     wait: Option<Duration>,
     /// Subject [default: the first line, up to 80 characters]
-    #[arg(long)]
+    #[arg(long, value_parser = args::text())]
     title: Option<String>,
     /// Message type
     #[arg(long = "type", value_name = "TYPE", default_value = "request")]
@@ -48,18 +49,19 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
     let (asker, writer) = (args.speaker.name()?, database.writer()?);
-    if args.to == asker || is_human(&args.to) && is_human(&asker) {
+    let to = writer.stored_name(&args.to)?;
+    if to == asker || is_human(&to) && is_human(&asker) {
         let message = format!("{asker} cannot ask itself; set the sender with --from or AGENTHUB_AGENT");
         return Err(Error::new(Code::Usage, safe_text::escape(&message)).into());
     }
-    if args.to == ALL_INBOXES {
+    if to == ALL_INBOXES {
         return Err(Error::new(
             Code::Usage,
             "a question has one recipient; use the name of one agent, not all",
         )
         .into());
     }
-    let to_inbox = super::send::recipient(&writer, &args.to)?;
+    let to_inbox = super::send::recipient(&writer, &to)?;
     let id = message_id()?;
     let question = NewInboxMessage {
         message_id: Some(id.clone()),
@@ -74,7 +76,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     args::note_if_unverified(&asker, question.verified)?;
     terminal::note(&format!(
         "asked {} (#{}), waiting for the answer",
-        terminal::name(&args.to),
+        terminal::name(&to),
         question.n
     ))?;
     let Some(answer) = watcher::read_until(&writer, args.wait, || writer.answer_to(&question))? else {

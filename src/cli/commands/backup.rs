@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::store::Existing;
+use crate::text::quantity::{bytes, count};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -35,9 +36,9 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         return terminal::json(&done);
     }
     terminal::line(&format!(
-        "Wrote {} ({}, {} changes)",
+        "Wrote {} ({}, {})",
         done.path,
-        terminal::bytes(done.size),
-        done.changes
+        bytes(done.size),
+        count(done.changes, "change")
     ))
 }

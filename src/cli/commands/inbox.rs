@@ -4,22 +4,24 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cli::args::{self, DatabaseArgs, FenceArgs, VIA};
+use crate::cli::args::{self, DatabaseArgs, FenceArgs, VIA, is_read_only};
 use crate::cli::commands::read::fenced_heading;
+use crate::cli::commands::send::unknown_name;
 use crate::cli::terminal;
-use crate::config::{HUMAN, canonical};
+use crate::config::{HUMAN, is_human};
 use crate::error::{Code, Error};
 use crate::integrations::fence::one_line;
 use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
-use crate::store::{Claim, InboxFilter, InboxMessageRow, InboxOrder, ReadContext, Reader};
+use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, InboxOrder, ReadContext, Reader};
+use crate::text::quantity::count;
 use crate::watcher;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = args::JSON_INBOX)]
 pub(super) struct Args {
     /// Owner of the inbox [default: the caller]
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     name: Option<String>,
     /// Name to read as [default: $AGENTHUB_AGENT, the agent tool's session or shell, or the owner of the inbox]
     #[arg(long = "as", value_name = "NAME", value_parser = args::name)]
@@ -30,12 +32,13 @@ pub(super) struct Args {
     #[arg(long)]
     unread: bool,
     /// Only mail from this sender
-    #[arg(long, value_name = "NAME", value_parser = args::name)]
+    #[arg(long, value_name = "NAME", value_parser = args::id)]
     from: Option<String>,
     /// Maximum number of rows [default: 50, or 1 with --claim]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     limit: Option<u16>,
-    /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives
+    /// Wait up to SECS seconds for unread mail; exit with code 124 if none arrives. Creates the inbox if no agent
+    /// has this name yet
     #[arg(long, value_name = "SECS", value_parser = args::seconds)]
     wait: Option<Duration>,
     /// Claim the first unread mail, by priority and age, so that no other agent gets it until the lease ends. Without a name, the
@@ -60,28 +63,31 @@ const DEFAULT_LIMIT: u16 = 50;
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let speaker = identity::declared_speaker(args.speaker.as_deref())?;
-    let name = args
-        .name
-        .clone()
-        .or_else(|| speaker.clone())
-        .map_or_else(|| HUMAN.to_owned(), canonical);
+    if args.wait.is_some() {
+        database.ensure_created()?;
+    }
+    let reader = database.reader()?;
+    let from = args.from.as_deref().map(|name| reader.stored_name(name)).transpose()?;
+    let args = &Args { from, ..args.clone() };
+    let name = match args.name.as_ref().or(speaker.as_ref()) {
+        Some(name) if !is_human(name) => reader.stored_name(name)?,
+        _ => HUMAN.to_owned(),
+    };
     let owner = match &speaker {
         Some(speaker) => speaker.clone(),
         None if name == HUMAN => name.clone(),
         None => identity::unnamed_owner(&name),
     };
+    let is_own = speaker.as_ref() == Some(&name);
     let me = speaker.unwrap_or_else(|| name.clone());
-    let reader = database.reader()?;
-    if me != HUMAN && !reader.agent_active_since(&me, now_ms() - NOTED_FOR)? {
-        let note = || -> Result<()> { Ok(database.receipt_writer()?.note_agent(&me)?) };
-        if reader.agent_exists(&me)? {
-            // So that prune does not delete an agent that only lists. The next list tries again.
-            drop(note());
-        } else {
-            // From now on other agents can send mail to this one.
-            note()?;
-        }
+    if args.wait.is_none() && !is_own {
+        reader.require_known_recipient(&name).map_err(|e| match e.code() {
+            Code::NotFound => unknown_name(&e, "use inbox --wait to create its inbox and wait for mail"),
+            _ => e,
+        })?;
     }
+    let waiting = args.wait.is_some().then_some(name.as_str());
+    register(database, &reader, waiting.into_iter().chain([me.as_str()]))?;
     // Determined before the wait: mail is printed as soon as it arrives.
     let is_fenced = !args.json && args.fence.is_fenced();
     let mut filter = InboxFilter {
@@ -129,6 +135,27 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         terminal::line(&format!(
             "{more}; list up to N with --limit N, or read or ack these first"
         ))?;
+    }
+    Ok(())
+}
+
+/// Records that agents are active, so that others can send mail to them from now on, and `prune` does not delete an
+/// agent that only lists.
+fn register<'a>(database: &DatabaseArgs, reader: &Reader, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    for name in names.filter(|name| *name != HUMAN && *name != ALL_INBOXES) {
+        if reader.agent_active_since(name, now_ms() - NOTED_FOR)? {
+            continue;
+        }
+        let noted = database
+            .receipt_writer()
+            .and_then(|writer| Ok(writer.note_agent(name)?));
+        // A database that this user can only read still shows its mail, and the next list notes a known agent.
+        if let Err(e) = noted
+            && !is_read_only(&e)
+            && !reader.agent_exists(name)?
+        {
+            return Err(e);
+        }
     }
     Ok(())
 }
@@ -209,11 +236,7 @@ fn print(mail: &[InboxMessageRow]) -> Result<()> {
 
 /// Prints a list for a model.
 fn print_fenced(mail: &[InboxMessageRow], me: &str, command: &str) -> Result<()> {
-    let count = match mail.len() {
-        1 => "1 message".to_owned(),
-        n => format!("{n} messages"),
-    };
-    terminal::line(&mail_text::header(&count, mail, me))?;
+    terminal::line(&mail_text::header(&count(mail.len(), "message"), mail, me))?;
     for mail in mail {
         terminal::line(&fenced_heading(mail))?;
         let shown = one_line(mail.subject(), MAX_SUBJECT);

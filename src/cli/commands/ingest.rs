@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long = "as", value_name = "NAME", value_parser = args::agent)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID", value_parser = args::name)]
+    #[arg(long, value_name = "ID", value_parser = args::id)]
     task: Option<String>,
 }
 

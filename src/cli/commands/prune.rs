@@ -7,6 +7,7 @@ use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::protocol::now_ms;
 use crate::store::{AGENTS_AGE, Pruned, Retention, Unread};
+use crate::text::quantity::count;
 
 /// The help text about which rows are deleted and kept, followed by `$more`.
 macro_rules! retention_help {
@@ -72,7 +73,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let pruned = if args.dry_run {
         database.reader()?.prunable(&retention)?
     } else {
-        database.writer()?.prune(&retention)?
+        database.existing_writer()?.prune(&retention)?
     };
     if args.json {
         return terminal::json(&json!({
@@ -90,17 +91,16 @@ fn print(pruned: &Pruned, verb: &str) -> Result<()> {
         terminal::line("no rows are old enough to delete")?;
     } else {
         terminal::line(&format!(
-            "{verb} {} messages, {} mail, {} receipts, {} telemetry, {} task events, {} changes, {} agents, {} subscriptions, \
-             {} deliveries",
-            pruned.messages,
+            "{verb} {}, {} mail, {}, {} telemetry, {}, {}, {}, {}, {}",
+            count(pruned.messages, "message"),
             pruned.inbox_messages,
-            pruned.receipts,
+            count(pruned.receipts, "receipt"),
             pruned.telemetry,
-            pruned.task_stream,
-            pruned.changes,
-            pruned.agents,
-            pruned.subscriptions,
-            pruned.deliveries
+            count(pruned.task_stream, "task event"),
+            count(pruned.changes, "change"),
+            count(pruned.agents, "agent"),
+            count(pruned.subscriptions, "subscription"),
+            count(pruned.deliveries, "delivery")
         ))?;
     }
     if pruned.unread_kept > 0 {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::cli::args::{self, DatabaseArgs, FenceArgs, SpeakerArgs, VIA};
+use crate::cli::args::{self, DatabaseArgs, FenceArgs, SpeakerArgs, VIA, is_read_only};
 use crate::cli::terminal;
 use crate::integrations::fence::{one_line, quoted};
 use crate::integrations::mail_text;
@@ -14,7 +14,7 @@ use crate::store::{InboxMessageRow, ReadContext};
 #[command(after_long_help = args::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Number or id of the mail
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     id: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
@@ -32,9 +32,18 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         via: VIA,
         now,
     };
-    let writer = database.receipt_writer()?;
-    let mail = writer.require_mail_by_number_or_id(&args.id)?;
-    let mail = writer.read_mail(&mail.id, context)?;
+    let read = database.receipt_writer().and_then(|writer| {
+        let mail = writer.require_mail_by_number_or_id(&args.id)?;
+        Ok(writer.read_mail(&mail.id, context)?)
+    });
+    let (mail, is_marked) = match read {
+        Err(e) if is_read_only(&e) => {
+            let mail = database.reader()?.require_mail_by_number_or_id(&args.id)?;
+            terminal::note("not marked as read: this user cannot write the database")?;
+            (mail, false)
+        }
+        read => (read?, true),
+    };
     if args.json {
         return terminal::json(&mail);
     }
@@ -43,7 +52,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     } else {
         show(&mail, now)?;
     }
-    if mail.status == "unread" && !mail.is_for_all() && mail.to_inbox != reader {
+    if is_marked && mail.status == "unread" && !mail.is_for_all() && mail.to_inbox != reader {
         terminal::note(&format!(
             "seen by {}; still unread for {}",
             terminal::name(&reader),

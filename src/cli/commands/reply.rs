@@ -12,14 +12,15 @@ use crate::store::{NewInboxMessage, ReadContext};
 #[command(after_long_help = args::JSON_MAIL_ONE)]
 pub(super) struct Args {
     /// Number or id of the mail to reply to
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     id: String,
     /// Text of the reply; - reads it from stdin
+    #[arg(value_parser = args::text())]
     text: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
     /// Subject [default: "Re: " and the subject of the mail]
-    #[arg(long)]
+    #[arg(long, value_parser = args::text())]
     title: Option<String>,
     /// Message type, such as completion, handoff or feedback [default: response]
     #[arg(long = "type", value_name = "TYPE")]
@@ -57,5 +58,5 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     if args.json {
         return terminal::json(&row);
     }
-    terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))
+    terminal::line(&format!("#{} → {}", row.n, terminal::name(&row.to_inbox)))
 }

@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[arg(long = "as", value_name = "NAME", value_parser = args::agent)]
     speaker: Option<String>,
     /// The task's id [default: a new one]
-    #[arg(long, value_name = "ID", value_parser = args::name)]
+    #[arg(long, value_name = "ID", value_parser = args::id)]
     task: Option<String>,
     /// The program prints this stream without further flags: do not change its arguments
     #[arg(long, value_parser = format_parser())]
@@ -195,7 +195,8 @@ pub(super) fn speaker(given: Option<&String>) -> String {
             is_set("AGENTHUB_TASK") || registry::marker_variables().any(|marker| is_set(marker.variable));
         variable("AGENTHUB_AGENT").filter(|name| !within_agent && !config::is_human(name))
     };
-    given.cloned().or_else(inherited).unwrap_or_default()
+    let name = given.cloned().or_else(inherited).unwrap_or_default();
+    config::composed(&name)
 }
 
 /// Returns a function that opens the database, for another thread.

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
+use crate::config::composed;
 use crate::error::{Code, Error};
 use crate::store::{NewInboxMessage, Writer};
 use crate::text::safe_text;
@@ -15,14 +16,15 @@ const MAX_TITLE_CHARS: usize = 80;
 #[command(after_long_help = args::JSON_MAIL)]
 pub(super) struct Args {
     /// Recipient: the name of an agent, human, or all (every agent and the human, as one shared mail)
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     to: String,
     /// Text of the mail; - reads it from stdin
+    #[arg(value_parser = args::text())]
     text: String,
     #[command(flatten)]
     speaker: SpeakerArgs,
     /// Subject [default: the first line, up to 80 characters]
-    #[arg(long)]
+    #[arg(long, value_parser = args::text())]
     title: Option<String>,
     /// Message type: request, response, completion, handoff, info, audit, approval_request, feedback …
     #[arg(long = "type", value_name = "TYPE")]
@@ -50,7 +52,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let author = args::author(&from_agent);
     let title = args.title.unwrap_or_else(|| title_of(&payload));
     let to_inbox = match recipient(&writer, &args.to) {
-        Err(e) if e.code() == Code::NotFound && args.new => args.to,
+        Err(e) if e.code() == Code::NotFound && args.new => composed(&args.to),
         known => known?,
     };
     let mail = NewInboxMessage {
@@ -66,7 +68,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     if args.json {
         return terminal::json(&[row]);
     }
-    terminal::line(&format!("{} → {}", row.message_id, terminal::name(&row.to_inbox)))
+    terminal::line(&format!("#{} → {}", row.n, terminal::name(&row.to_inbox)))
 }
 
 /// Returns the inbox that mail to `to` goes to.
@@ -76,15 +78,21 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
 /// use `--new`.
 pub(super) fn recipient(writer: &Writer, to: &str) -> crate::error::Result<String> {
     writer.recipient(to).map_err(|e| match e.code() {
-        Code::NotFound => Error::new(
-            e.code(),
-            match safe_text::escape(e.message()) {
-                question if question.ends_with('?') => format!("{question} Use send --new to create its inbox"),
-                message => format!("{message}; use send --new to create its inbox"),
-            },
-        ),
+        Code::NotFound => unknown_name(&e, "use send --new to create its inbox"),
         _ => e,
     })
+}
+
+/// Adds advice to the error for an unknown name, which may end with a question.
+pub(super) fn unknown_name(e: &Error, advice: &str) -> Error {
+    let message = match safe_text::escape(e.message()) {
+        question if question.ends_with('?') => {
+            let (first, rest) = advice.split_at(1);
+            format!("{question} {}{rest}", first.to_ascii_uppercase())
+        }
+        message => format!("{message}; {advice}"),
+    };
+    Error::new(e.code(), message)
 }
 
 /// Returns the beginning of the first line, as a title for mail without one.

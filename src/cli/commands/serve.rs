@@ -24,6 +24,7 @@ use crate::integrations::identity;
 use crate::protocol;
 use crate::server::{AllowedOrigin, AuthMode, DEFAULT_PORT, MAX_UNAUTHENTICATED_CONNECTIONS, Server, Settings, bind};
 use crate::store::{Record, SecretFile, ServeLock};
+use crate::text::quantity::count;
 use crate::watcher::{POLL, WatchMode};
 
 /// File descriptors for everything but connections: database, log, files of the page.
@@ -392,7 +393,8 @@ fn announce(database: &DatabaseArgs, args: &Args, record: &Record) -> Result<()>
     }
     let minutes = CODE_LIFETIME.as_secs() / 60;
     terminal::note(&format!(
-        "The link works once, within {minutes} minutes. Later: {} open",
+        "The link works once, within {}. Later: {} open",
+        count(minutes, "minute"),
         database.command()
     ))
 }

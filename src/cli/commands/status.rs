@@ -8,6 +8,7 @@ use crate::cli::hub_client::{self, HubConnection};
 use crate::cli::terminal;
 use crate::protocol::now_ms;
 use crate::store::Growth;
+use crate::text::quantity::{bytes, count};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document:\n  \
@@ -63,27 +64,32 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     terminal::line(&format!(
         "database {} ({}, write-ahead log {})",
         db.path,
-        terminal::bytes(db.size),
-        terminal::bytes(db.wal_size)
+        bytes(db.size),
+        bytes(db.wal_size)
     ))?;
     if let Some(growth) = growth {
         terminal::line(&growth_line(&growth))?;
     }
     terminal::line(&format!(
-        "rows     {} threads, {} messages, {} mail, {} telemetry, {} task events, {} agents",
-        counts.threads, counts.messages, counts.inbox_messages, counts.telemetry, counts.task_stream, counts.agents
+        "rows     {}, {}, {} mail, {} telemetry, {}, {}",
+        count(counts.threads, "thread"),
+        count(counts.messages, "message"),
+        counts.inbox_messages,
+        counts.telemetry,
+        count(counts.task_stream, "task event"),
+        count(counts.agents, "agent")
     ))
 }
 
 fn growth_line(growth: &Growth) -> String {
     // The file never shrinks, except if it was replaced.
-    let bytes = |n: i64| terminal::bytes(u64::try_from(n).unwrap_or(0));
+    let size = |n: i64| bytes(u64::try_from(n).unwrap_or(0));
     let per_day = growth
         .bytes_per_day
-        .map_or_else(String::new, |n| format!(", {} per day", bytes(n)));
+        .map_or_else(String::new, |n| format!(", {} per day", size(n)));
     format!(
         "growth   {} since {}{per_day}",
-        bytes(growth.bytes),
+        size(growth.bytes),
         terminal::time(growth.since)
     )
 }

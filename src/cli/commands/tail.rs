@@ -30,7 +30,7 @@ const PAGE_BYTES: usize = 1 << 20;
 /// Time before the next attempt after the database could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "--json prints one event per line, as on the hub's WebSocket:\n  \
     {type, timestamp, pos, data}\n\
     Run agenthub schema --wire for the fields of each type.")]
@@ -79,7 +79,14 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         fence if fence.is_fenced() => Form::Fenced,
         _ => Form::Plain,
     };
-    let (hub, change_reader) = Hub::start(database.followed_store()?, limits, WatchMode::Auto)?;
+    let store = database.followed_store()?;
+    let thread = args.thread.as_deref();
+    let thread = thread.map(|name| store.read(|reader| reader.stored_name(name)));
+    let args = &Args {
+        thread: thread.transpose()?,
+        ..args.clone()
+    };
+    let (hub, change_reader) = Hub::start(store, limits, WatchMode::Auto)?;
     hub.add_listener();
     if form == Form::Fenced {
         terminal::line(FENCE_HEADER)?;

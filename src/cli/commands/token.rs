@@ -30,7 +30,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     } else {
         (SecretFile::Token, "token")
     };
-    let writer = database.writer()?;
+    let writer = database.existing_writer()?;
     let secret = if args.rotate {
         file.rotate(writer.path())?
     } else {

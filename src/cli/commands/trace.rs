@@ -15,11 +15,11 @@ use crate::store::{InboxMessageRow, MessageRow, ReceiptRow, SubscriberRow, Trace
     For a message in a thread:\n  \
     {type: \"message\", message, subscribers: [{instance_id, subscribed_at, last_ack_seq}]}\n\
     mail and message are rows as printed by `inbox --json` and `post --json`. A receipt's state is\n\
-    offered (shown to the model), seen or acked. known: the recipient exists as an agent.\n\
+    offered (shown to the model), seen or acked; for mail to all also archived. known: the recipient exists as an agent.\n\
     last_read_at: when the recipient last read any mail. Times are Unix milliseconds or null.")]
 pub(super) struct Args {
     /// Number or id of mail, or id of a message
-    #[arg(value_parser = args::name)]
+    #[arg(value_parser = args::id)]
     id: String,
     /// Print one JSON document
     #[arg(long)]

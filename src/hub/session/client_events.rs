@@ -3,6 +3,7 @@
 use super::{Frame, Now, PendingSubscribe, Session, Start};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{AckEvent, ErrorEvent, Event, EventType, SubscribeEvent};
+use crate::text::quantity::count;
 
 /// Maximum number of threads of one connection, including those it has unsubscribed from.
 const MAX_THREADS: usize = 10_000;
@@ -37,8 +38,8 @@ impl Session {
         } else {
             self.excess += 1;
             let message = format!(
-                "more than {} events per second; send fewer",
-                self.limits.max_events_per_second
+                "more than {} per second; send fewer",
+                count(self.limits.max_events_per_second, "event")
             );
             if self.excess >= MAX_EXCESS {
                 self.close(now, Code::RateLimited, &message);

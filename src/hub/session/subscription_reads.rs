@@ -4,6 +4,7 @@ use super::{Frame, Now, PendingRead, PendingSubscribe, Read, ReplaySource, Sessi
 use crate::error::{Code, Error};
 use crate::hub::encoded_change::WireFormat;
 use crate::store::{ThreadOpening, ThreadPage};
+use crate::text::quantity::count;
 
 /// Maximum number of messages per read: a few batches.
 const PAGE_ROWS: usize = 256;
@@ -224,7 +225,10 @@ impl Session {
             return;
         };
         thread.pause();
-        let message = format!("{limit} messages are unacknowledged; acknowledge half of them to continue");
+        let message = format!(
+            "{} unacknowledged; acknowledge half of them to continue",
+            count(limit, "message")
+        );
         self.error(now, Code::Lagging, &message, thread_id, None);
     }
 

@@ -72,6 +72,22 @@ pub fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// Returns the file's text as a parser reads it: without a byte order mark; empty without a file.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_unmarked(path: &Path) -> Result<String> {
+    let text = read(path)?.unwrap_or_default();
+    Ok(split_mark(&text).1.to_owned())
+}
+
+/// Splits a text into its byte order mark, which is empty in most files, and the rest. Some editors write the
+/// mark. It is not part of JSON or TOML, and stays in the file.
+pub(super) fn split_mark(text: &str) -> (&str, &str) {
+    let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.split_at(text.len() - rest.len())
+}
+
 /// Returns the path of a file's backup.
 pub(super) fn backup_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

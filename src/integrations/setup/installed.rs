@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::change::read;
+use super::change::read_unmarked;
 use super::hook_command::HookCommand;
 use super::{hook_command, json_config, toml_config};
 use crate::error::Result;
@@ -39,7 +39,7 @@ impl ConfigFile {
     /// # Errors
     /// [`crate::error::Code::Invalid`] if the file cannot be read.
     pub fn installed(&self, event: &str) -> Result<Option<InstalledCommand>> {
-        let text = read(&self.path)?.unwrap_or_default();
+        let text = read_unmarked(&self.path)?;
         Ok(match self.content {
             ConfigContent::Hooks => {
                 let word = self.tool.hooks.as_ref().map_or("", |hooks| hooks.word);
@@ -65,7 +65,7 @@ pub fn off_switches(tool: &'static Integration, target: &InstallTarget) -> Resul
         found.extend(switches.iter().map(|switch| format!("{switch} in {}", path.display())));
     };
     for file in tool.files(target) {
-        let text = read(&file.path)?.unwrap_or_default();
+        let text = read_unmarked(&file.path)?;
         let switches = check(file.content, &text).and_then(|()| match &tool.hooks {
             Some(hooks) => (hooks.off_switches)(file.content, &text),
             None => Ok(Vec::new()),
@@ -75,7 +75,7 @@ pub fn off_switches(tool: &'static Integration, target: &InstallTarget) -> Resul
     if let Some(hooks) = &tool.hooks {
         for path in hooks.managed_files.iter().map(Path::new) {
             // The user cannot fix these files: one that cannot be read is skipped.
-            let text = read(path).ok().flatten().unwrap_or_default();
+            let text = read_unmarked(path).unwrap_or_default();
             add(
                 (hooks.off_switches)(ConfigContent::Hooks, &text).unwrap_or_default(),
                 path,

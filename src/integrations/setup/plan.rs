@@ -1,6 +1,6 @@
 //! Plans the changes that install agenthub in a tool's configuration files, or remove it.
 
-use super::change::{Backup, Change, backup_path, read};
+use super::change::{Backup, Change, backup_path, read, split_mark};
 use super::hook_command;
 use super::{json_config, toml_config};
 use crate::error::{Code, Error, Result};
@@ -73,7 +73,7 @@ pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change
 
 /// Returns the file's text with the entries of agenthub. `text` is `None` if the file does not exist.
 fn installed_text(file: &ConfigFile, text: Option<&str>, target: &InstallTarget) -> Result<String> {
-    let text = text.unwrap_or_default();
+    let (mark, text) = split_mark(text.unwrap_or_default());
     let args = mcp_args(target);
     let new = match file.content {
         ConfigContent::Hooks => {
@@ -84,17 +84,20 @@ fn installed_text(file: &ConfigFile, text: Option<&str>, target: &InstallTarget)
         ConfigContent::McpJson(form) => json_config::install_server(text, form, &target.program, &args),
         ConfigContent::McpToml(form) => toml_config::install_server(text, form, &target.program, &args),
     };
-    new.map_err(|reason| file.refused(&reason))
+    new.map(|new| format!("{mark}{new}"))
+        .map_err(|reason| file.refused(&reason))
 }
 
 /// Returns the file's text without the entries of agenthub.
 fn removed_text(file: &ConfigFile, text: &str) -> Result<String> {
+    let (mark, text) = split_mark(text);
     let new = match file.content {
         ConfigContent::Hooks => json_config::remove_hooks(text, hooks(file)?.word),
         ConfigContent::McpJson(form) => json_config::remove_server(text, form),
         ConfigContent::McpToml(form) => toml_config::remove_server(text, form),
     };
-    new.map_err(|reason| file.refused(&reason))
+    new.map(|new| format!("{mark}{new}"))
+        .map_err(|reason| file.refused(&reason))
 }
 
 fn hooks(file: &ConfigFile) -> Result<&'static HookSpec> {

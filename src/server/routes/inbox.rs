@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use warp::reply::Response;
 
-use crate::config::{HUMAN, is_human};
+use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 use crate::protocol::now_ms;
 use crate::server::credentials::Caller;
@@ -50,7 +50,7 @@ fn parse_mailbox_cursor(text: &str) -> Option<InboxSummary> {
 
 /// `GET /api/inbox?inbox&status&from&limit&before`: inbox messages, the newest first.
 pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
-    let filter = InboxFilter {
+    let mut filter = InboxFilter {
         inbox: request.filter("inbox"),
         reader: None,
         status: request.filter("status"),
@@ -64,7 +64,12 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     let page = request
         .server
         .hub()
-        .read(move |reader| reader.inbox_page(&filter))
+        .read(move |reader| {
+            for name in [&mut filter.inbox, &mut filter.from].into_iter().flatten() {
+                *name = reader.stored_name(name)?;
+            }
+            reader.inbox_page(&filter)
+        })
         .await?;
     Ok(response::list(&page.items, page.next(|mail| mail.n)))
 }
@@ -76,7 +81,10 @@ pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
     request
         .server
         .hub()
-        .write(move |writer| writer.send(&new))
+        .write(move |writer| {
+            new.to_inbox = writer.stored_name(&new.to_inbox)?;
+            writer.send(&new)
+        })
         .await
         .map(response::written)
 }
@@ -130,7 +138,7 @@ pub(crate) async fn update(request: ApiRequest) -> Result<Response> {
 /// Returns the reader for whom the status of `mail` changes.
 fn reader_of(mail: &InboxMessageRow, given: Option<String>, caller: Caller) -> Result<String> {
     let reader = match (given, caller) {
-        (Some(reader), _) => reader,
+        (Some(reader), _) => composed(&reader),
         (None, Caller::Person) => HUMAN.to_owned(),
         (None, Caller::Program) if mail.is_for_all() => {
             return Err(Error::new(
@@ -176,7 +184,8 @@ pub(crate) async fn claim(request: ApiRequest) -> Result<Response> {
     let lease = Duration::try_from_secs_f64(body.lease_sec)
         .map_err(|_| Error::new(Code::Invalid, "lease_sec must be a number of seconds, 0 or more"))?;
     let change = move |writer: &Writer| {
-        let owner = read_context(&body.owner);
+        let owner = composed(&body.owner);
+        let owner = read_context(&owner);
         if lease.is_zero() {
             writer.release_mail(&id, owner)
         } else {

@@ -2,6 +2,7 @@
 
 use warp::reply::Response;
 
+use crate::config::composed;
 use crate::error::{Code, Error, Result};
 use crate::server::request::ApiRequest;
 use crate::server::response;
@@ -53,6 +54,8 @@ pub(crate) async fn list_events(request: ApiRequest) -> Result<Response> {
 pub(crate) async fn add_event(request: ApiRequest) -> Result<Response> {
     let mut new: NewTaskEvent = request.json()?;
     request.id().clone_into(&mut new.task_id);
+    new.agent_id = composed(&new.agent_id);
+    new.thread_id = composed(&new.thread_id);
     let row = request
         .server
         .hub()

@@ -3,6 +3,7 @@
 use serde_json::json;
 use warp::reply::Response;
 
+use crate::config::composed;
 use crate::error::{Code, Error, Result};
 use crate::server::request::ApiRequest;
 use crate::server::response;
@@ -21,7 +22,8 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
 
 /// `POST /api/telemetry`: writes one row of totals.
 pub(crate) async fn report(request: ApiRequest) -> Result<Response> {
-    let new: NewTelemetry = request.json()?;
+    let mut new: NewTelemetry = request.json()?;
+    new.agent_id = new.agent_id.as_deref().map(composed);
     let row = request
         .server
         .hub()

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use warp::reply::Response;
 
-use crate::config::from_type;
+use crate::config::{composed, from_type};
 use crate::error::{Code, Error, Result};
 use crate::server::request::ApiRequest;
 use crate::server::response;
@@ -25,6 +25,7 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
 /// `POST /api/threads`: creates a thread. Without `created_by_id`, the creator is the person.
 pub(crate) async fn create(request: ApiRequest) -> Result<Response> {
     let mut new: NewThread = request.json()?;
+    new.id = composed(&new.id);
     let creator = new.created_by_id.get_or_insert_default();
     request.author("created_by_id", creator)?;
     let creator_type = from_type(creator).to_owned();
@@ -43,7 +44,7 @@ pub(crate) async fn get(request: ApiRequest) -> Result<Response> {
     let thread = request
         .server
         .hub()
-        .read(move |reader| reader.require_thread(&id))
+        .read(move |reader| reader.require_thread(&reader.stored_name(&id)?))
         .await?;
     Ok(response::ok(&thread))
 }
@@ -62,7 +63,9 @@ pub(crate) async fn update(request: ApiRequest) -> Result<Response> {
     if body.status.is_none() && body.title.is_none() {
         return Err(Error::new(Code::Invalid, "nothing to change; send status or title"));
     }
-    let change = move |writer: &Writer| writer.change_thread(&id, body.status.as_deref(), body.title.as_deref());
+    let change = move |writer: &Writer| {
+        writer.change_thread(&writer.stored_name(&id)?, body.status.as_deref(), body.title.as_deref())
+    };
     Ok(response::ok(&request.server.hub().write(change).await?))
 }
 
@@ -74,7 +77,7 @@ pub(crate) async fn list_messages(request: ApiRequest) -> Result<Response> {
         let page = request
             .server
             .hub()
-            .read(move |reader| reader.messages_before(&id, before, limit))
+            .read(move |reader| reader.messages_before(&reader.stored_name(&id)?, before, limit))
             .await?;
         let next = page
             .messages
@@ -87,7 +90,7 @@ pub(crate) async fn list_messages(request: ApiRequest) -> Result<Response> {
     let page = request
         .server
         .hub()
-        .read(move |reader| reader.messages_after(&id, from, limit))
+        .read(move |reader| reader.messages_after(&reader.stored_name(&id)?, from, limit))
         .await?;
     let next = page
         .messages
@@ -100,13 +103,17 @@ pub(crate) async fn list_messages(request: ApiRequest) -> Result<Response> {
 /// `POST /api/threads/{id}/messages`: writes a message. Without `from_id`, the sender is the person.
 pub(crate) async fn post_message(request: ApiRequest) -> Result<Response> {
     let mut new: NewMessage = request.json()?;
-    request.id().clone_into(&mut new.thread_id);
+    let thread_id = request.id().to_owned();
+    new.to_id = new.to_id.as_deref().map(composed);
     new.author = request.author("from_id", &mut new.from_id)?;
     new.from_type.get_or_insert_with(|| from_type(&new.from_id).to_owned());
     request
         .server
         .hub()
-        .write(move |writer| writer.post_message(&new))
+        .write(move |writer| {
+            new.thread_id = writer.stored_name(&thread_id)?;
+            writer.post_message(&new)
+        })
         .await
         .map(response::written)
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::fs::beside::beside;
 use crate::store::connection::Reader;
+use crate::store::row_reader::RowReader;
 
 /// Maximum number of problems reported by one check.
 const MAX_PROBLEMS: i64 = 10;
@@ -32,6 +33,33 @@ const SIDECAR_SUFFIXES: [&str; 13] = [
     ".before-3",
     ".before-repair",
 ];
+
+/// Unix times in seconds from 1973 to 5138. As milliseconds, they would be before 1974.
+const SECONDS: (i64, i64) = (100_000_000, 99_999_999_999);
+/// Columns with times that programs may write: table, column, the column with the writer's name, key.
+const TIMES: [(&str, &str, &str, &str); 8] = [
+    ("messages", "created_at", "from_id", "n"),
+    ("inbox_messages", "created_at", "from_agent", "n"),
+    ("inbox_messages", "expires_at", "from_agent", "n"),
+    ("inbox_messages", "claim_expires_at", "claimed_by", "n"),
+    ("telemetry", "created_at", "coalesce(agent_id, instance_id)", "id"),
+    ("task_stream", "created_at", "coalesce(agent_id, task_id)", "id"),
+    ("threads", "created_at", "created_by_id", "n"),
+    ("agents", "created_at", "id", "n"),
+];
+
+/// Rows with a time in seconds instead of milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimesInSeconds {
+    /// Name of the table.
+    pub table: &'static str,
+    /// Name of the column.
+    pub column: &'static str,
+    /// Number of rows.
+    pub count: i64,
+    /// Name of the program that wrote the newest of them.
+    pub writer: String,
+}
 
 /// Permissions and owner of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -126,6 +154,35 @@ impl Reader {
         ];
         let sql = format!("SELECT max(at) FROM ({})", tables.map(last).join(" UNION ALL "));
         Ok(self.conn.query_row(&sql, [], |row| row.get(0))?)
+    }
+
+    /// Returns the columns with times that a program has written in seconds. The schema cannot refuse them:
+    /// read as milliseconds, they are times in January 1970 and the years after.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn times_in_seconds(&self) -> Result<Vec<TimesInSeconds>> {
+        let mut found = Vec::new();
+        for (table, column, writer, key) in TIMES {
+            let is_in_seconds = format!("{column} BETWEEN {} AND {}", SECONDS.0, SECONDS.1);
+            let sql = format!(
+                "SELECT count(*), (SELECT {writer} FROM {table} WHERE {is_in_seconds} ORDER BY {key} DESC LIMIT 1) \
+                 FROM {table} WHERE {is_in_seconds}"
+            );
+            let (count, writer) = self.conn.query_row(&sql, [], |row| {
+                let mut values = RowReader::new(row);
+                Ok((values.int(), values.text()))
+            })?;
+            if count > 0 {
+                found.push(TimesInSeconds {
+                    table,
+                    column,
+                    count,
+                    writer,
+                });
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -20,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rustix::fs::{Access, access};
 use serde::Serialize;
 
 use super::busy_retry::retry_while_busy;
@@ -177,7 +178,7 @@ impl Reader {
         now: i64,
     ) -> Result<(Vec<SearchHit>, Option<usize>), Failure> {
         let (skip, limit) = from;
-        let index = SearchIndex::open(self.path())?;
+        let index = SearchIndex::open_or_build(self.path())?;
         if !index.has_all_rows(self)? {
             while index.update_from(self)? {}
         }
@@ -287,6 +288,23 @@ struct SearchIndex {
 }
 
 impl SearchIndex {
+    /// Opens the index of the database at `db`, creating it if needed. If this user cannot write to the
+    /// directory, the index is in memory, for one search.
+    fn open_or_build(db: &Path) -> Result<Self, Failure> {
+        let directory = db.parent().unwrap_or(db);
+        if access(directory, Access::WRITE_OK).is_ok() {
+            return Self::open(db);
+        }
+        Self::build_in_memory().map_err(Failure::Index)
+    }
+
+    fn build_in_memory() -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_MEMORY;
+        let conn = connect(Path::new(":memory:"), flags)?;
+        conn.execute_batch(SCHEMA)?;
+        Ok(Self { conn })
+    }
+
     /// Opens the index of the database at `db`, creating it if needed.
     fn open(db: &Path) -> Result<Self, Failure> {
         Self::open_or_create(db).map_err(Failure::Index)

@@ -1,6 +1,8 @@
 //! What commands do: which rows they write, who the caller is, and how long they wait.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::thread;
@@ -45,6 +47,7 @@ fn path_token_schema_and_open_print_what_scripts_need() {
 #[test]
 fn status_works_with_and_without_a_hub() {
     let mut hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     let status = run_json(&hub, &["status"]);
     assert_eq!(keys(&status), ["counts", "db", "growth", "hub"]);
     assert_eq!(status["hub"], Value::Null);
@@ -226,6 +229,7 @@ fn send_refuses_unknown_names_and_suggests_similar_ones() {
 #[test]
 fn send_writes_mail_with_its_first_line_as_title() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     run_as(&hub, "planner", &["inbox"]);
     let rows = run_json_as(
         &hub,
@@ -265,6 +269,7 @@ fn send_writes_mail_with_its_first_line_as_title() {
 #[test]
 fn send_to_all_writes_one_row_for_everyone() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     for name in ["planner", "reviewer"] {
         run_as(&hub, name, &["inbox"]);
     }
@@ -356,6 +361,101 @@ fn inbox_lists_mail_and_marks_nothing() {
     run(&hub, &["inbox", "--as", "newcomer"]);
     run(&hub, &["send", "newcomer", "hello"]);
     assert_eq!(titles(&["newcomer"]), ["hello"]);
+}
+
+/// A name that waits for mail can be sent some, whoever waits there.
+#[test]
+fn send_knows_the_inboxes_that_a_process_waits_for() {
+    let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
+    for (inbox, args) in [
+        ("jobs", &["inbox", "jobs", "--wait", "20"][..]),
+        ("tasks", &["inbox", "tasks", "--as", "worker", "--wait", "20"]),
+        (
+            "builds",
+            &["inbox", "builds", "--as", "worker", "--claim", "--wait", "20"],
+        ),
+    ] {
+        let (mut waiting, mut lines) = follow(&hub, args);
+        wait_until_open(&waiting, "hub.db-shm");
+        run(&hub, &["send", inbox, "at last", "--from", "boss"]);
+        assert!(lines.any(|line| line.unwrap().contains("at last")), "{inbox}");
+        assert!(waiting.0.wait().unwrap().success());
+    }
+    assert_eq!(
+        hub.sql("SELECT group_concat(id) FROM (SELECT id FROM agents WHERE id <> 'boss' ORDER BY n)"),
+        "jobs,tasks,worker,builds"
+    );
+}
+
+/// The number that `send` and `reply` print names the mail in all other commands.
+#[test]
+fn send_and_reply_print_the_number_of_the_mail() {
+    let hub = TestHub::not_started(&[]);
+    let number = |line: &str| line.split_whitespace().next().unwrap().to_owned();
+    let sent = run_as(&hub, "coder", &["send", "reviewer", "ready?", "--new"]);
+    assert_eq!(sent, "#1 → reviewer\n");
+    assert!(run_as(&hub, "reviewer", &["read", &number(&sent)]).contains("ready?"));
+    let replied = run_as(&hub, "reviewer", &["reply", &number(&sent), "yes"]);
+    assert_eq!(replied, "#2 → coder\n");
+    for command in ["read", "trace", "ack"] {
+        assert!(run(&hub, &[command, &number(&replied)]).contains("#2"), "{command}");
+    }
+    let sent = run(&hub, &["send", "all", "news"]);
+    let numbers: Vec<String> = sent.lines().map(number).collect();
+    assert_eq!(numbers, ["#3", "#4"]);
+}
+
+/// Text of a program in another encoding is kept as well as it can be, as in rows of other programs.
+#[test]
+fn text_that_is_not_utf_8_is_repaired() {
+    let hub = TestHub::not_started(&[]);
+    let latin1 = hub.folder().join("latin1");
+    std::fs::write(&latin1, b"caf\xe9\n").unwrap();
+    let commands = [
+        &["post", "t", "-"][..],
+        &["send", "planner", "-", "--new"],
+        &["reply", "1", "-"],
+    ];
+    for args in commands {
+        let mut command = hub.command(args);
+        let output = command.stdin(std::fs::File::open(&latin1).unwrap()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+    for args in commands {
+        let args: Vec<OsString> = args
+            .iter()
+            .map(|arg| match *arg {
+                "-" => OsString::from_vec(b"caf\xe9".to_vec()),
+                other => other.into(),
+            })
+            .collect();
+        let output = hub.command(&[]).args(&args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+    let rows = "SELECT content FROM messages UNION ALL SELECT payload FROM inbox_messages";
+    assert_eq!(hub.sql(rows), ["caf\u{fffd}"; 6].join("\n"));
+}
+
+#[test]
+fn counts_of_one_are_singular() {
+    let hub = TestHub::not_started(&[]);
+    hub.agenthub(&["post", "t", "x", "--from", "a"]);
+    hub.sql("INSERT INTO task_stream(task_id, stream_type, text, agent_id) VALUES('k', 'text', 'x', 'a')");
+    let status = run(&hub, &["status"]);
+    assert!(
+        status.contains("1 thread, 1 message, 0 mail, 0 telemetry, 1 task event, 1 agent\n"),
+        "{status}"
+    );
+    hub.sql("INSERT INTO inbox_messages(from_agent, to_inbox, status, created_at) VALUES('a', 'human', 'read', 1000), ('a', 'human', 'read', 1000)");
+    let pruned = run(&hub, &["prune", "--older-than", "1d", "--dry-run"]);
+    assert!(pruned.contains("0 messages, 1 mail"), "{pruned}");
+    let copy = hub.folder().join("copy.db");
+    assert!(run(&hub, &["backup", copy.to_str().unwrap()]).contains(" changes)"));
+    let new = TestHub::not_started(&[]);
+    new.agenthub(&["path"]);
+    new.sql("INSERT INTO threads(id) VALUES('t')");
+    assert!(run(&new, &["backup", copy.to_str().unwrap(), "--force"]).contains(", 1 change)"));
 }
 
 #[test]
@@ -520,6 +620,7 @@ fn only_a_long_wait_watches_the_file_system_heavy() {
 #[test]
 fn ask_waits_for_the_answer_and_acknowledges_it() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     run_as(&hub, "planner", &["inbox"]);
     let mut command = command_as(&hub, "planner", &["ask", "human", "Deploy?", "--wait", "20"]);
     let asking = thread::spawn(move || command.output().unwrap());
@@ -553,6 +654,7 @@ fn ask_waits_for_the_answer_and_acknowledges_it() {
 #[test]
 fn ask_times_out_with_exit_code_124() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     run_as(&hub, "tester", &["inbox"]);
     let output = command_as(&hub, "planner", &["ask", "tester", "still there?", "--wait", "0"])
         .output()
@@ -569,6 +671,7 @@ fn ask_times_out_with_exit_code_124() {
 #[test]
 fn mail_to_all_is_unread_for_each_agent_until_it_reads_it() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     for name in ["planner", "tester"] {
         run_as(&hub, name, &["inbox"]);
     }

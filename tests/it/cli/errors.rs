@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::support::TestHub;
-use crate::support::command::{assert_one_line, fails, run};
+use crate::support::command::{assert_one_line, fails, run, stderr};
 
 #[test]
 fn usage_errors_exit_with_code_2_and_show_the_usage() {
@@ -125,13 +125,20 @@ fn help_and_version_print_to_stdout() {
     let hub = TestHub::not_started(&[]);
     assert!(run(&hub, &["--version"]).starts_with("agenthub "));
     let help = run(&hub, &["--help"]);
+    assert_eq!(run(&hub, &["help"]), help);
+    assert!(fails(&hub, &["help", "psot"], 2).contains("psot"));
     assert!(help.contains("serve") && !help.contains("hook "), "{help}");
     // Every command that the help lists has a help of its own, which fits the terminal.
     let commands = help.split_once("Commands:\n").unwrap().1.lines();
     let commands: Vec<_> = commands.map_while(|line| line.split_whitespace().next()).collect();
     assert!(commands.len() > 20, "{commands:?}");
     for command in commands {
+        // clap's own command has no flags.
+        if command == "help" {
+            continue;
+        }
         let help = run(&hub, &[command, "--help"]);
+        assert_eq!(run(&hub, &["help", command]), help);
         assert!(help.contains("Usage: agenthub"), "{command}: {help}");
         let longest = help.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(longest <= 110, "{command}: a line of {longest} characters");
@@ -184,13 +191,46 @@ fn failures_name_their_cause_once() {
 fn creates_a_missing_home_directory() {
     let hub = TestHub::not_started(&[]);
     let home = hub.folder().join("none");
-    let mut command = hub.command(&["inbox"]);
+    let mut command = hub.command(&["path"]);
     command
         .env_remove("AGENTHUB_DB")
         .env("HOME", &home)
         .env_remove("XDG_DATA_HOME");
     assert!(command.output().unwrap().status.success());
     assert!(home.is_dir());
+}
+
+/// The database would be another one in each directory.
+#[test]
+fn refuses_a_relative_home_directory() {
+    let hub = TestHub::not_started(&[]);
+    std::fs::create_dir(hub.folder().join("home")).unwrap();
+    for (home, args) in [
+        ("home", &["path"][..]),
+        ("home", &["post", "t", "x"]),
+        ("./home", &["status"]),
+        ("home", &["init", "--yes"]),
+        (".", &["init", "--dry-run"]),
+    ] {
+        let mut command = hub.command(args);
+        command
+            .env_remove("AGENTHUB_DB")
+            .env("HOME", home)
+            .env_remove("XDG_DATA_HOME");
+        let output = command.output().unwrap();
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert_one_line(&message);
+        assert!(
+            message.contains("HOME") && message.contains(&format!("{home:?}")),
+            "{message}"
+        );
+        assert!(message.contains("absolute"), "{message}");
+        assert_eq!(std::fs::read_dir(hub.folder().join("home")).unwrap().count(), 0);
+    }
+    // Nothing depends on it if the database is given.
+    let output = hub.command(&["post", "t", "x"]).env("HOME", "home").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -59,12 +59,13 @@ fn json_has_the_fields_that_the_help_documents() {
 
 #[test]
 fn empty_lists_are_one_line_or_an_empty_array() {
-    for database in [None, Some("")] {
+    for is_created in [true, false] {
         for args in [&["inbox"][..], &["agents"], &["threads"], &["search", "x"]] {
             let hub = TestHub::not_started(&[]);
-            // A database without bytes, as sqlite3 leaves one, is a new database.
-            if let Some(bytes) = database {
-                std::fs::write(hub.db(), bytes).unwrap();
+            match is_created {
+                true => drop(run(&hub, &["path"])),
+                // A database without bytes, as sqlite3 leaves one, is a new database.
+                false => std::fs::write(hub.db(), "").unwrap(),
             }
             let text = run(&hub, args);
             assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
@@ -137,6 +138,7 @@ fn mail_is_shown_with_its_number_people_and_state() {
 #[test]
 fn reading_mail_of_another_agent_leaves_it_unread() {
     let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
     run(&hub, &["inbox", "--as", "planner"]);
     run(&hub, &["send", "planner", "welcome"]);
     for args in [&["read", "1"][..], &["ack", "1"]] {
@@ -191,12 +193,12 @@ fn search_finds_words_in_messages_and_mail() {
 #[test]
 fn columns_are_aligned_for_wide_and_combining_characters() {
     let hub = TestHub::not_started(&[]);
-    for name in ["漢字", "e\u{301}", "plain"] {
+    for name in ["漢字", "x\u{301}", "plain"] {
         run(&hub, &["post", name, "x"]);
     }
     let table = run(&hub, &["threads"]);
     // The column after the name begins at the same column of the terminal in each row.
-    for (name, width) in [("漢字", 4), ("e\u{301}", 1), ("plain", 5), ("THREAD", 6)] {
+    for (name, width) in [("漢字", 4), ("x\u{301}", 1), ("plain", 5), ("THREAD", 6)] {
         let row = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         let spaces = row.len() - row.trim_start().len();
         assert_eq!(width + spaces, 8, "{name}:\n{table}");
@@ -251,8 +253,27 @@ fn colors_terminal_output_unless_no_color_is_set() {
 fn written_rows_are_named_on_stdout() {
     let hub = TestHub::not_started(&[]);
     assert_eq!(run(&hub, &["post", "build", "hello"]), "build #1\n");
-    let sent = run(&hub, &["send", "human", "x"]);
-    assert!(sent.starts_with("msg_") && sent.ends_with(" → human\n"), "{sent}");
+    assert_eq!(run(&hub, &["send", "human", "x"]), "#1 → human\n");
     assert!(run(&hub, &["ack", "1"]).starts_with("#1 "));
     assert_eq!(run_json_as(&hub, "w1", &["inbox"]), json!([]));
+}
+
+/// Mail to `all` has one more state per reader than other mail.
+#[test]
+fn help_and_schema_name_every_state_of_a_receipt() {
+    let hub = TestHub::not_started(&[]);
+    let line = |text: String, word: &str| {
+        let mut lines = text.lines().skip_while(|line| !line.contains(word));
+        format!("{}{}", lines.next().unwrap(), lines.next().unwrap())
+    };
+    let schema = run(&hub, &["schema"]);
+    let receipts = schema.split_once("CREATE TABLE receipts").unwrap().1;
+    for text in [
+        line(receipts.to_owned(), "offered"),
+        line(run(&hub, &["trace", "--help"]), "offered"),
+    ] {
+        for state in ["offered", "seen", "acked", "archived"] {
+            assert!(text.contains(state), "{state}: {text}");
+        }
+    }
 }

@@ -211,3 +211,52 @@ fn backs_up_a_users_file_that_already_contains_entries() {
     assert!(!home.read(name).contains("/old/agenthub"), "{}", home.read(name));
     assert_eq!(home.read(&format!("{name}.agenthub.bak")), shared);
 }
+
+/// Some editors begin a file with a byte order mark. It is not part of the JSON or TOML.
+#[test]
+fn keeps_the_byte_order_mark_of_a_file() {
+    let marked: Vec<(&str, String)> = super::COMMENTED_FILES
+        .iter()
+        .map(|(name, text)| (*name, format!("\u{feff}{text}")))
+        .collect();
+    let files: Vec<(&str, &str)> = marked.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let home = Home::with(&files);
+    home.succeed(&["--yes"]);
+    for (name, text) in &files {
+        let now = home.read(name);
+        assert!(now.starts_with('\u{feff}') && now != *text, "{name}: {now}");
+        assert_eq!(now.matches('\u{feff}').count(), 1, "{name}: {now}");
+    }
+    assert!(home.succeed(&["--yes"]).contains("Already connected"));
+    // Entries are removed from a file that was changed since.
+    let settings = home.read(".gemini/settings.json");
+    home.write(".gemini/settings.json", &settings.replace("Dark", "Light"));
+    home.succeed(&["--yes", "--undo"]);
+    assert_eq!(
+        home.read(".gemini/settings.json"),
+        "\u{feff}{\n  // theme\n  \"theme\": \"Light\"\n}\n"
+    );
+    for (name, text) in files.iter().filter(|(name, _)| !name.starts_with(".gemini")) {
+        assert_eq!(home.read(name), *text, "{name}");
+    }
+}
+
+/// A setting that turns hooks off is found behind a byte order mark, too.
+#[test]
+fn doctor_reads_files_with_a_byte_order_mark() {
+    let home = Home::with(&[]);
+    home.succeed(&["--yes"]);
+    let settings = home.read(".claude/settings.json");
+    home.write(
+        ".claude/settings.json",
+        &format!("\u{feff}{}", settings.replacen('{', "{\"disableAllHooks\": true,", 1)),
+    );
+    let output = home.command(&["doctor", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = report["findings"].as_array().unwrap();
+    let found = all.iter().find(|finding| finding["check"] == "tools").unwrap();
+    assert!(
+        found["message"].as_str().unwrap().contains("disableAllHooks"),
+        "{found}"
+    );
+}

@@ -13,14 +13,14 @@ use serde_json::Value;
 
 use super::{Finding, State};
 use crate::cli::hub_client::{self, HubConnection};
-use crate::cli::terminal;
 use crate::error::{Code, Error, Result};
 use crate::fs::beside::beside;
 use crate::protocol::{POLL_INTERVAL, now_ms};
 use crate::store::{
-    FileMode, Holder, LockKind, NetworkFs, PageSessions, Reader, Record, SecretFile, Spool, Writer, free_bytes,
-    holders, processes_with_deleted_file, sqlite_version, with_busy_timeout,
+    FileMode, Holder, LockKind, NetworkFs, PageSessions, Reader, Record, SecretFile, Spool, TimesInSeconds, Writer,
+    free_bytes, holders, processes_with_deleted_file, sqlite_version, with_busy_timeout,
 };
+use crate::text::quantity::{self, count};
 use crate::text::shell;
 use crate::watcher::{Wake, Watch, WatchMode};
 
@@ -148,7 +148,10 @@ fn file_modes(path: &Path) -> Finding {
         advice.push(format!("chmod go-w {}", shell::quote(&dir.path)));
     }
     if problems.is_empty() {
-        return Finding::ok("modes", format!("{} files, accessible to this user only", files.len()));
+        return Finding::ok(
+            "modes",
+            format!("{}, accessible to this user only", count(files.len(), "file")),
+        );
     }
     Finding::bad("modes", problems.join("\n"), advice.join("; "))
 }
@@ -156,17 +159,17 @@ fn file_modes(path: &Path) -> Finding {
 fn disk_space(free: Option<u64>) -> Finding {
     match free {
         None => Finding::ok("disk", "free space unknown"),
-        Some(bytes) if bytes >= LOW_SPACE => Finding::ok("disk", format!("{} free", terminal::bytes(bytes))),
+        Some(bytes) if bytes >= LOW_SPACE => Finding::ok("disk", format!("{} free", quantity::bytes(bytes))),
         Some(bytes) if bytes < NO_SPACE => Finding::bad(
             "disk",
-            format!("{} free: agents cannot write", terminal::bytes(bytes)),
+            format!("{} free: agents cannot write", quantity::bytes(bytes)),
             "free disk space by other means: agenthub prune needs some too",
         ),
         Some(bytes) => Finding::bad(
             "disk",
             format!(
                 "{} free: agents cannot write once the disk is full",
-                terminal::bytes(bytes)
+                quantity::bytes(bytes)
             ),
             "free disk space, or run agenthub prune --older-than 30d (the freed space is reused)",
         ),
@@ -324,11 +327,11 @@ fn contents(reader: &Reader, findings: &mut Vec<Finding>) -> Result<()> {
     findings.push(if mode == "wal" {
         let bytes = reader.file_status().wal_size;
         if bytes <= MAX_WAL_BYTES {
-            Finding::ok("log", format!("write-ahead log: {}", terminal::bytes(bytes)))
+            Finding::ok("log", format!("write-ahead log: {}", quantity::bytes(bytes)))
         } else {
             Finding::bad(
                 "log",
-                format!("the write-ahead log has grown to {}", terminal::bytes(bytes)),
+                format!("the write-ahead log has grown to {}", quantity::bytes(bytes)),
                 "run agenthub serve, which checkpoints it; end read transactions that were left open",
             )
         }
@@ -340,17 +343,37 @@ fn contents(reader: &Reader, findings: &mut Vec<Finding>) -> Result<()> {
         )
     });
     let ahead = reader.newest_at()?.unwrap_or(0) - now_ms();
-    findings.push(if ahead <= MAX_CLOCK_SKEW_MS {
-        Finding::ok("clock", "no row is dated in the future")
-    } else {
-        Finding::bad(
-            "clock",
-            format!("one of the newest rows is dated {} s in the future", ahead / 1000),
-            "check the system clock (claims made while it was ahead end at that time, or when their owner releases them); an agent \
-             that sets created_at must use milliseconds",
-        )
-    });
+    findings.push(clock(ahead, &reader.times_in_seconds()?));
     Ok(())
+}
+
+/// Judges the times of rows. `ahead`: milliseconds from now to the latest `created_at`.
+fn clock(ahead: i64, in_seconds: &[TimesInSeconds]) -> Finding {
+    let mut problems = Vec::new();
+    let mut advice = Vec::new();
+    if ahead > MAX_CLOCK_SKEW_MS {
+        problems.push(format!(
+            "one of the newest rows is dated {} s in the future",
+            ahead / 1000
+        ));
+        advice.push(
+            "check the system clock (claims made while it was ahead end at that time, or when their owner releases them)",
+        );
+    }
+    problems.extend(in_seconds.iter().map(|times| {
+        format!(
+            "{} of {} with {} in seconds, which is a time in 1970; the newest is from {:?}",
+            count(times.count, "row"),
+            times.table,
+            times.column,
+            times.writer
+        )
+    }));
+    if problems.is_empty() {
+        return Finding::ok("clock", "no row is dated in the future or in seconds");
+    }
+    advice.push("a program that writes times must use Unix milliseconds, or leave created_at out");
+    Finding::bad("clock", problems.join("\n"), advice.join("; "))
 }
 
 /// Returns the rows that clients do not get because triggers were missing or disabled, and the missing
@@ -446,8 +469,8 @@ fn spooled_events(path: &Path) -> Finding {
     let waiting = waiting.map(|waiting| format!("{waiting} to be recorded: another process kept the lock"));
     if status.dropped > 0 {
         let lost = format!(
-            "{} events of hooks were lost: too many waited to be recorded",
-            status.dropped
+            "{} of hooks got lost: too many waited to be recorded",
+            count(status.dropped, "event")
         );
         let counter = shell::quote(&beside(path, ".spool/dropped"));
         return Finding::bad(
@@ -510,8 +533,8 @@ fn hub_status(hub: Option<(Record, Value)>) -> Finding {
         ));
         advice = "end the transaction of that process, or the process";
     }
-    for (table, count) in status["rejected_counts"].as_object().into_iter().flatten() {
-        problems.push(format!("{count} rows of {table} are unreadable"));
+    for (table, rejected) in status["rejected_counts"].as_object().into_iter().flatten() {
+        problems.push(format!("{} of {table} cannot be read", count(rejected, "row")));
         advice = "see /api/status for the reasons, and fix the agent that writes them";
     }
     if status["version"] != env!("CARGO_PKG_VERSION") {
@@ -526,7 +549,10 @@ fn hub_status(hub: Option<(Record, Value)>) -> Finding {
         let using = status["watcher"]["using"].as_str().unwrap_or("?");
         return Finding::ok(
             "hub",
-            format!("{at}, {} clients, change detection: {using}", status["clients"]),
+            format!(
+                "{at}, {}, change detection: {using}",
+                count(&status["clients"], "client")
+            ),
         );
     }
     Finding::bad("hub", problems.join("\n"), advice)

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::Finding;
+use crate::config;
 use crate::error::Result;
 use crate::integrations::program::{self, is_executable};
 use crate::integrations::registry;
@@ -12,8 +13,9 @@ use crate::integrations::spec::{ConfigContent, InstallTarget, Integration, SESSI
 
 /// Returns one finding about all tools.
 pub(super) fn check() -> Finding {
-    let Some(home) = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_dir()) else {
-        return Finding::ok("tools", "not checked: there is no home directory");
+    let home = match config::home_directory() {
+        Ok(home) => home,
+        Err(e) => return Finding::ok("tools", format!("not checked: {}", e.message())),
     };
     let target = InstallTarget {
         home,

@@ -14,10 +14,12 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
+use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::setup::{self, Change, Lock};
 use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration};
 use crate::integrations::{program, registry};
+use crate::text::quantity::count;
 use crate::text::safe_text;
 
 #[derive(Debug, clap::Args)]
@@ -109,17 +111,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
 }
 
 fn target(database: &DatabaseArgs, args: &Args) -> Result<InstallTarget> {
-    let home = std::env::var_os("HOME")
-        .filter(|home| !home.is_empty())
-        .map(PathBuf::from);
-    let home = home.filter(|home| home.is_dir()).ok_or_else(|| {
-        Error::new(
-            Code::Usage,
-            "cannot find the home directory; set HOME to an existing one",
-        )
-    })?;
     Ok(InstallTarget {
-        home,
+        home: config::home_directory()?,
         project: args.project.then(std::env::current_dir).transpose()?,
         program: this_program()?,
         db: database.db.is_some().then(|| database.path()).transpose()?,
@@ -213,8 +206,7 @@ fn ask(files: usize) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Error::new(Code::Usage, "not a terminal; pass --yes to apply").into());
     }
-    let word = if files == 1 { "file" } else { "files" };
-    write!(io::stderr(), "Change {files} {word}? [y/N] ")?;
+    write!(io::stderr(), "Change {}? [y/N] ", count(files, "file"))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

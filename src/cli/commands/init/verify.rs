@@ -21,6 +21,7 @@ use crate::integrations::registry;
 use crate::integrations::setup::InstalledCommand;
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration, SESSION_START};
 use crate::store::{NetworkFs, NewInboxMessage, Writer};
+use crate::text::quantity;
 
 /// The agent that gets the test message.
 const TESTER: &str = "agenthub-init";
@@ -102,7 +103,11 @@ fn verify_server(
     let mut command = test_command(installed, db);
     command.current_dir(&target.home);
     match count_tools(command) {
-        Some(count) if count > 0 => Ok(format!("{}: its MCP server has {count} tools.", tool.name)),
+        Some(count) if count > 0 => Ok(format!(
+            "{}: its MCP server has {}.",
+            tool.name,
+            quantity::count(count, "tool")
+        )),
         _ => Err(no_answer(&format!("the MCP server of {}", tool.name), installed).into()),
     }
 }
