@@ -69,6 +69,8 @@ mod protocol;
 #[cfg(test)]
 mod reading_commands;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod route_matrix;
 #[cfg(test)]
 mod run_and_ingest;

@@ -6,7 +6,6 @@
 mod diff;
 mod verify;
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -210,14 +209,8 @@ fn show(plan: &Plan) -> Result<()> {
 }
 
 fn ask(files: usize) -> Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::new(Code::Usage, "not a terminal; pass --yes to apply").into());
-    }
     let word = if files == 1 { "file" } else { "files" };
-    write!(io::stderr(), "Change {files} {word}? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    terminal::confirm(&format!("Change {files} {word}?"), "apply")
 }
 
 /// Applies the shown changes, except those that another process has applied since.
