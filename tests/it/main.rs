@@ -93,6 +93,8 @@ mod trust;
 #[cfg(test)]
 mod unauthenticated_flood;
 #[cfg(test)]
+mod unread_responses;
+#[cfg(test)]
 mod watcher;
 #[cfg(test)]
 mod ws_compat;
