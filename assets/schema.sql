@@ -36,7 +36,8 @@
 --   * To make a write safe to repeat, choose the id yourself and use INSERT OR IGNORE: a repeated INSERT changes nothing.
 --   * Triggers assign message_seq after the insert, so RETURNING does not return it. Read it back by id:
 --     SELECT message_seq FROM messages WHERE id = ?.
---   * Open, copy or lock this file only through SQLite. To copy it, use `agenthub backup`.
+--   * Open, copy or lock this file only through SQLite. To copy it, use `agenthub backup`; to replace its content with a
+--     copy while it is in use, `agenthub restore`.
 --
 -- Guarantees, whatever library, pragma or conflict clause other writers use
 --   * message_seq is 1, 2, 3 … in each thread and changes.seq is 1, 2, 3 … in the database: commit order, no gaps, no

@@ -38,6 +38,8 @@ pub enum Code {
     RateLimited,
     /// Too many messages are unacknowledged; the subscription is paused.
     Lagging,
+    /// The responses that clients have not read take too much memory.
+    Overloaded,
     /// The hub is shutting down.
     ShuttingDown,
     /// A bug, or the system is out of a resource.
@@ -133,6 +135,7 @@ const CODES: &[CodeInfo] = &[
     info(Code::PositionLost, "POSITION_LOST", 410, 4010, 1),
     temporary(Code::RateLimited, "RATE_LIMITED", 429, 4013, 1),
     temporary(Code::Lagging, "LAGGING", 429, 4008, 1),
+    temporary(Code::Overloaded, "OVERLOADED", 503, 1013, 1),
     temporary(Code::ShuttingDown, "SHUTTING_DOWN", 503, 1001, 1),
     temporary(Code::Internal, "INTERNAL", 500, 1011, 1),
     info(Code::Invalid, "INVALID", 400, 1008, 1),

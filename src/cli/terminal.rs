@@ -3,13 +3,14 @@
 //! Agents' text is escaped here: it must not move the cursor, recolor the screen or reorder a
 //! line. [`line()`] prints its argument unchanged, so callers escape what they did not write.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Result;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::config::sender_name;
+use crate::error::{Code, Error};
 use crate::integrations::fence;
 use crate::store::InboxMessageRow;
 use crate::text::safe_text::{escape, escape_json};
@@ -37,6 +38,20 @@ pub(super) fn fenced(text: &str) -> Result<()> {
 pub(super) fn note(text: &str) -> Result<()> {
     writeln!(io::stderr(), "{text}")?;
     Ok(())
+}
+
+/// Asks the user a question on the terminal. Returns whether the answer is yes. `action` is what `--yes` does.
+///
+/// # Errors
+/// [`Code::Usage`] if stdin is not a terminal.
+pub(super) fn confirm(question: &str, action: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::new(Code::Usage, format!("not a terminal; pass --yes to {action}")).into());
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Returns whether stdout is a terminal.

@@ -181,8 +181,8 @@ impl ChangeReader {
 
     /// Reads and publishes one page of new changes. Returns their number.
     fn read_page(&mut self) -> Result<usize> {
-        let reader = self.reader()?;
-        let page = match reader.log_after(self.cursor, PAGE_ROWS, PAGE_BYTES) {
+        let (reader, epoch) = (self.reader()?, self.hub.head().0);
+        let page = match reader.log_after(&epoch, self.cursor, PAGE_ROWS, PAGE_BYTES) {
             Err(error) if matches!(error.code(), Code::StoreCorrupt | Code::StoreForeign) => {
                 reader.drop_cached_pages();
                 // The file was a database when it was opened.

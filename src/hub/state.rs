@@ -202,13 +202,16 @@ impl Hub {
             return Ok(entries);
         }
         let (epoch, head) = self.head();
+        let expected = Arc::clone(&epoch);
         let page = self
-            .read(move |reader| match reader.log_after(pos, FEED_ROWS, FEED_BYTES) {
-                Err(error) if skip_pruned && error.code() == Code::PositionLost => {
-                    reader.log_after_pruned(pos, head, FEED_ROWS, FEED_BYTES)
-                }
-                page => page,
-            })
+            .read(
+                move |reader| match reader.log_after(&expected, pos, FEED_ROWS, FEED_BYTES) {
+                    Err(error) if skip_pruned && error.code() == Code::PositionLost => {
+                        reader.log_after_pruned(&expected, pos, head, FEED_ROWS, FEED_BYTES)
+                    }
+                    page => page,
+                },
+            )
             .await?;
         Ok(page
             .changes

@@ -9,7 +9,8 @@
 //! 3. `auth` checks the request's head with the route's requirement. With its first authenticated
 //!    request, a connection counts against the maximum of connections. Then the body is read, up to its
 //!    limit.
-//! 4. The route's handler in `routes` or `websocket` returns the response.
+//! 4. The route's handler in `routes` or `websocket` returns the response. `response_budget` limits the memory
+//!    of responses that clients have not read.
 //! 5. On shutdown, the listener stops accepting, WebSocket clients are sent a close, open requests
 //!    finish, and acks are stored, within 2 s.
 
@@ -27,6 +28,7 @@ mod progress_stream;
 mod refusal_log;
 mod request;
 mod response;
+mod response_budget;
 mod router;
 mod routes;
 mod state;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use warp::reply::Response;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::store::Written;
 
 /// Headers of every response: no content sniffing, no referrer, no embedding by other origins.
@@ -78,10 +78,16 @@ pub(super) fn list<T: Serialize, C: Serialize>(items: &[T], next: Option<C>) -> 
 /// Returns the response for an error, with the status of its code.
 pub(super) fn error(error: &Error) -> Response {
     let status = StatusCode::from_u16(error.code().http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(
+    let mut response = json(
         status,
         &json!({"error": {"code": error.code().name(), "message": error.message()}}),
-    )
+    );
+    if error.code() == Code::Overloaded {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// Returns the response to a request of a connection over the limit. The connection ends with it.

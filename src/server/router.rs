@@ -245,7 +245,17 @@ async fn dispatch(found: RouteMatch, mut request: ApiRequest) -> Result<Response
         RouteMatch::Asset { asset, at_root } => Ok(assets::serve(&request, asset, at_root).await),
         RouteMatch::Route { route, params, .. } => {
             request.params = decode(&params)?;
-            (route.handler)(request).await
+            // A write waits for its commit and has a small response. A WebSocket and an open path must not wait
+            // for other responses.
+            let is_list = request.method == Method::GET && route.auth != AuthRequirement::Open;
+            if !is_list || route.path == WEBSOCKET_PATH {
+                return (route.handler)(request).await;
+            }
+            let server = Arc::clone(&request.server);
+            server
+                .response_budget
+                .run(&server.tasks, (route.handler)(request))
+                .await
         }
         RouteMatch::MethodNotAllowed(allowed) => Err(Error::new(
             Code::MethodNotAllowed,

@@ -18,6 +18,7 @@ use super::auth::AuthMode;
 use super::credentials::Credentials;
 use super::labeled_counter::LabeledCounter;
 use super::refusal_log::RefusalLog;
+use super::response_budget::ResponseBudget;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::hub::{ChangeReaderHandle, Hub};
@@ -70,6 +71,7 @@ pub struct Server {
     pub(super) disconnects: LabeledCounter,
     /// The one permit for a search in progress.
     pub(super) search_permit: Arc<Semaphore>,
+    pub(super) response_budget: ResponseBudget,
     /// The connection limit is reached.
     pub(super) at_connection_limit: AtomicBool,
     pub(super) started_at: Instant,
@@ -128,6 +130,7 @@ impl Server {
             refusal_log: RefusalLog::default(),
             disconnects: LabeledCounter::default(),
             search_permit: Arc::new(Semaphore::new(1)),
+            response_budget: ResponseBudget::default(),
             at_connection_limit: AtomicBool::new(false),
             started_at: Instant::now(),
             record: Mutex::default(),

@@ -191,7 +191,9 @@ mod tests {
     /// Returns the numbers of the messages that a new connection reads after a position.
     fn messages_after(writer: &Writer, after: Position) -> Vec<i64> {
         let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
-        let page = reader.log_after(after, 100_000, usize::MAX).unwrap();
+        let page = reader
+            .log_after(&reader.epoch().unwrap(), after, 100_000, usize::MAX)
+            .unwrap();
         let inserts = page.changes.iter().filter(|change| change.op == Op::Insert);
         inserts
             .filter_map(|change| match &change.row {
@@ -203,7 +205,9 @@ mod tests {
 
     fn rejected_after(writer: &Writer, after: Position) -> usize {
         let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
-        let page = reader.log_after(after, 100_000, usize::MAX).unwrap();
+        let page = reader
+            .log_after(&reader.epoch().unwrap(), after, 100_000, usize::MAX)
+            .unwrap();
         let is_rejected = |row: &Row| matches!(row, Row::Unreadable(row) if row.table == "changes");
         page.changes.iter().filter(|change| is_rejected(&change.row)).count()
     }
@@ -234,12 +238,18 @@ mod tests {
         // The connection that has read the forged entry before the row was written.
         let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
         post(&writer, 1);
-        let before = reader.log_after(Position::START, 100, usize::MAX).unwrap();
+        let before = reader
+            .log_after(&reader.epoch().unwrap(), Position::START, 100, usize::MAX)
+            .unwrap();
         forge(&writer, "'messages', 5, 'insert'");
         let last = |page: &crate::store::LogPage| page.changes.last().unwrap().pos;
-        let forged = reader.log_after(last(&before), 100, usize::MAX).unwrap();
+        let forged = reader
+            .log_after(&reader.epoch().unwrap(), last(&before), 100, usize::MAX)
+            .unwrap();
         post(&writer, 1);
-        let genuine = reader.log_after(last(&forged), 100, usize::MAX).unwrap();
+        let genuine = reader
+            .log_after(&reader.epoch().unwrap(), last(&forged), 100, usize::MAX)
+            .unwrap();
         assert!(matches!(&genuine.changes[0].row, Row::Message(m, _) if m.message_seq == 5));
     }
 

@@ -86,20 +86,31 @@ impl Reader {
     /// row is returned alone). [`Position::START`] begins at the oldest change that is kept.
     ///
     /// # Errors
-    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the log does not have `after`; a
-    /// `Store…` code.
-    pub fn log_after(&self, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
-        self.snapshot(|| self.page_after(after, limit, bytes))
+    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if the database does not have this epoch, or
+    /// its log does not have `after`; a `Store…` code.
+    pub fn log_after(&self, epoch: &str, after: Position, limit: usize, bytes: usize) -> Result<LogPage> {
+        self.snapshot(|| {
+            position::require_epoch(&self.conn, epoch)?;
+            self.page_after(after, limit, bytes)
+        })
     }
 
     /// Returns the first changes kept, as [`log_after`](Self::log_after), if the change at `after` was
     /// pruned from the log. `anchor` is a newer position of the same log.
     ///
     /// # Errors
-    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if `after` was not pruned, or the log
-    /// does not have `anchor`; a `Store…` code.
-    pub fn log_after_pruned(&self, after: Position, anchor: Position, limit: usize, bytes: usize) -> Result<LogPage> {
+    /// [`Code::PositionLost`](crate::error::Code::PositionLost) if `after` was not pruned, the database does
+    /// not have this epoch, or its log does not have `anchor`; a `Store…` code.
+    pub fn log_after_pruned(
+        &self,
+        epoch: &str,
+        after: Position,
+        anchor: Position,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<LogPage> {
         self.snapshot(|| {
+            position::require_epoch(&self.conn, epoch)?;
             position::require(&self.conn, anchor)?;
             let sql = "SELECT seq FROM changes ORDER BY seq LIMIT 1";
             let oldest: Option<i64> = self.conn.query_row(sql, [], |row| row.get(0)).optional()?;

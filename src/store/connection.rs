@@ -226,6 +226,16 @@ impl Writer {
     }
 }
 
+/// Opens an existing database for reading and writing, without a check of its schema.
+///
+/// # Errors
+/// As [`Writer::open`], except for the schema.
+pub(super) fn open_unchecked(path: &Path, network_fs: NetworkFs) -> Result<Connection> {
+    refuse_network_fs(path, network_fs)?;
+    refuse_irregular(path)?;
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
 /// Creates an empty file at `path` if root runs this process in another user's directory, and there is
 /// none: that user must be able to open the database later. No process has the new file open, so this drops no
 /// lock of SQLite's.

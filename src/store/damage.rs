@@ -81,7 +81,9 @@ impl RunningCheck {
 fn damaged(detail: &str) -> Error {
     Error::new(
         Code::StoreCorrupt,
-        format!("the database is damaged: {detail}; restore a backup (agenthub doctor checks a file)"),
+        format!(
+            "the database is damaged: {detail}; restore a backup with agenthub restore (agenthub doctor checks a file)"
+        ),
     )
 }
 

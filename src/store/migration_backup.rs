@@ -1,7 +1,7 @@
-//! Copies the database before a migration, `hub.db` to `hub.db.before-2` before version 2, and before a
-//! repair, to `hub.db.before-repair`.
+//! Copies the database before a migration, `hub.db` to `hub.db.before-2` before version 2, before a
+//! repair, to `hub.db.before-repair`, and before a restore, to `hub.db.before-restore-TIME`.
 //!
-//! 1. The caller holds the write lock, so no process commits between the copy and the migration, and
+//! 1. The caller holds the write lock, so no process commits between the copy and the change, and
 //!    no other process makes this copy at the same time.
 //! 2. A second connection reads the last commit, and SQLite's backup API copies it to
 //!    `hub.db.before-2.part`.
@@ -20,6 +20,9 @@ use super::online_copy;
 use crate::error::{Code, Error, Result};
 use crate::fs::beside::beside;
 
+/// Start of the suffix of the copies before a restore.
+pub(super) const BEFORE_RESTORE: &str = ".before-restore-";
+
 /// Copies the last committed state of the database at `path`, and returns the path of the copy.
 /// `version` is the version of the schema after the migration.
 ///
@@ -36,6 +39,24 @@ pub(super) fn copy_before_migration(path: &Path, version: i64) -> Result<PathBuf
 /// As [`copy_before_migration`].
 pub(super) fn copy_before_repair(path: &Path) -> Result<PathBuf> {
     copy_aside(path, ".before-repair")
+}
+
+/// As [`copy_before_migration`], to `hub.db.before-restore-TIME`. TIME is the current time in UTC, in
+/// milliseconds: each restore keeps a copy of its own.
+///
+/// # Errors
+/// As [`copy_before_migration`]; [`Code::Conflict`] if there is a file of that name.
+pub(super) fn copy_before_restore(path: &Path) -> Result<PathBuf> {
+    let suffix = format!(
+        "{BEFORE_RESTORE}{}",
+        jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ")
+    );
+    let to = beside(path, &suffix);
+    if fs::symlink_metadata(&to).is_ok() {
+        let message = format!("{} exists; try again", to.display());
+        return Err(Error::new(Code::Conflict, message));
+    }
+    copy_aside(path, &suffix)
 }
 
 fn copy_aside(path: &Path, suffix: &str) -> Result<PathBuf> {

@@ -74,6 +74,7 @@ pub use maintenance::file_status::{Counts, FileStatus};
 pub use maintenance::growth::Growth;
 pub use maintenance::integrity::{FileMode, TimesInSeconds};
 pub use maintenance::prune::{AGENTS_AGE, Pruned, Retention, Unread};
+pub use maintenance::restore::{Restore, RestoreDone};
 pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
 pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
@@ -430,7 +431,9 @@ impl From<rusqlite::Error> for Error {
             ),
             Sql::DatabaseCorrupt => (
                 Code::StoreCorrupt,
-                format!("the database is damaged: {detail}; restore a backup (agenthub doctor checks a file)"),
+                format!(
+                    "the database is damaged: {detail}; restore a backup with agenthub restore (agenthub doctor checks a file)"
+                ),
             ),
             Sql::NotADatabase => (
                 Code::StoreForeign,
@@ -443,7 +446,9 @@ impl From<rusqlite::Error> for Error {
             ),
             Sql::Unknown if detail.starts_with(MISSING_TABLE) => (
                 Code::StoreCorrupt,
-                format!("the database is damaged: {detail}; restore a backup (agenthub doctor checks a file)"),
+                format!(
+                    "the database is damaged: {detail}; restore a backup with agenthub restore (agenthub doctor checks a file)"
+                ),
             ),
             _ => (Code::Internal, format!("cannot use the database: {detail}")),
         };

@@ -80,6 +80,15 @@ pub(super) fn require(conn: &Connection, pos: Position) -> Result<()> {
     if has_position(conn, pos)? { Ok(()) } else { Err(lost()) }
 }
 
+/// Fails with [`Code::PositionLost`] unless the database has `expected` as its epoch. A restored database has a
+/// new one, even if it contains the position.
+pub(super) fn require_epoch(conn: &Connection, expected: &str) -> Result<()> {
+    match epoch(conn).optional()? {
+        Some(epoch) if epoch == expected => Ok(()),
+        _ => Err(lost()),
+    }
+}
+
 /// Reads a position from a row's first two columns. A program that bypasses the triggers can store
 /// a tag of another type; it counts as tag 0.
 pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Position> {

@@ -74,6 +74,60 @@ pub(super) fn check_further(conn: &Connection, path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a database that is not agenthub's, or has a newer schema than this program's. Reads only the header,
+/// so a damaged database passes.
+pub(super) fn check_header(conn: &Connection, path: &Path) -> Result<()> {
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get(0));
+    match (number("PRAGMA application_id")?, number("PRAGMA user_version")?) {
+        (APPLICATION_ID, version) if version > SCHEMA_VERSION => Err(newer(path, version)),
+        (APPLICATION_ID, 1..) => Ok(()),
+        _ => Err(refusal(path, "it is not an agenthub database")),
+    }
+}
+
+/// Marks a database that was loaded from a dump as agenthub's if it has the table `hub`. The version of its schema
+/// follows from its columns: version 2 added `messages.proof`.
+pub(super) fn mark(conn: &Connection) -> Result<()> {
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+    if number("SELECT count(*) FROM sqlite_master WHERE name = 'hub'")? == 0 {
+        return Ok(());
+    }
+    let proofs = number("SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'proof'")?;
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    conn.pragma_update(None, "user_version", if proofs == 0 { 1 } else { SCHEMA_VERSION })?;
+    Ok(())
+}
+
+/// Migrates a copy that no other process uses. The copy needs no backup.
+pub(super) fn migrate_copy(conn: &Connection) -> Result<()> {
+    let version = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let transaction = conn.unchecked_transaction()?;
+    run_steps(conn, version)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Runs the steps from `version` to the current one, within a transaction.
+fn run_steps(conn: &Connection, version: i64) -> Result<()> {
+    for step in MIGRATIONS.iter().skip(usize::try_from(version - 1).unwrap_or(0)) {
+        conn.execute_batch(step)?;
+    }
+    conn.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(())
+}
+
+fn newer(path: &Path, version: i64) -> Error {
+    refusal(
+        path,
+        &format!(
+            "its schema has version {version}, this program supports up to {SCHEMA_VERSION}; install a newer agenthub"
+        ),
+    )
+}
+
 fn kind_of(conn: &Connection, path: &Path) -> Result<Kind> {
     let (id, version, objects) = header(conn).map_err(|e| {
         let mut error = Error::from(e);
@@ -91,12 +145,7 @@ fn kind_of(conn: &Connection, path: &Path) -> Result<Kind> {
     if id == APPLICATION_ID {
         return match version {
             1..=SCHEMA_VERSION => Ok(Kind::Agenthub(version)),
-            _ => Err(refusal(
-                path,
-                &format!(
-                    "its schema has version {version}, this program supports up to {SCHEMA_VERSION}; install a newer agenthub"
-                ),
-            )),
+            _ => Err(newer(path, version)),
         };
     }
     if id == 0 && version == 0 && objects == 0 {
@@ -183,10 +232,7 @@ fn migrate(conn: &Connection, path: &Path) -> Result<()> {
     };
     let copy = copy_before_migration(path, SCHEMA_VERSION).map_err(|e| failed("cannot copy it first: ", e))?;
     let steps = || -> Result<()> {
-        for step in MIGRATIONS.iter().skip(usize::try_from(version - 1).unwrap_or(0)) {
-            conn.execute_batch(step)?;
-        }
-        conn.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        run_steps(conn, version)?;
         transaction.commit()?;
         Ok(())
     };

@@ -268,7 +268,7 @@ mod tests {
             writer.conn.execute_batch("ROLLBACK")?;
             Err(Error::new(
                 Code::StoreCorrupt,
-                "the database is damaged; restore a backup",
+                "the database is damaged; restore a backup with agenthub restore",
             ))
         });
         run_group(&writer, vec![write(), broken, write()], &AtomicU64::new(0));

@@ -1,5 +1,9 @@
 //! The HTTP API: lists, idempotent POSTs, refused requests, status and the page's files.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::writer::insert_messages;
@@ -436,8 +440,12 @@ fn serves_the_page_with_an_entity_tag() {
             "etag",
             "cache-control",
             "content-security-policy",
+            "x-frame-options",
             "x-content-type-options",
+            "referrer-policy",
+            "cross-origin-resource-policy",
         ] {
+            assert!(kept.header(name).is_some(), "{path}: {name}");
             assert_eq!(kept.header(name), response.header(name), "{path}: {name}");
         }
     }
@@ -481,4 +489,26 @@ fn totals_count_more_rows_than_a_page_has() {
     assert_eq!(hub.get("/api/tasks/none").status, 404);
     let refused = hub.get("/api/totals?since=yesterday");
     assert_eq!((refused.status, refused.code().as_str()), (400, "INVALID"));
+}
+
+/// A file of `--assets` that cannot be read for a while, here a FIFO without a writer, delays only its own requests.
+#[test]
+fn a_blocked_file_system_delays_no_other_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("app.css");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let hub = TestHub::with_args(&["--assets", folder.path().to_str().unwrap()]);
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let request = format!("GET /app.css HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", hub.port());
+    let blocked: Vec<_> = (0..2 * threads)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", hub.port())).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for path in ["/healthz", "/main.js", "/api/status"] {
+        assert_eq!(hub.get(path).status, 200, "{path}");
+    }
+    drop(blocked);
 }

@@ -73,6 +73,8 @@ mod protocol;
 #[cfg(test)]
 mod reading_commands;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod route_matrix;
 #[cfg(test)]
 mod run_and_ingest;
@@ -94,6 +96,8 @@ mod third_party_clients;
 mod trust;
 #[cfg(test)]
 mod unauthenticated_flood;
+#[cfg(test)]
+mod unread_responses;
 #[cfg(test)]
 mod watcher;
 #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::text::quantity::{bytes, count};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Readers and writers are not blocked. The write-ahead log grows until the copy is done: by about 5 MiB/s at\n\
-    500 rows/s. It exceeds its usual 32 MiB for databases of 1 GiB and more."
+    500 rows/s. It exceeds its usual 32 MiB for databases of 1 GiB and more.\n\
+    To restore the copy, run agenthub restore FILE. Never copy or move it over the database while agents run."
 )]
 pub(super) struct Args {
     /// Path of the copy

@@ -18,6 +18,7 @@ mod post;
 mod prune;
 mod read;
 mod reply;
+mod restore;
 mod run;
 mod schema;
 mod search;
@@ -104,6 +105,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Back up the database while it is in use
     Backup(backup::Args),
+    /// Restore a backup while the database is in use
+    Restore(restore::Args),
     /// Delete old rows
     Prune(prune::Args),
 }
@@ -143,6 +146,7 @@ impl CommandArgs {
             Command::Search(args) => search::run(database, &args),
             Command::Doctor(args) => doctor::run(database, &args),
             Command::Backup(args) => backup::run(database, &args),
+            Command::Restore(args) => restore::run(database, &args),
             Command::Prune(args) => prune::run(database, &args),
         }
         .map(|()| ExitCode::SUCCESS)

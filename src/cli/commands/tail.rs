@@ -3,6 +3,7 @@
 //! Runs the hub's change reader and a session in this process, with the terminal as its client, so
 //! no hub has to be running. It only reads the database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -59,6 +60,8 @@ enum Form {
     Fenced,
 }
 
+/// Maximum time until the hub reports that the database was replaced, after a read has failed because of it.
+const REPLACED_WAIT: Duration = Duration::from_secs(2);
 /// Maximum characters of a name in a fenced heading.
 const MAX_NAME: usize = 80;
 /// Maximum columns of a task event's text.
@@ -104,8 +107,43 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     outcome
 }
 
+/// Where the output starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// As the arguments say.
+    AsGiven,
+    /// After the newest row.
+    AtEnd,
+}
+
+/// Follows the database until an error or the end of stdout. Continues with the new rows after it was restored or
+/// replaced.
+async fn follow(hub: &Arc<Hub>, args: &Args, form: Form) -> Result<()> {
+    let mut begin = Begin::AsGiven;
+    loop {
+        let mut signal = hub.signal();
+        let generation = signal.borrow().generation;
+        let Err(error) = follow_content(hub, args, form, begin).await else {
+            return Ok(());
+        };
+        let is_lost = error
+            .downcast_ref::<Error>()
+            .is_some_and(|error| matches!(error.code(), Code::StoreReplaced | Code::PositionLost));
+        let replaced = signal.wait_for(|signal| signal.generation != generation);
+        // A position can be lost for another reason, or just before the hub sees that it is.
+        if !is_lost || !matches!(tokio::time::timeout(REPLACED_WAIT, replaced).await, Ok(Ok(_))) {
+            return Err(error);
+        }
+        terminal::note("the database was restored or replaced; continuing with its new rows")?;
+        begin = Begin::AtEnd;
+    }
+}
+
 /// Executes the session's actions until an error or the end of stdout.
-async fn follow(hub: &std::sync::Arc<Hub>, args: &Args, form: Form) -> Result<()> {
+///
+/// # Errors
+/// [`Code::StoreReplaced`] or [`Code::PositionLost`] if the database was restored or replaced.
+async fn follow_content(hub: &Arc<Hub>, args: &Args, form: Form, begin: Begin) -> Result<()> {
     let mut signal = hub.signal();
     // Read the generation before the position: the database may be replaced in between.
     let generation = signal.borrow().generation;
@@ -142,7 +180,10 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args, form: Form) -> Result<()
         let before_last_lines = (thread.last_seq - i64::from(args.lines))
             .max(thread.first_seq - 1)
             .max(0);
-        let from_seq = args.from_seq.unwrap_or(before_last_lines);
+        let from_seq = match begin {
+            Begin::AsGiven => args.from_seq.unwrap_or(before_last_lines),
+            Begin::AtEnd => thread.last_seq,
+        };
         let subscribe = SubscribeEvent {
             thread_id: thread_id.clone(),
             from_seq,
@@ -180,11 +221,7 @@ async fn follow(hub: &std::sync::Arc<Hub>, args: &Args, form: Form) -> Result<()
             Action::Wait(at) => {
                 wait(&mut signal, at.map(|at| started + at)).await?;
                 if signal.borrow().generation != generation {
-                    return Err(Error::new(
-                        Code::StoreReplaced,
-                        "the database file was replaced; run agenthub tail again",
-                    )
-                    .into());
+                    return Err(Error::new(Code::StoreReplaced, "the database was restored or replaced").into());
                 }
                 session.wake();
             }

@@ -58,6 +58,12 @@ fn render(server: &Server, file: Option<(&FileStatus, i64)>) -> String {
         "Open WebSocket connections.",
         server.connection_count(),
     );
+    text.single(
+        "unread_response_bytes",
+        "gauge",
+        "Size of the responses over 64 KiB that clients have not read yet.",
+        server.response_budget.held_kib() << 10,
+    );
     let ready = hub.failure().is_none() && hub.store().maintenance_status().failure.is_none();
     text.single(
         "store_ready",

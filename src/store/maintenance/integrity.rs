@@ -3,6 +3,7 @@
 //! The checks only report problems; they repair nothing.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::fs::beside::beside;
 use crate::store::connection::Reader;
+use crate::store::migration_backup::BEFORE_RESTORE;
 use crate::store::row_reader::RowReader;
 
 /// Maximum number of problems reported by one check.
@@ -91,8 +93,17 @@ impl FileMode {
     /// to it.
     pub fn of_all(db: &Path) -> Vec<Self> {
         let sidecars = SIDECAR_SUFFIXES.iter().map(|suffix| beside(db, suffix));
+        let before_restore = beside(db, BEFORE_RESTORE);
+        let entries = db.parent().and_then(|directory| fs::read_dir(directory).ok());
+        let kept = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+        let kept = kept.filter(|path| {
+            path.as_os_str()
+                .as_bytes()
+                .starts_with(before_restore.as_os_str().as_bytes())
+        });
         std::iter::once(db.to_owned())
             .chain(sidecars)
+            .chain(kept)
             .filter_map(|path| Self::of(&path))
             .collect()
     }

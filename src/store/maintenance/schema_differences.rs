@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row};
 
 use crate::error::Result;
 use crate::store::connection::Reader;
+use crate::store::maintenance::sql_text::tokens;
 use crate::store::schema::SCHEMA_SQL;
 
 impl Reader {
@@ -17,10 +18,34 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn schema_differences(&self) -> Result<Vec<String>> {
-        let expected = Connection::open_in_memory()?;
-        expected.execute_batch(SCHEMA_SQL)?;
-        self.snapshot(|| differences(&expected, &self.conn))
+        self.snapshot(|| schema_differences(&self.conn))
     }
+}
+
+/// As [`Reader::schema_differences`].
+pub(super) fn schema_differences(actual: &Connection) -> Result<Vec<String>> {
+    let expected = Connection::open_in_memory()?;
+    expected.execute_batch(SCHEMA_SQL)?;
+    differences(&expected, actual)
+}
+
+/// Returns the columns of this program's schema that the database does not have, as `table.column`.
+pub(super) fn missing_columns(actual: &Connection) -> Result<Vec<String>> {
+    let expected = Connection::open_in_memory()?;
+    expected.execute_batch(SCHEMA_SQL)?;
+    let mut missing = Vec::new();
+    for Object { name, .. } in objects(&expected)?.iter().filter(|object| object.kind == "table") {
+        let found = columns(actual, name)?;
+        let expected = columns(&expected, name)?;
+        let is_missing = |column: &&Column| !found.iter().any(|found| found.name == column.name);
+        missing.extend(
+            expected
+                .iter()
+                .filter(is_missing)
+                .map(|column| format!("{name}.{}", column.name)),
+        );
+    }
+    Ok(missing)
 }
 
 impl Reader {
@@ -75,7 +100,7 @@ fn differences(expected: &Connection, actual: &Connection) -> Result<Vec<String>
                     differences.push(format!("the index {name} is on {found}, not on {expected}"));
                 }
             }
-            _ if tokens(&object.sql) != tokens(&found.sql) => {
+            _ if !tokens(&object.sql).eq(tokens(&found.sql)) => {
                 differences.push(format!("the {kind} {name} was changed"));
             }
             _ => {}
@@ -165,7 +190,7 @@ fn columns(conn: &Connection, table: &str) -> Result<Vec<Column>> {
 
 fn column_differences(table: &str, expected: &Column, found: &Column) -> Vec<String> {
     let default = |column: &Column| match &column.default {
-        Some(sql) => format!("the default {}", tokens(sql).join(" ")),
+        Some(sql) => format!("the default {}", tokens(sql).collect::<Vec<_>>().join(" ")),
         None => "no default".to_owned(),
     };
     let declared_type = |column: &Column| match column.declared_type.as_str() {
@@ -250,41 +275,7 @@ fn indexed_columns(conn: &Connection, index: &str) -> Result<String> {
 
 /// Returns the tokens of a CREATE statement from its first parenthesis on, without the name.
 fn body(sql: &str) -> Vec<&str> {
-    tokens(sql).into_iter().skip_while(|token| *token != "(").collect()
-}
-
-/// Splits SQL into words, literals, quoted names and single characters, without comments and blanks.
-fn tokens(sql: &str) -> Vec<&str> {
-    let bytes = sql.as_bytes();
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii();
-    let mut tokens = Vec::new();
-    let mut start = 0;
-    while let Some(&first) = bytes.get(start) {
-        let rest = &sql[start..];
-        let length_to = |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len());
-        let (length, is_token) = match first {
-            _ if first.is_ascii_whitespace() => (1, false),
-            _ if rest.starts_with("--") => (length_to("\n", 2), false),
-            _ if rest.starts_with("/*") => (length_to("*/", 2), false),
-            b'\'' | b'"' | b'`' => {
-                // A doubled quote does not end the literal.
-                let quote = &rest[..1];
-                let mut length = length_to(quote, 1);
-                while rest[length..].starts_with(quote) {
-                    length = length_to(quote, length + 1);
-                }
-                (length, true)
-            }
-            b'[' => (length_to("]", 1), true),
-            _ if is_word(first) => (rest.bytes().take_while(|byte| is_word(*byte)).count(), true),
-            _ => (1, true),
-        };
-        if is_token {
-            tokens.push(&rest[..length]);
-        }
-        start += length;
-    }
-    tokens
+    tokens(sql).skip_while(|token| *token != "(").collect()
 }
 
 #[cfg(test)]
@@ -536,32 +527,5 @@ mod tests {
             assert_eq!(found, difference.into_iter().collect::<Vec<_>>(), "{to}");
         }
         assert_eq!(after("DROP TABLE receipts")[..1], ["the table receipts is missing"]);
-    }
-
-    #[test]
-    fn splits_any_text_into_tokens() {
-        assert_eq!(
-            tokens("SELECT x''--c\n,\"a\"\"b\" /*'*/[c d]||'it''s'`é`ü1.5e3"),
-            [
-                "SELECT",
-                "x",
-                "''",
-                ",",
-                "\"a\"\"b\"",
-                "[c d]",
-                "|",
-                "|",
-                "'it''s'",
-                "`é`",
-                "ü1",
-                ".",
-                "5e3"
-            ]
-        );
-        for unfinished in ["'a", "\"", "[x", "/*", "--", "'a''"] {
-            assert!(tokens(unfinished).len() <= 1, "{unfinished}");
-        }
-        assert_eq!(tokens("'a''"), ["'a''"]);
-        assert_eq!(tokens("\u{a0}x"), ["\u{a0}x"]);
     }
 }

@@ -260,7 +260,9 @@ mod tests {
         assert_eq!(writer.gaps().unwrap(), Vec::<String>::new());
         // A client gets each of them once.
         let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
-        let page = reader.log_after(head, 100, usize::MAX).unwrap();
+        let page = reader
+            .log_after(&reader.epoch().unwrap(), head, 100, usize::MAX)
+            .unwrap();
         let messages = page.changes.iter().filter_map(|change| match &change.row {
             Row::Message(m, _) => Some((m.thread_id.as_str(), m.message_seq)),
             _ => None,

@@ -377,7 +377,8 @@ fn send_knows_the_inboxes_that_a_process_waits_for() {
         ),
     ] {
         let (mut waiting, mut lines) = follow(&hub, args);
-        wait_until_open(&waiting, "hub.db-shm");
+        let is_known = format!("SELECT count(*) FROM agents WHERE id = '{inbox}'");
+        wait_for("the inbox", || (hub.sql(&is_known) == "1").then_some(()));
         run(&hub, &["send", inbox, "at last", "--from", "boss"]);
         assert!(lines.any(|line| line.unwrap().contains("at last")), "{inbox}");
         assert!(waiting.0.wait().unwrap().success());

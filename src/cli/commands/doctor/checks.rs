@@ -308,7 +308,7 @@ fn contents(reader: &Reader, findings: &mut Vec<Finding>) -> Result<()> {
         ]
         .concat(),
         "no corruption, no missing rows",
-        "restore a backup made with agenthub backup, and find the program that copies or opens the file without SQLite",
+        "restore a backup with agenthub restore FILE, and find the program that copies or opens the file without SQLite",
     ));
     findings.push(finding_of(
         "schema",

@@ -6,7 +6,6 @@
 mod diff;
 mod verify;
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -203,13 +202,7 @@ fn show(plan: &Plan) -> Result<()> {
 }
 
 fn ask(files: usize) -> Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::new(Code::Usage, "not a terminal; pass --yes to apply").into());
-    }
-    write!(io::stderr(), "Change {}? [y/N] ", count(files, "file"))?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    terminal::confirm(&format!("Change {}?", count(files, "file")), "apply")
 }
 
 /// Applies the shown changes, except those that another process has applied since.
