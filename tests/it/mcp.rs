@@ -573,7 +573,7 @@ fn client_that_ends_before_it_has_the_result_gets_the_mail_again() {
     let mail = session.response_to(1)["result"]["structuredContent"]["mail"].clone();
     assert_eq!(
         (&mail[0]["text"], &mail[1]["text"]),
-        (&json!("| for you"), &json!("| for everyone"))
+        (&json!("| for everyone"), &json!("| for you"))
     );
     wait_for("the receipts", || {
         (receipts(&hub) == "planner seen\nplanner seen").then_some(())

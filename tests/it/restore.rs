@@ -255,13 +255,14 @@ fn migrates_a_backup_of_the_first_version() {
     let hub = TestHub::start();
     let old = hub.folder().join("old.db");
     fs::write(&old, include_bytes!("../data/v1.db")).unwrap();
+    let version = hub.sql("PRAGMA user_version");
     let mut agent = Agent::start(hub.db(), "a");
     agent.wait_for_commits(1);
     restore(&hub, &old);
     agent.wait_for_commits(1);
     assert_eq!(
         hub.sql("PRAGMA user_version; SELECT count(*) FROM messages WHERE from_id <> 'a'"),
-        "2\n3"
+        format!("{version}\n3")
     );
     assert_eq!(sqlite3(&old, "PRAGMA user_version"), "1");
     assert_eq!(leftovers(&hub).len(), 1);
@@ -308,10 +309,11 @@ fn refuses_what_is_no_backup_and_changes_nothing() {
     let epoch = hub.status()["epoch"].clone();
     let at = |name: &str| hub.folder().join(name).to_str().unwrap().to_owned();
     let newer = backup(&hub);
+    let version = sqlite3(&newer, "PRAGMA user_version").parse::<u32>().unwrap();
     sqlite3(&newer, "PRAGMA user_version = 99");
     let damaged = hub.folder().join("damaged.db");
     let mut bytes = fs::read(&newer).unwrap();
-    bytes[60..64].copy_from_slice(&2_u32.to_be_bytes());
+    bytes[60..64].copy_from_slice(&version.to_be_bytes());
     let end = bytes.len();
     bytes[4096..end].fill(0x5a);
     fs::write(&damaged, &bytes).unwrap();
@@ -345,7 +347,7 @@ fn refuses_what_is_no_backup_and_changes_nothing() {
         let message = fails(&hub, &[&["restore"], *args].concat(), *code);
         assert!(message.contains(reason), "{args:?}: {message}");
     }
-    sqlite3(&newer, "PRAGMA user_version = 2");
+    sqlite3(&newer, &format!("PRAGMA user_version = {version}"));
     let message = fails(&hub, &["restore", &at("backup.db")], 2);
     assert!(message.contains("--yes"), "{message}");
     assert_eq!(leftovers(&hub), Vec::<String>::new());
