@@ -189,6 +189,8 @@ function TaskTable() {
   function summaryText(items) {
     const total = state.tasks.size;
     if (!total) return '';
+    // A filter also applies to tasks that are not loaded yet.
+    const hasMore = query && state.loaded && loadForSearch('tasks');
     // The hub counts all tasks, and all with one of these states.
     const counted = /^(?:status:(running|completed|failed))?$/.exec(query);
     if (counted) {
@@ -199,8 +201,9 @@ function TaskTable() {
       return `${count} ${count === 1 ? 'task' : 'tasks'}, ${running} running`;
     }
     const running = items.filter(hasStatus('running')).length;
-    const isPartial = query && state.loaded && loadForSearch('tasks') && total >= KEPT_ITEMS;
-    if (isPartial) return `${items.length} of the newest ${formatCount(total)} tasks, ${running} running`;
+    if (hasMore && total >= KEPT_ITEMS) {
+      return `${items.length} of the newest ${formatCount(total)} tasks, ${running} running`;
+    }
     const more = state.lastPages?.tasks.next ? '+' : '';
     return `${items.length}${more} ${items.length === 1 && !more ? 'task' : 'tasks'}, ${running} running`;
   }
