@@ -115,7 +115,10 @@ impl AgentSession {
     /// Runs `f` with the connection. Blocks. Writes the agent's own row first, once per connection.
     pub(super) fn with<T>(&self, f: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
         self.database.with_connection(|connection| {
-            if !connection.announced.contains(&self.agent) {
+            // Its row may have been pruned, or replaced with those of a backup.
+            let is_known = connection.announced.contains(&self.agent)
+                && matches!(connection.writer.agent_exists(&self.agent), Ok(true));
+            if !is_known {
                 let announced = with_busy_timeout(ANNOUNCE_TIMEOUT, || {
                     connection.writer.set_agent(&self.agent, &self.database.state)
                 });

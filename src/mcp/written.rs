@@ -56,8 +56,8 @@ impl PendingResult {
     }
 }
 
-/// A transport that runs the jobs of the results it has written. A message that the client sends after a
-/// result is handled after the job.
+/// A transport that runs the jobs of the results it has written. A message that arrives while a job runs is
+/// handled after it.
 pub(super) struct RunsJobs<T> {
     transport: T,
     jobs: Jobs,

@@ -20,6 +20,7 @@ use warp::{Filter, Rejection};
 use super::auth::{AuthRequirement, WEBSOCKET_PATH};
 use super::request::{Access, ApiRequest};
 use super::response;
+use super::response_budget::LargeResponse;
 use super::routes::assets::{self, Asset};
 use super::routes::{agents, inbox, metrics, search, sessions, snippets, status, tasks, telemetry, threads};
 use super::state::Server;
@@ -40,6 +41,27 @@ pub(super) struct Route {
 impl Route {
     fn accepts(&self, method: &Method) -> bool {
         self.method == method || (method == Method::HEAD && self.method == Method::GET)
+    }
+
+    /// Returns the kind of the responses if they can be large. All others are made at once: a write waits for its
+    /// commit, and what shows the state of the hub must not wait for lists.
+    fn large_response(&self) -> Option<LargeResponse> {
+        const SMALL: [&str; 7] = [
+            WEBSOCKET_PATH,
+            "/readyz",
+            "/metrics",
+            "/api/status",
+            "/api/totals",
+            "/api/commands",
+            "/api/sessions",
+        ];
+        if self.method != Method::GET || self.auth == AuthRequirement::Open || SMALL.contains(&self.path) {
+            return None;
+        }
+        Some(match self.path {
+            "/api/search" => LargeResponse::Search,
+            _ => LargeResponse::List,
+        })
     }
 
     /// Returns the segments of `path` that match the route's `{…}`, still percent-encoded, if `path`
@@ -245,16 +267,13 @@ async fn dispatch(found: RouteMatch, mut request: ApiRequest) -> Result<Response
         RouteMatch::Asset { asset, at_root } => Ok(assets::serve(&request, asset, at_root).await),
         RouteMatch::Route { route, params, .. } => {
             request.params = decode(&params)?;
-            // A write waits for its commit and has a small response. A WebSocket and an open path must not wait
-            // for other responses.
-            let is_list = request.method == Method::GET && route.auth != AuthRequirement::Open;
-            if !is_list || route.path == WEBSOCKET_PATH {
+            let Some(kind) = route.large_response() else {
                 return (route.handler)(request).await;
-            }
+            };
             let server = Arc::clone(&request.server);
             server
                 .response_budget
-                .run(&server.tasks, (route.handler)(request))
+                .run(kind, &server.tasks, (route.handler)(request))
                 .await
         }
         RouteMatch::MethodNotAllowed(allowed) => Err(Error::new(

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -69,8 +68,6 @@ pub struct Server {
     pub(super) refusal_log: RefusalLog,
     /// Ended WebSocket connections, by close code.
     pub(super) disconnects: LabeledCounter,
-    /// The one permit for a search in progress.
-    pub(super) search_permit: Arc<Semaphore>,
     pub(super) response_budget: ResponseBudget,
     /// The connection limit is reached.
     pub(super) at_connection_limit: AtomicBool,
@@ -129,7 +126,6 @@ impl Server {
             refused: LabeledCounter::default(),
             refusal_log: RefusalLog::default(),
             disconnects: LabeledCounter::default(),
-            search_permit: Arc::new(Semaphore::new(1)),
             response_budget: ResponseBudget::default(),
             at_connection_limit: AtomicBool::new(false),
             started_at: Instant::now(),

@@ -37,7 +37,7 @@ pub struct AgentRow {
     pub pid: Option<i64>,
     /// When it was first seen, Unix milliseconds.
     pub created_at: i64,
-    /// When it last wrote or got mail, Unix milliseconds; accurate to about a second.
+    /// When it last wrote, or was offered or read mail, Unix milliseconds; accurate to about a second.
     pub last_active_at: i64,
 }
 

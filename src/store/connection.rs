@@ -175,18 +175,7 @@ impl Writer {
     /// One of the `Store…` codes. A file of another program, or with a newer schema, is not
     /// changed.
     pub fn open(path: &Path, network_fs: NetworkFs) -> Result<Self> {
-        if let Some(directory) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Owner::create_directory(directory).map_err(|e| {
-                Error::new(
-                    Code::StoreUnavailable,
-                    format!(
-                        "cannot create the directory {}: {e}; choose another path with --db",
-                        directory.display()
-                    ),
-                )
-                .because(e)
-            })?;
-        }
+        create_directory_of(path)?;
         refuse_network_fs(path, network_fs)?;
         refuse_irregular(path)?;
         set_aside_orphaned_wal(path);
@@ -234,6 +223,23 @@ pub(super) fn open_unchecked(path: &Path, network_fs: NetworkFs) -> Result<Conne
     refuse_network_fs(path, network_fs)?;
     refuse_irregular(path)?;
     connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+/// Creates the directory of the database at `path` if it is missing.
+///
+/// # Errors
+/// [`Code::StoreUnavailable`].
+pub(super) fn create_directory_of(path: &Path) -> Result<()> {
+    let Some(directory) = path.parent().filter(|p| !p.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    Owner::create_directory(directory).map_err(|e| {
+        let message = format!(
+            "cannot create the directory {}: {e}; choose another path with --db",
+            directory.display()
+        );
+        Error::new(Code::StoreUnavailable, message).because(e)
+    })
 }
 
 /// Creates an empty file at `path` if root runs this process in another user's directory, and there is

@@ -86,15 +86,22 @@ pub(super) fn check_header(conn: &Connection, path: &Path) -> Result<()> {
 }
 
 /// Marks a database that was loaded from a dump as agenthub's if it has the table `hub`. The version of its schema
-/// follows from its columns: version 2 added `messages.proof`.
+/// follows from what it contains: version 2 added `messages.proof`, version 3 the table `deliveries`.
 pub(super) fn mark(conn: &Connection) -> Result<()> {
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
     if number("SELECT count(*) FROM sqlite_master WHERE name = 'hub'")? == 0 {
         return Ok(());
     }
-    let proofs = number("SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'proof'")?;
+    let added = [
+        "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'proof'",
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'deliveries'",
+    ];
+    let mut version: i64 = 1;
+    for sql in added {
+        version += i64::from(number(sql)? > 0);
+    }
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-    conn.pragma_update(None, "user_version", if proofs == 0 { 1 } else { SCHEMA_VERSION })?;
+    conn.pragma_update(None, "user_version", version)?;
     Ok(())
 }
 
@@ -620,6 +627,20 @@ mod tests {
         )
         .unwrap();
         (dir, path, conn)
+    }
+
+    /// As [`mark`] does with what a dump of it contains.
+    #[test]
+    fn recognises_the_version_of_a_dump() {
+        let (_dir, new) = temp_database();
+        let (_first_dir, _, first) = first_version();
+        let (_second_dir, _, second) = second_version();
+        for (conn, expected) in [(&first, 1), (&second, 2), (&new.conn, SCHEMA_VERSION)] {
+            conn.execute_batch("PRAGMA user_version = 0; PRAGMA application_id = 0")
+                .unwrap();
+            mark(conn).unwrap();
+            assert_eq!(version(conn), expected);
+        }
     }
 
     #[test]

@@ -509,6 +509,23 @@ fn call_with_half_a_surrogate_pair_is_answered() {
     assert_eq!(hub.sql("SELECT text FROM task_stream"), "cut \u{fffd}");
 }
 
+#[test]
+fn session_whose_agent_was_deleted_registers_again() {
+    let hub = TestHub::not_started(&[]);
+    hub.agenthub(&["path"]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.initialize("2025-11-25");
+    session.call(1, "list_agents", &json!({}));
+    session.response_to(1);
+    hub.sql("INSERT INTO agents(id) VALUES('newest')");
+    hub.sql("UPDATE agents SET last_active_at = 1");
+    assert!(hub.agenthub(&["prune", "--older-than", "30d"]).status.success());
+    assert_eq!(hub.sql("SELECT id FROM agents"), "newest");
+    session.call(2, "check_inbox", &json!({}));
+    session.response_to(2);
+    assert_eq!(hub.sql("SELECT id FROM agents ORDER BY n"), "newest\nplanner");
+}
+
 /// The receipts of mail, as `reader state`, oldest first.
 fn receipts(hub: &TestHub) -> String {
     hub.sql("SELECT reader || ' ' || state FROM receipts ORDER BY n")

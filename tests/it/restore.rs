@@ -303,6 +303,17 @@ fn restores_an_sql_dump_from_a_file_and_from_stdin() {
 }
 
 #[test]
+fn a_file_that_cannot_be_restored_creates_no_database() {
+    let hub = TestHub::not_started(&[]);
+    let text = hub.folder().join("text");
+    fs::write(&text, "not a database, but longer than the header of one".repeat(9)).unwrap();
+    for file in ["/nonexistent", text.to_str().unwrap()] {
+        fails(&hub, &["restore", "--yes", file], 3);
+        assert!(!hub.db().exists(), "{file}");
+    }
+}
+
+#[test]
 fn refuses_what_is_no_backup_and_changes_nothing() {
     let hub = TestHub::start();
     hub.sql(&insert_messages("t", 1, 3));

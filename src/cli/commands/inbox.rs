@@ -87,7 +87,12 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         })?;
     }
     let waiting = args.wait.is_some().then_some(name.as_str());
-    register(database, &reader, waiting.into_iter().chain([me.as_str()]))?;
+    let names = waiting.into_iter().chain([me.as_str()]);
+    match register(database, &reader, names) {
+        // A database that this user can only read still shows its mail.
+        Err(e) if args.wait.is_none() && is_read_only(&e) => {}
+        registered => registered?,
+    }
     // Determined before the wait: mail is printed as soon as it arrives.
     let is_fenced = !args.json && args.fence.is_fenced();
     let mut filter = InboxFilter {
@@ -149,12 +154,9 @@ fn register<'a>(database: &DatabaseArgs, reader: &Reader, names: impl Iterator<I
         let noted = database
             .receipt_writer()
             .and_then(|writer| Ok(writer.note_agent(name)?));
-        // A database that this user can only read still shows its mail, and the next list notes a known agent.
-        if let Err(e) = noted
-            && !is_read_only(&e)
-            && !reader.agent_exists(name)?
-        {
-            return Err(e);
+        // The next list notes a known agent.
+        if !reader.agent_exists(name)? {
+            noted?;
         }
     }
     Ok(())

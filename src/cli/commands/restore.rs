@@ -12,11 +12,13 @@ use crate::store::{Restore, RestoreDone};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Agents and the hub can run meanwhile: they continue with the restored rows. Their writes wait until it is done, \
-    for about 10 s per GiB. Clients of the hub get POSITION_LOST and start over.\n\
+    about 10 s per GiB; most wait 5 s at most, so stop the agents first if the database has more than 0.5 GiB. Clients of the hub \
+    get POSITION_LOST and start over.\n\
     The state before is kept in hub.db.before-restore-TIME beside the database, with every row written until then; restore that \
     file to undo. A backup of an older version is migrated. The access token, your secret and the browsers' keys stay.",
     after_long_help = "Agents and the hub can run meanwhile: they continue with the restored rows. Their writes wait until it is done, \
-    for about 10 s per GiB. Clients of the hub get POSITION_LOST and start over.\n\
+    about 10 s per GiB; most wait 5 s at most, so stop the agents first if the database has more than 0.5 GiB. Clients of the hub \
+    get POSITION_LOST and start over.\n\
     The state before is kept in hub.db.before-restore-TIME beside the database, with every row written until then; restore that \
     file to undo. A backup of an older version is migrated. The access token, your secret and the browsers' keys stay: they are \
     not in a backup. Rows that you wrote stay verified, except in a backup from another database.\n\n\

@@ -1,7 +1,5 @@
 //! `/api/search`: full-text search across messages, inbox messages and task events.
 
-use std::sync::Arc;
-
 use warp::reply::Response;
 
 use crate::error::Result;
@@ -12,21 +10,15 @@ use crate::server::response;
 /// `GET /api/search?q&limit&after`: messages, inbox messages and task events that contain all words
 /// of `q`, the best match first.
 ///
-/// Only one search runs at a time: the first one may index the whole database, and must not occupy
-/// all readers.
+/// Only one search runs at a time (`response_budget`): the first one may index the whole database, and must
+/// not occupy all readers.
 pub(crate) async fn search(request: ApiRequest) -> Result<Response> {
     let (query, limit) = (request.query("q").unwrap_or_default().to_owned(), request.limit()?);
     let skip = usize::try_from(request.number("after")?.unwrap_or(0)).map_err(|_| invalid_cursor("after"))?;
-    // `acquire_owned` fails only if the semaphore is closed, which it never is.
-    let permit = Arc::clone(&request.server.search_permit).acquire_owned().await.ok();
     let (hits, next) = request
         .server
         .hub()
-        .read(move |reader| {
-            // Kept until the search ends, also if the client disconnects before.
-            let _permit = permit;
-            reader.search_from(&query, skip, limit, now_ms())
-        })
+        .read(move |reader| reader.search_from(&query, skip, limit, now_ms()))
         .await?;
     Ok(response::list(&hits, next))
 }

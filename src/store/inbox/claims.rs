@@ -25,7 +25,7 @@ const PER_READER: [&str; 3] = ["unread", "read", "archived"];
 /// The messages to claim, and the duration of the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim<'a> {
-    /// The inbox. Mail to `all` is only claimed from the inbox `all`.
+    /// The inbox; not `all`, whose mail cannot be claimed.
     pub inbox: &'a str,
     /// Only mail from this sender.
     pub from: Option<&'a str>,
@@ -58,9 +58,16 @@ impl Writer {
     /// owner has seen them. Returns them in that order; empty if there are none.
     ///
     /// # Errors
-    /// [`Code::Invalid`] if the lease is out of range, a `Store…` code.
+    /// [`Code::Invalid`] if the lease is out of range or the inbox is `all`, a `Store…` code.
     pub fn claim(&self, claim: Claim<'_>, owner: ReadContext<'_>) -> Result<Vec<InboxMessageRow>> {
         let until = lease_end(claim.lease, owner.now)?;
+        if claim.inbox == ALL_INBOXES {
+            // A claim would hide it from all other readers.
+            return Err(Error::new(
+                Code::Invalid,
+                "mail to all cannot be claimed, because everyone gets it; list it without a claim",
+            ));
+        }
         self.atomically(|| {
             let sql = format!("SELECT n FROM inbox_messages WHERE {CLAIMABLE} ORDER BY {HANDOVER_ORDER} LIMIT ?4");
             let mut statement = self.conn.prepare_cached(&sql)?;
@@ -291,6 +298,19 @@ mod tests {
             lease: LEASE,
             limit,
         }
+    }
+
+    #[test]
+    fn mail_to_all_is_not_claimed() {
+        let (_dir, writer) = temp_database();
+        send(&writer, ALL_INBOXES, "for all");
+        let claim = Claim {
+            inbox: ALL_INBOXES,
+            ..jobs_claim(1)
+        };
+        let error = writer.claim(claim, by("w1", 1_000)).unwrap_err();
+        assert_eq!(error.code(), Code::Invalid);
+        assert_eq!(writer.inbox_row(1).unwrap().unwrap().claimed_by, "");
     }
 
     #[test]

@@ -49,11 +49,11 @@ const TO_DELIVER: &str = "\
     WITH reader(after) AS (SELECT coalesce((SELECT broadcasts_after FROM agents WHERE id = ?1), 0)), \
     candidates(n) AS ( \
       SELECT n FROM inbox_messages m WHERE to_inbox = ?1 AND status = 'unread' AND from_agent <> ?1 \
-        AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1) \
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.mail = m.n AND d.reader = ?1) \
       UNION ALL \
       SELECT n FROM inbox_messages m WHERE to_inbox = ?2 AND status = 'unread' AND from_agent <> ?1 \
         AND n > (SELECT after FROM reader) \
-        AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.message_id = m.message_id AND r.reader = ?1) \
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.mail = m.n AND d.reader = ?1) \
       UNION ALL \
       SELECT mail FROM deliveries WHERE reader = ?1 AND state = 'begun' AND abs(?3 - at) >= ?5 \
       UNION ALL \
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::store::test_support::{by, payloads, send, temp_database};
-    use crate::store::{InboxFilter, NewInboxMessage};
+    use crate::store::{InboxFilter, NewInboxMessage, Retention, Unread};
 
     fn to_deliver(writer: &Writer, reader: &str, now: i64) -> Vec<InboxMessageRow> {
         writer.mail_to_deliver(reader, Repeat::Lost, now, 9).unwrap().mail
@@ -389,6 +389,28 @@ mod tests {
         ]
         .map(|(reader, sql)| steps(sql, reader));
         assert_eq!(many, few);
+    }
+
+    #[test]
+    fn mail_that_a_deleted_agent_had_not_seen_is_delivered_when_it_comes_back() {
+        let (_dir, writer) = temp_database();
+        for name in ["planner", "newest"] {
+            writer.register_agent(name).unwrap();
+        }
+        send(&writer, "planner", "hello");
+        let mail = writer.mail_to_deliver("planner", Repeat::Lost, 1, 5).unwrap().mail;
+        writer.record_delivery(&mail, "s", by("planner", 1)).unwrap();
+        let now = crate::protocol::now_ms();
+        let retention = Retention {
+            before: 0,
+            now,
+            unread: Unread::Keep,
+            agents_before: now + 60_000,
+        };
+        assert_eq!(writer.prune(&retention).unwrap().deliveries, 1);
+        writer.register_agent("planner").unwrap();
+        let again = writer.mail_to_deliver("planner", Repeat::Lost, 2, 5).unwrap().mail;
+        assert_eq!(payloads(&again), ["hello"]);
     }
 
     #[test]

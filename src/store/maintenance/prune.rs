@@ -12,7 +12,7 @@
 //! 3. The change log keeps at least 7 days. Its entries have no time: the time of their rows counts,
 //!    or, if those are deleted, the notes that earlier prunes left in the table `hub`.
 //! 4. Agents that were not seen for some time ([`AGENTS_AGE`]) are deleted with their deliveries and
-//!    subscriptions. An agent was seen when it wrote or got mail, when it subscribed and when it acknowledged.
+//!    subscriptions. An agent was seen when it wrote, was offered or read mail, when it subscribed and when it acknowledged.
 //!    The times of acknowledgements before schema version 3 are unknown: that of the migration counts.
 //! 5. One step holds the write lock for about [`STEP`]. It sets the key `pruning`, without which the
 //!    triggers refuse a DELETE. A pause longer than the step follows.

@@ -34,6 +34,8 @@ use crate::store::{migration_backup, online_copy, schema};
 
 /// Pages written per step: 4 MiB.
 const STEP_PAGES: i32 = 1024;
+/// SQLite's page size for new databases, in bytes.
+const DEFAULT_PAGE_SIZE: i64 = 4096;
 
 /// A checked copy of what to restore, and the database whose content it replaces.
 #[derive(Debug)]
@@ -73,6 +75,14 @@ impl Restore {
             let message = format!("{} is the database itself; name a copy of it", file.display());
             return Err(Error::new(Code::Conflict, message));
         }
+        let unreadable = |e: std::io::Error| {
+            let message = format!(
+                "cannot read {}: {e}; name a file that agenthub backup has written",
+                file.display()
+            );
+            Error::new(Code::StoreUnavailable, message).because(e)
+        };
+        fs::File::open(file).map_err(unreadable)?;
         let fill = |part: &Path| copy_database(file, part);
         Self::new(path, network_fs, &file.display().to_string(), fill)
     }
@@ -99,12 +109,23 @@ impl Restore {
         name: &str,
         fill: impl FnOnce(&Path) -> Result<Connection>,
     ) -> Result<Self> {
-        if fs::metadata(path).map_or(true, |file| file.len() == 0) {
-            drop(Writer::open(path, network_fs)?);
-        }
-        let database = connection::open_unchecked(path, network_fs)?;
-        schema::check_header(&database, path)?;
-        let page_size: i64 = database.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let open = || {
+            let database = connection::open_unchecked(path, network_fs)?;
+            schema::check_header(&database, path)?;
+            Ok::<_, Error>(database)
+        };
+        let is_new = fs::metadata(path).map_or(true, |file| file.len() == 0);
+        let database = match is_new {
+            true => {
+                connection::create_directory_of(path)?;
+                None
+            }
+            false => Some(open()?),
+        };
+        let page_size = match &database {
+            Some(database) => database.query_row("PRAGMA page_size", [], |row| row.get(0))?,
+            None => DEFAULT_PAGE_SIZE,
+        };
         let part = beside(path, &format!(".restore.{}.part", std::process::id()));
         online_copy::create(&part).map_err(|e| {
             Error::new(
@@ -126,6 +147,14 @@ impl Restore {
             let message = format!("cannot restore {name} (nothing was changed): {}", e.message());
             Error::new(e.code(), message).because(e)
         })?;
+        // Created only now: a file that cannot be restored changes nothing.
+        let database = match database {
+            Some(database) => database,
+            None => {
+                drop(Writer::open(path, network_fs)?);
+                open()?
+            }
+        };
         let path = path.to_owned();
         Ok(Self { path, database, copy })
     }
