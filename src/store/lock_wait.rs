@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::lock_holders::{LockOwner, write_lock_owner};
 
-/// Time until the first sample; each later one follows after twice the time of the one before. A hundred
-/// waiting processes that read `/proc/locks` every 20 ms would take a core.
-const FIRST_SAMPLE: Duration = Duration::from_millis(20);
+/// Time until the first sample; each later one follows after twice the time of the one before. Most waits are
+/// shorter and have no cost: hundreds of waiting processes that read `/proc/locks` would take the cores that the
+/// holder of the lock needs.
+const FIRST_SAMPLE: Duration = Duration::from_secs(1);
 
 thread_local! {
     static WAIT: RefCell<LockWait> = RefCell::default();
