@@ -55,6 +55,9 @@ fn wait(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Time in which a command begins to wait.
+const START: Duration = Duration::from_millis(150);
+
 /// The milliseconds of each exchange of [`exchange`].
 #[derive(Default)]
 pub(crate) struct Exchange {
@@ -75,14 +78,17 @@ impl Exchange {
 }
 
 /// Starts `count` times a command that waits for a message and then one that sends it. `commands` returns the
-/// two.
-pub(crate) fn exchange(count: usize, commands: impl Fn() -> (Command, Command)) -> Result<Exchange> {
+/// two for an exchange, given its number.
+pub(crate) fn exchange(count: usize, commands: impl Fn(usize) -> (Command, Command)) -> Result<Exchange> {
     let mut times = Exchange::default();
-    for _ in 0..count {
-        let (mut wait, mut send) = commands();
+    for number in 0..count {
+        let (mut wait, mut send) = commands(number);
         let mut waiting = wait.stdout(Stdio::null()).spawn()?;
-        // The programs do not tell when they have begun to wait.
-        std::thread::park_timeout(Duration::from_millis(150));
+        // The programs do not tell when they have begun to wait. The end of a scoped thread ends a pause early.
+        let started = Instant::now();
+        while let Some(left) = START.checked_sub(started.elapsed()) {
+            std::thread::park_timeout(left);
+        }
         let (begun, sent, received) = std::thread::scope(|scope| {
             let waiting = scope.spawn(move || waiting.wait().map(|status| (status, Instant::now())));
             let begun = Instant::now();
@@ -111,10 +117,11 @@ fn exchanges(report: &mut Report) -> Result<()> {
         command.arg("--db").arg(&db).args(args);
         command
     };
-    let times = exchange(100, || {
+    let times = exchange(100, |number| {
+        let name = format!("waiter-{number}");
         (
-            command(&["inbox", "waiter", "--as", "waiter", "--claim", "--wait", "20"]),
-            command(&["send", "waiter", "--new", "--from", "bench", "x"]),
+            command(&["inbox", &name, "--wait", "20"]),
+            command(&["send", &name, "--new", "--from", "bench", "x"]),
         )
     })?;
     let (sends, waits) = times.sorted();

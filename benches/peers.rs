@@ -102,19 +102,20 @@ fn messages(report: &mut Report, programs: &Path) -> Result<()> {
     let hcom = programs.join("hcom");
     let names = [hcom_name(&hcom, folder.path())?, hcom_name(&hcom, folder.path())?];
     let (mut ours, mut theirs) = (Exchange::default(), Exchange::default());
-    for _ in 0..TURNS {
-        ours.extend(exchange(MESSAGES, || {
+    for turn in 0..TURNS {
+        ours.extend(exchange(MESSAGES, |number| {
+            let name = format!("waiter-{turn}-{number}");
             let command = |args: &[&str]| {
                 let mut command = Command::new(hub);
                 command.arg("--db").arg(&db).args(args);
                 command
             };
             (
-                command(&["inbox", "waiter", "--as", "waiter", "--claim", "--wait", "20"]),
-                command(&["send", "waiter", "--new", "--from", "bench", "x"]),
+                command(&["inbox", &name, "--wait", "20"]),
+                command(&["send", &name, "--new", "--from", "bench", "x"]),
             )
         })?);
-        theirs.extend(exchange(MESSAGES, || {
+        theirs.extend(exchange(MESSAGES, |_| {
             let command = |args: &[&str]| in_folder(&hcom, folder.path(), args);
             (
                 command(&["listen", "--name", &names[0], "--timeout", "20"]),
