@@ -5,7 +5,7 @@
 //! 1. inotify (through `notify`) reports writes to the `-wal` in the database's directory. The
 //!    event fires before the commit is visible, so a read that follows it may be too early. After
 //!    each event reads are repeated: immediately at first, then after pauses that double up to
-//!    20 ms, for half a second (`RetrySchedule`).
+//!    20 ms, for half a second (`RetrySchedule`). Once rows are found, there are fewer.
 //! 2. Without such events (macOS reports none until a file is closed, some containers report none
 //!    at all) `data_version` is polled every 5 ms while there is a listener.
 //! 3. A timer runs in addition to both. If it repeatedly finds rows that no event announced,
@@ -34,6 +34,13 @@ use crate::store::{Identity, Reader};
 const SPIN: Duration = Duration::from_micros(30);
 /// First pause between reads after that; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
+/// Shortest pause after a read that has found rows: a later commit has events of its own, which end the pause.
+const FOUND_PAUSE: Duration = Duration::from_millis(5);
+/// Time after a read that has found rows in which an event is usually one of the same commit.
+const LATE: Duration = Duration::from_micros(300);
+/// First pause after such an event, and the factor by which it grows.
+const LATE_PAUSE: Duration = Duration::from_micros(160);
+const LATE_GROWTH: u32 = 6;
 /// Longest pause between reads after an event.
 const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// Time after an event during which reads are repeated: a commit that waits for a slow disk
@@ -114,26 +121,61 @@ impl WakeHandle {
 /// The schedule of reads after an event. The caller passes the time.
 #[derive(Debug, Clone, Copy, Default)]
 struct RetrySchedule {
-    /// The time of the last event, and the pause before the next read.
-    after: Option<(Instant, Duration)>,
+    repeats: Option<Repeats>,
+    /// The time of the last read that found rows.
+    found: Option<Instant>,
+}
+
+/// The reads that follow an event.
+#[derive(Debug, Clone, Copy)]
+struct Repeats {
+    event: Instant,
+    /// The pause before the next read.
+    pause: Duration,
+    /// The factor by which the pause grows with each read.
+    growth: u32,
 }
 
 impl RetrySchedule {
     fn event(&mut self, now: Instant) {
-        self.after = Some((now, FIRST_PAUSE));
+        // The system reports each write of a commit. The reader may find the commit before the last of these
+        // events arrives, which then announces nothing new.
+        let is_late = self.found.is_some_and(|found| now.duration_since(found) < LATE);
+        let (pause, growth) = if is_late {
+            (LATE_PAUSE, LATE_GROWTH)
+        } else {
+            (FIRST_PAUSE, 2)
+        };
+        self.repeats = Some(Repeats {
+            event: now,
+            pause,
+            growth,
+        });
+    }
+
+    /// Records that a read has found rows: usually those of the last event.
+    fn found(&mut self, now: Instant) {
+        self.found = Some(now);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.pause = repeats.pause.max(FOUND_PAUSE);
+        }
     }
 
     /// Returns the pause before the next read; `None` when the period has ended.
     fn next(&mut self, now: Instant) -> Option<Duration> {
-        let (event, pause) = self.after?;
-        if now.duration_since(event) < SPIN {
+        let Repeats { event, pause, growth } = self.repeats?;
+        if now.duration_since(event) < SPIN && pause == FIRST_PAUSE {
             return Some(Duration::ZERO);
         }
         if now.duration_since(event) > RETRY_PERIOD {
-            self.after = None;
+            self.repeats = None;
             return None;
         }
-        self.after = Some((event, (pause * 2).min(LAST_PAUSE)));
+        self.repeats = Some(Repeats {
+            event,
+            pause: (pause * growth).min(LAST_PAUSE),
+            growth,
+        });
         Some(pause)
     }
 }
@@ -292,6 +334,9 @@ impl Watch {
     /// Records whether a read found rows. Rows that the timer found without any event before are
     /// evidence against the events; an event that was too early for a slow disk is not.
     pub fn learn(&mut self, wake: Wake, found: bool) {
+        if found {
+            self.retries.found(Instant::now());
+        }
         if wake != Wake::Timer || self.using != NotifyMethod::Notify || self.mode != WatchMode::Auto {
             return;
         }
@@ -448,6 +493,35 @@ mod tests {
             now += pause.max(Duration::from_micros(10));
         }
         assert!(polls > 90, "{polls}");
+    }
+
+    /// The number of reads within 10 ms after the time, without another event.
+    fn reads_within_10_ms(mut retries: RetrySchedule, start: Instant) -> usize {
+        let (mut now, mut reads) = (start, 0);
+        while let Some(pause) = retries.next(now) {
+            // A read takes some time.
+            now += pause + Duration::from_micros(10);
+            if now > start + Duration::from_millis(10) {
+                break;
+            }
+            reads += 1;
+        }
+        reads
+    }
+
+    #[test]
+    fn found_rows_and_late_events_of_the_same_commit_cause_few_reads() {
+        let start = Instant::now();
+        let mut retries = RetrySchedule::default();
+        retries.event(start);
+        assert_eq!(reads_within_10_ms(retries, start), 11);
+        retries.found(start);
+        assert_eq!(reads_within_10_ms(retries, start), 1);
+        retries.event(start + LATE / 2);
+        assert_eq!(reads_within_10_ms(retries, start + LATE / 2), 3);
+        // A later event is one of another commit.
+        retries.event(start + LATE);
+        assert_eq!(reads_within_10_ms(retries, start + LATE), 11);
     }
 
     #[test]
