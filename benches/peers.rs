@@ -156,7 +156,7 @@ fn hcom_name(hcom: &Path, folder: &Path) -> Result<String> {
     Ok(name.context("hcom start printed no name")?.to_owned())
 }
 
-/// Returns the command with an empty home of its own.
+/// Returns the command with an empty home directory.
 fn in_folder(program: &Path, folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command

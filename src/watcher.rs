@@ -34,7 +34,7 @@ use crate::store::{Identity, Reader};
 const SPIN: Duration = Duration::from_micros(30);
 /// First pause between reads after that; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
-/// Shortest pause after a read that has found rows: a later commit has events of its own, which end the pause.
+/// Shortest pause after a read that has found rows: the events of a later commit end the pause.
 const FOUND_PAUSE: Duration = Duration::from_millis(5);
 /// Time after a read that has found rows in which an event is usually one of the same commit.
 const LATE: Duration = Duration::from_micros(300);

@@ -4,7 +4,7 @@
 //! the connection. The budget limits them over all connections:
 //!
 //! 1. [`ResponseBudget::run`] limits how many responses are made at the same time: 4 lists and one search, because
-//!    the first search may index the whole database. Each is made in a task of its own: hyper does not poll a
+//!    the first search may index the whole database. Each is made in a separate task: hyper does not poll a
 //!    request's handler while the client reads nothing of the previous response, and a handler that stops in
 //!    between would keep what it has read, and its place. A request whose client leaves gives up waiting for a place.
 //! 2. A finished body is counted until its last byte is written, or the connection ends. A body for which no

@@ -316,6 +316,22 @@ mod tests {
     }
 
     #[test]
+    fn the_state_of_the_hub_and_writes_do_not_wait_for_lists() {
+        let kind = |method: &Method, path: &str| match find(method, path) {
+            RouteMatch::Route { route, .. } => route.large_response(),
+            _ => panic!("no route {path}"),
+        };
+        for path in ["/readyz", "/metrics", "/api/status", "/api/totals", "/ws", "/healthz"] {
+            assert_eq!(kind(&Method::GET, path), None, "{path}");
+        }
+        assert_eq!(kind(&Method::POST, "/api/threads/t/messages"), None);
+        assert_eq!(kind(&Method::GET, "/api/search"), Some(LargeResponse::Search));
+        for path in ["/api/threads/t/messages", "/api/tasks", "/api/inbox"] {
+            assert_eq!(kind(&Method::GET, path), Some(LargeResponse::List), "{path}");
+        }
+    }
+
+    #[test]
     fn only_the_dashboard_and_healthz_are_open() {
         let open: Vec<_> = ROUTES
             .iter()

@@ -42,7 +42,7 @@ pub(super) fn copy_before_repair(path: &Path) -> Result<PathBuf> {
 }
 
 /// As [`copy_before_migration`], to `hub.db.before-restore-TIME`. TIME is the current time in UTC, in
-/// milliseconds: each restore keeps a copy of its own.
+/// milliseconds: each restore keeps a separate copy.
 ///
 /// # Errors
 /// As [`copy_before_migration`]; [`Code::Conflict`] if there is a file of that name.

@@ -59,7 +59,7 @@ const agentMailboxes = () =>
     .filter(mailbox => !/^(human|\*|>.*)$/.test(mailbox.name))
     .sort((a, b) => b.unread - a.unread || (a.name < b.name ? -1 : 1));
 
-/** Mail to everyone has no status of its own: each reader's follows from receipts. */
+/** The status of mail to everyone differs by reader, and follows from receipts. */
 const unreadIn = name =>
   name === HUMAN ? pendingMail().length : name === 'all' ? 0 : state.mailboxes.get(name)?.unread;
 

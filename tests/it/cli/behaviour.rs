@@ -364,7 +364,7 @@ fn inbox_lists_mail_and_marks_nothing() {
     assert_eq!(titles(&["newcomer"]), ["hello"]);
 }
 
-/// A name that waits for mail can be sent some, whoever waits there.
+/// A process that waits for mail makes its inbox known to `send`.
 #[test]
 fn send_knows_the_inboxes_that_a_process_waits_for() {
     let hub = TestHub::not_started(&[]);
