@@ -179,7 +179,7 @@ CREATE TABLE agents (
   n              INTEGER PRIMARY KEY,
   id             TEXT UNIQUE,                 -- required: the agent's name
   label          TEXT,                        -- state: the display name
-  status         TEXT DEFAULT 'idle',         -- state: idle, running, error
+  status         TEXT DEFAULT 'idle',         -- state: idle, running, error, gone (its process has ended)
   workspace      TEXT,                        -- state: the working directory
   pid            INTEGER,                     -- state
   created_at     INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)),
@@ -223,6 +223,23 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_state ON deliveries(reader, state, session);
 
+-- Sessions of agent tools. Only the hub and its commands write here.
+CREATE TABLE sessions (
+  id               TEXT PRIMARY KEY,          -- the tool and its id of the session; also the task's id of a recorded session
+  agent            TEXT,                      -- agents.id
+  pid              INTEGER,                   -- the tool's process, if it runs this session only
+  pid_started      TEXT,                      -- the start of that process: another process may get its number
+  terminal         TEXT,                      -- the terminal that the tool runs in
+  greeted_at       INTEGER,                   -- when the model was told its name
+  ended_at         INTEGER,                   -- when the session ended, or its process was found to be gone
+  transcript       TEXT,                      -- the path of the tool's own record of the session
+  transcript_state TEXT,                      -- how far that record was read, and what it contained: JSON
+  created_at       INTEGER,
+  last_event_at    INTEGER
+) WITHOUT ROWID;
+CREATE INDEX sessions_agent ON sessions(agent);
+CREATE INDEX sessions_open ON sessions(pid) WHERE pid IS NOT NULL AND ended_at IS NULL;
+
 -- The change log: every insert and every change of state, in commit order. Only triggers write to it.
 CREATE TABLE changes (
   seq INTEGER PRIMARY KEY,
@@ -239,7 +256,7 @@ CREATE TABLE hub (
 INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Triggers enforce the rules for every writer. Each table except deliveries has four:
+-- Triggers enforce the rules for every writer. Each table except deliveries and sessions has four:
 --
 --   _exists  BEFORE INSERT  Runs when a row with this key exists. OR REPLACE would delete that row, and a trigger cannot
 --                           see the conflict clause of the statement that fired it. But statements within a trigger

@@ -120,7 +120,7 @@ TABLES = [
           unique=[("message_id", "reader", "state")], logged=False, appended=True),
 ]
 BY_NAME = {table.name: table for table in TABLES}
-EVERYTHING = [table.name for table in TABLES] + ["deliveries", "changes", "hub"]
+EVERYTHING = [table.name for table in TABLES] + ["deliveries", "sessions", "changes", "hub"]
 
 
 def now():
@@ -303,6 +303,9 @@ def check_shape(f):
             ("SELECT * FROM receipts WHERE message_id='m'", "sqlite_autoindex_receipts_1"),
             ("SELECT * FROM deliveries WHERE reader='r' AND mail=5", "PRIMARY KEY"),
             ("SELECT mail FROM deliveries WHERE reader='r' AND state='printed' AND session='s' ORDER BY mail", "deliveries_state"),
+            ("SELECT * FROM sessions WHERE id='s'", "PRIMARY KEY"),
+            ("SELECT * FROM sessions WHERE agent='a'", "sessions_agent"),
+            ("SELECT * FROM sessions WHERE pid=5 AND ended_at IS NULL", "sessions_open"),
             ("SELECT * FROM changes WHERE seq>5 ORDER BY seq", "INTEGER PRIMARY KEY")):
         plan = " ".join(r[-1] for r in f.q("EXPLAIN QUERY PLAN " + sql))
         f.check(index in plan and "TEMP B-TREE" not in plan, f"{sql}: {plan}")

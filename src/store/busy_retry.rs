@@ -18,10 +18,10 @@ const MIGRATION_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Mean of the first sleep of a wait.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 /// Upper bound of the mean of a sleep.
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(15);
 /// The sleep is this many times as long as the delay of the previous one. A process that waits then takes
-/// less than a tenth of the time of a core, also where there are many.
-const DELAY_FACTOR: u32 = 10;
+/// little of the time of a core, also where there are many.
+const DELAY_FACTOR: u32 = 8;
 
 thread_local! {
     /// Maximum time this thread waits for one lock.
@@ -86,7 +86,7 @@ impl Wait {
 
     /// Returns the wait after a sleep that ended `delay` too late.
     fn after(self, delay: Duration) -> Self {
-        let pause = (self.pause * 7 / 8).max(delay * DELAY_FACTOR);
+        let pause = (self.pause * 4 / 5).max(delay * DELAY_FACTOR);
         Self {
             pause: pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
             ..self
@@ -138,7 +138,7 @@ mod tests {
         let in_microseconds = |wait: Wait, noise| wait.sleep(noise).as_micros();
         assert!((0..1000).all(|noise| (100..300).contains(&in_microseconds(first, noise))));
         let busy = first.after(Duration::from_millis(1));
-        assert_eq!(busy.pause, Duration::from_millis(10));
+        assert_eq!(busy.pause, Duration::from_millis(8));
         assert_eq!(busy.after(Duration::from_secs(1)).pause, LONGEST_PAUSE);
         // Back to short sleeps once the system wakes this process in time again.
         let mut quiet = busy;
@@ -147,7 +147,7 @@ mod tests {
             quiet = quiet.after(Duration::from_micros(5));
             pause > SHORTEST_PAUSE
         });
-        assert_eq!(sleeps.count(), 30);
+        assert_eq!(sleeps.count(), 17);
         assert_eq!(quiet.since, now);
     }
 

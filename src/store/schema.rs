@@ -23,13 +23,14 @@ use crate::error::{Code, Error, Result};
 /// "AGHB": marks an agenthub database.
 const APPLICATION_ID: i64 = 0x4147_4842;
 /// The version of the schema that this program creates.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 /// The annotated schema, as `agenthub schema` prints it.
 pub const SCHEMA_SQL: &str = include_str!("../../assets/schema.sql");
 /// `MIGRATIONS[v - 1]` migrates version `v` to `v + 1`. The first version is 1.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/2.sql"),
     include_str!("../../assets/migrations/3.sql"),
+    include_str!("../../assets/migrations/4.sql"),
 ];
 
 /// The kind of a database that this program can use, by its header.
@@ -86,7 +87,8 @@ pub(super) fn check_header(conn: &Connection, path: &Path) -> Result<()> {
 }
 
 /// Marks a database that was loaded from a dump as agenthub's if it has the table `hub`. The version of its schema
-/// follows from what it contains: version 2 added `messages.proof`, version 3 the table `deliveries`.
+/// follows from what it contains: version 2 added `messages.proof`, version 3 the table `deliveries`,
+/// version 4 the table `sessions`.
 pub(super) fn mark(conn: &Connection) -> Result<()> {
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
     if number("SELECT count(*) FROM sqlite_master WHERE name = 'hub'")? == 0 {
@@ -95,6 +97,7 @@ pub(super) fn mark(conn: &Connection) -> Result<()> {
     let added = [
         "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'proof'",
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'deliveries'",
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'sessions'",
     ];
     let mut version: i64 = 1;
     for sql in added {
@@ -408,11 +411,11 @@ mod tests {
             .unwrap();
         let before = content(&first);
         let writer = open(&path).unwrap();
-        let copy = dir.path().join("hub.db.before-3");
+        let copy = dir.path().join("hub.db.before-4");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
         assert_eq!(
             names(dir.path()),
-            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-3"]
+            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-4"]
         );
         let conn = connect(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
         assert_eq!((version(&conn), content(&conn)), (1, before));
@@ -425,7 +428,7 @@ mod tests {
         // A copy of a copy, when it is used as the database.
         let writer = open(&copy).unwrap();
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
-        assert!(dir.path().join("hub.db.before-3.before-3").exists());
+        assert!(dir.path().join("hub.db.before-4.before-4").exists());
         // A new or current database is not copied.
         drop(writer);
         let other = tempfile::tempdir().unwrap();
@@ -452,13 +455,13 @@ mod tests {
         ];
         for (kind, prepare) in prepare {
             // Once at the name of the copy, once at that of the incomplete copy.
-            for name in ["hub.db.before-3", "hub.db.before-3.part"] {
+            for name in ["hub.db.before-4", "hub.db.before-4.part"] {
                 let (dir, path, _) = first_version();
                 let other = dir.path().join("other");
                 fs::write(&other, "untouched").unwrap();
                 prepare(&dir.path().join(name), &other);
                 drop(open(&path).unwrap());
-                let copy = dir.path().join("hub.db.before-3");
+                let copy = dir.path().join("hub.db.before-4");
                 let meta = fs::symlink_metadata(&copy).unwrap();
                 assert!(meta.is_file(), "{kind} at {name}");
                 assert_eq!(
@@ -467,7 +470,7 @@ mod tests {
                     "{kind}"
                 );
                 assert_eq!(fs::read(&other).unwrap(), b"untouched", "{kind}");
-                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-3", "other"], "{kind}");
+                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-4", "other"], "{kind}");
             }
         }
     }
@@ -475,10 +478,10 @@ mod tests {
     #[test]
     fn does_not_migrate_without_a_copy() {
         for (name, is_directory, advice) in [
-            ("hub.db.before-3", true, "is a directory; rename it"),
-            ("hub.db.before-3-wal", false, "is a database in use; rename it"),
-            ("hub.db.before-3-journal", false, "is a database in use; rename it"),
-            ("hub.db.before-3.part", true, "can write to the directory"),
+            ("hub.db.before-4", true, "is a directory; rename it"),
+            ("hub.db.before-4-wal", false, "is a database in use; rename it"),
+            ("hub.db.before-4-journal", false, "is a database in use; rename it"),
+            ("hub.db.before-4.part", true, "can write to the directory"),
         ] {
             let (dir, path, first) = first_version();
             let before = content(&first);
@@ -604,6 +607,14 @@ mod tests {
         );
     }
 
+    /// Writes a database of version 3 to a temporary directory.
+    fn third_version() -> (TempDir, PathBuf, Connection) {
+        let (dir, path, conn) = second_version();
+        conn.execute_batch(MIGRATIONS[1]).unwrap();
+        conn.pragma_update(None, "user_version", 3).unwrap();
+        (dir, path, conn)
+    }
+
     /// Writes a database of version 2 to a temporary directory, with mail that version 2 has delivered.
     fn second_version() -> (TempDir, PathBuf, Connection) {
         let (dir, path, conn) = first_version();
@@ -635,7 +646,8 @@ mod tests {
         let (_dir, new) = temp_database();
         let (_first_dir, _, first) = first_version();
         let (_second_dir, _, second) = second_version();
-        for (conn, expected) in [(&first, 1), (&second, 2), (&new.conn, SCHEMA_VERSION)] {
+        let (_third_dir, _, third) = third_version();
+        for (conn, expected) in [(&first, 1), (&second, 2), (&third, 3), (&new.conn, SCHEMA_VERSION)] {
             conn.execute_batch("PRAGMA user_version = 0; PRAGMA application_id = 0")
                 .unwrap();
             mark(conn).unwrap();
@@ -650,7 +662,7 @@ mod tests {
         let writer = open(&path).unwrap();
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
         assert_eq!(
-            version(&connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()),
+            version(&connect(&dir.path().join("hub.db.before-4"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()),
             2
         );
         let deliveries = "SELECT mail, session, state, at FROM deliveries WHERE reader = 'planner' ORDER BY mail";
@@ -713,6 +725,29 @@ mod tests {
         );
     }
 
+    /// Processes of the third version keep the file open: their statements work, and see the same rows.
+    #[test]
+    fn third_version_keeps_writing_after_the_migration() {
+        let (_dir, path, old) = third_version();
+        let mut statements = [
+            "INSERT INTO deliveries(mail, reader, session, state, at) VALUES(4, ?1, ?2, 'printed', 5000) \
+             ON CONFLICT(mail, reader) DO UPDATE SET session = excluded.session, state = excluded.state, at = excluded.at",
+            "INSERT INTO agents(id, label, status, workspace, pid) VALUES(?1, ?2, 'idle', NULL, NULL) \
+             ON CONFLICT(id) DO UPDATE SET label = coalesce(?2, label), \
+             last_active_at = max(last_active_at, excluded.last_active_at)",
+            "INSERT INTO messages(thread_id, from_id, content) VALUES(?2, ?1, 'late')",
+        ]
+        .map(|sql| old.prepare(sql).unwrap());
+        let writer = open(&path).unwrap();
+        for statement in &mut statements {
+            assert_eq!(statement.execute(["page", "build"]).unwrap(), 1);
+        }
+        assert_eq!(version(&writer.conn), SCHEMA_VERSION);
+        let session = writer.mail_delivered_to_session("page", "build", 6000).unwrap();
+        assert_eq!(payloads(&session), ["only a receipt"]);
+        assert_eq!(rows(&writer.conn, "SELECT id FROM sessions").len(), 0);
+    }
+
     #[test]
     fn migrates_once_when_opened_several_times_at_once() {
         let (dir, path, first) = first_version();
@@ -726,7 +761,7 @@ mod tests {
             }
         });
         assert_eq!(content(&first), before);
-        let copy = connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-4"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         // A second copy would be of the migrated database.
         assert_eq!(version(&copy), 1);
     }
@@ -747,7 +782,7 @@ mod tests {
             first.execute_batch("COMMIT").unwrap();
             assert_eq!(opened.join().unwrap(), SCHEMA_VERSION);
         });
-        let copy = connect(&dir.path().join("hub.db.before-3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-4"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         assert_eq!(rows(&copy, "SELECT n FROM messages WHERE content = 'late'").len(), 1);
     }
 

@@ -18,7 +18,7 @@ const FIRST: &[u8] = include_bytes!("../data/v1.db");
 fn first_version() -> (TestHub, PathBuf) {
     let hub = TestHub::not_started(&[]);
     fs::write(hub.db(), FIRST).unwrap();
-    let copy = hub.folder().join("hub.db.before-3");
+    let copy = hub.folder().join("hub.db.before-4");
     (hub, copy)
 }
 
