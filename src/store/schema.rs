@@ -744,7 +744,7 @@ mod tests {
         }
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
         let session = writer.mail_delivered_to_session("page", "build", 6000).unwrap();
-        assert_eq!(payloads(&session), ["only a receipt"]);
+        assert_eq!(payloads(&session), ["printed"]);
         assert_eq!(rows(&writer.conn, "SELECT id FROM sessions").len(), 0);
     }
 
