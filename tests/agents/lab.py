@@ -1,0 +1,168 @@
+"""A lab: one empty home with one program, its stand-in model and a database. Each scenario gets a new one."""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import processes
+from hub import Hub
+from processes import Failed, Process, check, until
+from programs import node
+from terminal import ENTER, Terminal
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished headless run."""
+
+    code: int
+    out: str
+    err: str
+
+    def lines(self):
+        """Returns the program's JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
+
+
+class Lab:
+    def __init__(self, program, agenthub, install):
+        self.program = program
+        # Below /tmp, because the path of a Unix socket has at most 107 bytes.
+        self.home = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp")).resolve()
+        self.work = self.home / "work"
+        self.model = program.server()
+        self.terminals = []
+        self.processes = []
+        self.hub = None
+        self.notes = []  # printed with the scenario's result
+        try:
+            self._create(agenthub, install)
+        except BaseException:
+            self.close()
+            raise
+
+    def _create(self, agenthub, install):
+        for folder in ("work", "bin", "tmp"):
+            (self.home / folder).mkdir()
+        links = {"agenthub": agenthub, self.program.binary: self.program.executable(), "node": node(install)}
+        for name, target in links.items():
+            if target:
+                (self.home / "bin" / name).symlink_to(target)
+        self.program.prepare(self.home, self.work, self.model.url)
+        self.hub = Hub(self.home, self.work, self.environment(for_program=False))
+
+    def environment(self, for_program=True):
+        """Returns an environment made from nothing. Connections to other hosts end at a closed port."""
+        nowhere = "http://127.0.0.1:9"
+        local = "127.0.0.1,localhost"
+        variables = {
+            "HOME": str(self.home),
+            "PATH": f"{self.home}/bin:/usr/local/bin:/usr/bin:/bin",
+            "TMPDIR": str(self.home / "tmp"),
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+            "SHELL": "/bin/bash",
+            "USER": "tester",
+        }
+        if for_program:
+            variables |= {"HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "NO_PROXY": local, "no_proxy": local}
+            variables |= {"DO_NOT_TRACK": "1", **self.program.environment(self.model.url)}
+        return variables
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def hook_times(self):
+        return []
+
+    def init(self):
+        """Connects the program with agenthub."""
+        return self.hub.run("init", "--yes", "--only", self.program.tool)
+
+    def start(self, *command, stdin=None):
+        process = Process(list(command), self.work, self.environment(), stdin)
+        self.processes.append(process)
+        return process
+
+    def command(self, *command):
+        """Runs the program with these arguments to its end."""
+        return Run(*self.start(*command).wait())
+
+    def record(self, prompt, task="t", **how):
+        """Runs the program headless under `agenthub run`."""
+        return Run(*self.begin_recording(prompt, task, **how).wait())
+
+    def begin_recording(self, prompt, task="t", name=None, **how):
+        speaker = ["--as", name] if name else []
+        return self.start("agenthub", "run", *speaker, "--task", task, "--", *self.program.headless(prompt, **how))
+
+    def headless(self, prompt, **how):
+        """Runs the program headless, without agenthub around it."""
+        return self.command(*self.program.headless(prompt, **how))
+
+    def open(self, prompt=None, continues=False):
+        """Starts the program in a terminal and waits until it takes input."""
+        command = self.program.interactive(prompt, continues)
+        session = Session(Terminal(command, self.work, self.environment()), self)
+        self.terminals.append(session.terminal)
+        session.answer_dialogs()
+        return session
+
+    def processes_of(self, *words):
+        """Returns the processes of this home whose command line contains all the words."""
+        running = processes.of_home(self.home)
+        return [pid for pid, command in running.items() if all(word in command for word in words)]
+
+    def close(self):
+        """Ends everything that this lab has started."""
+        for process in self.processes:
+            process.kill()
+        for terminal in self.terminals:
+            terminal.end()
+        self.model.close()
+        if self.hub:
+            self.hub.close()
+        for _ in range(20):
+            left = processes.of_home(self.home)
+            for pid in left:
+                processes.end(pid)
+            if not left:
+                break
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Session:
+    """A program in a terminal."""
+
+    # Dialogs of a first start with hooks: what they show, and the keys that agree.
+    DIALOGS = {
+        "Trust all and continue": "2",
+        "Do you trust the files": ENTER,
+    }
+
+    def __init__(self, terminal, lab):
+        self.terminal = terminal
+        self.lab = lab
+
+    def answer_dialogs(self):
+        since = 0
+        while (shown := self.terminal.wait_for(*self.DIALOGS, *self.lab.program.ready, since=since)) in self.DIALOGS:
+            since = self.terminal.mark()
+            self.terminal.type(self.DIALOGS[shown])
+
+    def say(self, text):
+        """Types a prompt and sends it."""
+        mark = self.terminal.mark()
+        self.terminal.type(text)
+        self.terminal.wait_for(text, since=mark)
+        self.terminal.type(ENTER)
+
+    def ask(self, prompt, answer):
+        """Types a prompt and waits for the model's answer."""
+        self.lab.model.answers(answer) if not isinstance(answer, str) else None
+        mark = self.terminal.mark()
+        self.say(prompt)
+        self.terminal.wait_for(answer if isinstance(answer, str) else answer.text, since=mark)
