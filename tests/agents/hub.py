@@ -10,7 +10,7 @@ from terminal import Terminal
 class Hub:
     """The database of one home, and a running `agenthub serve` if the scenario starts one."""
 
-    def __init__(self, home, cwd, environment):
+    def __init__(self, cwd, environment):
         self.cwd = cwd
         self.environment = environment
         self.serving = None

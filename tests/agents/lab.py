@@ -1,15 +1,15 @@
 """A lab: one empty home with one program, its stand-in model and a database. Each scenario gets a new one."""
 
 import json
-import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import processes
 from hub import Hub
-from processes import Failed, Process, check, until
+from processes import Process
 from programs import node
 from terminal import ENTER, Terminal
 
@@ -28,8 +28,8 @@ class Run:
 
 
 class Lab:
-    def __init__(self, program, agenthub, install):
-        self.program = program
+    def __init__(self, program, agenthub, install, database=None):
+        self.program, self.agenthub, self.install, self.database = program, agenthub, install, database
         # Below /tmp, because the path of a Unix socket has at most 107 bytes.
         self.home = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp")).resolve()
         self.work = self.home / "work"
@@ -37,22 +37,23 @@ class Lab:
         self.terminals = []
         self.processes = []
         self.hub = None
+        self.is_connected = self.has_trust = False
         self.notes = []  # printed with the scenario's result
         try:
-            self._create(agenthub, install)
+            self._create()
         except BaseException:
             self.close()
             raise
 
-    def _create(self, agenthub, install):
+    def _create(self):
         for folder in ("work", "bin", "tmp"):
             (self.home / folder).mkdir()
-        links = {"agenthub": agenthub, self.program.binary: self.program.executable(), "node": node(install)}
+        links = {"agenthub": self.agenthub, self.program.binary: self.program.executable(), "node": node(self.install)}
         for name, target in links.items():
             if target:
                 (self.home / "bin" / name).symlink_to(target)
         self.program.prepare(self.home, self.work, self.model.url)
-        self.hub = Hub(self.home, self.work, self.environment(for_program=False))
+        self.hub = Hub(self.work, self.environment(for_program=False))
 
     def environment(self, for_program=True):
         """Returns an environment made from nothing. Connections to other hosts end at a closed port."""
@@ -67,6 +68,8 @@ class Lab:
             "SHELL": "/bin/bash",
             "USER": "tester",
         }
+        if self.database:
+            variables["AGENTHUB_DB"] = self.database
         if for_program:
             variables |= {"HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "NO_PROXY": local, "no_proxy": local}
             variables |= {"DO_NOT_TRACK": "1", **self.program.environment(self.model.url)}
@@ -80,6 +83,7 @@ class Lab:
 
     def init(self):
         """Connects the program with agenthub."""
+        self.is_connected = True
         return self.hub.run("init", "--yes", "--only", self.program.tool)
 
     def start(self, *command, stdin=None):
@@ -111,6 +115,16 @@ class Lab:
         session.answer_dialogs()
         return session
 
+    @contextmanager
+    def beside(self, program):
+        """Opens a lab of another program that uses this one's database."""
+        other = Lab(program(self.install), self.agenthub, self.install, database=self.hub.path)
+        try:
+            other.init()
+            yield other
+        finally:
+            other.close()
+
     def processes_of(self, *words):
         """Returns the processes of this home whose command line contains all the words."""
         running = processes.of_home(self.home)
@@ -137,32 +151,37 @@ class Lab:
 class Session:
     """A program in a terminal."""
 
-    # Dialogs of a first start with hooks: what they show, and the keys that agree.
-    DIALOGS = {
-        "Trust all and continue": "2",
-        "Do you trust the files": ENTER,
-    }
-
     def __init__(self, terminal, lab):
         self.terminal = terminal
         self.lab = lab
 
     def answer_dialogs(self):
-        since = 0
-        while (shown := self.terminal.wait_for(*self.DIALOGS, *self.lab.program.ready, since=since)) in self.DIALOGS:
-            since = self.terminal.mark()
-            self.terminal.type(self.DIALOGS[shown])
+        """Trusts agenthub's hooks, if the program asks for it at its first start."""
+        lab = self.lab
+        if lab.program.dialog and lab.is_connected and not lab.has_trust:
+            shown, choice, chosen = lab.program.dialog
+            self.terminal.wait_for(shown)
+            self.terminal.type(choice)
+            self.terminal.wait_for(chosen)
+            self.terminal.type(ENTER)
+            self.terminal.wait_until_gone(shown)
+            lab.has_trust = True
+        self.terminal.wait_for(*lab.program.ready)
 
     def say(self, text):
         """Types a prompt and sends it."""
-        mark = self.terminal.mark()
         self.terminal.type(text)
-        self.terminal.wait_for(text, since=mark)
+        self.terminal.wait_for(text)
         self.terminal.type(ENTER)
 
-    def ask(self, prompt, answer):
-        """Types a prompt and waits for the model's answer."""
-        self.lab.model.answers(answer) if not isinstance(answer, str) else None
-        mark = self.terminal.mark()
+    def ask(self, prompt, *answers):
+        """Types a prompt, and waits for the model's last answer and the end of the turn."""
+        self.lab.model.answers(*answers)
         self.say(prompt)
-        self.terminal.wait_for(answer if isinstance(answer, str) else answer.text, since=mark)
+        self.terminal.wait_for(answers[-1].text)
+        self.terminal.wait_until_gone(self.lab.program.busy)
+
+    def leave(self):
+        """Ends the program with its own command."""
+        self.say(self.lab.program.leave)
+        self.terminal.wait_for_exit()

@@ -21,6 +21,11 @@ class Program:
     server = None
     has_hooks = True
     listing = ()
+    dialog = None  # what asks for trust in hooks, the key that agrees, what is shown then
+    clear, compact, leave = "/clear", "/compact", "/exit"
+    ready = ()  # texts of the empty prompt
+    busy = "esc to interrupt"  # shown during a turn
+    compacted = ""  # shown after a compaction
 
     def __init__(self, install):
         self.install = Path(install) / "node_modules"
@@ -81,7 +86,8 @@ class Claude(Program):
     def interactive(self, prompt=None, continues=False):
         return ["claude", *([prompt] if prompt else []), *(["-c"] if continues else []), *self.allowed]
 
-    ready = ("? for shortcuts", "auto mode", "Try \"")
+    ready = ("? for shortcuts", "auto mode on")
+    compacted = "Compacted (ctrl+o"
 
     @staticmethod
     def session(lines):
@@ -109,6 +115,7 @@ class Codex(Program):
     id = tool = binary = hooks = "codex"
     server = OpenAi
     listing = ("mcp", "list")
+    dialog = ("Trust all and continue", "2", "› 2.")
 
     def executable(self):
         names = {"linux-x64": "x86_64-unknown-linux-musl", "linux-arm64": "aarch64-unknown-linux-musl"}
@@ -123,6 +130,7 @@ class Codex(Program):
             approval_policy = "never"
             sandbox_mode = "danger-full-access"
             check_for_update_on_startup = false
+            disable_paste_burst = true
 
             [analytics]
             enabled = false
@@ -137,6 +145,9 @@ class Codex(Program):
 
             [projects."{work}"]
             trust_level = "trusted"
+
+            [notice.model_migrations]
+            "gpt-5.5" = "gpt-6-sol"
         """
         _write(home / ".codex/config.toml", "\n".join(line.strip() for line in config.strip().splitlines()) + "\n")
 
@@ -154,7 +165,8 @@ class Codex(Program):
     def interactive(self, prompt=None, continues=False):
         return ["codex", "--no-daemon", *(["resume", "--last"] if continues else []), *([prompt] if prompt else [])]
 
-    ready = ("? for shortcuts", "context left", "/model to change")
+    ready = ("? for shortcuts",)
+    compacted = "compacted"
 
     @staticmethod
     def session(lines):
@@ -170,6 +182,7 @@ class GeminiCli(Program):
     id = tool = binary = hooks = "gemini"
     server = Gemini
     listing = ("mcp", "list")
+    compact, leave = "/compress", "/quit"
 
     def executable(self):
         return self.install / "@google/gemini-cli/bundle/gemini.js"
@@ -199,6 +212,8 @@ class GeminiCli(Program):
         return ["gemini", "-y", *(["--resume", "latest"] if continues else []), *(["-i", prompt] if prompt else [])]
 
     ready = ("Type your message",)
+    busy = "esc to cancel"
+    compacted = "Chat history compressed"
 
     @staticmethod
     def session(lines):

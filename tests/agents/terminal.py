@@ -1,9 +1,9 @@
 """A terminal: a program runs in it, the scenario types and reads what is shown.
 
-There is no model of the screen. Texts are compared without escape sequences and white space, because a program may move
-the cursor instead of printing a space.
+Texts are compared without white space, because a program may wrap a line anywhere.
 """
 
+import codecs
 import fcntl
 import os
 import pty
@@ -15,8 +15,9 @@ import termios
 import threading
 
 from processes import LIMIT, Failed, until
+from screen import Screen
 
-_ESCAPES = re.compile(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[P_^X][^\x1b]*\x1b\\|\x1b\[[0-9;:<=>?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
+ROWS, COLUMNS = 50, 160
 # What a terminal answers to a program that asks for its properties.
 _ANSWERS = [
     (b"\x1b[6n", b"\x1b[1;1R"),
@@ -26,16 +27,20 @@ _ANSWERS = [
     (b"\x1b]11;?", b"\x1b]11;rgb:0000/0000/0000\x1b\\"),
 ]
 # Makes standard input the controlling terminal, then becomes the program.
-_BEGIN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvpe(sys.argv[1], sys.argv[1:], os.environ)"
+_BEGIN = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvpe(sys.argv[1], sys.argv[1:], os.environ)
+"""
 
-ENTER, ESCAPE, DOWN, CTRL_C, CTRL_D = "\r", "\x1b", "\x1b[B", "\x03", "\x04"
+ENTER, ESCAPE = "\r", "\x1b"
 
 
 class Terminal:
     def __init__(self, command, cwd, environment):
         self.fd, inner = pty.openpty()
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
-        self.bytes = b""
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.screen = Screen(ROWS, COLUMNS)
         self.popen = subprocess.Popen(
             [sys.executable, "-c", _BEGIN, *command],
             cwd=cwd,
@@ -46,10 +51,12 @@ class Terminal:
             start_new_session=True,
         )
         os.close(inner)
+        self.lock = threading.Lock()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self):
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             try:
                 part = os.read(self.fd, 65536)
@@ -57,7 +64,8 @@ class Terminal:
                 return
             if not part:
                 return
-            self.bytes += part
+            with self.lock:
+                self.screen.feed(decoder.decode(part))
             for question, answer in _ANSWERS:
                 if question in part:
                     self.type(answer.decode())
@@ -68,37 +76,38 @@ class Terminal:
         except OSError:
             pass  # As above.
 
-    def mark(self):
-        """Returns a position in the output, for `shows`."""
-        return len(self.bytes)
+    def text(self):
+        with self.lock:
+            return self.screen.text()
 
-    def text(self, since=0):
-        return _ESCAPES.sub(b" ", self.bytes[since:]).decode(errors="replace")
+    def shown(self, texts):
+        """Returns the first of the texts that the screen shows."""
+        screen = squeezed(self.text())
+        return next((text for text in texts if squeezed(text) in screen), None)
 
-    def shows(self, text, since=0):
-        return squeezed(text) in squeezed(self.text(since))
-
-    def wait_for(self, *texts, since=0, seconds=LIMIT):
+    def wait_for(self, *texts, seconds=LIMIT):
         """Waits until one of the texts is shown, and returns it."""
-        try:
-            return until(
-                f"the terminal to show {texts}",
-                lambda: next((text for text in texts if self.shows(text, since)), None),
-                seconds,
-            )
-        except Failed as failure:
-            raise Failed(f"{failure}; it shows: {' '.join(self.text(since).split())[-1500:]}") from None
+        return self._wait(f"the terminal to show {texts}", lambda: self.shown(texts), seconds)
 
-    def close(self):
-        """Closes the terminal, as its window does."""
-        if self.fd >= 0:
-            # Another thread reads from it: the hangup ends that.
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+    def wait_until_gone(self, text, seconds=LIMIT):
+        self._wait(f"the terminal to remove {text!r}", lambda: not self.shown([text]), seconds)
+
+    def _wait(self, what, condition, seconds):
+        try:
+            return until(what, condition, seconds)
+        except Failed as failure:
+            lines = "\n".join(line for line in self.text().splitlines() if line.strip())
+            raise Failed(f"{failure}; it shows:\n{lines}") from None
 
     def wait_for_exit(self, seconds=LIMIT):
-        until("the program in the terminal to exit", lambda: self.popen.poll() is not None, seconds)
+        self._wait("the program to exit", lambda: self.popen.poll() is not None, seconds)
         return self.popen.returncode
+
+    def close(self):
+        """Closes the terminal, as its window does: the program gets a hangup."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
 
     def end(self):
         if self.popen.poll() is None:

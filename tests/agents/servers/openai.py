@@ -13,7 +13,8 @@ class OpenAi(StandIn):
         return path.split("?")[0].endswith("/responses")
 
     def is_side(self, path, body):
-        return not body.get("tools")
+        # A title has a JSON schema, a turn has none.
+        return not body.get("tools") or "format" in body.get("text", {})
 
     def answer(self, http, path, body, step):
         answer = {"id": f"resp_{next(_ids):08}", "object": "response", "status": "in_progress", "output": []}
