@@ -1,6 +1,6 @@
 """Runs the real agent programs against stand-ins for their models. `tests/run --only agents` starts this.
 
-    python tests/agents --agenthub PATH --install FOLDER [--only PROGRAM] [--scenario TEXT] [--long] [--keep]
+    python tests/agents --agenthub PATH --install FOLDER [--only PROGRAM] [--scenario TEXT] [--long] [--record]
 
 Prints a table of program, scenario, result and time. The last line is "N passed, N failed".
 """
@@ -51,6 +51,8 @@ def parse():
     parser.add_argument("--scenario", action="append", help="only scenarios whose name contains this")
     parser.add_argument("--long", action="store_true", help="also the scenarios that take minutes")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at the same time")
+    parser.add_argument("--record", action="store_true", help="record the formats and the data of the quick tests anew")
+    parser.add_argument("--compare", action="store_true", help="differences from the recorded formats are no failure")
     return parser.parse_args()
 
 
@@ -71,7 +73,7 @@ def play(program, scenario, options):
     notes, reason = [], ""
     try:
         lab = Lab(program(options.install), options.agenthub, options.install)
-        lab.notes = notes
+        lab.notes, lab.options = notes, options
         try:
             scenario.play(lab)
         finally:

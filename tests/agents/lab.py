@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import processes
+import recordings
 from hub import Hub
-from processes import Process
+from processes import Process, until
 from programs import node
-from terminal import ENTER, Terminal
+from scripts import Gate, say
+from terminal import ENTER, ESCAPE, Terminal
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Lab:
         self.hub = None
         self.is_connected = self.has_trust = False
         self.notes = []  # printed with the scenario's result
+        self.options = None
         try:
             self._create()
         except BaseException:
@@ -78,8 +81,23 @@ class Lab:
     def note(self, text):
         self.notes.append(text)
 
+    def record_hooks(self):
+        """Records the inputs and times of the hooks from now on."""
+        recorder = self.home / "bin/recorder"
+        (self.home / "hooks").mkdir()
+        recorder.write_text(recordings.RECORDER.format(home=self.home))
+        recorder.chmod(0o755)
+        files = [*self.home.glob(".*/settings.json"), *self.home.glob(".codex/hooks.json")]
+        for file in files:
+            file.write_text(file.read_text().replace(f"{self.home}/bin/agenthub hook", f"{recorder} hook"))
+
+    def hook_inputs(self):
+        return [json.loads(file.read_text()) for file in sorted((self.home / "hooks").glob("*.json"))]
+
     def hook_times(self):
-        return []
+        """Returns the times of agenthub's hooks in milliseconds."""
+        times = self.home / "hooks/times"
+        return [int(line) / 1000 for line in times.read_text().split()] if times.exists() else []
 
     def init(self):
         """Connects the program with agenthub."""
@@ -154,6 +172,7 @@ class Session:
     def __init__(self, terminal, lab):
         self.terminal = terminal
         self.lab = lab
+        self.last_answer = None
 
     def answer_dialogs(self):
         """Trusts agenthub's hooks, if the program asks for it at its first start."""
@@ -161,27 +180,45 @@ class Session:
         if lab.program.dialog and lab.is_connected and not lab.has_trust:
             shown, choice, chosen = lab.program.dialog
             self.terminal.wait_for(shown)
-            self.terminal.type(choice)
-            self.terminal.wait_for(chosen)
+            self.terminal.press(choice, lambda: self.terminal.shown([chosen]))
             self.terminal.type(ENTER)
             self.terminal.wait_until_gone(shown)
             lab.has_trust = True
         self.terminal.wait_for(*lab.program.ready)
 
-    def say(self, text):
-        """Types a prompt and sends it."""
+    def say(self, text, done):
+        """Types a line and sends it, until `done()`. A program may not take the key while it is busy."""
         self.terminal.type(text)
         self.terminal.wait_for(text)
-        self.terminal.type(ENTER)
+        self.terminal.press(ENTER, done)
 
     def ask(self, prompt, *answers):
         """Types a prompt, and waits for the model's last answer and the end of the turn."""
+        program, terminal = self.lab.program, self.terminal
         self.lab.model.answers(*answers)
-        self.say(prompt)
-        self.terminal.wait_for(answers[-1].text)
-        self.terminal.wait_until_gone(self.lab.program.busy)
+        turns = terminal.count(program.turn_ended)
+        self.say(prompt, lambda: terminal.shown([answers[-1].text]))
+        self.last_answer = answers[-1].text
+        terminal.wait_until_gone(program.busy)
+        until("the end of the turn", lambda: not program.turn_ended or terminal.count(program.turn_ended) > turns)
+
+    def interrupt(self):
+        """Sends a prompt, and interrupts the model in the middle of its answer."""
+        pause = Gate()
+        # A program may show complete lines only.
+        self.lab.model.answers(say("I shall wait.\n\nIt takes long.", pause=pause))
+        self.say("Wait please", pause.reached.is_set)
+        self.terminal.wait_for("I shall wait.")
+        self.terminal.press(ESCAPE, lambda: self.terminal.shown([self.lab.program.interrupted]))
+        pause.open()
+
+    def compact(self):
+        self.say(self.lab.program.compact, lambda: self.terminal.shown([self.lab.program.compacted]))
+
+    def clear(self):
+        """Begins a new conversation, which removes the model's last answer from the screen."""
+        self.say(self.lab.program.clear, lambda: not self.terminal.shown([self.last_answer]))
 
     def leave(self):
         """Ends the program with its own command."""
-        self.say(self.lab.program.leave)
-        self.terminal.wait_for_exit()
+        self.say(self.lab.program.leave, lambda: self.terminal.popen.poll() is not None)

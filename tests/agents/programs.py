@@ -25,7 +25,9 @@ class Program:
     clear, compact, leave = "/clear", "/compact", "/exit"
     ready = ()  # texts of the empty prompt
     busy = "esc to interrupt"  # shown during a turn
+    turn_ended = ""  # shown after a turn, if `busy` is not shown during a short one
     compacted = ""  # shown after a compaction
+    interrupted = ""  # shown after an interruption
 
     def __init__(self, install):
         self.install = Path(install) / "node_modules"
@@ -63,7 +65,6 @@ class Claude(Program):
             "projects": {str(work): {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}},
         }
         (home / ".claude.json").write_text(json.dumps(state))
-        _write(home / ".claude/settings.json", json.dumps({"permissions": {"allow": ["Bash", "mcp__agenthub"]}}))
 
     def environment(self, url):
         off = ("DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER", "DISABLE_BUG_COMMAND")
@@ -84,10 +85,13 @@ class Claude(Program):
         return ["claude", "-p", prompt, *more, *self.allowed]
 
     def interactive(self, prompt=None, continues=False):
-        return ["claude", *([prompt] if prompt else []), *(["-c"] if continues else []), *self.allowed]
+        # Auto mode, the default of new versions, asks the vendor's server about each command.
+        more = ["--permission-mode", "default", *(["-c"] if continues else [])]
+        return ["claude", *([prompt] if prompt else []), *more, *self.allowed]
 
-    ready = ("? for shortcuts", "auto mode on")
+    ready = ("? for shortcuts",)
     compacted = "Compacted (ctrl+o"
+    interrupted = "Interrupted"
 
     @staticmethod
     def session(lines):
@@ -166,7 +170,9 @@ class Codex(Program):
         return ["codex", "--no-daemon", *(["resume", "--last"] if continues else []), *([prompt] if prompt else [])]
 
     ready = ("? for shortcuts",)
-    compacted = "compacted"
+    turn_ended = "Worked for"
+    compacted = "Context compacted"
+    interrupted = "Conversation interrupted"
 
     @staticmethod
     def session(lines):
@@ -214,6 +220,7 @@ class GeminiCli(Program):
     ready = ("Type your message",)
     busy = "esc to cancel"
     compacted = "Chat history compressed"
+    interrupted = "Request cancelled"
 
     @staticmethod
     def session(lines):

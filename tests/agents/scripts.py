@@ -37,7 +37,8 @@ class Step:
     retry_after: int | None = None
     is_cut: bool = False
     usage: Usage = field(default_factory=Usage)
-    gate: "Gate | None" = None
+    gate: "Gate | None" = None  # holds the whole answer back
+    pause: "Gate | None" = None  # holds back what follows the text
 
 
 class Gate:
@@ -46,6 +47,10 @@ class Gate:
     def __init__(self):
         self.reached = threading.Event()
         self.opened = threading.Event()
+
+    def wait(self):
+        self.reached.set()
+        self.opened.wait(300)
 
     def open(self):
         self.opened.set()

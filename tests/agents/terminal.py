@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 
 from processes import LIMIT, Failed, until
 from screen import Screen
@@ -76,6 +77,17 @@ class Terminal:
         except OSError:
             pass  # As above.
 
+    def press(self, key, done):
+        """Presses a key until `done()`: a program may not take keys yet."""
+        end = time.monotonic() + LIMIT
+        while not done():
+            self.type(key)
+            try:
+                self._wait(f"the effect of the key {key!r}", done, 5)
+            except Failed:
+                if time.monotonic() > end:
+                    raise
+
     def text(self):
         with self.lock:
             return self.screen.text()
@@ -84,6 +96,9 @@ class Terminal:
         """Returns the first of the texts that the screen shows."""
         screen = squeezed(self.text())
         return next((text for text in texts if squeezed(text) in screen), None)
+
+    def count(self, text):
+        return squeezed(self.text()).count(squeezed(text))
 
     def wait_for(self, *texts, seconds=LIMIT):
         """Waits until one of the texts is shown, and returns it."""

@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Callable
 
-MODULES = ("setup", "recording", "tools", "sessions", "pairs", "times")
+MODULES = ("setup", "recording", "tools", "sessions", "pairs", "formats", "times")
 
 _found = []
 

@@ -24,7 +24,6 @@ def writes_to_another_vendor(lab):
             use(hub("check_inbox", wait_seconds=50)),
             say("I know the answer."),
         )
-        lab.hub.run("send", "second", "Wait for a question.", "--from", "tester", "--new")
         answering = lab.begin_recording("Answer", task="second", name="second")
         until("the tool to wait", lambda: _used(lab, "second", "check_inbox"))
         asking = other.begin_recording("Ask", task="first", name="first")

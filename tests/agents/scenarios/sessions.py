@@ -6,10 +6,6 @@ from processes import check, equal, until
 from scenarios import scenario
 from scenarios.tools import receipts_are_true
 from scripts import Gate, hub, say, shell, use
-from terminal import ESCAPE
-
-# Runs until it is interrupted.
-FOREVER = "python3 -c 'import time; time.sleep(600)'"
 
 
 @scenario()
@@ -30,8 +26,7 @@ def hands_over_mail_during_a_turn(lab):
     name = _greeting(lab)
     first, last = Gate(), Gate()
     lab.model.answers(use(shell("echo one"), gate=first), say("I stop here.", gate=last), say("I have read it."))
-    session.say("Work please")
-    until("the first request", first.reached.is_set)
+    session.say("Work please", first.reached.is_set)
     during = lab.hub.send(name, "Mail during the turn.")
     first.open()
     until("the last request", last.reached.is_set)
@@ -50,8 +45,7 @@ def keeps_one_name_after_clear(lab):
     lab.init()
     session = lab.open()
     session.ask("Begin please", say("I have begun."))
-    session.say(lab.program.clear)
-    session.terminal.wait_until_gone("I have begun.")
+    session.clear()
     _tools_and_hooks_have_one_name(lab, session, "Again please")
 
 
@@ -71,12 +65,10 @@ def knows_its_name_after_compaction(lab):
     lab.init()
     session = lab.open()
     session.ask("Begin please", say("I have begun."))
+    session.ask("Go on please", say("There is more."))
     name = _greeting(lab)
-    seen = len(lab.model.requests)
-    session.say(lab.program.compact)
-    until("the summary", lambda: len(lab.model.requests) > seen)
-    session.terminal.wait_for(lab.program.compacted)
-    session.ask("Go on please", say("I go on."))
+    session.compact()
+    session.ask("And now?", say("I know all that matters."))
     equal(_greeting(lab, lab.model.conversation()[-1:]), name, "name in the request after the compaction")
 
 
@@ -86,12 +78,7 @@ def is_idle_after_an_interruption(lab):
     session = lab.open()
     session.ask("Begin please", say("I have begun."))
     name = _greeting(lab)
-    lab.model.answers(say("I shall wait.", shell(FOREVER)))
-    session.say("Wait please")
-    until("the command", lambda: lab.processes_of("time.sleep(600)"))
-    until("the agent to work", lambda: _state(lab, name) == "running")
-    session.terminal.type(ESCAPE)
-    session.terminal.wait_until_gone(lab.program.busy)
+    session.interrupt()
     lab.hub.serve()
     until("the agent to be idle", lambda: _state(lab, name) != "running", seconds=30)
 

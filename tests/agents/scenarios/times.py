@@ -14,6 +14,7 @@ STEPS = 10
 def measures_hooks(lab):
     plain = _run(lab)
     lab.init()
+    lab.record_hooks()
     with_hooks = _run(lab)
     times = sorted(lab.hook_times())
     if times:

@@ -60,14 +60,15 @@ def hands_over_mail_in_a_headless_run(lab):
 
 def receipts_are_true(lab):
     """Mail that counts as offered was in a request, and mail that counts as seen was in one before that time."""
-    sql = """SELECT payload, state, receipts.created_at FROM receipts JOIN inbox_messages USING (message_id)
+    sql = """SELECT payload, state, via, receipts.created_at FROM receipts JOIN inbox_messages USING (message_id)
              WHERE reader NOT IN ('human', 'tester')"""
-    for text, state, at in lab.hub.rows(sql):
+    for text, state, via, at in lab.hub.rows(sql):
         part = json.dumps(text, ensure_ascii=False)[1:-1]
         reads = [request.at for request in lab.model.conversation() if part in request.text()]
         check(reads, f"{state}, but not in a request: {text}")
-        # Both are times of this machine; receipts are in milliseconds.
-        check(state == "offered" or reads[0] * 1000 <= at + 1, f"{state} before the request: {text}")
+        # A tool's result counts as seen when the program has it; its next request contains it.
+        is_early = state == "seen" and via != "mcp" and reads[0] * 1000 > at + 1
+        check(not is_early, f"{state} by {via} before the request: {text}")
 
 
 def _used(lab, tool):

@@ -56,6 +56,8 @@ class Anthropic(StandIn):
                 event("content_block_delta", index=index, delta=delta)
             if step.is_cut:
                 return None
+            if step.pause and block["type"] == "text":
+                step.pause.wait()
             event("content_block_stop", index=index)
         event("message_delta", delta={"stop_reason": message["stop_reason"], "stop_sequence": None}, usage=usage)
         event("message_stop")

@@ -33,6 +33,8 @@ class Gemini(StandIn):
         http.begin_events()
         for part in parts:
             http.send_event(_response([part]))
+        if step.pause:
+            step.pause.wait()
         if not step.is_cut:
             http.send_event(_response([{"text": ""}], step.usage))
         return None

@@ -37,6 +37,8 @@ class OpenAi(StandIn):
                 event("response.reasoning_summary_text.delta", **place, summary_index=0, delta=text)
             if step.is_cut:
                 return
+            if step.pause and item["type"] == "message":
+                step.pause.wait()
             event("response.output_item.done", output_index=index, item=item)
         usage = {
             "input_tokens": step.usage.fresh + step.usage.cached,
