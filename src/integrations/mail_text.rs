@@ -75,6 +75,15 @@ pub fn text(mail: &[InboxMessageRow], waiting: usize, reader: &str, db: Option<&
     out + &end(&command)
 }
 
+/// Returns the line that ends the last text with which mail keeps a session from stopping.
+pub fn last_continuation(db: Option<&str>) -> String {
+    let command = command(db);
+    format!(
+        "[agenthub] This was the last message that keeps you from stopping for now: the limit is reached. Later mail \
+         waits until the next prompt; to wait for an answer in this turn: {command} inbox --wait."
+    )
+}
+
 /// Returns how many more messages wait, such as `3 more messages wait`.
 pub fn more(waiting: usize) -> String {
     match waiting {

@@ -20,6 +20,7 @@ mod ancestors;
 pub mod arguments;
 pub mod environment;
 pub mod fence;
+mod hook_fields;
 pub mod hook_handler;
 pub mod hook_spool;
 pub mod identity;

@@ -1,4 +1,4 @@
-//! Gemini CLI's configuration file.
+//! Gemini CLI's configuration file, with the hooks and the MCP server.
 
 use std::path::PathBuf;
 
@@ -13,8 +13,9 @@ static MCP: McpJson = McpJson {
 };
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
-    vec![(
-        target.file(".gemini/settings.json", ".gemini/settings.json"),
-        ConfigContent::McpJson(&MCP),
-    )]
+    let settings = target.file(".gemini/settings.json", ".gemini/settings.json");
+    vec![
+        (settings.clone(), ConfigContent::Hooks),
+        (settings, ConfigContent::McpJson(&MCP)),
+    ]
 }

@@ -34,17 +34,17 @@ enum Invocation {
 }
 
 impl ConfigFile {
-    /// Returns agenthub's command in the file: the hook of `event`, or the MCP server.
+    /// Returns agenthub's command in the file: the hook of a new session, or the MCP server.
     ///
     /// # Errors
     /// [`crate::error::Code::Invalid`] if the file cannot be read.
-    pub fn installed(&self, event: &str) -> Result<Option<InstalledCommand>> {
+    pub fn installed(&self) -> Result<Option<InstalledCommand>> {
         let text = read_unmarked(&self.path)?;
         Ok(match self.content {
-            ConfigContent::Hooks => {
-                let word = self.tool.hooks.as_ref().map_or("", |hooks| hooks.word);
-                json_config::hook(&text, word, event).and_then(|line| from_hook(line, word))
-            }
+            ConfigContent::Hooks => self.tool.hooks.as_ref().and_then(|hooks| {
+                let line = json_config::hook(&text, hooks, hooks.start_event())?;
+                from_hook(line, hooks.word)
+            }),
             ConfigContent::McpJson(form) => json_config::server(&text, form).and_then(|server| from_json(&server)),
             ConfigContent::McpToml(form) => toml_config::server(&text, form).map(|(program, args)| InstalledCommand {
                 program: program.into(),

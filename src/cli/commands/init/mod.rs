@@ -156,15 +156,20 @@ fn tools(args: &Args, target: &InstallTarget) -> Result<Vec<Tool>> {
 fn plan(tools: &[Tool], args: &Args, target: &InstallTarget) -> Result<Plan> {
     let mut plan = Plan::default();
     for tool in tools {
-        for file in tool.files(target) {
+        // One change for each file, with all of its contents.
+        for files in tool.files(target).chunk_by(|one, next| one.path == next.path) {
             let change = if args.undo {
-                setup::remove(&file, target)?
-            } else if let Some(reason) = obstacle(&file, args, target) {
-                plan.remarks.push(reason);
-                None
+                setup::remove(files, target)?
             } else {
-                plan.connected.push(file.clone());
-                setup::install(&file, target)?
+                let mut wanted = Vec::new();
+                for file in files {
+                    match obstacle(file, args, target) {
+                        Some(reason) => plan.remarks.push(reason),
+                        None => wanted.push(file.clone()),
+                    }
+                }
+                plan.connected.extend(wanted.iter().cloned());
+                setup::install(&wanted, target)?
             };
             plan.changes.extend(change);
         }
