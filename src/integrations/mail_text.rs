@@ -22,6 +22,9 @@ pub const MAX_DB: usize = 120;
 /// character.
 pub const MAX_CHARACTERS: usize = 7_000;
 
+/// The beginning of all texts for a model.
+pub const MARK: &str = "[agenthub] ";
+
 /// Returns whether the text contains the whole message.
 pub fn is_whole(mail: &InboxMessageRow) -> bool {
     mail.payload.chars().count() <= MAX_BODY

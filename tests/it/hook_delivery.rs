@@ -184,6 +184,33 @@ fn each_tool_gets_mail_in_its_own_form() {
     assert_eq!(sandbox.sql(LAST_STATUS), "completed");
 }
 
+#[test]
+fn cursor_gets_mail_in_its_form_and_only_at_the_end_of_a_completed_turn() {
+    let sandbox = Sandbox::new();
+    let hook = |name: &str, more: &str| {
+        let input = format!(r#"{{"conversation_id":"c","hook_event_name":"{name}","cursor_version":"3.7"{more}}}"#);
+        sandbox.hook("cursor", input.as_bytes())
+    };
+    sandbox.send("one");
+    let answer = hook("postToolUse", r#","tool_name":"Shell","tool_output":"ok""#);
+    assert!(answer["additional_context"].as_str().unwrap().contains("| one"));
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    sandbox.send("two");
+    for status in ["aborted", "error"] {
+        assert!(hook("stop", &format!(r#","status":"{status}","loop_count":0"#)).is_null());
+    }
+    let stop = |loops: usize| hook("stop", &format!(r#","status":"completed","loop_count":{loops}"#));
+    let answer = stop(0);
+    assert!(answer["followup_message"].as_str().unwrap().contains("| two"));
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    // Cursor ignores the text after five in a row.
+    let kept = (1..8).filter(|n| {
+        sandbox.send(&format!("again {n}"));
+        !stop(*n).is_null()
+    });
+    assert_eq!(kept.count(), 4);
+}
+
 /// Two sessions can talk without their persons, for as long as the limit allows.
 #[test]
 fn mail_that_comes_while_a_session_continues_is_delivered_up_to_a_limit() {

@@ -1,4 +1,4 @@
-//! Cursor's configuration file.
+//! Cursor's configuration files.
 
 use std::path::PathBuf;
 
@@ -13,8 +13,14 @@ static MCP: McpJson = McpJson {
 };
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
-    vec![(
-        target.file(".cursor/mcp.json", ".cursor/mcp.json"),
-        ConfigContent::McpJson(&MCP),
-    )]
+    vec![
+        (
+            target.file(".cursor/hooks.json", ".cursor/hooks.json"),
+            ConfigContent::Hooks,
+        ),
+        (
+            target.file(".cursor/mcp.json", ".cursor/mcp.json"),
+            ConfigContent::McpJson(&MCP),
+        ),
+    ]
 }

@@ -140,6 +140,10 @@ const COMMENTED_FILES: &[(&str, &str)] = &[
         "{\n  // theme\n  \"theme\": \"Dark\",\n  \"mcpServers\": {}\n}\n",
     ),
     (
+        ".cursor/hooks.json",
+        "{\"version\": 1, \"hooks\": {\"stop\": [{\"command\": \"./mine\", \"loop_limit\": 3}]}}\n",
+    ),
+    (
         ".cursor/mcp.json",
         "{ \"mcpServers\": { \"a\": { \"url\": \"http://x\" } } }\n",
     ),
@@ -165,7 +169,7 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
         let home = Home::with(files);
         let before = home.files();
         let stdout = home.succeed(&["--yes"]);
-        for tool in ["Claude Code", "Codex"] {
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
             let expected = format!("{tool}: its hook delivered a test message in");
             assert!(stdout.contains(&expected), "{stdout}");
         }
@@ -221,6 +225,13 @@ fn keeps_entries_of_other_programs_in_place() {
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
     assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
+    let hooks: serde_json::Value = serde_json::from_str(&home.read(".cursor/hooks.json")).unwrap();
+    assert_eq!(hooks["version"], 1);
+    let stop = hooks["hooks"]["stop"].as_array().unwrap();
+    assert_eq!(stop.len(), 2, "{hooks}");
+    assert_eq!(stop[0], serde_json::json!({"command": "./mine", "loop_limit": 3}));
+    assert!(stop[1]["command"].as_str().unwrap().ends_with(" hook cursor"));
+    assert!(home.read(".gemini/settings.json").contains("\"timeout\": 10000"));
 }
 
 #[test]
@@ -383,6 +394,7 @@ fn connects_only_the_project_and_the_named_tools() {
         names,
         [
             "work/.claude/settings.local.json",
+            "work/.cursor/hooks.json",
             "work/.cursor/mcp.json",
             "work/.mcp.json",
             "work/.mcp.json.agenthub.bak"
