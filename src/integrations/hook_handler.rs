@@ -210,7 +210,11 @@ impl<'a> HookCall<'a> {
     fn prompt(&self) -> Result<()> {
         let prompt = (self.hooks.fields.prompt)(self.input);
         // Some tools run this hook for the text with which the model continues: that is no prompt of the user.
-        let prompt = if prompt.starts_with(mail_text::MARK) { "" } else { prompt };
+        let prompt = if prompt.starts_with(mail_text::MARK) {
+            ""
+        } else {
+            prompt
+        };
         let turn = self.writer.task_progress(&self.task)?.turn + 1;
         self.write(&NewTaskEvent {
             turn_num: turn,

@@ -29,7 +29,8 @@ pub struct Integration {
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.
     pub hooks: Option<HookSpec>,
-    /// Returns the configuration files, and the entries that agenthub writes into each.
+    /// Returns the configuration files, and the entries that agenthub writes into each. Contents of the same file
+    /// follow each other.
     pub config_files: fn(&InstallTarget) -> Vec<(PathBuf, ConfigContent)>,
     /// For a tool whose sessions share one MCP server: how a call names its session.
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
@@ -351,6 +352,53 @@ pub enum ConfigContent {
     McpJson(&'static McpJson),
     /// The MCP server, in TOML.
     McpToml(&'static McpToml),
+    /// Permissions in a list of a JSON file.
+    AllowList(&'static AllowList),
+    /// Permission for the tools of the MCP server, in JSON.
+    AllowServerJson(&'static ServerPermission),
+    /// Permission for the tools of the MCP server, in TOML.
+    AllowServerToml(&'static ServerPermission),
+    /// A file with permissions for commands, and nothing else.
+    AllowRules(&'static AllowRules),
+}
+
+impl ConfigContent {
+    /// Returns whether the content gives agents permission to do something without asking the user.
+    pub fn is_permission(self) -> bool {
+        match self {
+            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) => false,
+            Self::AllowList(_) | Self::AllowServerJson(_) | Self::AllowServerToml(_) | Self::AllowRules(_) => true,
+        }
+    }
+}
+
+/// A list of permissions in a JSON file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AllowList {
+    /// The keys of the objects that lead to the list, and the key of the list.
+    pub path: (&'static str, &'static str),
+    /// The entry for all tools of the MCP server.
+    pub server: Option<&'static str>,
+    /// The texts before and after a command. The entry must allow only this command with any arguments.
+    pub command: Option<(&'static str, &'static str)>,
+}
+
+/// Permission for all tools of the MCP server: a field of its entry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ServerPermission {
+    /// The key of the object with all servers.
+    pub servers: &'static str,
+    /// The field.
+    pub field: &'static str,
+    /// The value, in JSON and TOML.
+    pub value: &'static str,
+}
+
+/// The form of a file with permissions: a line for each command.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AllowRules {
+    /// The texts before and after the words of a command, which are quoted and separated by commas.
+    pub line: (&'static str, &'static str),
 }
 
 /// The form of an MCP server's entry in a JSON file.

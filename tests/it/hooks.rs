@@ -173,10 +173,7 @@ fn cursor_session_becomes_a_task() {
                     .unwrap()
                     .contains("You are cursor-0c7a1f2e ")
             );
-            assert_eq!(
-                answer["env"],
-                serde_json::json!({"AGENTHUB_AGENT": "cursor-0c7a1f2e"})
-            );
+            assert_eq!(answer["env"], serde_json::json!({"AGENTHUB_AGENT": "cursor-0c7a1f2e"}));
         } else {
             assert!(answer.is_null(), "{n}: {answer}");
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{ConfigContent, InstallTarget, McpJson};
+use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".cursor";
 
@@ -10,6 +10,13 @@ static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
     agent: Some("cursor"),
+};
+
+/// A permission for a command would be for all of its subcommands: there is none.
+static ALLOW: AllowList = AllowList {
+    path: ("permissions", "allow"),
+    server: Some("Mcp(agenthub, *)"),
+    command: None,
 };
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
@@ -22,5 +29,18 @@ pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
             target.file(".cursor/mcp.json", ".cursor/mcp.json"),
             ConfigContent::McpJson(&MCP),
         ),
+        (permissions_file(target), ConfigContent::AllowList(&ALLOW)),
     ]
+}
+
+/// Returns the file with the permissions of the command line program.
+fn permissions_file(target: &InstallTarget) -> PathBuf {
+    let folder = |name: &str| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    match &target.project {
+        Some(project) => project.join(".cursor/cli.json"),
+        None => folder("CURSOR_CONFIG_DIR")
+            .or_else(|| Some(folder("XDG_CONFIG_HOME")?.join("cursor")))
+            .unwrap_or_else(|| target.home.join(HOME_FOLDER))
+            .join("cli-config.json"),
+    }
 }

@@ -35,7 +35,9 @@ pub(super) const SPEC: HookSpec = HookSpec {
         session: "conversation_id",
         duration: "duration",
         workspace,
-        tool_output: |input| (hook_fields::COMMON.tool_output)(&serde_json::json!({"tool_response": input["tool_output"]})),
+        tool_output: |input| {
+            (hook_fields::COMMON.tool_output)(&serde_json::json!({"tool_response": input["tool_output"]}))
+        },
         tool_error: |input| text(input, "error_message"),
         stop_error,
         is_continuation: |input| number(input, "loop_count") > 0,
@@ -67,7 +69,9 @@ pub(super) const FOREIGN: ForeignHooks = ForeignHooks {
 /// Returns the directory of the call, or else the first one of the window.
 fn workspace(input: &Value) -> &str {
     let of_call = input["cwd"].as_str().filter(|path| !path.is_empty());
-    of_call.or_else(|| input["workspace_roots"][0].as_str()).unwrap_or_default()
+    of_call
+        .or_else(|| input["workspace_roots"][0].as_str())
+        .unwrap_or_default()
 }
 
 /// Returns why a turn ended that is not completed: such a turn takes no further message.

@@ -51,6 +51,10 @@ impl ConfigFile {
                 agent: None,
                 invocation: Invocation::Program { args, env: Vec::new() },
             }),
+            ConfigContent::AllowList(_)
+            | ConfigContent::AllowServerJson(_)
+            | ConfigContent::AllowServerToml(_)
+            | ConfigContent::AllowRules(_) => None,
         })
     }
 }
@@ -88,8 +92,12 @@ pub fn off_switches(tool: &'static Integration, target: &InstallTarget) -> Resul
 /// Refuses a text that cannot be parsed.
 fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal> {
     match content {
-        ConfigContent::Hooks | ConfigContent::McpJson(_) => json_config::check(text),
-        ConfigContent::McpToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::Hooks
+        | ConfigContent::McpJson(_)
+        | ConfigContent::AllowList(_)
+        | ConfigContent::AllowServerJson(_) => json_config::check(text),
+        ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::AllowRules(_) => Ok(()),
     }
 }
 

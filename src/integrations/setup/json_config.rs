@@ -1,4 +1,4 @@
-//! Hooks and MCP servers in JSON files. Comments and trailing commas are accepted and kept, whether or
+//! Hooks, MCP servers and permissions in JSON files. Comments and trailing commas are accepted and kept, whether or
 //! not the tool itself accepts them; any other deviation from JSON is refused.
 
 use std::path::Path;
@@ -7,7 +7,10 @@ use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, CstObjectProp, CstRootNode};
 
 use super::hook_command::{Owner, owner};
-use crate::integrations::spec::{HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal};
+use crate::integrations::allowed_commands;
+use crate::integrations::spec::{
+    AllowList, HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal, ServerPermission,
+};
 
 /// The name of the MCP server.
 const SERVER: &str = "agenthub";
@@ -343,6 +346,109 @@ pub(super) fn remove_server(text: &str, form: &McpJson) -> Result<String, Refusa
         property.remove();
     }
     Ok(document.finish())
+}
+
+/// Returns the list of permissions, if there is one.
+fn allow_list(document: &Document, form: &AllowList) -> Option<CstArray> {
+    document.object.object_value(form.path.0)?.array_value(form.path.1)
+}
+
+/// Returns whether the entry of a list is one that `init` writes for any database.
+fn is_permission(entry: &str, form: &AllowList) -> bool {
+    let is_command = |(before, after): (&str, &str)| {
+        let line = entry.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        line.is_some_and(allowed_commands::is_line)
+    };
+    form.server == Some(entry) || form.command.is_some_and(is_command)
+}
+
+/// Refuses lists that occur twice.
+fn check_unique_list(document: &Document, form: &AllowList) -> Result<(), Refusal> {
+    check_unique(&document.object, form.path.0)?;
+    let parent = document.object.object_value(form.path.0);
+    parent.map_or(Ok(()), |parent| check_unique(&parent, form.path.1))
+}
+
+pub(super) fn install_permissions(text: &str, form: &AllowList, commands: &[String]) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    check_unique_list(&document, form)?;
+    let list = array(&object(&document.object, form.path.0)?, form.path.1)?;
+    let commands = commands
+        .iter()
+        .filter_map(|command| form.command.map(|(before, after)| format!("{before}{command}{after}")));
+    let wanted: Vec<String> = form.server.map(str::to_owned).into_iter().chain(commands).collect();
+    remove_entries(&list, |entry| {
+        is_permission(entry, form) && !wanted.iter().any(|wanted| wanted == entry)
+    });
+    let present: Vec<String> = list.elements().iter().filter_map(text_of).collect();
+    for entry in wanted.iter().filter(|entry| !present.contains(entry)) {
+        list.append(Input::from(entry.as_str()));
+    }
+    Ok(document.finish())
+}
+
+pub(super) fn remove_permissions(text: &str, form: &AllowList) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    check_unique_list(&document, form)?;
+    let Some(list) = allow_list(&document, form) else {
+        return Ok(text.to_owned());
+    };
+    if remove_entries(&list, |entry| is_permission(entry, form)) && list.elements().is_empty() {
+        let parent = document.object.object_value(form.path.0);
+        if let Some(property) = parent.as_ref().and_then(|parent| parent.get(form.path.1)) {
+            property.remove();
+        }
+        let is_empty = parent.is_some_and(|parent| parent.properties().is_empty());
+        if let Some(property) = document.object.get(form.path.0).filter(|_| is_empty) {
+            property.remove();
+        }
+    }
+    Ok(document.finish())
+}
+
+/// Removes the selected strings of a list. Returns whether there was one.
+fn remove_entries(list: &CstArray, is_selected: impl Fn(&str) -> bool) -> bool {
+    let selected: Vec<CstNode> = list
+        .elements()
+        .into_iter()
+        .filter(|element| text_of(element).is_some_and(|text| is_selected(&text)))
+        .collect();
+    let is_any = !selected.is_empty();
+    selected.into_iter().for_each(CstNode::remove);
+    is_any
+}
+
+fn text_of(element: &CstNode) -> Option<String> {
+    element.as_string_lit()?.decoded_value().ok()
+}
+
+/// Sets the field of agenthub's server that permits its tools. Without the server there is nothing to permit.
+pub(super) fn install_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    if let Some(server) = agenthub_server(&document, form.servers) {
+        let value: serde_json::Value = serde_json::from_str(form.value).unwrap_or_default();
+        let value = match value {
+            serde_json::Value::Bool(value) => Input::from(value),
+            other => Input::from(other.as_str().unwrap_or_default()),
+        };
+        update(&server, &[(form.field.to_owned(), value)]);
+    }
+    Ok(document.finish())
+}
+
+pub(super) fn remove_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    let server = agenthub_server(&document, form.servers);
+    match server.and_then(|server| server.get(form.field)) {
+        Some(property) => property.remove(),
+        None => return Ok(text.to_owned()),
+    }
+    Ok(document.finish())
+}
+
+fn agenthub_server(document: &Document, servers: &str) -> Option<CstObject> {
+    let server = document.object.object_value(servers)?.object_value(SERVER)?;
+    is_agenthub(&server).then_some(server)
 }
 
 /// Returns the command of an event's hook of agenthub.

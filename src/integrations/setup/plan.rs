@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::change::{Backup, Change, backup_path, read, split_mark};
 use super::hook_command;
-use super::{json_config, toml_config};
+use super::{json_config, rules_file, toml_config};
 use crate::error::{Code, Error, Result};
+use crate::integrations::allowed_commands;
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
 
 /// Returns the change that installs the entries of `files`, which all have the same path, if one is needed.
@@ -103,6 +104,12 @@ fn installed_text(files: &[ConfigFile], text: Option<&str>, target: &InstallTarg
             }
             ConfigContent::McpJson(form) => json_config::install_server(text, form, &target.program, &args),
             ConfigContent::McpToml(form) => toml_config::install_server(text, form, &target.program, &args),
+            ConfigContent::AllowList(form) => {
+                json_config::install_permissions(text, form, &allowed_commands::lines(target))
+            }
+            ConfigContent::AllowServerJson(form) => json_config::install_server_permission(text, form),
+            ConfigContent::AllowServerToml(form) => toml_config::install_server_permission(text, form),
+            ConfigContent::AllowRules(form) => rules_file::install(text, form, &allowed_commands::words(target)),
         };
         new.map(|new| format!("{mark}{new}"))
             .map_err(|reason| file.refused(&reason))
@@ -117,6 +124,10 @@ fn removed_text(files: &[ConfigFile], text: &str) -> Result<String> {
             ConfigContent::Hooks => json_config::remove_hooks(text, hooks(file)?),
             ConfigContent::McpJson(form) => json_config::remove_server(text, form),
             ConfigContent::McpToml(form) => toml_config::remove_server(text, form),
+            ConfigContent::AllowList(form) => json_config::remove_permissions(text, form),
+            ConfigContent::AllowServerJson(form) => json_config::remove_server_permission(text, form),
+            ConfigContent::AllowServerToml(form) => toml_config::remove_server_permission(text, form),
+            ConfigContent::AllowRules(_) => Ok(rules_file::remove(text)),
         };
         new.map(|new| format!("{mark}{new}"))
             .map_err(|reason| file.refused(&reason))
