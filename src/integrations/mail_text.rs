@@ -22,6 +22,9 @@ pub const MAX_DB: usize = 120;
 /// character.
 pub const MAX_CHARACTERS: usize = 7_000;
 
+/// The beginning of all texts for a model.
+pub const MARK: &str = "[agenthub] ";
+
 /// Returns whether the text contains the whole message.
 pub fn is_whole(mail: &InboxMessageRow) -> bool {
     mail.payload.chars().count() <= MAX_BODY
@@ -73,6 +76,15 @@ pub fn text(mail: &[InboxMessageRow], waiting: usize, reader: &str, db: Option<&
         let _ = writeln!(out, "({}; to read them now: {command} inbox --unread)", more(waiting));
     }
     out + &end(&command)
+}
+
+/// Returns the line that ends the last text with which mail keeps a session from stopping.
+pub fn last_continuation(db: Option<&str>) -> String {
+    let command = command(db);
+    format!(
+        "[agenthub] This was the last message that keeps you from stopping for now: the limit is reached. Later mail \
+         waits until the next prompt; to wait for an answer in this turn: {command} inbox --wait."
+    )
 }
 
 /// Returns how many more messages wait, such as `3 more messages wait`.

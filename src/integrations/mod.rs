@@ -12,14 +12,17 @@
 //! * [`hook_handler`]: one call of a hook, into rows and mail for the model.
 //! * [`hook_spool`]: events of hooks that could not get the database's lock in time.
 //! * [`setup`]: the changes that `agenthub init` makes to configuration files.
+//! * [`allowed_commands`]: the commands that `agenthub init` offers to allow.
 //! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
 //! * [`fence`]: untrusted text as a model gets it.
 
 pub mod agent_name;
+pub mod allowed_commands;
 mod ancestors;
 pub mod arguments;
 pub mod environment;
 pub mod fence;
+mod hook_fields;
 pub mod hook_handler;
 pub mod hook_spool;
 pub mod identity;

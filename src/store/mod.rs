@@ -59,7 +59,7 @@ pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
 pub use disk_space::free_bytes;
 pub use file_identity::{FileIdentity, Identity, WalState};
-pub use hook_sessions::TaskProgress;
+pub use hook_sessions::{ContinuationLimits, ContinuationRow, Continuations, TaskProgress};
 pub use hub_record::{Record, ServeLock, hub_proof};
 pub use inbox::addressing::{ALL_INBOXES, ReadContext};
 pub use inbox::claims::{Claim, MAX_LEASE};

@@ -21,7 +21,7 @@ use crate::config;
 use crate::error::Error;
 use crate::integrations::environment::variable;
 use crate::integrations::hook_handler::{HookEnvironment, handle};
-use crate::integrations::spec::Integration;
+use crate::integrations::spec::{HookSpec, Integration};
 use crate::integrations::{hook_spool, identity, mail_text, registry};
 use crate::protocol::now_ms;
 use crate::store::{Writer, with_busy_timeout};
@@ -76,7 +76,7 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
     let input = lenient_json::parse(&bytes)?;
-    if is_run_by_another_tool(tool, &input) {
+    if is_run_by_another_tool(tool, hooks, &input) {
         return None;
     }
     let path = config::db_path(database.db.as_deref()).ok()?;
@@ -115,9 +115,10 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
 
 /// Returns whether another tool runs this hook of `tool`. The environment variable of that tool is not
 /// sufficient: `tool` may run in a terminal of that tool, and then the session is one of `tool`.
-fn is_run_by_another_tool(tool: &Integration, input: &Value) -> bool {
-    let session = input["session_id"].as_str().unwrap_or_default();
-    let others = registry::ALL.iter().filter_map(|other| other.foreign_hooks.as_ref());
+fn is_run_by_another_tool(tool: &Integration, hooks: &HookSpec, input: &Value) -> bool {
+    let session = input[hooks.fields.session].as_str().unwrap_or_default();
+    let others = registry::ALL.iter().filter(|other| **other != tool);
+    let others = others.filter_map(|other| other.foreign_hooks.as_ref());
     let mut marks = others.map(|foreign| (input.get(foreign.input_field), variable(foreign.variable)));
     marks.any(|(field, variable)| field.is_some() || variable.is_some() && !identity::is_session_of(tool, session))
 }

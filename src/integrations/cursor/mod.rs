@@ -30,7 +30,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "system_notification",
     ],
     stream: Some(stream::SPEC),
-    hooks: None,
+    hooks: Some(hooks::SPEC),
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: Some(hooks::FOREIGN),

@@ -1,6 +1,7 @@
 //! Gemini CLI.
 
 mod config;
+mod hooks;
 mod stream;
 
 use super::spec::Integration;
@@ -27,7 +28,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "activated_skill",
     ],
     stream: Some(stream::SPEC),
-    hooks: None,
+    hooks: Some(hooks::SPEC),
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,

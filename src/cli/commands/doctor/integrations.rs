@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::integrations::program::{self, is_executable};
 use crate::integrations::registry;
 use crate::integrations::setup::{InstalledCommand, off_switches};
-use crate::integrations::spec::{ConfigContent, InstallTarget, Integration, SESSION_START};
+use crate::integrations::spec::{ConfigContent, InstallTarget, Integration};
 
 /// Returns one finding about all tools.
 pub(super) fn check() -> Finding {
@@ -64,7 +64,7 @@ fn check_tool(tool: &'static Integration, target: &InstallTarget, problems: &mut
     let switches = off_switches(tool, target)?;
     let mut is_connected = false;
     for file in tool.files(target) {
-        let Some(command) = file.installed(SESSION_START)? else {
+        let Some(command) = file.installed()? else {
             continue;
         };
         is_connected = true;
