@@ -1,12 +1,12 @@
 //! Parameters, results and errors of the tools. Their JSON schemas are generated from these types, so
-//! a model reads the doc comments of the fields.
+//! a model reads the doc comments of the fields. Schemas have no references (`inline`): not every tool
+//! resolves them. `arguments` converts what a call gives to the types of the parameters.
 //!
 //! Text of other agents is fenced (see [`crate::integrations::fence`]): titles, texts and snippets.
 
 use rmcp::model::{ContentBlock, IntoContents};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Number;
+use serde::{Deserialize, Serialize};
 
 use crate::config::sender_name;
 use crate::error::{Code, Error};
@@ -22,11 +22,11 @@ const MAX_LISTED_CHARS: usize = 2_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckInbox {
     /// Seconds to wait if there is no mail, 0 to 50
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default)]
     #[schemars(range(min = 0, max = 50))]
     pub(super) wait_seconds: i64,
     /// Maximum number of mail, 1 to 50
-    #[serde(default = "ten", deserialize_with = "whole")]
+    #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 50))]
     pub(super) limit: i64,
     /// Only mail from this agent
@@ -35,13 +35,10 @@ pub(super) struct CheckInbox {
     #[serde(default = "yes")]
     pub(super) unread_only: bool,
     /// Return only this mail, in full
-    #[serde(default, deserialize_with = "maybe_id")]
-    #[schemars(with = "Option<String>")]
     pub(super) id: Option<String>,
     /// An inbox other than your own, such as one that several agents share
     pub(super) inbox: Option<String>,
     /// Claim the first mail, by priority and age: for this many seconds no other agent gets it
-    #[serde(default, deserialize_with = "maybe_whole")]
     #[schemars(range(min = 1, max = 86400))]
     pub(super) claim_seconds: Option<i64>,
 }
@@ -57,7 +54,7 @@ pub(super) struct SendMessage {
     pub(super) text: String,
     /// Subject; the first line of the text if omitted
     pub(super) title: Option<String>,
-    /// How urgent the message is
+    /// info (the default), action (the recipient has to act) or urgent (immediately)
     #[serde(default)]
     pub(super) priority: Priority,
     /// Create the inbox if no agent has this name yet
@@ -69,13 +66,11 @@ pub(super) struct SendMessage {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(super) enum Priority {
-    /// For information
     #[default]
     Info,
-    /// The recipient has to act
     Action,
-    /// The recipient has to act immediately
     Urgent,
 }
 
@@ -83,8 +78,6 @@ pub(super) enum Priority {
 #[serde(deny_unknown_fields)]
 pub(super) struct Reply {
     /// The id of the mail you answer
-    #[serde(deserialize_with = "id")]
-    #[schemars(with = "String")]
     pub(super) id: String,
     /// Your answer
     pub(super) text: String,
@@ -96,8 +89,7 @@ pub(super) struct Reply {
 #[serde(deny_unknown_fields)]
 pub(super) struct AckMessage {
     /// Ids of the mail you have handled
-    #[serde(deserialize_with = "ids")]
-    #[schemars(with = "Vec<String>", length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100))]
     pub(super) ids: Vec<String>,
 }
 
@@ -107,14 +99,12 @@ pub(super) struct ReadThread {
     /// The thread's name
     pub(super) thread_id: String,
     /// Maximum number of messages, 1 to 100
-    #[serde(default = "twenty", deserialize_with = "whole")]
+    #[serde(default = "twenty")]
     #[schemars(range(min = 1, max = 100))]
     pub(super) limit: i64,
     /// Only messages before this number, to page backward
-    #[serde(default, deserialize_with = "maybe_whole")]
     pub(super) before: Option<i64>,
     /// Only messages after this number, to page forward
-    #[serde(default, deserialize_with = "maybe_whole")]
     pub(super) after: Option<i64>,
 }
 
@@ -132,6 +122,7 @@ pub(super) struct PostStatus {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(super) enum Status {
     Running,
     Completed,
@@ -142,11 +133,9 @@ pub(super) enum Status {
 #[serde(deny_unknown_fields)]
 pub(super) struct ListAgents {
     /// Only agents that were active within this many minutes
-    #[serde(default, deserialize_with = "maybe_whole")]
     #[schemars(range(min = 0))]
     pub(super) active_minutes: Option<i64>,
     /// Maximum number of agents; 50 if omitted
-    #[serde(default, deserialize_with = "maybe_whole")]
     #[schemars(range(min = 1, max = 1000))]
     pub(super) limit: Option<i64>,
 }
@@ -157,11 +146,9 @@ pub(super) struct AskHuman {
     /// The question, with everything the person needs to decide
     pub(super) question: Option<String>,
     /// Id of a question you asked before, to keep waiting for its answer
-    #[serde(default, deserialize_with = "maybe_id")]
-    #[schemars(with = "Option<String>")]
     pub(super) id: Option<String>,
     /// Seconds to wait for the answer, 0 to 50
-    #[serde(default = "fifty", deserialize_with = "whole")]
+    #[serde(default = "fifty")]
     #[schemars(range(min = 0, max = 50))]
     pub(super) wait_seconds: i64,
 }
@@ -172,7 +159,7 @@ pub(super) struct Search {
     /// Words that must all occur
     pub(super) query: String,
     /// Maximum number of hits, 1 to 50
-    #[serde(default = "ten", deserialize_with = "whole")]
+    #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 50))]
     pub(super) limit: i64,
 }
@@ -190,54 +177,6 @@ fn fifty() -> i64 {
     50
 }
 
-/// Accepts any number: the tool, which knows the range, limits or rejects it.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    Number::deserialize(deserializer).map(|number| nearest(&number))
-}
-
-fn maybe_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(Option::<Number>::deserialize(deserializer)?.map(|number| nearest(&number)))
-}
-
-fn nearest(number: &Number) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "a cast saturates")]
-    number
-        .as_i64()
-        .unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
-}
-
-/// An id is a string, but models also send the number that a tool has shown them.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(i64),
-}
-
-impl From<Id> for String {
-    fn from(id: Id) -> Self {
-        match id {
-            Id::Text(text) => text,
-            Id::Number(n) => n.to_string(),
-        }
-    }
-}
-
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Id::deserialize(deserializer).map(String::from)
-}
-
-fn maybe_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<Id>::deserialize(deserializer)?.map(String::from))
-}
-
-fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Vec::<Id>::deserialize(deserializer)?
-        .into_iter()
-        .map(String::from)
-        .collect())
-}
-
 // ---- results --------------------------------------------------------------------------------
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -250,6 +189,7 @@ pub(super) struct Inbox {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Mail {
     /// For `reply` and `ack_message`
     pub(super) id: String,
@@ -288,6 +228,7 @@ pub(super) struct Acked {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Refused {
     pub(super) id: String,
     pub(super) why: String,
@@ -306,6 +247,7 @@ pub(super) struct Thread {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Message {
     /// 1, 2, 3 … within the thread
     pub(super) seq: i64,
@@ -335,6 +277,7 @@ pub(super) struct Agents {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Agent {
     pub(super) name: String,
     pub(super) label: String,
@@ -363,6 +306,7 @@ pub(super) struct Found {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct FoundHit {
     /// messages (in threads), `inbox_messages` (mail) or `task_stream` (task events)
     pub(super) table: String,
