@@ -18,6 +18,7 @@
 use serde_json::{Value, json};
 
 use super::agent_name;
+use super::identity;
 use super::json_fields::{joined_text, number, text};
 use super::mail_text;
 use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
@@ -156,7 +157,7 @@ impl<'a> HookCall<'a> {
                 .agent
                 .clone()
                 .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
-            task: format!("{}-{session}", tool.id),
+            task: identity::task_of_session(tool, session),
             occurred_at: None,
         })
     }
@@ -361,9 +362,12 @@ impl<'a> HookCall<'a> {
         let MailToDeliver { mail, waiting } =
             self.writer
                 .mail_to_deliver(&self.agent, repeat, self.environment.now, mail_text::MAX_MESSAGES)?;
-        let db = self.environment.db.as_deref();
-        let greeting = is_start.then(|| mail_text::greeting(&self.agent, db));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, db));
+        let access = mail_text::Access {
+            db: self.environment.db.as_deref(),
+            shells: self.tool.shell_access,
+        };
+        let greeting = is_start.then(|| mail_text::greeting(&self.agent, access));
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, access));
         let text = greeting.into_iter().chain(messages).collect::<Vec<_>>().join("\n\n");
         if text.is_empty() || delivery == MailDelivery::StopReason && !self.continue_session()? {
             return Ok(None);

@@ -63,7 +63,8 @@ pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<JsonObject, ToolErr
         }
     }
     for name in &required {
-        let is_missing = !read.contains_key(*name) && !problems.iter().any(|problem| problem.starts_with(&format!("{name}:")));
+        let is_missing =
+            !read.contains_key(*name) && !problems.iter().any(|problem| problem.starts_with(&format!("{name}:")));
         if let Some(expected) = expected(name).filter(|_| is_missing) {
             problems.push(format!("{name} is missing: expected {expected}"));
         }
@@ -85,7 +86,12 @@ impl Expected<'_> {
     /// Returns the JSON type, without `null`.
     fn kind(&self) -> &str {
         let types = &self.schema["type"];
-        let mut all = types.as_array().into_iter().flatten().chain([types]).filter_map(Value::as_str);
+        let mut all = types
+            .as_array()
+            .into_iter()
+            .flatten()
+            .chain([types])
+            .filter_map(Value::as_str);
         all.find(|name| *name != "null").unwrap_or_default()
     }
 
@@ -113,7 +119,10 @@ impl Expected<'_> {
             return Some(text);
         }
         let given = text.trim().to_lowercase();
-        choices.iter().find(|choice| **choice == given).map(|choice| (*choice).to_owned())
+        choices
+            .iter()
+            .find(|choice| **choice == given)
+            .map(|choice| (*choice).to_owned())
     }
 
     fn choices(&self) -> Vec<&str> {
@@ -222,7 +231,11 @@ fn list(value: &Value) -> Option<Vec<Value>> {
 /// Returns a value for an error.
 fn shown(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| Cow::from(value.to_string()), Cow::from);
-    let end = if text.chars().nth(MAX_SHOWN_CHARS).is_some() { " …" } else { "" };
+    let end = if text.chars().nth(MAX_SHOWN_CHARS).is_some() {
+        " …"
+    } else {
+        ""
+    };
     format!("{}{end}", quoted(&text, MAX_SHOWN_CHARS))
 }
 
@@ -249,9 +262,21 @@ mod tests {
             ("check_inbox", json!({"limit": 5.9}), json!({"limit": 5})),
             ("check_inbox", json!({"limit": [5]}), json!({"limit": 5})),
             ("check_inbox", json!({"limit": 1e30}), json!({"limit": i64::MAX})),
-            ("check_inbox", json!({"limit": null, "id": "", "claim_seconds": " "}), json!({})),
-            ("check_inbox", json!({"unread_only": "true"}), json!({"unread_only": true})),
-            ("check_inbox", json!({"unread_only": "No"}), json!({"unread_only": false})),
+            (
+                "check_inbox",
+                json!({"limit": null, "id": "", "claim_seconds": " "}),
+                json!({}),
+            ),
+            (
+                "check_inbox",
+                json!({"unread_only": "true"}),
+                json!({"unread_only": true}),
+            ),
+            (
+                "check_inbox",
+                json!({"unread_only": "No"}),
+                json!({"unread_only": false}),
+            ),
             ("check_inbox", json!({"unread_only": 1}), json!({"unread_only": true})),
             ("check_inbox", json!({"id": 12}), json!({"id": "12"})),
             ("check_inbox", json!({"id": 12.0}), json!({"id": "12"})),
@@ -260,12 +285,28 @@ mod tests {
             ("ack_message", json!({"ids": 1}), json!({"ids": ["1"]})),
             ("ack_message", json!({"ids": [1, "2"]}), json!({"ids": ["1", "2"]})),
             ("ack_message", json!({"ids": "[\"1\", 2]"}), json!({"ids": ["1", "2"]})),
-            ("ack_message", json!({"ids": "1, #2 3"}), json!({"ids": ["1", "#2", "3"]})),
+            (
+                "ack_message",
+                json!({"ids": "1, #2 3"}),
+                json!({"ids": ["1", "#2", "3"]}),
+            ),
             ("ack_message", json!({"ids": "a, b"}), json!({"ids": ["a, b"]})),
-            ("post_status", json!({"status": "Running "}), json!({"status": "running"})),
+            (
+                "post_status",
+                json!({"status": "Running "}),
+                json!({"status": "running"}),
+            ),
             ("reply", json!({"id": 1, "text": 42}), json!({"id": "1", "text": "42"})),
-            ("search", json!({"query": "x", "_meta": {"a": 1}, "other": null}), json!({"query": "x"})),
-            ("list_agents", json!({"active_minutes": u64::MAX}), json!({"active_minutes": i64::MAX})),
+            (
+                "search",
+                json!({"query": "x", "_meta": {"a": 1}, "other": null}),
+                json!({"query": "x"}),
+            ),
+            (
+                "list_agents",
+                json!({"active_minutes": u64::MAX}),
+                json!({"active_minutes": i64::MAX}),
+            ),
         ] {
             assert_eq!(read_as(tool, &given), Ok(read), "{given}");
         }
@@ -277,26 +318,50 @@ mod tests {
             (
                 "check_inbox",
                 json!({"limit": "many"}),
-                &["check_inbox was not run", "limit: expected a whole number from 1 to 50, got \"many\""][..],
+                &[
+                    "check_inbox was not run",
+                    "limit: expected a whole number from 1 to 50, got \"many\"",
+                ][..],
             ),
             ("check_inbox", json!({"limit": [1, 2]}), &["got \"[1,2]\""]),
             ("check_inbox", json!({"limit": "inf"}), &["whole number"]),
-            ("check_inbox", json!({"unread_only": "maybe"}), &["unread_only: expected true or false, got \"maybe\""]),
-            ("list_agents", json!({"active_minutes": true}), &["a whole number, 0 or more, got \"true\""]),
-            ("ack_message", json!({"ids": {"id": 1}}), &["ids: expected a list of texts, got \"{'id':1}\""]),
+            (
+                "check_inbox",
+                json!({"unread_only": "maybe"}),
+                &["unread_only: expected true or false, got \"maybe\""],
+            ),
+            (
+                "list_agents",
+                json!({"active_minutes": true}),
+                &["a whole number, 0 or more, got \"true\""],
+            ),
+            (
+                "ack_message",
+                json!({"ids": {"id": 1}}),
+                &["ids: expected a list of texts, got \"{'id':1}\""],
+            ),
             ("ack_message", json!({"ids": [[1]]}), &["ids: expected"]),
             ("ack_message", json!({"ids": ""}), &["ids: expected"]),
             (
                 "send_message",
                 json!({"to": "a", "message": "hello"}),
-                &["there is no argument \"message\"", "text is missing: expected a text", "Its arguments: ", "thread_id"],
+                &[
+                    "there is no argument \"message\"",
+                    "text is missing: expected a text",
+                    "Its arguments: ",
+                    "thread_id",
+                ],
             ),
             (
                 "send_message",
                 json!({"to": "a", "text": "x", "priority": "high"}),
                 &["priority: expected info, action or urgent, got \"high\""],
             ),
-            ("post_status", json!({"status": null}), &["status is missing: expected running, completed or failed"]),
+            (
+                "post_status",
+                json!({"status": null}),
+                &["status is missing: expected running, completed or failed"],
+            ),
         ] {
             let error = read_as(tool, &given).unwrap_err();
             for part in parts {

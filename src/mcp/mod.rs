@@ -131,7 +131,7 @@ impl ServerHandler for Mcp {
             .with_instructions(match self.speaker.known() {
                 Some(name) => {
                     let name = quoted(name, MAX_NAME_CHARS);
-                    format!("{INSTRUCTIONS} Your name is {name}. {RULES}")
+                    format!("{INSTRUCTIONS} You are {name}. {RULES}")
                 }
                 None => format!("{INSTRUCTIONS} {RULES}"),
             })

@@ -266,7 +266,7 @@ impl Mcp {
         };
         let task_id = session
             .call(move |session, writer| {
-                let task_id = args.task_id.unwrap_or_else(|| session.agent().to_owned());
+                let task_id = args.task_id.unwrap_or_else(|| session.task().to_owned());
                 let error_msg = if status == "failed" {
                     args.text.clone()
                 } else {
@@ -275,6 +275,7 @@ impl Mcp {
                 let row = NewTaskEvent {
                     task_id: task_id.clone(),
                     stream_type: TaskStreamEventType::STATUS,
+                    turn_num: writer.task_progress(&task_id)?.turn,
                     agent_id: session.agent().to_owned(),
                     status: status.to_owned(),
                     text: args.text,

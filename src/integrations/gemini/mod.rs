@@ -3,7 +3,7 @@
 mod config;
 mod stream;
 
-use super::spec::Integration;
+use super::spec::{Integration, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "gemini",
@@ -28,6 +28,7 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: None,
+    shell_access: ShellAccess::Full,
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
