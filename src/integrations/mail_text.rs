@@ -172,7 +172,8 @@ pub fn sender(name: &str, verified: bool) -> String {
     }
 }
 
-fn is_person(name: &str, verified: bool) -> bool {
+/// Returns whether a message is proven to be the person's.
+pub fn is_person(name: &str, verified: bool) -> bool {
     verified && is_human(name)
 }
 

@@ -75,9 +75,9 @@ pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<JsonObject, ToolErr
     problems.truncate(MAX_PROBLEMS);
     let names: Vec<&str> = properties.keys().map(String::as_str).collect();
     Err(ToolError(format!(
-        "{} was not run. {}. Its arguments: {}",
+        "{} was not run: {}. Its arguments: {}",
         tool.name,
-        problems.join(". "),
+        problems.join("; "),
         names.join(", ")
     )))
 }

@@ -218,7 +218,7 @@ fn mail_to_all_is_one_row_and_urgent_mail_comes_first() {
         let sent = sender.response_to(id);
         assert_eq!(
             sent["result"]["structuredContent"],
-            json!({"ids": ["13"], "to": ["all"]}),
+            json!({"ids": ["13"], "to": ["all"], "note": "stored; an answer comes to your inbox"}),
             "{sent}"
         );
     }
@@ -485,7 +485,7 @@ fn error_messages_name_tools_and_not_commands() {
             json!({"to": "hum", "text": "x"}),
             "did you mean human?",
         ),
-        (8, "send_message", json!({"to": "", "text": "x"}), "recipient is empty"),
+        (8, "send_message", json!({"to": "", "text": "x"}), "no recipient"),
         (9, "send_message", json!({"to": "unknown", "text": "x"}), "list_agents"),
     ] {
         session.call(id, tool, &arguments);
