@@ -62,8 +62,8 @@ pub fn greeting(agent: &str, access: Access<'_>) -> String {
         ),
         ShellAccess::MayBeReadOnly => format!(
             "Use its MCP tools: list_agents lists them, send_message sends a message to one, check_inbox shows your \
-             mail. The commands {command} agents, {command} send NAME TEXT and {command} inbox need a shell that can \
-             write the database, which a sandbox may prevent."
+             mail. A shell command, such as {command} send NAME TEXT, fails where a sandbox makes the database \
+             read-only."
         ),
     };
     format!(
@@ -110,10 +110,9 @@ pub fn text(mail: &[InboxMessageRow], waiting: usize, reader: &str, access: Acce
     }
     out + &match access.shells {
         ShellAccess::Full => end(&command),
-        ShellAccess::MayBeReadOnly => format!(
-            "{END} To answer: the MCP tool reply with the message's number as id (or {command} reply ID TEXT, if your \
-             shell can write the database)."
-        ),
+        ShellAccess::MayBeReadOnly => {
+            format!("{END} To answer: the agenthub MCP tool reply, with the message's number as id.")
+        }
     }
 }
 
@@ -286,7 +285,10 @@ mod tests {
             let text = text(&[mail(7, &"x".repeat(5000))], 0, "planner", access);
             let (line, answer) = match shells {
                 ShellAccess::Full => ("full text: agenthub read 7)", "agenthub reply ID TEXT"),
-                ShellAccess::MayBeReadOnly => ("full text: the MCP tool check_inbox with id 7)", "the MCP tool reply"),
+                ShellAccess::MayBeReadOnly => (
+                    "full text: the MCP tool check_inbox with id 7)",
+                    "the agenthub MCP tool reply",
+                ),
             };
             assert!(text.contains(line), "{text}");
             let end = text.lines().last().unwrap();

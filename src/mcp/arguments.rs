@@ -1,8 +1,9 @@
 //! Reads the arguments of a call as the tool's input schema describes them.
 //!
 //! Models and clients also send numbers, booleans and lists as strings, one value instead of a list, numbers
-//! for ids, and null or an empty text for what they leave out. All of these are understood. The rest is an
-//! error that names the argument, what was given and what is expected.
+//! for ids, null or an empty text for what they leave out, and arguments that the tool does not have: some
+//! clients add their own. All of these are understood. The rest is an error that names the argument, what was
+//! given and what is expected.
 
 use std::borrow::Cow;
 
@@ -10,12 +11,21 @@ use rmcp::model::{JsonObject, Tool};
 use serde_json::{Number, Value};
 
 use super::schema::ToolError;
-use crate::integrations::fence::quoted;
+use crate::integrations::fence::{one_line, quoted};
 
 /// Maximum characters of a value or name in an error.
 const MAX_SHOWN_CHARS: usize = 60;
-/// Maximum problems in one error.
+/// Maximum problems in one error, and maximum names of ignored arguments.
 const MAX_PROBLEMS: usize = 5;
+
+/// The arguments of a call.
+#[derive(Debug, PartialEq)]
+pub(super) struct Arguments {
+    /// Those of the tool, in the types of its input schema.
+    pub(super) read: JsonObject,
+    /// The names of some that the tool does not have, for the model.
+    pub(super) ignored: Vec<String>,
+}
 
 /// What the schema expects of one argument.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +42,11 @@ enum Given {
     Wrong,
 }
 
-/// Returns the arguments in the types of the tool's input schema.
-pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<JsonObject, ToolError> {
+/// Reads the arguments of a call of `tool`.
+pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<Arguments, ToolError> {
     let schema = tool.input_schema.as_ref();
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-        return Ok(given);
-    };
+    let none = JsonObject::new();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)
@@ -49,6 +58,7 @@ pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<JsonObject, ToolErr
         Some(Expected { schema, is_required })
     };
     let mut read = JsonObject::new();
+    let mut ignored = Vec::new();
     let mut problems = Vec::new();
     for (name, value) in given {
         match expected(&name) {
@@ -57,9 +67,8 @@ pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<JsonObject, ToolErr
                 Given::Nothing => {}
                 Given::Wrong => problems.push(format!("{name}: expected {expected}, got {}", shown(&value))),
             },
-            // Clients add fields of their own with these names.
-            None if value.is_null() || name.starts_with('_') => {}
-            None => problems.push(format!("there is no argument {}", quoted(&name, MAX_SHOWN_CHARS))),
+            None if value.is_null() || ignored.len() == MAX_PROBLEMS => {}
+            None => ignored.push(one_line(&name, MAX_SHOWN_CHARS)),
         }
     }
     for name in &required {
@@ -70,8 +79,14 @@ pub(super) fn read(given: JsonObject, tool: &Tool) -> Result<JsonObject, ToolErr
         }
     }
     if problems.is_empty() {
-        return Ok(read);
+        return Ok(Arguments { read, ignored });
     }
+    // One of them may be what is missing, under another name.
+    problems.extend(
+        ignored
+            .iter()
+            .map(|name| format!("there is no argument {}", quoted(name, MAX_SHOWN_CHARS))),
+    );
     problems.truncate(MAX_PROBLEMS);
     let names: Vec<&str> = properties.keys().map(String::as_str).collect();
     Err(ToolError(format!(
@@ -250,7 +265,7 @@ mod tests {
         let router = Mcp::tool_router();
         let tool = router.get(tool).unwrap();
         read(given.as_object().unwrap().clone(), tool)
-            .map(Value::Object)
+            .map(|arguments| Value::Object(arguments.read))
             .map_err(|error| error.0)
     }
 
@@ -299,7 +314,7 @@ mod tests {
             ("reply", json!({"id": 1, "text": 42}), json!({"id": "1", "text": "42"})),
             (
                 "search",
-                json!({"query": "x", "_meta": {"a": 1}, "other": null}),
+                json!({"query": "x", "wait_for_previous": true, "other": null}),
                 json!({"query": "x"}),
             ),
             (

@@ -26,6 +26,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ErrorData, ServerHandler, ServiceExt, tool_handler};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Stdin};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,7 @@ use written::{Jobs, RunsJobs};
 
 /// The server's instructions, which a model gets before any tool description. Tools that load a server's tools
 /// on demand show the model about the first 250 characters of them, so those have to be sufficient to begin.
-const INSTRUCTIONS: &str = "Other AI agents on this machine and the person can write to you through agenthub. Unread \
+const INSTRUCTIONS: &str = "Other AI agents here and the person who runs you can write to you through agenthub. Unread \
     mail waits in your inbox: check_inbox reads it. Call it when you start and after each piece of work. To write, use \
     send_message; to answer mail, reply.";
 /// The continuation of [`INSTRUCTIONS`], after the agent's name.
@@ -143,13 +144,30 @@ impl ServerHandler for Mcp {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let router = Self::tool_router();
-        if let Some(tool) = router.get(&request.name) {
-            match arguments::read(request.arguments.take().unwrap_or_default(), tool) {
-                Ok(arguments) => request.arguments = Some(arguments),
-                Err(error) => return Ok(CallToolResult::error(error.into_contents()).into()),
-            }
+        let Some(tool) = router.get(&request.name) else {
+            return router.call(ToolCallContext::new(self, request, context)).await;
+        };
+        let arguments = match arguments::read(request.arguments.take().unwrap_or_default(), tool) {
+            Ok(arguments) => arguments,
+            Err(error) => return Ok(CallToolResult::error(error.into_contents()).into()),
+        };
+        request.arguments = Some(arguments.read);
+        let response = router.call(ToolCallContext::new(self, request, context)).await?;
+        Ok(match response {
+            CallToolResponse::Complete(result) => with_ignored(result, &arguments.ignored).into(),
+            other => other,
+        })
+    }
+}
+
+/// Adds the names of ignored arguments to a result: the model may have relied on one of them.
+fn with_ignored(result: CallToolResult, ignored: &[String]) -> CallToolResult {
+    match result.structured_content {
+        Some(Value::Object(mut content)) if !ignored.is_empty() => {
+            content.insert("ignored_arguments".to_owned(), json!(ignored));
+            CallToolResult::structured(Value::Object(content))
         }
-        router.call(ToolCallContext::new(self, request, context)).await
+        _ => result,
     }
 }
 

@@ -22,19 +22,18 @@ const MAX_LISTED_CHARS: usize = 2_000;
 // ---- parameters -----------------------------------------------------------------------------
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct CheckInbox {
-    /// Seconds to wait if there is no mail, 0 to 50
+    /// Seconds to wait if there is no mail, 0 (the default) to 50
     #[serde(default)]
     #[schemars(range(min = 0, max = 50))]
     pub(super) wait_seconds: i64,
-    /// Maximum number of mail, 1 to 50
+    /// Maximum number of mail, 1 to 50; 10 if omitted
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 50))]
     pub(super) limit: i64,
     /// Only mail from this agent
     pub(super) from: Option<String>,
-    /// false also lists mail that was handled, newest first
+    /// true (the default): only unread mail. false: also mail that was handled, newest first
     #[serde(default = "yes")]
     pub(super) unread_only: bool,
     /// Return only this mail, in full
@@ -47,7 +46,6 @@ pub(super) struct CheckInbox {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct SendMessage {
     /// An agent's name, "human" (the person) or "all" (every agent and the person)
     pub(super) to: Option<String>,
@@ -78,7 +76,6 @@ pub(super) enum Priority {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Reply {
     /// The id of the mail you answer
     pub(super) id: String,
@@ -89,7 +86,6 @@ pub(super) struct Reply {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct AckMessage {
     /// Ids of the mail you have handled
     #[schemars(length(min = 1, max = 100))]
@@ -97,11 +93,10 @@ pub(super) struct AckMessage {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct ReadThread {
     /// The thread's name
     pub(super) thread_id: String,
-    /// Maximum number of messages, 1 to 100
+    /// Maximum number of messages, 1 to 100; 20 if omitted
     #[serde(default = "twenty")]
     #[schemars(range(min = 1, max = 100))]
     pub(super) limit: i64,
@@ -112,7 +107,6 @@ pub(super) struct ReadThread {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct PostStatus {
     /// Status of the work
     pub(super) status: Status,
@@ -133,7 +127,6 @@ pub(super) enum Status {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct ListAgents {
     /// Only agents that were active within this many minutes
     #[schemars(range(min = 0))]
@@ -144,24 +137,22 @@ pub(super) struct ListAgents {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct AskHuman {
     /// The question, with everything the person needs to decide
     pub(super) question: Option<String>,
     /// Id of a question you asked before, to keep waiting for its answer
     pub(super) id: Option<String>,
-    /// Seconds to wait for the answer, 0 to 50
+    /// Seconds to wait for the answer, 0 to 50 (the default)
     #[serde(default = "fifty")]
     #[schemars(range(min = 0, max = 50))]
     pub(super) wait_seconds: i64,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Search {
     /// Words that must all occur
     pub(super) query: String,
-    /// Maximum number of hits, 1 to 50
+    /// Maximum number of hits, 1 to 50; 10 if omitted
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 50))]
     pub(super) limit: i64,

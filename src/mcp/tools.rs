@@ -87,7 +87,7 @@ impl Mcp {
         mark_seen_when_written(result, session, &found);
         let about = about_mail(&found);
         let next = match (mail.is_empty(), lease.is_some()) {
-            (true, _) => "no mail; check again later, or wait for it with wait_seconds".to_owned(),
+            (true, _) => "no unread mail; check again later, or wait for it with wait_seconds".to_owned(),
             (false, true) => {
                 format!(
                     "{about}; claimed for you until the claim expires: ack_message or reply with the id once handled"
