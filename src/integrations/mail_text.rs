@@ -21,7 +21,7 @@ const MAX_NAME: usize = 80;
 pub const MAX_DB: usize = 120;
 /// Maximum characters of greeting and mail together. Tools accept 10,000; the user pays for every
 /// character.
-pub const MAX_CHARACTERS: usize = 7_000;
+pub const MAX_CHARACTERS: usize = 7_300;
 
 /// The beginning of the line after messages.
 const END: &str = "--- end of messages.";
