@@ -18,6 +18,7 @@
 use serde_json::{Value, json};
 
 use super::agent_name;
+use super::identity;
 use super::json_fields::{number, text};
 use super::mail_text;
 use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
@@ -160,7 +161,7 @@ impl<'a> HookCall<'a> {
                 .agent
                 .clone()
                 .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
-            task: format!("{}-{session}", tool.id),
+            task: identity::task_of_session(tool, session),
             occurred_at: None,
         })
     }
@@ -389,9 +390,12 @@ impl<'a> HookCall<'a> {
         let MailToDeliver { mail, waiting } =
             self.writer
                 .mail_to_deliver(&self.agent, repeat, self.environment.now, mail_text::MAX_MESSAGES)?;
-        let db = self.environment.db.as_deref();
-        let greeting = is_start.then(|| mail_text::greeting(&self.agent, db));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, db));
+        let access = mail_text::Access {
+            db: self.environment.db.as_deref(),
+            shells: self.tool.shell_access,
+        };
+        let greeting = is_start.then(|| mail_text::greeting(&self.agent, access));
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, access));
         let mut parts: Vec<String> = greeting.into_iter().chain(messages).collect();
         if parts.is_empty() {
             return Ok(None);
@@ -400,7 +404,7 @@ impl<'a> HookCall<'a> {
             match self.continue_session()? {
                 None => return Ok(None),
                 Some(Continuations::Left) => {}
-                Some(Continuations::Last) => parts.push(mail_text::last_continuation(db)),
+                Some(Continuations::Last) => parts.push(mail_text::last_continuation(access)),
             }
         }
         if !mail.is_empty() {

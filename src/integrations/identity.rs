@@ -272,11 +272,28 @@ pub fn recorded_tool() -> Option<String> {
     variable(TASK_VENDOR)
 }
 
+/// Returns the task that `agenthub run` records, if it records this process.
+pub fn recorded_task() -> Option<String> {
+    variable(TASK).filter(|_| session_of_another_tool().is_none())
+}
+
+/// Returns the task of the session that has started this process, as the tool's hooks record it.
+pub fn session_task() -> Option<String> {
+    session_of_process().map(|(tool, session)| task_of_session(tool, &session))
+}
+
+/// Returns the task of a session, as the tool's hooks record it.
+pub fn task_of_session(tool: &Integration, session: &str) -> String {
+    format!("{}-{session}", tool.id)
+}
+
 /// Returns the default agent name of the session that has started this process.
 pub fn session_name() -> Option<String> {
-    session_of_another_tool()
-        .or_else(|| sessions().next())
-        .map(|(tool, session)| agent_name::of_session(tool.id, &session))
+    session_of_process().map(|(tool, session)| agent_name::of_session(tool.id, &session))
+}
+
+fn session_of_process() -> Option<(&'static Integration, String)> {
+    session_of_another_tool().or_else(|| sessions().next())
 }
 
 /// Returns whether the environment names `session` as one of `tool`.

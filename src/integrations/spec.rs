@@ -29,6 +29,8 @@ pub struct Integration {
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.
     pub hooks: Option<HookSpec>,
+    /// Whether commands in the tool's shells can write the database.
+    pub shell_access: ShellAccess,
     /// Returns the configuration files, and the entries that agenthub writes into each. Contents of the same file
     /// follow each other.
     pub config_files: fn(&InstallTarget) -> Vec<(PathBuf, ConfigContent)>,
@@ -36,6 +38,15 @@ pub struct Integration {
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+}
+
+/// Whether commands in a tool's shells can write the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellAccess {
+    /// They can.
+    Full,
+    /// A sandbox may make the database read-only for them. The tool's MCP servers run outside of it.
+    MayBeReadOnly,
 }
 
 /// A tool that agenthub recognizes, and neither configures nor records.

@@ -10,7 +10,7 @@ use rmcp::model::JsonObject;
 use super::Mcp;
 use super::session::AgentSession;
 use crate::integrations::spec::Integration;
-use crate::integrations::{agent_name, registry};
+use crate::integrations::{agent_name, identity, registry};
 
 /// The agent as far as it is known when the server starts. Earlier fields take precedence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub struct Speaker {
     pub recorded_tool: Option<String>,
     /// The default agent name of the session that has started the server.
     pub session: Option<String>,
+    /// The task that `agenthub run` records.
+    pub recorded_task: Option<String>,
+    /// The task of the session that has started the server.
+    pub session_task: Option<String>,
     /// The name if neither the environment nor the call names an agent.
     pub fallback: String,
 }
@@ -35,16 +39,31 @@ impl Speaker {
     /// given to the server.
     fn of_call(&self, meta: &JsonObject, client: &str) -> String {
         let call = session_of_call(meta, client);
-        let is_of_another_tool = match (&call, &self.recorded_tool) {
-            (Some((tool, _)), Some(recorded)) => tool.id != recorded,
-            _ => false,
-        };
         self.assigned
             .clone()
-            .filter(|_| !is_of_another_tool)
+            .filter(|_| self.applies_to(call.as_ref()))
             .or(call.map(|(tool, session)| agent_name::of_session(tool.id, &session)))
             .or_else(|| self.session.clone())
             .unwrap_or_else(|| self.fallback.clone())
+    }
+
+    /// Returns the task of the session that makes a call: the one that `agenthub run` records, or else the one
+    /// that the tool's hooks record.
+    fn task_of_caller(&self, meta: &JsonObject, client: &str) -> Option<String> {
+        let call = session_of_call(meta, client);
+        self.recorded_task
+            .clone()
+            .filter(|_| self.applies_to(call.as_ref()))
+            .or(call.map(|(tool, session)| identity::task_of_session(tool, &session)))
+            .or_else(|| self.session_task.clone())
+    }
+
+    /// Returns whether the variables of `agenthub run` apply to a call: its session is not one of another tool.
+    fn applies_to(&self, call: Option<&(&'static Integration, String)>) -> bool {
+        match (call, &self.recorded_tool) {
+            (Some((tool, _)), Some(recorded)) => tool.id == recorded,
+            _ => true,
+        }
     }
 }
 
@@ -60,8 +79,11 @@ impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
     fn from_context_part(context: &mut ToolCallContext<'_, Mcp>) -> Result<Self, ErrorData> {
         let request = &context.request_context;
         let client = request.client_info().map(|client| client.name).unwrap_or_default();
-        let agent = context.service.speaker.of_call(&request.meta.0.0, &client);
-        Ok(Self::of(&context.service.database, agent))
+        let speaker = &context.service.speaker;
+        let meta = &request.meta.0.0;
+        let agent = speaker.of_call(meta, &client);
+        let task = speaker.task_of_caller(meta, &client);
+        Ok(Self::of(&context.service.database, agent).in_task(task))
     }
 }
 
@@ -117,6 +139,29 @@ mod tests {
                 name,
                 "{meta} {client}"
             );
+        }
+        // The task of the same calls.
+        let recorded = |tool: &str| Speaker {
+            recorded_task: Some("run-1".to_owned()),
+            ..run(tool)
+        };
+        let within = Speaker {
+            session_task: Some("claude-12345678-abcd".to_owned()),
+            ..around.clone()
+        };
+        let of_call = format!("codex-{session}");
+        for (speaker, meta, task) in [
+            (&unknown, &json!({}), None),
+            (&unknown, &turn, Some(of_call.as_str())),
+            (&assigned, &thread, Some(&of_call)),
+            (&within, &json!({}), Some("claude-12345678-abcd")),
+            (&within, &turn, Some(&of_call)),
+            (&recorded("codex"), &turn, Some("run-1")),
+            (&recorded("claude"), &json!({}), Some("run-1")),
+            (&recorded("claude"), &turn, Some(&of_call)),
+        ] {
+            let found = speaker.task_of_caller(meta.as_object().unwrap(), "codex-mcp-client");
+            assert_eq!(found.as_deref(), task, "{meta}");
         }
         assert_eq!(
             (unknown.known(), around.known(), assigned.known()),

@@ -237,6 +237,42 @@ fn session_waits_for_the_person_until_it_continues() {
     assert_eq!(status("SessionEnd", ""), "failed", "no answer came");
 }
 
+/// In a sandbox, Codex's shells cannot write the database, and its MCP servers can.
+#[test]
+fn greeting_and_mail_name_what_works_in_the_tool() {
+    for (word, first, second, answer) in [
+        (
+            "claude-code",
+            "agenthub send NAME",
+            "send_message",
+            "To answer: agenthub reply",
+        ),
+        (
+            "codex",
+            "send_message",
+            "agenthub send NAME",
+            "To answer: the agenthub MCP tool reply",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.hook_with(
+            word,
+            &event("12345678-abcd", "SessionStart", ""),
+            &[("AGENTHUB_AGENT", "planner")],
+        );
+        sandbox.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('x', 'planner', 'hello')");
+        let start = sandbox.hook_with(
+            word,
+            &event("12345678-abcd", "SessionStart", ""),
+            &[("AGENTHUB_AGENT", "planner")],
+        );
+        let text = context(&start, "SessionStart");
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{word}: {part}: {text}"));
+        assert!(at(first) < at(second) && at(second) < at("| hello"), "{text}");
+        assert!(at("| hello") < at(answer), "{text}");
+    }
+}
+
 #[test]
 fn sessions_of_the_same_minute_are_different_agents() {
     let sandbox = Sandbox::new();

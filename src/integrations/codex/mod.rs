@@ -5,7 +5,7 @@ mod hooks;
 mod mcp;
 mod stream;
 
-use super::spec::Integration;
+use super::spec::{Integration, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "codex",
@@ -42,6 +42,8 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
+    // Its sandbox `workspace-write`: "attempt to write a readonly database".
+    shell_access: ShellAccess::MayBeReadOnly,
     config_files: config::files,
     session_of_mcp_call: Some(mcp::session_of_call),
     foreign_hooks: None,

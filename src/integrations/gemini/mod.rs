@@ -4,7 +4,7 @@ mod config;
 mod hooks;
 mod stream;
 
-use super::spec::Integration;
+use super::spec::{Integration, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "gemini",
@@ -29,6 +29,7 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
+    shell_access: ShellAccess::Full,
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
