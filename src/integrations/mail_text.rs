@@ -20,7 +20,7 @@ const MAX_NAME: usize = 80;
 pub const MAX_DB: usize = 120;
 /// Maximum characters of greeting and mail together. Tools accept 10,000; the user pays for every
 /// character.
-pub const MAX_CHARACTERS: usize = 7_000;
+pub const MAX_CHARACTERS: usize = 7_100;
 
 /// Returns whether the text contains the whole message.
 pub fn is_whole(mail: &InboxMessageRow) -> bool {
@@ -29,11 +29,16 @@ pub fn is_whole(mail: &InboxMessageRow) -> bool {
         && mail.title.chars().count() <= MAX_NAME
 }
 
-/// Returns the text at the start of a session: the agent's name, and how to reach others.
-pub fn greeting(agent: &str, db: Option<&str>) -> String {
+/// Returns the text at the start of a session: the agent's name and its label, if it has one, and how to reach
+/// others.
+pub fn greeting(agent: &str, label: &str, db: Option<&str>) -> String {
     let command = command(db);
+    let label = match label {
+        "" => String::new(),
+        label => format!("(label {}) ", quoted(label, MAX_NAME)),
+    };
     format!(
-        "[agenthub] You are {} on agenthub, which connects the AI agents on this machine. Commands: {command} agents \
+        "[agenthub] You are {} {label}on agenthub, which connects the AI agents on this machine. Commands: {command} agents \
          lists them, {command} send NAME TEXT sends a message to one, {command} inbox shows your mail. New mail is \
          also shown to you between your steps.",
         one_line(agent, MAX_NAME)
@@ -224,8 +229,9 @@ mod tests {
         one.message_type = "m".repeat(5000);
         assert!(!is_whole(&one));
         let (reader, db) = ("r".repeat(5000), "d".repeat(MAX_DB));
-        let longest =
-            greeting(&reader, Some(&db)) + "\n\n" + &text(&vec![one; MAX_MESSAGES], usize::MAX, &reader, Some(&db));
+        let longest = greeting(&reader, &reader, Some(&db))
+            + "\n\n"
+            + &text(&vec![one; MAX_MESSAGES], usize::MAX, &reader, Some(&db));
         let count = longest.chars().count();
         assert!((MAX_CHARACTERS - 500..=MAX_CHARACTERS).contains(&count), "{count}");
         let wide = text(&vec![mail(1, &"w".repeat(5000)); MAX_MESSAGES], 0, "planner", None);

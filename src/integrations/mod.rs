@@ -13,10 +13,10 @@
 //! * [`hook_spool`]: events of hooks that could not get the database's lock in time.
 //! * [`setup`]: the changes that `agenthub init` makes to configuration files.
 //! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
+//! * [`session_agent`]: which agent a session is; [`session_check`]: sessions that have ended without a hook.
 //! * [`fence`]: untrusted text as a model gets it.
 
 pub mod agent_name;
-mod ancestors;
 pub mod arguments;
 pub mod environment;
 pub mod fence;
@@ -29,6 +29,8 @@ pub mod mail_text;
 pub mod program;
 pub mod recorder;
 pub mod registry;
+pub mod session_agent;
+pub mod session_check;
 pub mod setup;
 pub mod spec;
 pub mod stream;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::task_builder::TaskBuilder;
+use crate::process::Process;
 
 /// An agent tool.
 pub struct Integration {
@@ -35,6 +36,40 @@ pub struct Integration {
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+    /// What is known about the tool's processes.
+    pub processes: ProcessSpec,
+}
+
+/// What is known about the processes of a tool.
+#[derive(Debug)]
+pub struct ProcessSpec {
+    /// Returns whether the process runs many sessions at once. Its environment is that of the program that
+    /// has started it, so it names the agent of no session.
+    pub is_shared: fn(&Process) -> bool,
+    /// Returns what the tool itself has recorded about the session that its process with this number runs now.
+    pub running_session: fn(pid: u32) -> Option<RunningSession>,
+    /// Returns the id of the session that begins, from the input of a [`SESSION_START`] hook and the tool's
+    /// process. `None` if a later hook names it first.
+    pub begun_session: fn(&Value, &Process) -> Option<String>,
+}
+
+impl ProcessSpec {
+    /// Each process runs one session, about which the tool records nothing.
+    pub const DEFAULT: Self = Self {
+        is_shared: |_| false,
+        running_session: |_| None,
+        begun_session: |input, _| input["session_id"].as_str().map(str::to_owned),
+    };
+}
+
+/// The session that a tool's process runs, as the tool has recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningSession {
+    /// The session's id.
+    pub id: String,
+    /// Since when the session waits for a prompt, Unix milliseconds; `None` if it works, or if that is not
+    /// known.
+    pub idle_since: Option<i64>,
 }
 
 /// A tool that agenthub recognizes, and neither configures nor records.
@@ -116,6 +151,8 @@ pub struct HookSpec {
     pub word: &'static str,
     /// The events that agenthub installs a hook for.
     pub hooks: &'static [Hook],
+    /// Events whose hooks the tool ends earlier than others, with the maximum number of seconds.
+    pub short_timeouts: &'static [(&'static str, i64)],
     /// The environment variable with the process id of the tool.
     pub pid_variable: Option<&'static str>,
     /// The question that the tool asks the user after the hooks were installed.
@@ -234,6 +271,8 @@ pub struct McpJson {
     /// The agent's name in `env`. For tools that give their MCP servers no session: without a
     /// name each start would be another agent, which would not see the mail of the last one.
     pub agent: Option<&'static str>,
+    /// The name that earlier versions have written, which is replaced.
+    pub earlier_agent: Option<&'static str>,
 }
 
 /// The form of an MCP server's entry in a TOML file.

@@ -29,6 +29,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         hook("StopFailure", HookBlocking::Continues, MailDelivery::None),
         hook("SessionEnd", HookBlocking::Waits, MailDelivery::None),
     ],
+    short_timeouts: &[],
     pid_variable: Some("CLAUDE_PID"),
     consent: None,
     obstacle,

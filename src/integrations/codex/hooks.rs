@@ -19,11 +19,15 @@ const HOOKS: &[Hook] = &[
     hook("PermissionRequest", MailDelivery::None),
     hook("PostToolUse", MailDelivery::ContextDuringTurn),
     hook("Stop", MailDelivery::StopReason),
+    hook("Interrupt", MailDelivery::None),
+    hook("SessionEnd", MailDelivery::None),
 ];
 
 pub(super) const SPEC: HookSpec = HookSpec {
     word: "codex",
     hooks: HOOKS,
+    // Codex warns of a longer time.
+    short_timeouts: &[("Interrupt", 3), ("SessionEnd", 3)],
     pid_variable: None,
     consent: Some(|| format!("It will ask once whether to trust {} hooks (/hooks).", HOOKS.len())),
     obstacle: config::hooks_obstacle,

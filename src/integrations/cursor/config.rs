@@ -10,6 +10,7 @@ static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
     agent: Some("cursor"),
+    earlier_agent: None,
 };
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {

@@ -3,7 +3,7 @@
 mod config;
 mod stream;
 
-use super::spec::Integration;
+use super::spec::{Integration, ProcessSpec};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "gemini",
@@ -31,4 +31,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    processes: ProcessSpec::DEFAULT,
 };

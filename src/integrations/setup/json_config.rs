@@ -7,7 +7,7 @@ use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, CstObjectProp, CstRootNode};
 
 use super::hook_command::{Owner, owner};
-use crate::integrations::spec::{HookBlocking, HookSpec, McpJson, Refusal};
+use crate::integrations::spec::{Hook, HookBlocking, HookSpec, McpJson, Refusal};
 
 /// Seconds after which a tool ends a hook. A hook takes a few milliseconds.
 const TIMEOUT: i64 = 10;
@@ -164,7 +164,7 @@ pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Resul
     let events = object(&document.object, "hooks")?;
     for hook in spec.hooks {
         let groups = array(&events, hook.event)?;
-        let wanted = handler(command, hook.blocking);
+        let wanted = handler(command, hook, spec);
         let is_customized = handlers(&groups, spec.word)
             .iter()
             .any(|(.., owner)| *owner == Owner::Customized);
@@ -188,13 +188,17 @@ pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Resul
 }
 
 /// Returns the fields of a handler.
-fn handler(command: &str, blocking: HookBlocking) -> Vec<(String, Input)> {
+fn handler(command: &str, hook: &Hook, spec: &HookSpec) -> Vec<(String, Input)> {
+    let short = spec.short_timeouts.iter().find(|(event, _)| *event == hook.event);
     let mut handler = vec![
         ("type".to_owned(), Input::from("command")),
         ("command".to_owned(), Input::from(command)),
-        ("timeout".to_owned(), Input::from(TIMEOUT)),
+        (
+            "timeout".to_owned(),
+            Input::from(short.map_or(TIMEOUT, |(_, seconds)| *seconds)),
+        ),
     ];
-    if blocking == HookBlocking::Continues {
+    if hook.blocking == HookBlocking::Continues {
         handler.push(("async".to_owned(), Input::from(true)));
     }
     handler
@@ -289,13 +293,24 @@ pub(super) fn install_server(text: &str, form: &McpJson, program: &Path, args: &
         Some(found) => match found.object_value().filter(is_agenthub) {
             Some(server) => {
                 // The user may have changed the variables.
-                wanted.extend(env.filter(|_| server.get("env").is_none()));
+                wanted.extend(env.filter(|_| has_default_environment(&server, form)));
                 update(&server, &wanted);
             }
             None => return Err(format!("another MCP server has the name \"{SERVER}\"")),
         },
     }
     Ok(document.finish())
+}
+
+/// Returns whether a server has no variables, or those that an earlier version has written.
+fn has_default_environment(server: &CstObject, form: &McpJson) -> bool {
+    let earlier = form
+        .earlier_agent
+        .map(|name| serde_json::json!({"AGENTHUB_AGENT": name}));
+    let current = server
+        .get("env")
+        .map(|property| property.value().and_then(|value| value.to_serde_value()));
+    current.is_none_or(|current| earlier.is_some() && current == earlier)
 }
 
 fn is_agenthub(server: &CstObject) -> bool {
