@@ -20,8 +20,13 @@ pub(super) const GLOBAL: &str = "Global options";
 /// The database file a command works on.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DatabaseArgs {
-    /// Path of the database [env: AGENTHUB_DB] [default: hub.db in the user's data directory]
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    #[arg(
+        help = "Path of the database [env: AGENTHUB_DB] [default: hub.db in the user's data directory]",
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = GLOBAL
+    )]
     pub(super) db: Option<PathBuf>,
     /// Allow a database on NFS, SMB, 9p or FUSE, where rows may be lost
     #[arg(long, global = true, help_heading = GLOBAL)]
