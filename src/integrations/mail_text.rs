@@ -53,9 +53,9 @@ impl Access<'_> {
     }
 }
 
-/// Returns the text at the start of a session: the agent's name, and how to reach others. What works in the
-/// tool comes first.
-pub fn greeting(agent: &str, access: Access<'_>) -> String {
+/// Returns the text at the start of a session: the agent's name and its label, if it has one, and how to reach
+/// others. What works in the tool comes first.
+pub fn greeting(agent: &str, label: &str, access: Access<'_>) -> String {
     let command = access.command();
     let ways = match access.shells {
         ShellAccess::Full => format!(
@@ -69,8 +69,12 @@ pub fn greeting(agent: &str, access: Access<'_>) -> String {
              read-only."
         ),
     };
+    let label = match label {
+        "" => String::new(),
+        label => format!("(label {}) ", quoted(label, MAX_NAME)),
+    };
     format!(
-        "[agenthub] You are {} on agenthub, which connects the AI agents on this machine and the person who runs them \
+        "[agenthub] You are {} {label}on agenthub, which connects the AI agents on this machine and the person who runs them \
          (\"human\"). {ways} New mail is also shown to you between your steps.",
         one_line(agent, MAX_NAME)
     )
@@ -294,7 +298,7 @@ mod tests {
             (ShellAccess::MayBeReadOnly, "send_message", "agenthub send NAME"),
         ] {
             let access = Access { db: None, shells };
-            let greeting = greeting("planner", access);
+            let greeting = greeting("planner", "", access);
             let at = |part: &str| greeting.find(part).unwrap_or_else(|| panic!("{part}: {greeting}"));
             assert!(at(first) < at(second), "{greeting}");
             let text = text(&[mail(7, &"x".repeat(5000))], 0, "planner", access);
@@ -327,7 +331,7 @@ mod tests {
         for shells in [ShellAccess::Full, ShellAccess::MayBeReadOnly] {
             let access = Access { db: Some(&db), shells };
             let mail = vec![one.clone(); MAX_MESSAGES];
-            let longest = greeting(&reader, access) + "\n\n" + &text(&mail, usize::MAX, &reader, access);
+            let longest = greeting(&reader, &reader, access) + "\n\n" + &text(&mail, usize::MAX, &reader, access);
             let count = longest.chars().count();
             assert!((MAX_CHARACTERS - 1500..=MAX_CHARACTERS).contains(&count), "{count}");
         }

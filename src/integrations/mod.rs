@@ -14,11 +14,11 @@
 //! * [`setup`]: the changes that `agenthub init` makes to configuration files.
 //! * [`allowed_commands`]: the commands that `agenthub init` offers to allow.
 //! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
+//! * [`session_agent`]: which agent a session is; [`session_check`]: sessions that have ended without a hook.
 //! * [`fence`]: untrusted text as a model gets it.
 
 pub mod agent_name;
 pub mod allowed_commands;
-mod ancestors;
 pub mod arguments;
 pub mod environment;
 pub mod fence;
@@ -32,6 +32,8 @@ pub mod mail_text;
 pub mod program;
 pub mod recorder;
 pub mod registry;
+pub mod session_agent;
+pub mod session_check;
 pub mod setup;
 pub mod spec;
 pub mod stream;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::task_builder::TaskBuilder;
+use crate::process::Process;
 
 /// An agent tool.
 pub struct Integration {
@@ -38,6 +39,40 @@ pub struct Integration {
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+    /// What is known about the tool's processes.
+    pub processes: ProcessSpec,
+}
+
+/// What is known about the processes of a tool.
+#[derive(Debug)]
+pub struct ProcessSpec {
+    /// Returns whether the process runs many sessions at once. Its environment is that of the program that
+    /// has started it, so it names the agent of no session.
+    pub is_shared: fn(&Process) -> bool,
+    /// Returns what the tool itself has recorded about the session that its process with this number runs now.
+    pub running_session: fn(pid: u32) -> Option<RunningSession>,
+    /// Returns the id of the session that begins, from the input of a [`SESSION_START`] hook and the tool's
+    /// process. `None` if a later hook names it first.
+    pub begun_session: fn(&Value, &Process) -> Option<String>,
+}
+
+impl ProcessSpec {
+    /// Each process runs one session, about which the tool records nothing.
+    pub const DEFAULT: Self = Self {
+        is_shared: |_| false,
+        running_session: |_| None,
+        begun_session: |input, _| input["session_id"].as_str().map(str::to_owned),
+    };
+}
+
+/// The session that a tool's process runs, as the tool has recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningSession {
+    /// The session's id.
+    pub id: String,
+    /// Since when the session waits for a prompt, Unix milliseconds; `None` if it works, or if that is not
+    /// known.
+    pub idle_since: Option<i64>,
 }
 
 /// Whether commands in a tool's shells can write the database.
@@ -190,6 +225,8 @@ pub enum EventKind {
     Notification,
     /// The model has ended its turn.
     Stop,
+    /// The user has interrupted the turn.
+    Interrupt,
     /// The turn has ended with an error.
     StopFailure,
     /// The session has ended.
@@ -260,6 +297,8 @@ pub struct HookFileForm {
     pub nesting: HandlerNesting,
     /// The time after which the tool ends a hook, in the tool's unit. A hook takes a few milliseconds.
     pub timeout: i64,
+    /// The events whose hooks the tool ends earlier, with their times in the same unit.
+    pub short_timeouts: &'static [(&'static str, i64)],
     /// The value of `version`, if the tool requires it.
     pub version: Option<i64>,
 }
@@ -422,6 +461,8 @@ pub struct McpJson {
     /// The agent's name in `env`. For tools that give their MCP servers no session: without a
     /// name each start would be another agent, which would not see the mail of the last one.
     pub agent: Option<&'static str>,
+    /// The name that earlier versions have written, which is replaced.
+    pub earlier_agent: Option<&'static str>,
 }
 
 /// The form of an MCP server's entry in a TOML file.

@@ -36,7 +36,7 @@ use crate::store::{AgentState, NetworkFs, with_busy_timeout};
 use crate::text::lenient_json;
 
 pub use identity::Speaker;
-use session::{ANNOUNCE_TIMEOUT, AgentSession, Database};
+use session::{ANNOUNCE_TIMEOUT, Database};
 use written::{Jobs, RunsJobs};
 
 /// The server's instructions, which a model gets before any tool description. Tools that load a server's tools
@@ -79,11 +79,8 @@ pub async fn serve(path: PathBuf, network_fs: NetworkFs, speaker: Speaker) -> Re
         ..AgentState::default()
     };
     let database = Arc::new(Database::new(path, network_fs, state));
-    let open = || match speaker.known() {
-        Some(name) => AgentSession::of(&database, name.to_owned()).with(|_| Ok(())),
-        None => database.open(),
-    };
-    match with_busy_timeout(ANNOUNCE_TIMEOUT, open) {
+    // The agent becomes known with its first call: some programs start a server only to list its tools.
+    match with_busy_timeout(ANNOUNCE_TIMEOUT, || database.open()) {
         Err(e) if is_temporary(e.code()) => tracing::warn!("{e}; each tool call tries again"),
         opened => opened?,
     }
@@ -129,7 +126,7 @@ impl ServerHandler for Mcp {
         let implementation = Implementation::new("agenthub", env!("CARGO_PKG_VERSION")).with_title("agenthub");
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(implementation)
-            .with_instructions(match self.speaker.known() {
+            .with_instructions(match &self.speaker.assigned {
                 Some(name) => {
                     let name = quoted(name, MAX_NAME_CHARS);
                     format!("{INSTRUCTIONS} You are {name}. {RULES}")

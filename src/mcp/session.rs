@@ -54,6 +54,11 @@ impl Database {
         self.with_connection(|_| Ok(()))
     }
 
+    /// Runs `f` on a read connection of its own, so that it does not wait for other calls. Blocks.
+    pub(super) fn read<T>(&self, f: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
+        f(&Reader::open(&self.path, self.network_fs)?)
+    }
+
     /// Runs `f` with the connection, which is opened first if there is none or if the file at its path
     /// was replaced.
     fn with_connection<T>(&self, f: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {

@@ -21,10 +21,10 @@ use super::schema::{
 };
 use super::session::AgentSession;
 use super::written::PendingResult;
-use crate::config::{HUMAN, canonical, composed, from_type, is_human};
+use crate::config::{HUMAN, canonical, from_type, is_human};
 use crate::error::{Code, Error, Result as StoreResult};
 use crate::integrations::fence::{fenced, one_line};
-use crate::integrations::mail_text;
+use crate::integrations::{mail_text, session_check};
 use crate::protocol::{TaskStreamEventType, now_ms};
 use crate::store::{
     AgentState, Claim, InboxFilter, InboxMessageRow, InboxOrder, NewInboxMessage, NewMessage, NewTaskEvent, Reader,
@@ -340,7 +340,11 @@ impl Mcp {
         });
         let limit = rows(args.limit.unwrap_or(50), 1000);
         let found = session
-            .call(move |_, writer| writer.agents_with_unread(active_after, limit))
+            .call(move |_, writer| {
+                let mut found = writer.agents_with_unread(active_after, limit)?;
+                session_check::apply(writer, found.iter_mut().map(|(agent, _)| agent))?;
+                Ok(found)
+            })
             .await?;
         let agents = found
             .into_iter()
@@ -528,7 +532,7 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
         .call(move |session, writer| {
             let to = args.to.unwrap_or_default();
             let inbox = match writer.recipient(&to) {
-                Err(e) if e.code() == Code::NotFound && args.new_recipient => composed(&to),
+                _ if args.new_recipient && !is_human(&to) && !to.trim().is_empty() => writer.stored_name(&to)?,
                 Err(e) if e.code() == Code::NotFound => {
                     let advice = match e.message().ends_with('?') {
                         true => " Call list_agents for the names, or set new_recipient to true",

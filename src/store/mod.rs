@@ -35,6 +35,7 @@ mod schema;
 mod search;
 mod secrets;
 mod sender_field;
+mod sessions;
 mod spool;
 
 mod subscriptions;
@@ -75,7 +76,7 @@ pub use maintenance::growth::Growth;
 pub use maintenance::integrity::{FileMode, TimesInSeconds};
 pub use maintenance::prune::{AGENTS_AGE, Pruned, Retention, Unread};
 pub use maintenance::restore::{Restore, RestoreDone};
-pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
+pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus, SessionCheck};
 pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use page_sessions::{PageCode, PageSession, PageSessionSummary, PageSessions, write_redirect};
@@ -86,6 +87,7 @@ pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::SearchHit;
 pub use secrets::{Secret, SecretFile, Stamp, random_hex};
+pub use sessions::{SessionEvent, SessionRow, session_key};
 pub use spool::{Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
@@ -314,6 +316,14 @@ impl Store {
     pub fn keep(&self, age: i64) {
         if let Some(threads) = &self.threads {
             threads.maintenance.keep(age);
+        }
+    }
+
+    /// Runs `check` in the background every two seconds from now on: it records the ends of sessions that no hook
+    /// reports.
+    pub fn check_sessions(&self, check: SessionCheck) {
+        if let Some(threads) = &self.threads {
+            threads.maintenance.check_sessions(check);
         }
     }
 

@@ -330,11 +330,11 @@ fn run_is_not_recorded_by_its_own_hooks() {
             ("AGENTHUB_TASK", "run-1"),
             ("AGENTHUB_TASK_VENDOR", tool),
         ];
-        sandbox.hook_with("codex", &event("s", "UserPromptSubmit", ""), &agent_variables);
+        sandbox.hook_with("codex", &event(tool, "UserPromptSubmit", ""), &agent_variables);
         sandbox.sql("SELECT DISTINCT agent_id FROM task_stream")
     };
     assert_eq!(agents_within_run_of("codex"), "");
-    assert_eq!(agents_within_run_of("claude"), "codex-s");
+    assert_eq!(agents_within_run_of("claude"), "codex-claude");
 }
 
 #[test]

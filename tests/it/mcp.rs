@@ -272,17 +272,29 @@ fn environment_selects_the_calling_agent() {
         format!("agent-{}", std::process::id())
     );
     let mut command = hub.command(&["mcp"]);
-    command
-        .env("CLAUDE_CODE_SESSION_ID", "0123456789abcdef")
-        .stdin(Stdio::piped());
-    let mut session = Process::start(command);
-    wait_for("the agent", || {
-        hub.sql("SELECT id FROM agents")
-            .contains("claude-01234567")
-            .then_some(())
-    });
-    drop(session.0.stdin.take());
-    assert!(session.0.wait().is_ok());
+    command.env("CLAUDE_CODE_SESSION_ID", "0123456789abcdef");
+    let mut session = Session::spawn(command, None);
+    session.initialize("2025-11-25");
+    session.call(1, "check_inbox", &json!({}));
+    let answer = session.response_to(1);
+    assert_eq!(
+        answer["result"]["structuredContent"]["you"], "claude-01234567",
+        "{answer}"
+    );
+}
+
+/// Some programs start each server only to list its tools.
+#[test]
+fn server_that_is_only_listed_registers_no_agent() {
+    let hub = TestHub::not_started(&[]);
+    let mut session = Session::start(&hub, Some("planner"));
+    session.initialize("2025-11-25");
+    session.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    session.response_to(1);
+    assert_eq!(hub.sql("SELECT count(*) FROM agents"), "0");
+    session.call(2, "list_agents", &json!({}));
+    session.response_to(2);
+    assert_eq!(hub.sql("SELECT id FROM agents"), "planner");
 }
 
 #[test]

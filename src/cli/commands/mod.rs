@@ -17,6 +17,7 @@ mod path;
 mod post;
 mod prune;
 mod read;
+mod rename;
 mod reply;
 mod restore;
 mod run;
@@ -82,6 +83,8 @@ enum Command {
     Threads(threads::Args),
     /// List agents
     Agents(agents::Args),
+    /// Give an agent a label, by which others can address it
+    Rename(rename::Args),
     /// Show who has seen a message or mail
     Trace(trace::Args),
     /// Follow one thread or all activity
@@ -140,6 +143,7 @@ impl CommandArgs {
             Command::Ask(args) => ask::run(database, args),
             Command::Threads(args) => threads::run(database, &args),
             Command::Agents(args) => agents::run(database, &args),
+            Command::Rename(args) => rename::run(database, &args),
             Command::Trace(args) => trace::run(database, &args),
             Command::Tail(args) => tail::run(database, &args),
             Command::Mcp(args) => mcp::run(database, &args),

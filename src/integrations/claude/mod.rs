@@ -2,6 +2,7 @@
 
 mod config;
 mod hooks;
+mod session_file;
 mod stream;
 
 use super::spec::{Integration, ShellAccess};
@@ -43,4 +44,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    processes: session_file::PROCESSES,
 };

@@ -10,6 +10,7 @@ static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
     agent: Some("cursor"),
+    earlier_agent: None,
 };
 
 /// A permission for a command would be for all of its subcommands: there is none.

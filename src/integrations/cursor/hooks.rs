@@ -52,6 +52,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     file: HookFileForm {
         nesting: HandlerNesting::Flat,
         timeout: 10,
+        short_timeouts: &[],
         version: Some(1),
     },
     pid_variable: None,

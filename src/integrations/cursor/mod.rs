@@ -4,7 +4,7 @@ mod config;
 mod hooks;
 mod stream;
 
-use super::spec::{Integration, ShellAccess};
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "cursor",
@@ -35,4 +35,9 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: Some(hooks::FOREIGN),
+    processes: ProcessSpec {
+        // The editor.
+        is_shared: |process| process.program.eq_ignore_ascii_case("cursor"),
+        ..ProcessSpec::DEFAULT
+    },
 };

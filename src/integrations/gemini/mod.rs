@@ -4,7 +4,7 @@ mod config;
 mod hooks;
 mod stream;
 
-use super::spec::{Integration, ShellAccess};
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "gemini",
@@ -33,4 +33,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    processes: ProcessSpec::DEFAULT,
 };
