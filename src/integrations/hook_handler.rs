@@ -18,10 +18,12 @@
 use serde_json::{Value, json};
 
 use super::agent_name;
-use super::json_fields::{joined_text, number, text};
-use super::mail_text;
+use super::json_fields::{number, result_text, text};
 use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
+use super::transcript::{self, HookSession, NewUsage};
+use super::usage::Usage;
+use super::{mail_text, prompt_text};
 use crate::error::Result;
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{AgentState, MailToDeliver, NewTaskEvent, ReadContext, Receipt, Repeat, Writer};
@@ -86,11 +88,14 @@ pub fn handle(
     input: &Value,
     environment: &HookEnvironment,
 ) -> Result<Option<HookOutput>> {
-    let Some(call) = HookCall::new(writer, (tool, hooks), input, environment) else {
+    let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment) else {
         return Ok(None);
     };
     if call.has_nothing_to_write()? {
         return Ok(None);
+    }
+    if environment.task.is_none() {
+        call.usage = transcript::read(writer, call.session(), input)?;
     }
     writer.atomically(|| {
         if environment.task.is_none() {
@@ -131,6 +136,8 @@ struct HookCall<'a> {
     task: String,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
+    /// The usage that the tool's record of the session has since the last event.
+    usage: Option<NewUsage>,
 }
 
 impl<'a> HookCall<'a> {
@@ -158,7 +165,17 @@ impl<'a> HookCall<'a> {
                 .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
             task: format!("{}-{session}", tool.id),
             occurred_at: None,
+            usage: None,
         })
+    }
+
+    fn session(&self) -> HookSession<'_> {
+        HookSession {
+            tool: self.tool,
+            id: &self.task,
+            agent: &self.agent,
+            pid: self.environment.pid,
+        }
     }
 
     /// Returns whether a subagent is the source. Its tool calls are recorded; its start and end are not
@@ -179,6 +196,9 @@ impl<'a> HookCall<'a> {
     }
 
     fn record(&self) -> Result<()> {
+        if let Some(usage) = &self.usage {
+            usage.store(self.writer)?;
+        }
         let input = self.input;
         match self.event {
             SESSION_START => self.set_agent("idle"),
@@ -217,7 +237,10 @@ impl<'a> HookCall<'a> {
         self.write(&NewTaskEvent {
             turn_num: turn,
             status: RUNNING.to_owned(),
-            directive: prompt.chars().take(MAX_SHORT_DIRECTIVE).collect(),
+            directive: prompt_text::title(self.tool.context_tags, prompt)
+                .chars()
+                .take(MAX_SHORT_DIRECTIVE)
+                .collect(),
             directive_full: truncate(prompt),
             workspace: text(self.input, "cwd").to_owned(),
             ..self.row(Kind::STATUS)?
@@ -276,7 +299,12 @@ impl<'a> HookCall<'a> {
                 ..self.row(Kind::TEXT)?
             })?;
         }
-        self.write(&self.row(Kind::TURN_END)?)?;
+        let usage = self.usage.as_ref().map_or_else(Usage::default, NewUsage::of_turn);
+        self.write(&NewTaskEvent {
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            ..self.row(Kind::TURN_END)?
+        })?;
         self.finish("completed", "idle")
     }
 
@@ -421,7 +449,7 @@ impl<'a> HookCall<'a> {
 /// Returns a tool's output as text: stdout and stderr, the texts of its blocks, or its JSON.
 fn tool_output(value: &Value) -> String {
     let Some(object) = value.as_object() else {
-        return joined_text(value);
+        return result_text(value);
     };
     match (
         object.get("stdout").and_then(Value::as_str),
@@ -430,7 +458,7 @@ fn tool_output(value: &Value) -> String {
         (Some(out), None | Some("")) => out.to_owned(),
         (Some(""), Some(err)) => err.to_owned(),
         (Some(out), Some(err)) => format!("{out}\n{err}"),
-        _ if object.get("content").is_some_and(Value::is_array) => joined_text(&value["content"]),
-        _ => value.to_string(),
+        _ if object.get("content").is_some_and(Value::is_array) => result_text(&value["content"]),
+        _ => result_text(value),
     }
 }

@@ -27,12 +27,16 @@ mod json_fields;
 pub mod line_splitter;
 pub mod mail_text;
 pub mod program;
+mod prompt_text;
 pub mod recorder;
 pub mod registry;
+pub mod session_state;
 pub mod setup;
 pub mod spec;
 pub mod stream;
 pub mod task_builder;
+pub mod transcript;
+pub mod unknown_content;
 pub mod usage;
 
 mod claude;

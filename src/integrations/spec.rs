@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::task_builder::TaskBuilder;
+use super::usage::Usage;
 
 /// An agent tool.
 pub struct Integration {
@@ -35,6 +36,8 @@ pub struct Integration {
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+    /// The tool's own record of a session, whose path its hooks get.
+    pub transcript: Option<TranscriptSpec>,
 }
 
 /// A tool that agenthub recognizes, and neither configures nor records.
@@ -96,6 +99,52 @@ pub trait StreamParser: fmt::Debug + Send {
 
     /// Writes the buffered rows when the stream ends.
     fn end(&mut self, _task: &mut TaskBuilder) {}
+}
+
+/// The file in which a tool itself records a session: JSON Lines that the tool appends to.
+#[derive(Debug)]
+pub struct TranscriptSpec {
+    /// What to do with such a file instead of recording it as a stream, for an error message.
+    pub advice: &'static str,
+    /// The hooks' events at which the new part of the file is read: each after the model has worked, and the
+    /// first ones of a process.
+    pub events: &'static [&'static str],
+    /// Of `events`, those that end a turn.
+    pub turn_ends: &'static [&'static str],
+    /// Texts of which each line with usage has one. Other lines are not parsed.
+    pub marks: &'static [&'static str],
+    /// Returns what a line says of the session's usage.
+    pub entry: fn(&Value) -> Option<TranscriptEntry>,
+    /// Returns whether a JSON object is a line of such a file, and not one of the tool's stream.
+    pub is_line: fn(&Value) -> bool,
+}
+
+/// What a line of a transcript says of the session's usage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TranscriptEntry {
+    /// The usage of one message of the model. A later line with the same id has the same usage, or a more recent
+    /// figure of it.
+    Message {
+        /// Identifies the message within the session.
+        id: String,
+        /// Its usage; `turns` is 0 for a message of a subagent.
+        usage: Usage,
+        /// The model.
+        model: String,
+    },
+    /// The usage since the session began.
+    Totals {
+        /// The usage; its `turns` do not count.
+        usage: Usage,
+        /// The part of it that is the last request's, if the file says it.
+        last: Usage,
+    },
+    /// The model of the messages that follow.
+    Model(String),
+    /// A turn of the model that has begun, in a file whose totals do not count turns.
+    Turn,
+    /// The line should have usage and does not: the format has changed.
+    Missing,
 }
 
 /// Flags to insert into a command line.

@@ -1,7 +1,12 @@
 //! Token, cost and time totals.
 
+use serde::{Deserialize, Serialize};
+
+use crate::store::TelemetryRow;
+
 /// The usage of a session or a task.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Turns of the model.
     pub turns: i64,
@@ -18,6 +23,18 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns the totals of a telemetry row.
+    pub(super) fn of_row(row: &TelemetryRow) -> Self {
+        Self {
+            turns: row.turns.unwrap_or(0),
+            tokens_in: row.tokens_in.unwrap_or(0),
+            tokens_out: row.tokens_out.unwrap_or(0),
+            tokens_cached: row.tokens_cached.unwrap_or(0),
+            cost: row.cost,
+            duration_sec: row.duration_sec.unwrap_or(0),
+        }
+    }
+
     /// Returns the sum.
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
@@ -47,4 +64,22 @@ impl Usage {
             duration_sec: self.duration_sec.max(other.duration_sec),
         }
     }
+}
+
+/// What is known of a session before its stream is recorded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SessionHistory {
+    /// The session's usage so far.
+    pub totals: Usage,
+    /// The streams of the session that were recorded, the oldest first.
+    pub recordings: Vec<Recording>,
+}
+
+/// A recorded stream. The same stream may be recorded again, for example from a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    /// Identifies the stream within its session.
+    pub key: String,
+    /// The session's usage before the stream.
+    pub before: Usage,
 }

@@ -3,6 +3,7 @@
 mod config;
 mod hooks;
 mod stream;
+mod transcript;
 
 use super::spec::Integration;
 
@@ -42,4 +43,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    transcript: Some(transcript::SPEC),
 };

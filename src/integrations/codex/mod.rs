@@ -4,6 +4,7 @@ mod config;
 mod hooks;
 mod mcp;
 mod stream;
+mod transcript;
 
 use super::spec::Integration;
 
@@ -45,4 +46,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: Some(mcp::session_of_call),
     foreign_hooks: None,
+    transcript: Some(transcript::SPEC),
 };

@@ -34,4 +34,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: Some(hooks::FOREIGN),
+    transcript: None,
 };

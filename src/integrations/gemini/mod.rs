@@ -2,6 +2,7 @@
 
 mod config;
 mod stream;
+mod transcript;
 
 use super::spec::Integration;
 
@@ -31,4 +32,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    transcript: Some(transcript::SPEC),
 };
