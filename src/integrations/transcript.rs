@@ -28,6 +28,8 @@ use crate::text::lenient_json;
 
 /// Maximum bytes that one hook reads.
 pub const MAX_READ: u64 = 4 << 20;
+/// The event of a session that ends. Every tool with hooks has it.
+const SESSION_END: &str = "SessionEnd";
 /// Messages whose usage is remembered. Those of parallel subagents alternate.
 const MAX_MESSAGES: usize = 32;
 
@@ -127,13 +129,14 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
     let ends_turn = spec.turn_ends.contains(&event);
     let mut turn = Usage::default();
     if ends_turn {
-        turn = since(transcript.totals, transcript.in_turn_rows);
+        turn = transcript.totals.minus(transcript.in_turn_rows);
         transcript.in_turn_rows = transcript.totals;
         transcript.ended_turns += 1;
     }
     let telemetry = (transcript.totals != transcript.recorded).then(|| {
         transcript.recorded = transcript.totals;
-        let status = if ends_turn { "completed" } else { "running" };
+        let is_idle = ends_turn || event == SESSION_END;
+        let status = if is_idle { "completed" } else { "running" };
         telemetry(session, text(input, "session_id"), &transcript, status)
     });
     if before.as_ref() == Some(&transcript) && is_same_file {
@@ -154,17 +157,6 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
 fn is_other(row: &TelemetryRow, transcript: &TranscriptState) -> bool {
     let (row, own) = (Usage::of_row(row), transcript.recorded);
     (row.tokens_in, row.tokens_out) != (own.tokens_in, own.tokens_out)
-}
-
-/// Returns `now` without `before`; no number is negative.
-fn since(now: Usage, before: Usage) -> Usage {
-    Usage {
-        turns: (now.turns - before.turns).max(0),
-        tokens_in: (now.tokens_in - before.tokens_in).max(0),
-        tokens_out: (now.tokens_out - before.tokens_out).max(0),
-        tokens_cached: (now.tokens_cached - before.tokens_cached).max(0),
-        ..Usage::default()
-    }
 }
 
 fn telemetry(session: HookSession<'_>, instance: &str, transcript: &TranscriptState, status: &str) -> NewTelemetry {
@@ -278,7 +270,7 @@ fn count_message(id: String, usage: Usage, transcript: &mut TranscriptState) {
     let known = transcript.messages.iter().position(|(known, _)| *known == id);
     let before = known.map_or_else(Usage::default, |at| transcript.messages.remove(at).1);
     let usage = usage.max(before);
-    let new = since(usage, before);
+    let new = usage.minus(before);
     if new != Usage::default() {
         transcript.totals = transcript.totals.plus(new);
         transcript.has_unpriced_use = true;
@@ -302,7 +294,7 @@ fn count_totals(usage: Usage, last: Usage, transcript: &mut TranscriptState) {
         transcript.has_unpriced_use = usage.cost.is_none();
     }
     if std::mem::take(&mut transcript.is_earlier_unknown) {
-        let earlier = since(transcript.totals, last);
+        let earlier = transcript.totals.minus(last);
         transcript.in_turn_rows = transcript.in_turn_rows.max(earlier);
     }
 }

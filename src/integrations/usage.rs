@@ -9,17 +9,28 @@ use crate::store::TelemetryRow;
 #[serde(default)]
 pub struct Usage {
     /// Turns of the model.
+    #[serde(skip_serializing_if = "is_zero")]
     pub turns: i64,
     /// Input tokens, cached ones included.
+    #[serde(skip_serializing_if = "is_zero")]
     pub tokens_in: i64,
     /// Output tokens.
+    #[serde(skip_serializing_if = "is_zero")]
     pub tokens_out: i64,
     /// The cached part of `tokens_in`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub tokens_cached: i64,
     /// US dollars, if the tool reports a cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     /// Seconds.
+    #[serde(skip_serializing_if = "is_zero")]
     pub duration_sec: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 impl Usage {
@@ -47,6 +58,18 @@ impl Usage {
                 (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
             },
             duration_sec: self.duration_sec + other.duration_sec,
+        }
+    }
+
+    /// Returns this usage without `other`, which is a part of it. No number is negative.
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            turns: (self.turns - other.turns).max(0),
+            tokens_in: (self.tokens_in - other.tokens_in).max(0),
+            tokens_out: (self.tokens_out - other.tokens_out).max(0),
+            tokens_cached: (self.tokens_cached - other.tokens_cached).max(0),
+            cost: self.cost.map(|cost| (cost - other.cost.unwrap_or(0.0)).max(0.0)),
+            duration_sec: (self.duration_sec - other.duration_sec).max(0),
         }
     }
 

@@ -9,6 +9,9 @@
 //! the process, subagents included. They replace the provisional counts, and the last turn gets
 //! the difference. Until then subagents' messages count too.
 //!
+//! Recent versions restore the counters of a session that is resumed: then the result counts from the start of the
+//! session.
+//!
 //! Turns are the messages of the main thread. `num_turns` is not used: it is in the result, which a
 //! truncated stream does not have, and it would differ from the numbers that the rows already have.
 //! Messages of the program itself, such as API errors, are no turns.
@@ -69,6 +72,8 @@ struct Parser {
     reported: Usage,
     /// The totals before `/clear` reset the process's counters.
     cleared: Usage,
+    /// The usage of earlier processes in the results' totals; `None` before the first result.
+    restored: Option<Usage>,
     /// The session that `reported` counts.
     session: String,
 }
@@ -202,6 +207,8 @@ impl Parser {
         if has_no_usage(line) {
             self.end_messages(task);
         } else {
+            let restored = self.restored.unwrap_or_else(|| self.restored_usage(line, task));
+            self.restored = Some(restored);
             self.messages.remove("");
             // A subagent may continue in the background, and its message have further lines.
             for message in self.messages.values_mut() {
@@ -210,7 +217,7 @@ impl Parser {
             let turns = task.used_mut().turns;
             *task.used_mut() = Usage {
                 turns,
-                ..self.totals(line)
+                ..self.totals(line).minus(restored)
             };
             if line["total_cost_usd"].is_number() {
                 task.mark_priced();
@@ -235,15 +242,31 @@ impl Parser {
         task.fail(&reason);
     }
 
+    /// Returns the part of the first result's totals that is the usage of earlier processes: all of it if the totals
+    /// are large enough to include it and the messages of this process.
+    fn restored_usage(&self, line: &Value, task: &mut TaskBuilder) -> Usage {
+        let before = task.previous_usage();
+        let now = result_usage(line);
+        let own = self
+            .messages
+            .values()
+            .filter(|message| !message.is_counted)
+            .fold(*task.used_mut(), |sum, message| sum.plus(message.usage));
+        let is_cheaper = matches!((cost(line), before.cost), (Some(now), Some(before)) if now < before);
+        if now.tokens_in < before.tokens_in + own.tokens_in || now.tokens_out < before.tokens_out || is_cheaper {
+            return Usage::default();
+        }
+        Usage {
+            turns: 0,
+            duration_sec: 0,
+            ..before
+        }
+    }
+
     /// Returns the process's totals according to this result.
     fn totals(&mut self, line: &Value) -> Usage {
-        let mut now = message_usage(&line["usage"]);
-        if let Some(models) = usage_of_models(&line["modelUsage"]) {
-            now = models;
-        }
-        now.cost = line["total_cost_usd"]
-            .as_f64()
-            .filter(|cost| (0.0..1e12).contains(cost));
+        let mut now = result_usage(line);
+        now.cost = cost(line);
         now.duration_sec = number(line, "duration_ms") / 1000;
         // A result without a cost keeps the last one.
         let is_cheaper = matches!((now.cost, self.reported.cost), (Some(now), Some(before)) if now < before);
@@ -259,6 +282,17 @@ impl Parser {
             ..self.cleared.plus(now)
         }
     }
+}
+
+/// Returns the tokens of a result: those of all models, or else of the main thread.
+fn result_usage(line: &Value) -> Usage {
+    usage_of_models(&line["modelUsage"]).unwrap_or_else(|| message_usage(&line["usage"]))
+}
+
+fn cost(line: &Value) -> Option<f64> {
+    line["total_cost_usd"]
+        .as_f64()
+        .filter(|cost| (0.0..1e12).contains(cost))
 }
 
 /// Returns the sum of the usage of all models, or `None` if there are no models.

@@ -1,6 +1,7 @@
 //! The recorded streams of all tools, complete and broken.
 
 mod stream_shapes;
+mod transcripts;
 mod truncated_streams;
 
 use proptest::prelude::*;

@@ -180,6 +180,40 @@ fn claude_partial_messages_have_the_final_output_tokens() {
 }
 
 #[test]
+fn claude_result_of_a_resumed_session_may_count_from_its_start() {
+    let input = |in_result: i64, cost: f64| {
+        format!(
+            "{{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"s\"}}\n\
+             {{\"type\":\"assistant\",\"message\":{{\"id\":\"b\",\"content\":[],\"usage\":{{\"input_tokens\":170,\"output_tokens\":1}}}}}}\n\
+             {{\"type\":\"result\",\"subtype\":\"success\",\"total_cost_usd\":{cost},\"modelUsage\":{{\"m\":\
+             {{\"inputTokens\":{in_result},\"outputTokens\":360}}}}}}"
+        )
+    };
+    let history = SessionHistory {
+        totals: Usage {
+            turns: 11,
+            tokens_in: 1870,
+            tokens_out: 330,
+            cost: Some(0.5),
+            ..Usage::default()
+        },
+        ..SessionHistory::default()
+    };
+    for (in_result, cost, turn, expected) in [
+        // The counters were restored.
+        (2040, 0.75, 170, (Some(12), Some(2040), Some(360), Some(0.75))),
+        // They begin at 0.
+        (200, 0.25, 200, (Some(12), Some(2070), Some(690), Some(0.75))),
+    ] {
+        let mut resumed = stream(CLAUDE);
+        drop(resumed.set_history(history.clone()));
+        let (tasks, usage) = feed(resumed, input(in_result, cost).as_bytes(), StreamEnd::Eof);
+        assert_eq!(totals(&usage), expected);
+        assert_eq!(of(&tasks, &Kind::TURN_END)[0].tokens_in, turn);
+    }
+}
+
+#[test]
 fn claude_woken_turn_has_its_summary_as_directive() {
     let line = r#"{"type":"user","message":{"role":"user","content":"<task-notification>\n<task-id>b</task-id>\n<summary>Tests passed</summary>\n</task-notification>"},"session_id":"s"}"#;
     let (tasks, _) = parse(CLAUDE, line.as_bytes(), StreamEnd::Eof);
