@@ -15,14 +15,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::session_state;
-use super::stream::Stream;
+use super::session_state::{self, SessionState};
+use super::stream::{Stream, StreamSource};
 use super::task_builder::{StreamEnd, StreamRow};
 use super::unknown_content::UnknownContent;
-use super::usage::{Recording, SessionHistory, Usage};
+use super::usage::{CountedBy, Recording, SessionHistory, Usage};
 use crate::error::{Code, Error, Result};
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{AgentState, NewTaskEvent, Writer};
+use crate::store::{AgentState, NewTaskEvent, NewTelemetry, Writer};
 use crate::text::quantity::count;
 
 /// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
@@ -169,7 +169,7 @@ fn record(stream: &mut Stream, buffer: &mut RowBuffer, receiver: &Receiver<Recor
                     let mut rows = stream.line(&line);
                     if !has_session && let Some(session) = stream.session() {
                         has_session = true;
-                        let history = buffer.history_of(session, &stream.session_key());
+                        let history = buffer.history_of(session, &stream);
                         // These totals do not include the earlier ones.
                         rows.retain(|row| matches!(row, StreamRow::Task(_)));
                         rows.extend(stream.set_history(history));
@@ -282,20 +282,33 @@ impl RowBuffer {
         Ok(())
     }
 
-    /// Returns what is known of a session; nothing if the database cannot be read.
-    fn history_of(&mut self, session: &str, key: &str) -> SessionHistory {
+    /// Returns what is known of a stream's session; nothing if the database cannot be read.
+    fn history_of(&mut self, session: &str, stream: &Stream) -> SessionHistory {
         if self.writer.is_none() {
             self.writer = (self.open)().ok();
         }
         let Some(writer) = &self.writer else {
             return SessionHistory::default();
         };
-        let recordings = session_state::load(writer, key).map_or_else(|_| Vec::new(), |(_, state)| state.recordings);
+        let state = session_state::load(writer, &stream.session_key())
+            .map_or_else(|_| SessionState::default(), |(_, state)| state);
         let totals = match writer.totals(session) {
             Ok(Some(row)) => Usage::of_row(&row),
             _ => Usage::default(),
         };
-        SessionHistory { totals, recordings }
+        // The hooks of a program that `run` records count nothing.
+        let has_count_of_hooks = state
+            .transcript
+            .is_some_and(|transcript| transcript.totals.tokens_in > 0);
+        let counted_by = match stream.source() {
+            StreamSource::Input if has_count_of_hooks => CountedBy::Hooks,
+            _ => CountedBy::Streams,
+        };
+        SessionHistory {
+            totals,
+            recordings: state.recordings,
+            counted_by,
+        }
     }
 }
 
@@ -306,7 +319,7 @@ fn write_row(writer: &Writer, row: &StreamRow, pid: Option<i64>) -> Result<()> {
             .record_task_event(task)
             .map(drop)
             .and_then(|()| update_agent(writer, task, pid)),
-        StreamRow::Usage(usage) => writer.record_telemetry(usage).map(drop),
+        StreamRow::Usage(usage) => record_usage(writer, usage),
     };
     match written {
         Err(e) if e.code() == Code::Invalid => {
@@ -315,6 +328,30 @@ fn write_row(writer: &Writer, row: &StreamRow, pid: Option<i64>) -> Result<()> {
         }
         written => written,
     }
+}
+
+/// Writes a session's totals. Those of another process that records the session may be larger: a hook's.
+fn record_usage(writer: &Writer, usage: &NewTelemetry) -> Result<()> {
+    let newest = writer.totals(&usage.instance_id)?.map(|row| Usage::of_row(&row));
+    let newest = newest.unwrap_or_default();
+    let totals = |own: Option<i64>, newest: i64| own.map(|own| own.max(newest));
+    let tokens_in = totals(usage.tokens_in, newest.tokens_in);
+    let tokens_out = totals(usage.tokens_out, newest.tokens_out);
+    let is_own = (tokens_in, tokens_out) == (usage.tokens_in, usage.tokens_out);
+    writer
+        .record_telemetry(&NewTelemetry {
+            turns: totals(usage.turns, newest.turns),
+            tokens_in,
+            tokens_out,
+            tokens_cached: totals(usage.tokens_cached, newest.tokens_cached),
+            cost: usage.cost.filter(|_| is_own),
+            cost_source: usage
+                .cost_source
+                .clone()
+                .map(|source| if is_own { source } else { "unknown".to_owned() }),
+            ..usage.clone()
+        })
+        .map(drop)
 }
 
 /// Sets the agent's status to that of its task.

@@ -74,6 +74,17 @@ pub fn load(reader: &Reader, session: &str) -> Result<(TranscriptRow, SessionSta
     Ok((row, state))
 }
 
+/// Returns the sessions with a state and an event after `since` (Unix milliseconds), with their `sessions.id`: at most
+/// 1000, the newest first.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn list(reader: &Reader, since: i64) -> Result<Vec<(String, SessionState)>> {
+    let rows = reader.transcripts(since)?.into_iter();
+    let state = |row: TranscriptRow| Some((row.session, serde_json::from_str(&row.state).ok()?));
+    Ok(rows.filter_map(state).collect())
+}
+
 /// Stores a session's state, in `row`.
 ///
 /// # Errors

@@ -71,6 +71,11 @@ impl Stream {
         self.task.session()
     }
 
+    /// Returns the source of the stream.
+    pub fn source(&self) -> StreamSource {
+        self.source
+    }
+
     /// Returns `sessions.id` of the session; empty before the stream has named it.
     pub fn session_key(&self) -> String {
         self.session()

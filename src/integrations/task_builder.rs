@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::usage::{Recording, SessionHistory, Usage};
+use super::usage::{CountedBy, Recording, SessionHistory, Usage};
 use super::{agent_name, prompt_text};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTaskEvent, NewTelemetry};
@@ -140,7 +140,9 @@ impl TaskBuilder {
 
     /// Sets what is known of the session.
     pub(super) fn set_history(&mut self, history: SessionHistory) {
-        self.previous = history.totals;
+        if history.counted_by == CountedBy::Streams {
+            self.previous = history.totals;
+        }
         self.recorded_totals = self.recorded_totals.max(history.totals);
         self.recordings = Some(history.recordings);
         self.find_recording();
@@ -376,10 +378,12 @@ impl TaskBuilder {
             State::Completed => "completed",
             State::Failed => "error",
         };
-        self.recorded_totals = self.recorded_totals.max(self.previous.plus(self.used));
+        let own = self.previous.plus(self.used);
+        self.recorded_totals = self.recorded_totals.max(own);
         let totals = self.recorded_totals;
         // The cost of a row is the price of all tokens in it.
-        let cost = totals.cost.filter(|_| !self.has_unpriced_use);
+        let is_priced = !self.has_unpriced_use && own.tokens_in >= totals.tokens_in;
+        let cost = totals.cost.filter(|_| is_priced);
         self.rows.push(StreamRow::Usage(Box::new(NewTelemetry {
             instance_id: session.clone(),
             pid: self.info.pid,

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::json_fields::text;
 use super::session_state::{self, TranscriptState};
-use super::spec::{Integration, TranscriptEntry, TranscriptSpec};
+use super::spec::{Integration, SESSION_START, TranscriptEntry, TranscriptSpec};
 use super::usage::Usage;
 use crate::error::Result;
 use crate::fs::beside::beside;
@@ -135,7 +135,7 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
     }
     let telemetry = (transcript.totals != transcript.recorded).then(|| {
         transcript.recorded = transcript.totals;
-        let is_idle = ends_turn || event == SESSION_END;
+        let is_idle = ends_turn || [SESSION_START, SESSION_END].contains(&event);
         let status = if is_idle { "completed" } else { "running" };
         telemetry(session, text(input, "session_id"), &transcript, status)
     });

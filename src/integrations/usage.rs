@@ -96,6 +96,18 @@ pub struct SessionHistory {
     pub totals: Usage,
     /// The streams of the session that were recorded, the oldest first.
     pub recordings: Vec<Recording>,
+    /// Who has counted `totals`.
+    pub counted_by: CountedBy,
+}
+
+/// The source of a session's totals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CountedBy {
+    /// Recorded streams. Another stream of the session adds its usage.
+    #[default]
+    Streams,
+    /// Hooks, from the tool's own record of the session. It has the usage of all streams.
+    Hooks,
 }
 
 /// A recorded stream. The same stream may be recorded again, for example from a file.

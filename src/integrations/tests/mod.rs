@@ -10,7 +10,7 @@ use super::line_splitter::LineSplitter;
 use super::spec::Integration;
 use super::stream::{Stream, StreamSource};
 use super::task_builder::{MAX_TEXT, StreamEnd, StreamRow, TaskInfo};
-use super::usage::{SessionHistory, Usage};
+use super::usage::{CountedBy, SessionHistory, Usage};
 use super::{claude, codex, cursor, gemini, registry};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTaskEvent, NewTelemetry};

@@ -307,6 +307,33 @@ fn stream_that_was_recorded_before_does_not_count_again() {
 }
 
 #[test]
+fn stream_of_a_session_that_hooks_have_counted_adds_nothing() {
+    for (tool, name, priced) in [(CLAUDE, "claude-woken.jsonl", Some(0.1)), (CODEX, "codex.jsonl", None)] {
+        for (tokens, expected_cost) in [(1_000_000, None), (100, priced)] {
+            let mut counted = stream(tool);
+            drop(counted.set_history(SessionHistory {
+                totals: Usage {
+                    tokens_in: tokens,
+                    tokens_out: 100,
+                    ..Usage::default()
+                },
+                counted_by: CountedBy::Hooks,
+                ..SessionHistory::default()
+            }));
+            let (_, usage) = feed(counted, &data(name), StreamEnd::Eof);
+            let (_, alone) = parse(tool, &data(name), StreamEnd::Eof);
+            let own = alone.last().unwrap().tokens_in.unwrap();
+            let last = usage.last().unwrap();
+            assert_eq!(
+                (last.tokens_in, last.cost),
+                (Some(own.max(tokens)), expected_cost),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn recorded_output_begins_with_the_first_line_that_is_understood() {
     let spec = CODEX.stream.as_ref().unwrap();
     let mut stream = Stream::new(CODEX, spec, StreamSource::Input, TaskInfo::default());
