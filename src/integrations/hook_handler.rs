@@ -19,11 +19,13 @@ use serde_json::{Value, json};
 
 use super::agent_name;
 use super::json_fields::{number, text};
-use super::mail_text;
 use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
 use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
+use super::transcript::{self, HookSession, NewUsage};
+use super::usage::Usage;
+use super::{mail_text, prompt_text};
 use crate::error::Result;
 use crate::process::ProcessId;
 use crate::protocol::TaskStreamEventType as Kind;
@@ -98,11 +100,14 @@ pub fn handle(
     input: &Value,
     environment: &HookEnvironment,
 ) -> Result<Option<HookOutput>> {
-    let Some(call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
+    let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
     if call.has_nothing_to_write()? {
         return Ok(None);
+    }
+    if environment.task.is_none() {
+        call.usage = transcript::read(writer, call.session(), call.hook.kind, input)?;
     }
     writer.atomically(|| {
         call.record_session()?;
@@ -147,6 +152,8 @@ struct HookCall<'a> {
     session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
+    /// The usage that the tool's record of the session has since the last event.
+    usage: Option<NewUsage>,
 }
 
 impl<'a> HookCall<'a> {
@@ -181,6 +188,7 @@ impl<'a> HookCall<'a> {
             session: writer.session(&task)?,
             task,
             occurred_at: None,
+            usage: None,
         }))
     }
 
@@ -236,6 +244,16 @@ impl<'a> HookCall<'a> {
         self.writer.move_label(&label, &last.agent, &self.agent)
     }
 
+    fn session(&self) -> HookSession<'_> {
+        HookSession {
+            tool: self.tool,
+            id: &self.task,
+            instance: text(self.input, self.hooks.fields.session),
+            agent: &self.agent,
+            pid: self.environment.pid,
+        }
+    }
+
     /// Returns whether a subagent is the source. Its tool calls are recorded; its start and end are not
     /// those of the session.
     fn in_subagent(&self) -> bool {
@@ -258,6 +276,9 @@ impl<'a> HookCall<'a> {
     }
 
     fn record(&self) -> Result<()> {
+        if let Some(usage) = &self.usage {
+            usage.store(self.writer)?;
+        }
         let input = self.input;
         match self.hook.kind {
             EventKind::SessionStart => self.set_agent("idle"),
@@ -302,7 +323,10 @@ impl<'a> HookCall<'a> {
         self.write(&NewTaskEvent {
             turn_num: turn,
             status: RUNNING.to_owned(),
-            directive: prompt.chars().take(MAX_SHORT_DIRECTIVE).collect(),
+            directive: prompt_text::title(self.tool.context_tags, prompt)
+                .chars()
+                .take(MAX_SHORT_DIRECTIVE)
+                .collect(),
             directive_full: truncate(prompt),
             workspace: (self.hooks.fields.workspace)(self.input).to_owned(),
             ..self.row(Kind::STATUS)?
@@ -393,7 +417,7 @@ impl<'a> HookCall<'a> {
             return self.fail(&error, "idle");
         }
         self.text(text(self.input, self.hooks.fields.last_message))?;
-        self.write(&self.row(Kind::TURN_END)?)?;
+        self.end_turn()?;
         match self.input["background_tasks"].as_array().map_or(0, Vec::len) {
             0 => self.finish("completed", "idle"),
             tasks => {
@@ -413,8 +437,18 @@ impl<'a> HookCall<'a> {
             error_msg: INTERRUPTED.to_owned(),
             ..self.row(Kind::ERROR)?
         })?;
-        self.write(&self.row(Kind::TURN_END)?)?;
+        self.end_turn()?;
         self.finish("failed", "idle")
+    }
+
+    /// Records the end of the turn, with its tokens.
+    fn end_turn(&self) -> Result<()> {
+        let usage = self.usage.as_ref().map_or_else(Usage::default, NewUsage::of_turn);
+        self.write(&NewTaskEvent {
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            ..self.row(Kind::TURN_END)?
+        })
     }
 
     /// Records that the turn has failed. `agent` is the status of the agent from now on.

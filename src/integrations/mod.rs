@@ -30,14 +30,18 @@ mod json_fields;
 pub mod line_splitter;
 pub mod mail_text;
 pub mod program;
+mod prompt_text;
 pub mod recorder;
 pub mod registry;
 pub mod session_agent;
 pub mod session_check;
+pub mod session_state;
 pub mod setup;
 pub mod spec;
 pub mod stream;
 pub mod task_builder;
+pub mod transcript;
+pub mod unknown_content;
 pub mod usage;
 
 mod claude;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::task_builder::TaskBuilder;
+use super::usage::Usage;
 use crate::process::Process;
 
 /// An agent tool.
@@ -41,6 +42,8 @@ pub struct Integration {
     pub foreign_hooks: Option<ForeignHooks>,
     /// What is known about the tool's processes.
     pub processes: ProcessSpec,
+    /// The tool's own record of a session, whose path its hooks get.
+    pub transcript: Option<TranscriptSpec>,
 }
 
 /// What is known about the processes of a tool.
@@ -51,7 +54,7 @@ pub struct ProcessSpec {
     pub is_shared: fn(&Process) -> bool,
     /// Returns what the tool itself has recorded about the session that its process with this number runs now.
     pub running_session: fn(pid: u32) -> Option<RunningSession>,
-    /// Returns the id of the session that begins, from the input of a [`SESSION_START`] hook and the tool's
+    /// Returns the id of the session that begins, from the input of a hook of [`EventKind::SessionStart`] and the tool's
     /// process. `None` if a later hook names it first.
     pub begun_session: fn(&Value, &Process) -> Option<String>,
 }
@@ -143,6 +146,47 @@ pub trait StreamParser: fmt::Debug + Send {
 
     /// Writes the buffered rows when the stream ends.
     fn end(&mut self, _task: &mut TaskBuilder) {}
+}
+
+/// The file in which a tool itself records a session: JSON Lines that the tool appends to.
+#[derive(Debug)]
+pub struct TranscriptSpec {
+    /// What to do with such a file instead of recording it as a stream, for an error message.
+    pub advice: &'static str,
+    /// Texts of which each line with usage has one. Other lines are not parsed.
+    pub marks: &'static [&'static str],
+    /// Returns what a line says of the session's usage.
+    pub entry: fn(&Value) -> Option<TranscriptEntry>,
+    /// Returns whether a JSON object is a line of such a file, and not one of the tool's stream.
+    pub is_line: fn(&Value) -> bool,
+}
+
+/// What a line of a transcript says of the session's usage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TranscriptEntry {
+    /// The usage of one message of the model. A later line with the same id has the same usage, or a more recent
+    /// figure of it.
+    Message {
+        /// Identifies the message within the session.
+        id: String,
+        /// Its usage; `turns` is 0 for a message of a subagent.
+        usage: Usage,
+        /// The model.
+        model: String,
+    },
+    /// The usage since the session began.
+    Totals {
+        /// The usage; its `turns` do not count.
+        usage: Usage,
+        /// The part of it that is the last request's, if the file says it.
+        last: Usage,
+    },
+    /// The model of the messages that follow.
+    Model(String),
+    /// A turn of the model that has begun, in a file whose totals do not count turns.
+    Turn,
+    /// The line should have usage and does not: the format has changed.
+    Missing,
 }
 
 /// Flags to insert into a command line.

@@ -45,6 +45,7 @@ mod telemetry;
 mod test_support;
 mod threads;
 mod totals;
+mod transcripts;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
@@ -94,6 +95,7 @@ pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
 pub use totals::{TaskTotals, Totals};
+pub use transcripts::TranscriptRow;
 
 /// Returns the version of the SQLite library in this program.
 pub fn sqlite_version() -> &'static str {

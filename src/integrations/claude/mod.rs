@@ -4,6 +4,7 @@ mod config;
 mod hooks;
 mod session_file;
 mod stream;
+mod transcript;
 
 use super::spec::{Integration, ShellAccess};
 
@@ -45,4 +46,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     session_of_mcp_call: None,
     foreign_hooks: None,
     processes: session_file::PROCESSES,
+    transcript: Some(transcript::SPEC),
 };

@@ -4,6 +4,7 @@ mod config;
 mod hooks;
 mod mcp;
 mod stream;
+mod transcript;
 
 use super::spec::{Integration, ProcessSpec, ShellAccess};
 
@@ -52,4 +53,5 @@ pub(super) static INTEGRATION: Integration = Integration {
         is_shared: |process| process.program == "codex" && process.arguments.iter().any(|word| word == "app-server"),
         ..ProcessSpec::DEFAULT
     },
+    transcript: Some(transcript::SPEC),
 };

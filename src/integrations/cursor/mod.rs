@@ -40,4 +40,5 @@ pub(super) static INTEGRATION: Integration = Integration {
         is_shared: |process| process.program.eq_ignore_ascii_case("cursor"),
         ..ProcessSpec::DEFAULT
     },
+    transcript: None,
 };

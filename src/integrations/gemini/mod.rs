@@ -3,6 +3,7 @@
 mod config;
 mod hooks;
 mod stream;
+mod transcript;
 
 use super::spec::{Integration, ProcessSpec, ShellAccess};
 
@@ -34,4 +35,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     session_of_mcp_call: None,
     foreign_hooks: None,
     processes: ProcessSpec::DEFAULT,
+    transcript: Some(transcript::SPEC),
 };
