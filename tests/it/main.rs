@@ -83,6 +83,8 @@ mod run_and_ingest;
 #[cfg(test)]
 mod schema_migration;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod snippets;
 #[cfg(test)]
 mod speaker;

@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let (reader, now) = (args.speaker.name()?, now_ms());
+    let (reader, now) = (args.speaker.name(&database.reader()?)?, now_ms());
     let context = ReadContext {
         reader: &reader,
         via: VIA,

@@ -34,23 +34,27 @@ enum Invocation {
 }
 
 impl ConfigFile {
-    /// Returns agenthub's command in the file: the hook of `event`, or the MCP server.
+    /// Returns agenthub's command in the file: the hook of a new session, or the MCP server.
     ///
     /// # Errors
     /// [`crate::error::Code::Invalid`] if the file cannot be read.
-    pub fn installed(&self, event: &str) -> Result<Option<InstalledCommand>> {
+    pub fn installed(&self) -> Result<Option<InstalledCommand>> {
         let text = read_unmarked(&self.path)?;
         Ok(match self.content {
-            ConfigContent::Hooks => {
-                let word = self.tool.hooks.as_ref().map_or("", |hooks| hooks.word);
-                json_config::hook(&text, word, event).and_then(|line| from_hook(line, word))
-            }
+            ConfigContent::Hooks => self.tool.hooks.as_ref().and_then(|hooks| {
+                let line = json_config::hook(&text, hooks, hooks.start_event())?;
+                from_hook(line, hooks.word)
+            }),
             ConfigContent::McpJson(form) => json_config::server(&text, form).and_then(|server| from_json(&server)),
             ConfigContent::McpToml(form) => toml_config::server(&text, form).map(|(program, args)| InstalledCommand {
                 program: program.into(),
                 agent: None,
                 invocation: Invocation::Program { args, env: Vec::new() },
             }),
+            ConfigContent::AllowList(_)
+            | ConfigContent::AllowServerJson(_)
+            | ConfigContent::AllowServerToml(_)
+            | ConfigContent::AllowRules(_) => None,
         })
     }
 }
@@ -88,8 +92,12 @@ pub fn off_switches(tool: &'static Integration, target: &InstallTarget) -> Resul
 /// Refuses a text that cannot be parsed.
 fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal> {
     match content {
-        ConfigContent::Hooks | ConfigContent::McpJson(_) => json_config::check(text),
-        ConfigContent::McpToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::Hooks
+        | ConfigContent::McpJson(_)
+        | ConfigContent::AllowList(_)
+        | ConfigContent::AllowServerJson(_) => json_config::check(text),
+        ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::AllowRules(_) => Ok(()),
     }
 }
 

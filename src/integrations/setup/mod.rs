@@ -13,6 +13,7 @@ mod hook_command;
 mod installed;
 pub(super) mod json_config;
 mod plan;
+mod rules_file;
 pub(super) mod toml_config;
 
 pub use change::{Backup, Change, Lock, apply};

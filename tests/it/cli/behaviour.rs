@@ -205,7 +205,7 @@ fn send_refuses_unknown_names_and_suggests_similar_ones() {
     }
     for (typed, meant) in [
         ("plannr", "planner"),
-        ("plan", "planner"),
+        ("plnaner", "planner"),
         ("bbo", "bob"),
         ("hum", "human"),
         ("All", "all"),

@@ -1,15 +1,21 @@
-//! Checks the connected agent tools: settings that turn hooks off, and commands whose program is
-//! missing. A tool that is not connected is not a problem.
+//! Checks the connected agent tools: settings that turn hooks off, commands whose program is
+//! missing, and records of sessions whose format has changed. A tool that is not connected is not a problem.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::config;
 use crate::error::Result;
 use crate::integrations::program::{self, is_executable};
-use crate::integrations::registry;
 use crate::integrations::setup::{InstalledCommand, off_switches};
-use crate::integrations::spec::{ConfigContent, InstallTarget, Integration, SESSION_START};
+use crate::integrations::spec::{ConfigContent, InstallTarget, Integration};
+use crate::integrations::{registry, session_state};
+use crate::protocol::now_ms;
+use crate::store::{NetworkFs, Reader};
+use crate::text::quantity::count;
+
+/// Milliseconds after its last event in which a session is checked for tokens.
+const CHECKED_SESSIONS: i64 = 7 * 24 * 3_600_000;
 
 /// Returns one finding about all tools.
 pub(super) fn check() -> Finding {
@@ -46,6 +52,43 @@ pub(super) fn check() -> Finding {
     )
 }
 
+/// Returns a finding about the tokens that hooks read from the tools' own records of sessions, if there are any.
+pub(super) fn tokens(path: &Path, network_fs: NetworkFs) -> Option<Finding> {
+    // Other checks report a database that cannot be read.
+    let reader = Reader::open(path, network_fs).ok()?;
+    let sessions = session_state::list(&reader, now_ms() - CHECKED_SESSIONS).ok()?;
+    let transcripts: Vec<_> = sessions
+        .iter()
+        .filter_map(|(id, state)| Some((id, state.transcript.as_ref()?)))
+        .collect();
+    if transcripts.is_empty() {
+        return None;
+    }
+    let without: Vec<String> = registry::ALL
+        .iter()
+        .filter_map(|tool| {
+            let is_affected = |id: &str| id.strip_prefix(tool.id).is_some_and(|rest| rest.starts_with('-'));
+            let affected = transcripts
+                .iter()
+                .filter(|(id, state)| is_affected(id) && state.is_format_unknown())
+                .count();
+            (affected > 0).then(|| format!("{} of {}", count(affected, "session"), tool.name))
+        })
+        .collect();
+    if without.is_empty() {
+        let message = format!("read from the records of {}", count(transcripts.len(), "session"));
+        return Some(Finding::ok("tokens", message));
+    }
+    Some(Finding::bad(
+        "tokens",
+        format!(
+            "incomplete in {}: the format of the tool's own record has changed",
+            without.join(", ")
+        ),
+        "update agenthub; until then these sessions have no or too few tokens",
+    ))
+}
+
 #[derive(Default)]
 struct Problems {
     messages: Vec<String>,
@@ -64,7 +107,7 @@ fn check_tool(tool: &'static Integration, target: &InstallTarget, problems: &mut
     let switches = off_switches(tool, target)?;
     let mut is_connected = false;
     for file in tool.files(target) {
-        let Some(command) = file.installed(SESSION_START)? else {
+        let Some(command) = file.installed()? else {
             continue;
         };
         is_connected = true;

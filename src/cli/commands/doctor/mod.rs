@@ -82,6 +82,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     }
     let mut findings = checks::all(&path, database.network_fs());
     findings.push(integrations::check());
+    findings.extend(integrations::tokens(&path, database.network_fs()));
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         let mut document =

@@ -19,7 +19,7 @@ use crate::error::{Code, Error};
 use crate::integrations::program::{self, TIMEOUT};
 use crate::integrations::registry;
 use crate::integrations::setup::InstalledCommand;
-use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration, SESSION_START};
+use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration};
 use crate::store::{NetworkFs, NewInboxMessage, Writer};
 use crate::text::quantity;
 
@@ -34,7 +34,7 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
     let dir = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
     let db = dir.path().join("hub.db");
     for file in connected {
-        let Some(command) = file.installed(SESSION_START)? else {
+        let Some(command) = file.installed()? else {
             let message = format!(
                 "cannot find agenthub's entry in {} any more; run this again",
                 file.path.display()
@@ -68,8 +68,8 @@ fn verify_hook(
     let message = format!("test mail for {}", tool.name);
     Writer::open(db, NetworkFs::Allow)?.send(&NewInboxMessage::new("agenthub", agent, message.clone()))?;
     let input = json!({
-        "session_id": format!("{TESTER}-{}", tool.id),
-        "hook_event_name": SESSION_START,
+        hooks.fields.session: format!("{TESTER}-{}", tool.id),
+        "hook_event_name": hooks.start_event(),
         "source": "startup",
         "cwd": target.home,
     });
@@ -77,8 +77,11 @@ fn verify_hook(
     let stdout = program::output(test_command(installed, db), input.to_string().as_bytes()).unwrap_or_default();
     let elapsed = begun.elapsed();
     let answer: Value = serde_json::from_str(&stdout).unwrap_or_default();
-    let context = answer["hookSpecificOutput"]["additionalContext"].as_str();
-    if !context.is_some_and(|context| context.contains(&message)) {
+    if !hooks
+        .context
+        .text(&answer)
+        .is_some_and(|context| context.contains(&message))
+    {
         return Err(no_answer(&format!("the hook of {}", tool.name), installed).into());
     }
     let mut line = format!(
