@@ -133,7 +133,8 @@ def _tools_and_hooks_have_one_name(lab, session, prompt):
 
 
 def _has_ended(lab, name):
-    """A running hub knows that the session has ended."""
+    """A running hub knows that the session has ended, and no process of agenthub is left."""
+    until("the MCP server to end", lambda: not lab.processes_of("agenthub", "mcp"))
     lab.hub.serve()
     ended = "SELECT count(*) > 0 AND count(*) = count(ended_at) FROM sessions WHERE agent = ?"
     until("the end of the session", lambda: lab.hub.value(ended, name), seconds=30)
