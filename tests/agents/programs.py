@@ -98,9 +98,11 @@ class Claude(Program):
     @staticmethod
     def figures(lines):
         """Returns what the program itself reports: tokens sent, of these cached, tokens written."""
-        usage = lines[-1]["usage"]
-        sent = usage["input_tokens"] + usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"]
-        return sent, usage["cache_read_input_tokens"], usage["output_tokens"]
+        # `usage` leaves out answers that came in another way after a cut stream.
+        models = lines[-1]["modelUsage"].values()
+        cached = sum(model["cacheReadInputTokens"] for model in models)
+        fresh = sum(model["inputTokens"] + model["cacheCreationInputTokens"] for model in models)
+        return fresh + cached, cached, sum(model["outputTokens"] for model in models)
 
 
 class ClaudeBefore(Claude):
