@@ -480,7 +480,8 @@ impl<'a> HookCall<'a> {
             String::new()
         };
         let greeting = greets.then(|| mail_text::greeting(&self.agent, &label, db));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, db));
+        let labels = self.writer.sender_labels(&mail)?;
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, &labels, waiting, &self.agent, db));
         let text = greeting.into_iter().chain(messages).collect::<Vec<_>>().join("\n\n");
         if text.is_empty() || delivery == MailDelivery::StopReason && !self.continue_session()? {
             return Ok(None);
