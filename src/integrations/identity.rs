@@ -18,7 +18,7 @@ use super::agent_name;
 use super::ancestors::{Ancestor, ancestors};
 use super::environment::variable;
 use super::registry;
-use super::spec::Integration;
+use super::spec::{Integration, ShellAccess};
 use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 
@@ -294,6 +294,13 @@ pub fn session_name() -> Option<String> {
 
 fn session_of_process() -> Option<(&'static Integration, String)> {
     session_of_another_tool().or_else(|| sessions().next())
+}
+
+/// Returns whether the shell that this process runs in can write the database, as far as its tool is known.
+pub fn shell_access() -> ShellAccess {
+    let name = agent_shell().and_then(|marker| marker.tool);
+    let tool = registry::ALL.iter().find(|tool| Some(tool.name) == name);
+    tool.map_or(ShellAccess::Full, |tool| tool.shell_access)
 }
 
 /// Returns whether the environment names `session` as one of `tool`.

@@ -247,5 +247,5 @@ fn print_fenced(mail: &[InboxMessageRow], me: &str, command: &str) -> Result<()>
             terminal::line(&format!("(full text: {command} read {})", mail.n))?;
         }
     }
-    terminal::line(&mail_text::end(command))
+    terminal::line(&mail_text::end(command, identity::shell_access()))
 }
