@@ -25,9 +25,6 @@ pub const MAX_DB: usize = 120;
 /// character.
 pub const MAX_CHARACTERS: usize = 7_300;
 
-/// The beginning of the line after messages.
-const END: &str = "--- end of messages.";
-
 /// The beginning of all texts for a model.
 pub const MARK: &str = "[agenthub] ";
 
@@ -117,12 +114,7 @@ pub fn text(mail: &[InboxMessageRow], labels: &Labels, waiting: usize, reader: &
         };
         let _ = writeln!(out, "({}; to read them now: {way})", more(waiting));
     }
-    out + &match access.shells {
-        ShellAccess::Full => end(&command),
-        ShellAccess::MayBeReadOnly => {
-            format!("{END} To answer: the agenthub MCP tool reply, with the message's number as id.")
-        }
-    }
+    out + &end(&command, access.shells)
 }
 
 /// Returns the line that ends the last text with which mail keeps a session from stopping.
@@ -201,10 +193,16 @@ pub fn is_person(name: &str, verified: bool) -> bool {
 }
 
 /// Returns the line after messages. `command` is the beginning of a command line for a shell.
-pub fn end(command: &str) -> String {
-    format!(
-        "{END} To answer: {command} reply ID TEXT, where ID is the message's number, or the agenthub MCP tool reply."
-    )
+pub fn end(command: &str, shells: ShellAccess) -> String {
+    let ways = match shells {
+        ShellAccess::Full => {
+            format!("{command} reply ID TEXT, where ID is the message's number, or the agenthub MCP tool reply.")
+        }
+        ShellAccess::MayBeReadOnly => {
+            format!("the agenthub MCP tool reply, with the message's number as id, or {command} reply ID TEXT.")
+        }
+    };
+    format!("--- end of messages. To answer: {ways}")
 }
 
 #[cfg(test)]

@@ -468,7 +468,8 @@ impl Mcp {
                 let mut hits = writer.search(&args.query, limit, now_ms())?;
                 for hit in hits.iter_mut().filter(|hit| !hit.to_inbox.is_empty()) {
                     // The number that all other tools show.
-                    if let Some(mail) = writer.mail(&hit.id)? {
+                    let mail = writer.mail(&hit.id)?;
+                    if let Some(mail) = mail.filter(|mail| mail.message_id == hit.id) {
                         hit.id = mail.n.to_string();
                     }
                 }
