@@ -545,7 +545,8 @@ impl<'a> HookCall<'a> {
             String::new()
         };
         let greeting = greets.then(|| mail_text::greeting(&self.agent, &label, access));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, access));
+        let labels = self.writer.sender_labels(&mail)?;
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, &labels, waiting, &self.agent, access));
         let mut parts: Vec<String> = greeting.into_iter().chain(messages).collect();
         if parts.is_empty() {
             return Ok(None);

@@ -23,7 +23,7 @@ use super::agent_name;
 use super::environment::variable;
 use super::registry;
 use super::session_agent::{self, CallingSession};
-use super::spec::Integration;
+use super::spec::{Integration, ShellAccess};
 use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 use crate::process::{Process, ProcessId, ancestors};
@@ -317,6 +317,13 @@ pub fn calling_session(reader: &Reader) -> Result<Option<CallingSession>> {
         Some((tool, session)) => session_agent::of_session(reader, tool, &session).map(Some),
         None => Ok(None),
     }
+}
+
+/// Returns whether the shell that this process runs in can write the database, as far as its tool is known.
+pub fn shell_access() -> ShellAccess {
+    let name = agent_shell().and_then(|marker| marker.tool);
+    let tool = registry::ALL.iter().find(|tool| Some(tool.name) == name);
+    tool.map_or(ShellAccess::Full, |tool| tool.shell_access)
 }
 
 /// Returns whether the environment names `session` as one of `tool`.

@@ -24,30 +24,32 @@ pub struct ToolProcess {
     pub process: Option<Process>,
 }
 
-/// Returns the process of `tool` that runs this hook: the one that the tool's variable names, the nearest ancestor
-/// that is a program of the tool, or else the nearest ancestor that is no shell and has started a process with
-/// the variables of the tool. `None` if it is not known, or if it runs many sessions.
+/// Returns the process of `tool` that runs this hook. `None` if it is not known, or if it runs many sessions.
 pub fn tool_process(tool: &Integration, hooks: &HookSpec) -> Option<ToolProcess> {
     let named = hooks.pid_variable.and_then(variable).and_then(|pid| pid.parse().ok());
-    if let Some(pid) = named {
+    if let Some(pid) = named.filter(|pid| ancestors().iter().all(|process| process.pid != *pid)) {
         return Some(ToolProcess {
             id: ProcessId::of(pid),
             process: Process::read(pid),
         });
     }
-    let process = process_among(tool, ancestors(), &variable)?;
+    let process = process_among(tool, named, ancestors(), &variable)?;
     (!(tool.processes.is_shared)(process)).then(|| ToolProcess {
         id: process.id(),
         process: Some(process.clone()),
     })
 }
 
+/// Returns the nearest ancestor that is a program of the tool or that the tool's variable names, or else the
+/// nearest one that is no shell and has started a process with the variables of the tool. A tool in a shell of
+/// the same tool inherits the variable of the outer one.
 fn process_among<'a>(
     tool: &Integration,
+    named: Option<u32>,
     ancestors: &'a [Process],
     own: &dyn Fn(&str) -> Option<String>,
 ) -> Option<&'a Process> {
-    let is_tool = |process: &&Process| registry::is_program_of(tool, process);
+    let is_tool = |process: &&Process| Some(process.pid) == named || registry::is_program_of(tool, process);
     ancestors.iter().find(is_tool).or_else(|| {
         // A process whose parent has ended is a child of process 1, or of the user's service manager: neither has
         // started it with the variables of a tool.
@@ -243,7 +245,7 @@ mod tests {
         let tool = registry::ALL[0];
         let found = |chain: &[Process], variables: &[&str]| {
             let own = |name: &str| variables.contains(&name).then(|| "1".to_owned());
-            process_among(tool, chain, &own).map(|process| process.pid)
+            process_among(tool, None, chain, &own).map(|process| process.pid)
         };
         let shell = process(30, 20, "sh -c hook");
         assert_eq!(found(&[shell.clone(), process(20, 10, "claude")], &[]), Some(20));
@@ -257,6 +259,10 @@ mod tests {
             assert_eq!(found(&[shell.clone(), process(20, 1, manager)], &["CLAUDECODE"]), None);
         }
         assert_eq!(found(&[process(1, 0, "init")], &["CLAUDECODE"]), None);
+        // A tool in a shell of the same tool, whose variable it inherits; and one that has set it itself.
+        let nested = [shell.clone(), process(20, 15, "claude"), process(10, 5, "claude")];
+        let with = |named| process_among(tool, Some(named), &nested, &|_| None).map(|process| process.pid);
+        assert_eq!((with(10), with(30)), (Some(20), Some(30)));
     }
 
     #[test]

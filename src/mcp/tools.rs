@@ -60,12 +60,18 @@ impl Mcp {
     ) -> Result<Json<Inbox>, ToolError> {
         let you = session.agent().to_owned();
         if let Some(id) = args.id {
-            let mail = session.call(move |_, writer| mail_by_id(writer, &id)).await?;
+            let (mail, labels) = session
+                .call(move |_, writer| {
+                    let mail = mail_by_id(writer, &id)?;
+                    let labels = writer.sender_labels(std::slice::from_ref(&mail))?;
+                    Ok((mail, labels))
+                })
+                .await?;
             let note = format!(
                 "{}; ack_message or reply once you have handled it",
                 about_mail(std::slice::from_ref(&mail))
             );
-            let shown = vec![Mail::full(&mail)];
+            let shown = vec![Mail::full(&mail, &labels)];
             mark_seen_when_written(result, session, &[mail]);
             return Ok(Json(Inbox { you, mail: shown, note }));
         }
@@ -79,11 +85,12 @@ impl Mcp {
                     Some(lease) => (claim(session, reader, &args, lease)?, 0),
                     None => list(session, reader, &args)?,
                 };
-                Ok(Some(found).filter(|(mail, _)| !mail.is_empty()))
+                let labels = reader.sender_labels(&found.0)?;
+                Ok(Some((found.0, found.1, labels)).filter(|(mail, ..)| !mail.is_empty()))
             })
             .await?;
-        let (found, waiting) = found.unwrap_or_default();
-        let mail: Vec<_> = found.iter().map(Mail::listed).collect();
+        let (found, waiting, labels) = found.unwrap_or_default();
+        let mail: Vec<_> = found.iter().map(|row| Mail::listed(row, &labels)).collect();
         mark_seen_when_written(result, session, &found);
         let about = about_mail(&found);
         let next = match (mail.is_empty(), lease.is_some()) {
@@ -461,7 +468,8 @@ impl Mcp {
                 let mut hits = writer.search(&args.query, limit, now_ms())?;
                 for hit in hits.iter_mut().filter(|hit| !hit.to_inbox.is_empty()) {
                     // The number that all other tools show.
-                    if let Some(mail) = writer.mail(&hit.id)? {
+                    let mail = writer.mail(&hit.id)?;
+                    if let Some(mail) = mail.filter(|mail| mail.message_id == hit.id) {
                         hit.id = mail.n.to_string();
                     }
                 }

@@ -1,10 +1,13 @@
 //! The `agents` table: every agent that has written or read, and resolving the name of a recipient.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::connection::{Reader, Writer};
 use super::inbox::addressing::ALL_INBOXES;
+use super::inbox::messages::InboxMessageRow;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::{HUMAN, composed, is_human};
@@ -32,7 +35,7 @@ pub struct AgentRow {
     pub id: String,
     /// Display name.
     pub label: String,
-    /// idle, running, error.
+    /// idle, running, error, gone (its process has ended).
     pub status: String,
     /// Working directory.
     pub workspace: String,
@@ -67,12 +70,23 @@ impl AgentRow {
     }
 }
 
+/// The labels of some agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// Returns the label of an agent, unless it has none.
+    pub fn of(&self, agent: &str) -> Option<&str> {
+        self.0.get(agent).map(String::as_str)
+    }
+}
+
 /// Changes to an agent's row. `None` keeps the current value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentState {
     /// Display name.
     pub label: Option<String>,
-    /// idle, running, error.
+    /// idle, running, error, gone (its process has ended).
     pub status: Option<String>,
     /// Working directory.
     pub workspace: Option<String>,
@@ -166,6 +180,21 @@ impl Reader {
             .query_row([id], |row| row.get(0))
             .optional()?;
         Ok(label.flatten().unwrap_or_default())
+    }
+
+    /// Returns the labels of the agents that have sent this mail. A label that imitates the person is none.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn sender_labels(&self, mail: &[InboxMessageRow]) -> Result<Labels> {
+        let mut labels = BTreeMap::new();
+        for mail in mail {
+            let label = self.label(&mail.from_agent)?;
+            if !label.is_empty() && !is_human(&label) {
+                labels.insert(mail.from_agent.clone(), label);
+            }
+        }
+        Ok(Labels(labels))
     }
 
     /// Returns whether there is an agent with this name.

@@ -54,7 +54,7 @@ use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 
-pub use agents::{AgentRow, AgentState};
+pub use agents::{AgentRow, AgentState, Labels};
 pub use busy_retry::with_busy_timeout;
 pub use changes::{Change, LogPage, Op, Row};
 pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};

@@ -6,7 +6,11 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
+use agenthub::integrations::hook_handler::{HookEnvironment, handle};
+use agenthub::integrations::registry;
+use agenthub::process::ProcessId;
 use agenthub::protocol::now_ms;
+use agenthub::store::{NetworkFs, Writer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -517,6 +521,73 @@ fn agents_are_addressed_by_label_and_unique_beginning() {
     assert_eq!(
         hub.sql("SELECT count(*) FROM inbox_messages WHERE to_inbox = 'claude-'"),
         "1"
+    );
+}
+
+#[test]
+fn label_is_shown_to_peers() {
+    let sandbox = Sandbox::new();
+    let hub = &sandbox.hub;
+    run(hub, &["post", "t", "x", "--from", "claude-11111111"]);
+    run(hub, &["rename", "the | reviewer", "--of", "claude-11111111"]);
+    run(hub, &["send", "planner", "hello", "--new", "--from", "the | reviewer"]);
+    let expected = "from \"claude-11111111\" (label \"the | reviewer\")";
+    let shown = run(hub, &["inbox", "planner", "--fenced"]);
+    assert!(shown.contains(expected), "{shown}");
+    let shown = run(hub, &["read", "1", "--fenced", "--as", "planner"]);
+    assert!(shown.contains(expected), "{shown}");
+    let start = super::hooks::event("s", "SessionStart", "");
+    let output = sandbox.hook("claude-code", &start);
+    let shown = super::hooks::context(&output, "SessionStart");
+    assert!(!shown.contains("You are planner (label"), "{shown}");
+    run(hub, &["rename", "boss", "--of", "planner"]);
+    run(hub, &["send", "boss", "again", "--from", "claude-11111111"]);
+    let output = sandbox.hook("claude-code", &super::hooks::event("s2", "SessionStart", ""));
+    let shown = super::hooks::context(&output, "SessionStart");
+    assert!(
+        shown.contains("You are planner (label \"boss\") ") && shown.contains(expected),
+        "{shown}"
+    );
+    // A label is no proof of the person.
+    hub.sql("UPDATE agents SET label = 'human' WHERE id = 'claude-11111111'");
+    let shown = run(hub, &["inbox", "planner", "--fenced"]);
+    assert!(!shown.contains("(label"), "{shown}");
+}
+
+/// A label stays with its terminal, if the session that had it has ended.
+#[test]
+fn label_passes_to_the_next_session_in_the_terminal() {
+    let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
+    let writer = Writer::open(hub.db(), NetworkFs::Refuse).unwrap();
+    let tool = registry::by_hook_word("claude-code").unwrap();
+    let begin = |session: &str, terminal: &str, process: &ProcessId| {
+        let input = json!({"session_id": session, "hook_event_name": "SessionStart", "source": "startup"});
+        let environment = HookEnvironment {
+            process: Some(process.clone()),
+            terminal: Some(terminal.to_owned()),
+            now: now_ms(),
+            ..HookEnvironment::default()
+        };
+        handle(&writer, tool, &input, &environment).unwrap().unwrap().text
+    };
+    let mut waits = Command::new("cat");
+    waits.stdin(Stdio::piped());
+    let mut first = Process::start(waits);
+    let (own, first_id) = (ProcessId::of(std::process::id()), ProcessId::of(first.0.id()));
+    begin(FIRST, "tty1", &first_id);
+    run(&hub, &["rename", "reviewer", "--of", "claude-11111111"]);
+    // Another terminal, and the same one while the first session is open.
+    assert!(!begin(SECOND, "tty2", &own).contains("reviewer"));
+    assert!(!begin("33333333-a", "tty1", &own).contains("reviewer"));
+    begin(FIRST, "tty1", &first_id);
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    let greeting = begin("44444444-a", "tty1", &own);
+    assert!(greeting.contains("You are claude-44444444 (label"), "{greeting}");
+    assert_eq!(
+        hub.sql("SELECT id FROM agents WHERE label = 'reviewer'"),
+        "claude-44444444"
     );
 }
 

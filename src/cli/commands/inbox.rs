@@ -13,7 +13,7 @@ use crate::error::{Code, Error};
 use crate::integrations::fence::one_line;
 use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
-use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, InboxOrder, ReadContext, Reader};
+use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, InboxOrder, Labels, ReadContext, Reader};
 use crate::text::quantity::count;
 use crate::watcher;
 
@@ -126,7 +126,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if mail.is_empty() || !is_fenced {
         print(&mail)?;
     } else {
-        print_fenced(&mail, &me, &database.command())?;
+        print_fenced(&mail, &reader.sender_labels(&mail)?, &me, &database.command())?;
     }
     if args.claim || filter.status.is_none() || mail.len() < filter.limit {
         return Ok(());
@@ -250,15 +250,15 @@ fn print(mail: &[InboxMessageRow]) -> Result<()> {
 }
 
 /// Prints a list for a model.
-fn print_fenced(mail: &[InboxMessageRow], me: &str, command: &str) -> Result<()> {
+fn print_fenced(mail: &[InboxMessageRow], labels: &Labels, me: &str, command: &str) -> Result<()> {
     terminal::line(&mail_text::header(&count(mail.len(), "message"), mail, me))?;
     for mail in mail {
-        terminal::line(&fenced_heading(mail))?;
+        terminal::line(&fenced_heading(mail, labels))?;
         let shown = one_line(mail.subject(), MAX_SUBJECT);
         terminal::fenced(&shown)?;
         if shown.chars().count() < mail.payload.trim_end().chars().count() {
             terminal::line(&format!("(full text: {command} read {})", mail.n))?;
         }
     }
-    terminal::line(&mail_text::end(command))
+    terminal::line(&mail_text::end(command, identity::shell_access()))
 }

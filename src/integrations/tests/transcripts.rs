@@ -320,7 +320,7 @@ fn refuses_anything_but_a_regular_file_of_this_user() {
     input["agent_id"] = "sub".into();
     assert_eq!(read(&session.writer, hook, EventKind::Stop, &input).unwrap(), None);
     let input = session.input("PreToolUse", &session.path());
-    assert_eq!(read(&session.writer, hook, EventKind::Stop, &input).unwrap(), None);
+    assert_eq!(read(&session.writer, hook, EventKind::ToolUse, &input).unwrap(), None);
     let tool = (CLAUDE, CLAUDE.hooks.as_ref().unwrap());
     let input = session.input("Stop", &session.path());
     record_late(&session.writer, tool, &input, &HookEnvironment::default()).unwrap();

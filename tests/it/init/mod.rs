@@ -225,6 +225,10 @@ fn keeps_entries_of_other_programs_in_place() {
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
     assert_eq!(hooks["hooks"].as_object().unwrap().len(), 8);
+    for (event, seconds) in [("Stop", 10), ("Interrupt", 3), ("SessionEnd", 3)] {
+        let groups = hooks["hooks"][event].as_array().unwrap();
+        assert_eq!(groups.last().unwrap()["hooks"][0]["timeout"], seconds, "{event}");
+    }
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".cursor/hooks.json")).unwrap();
     assert_eq!(hooks["version"], 1);
     let stop = hooks["hooks"]["stop"].as_array().unwrap();
@@ -232,10 +236,6 @@ fn keeps_entries_of_other_programs_in_place() {
     assert_eq!(stop[0], serde_json::json!({"command": "./mine", "loop_limit": 3}));
     assert!(stop[1]["command"].as_str().unwrap().ends_with(" hook cursor"));
     assert!(home.read(".gemini/settings.json").contains("\"timeout\": 10000"));
-    for (event, seconds) in [("Stop", 10), ("Interrupt", 3), ("SessionEnd", 3)] {
-        let groups = hooks["hooks"][event].as_array().unwrap();
-        assert_eq!(groups.last().unwrap()["hooks"][0]["timeout"], seconds, "{event}");
-    }
 }
 
 #[test]
