@@ -260,9 +260,13 @@ impl<'a> HookCall<'a> {
         !text(self.input, "agent_id").is_empty()
     }
 
-    /// Returns whether this event only delivers mail and there is none. Such an event fires between
-    /// every two steps of a session, and must not wait for the write lock unnecessarily.
+    /// Returns whether this event only delivers mail and there is none, or ends a session that never began. The
+    /// first fires between every two steps of a session, and must not wait for the write lock unnecessarily. The
+    /// second comes from a command that lists the tool's servers.
     fn has_nothing_to_write(&self) -> Result<bool> {
+        if self.hook.kind == EventKind::SessionEnd && self.session.is_none() {
+            return Ok(!self.writer.agent_exists(&self.agent)?);
+        }
         Ok(self.hook.kind == EventKind::Batch
             && self
                 .session

@@ -11,12 +11,15 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import programs
 from awaited import AWAITED
 from lab import Lab
 from processes import Failed
 from scenarios import all_scenarios
+
+RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
 
 def main():
@@ -38,6 +41,8 @@ def main():
         if result.reason:
             print(f"\n{result.program}: {result.scenario}: {result.outcome}\n{result.reason}")
     print_table(results)
+    if options.results:
+        RESULTS.write_text(results_page(results, options.install))
     awaited = sum(result.outcome == "awaited" for result in results)
     print(f"\n{time.monotonic() - begun:.0f} s, {awaited} awaited")
     print(f"{len(results) - failed - awaited} passed, {failed} failed")
@@ -53,6 +58,7 @@ def parse():
     parser.add_argument("--long", action="store_true", help="also the scenarios that take minutes")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at the same time")
     parser.add_argument("--record", action="store_true", help="record the formats and the data of the quick tests anew")
+    parser.add_argument("--results", action="store_true", help="write the results to RESULTS.md")
     parser.add_argument("--compare", action="store_true", help="differences from the recorded formats are no failure")
     return parser.parse_args()
 
@@ -98,6 +104,26 @@ def print_table(results):
     print(f"\n{'scenario':42}", *(f"{column:>16}" for column in columns))
     for name in dict.fromkeys(result.scenario for result in results):
         print(f"{name:42}", *(f"{cells.get((name, column), '-'):>16}" for column in columns))
+
+
+def results_page(results, install):
+    """Returns the table as a Markdown page."""
+    found = {(result.scenario, result.program): result for result in results}
+    columns = [program(install) for program in programs.ALL]
+    lines = [
+        "# What the agents' programs were seen to do",
+        "",
+        "`tests/agents/run --results` writes this page: each scenario in `scenarios/`, played with the real program",
+        "against a stand-in for its model. Awaited: the scenario shows a known fault.",
+        "",
+        "| scenario | " + " | ".join(column.title() for column in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name in dict.fromkeys(result.scenario for result in results):
+        cells = [found.get((name, column.id)) for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cell.outcome if cell else "–" for cell in cells) + " |")
+    faults = [f"* {result.program}: {result.scenario}: {result.reason}" for result in results if result.outcome == "awaited"]
+    return "\n".join([*lines, *(["", *faults] if faults else [])]) + "\n"
 
 
 sys.exit(main())

@@ -17,9 +17,8 @@ KEY = "dummy-key-of-the-lab-0123456789"
 class Program:
     """One program. `id` names it in the table, `tool` is agenthub's id, `hooks` the word after `agenthub hook`."""
 
-    id = tool = binary = hooks = ""
+    id = tool = binary = hooks = name = package = ""
     server = None
-    has_hooks = True
     listing = ()
     dialog = None  # what asks for trust in hooks, the key that agrees, what is shown then
     clear, compact, leave = "/clear", "/compact", "/exit"
@@ -36,6 +35,11 @@ class Program:
         """Returns the path that `binary` in the home's bin folder points to."""
         raise NotImplementedError
 
+    def title(self):
+        """Returns the program's name and the installed version."""
+        package = json.loads((self.install / self.package / "package.json").read_text())
+        return f"{self.name} {package['version']}"
+
     def prepare(self, home, work, url):
         pass
 
@@ -46,9 +50,9 @@ class Program:
 class Claude(Program):
     tool = binary = "claude"
     hooks = "claude-code"
+    name = "Claude Code"
     server = Anthropic
     listing = ("mcp", "list")
-    package = ""
     # Needed in the conversation: --allowedTools takes all that follows, so the prompt comes first.
     allowed = ("--allowedTools", "Bash", "mcp__agenthub")
 
@@ -117,6 +121,7 @@ class ClaudeNow(Claude):
 
 class Codex(Program):
     id = tool = binary = hooks = "codex"
+    name, package = "Codex", "@openai/codex"
     server = OpenAi
     listing = ("mcp", "list")
     dialog = ("Trust all and continue", "2", "› 2.")
@@ -187,6 +192,7 @@ class Codex(Program):
 
 class GeminiCli(Program):
     id = tool = binary = hooks = "gemini"
+    name, package = "Gemini CLI", "@google/gemini-cli"
     server = Gemini
     listing = ("mcp", "list")
     compact, leave = "/compress", "/quit"

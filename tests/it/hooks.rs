@@ -501,3 +501,16 @@ fn full_disk_does_not_affect_hook_or_run() {
     let answer = sandbox.hook("claude-code", &event("s", "UserPromptSubmit", ""));
     assert!(context(&answer, "UserPromptSubmit").contains("| one"));
 }
+
+/// `claude mcp list` runs the hooks of a session's end.
+#[test]
+fn end_of_a_session_that_never_began_is_not_recorded() {
+    let sandbox = Sandbox::new();
+    let end = event("s", "SessionEnd", r#""reason":"other""#);
+    sandbox.hook_with("claude-code", &end, &[]);
+    assert_eq!(sandbox.sql("SELECT count(*) FROM agents"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM sessions"), "0");
+    sandbox.hook_with("claude-code", &event("s", "SessionStart", ""), &[]);
+    sandbox.hook_with("claude-code", &end, &[]);
+    assert_eq!(sandbox.sql("SELECT count(ended_at) FROM sessions"), "1");
+}
