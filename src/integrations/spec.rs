@@ -1,7 +1,7 @@
 //! The types in which a tool describes itself: one [`Integration`] value per tool.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -143,6 +143,22 @@ pub struct HookSpec {
     /// Files in which administrators set the same settings as in the file with
     /// [`ConfigContent::Hooks`].
     pub managed_files: &'static [&'static str],
+    /// Finds what else keeps the installed hooks from running in a directory. It may ask the tool's program.
+    pub state: fn(&InstallTarget, directory: &Path) -> Vec<HookState>,
+}
+
+/// What `agenthub doctor` says about a tool's hooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookState {
+    /// Something that the user may want to know.
+    Note(String),
+    /// Hooks do not run.
+    Problem {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        advice: &'static str,
+    },
 }
 
 impl HookSpec {

@@ -201,6 +201,52 @@ fn cursor_session_becomes_a_task() {
 }
 
 #[test]
+fn sessions_in_excluded_directories_are_not_recorded() {
+    let sandbox = Sandbox::new();
+    let private = sandbox.hub.folder().join("private");
+    fs::create_dir_all(private.join("below")).unwrap();
+    let link = sandbox.hub.folder().join("link");
+    std::os::unix::fs::symlink(&private, &link).unwrap();
+    let prompt = |directory: &std::path::Path| {
+        let input = serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": directory});
+        !sandbox.hook("claude-code", input.to_string().as_bytes()).is_null()
+    };
+    let init = |option: &str, directory: &str| {
+        let mut command = sandbox.command(&["init", option, directory]);
+        let output = command.current_dir(sandbox.hub.folder()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, stdout) = init("--exclude", "private");
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains(private.to_str().unwrap()), "{stdout}");
+    sandbox.send("one");
+    for directory in [&private, &private.join("below"), &link] {
+        assert!(!prompt(directory), "{}", directory.display());
+    }
+    assert_eq!(sandbox.sql("SELECT count(*) FROM task_stream"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM agents WHERE id = 'planner'"), "0");
+    // An event that waited in the spool is not recorded either.
+    let holder = LockHolder::take(sandbox.hub.db(), "BEGIN IMMEDIATE");
+    let input =
+        serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": private});
+    sandbox.hook("claude-code", input.to_string().as_bytes());
+    holder.release();
+    assert!(prompt(sandbox.hub.folder()), "another directory");
+    assert_eq!(
+        sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'turn_start'"),
+        "1"
+    );
+    assert_eq!(init("--include", "elsewhere").0, Some(4));
+    let (code, stdout) = init("--include", "link");
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "Sessions in all directories are recorded.\n")
+    );
+    sandbox.send("two");
+    assert!(prompt(&private));
+}
+
+#[test]
 fn text_that_continues_a_session_is_no_prompt_of_the_user() {
     let sandbox = Sandbox::new();
     sandbox.send("one");

@@ -68,6 +68,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         "/etc/claude-code/managed-settings.json",
         "/Library/Application Support/ClaudeCode/managed-settings.json",
     ],
+    state: |_, _| Vec::new(),
 };
 
 /// The first version that skips unknown events. An older version ignores a whole settings file with an

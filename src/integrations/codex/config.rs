@@ -9,6 +9,8 @@ use crate::integrations::setup::change::read;
 use crate::integrations::setup::toml_config;
 use crate::integrations::spec::{AllowRules, ConfigContent, InstallTarget, McpToml, Refusal, ServerPermission};
 
+/// The word after `agenthub hook`.
+pub(super) const HOOK_WORD: &str = "codex";
 pub(super) const HOME_FOLDER: &str = ".codex";
 /// The environment variable that moves the directory to another path.
 const DIRECTORY_VARIABLE: &str = "CODEX_HOME";

@@ -4,6 +4,7 @@ mod config;
 mod hooks;
 mod mcp;
 mod stream;
+mod trust;
 
 use super::spec::Integration;
 

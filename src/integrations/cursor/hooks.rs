@@ -59,6 +59,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     obstacle: |_, _| None,
     off_switches: |_, _| Ok(Vec::new()),
     managed_files: &[],
+    state: |_, _| Vec::new(),
 };
 
 pub(super) const FOREIGN: ForeignHooks = ForeignHooks {

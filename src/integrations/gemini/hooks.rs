@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::trust;
 use crate::integrations::hook_fields;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
@@ -57,6 +58,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         "/etc/gemini-cli/settings.json",
         "/Library/Application Support/GeminiCli/settings.json",
     ],
+    state: trust::state,
 };
 
 /// Returns the user's prompt. Without a terminal, Gemini CLI puts the context of `SessionStart` before it.

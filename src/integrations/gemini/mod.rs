@@ -3,6 +3,7 @@
 mod config;
 mod hooks;
 mod stream;
+mod trust;
 
 use super::spec::Integration;
 

@@ -59,6 +59,22 @@ impl ConfigFile {
     }
 }
 
+impl ConfigFile {
+    /// Returns the events whose hooks an earlier version has installed, and `init` would change or remove.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Invalid`] if the file cannot be read.
+    pub fn outdated_events(&self) -> Result<Vec<String>> {
+        let text = read_unmarked(&self.path)?;
+        match (self.content, &self.tool.hooks) {
+            (ConfigContent::Hooks, Some(hooks)) => {
+                json_config::outdated_events(&text, hooks).map_err(|reason| self.refused(&reason))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
 /// Returns the settings that keep `tool` from running agenthub's hooks, each with its file.
 ///
 /// # Errors

@@ -81,7 +81,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         print_repaired(repaired)?;
     }
     let mut findings = checks::all(&path, database.network_fs());
-    findings.push(integrations::check());
+    findings.push(integrations::check(&path, database.network_fs()));
+    findings.extend(integrations::excluded(&path, database.network_fs()));
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         let mut document =
