@@ -158,13 +158,23 @@ fn doctor_names_hooks_of_another_version() {
     let found = tools_finding(&home, &[]);
     assert_eq!(found["state"], "bad");
     let message = found["message"].as_str().unwrap();
-    assert!(
-        message.contains("Claude Code: its hooks are those of another version; agenthub init would change PreCompact, SessionEnd, Stop"),
-        "{message}"
-    );
-    assert!(!message.contains("Cursor: its hooks are those"), "{message}");
+    let path = home.path(".claude/settings.json").display().to_string();
+    let expected =
+        format!("Claude Code: {path} is from another version; agenthub init would change PreCompact, SessionEnd, Stop");
+    assert!(message.contains(&expected), "{message}");
+    assert_eq!(message.matches("another version").count(), 1, "{message}");
     home.succeed(&["--yes", "--only", "claude,cursor"]);
     assert_eq!(tools_finding(&home, &[])["state"], "ok");
+    let servers = home.read(".claude.json");
+    home.write(".claude.json", &servers.replace("\"type\": \"stdio\",", ""));
+    let found = tools_finding(&home, &[]);
+    assert!(
+        found["message"]
+            .as_str()
+            .unwrap()
+            .contains("would change the MCP server"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -100,6 +100,18 @@ impl Report {
                     "run agenthub init to install the path of this program",
                 );
             }
+            let outdated = file.outdated()?;
+            if !outdated.is_empty() {
+                self.add(
+                    format!(
+                        "{}: {} is from another version; agenthub init would change {}",
+                        tool.name,
+                        file.path.display(),
+                        outdated.join(", ")
+                    ),
+                    "run agenthub init to install what this version has",
+                );
+            }
             if let (ConfigContent::Hooks, Some(hooks)) = (file.content, &tool.hooks) {
                 for switch in &switches {
                     self.add(
@@ -113,19 +125,8 @@ impl Report {
         Ok(is_connected)
     }
 
-    /// Checks whether the tool runs the installed hooks, and those of this version.
+    /// Checks whether the tool runs the installed hooks.
     fn check_hooks(&mut self, file: &ConfigFile, hooks: &HookSpec, target: &InstallTarget) -> Result<()> {
-        let name = file.tool.name;
-        let outdated = file.outdated_events()?;
-        if !outdated.is_empty() {
-            self.add(
-                format!(
-                    "{name}: its hooks are those of another version; agenthub init would change {}",
-                    outdated.join(", ")
-                ),
-                "run agenthub init to install the hooks of this version",
-            );
-        }
         for state in (hooks.state)(target, &self.directory) {
             match state {
                 HookState::Note(note) => self.notes.push(note),
@@ -139,7 +140,8 @@ impl Report {
             && heard_at?.is_none_or(|at| u128::try_from(at).unwrap_or(0) < connected_at.as_millis())
         {
             self.notes.push(format!(
-                "{name}: no event of its hooks since {} was written; sessions that ran before then have to be restarted",
+                "{}: no event of its hooks since {} was written; sessions that ran before then have to be restarted",
+                file.tool.name,
                 file.path.display()
             ));
         }
