@@ -116,6 +116,9 @@ pub struct HookSpec {
     pub word: &'static str,
     /// The events that agenthub installs a hook for.
     pub hooks: &'static [Hook],
+    /// The agent's name in all sessions, for a tool whose MCP server cannot tell its sessions apart: see
+    /// [`McpJson::agent`]. Answers to mail that was sent with the MCP server reach the session's hooks then.
+    pub agent: Option<&'static str>,
     /// Where the input has its fields.
     pub fields: HookFields,
     /// Where the tool reads context for the model in a hook's output.

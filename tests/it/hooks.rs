@@ -171,9 +171,9 @@ fn cursor_session_becomes_a_task() {
                 answer["additional_context"]
                     .as_str()
                     .unwrap()
-                    .contains("You are cursor-0c7a1f2e ")
+                    .contains("You are cursor ")
             );
-            assert_eq!(answer["env"], serde_json::json!({"AGENTHUB_AGENT": "cursor-0c7a1f2e"}));
+            assert_eq!(answer["env"], serde_json::json!({"AGENTHUB_AGENT": "cursor"}));
         } else {
             assert!(answer.is_null(), "{n}: {answer}");
         }
@@ -197,7 +197,7 @@ fn cursor_session_becomes_a_task() {
         "again|/home/ada/api|cursor|composer-2"
     );
     assert_eq!(sandbox.sql(LAST_STATUS), "failed", "the second turn was aborted");
-    assert_eq!(sandbox.sql("SELECT id, status FROM agents"), "cursor-0c7a1f2e|idle");
+    assert_eq!(sandbox.sql("SELECT id, status FROM agents"), "cursor|idle", "as with its MCP server");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     // A run that records another tool does not see the output of this one.
     let is_recorded = identity::recorded_tool().is_none_or(|id| id == tool.id);
     let environment = HookEnvironment {
-        agent: identity::assigned_name_within(tool),
+        agent: identity::assigned_name_within(tool).or_else(|| hooks.agent.map(str::to_owned)),
         task: variable("AGENTHUB_TASK").filter(|_| is_recorded),
         db: db_argument(&path),
         pid: hooks.pid_variable.and_then(variable).and_then(|pid| pid.parse().ok()),

@@ -46,6 +46,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         record("StopFailure", EventKind::StopFailure),
         hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
+    agent: None,
     fields: hook_fields::COMMON,
     context: OutputForm::Context,
     // `decision: block` works too, and is shown to the user as an error.

@@ -28,6 +28,7 @@ const HOOKS: &[Hook] = &[
 pub(super) const SPEC: HookSpec = HookSpec {
     word: config::HOOK_WORD,
     hooks: HOOKS,
+    agent: None,
     fields: hook_fields::COMMON,
     context: OutputForm::Context,
     continuation: OutputForm::Decision("block"),

@@ -31,6 +31,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         hook("AfterAgent", EventKind::Stop, MailDelivery::Continuation),
         hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
+    agent: None,
     fields: HookFields {
         call_id: None,
         last_message: "prompt_response",
