@@ -197,7 +197,11 @@ fn cursor_session_becomes_a_task() {
         "again|/home/ada/api|cursor|composer-2"
     );
     assert_eq!(sandbox.sql(LAST_STATUS), "failed", "the second turn was aborted");
-    assert_eq!(sandbox.sql("SELECT id, status FROM agents"), "cursor|idle", "as with its MCP server");
+    assert_eq!(
+        sandbox.sql("SELECT id, status FROM agents"),
+        "cursor|idle",
+        "as with its MCP server"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! another version, and hooks that the tool does not run. A tool that is not connected is not a problem.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use super::Finding;
@@ -13,10 +13,10 @@ use crate::integrations::program::{self, is_executable};
 use crate::integrations::registry;
 use crate::integrations::setup::{InstalledCommand, off_switches};
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, HookState, InstallTarget, Integration};
-use crate::store::{NetworkFs, Reader};
+use crate::store::Reader;
 
 /// Returns one finding about all tools.
-pub(super) fn check(db: &Path, network_fs: NetworkFs) -> Finding {
+pub(super) fn check(reader: Option<&Reader>) -> Finding {
     let home = match config::home_directory() {
         Ok(home) => home,
         Err(e) => return Finding::ok("tools", format!("not checked: {}", e.message())),
@@ -29,8 +29,7 @@ pub(super) fn check(db: &Path, network_fs: NetworkFs) -> Finding {
     };
     let mut connected = Vec::new();
     let mut report = Report {
-        // A database that cannot be opened is another finding.
-        reader: db.exists().then(|| Reader::open(db, network_fs).ok()).flatten(),
+        reader,
         directory: std::env::current_dir().unwrap_or_default(),
         ..Report::default()
     };
@@ -57,15 +56,14 @@ pub(super) fn check(db: &Path, network_fs: NetworkFs) -> Finding {
 }
 
 /// Returns a finding with the directories whose sessions are not recorded, if there are any.
-pub(super) fn excluded(db: &Path, network_fs: NetworkFs) -> Option<Finding> {
-    let reader = db.exists().then(|| Reader::open(db, network_fs).ok()).flatten()?;
-    let text = excluded::describe(&reader).ok()??;
+pub(super) fn excluded(reader: &Reader) -> Option<Finding> {
+    let text = excluded::describe(reader).ok()??;
     Some(Finding::ok("excluded", text))
 }
 
 #[derive(Default)]
-struct Report {
-    reader: Option<Reader>,
+struct Report<'a> {
+    reader: Option<&'a Reader>,
     /// The working directory: some tools trust only some directories.
     directory: PathBuf,
     problems: Vec<String>,
@@ -74,7 +72,7 @@ struct Report {
     notes: Vec<String>,
 }
 
-impl Report {
+impl Report<'_> {
     fn add(&mut self, problem: String, advice: &'static str) {
         self.problems.push(problem);
         self.advice.push(advice);
@@ -135,7 +133,7 @@ impl Report {
         }
         let connected_at = fs::metadata(&file.path).and_then(|file| file.modified()).ok();
         let connected_at = connected_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let heard_at = self.reader.as_ref().map(|reader| reader.last_hook_event(file.tool.id));
+        let heard_at = self.reader.map(|reader| reader.last_hook_event(file.tool.id));
         if let (Some(connected_at), Some(heard_at)) = (connected_at, heard_at)
             && heard_at?.is_none_or(|at| u128::try_from(at).unwrap_or(0) < connected_at.as_millis())
         {
