@@ -413,11 +413,22 @@ pub struct ServerPermission {
     pub value: &'static str,
 }
 
-/// The form of a file with permissions: a line for each command.
+/// The form of a file with permissions: a rule for each command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AllowRules {
-    /// The texts before and after the words of a command, which are quoted and separated by commas.
-    pub line: (&'static str, &'static str),
+    /// The form of a command in its rule.
+    pub words: RuleWords,
+    /// The texts of a rule before and after the command.
+    pub rule: (&'static str, &'static str),
+}
+
+/// The form of a command in a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleWords {
+    /// Its words in quotes, separated by commas.
+    List,
+    /// One text in quotes, as in a shell.
+    Line,
 }
 
 /// The form of an MCP server's entry in a JSON file.

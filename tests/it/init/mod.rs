@@ -428,7 +428,6 @@ fn list_at(home: &Home, file: &str, path: [&str; 2]) -> Vec<String> {
 #[test]
 fn allows_single_commands_and_never_the_program() {
     let claude = (".claude/settings.json", ["permissions", "allow"]);
-    let gemini = (".gemini/settings.json", ["tools", "allowed"]);
     let cursor = (".cursor/cli-config.json", ["permissions", "allow"]);
     let before: &[(&str, &str)] = &[
         (
@@ -455,11 +454,22 @@ fn allows_single_commands_and_never_the_program() {
             of(|command| format!("Bash(agenthub {command}:*)"))
         )
     );
-    assert_eq!(
-        list_at(&home, gemini.0, gemini.1),
-        of(|command| format!("run_shell_command(agenthub {command})"))
+    let settings = home.read(".gemini/settings.json");
+    assert!(settings.contains("\"trust\": true"), "{settings}");
+    assert!(
+        !settings.contains("allowed"),
+        "a list there would forbid other commands"
     );
-    assert!(home.read(gemini.0).contains("\"trust\": true"));
+    let policy = home.read(".gemini/policies/agenthub.toml");
+    assert_eq!(
+        policy.matches("decision = \"allow\"").count(),
+        ALLOWED.len(),
+        "{policy}"
+    );
+    for command in ALLOWED {
+        let prefix = format!("toolName = \"run_shell_command\"\ncommandPrefix = \"agenthub {command}\"\n");
+        assert!(policy.contains(&prefix), "{policy}");
+    }
     assert_eq!(list_at(&home, cursor.0, cursor.1), ["Shell(ls)", "Mcp(agenthub, *)"]);
     let toml = home.read(".codex/config.toml");
     assert!(toml.contains("default_tools_approval_mode = \"approve\"\n"), "{toml}");
