@@ -15,6 +15,8 @@
 //!    [`MAX_CONTINUATIONS`] times an hour; in a row not more often than the tool allows. So two sessions can talk
 //!    for a while, and not without end. The last text says that the limit is reached.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::agent_name;
@@ -103,7 +105,7 @@ pub fn handle(
     let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
-    if call.has_nothing_to_write()? {
+    if call.is_excluded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
     if environment.task.is_none() {
@@ -129,12 +131,12 @@ pub fn record_late(
     environment: &HookEnvironment,
 ) -> Result<()> {
     match HookCall::new(writer, tool, input, environment)? {
-        Some(mut call) => {
+        Some(mut call) if !call.is_excluded()? => {
             call.occurred_at = Some(environment.now);
             call.record_session()?;
             call.record()
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -258,6 +260,12 @@ impl<'a> HookCall<'a> {
     /// those of the session.
     fn in_subagent(&self) -> bool {
         !text(self.input, "agent_id").is_empty()
+    }
+
+    /// Returns whether the session works in a directory that the user has excluded.
+    fn is_excluded(&self) -> Result<bool> {
+        let workspace = (self.hooks.fields.workspace)(self.input);
+        self.writer.is_excluded(Path::new(workspace))
     }
 
     /// Returns whether this event only delivers mail and there is none. Such an event fires between
