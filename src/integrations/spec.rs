@@ -109,8 +109,10 @@ pub struct TranscriptSpec {
     /// The hooks' events at which the new part of the file is read: each after the model has worked, and the
     /// first ones of a process.
     pub events: &'static [&'static str],
-    /// Of `events`, those that end a turn.
-    pub turn_ends: &'static [&'static str],
+    /// Of `events`, that of a new prompt.
+    pub prompt: &'static str,
+    /// Of `events`, that whose `turn_end` row has the turn's tokens.
+    pub turn_end: &'static str,
     /// Texts of which each line with usage has one. Other lines are not parsed.
     pub marks: &'static [&'static str],
     /// Returns what a line says of the session's usage.

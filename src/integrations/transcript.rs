@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::json_fields::text;
 use super::session_state::{self, TranscriptState};
-use super::spec::{Integration, SESSION_START, TranscriptEntry, TranscriptSpec};
+use super::spec::{Integration, TranscriptEntry, TranscriptSpec};
 use super::usage::Usage;
 use crate::error::Result;
 use crate::fs::beside::beside;
@@ -28,8 +28,6 @@ use crate::text::lenient_json;
 
 /// Maximum bytes that one hook reads.
 pub const MAX_READ: u64 = 4 << 20;
-/// The event of a session that ends. Every tool with hooks has it.
-const SESSION_END: &str = "SessionEnd";
 /// Messages whose usage is remembered. Those of parallel subagents alternate.
 const MAX_MESSAGES: usize = 32;
 
@@ -126,7 +124,7 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
         transcript.in_turn_rows = transcript.totals;
         transcript.recorded = transcript.totals;
     }
-    let ends_turn = spec.turn_ends.contains(&event);
+    let ends_turn = event == spec.turn_end;
     let mut turn = Usage::default();
     if ends_turn {
         turn = transcript.totals.minus(transcript.in_turn_rows);
@@ -135,8 +133,7 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
     }
     let telemetry = (transcript.totals != transcript.recorded).then(|| {
         transcript.recorded = transcript.totals;
-        let is_idle = ends_turn || [SESSION_START, SESSION_END].contains(&event);
-        let status = if is_idle { "completed" } else { "running" };
+        let status = if event == spec.prompt { "running" } else { "completed" };
         telemetry(session, text(input, "session_id"), &transcript, status)
     });
     if before.as_ref() == Some(&transcript) && is_same_file {
@@ -250,7 +247,7 @@ fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptSta
     }
     let entry = lenient_json::parse(line).and_then(|line| (spec.entry)(&line));
     match entry {
-        None => return,
+        None => {}
         Some(TranscriptEntry::Missing) => transcript.lines_without_usage += 1,
         Some(TranscriptEntry::Turn) => transcript.totals.turns += 1,
         Some(TranscriptEntry::Model(model)) => transcript.model = model,

@@ -15,7 +15,8 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Claude Code's own record of a session; record the output of \
              `claude -p --output-format stream-json --verbose` instead, or let its hooks record sessions (agenthub init)",
     events: &["SessionStart", "UserPromptSubmit", "Stop", "StopFailure", "SessionEnd"],
-    turn_ends: &["Stop", "StopFailure"],
+    prompt: "UserPromptSubmit",
+    turn_end: "Stop",
     marks: &["\"assistant\"", "\"cost-state\""],
     entry,
     is_line: |line| line["sessionId"].is_string() && line["type"].is_string() && line["session_id"].is_null(),

@@ -12,7 +12,8 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Codex's own record of a session (a rollout); record the output of `codex exec --json` instead, or \
              let its hooks record sessions (agenthub init)",
     events: &["SessionStart", "UserPromptSubmit", "Stop", "SessionEnd", "Interrupt"],
-    turn_ends: &["Stop", "Interrupt"],
+    prompt: "UserPromptSubmit",
+    turn_end: "Stop",
     marks: &["\"token_count\"", "\"turn_context\"", "\"task_started\""],
     entry,
     is_line: |line| line["payload"].is_object() && line["timestamp"].is_string(),

@@ -13,7 +13,8 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Gemini CLI's own record of a session; record the output of \
              `gemini -p … --output-format stream-json` instead",
     events: &["SessionStart", "BeforeAgent", "AfterAgent", "SessionEnd"],
-    turn_ends: &["AfterAgent"],
+    prompt: "BeforeAgent",
+    turn_end: "AfterAgent",
     marks: &["\"gemini\""],
     entry,
     is_line: |line| {
