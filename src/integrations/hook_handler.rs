@@ -21,7 +21,7 @@ use super::agent_name;
 use super::json_fields::{number, result_text, text};
 use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
-use super::transcript::{self, HookSession, NewUsage};
+use super::transcript::{self, HookSession};
 use super::usage::Usage;
 use super::{mail_text, prompt_text};
 use crate::error::Result;
@@ -94,10 +94,14 @@ pub fn handle(
     if call.has_nothing_to_write()? {
         return Ok(None);
     }
-    if environment.task.is_none() {
-        call.usage = transcript::read(writer, call.session(), input)?;
-    }
+    let usage = match environment.task {
+        None => transcript::read(writer, call.session(), input)?,
+        Some(_) => None,
+    };
     writer.atomically(|| {
+        if let Some(usage) = &usage {
+            call.turn = usage.store(writer)?;
+        }
         if environment.task.is_none() {
             call.record()?;
         }
@@ -136,8 +140,8 @@ struct HookCall<'a> {
     task: String,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
-    /// The usage that the tool's record of the session has since the last event.
-    usage: Option<NewUsage>,
+    /// The usage of the turn that ends, from the tool's record of the session.
+    turn: Usage,
 }
 
 impl<'a> HookCall<'a> {
@@ -165,7 +169,7 @@ impl<'a> HookCall<'a> {
                 .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
             task: format!("{}-{session}", tool.id),
             occurred_at: None,
-            usage: None,
+            turn: Usage::default(),
         })
     }
 
@@ -196,9 +200,6 @@ impl<'a> HookCall<'a> {
     }
 
     fn record(&self) -> Result<()> {
-        if let Some(usage) = &self.usage {
-            usage.store(self.writer)?;
-        }
         let input = self.input;
         match self.event {
             SESSION_START => self.set_agent("idle"),
@@ -299,10 +300,9 @@ impl<'a> HookCall<'a> {
                 ..self.row(Kind::TEXT)?
             })?;
         }
-        let usage = self.usage.as_ref().map_or_else(Usage::default, NewUsage::of_turn);
         self.write(&NewTaskEvent {
-            tokens_in: usage.tokens_in,
-            tokens_out: usage.tokens_out,
+            tokens_in: self.turn.tokens_in,
+            tokens_out: self.turn.tokens_out,
             ..self.row(Kind::TURN_END)?
         })?;
         self.finish("completed", "idle")
