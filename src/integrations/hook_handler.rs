@@ -25,7 +25,7 @@ use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
 use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
-use super::transcript::{self, HookSession, NewUsage};
+use super::transcript::{self, HookSession};
 use super::usage::Usage;
 use super::{mail_text, prompt_text};
 use crate::error::Result;
@@ -108,11 +108,15 @@ pub fn handle(
     if call.is_excluded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
-    if environment.task.is_none() {
-        call.usage = transcript::read(writer, call.session(), call.hook.kind, input)?;
-    }
+    let usage = match environment.task {
+        None => transcript::read(writer, call.session(), call.hook.kind, input)?,
+        Some(_) => None,
+    };
     writer.atomically(|| {
         call.record_session()?;
+        if let Some(usage) = &usage {
+            call.turn = usage.store(writer)?;
+        }
         if environment.task.is_none() {
             call.record()?;
         }
@@ -154,8 +158,8 @@ struct HookCall<'a> {
     session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
-    /// The usage that the tool's record of the session has since the last event.
-    usage: Option<NewUsage>,
+    /// The usage of the turn that ends, from the tool's record of the session.
+    turn: Usage,
 }
 
 impl<'a> HookCall<'a> {
@@ -190,7 +194,7 @@ impl<'a> HookCall<'a> {
             session: writer.session(&task)?,
             task,
             occurred_at: None,
-            usage: None,
+            turn: Usage::default(),
         }))
     }
 
@@ -284,9 +288,6 @@ impl<'a> HookCall<'a> {
     }
 
     fn record(&self) -> Result<()> {
-        if let Some(usage) = &self.usage {
-            usage.store(self.writer)?;
-        }
         let input = self.input;
         match self.hook.kind {
             EventKind::SessionStart => self.set_agent("idle"),
@@ -451,10 +452,9 @@ impl<'a> HookCall<'a> {
 
     /// Records the end of the turn, with its tokens.
     fn end_turn(&self) -> Result<()> {
-        let usage = self.usage.as_ref().map_or_else(Usage::default, NewUsage::of_turn);
         self.write(&NewTaskEvent {
-            tokens_in: usage.tokens_in,
-            tokens_out: usage.tokens_out,
+            tokens_in: self.turn.tokens_in,
+            tokens_out: self.turn.tokens_out,
             ..self.row(Kind::TURN_END)?
         })
     }

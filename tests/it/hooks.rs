@@ -53,6 +53,52 @@ pub(super) fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str
     answer["hookSpecificOutput"]["additionalContext"].as_str().unwrap()
 }
 
+/// The tool appends to its record while hooks run, and `run` and hooks may record the same session.
+#[test]
+fn tokens_come_from_the_tools_own_record_of_the_session() {
+    let sandbox = Sandbox::new();
+    let record = sandbox.hub.folder().join("record.jsonl");
+    let hook = |name: &str| {
+        let input = format!(
+            "{{\"session_id\":\"aaaa-1\",\"hook_event_name\":\"{name}\",\"prompt\":\"go\",\"transcript_path\":{:?}}}",
+            record.to_str().unwrap()
+        );
+        sandbox.hook("claude-code", input.as_bytes());
+    };
+    let message = |id: &str, tokens: i64| {
+        let line = format!(
+            "{{\"type\":\"assistant\",\"sessionId\":\"aaaa-1\",\"message\":{{\"id\":\"{id}\",\"model\":\"opus\",\"usage\":\
+             {{\"input_tokens\":{tokens},\"cache_read_input_tokens\":1000,\"output_tokens\":7}}}}}}\n"
+        );
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&record).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    };
+    hook("SessionStart");
+    for (id, tokens) in [("a", 10), ("b", 20)] {
+        hook("UserPromptSubmit");
+        message(id, tokens);
+        message(id, tokens);
+        hook("Stop");
+    }
+    hook("SessionEnd");
+    let turns =
+        "SELECT group_concat(tokens_in || ' ' || tokens_out, ', ') FROM task_stream WHERE stream_type = 'turn_end'";
+    assert_eq!(sandbox.sql(turns), "1010 7, 1020 7");
+    let totals = "SELECT agent_id, turns, tokens_in, tokens_cached, tokens_out, cost, model, status FROM telemetry \
+                  WHERE instance_id = 'aaaa-1' ORDER BY id DESC LIMIT 1";
+    assert_eq!(sandbox.sql(totals), "planner|2|2030|2000|14||opus|completed");
+    let whole = fs::read(&record).unwrap();
+    // The record is never written, and `ingest` does not take it for a stream.
+    let output = sandbox.run_with_input(&["ingest", "--format", "claude-stream-json"], &whole);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("own record of a session"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(fs::read(&record).unwrap(), whole);
+}
+
 #[test]
 fn claude_session_becomes_a_task() {
     let sandbox = Sandbox::new();
