@@ -55,6 +55,8 @@ class Lab:
         for name, target in links.items():
             if target:
                 (self.home / "bin" / name).symlink_to(target)
+        # A login shell, such as Codex starts, sets PATH anew.
+        (self.home / ".profile").write_text('PATH="$HOME/bin:$PATH"\n')
         self.program.prepare(self.home, self.work, self.model.url)
         self.hub = Hub(self.work, self.environment(for_program=False))
 

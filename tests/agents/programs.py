@@ -77,12 +77,10 @@ class Claude(Program):
             **dict.fromkeys(off, "1"),
         }
 
-    def headless(self, prompt, resume=None, fork=None):
-        if resume or fork:
-            more = ["--resume", resume or fork, *(["--fork-session"] if fork else [])]
-        else:
-            more = []
-        return ["claude", "-p", prompt, *more, *self.allowed]
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        more = ["--resume", resume or fork] if resume or fork else []
+        more += ["--fork-session"] if fork else []
+        return ["claude", "-p", prompt, *more, *(self.allowed if is_trusted else ())]
 
     def interactive(self, prompt=None, continues=False):
         # Auto mode, the default of new versions, asks the vendor's server about each command.
@@ -100,9 +98,11 @@ class Claude(Program):
     @staticmethod
     def figures(lines):
         """Returns what the program itself reports: tokens sent, of these cached, tokens written."""
-        usage = lines[-1]["usage"]
-        sent = usage["input_tokens"] + usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"]
-        return sent, usage["cache_read_input_tokens"], usage["output_tokens"]
+        # `usage` leaves out answers that came in another way after a cut stream.
+        models = lines[-1]["modelUsage"].values()
+        cached = sum(model["cacheReadInputTokens"] for model in models)
+        fresh = sum(model["inputTokens"] + model["cacheCreationInputTokens"] for model in models)
+        return fresh + cached, cached, sum(model["outputTokens"] for model in models)
 
 
 class ClaudeBefore(Claude):
@@ -158,8 +158,9 @@ class Codex(Program):
     def environment(self, url):
         return {"OPENAI_API_KEY": KEY}
 
-    def headless(self, prompt, resume=None, fork=None):
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
         flags = ["--skip-git-repo-check", "--dangerously-bypass-hook-trust"]
+        flags += [] if is_trusted else ["-c", 'sandbox_mode="read-only"']
         if resume:
             return ["codex", "exec", *flags, "resume", resume, prompt]
         if fork:
@@ -211,8 +212,8 @@ class GeminiCli(Program):
             "NO_UPDATE_NOTIFIER": "1",
         }
 
-    def headless(self, prompt, resume=None, fork=None):
-        return ["gemini", "-y", *(["--resume", resume] if resume else []), "-p", prompt]
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        return ["gemini", *(["-y"] if is_trusted else []), *(["--resume", resume] if resume else []), "-p", prompt]
 
     def interactive(self, prompt=None, continues=False):
         return ["gemini", "-y", *(["--resume", "latest"] if continues else []), *(["-i", prompt] if prompt else [])]

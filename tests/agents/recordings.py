@@ -86,14 +86,14 @@ def normalised(text, home):
 
 
 def save(program, home, stream, hooks):
-    """Writes data for the quick tests: the stream, and one hook input of each event."""
+    """Writes data for the quick tests: the stream, and the first hook input of each event, in their order."""
     folder = DATA / program.id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stream.jsonl").write_text(normalised(stream, home))
     first = {}
     for hook in hooks:
         first.setdefault(hook_kind(hook), hook)
-    lines = [json.dumps(first[event], ensure_ascii=False, separators=(",", ":")) for event in sorted(first)]
+    lines = [json.dumps(first[event], ensure_ascii=False, separators=(",", ":")) for event in first]
     if lines:
         (folder / "hooks.jsonl").write_text(normalised("\n".join(lines) + "\n", home))
 

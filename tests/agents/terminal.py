@@ -8,6 +8,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -53,15 +54,19 @@ class Terminal:
         )
         os.close(inner)
         self.lock = threading.Lock()
+        self.is_closing = threading.Event()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self):
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        while True:
+        while not self.is_closing.is_set():
+            # A terminal that a thread reads from is not closed, so no read waits for long.
+            if not select.select([self.fd], [], [], 0.05)[0]:
+                continue
             try:
                 part = os.read(self.fd, 65536)
-            except OSError:  # The program has ended, or the terminal is closed.
+            except OSError:  # The program has ended.
                 return
             if not part:
                 return
@@ -75,7 +80,7 @@ class Terminal:
         try:
             os.write(self.fd, text.encode())
         except OSError:
-            pass  # As above.
+            pass  # The program has ended.
 
     def press(self, key, done):
         """Presses a key until `done()`: a program may not take keys yet."""
@@ -120,9 +125,10 @@ class Terminal:
 
     def close(self):
         """Closes the terminal, as its window does: the program gets a hangup."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+        if not self.is_closing.is_set():
+            self.is_closing.set()
+            self.reader.join()
+            os.close(self.fd)
 
     def end(self):
         if self.popen.poll() is None:

@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Callable
 
-MODULES = ("setup", "recording", "tools", "sessions", "pairs", "formats", "times")
+MODULES = ("setup", "recording", "tools", "sessions", "pairs", "permissions", "formats", "times")
 
 _found = []
 

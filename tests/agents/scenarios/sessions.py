@@ -68,7 +68,7 @@ def knows_its_name_after_compaction(lab):
     session.ask("Go on please", say("There is more."))
     name = _greeting(lab)
     session.compact()
-    session.ask("And now?", say("I know all that matters."))
+    session.ask("And now please", say("I know all that matters."))
     equal(_greeting(lab, lab.model.conversation()[-1:]), name, "name in the request after the compaction")
 
 
@@ -90,7 +90,7 @@ def ends_with_its_program(lab):
     session.ask("Begin please", say("I have begun."))
     name = _greeting(lab)
     session.leave()
-    _is_gone(lab, name)
+    _has_ended(lab, name)
 
 
 @scenario()
@@ -101,7 +101,7 @@ def ends_with_its_terminal(lab):
     name = _greeting(lab)
     session.terminal.close()
     session.terminal.wait_for_exit()
-    _is_gone(lab, name)
+    _has_ended(lab, name)
 
 
 def _greeting(lab, requests=None):
@@ -127,12 +127,15 @@ def _tools_and_hooks_have_one_name(lab, session, prompt):
     name = _greeting(lab)
     equal(lab.hub.value("SELECT from_agent FROM inbox_messages WHERE payload = ?", prompt), name, "the tool's sender")
     lab.hub.send(name, f"Mail for {name}.")
-    session.ask("Any mail?", say("I look for mail."))
+    session.ask("Look for mail please", say("I look for mail."))
     check(lab.model.has_read(f"Mail for {name}."), "the mail did not reach the model")
     return name
 
 
-def _is_gone(lab, name):
-    """A running hub shows that the session has ended."""
+def _has_ended(lab, name):
+    """A running hub knows that the session has ended, and no process of agenthub is left."""
+    until("the MCP server to end", lambda: not lab.processes_of("agenthub", "mcp"))
     lab.hub.serve()
-    until("the agent to be gone", lambda: _state(lab, name) == "gone", seconds=30)
+    ended = "SELECT count(*) > 0 AND count(*) = count(ended_at) FROM sessions WHERE agent = ?"
+    until("the end of the session", lambda: lab.hub.value(ended, name), seconds=30)
+    check(_state(lab, name) != "running", "the agent still runs")
