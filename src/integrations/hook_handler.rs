@@ -15,6 +15,8 @@
 //!    [`MAX_CONTINUATIONS`] times an hour; in a row not more often than the tool allows. So two sessions can talk
 //!    for a while, and not without end. The last text says that the limit is reached.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::agent_name;
@@ -23,7 +25,7 @@ use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
 use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
-use super::transcript::{self, HookSession, NewUsage};
+use super::transcript::{self, HookSession};
 use super::usage::Usage;
 use super::{mail_text, prompt_text};
 use crate::error::Result;
@@ -103,14 +105,18 @@ pub fn handle(
     let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
-    if call.has_nothing_to_write()? {
+    if call.is_excluded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
-    if environment.task.is_none() {
-        call.usage = transcript::read(writer, call.session(), call.hook.kind, input)?;
-    }
+    let usage = match environment.task {
+        None => transcript::read(writer, call.session(), call.hook.kind, input)?,
+        Some(_) => None,
+    };
     writer.atomically(|| {
         call.record_session()?;
+        if let Some(usage) = &usage {
+            call.turn = usage.store(writer)?;
+        }
         if environment.task.is_none() {
             call.record()?;
         }
@@ -129,12 +135,12 @@ pub fn record_late(
     environment: &HookEnvironment,
 ) -> Result<()> {
     match HookCall::new(writer, tool, input, environment)? {
-        Some(mut call) => {
+        Some(mut call) if !call.is_excluded()? => {
             call.occurred_at = Some(environment.now);
             call.record_session()?;
             call.record()
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -152,8 +158,8 @@ struct HookCall<'a> {
     session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
-    /// The usage that the tool's record of the session has since the last event.
-    usage: Option<NewUsage>,
+    /// The usage of the turn that ends, from the tool's record of the session.
+    turn: Usage,
 }
 
 impl<'a> HookCall<'a> {
@@ -188,7 +194,7 @@ impl<'a> HookCall<'a> {
             session: writer.session(&task)?,
             task,
             occurred_at: None,
-            usage: None,
+            turn: Usage::default(),
         }))
     }
 
@@ -260,6 +266,12 @@ impl<'a> HookCall<'a> {
         !text(self.input, "agent_id").is_empty()
     }
 
+    /// Returns whether the session works in a directory that the user has excluded.
+    fn is_excluded(&self) -> Result<bool> {
+        let workspace = (self.hooks.fields.workspace)(self.input);
+        self.writer.is_excluded(Path::new(workspace))
+    }
+
     /// Returns whether this event only delivers mail and there is none, or ends a session that never began. The
     /// first fires between every two steps of a session, and must not wait for the write lock unnecessarily. The
     /// second comes from a command that lists the tool's servers.
@@ -280,9 +292,6 @@ impl<'a> HookCall<'a> {
     }
 
     fn record(&self) -> Result<()> {
-        if let Some(usage) = &self.usage {
-            usage.store(self.writer)?;
-        }
         let input = self.input;
         match self.hook.kind {
             EventKind::SessionStart => self.set_agent("idle"),
@@ -447,10 +456,9 @@ impl<'a> HookCall<'a> {
 
     /// Records the end of the turn, with its tokens.
     fn end_turn(&self) -> Result<()> {
-        let usage = self.usage.as_ref().map_or_else(Usage::default, NewUsage::of_turn);
         self.write(&NewTaskEvent {
-            tokens_in: usage.tokens_in,
-            tokens_out: usage.tokens_out,
+            tokens_in: self.turn.tokens_in,
+            tokens_out: self.turn.tokens_out,
             ..self.row(Kind::TURN_END)?
         })
     }

@@ -170,7 +170,7 @@ fn record(stream: &mut Stream, buffer: &mut RowBuffer, receiver: &Receiver<Recor
                     let mut rows = stream.line(&line);
                     if !has_session && let Some(session) = stream.session() {
                         has_session = true;
-                        let history = buffer.history_of(session, &stream);
+                        let history = buffer.history_of(session, stream);
                         // These totals do not include the earlier ones.
                         rows.retain(|row| matches!(row, StreamRow::Task(_)));
                         rows.extend(stream.set_history(history));

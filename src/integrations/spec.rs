@@ -1,7 +1,7 @@
 //! The types in which a tool describes itself: one [`Integration`] value per tool.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -206,6 +206,9 @@ pub struct HookSpec {
     pub word: &'static str,
     /// The events that agenthub installs a hook for.
     pub hooks: &'static [Hook],
+    /// The agent's name in all sessions, for a tool whose MCP server cannot tell its sessions apart: see
+    /// [`McpJson::agent`]. Answers to mail that was sent with the MCP server reach the session's hooks then.
+    pub agent: Option<&'static str>,
     /// Where the input has its fields.
     pub fields: HookFields,
     /// Where the tool reads context for the model in a hook's output.
@@ -233,6 +236,22 @@ pub struct HookSpec {
     /// Files in which administrators set the same settings as in the file with
     /// [`ConfigContent::Hooks`].
     pub managed_files: &'static [&'static str],
+    /// Finds what else keeps the installed hooks from running in a directory. It may ask the tool's program.
+    pub state: fn(&InstallTarget, directory: &Path) -> Vec<HookState>,
+}
+
+/// What `agenthub doctor` says about a tool's hooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookState {
+    /// Something that the user may want to know.
+    Note(String),
+    /// Hooks do not run.
+    Problem {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        advice: &'static str,
+    },
 }
 
 impl HookSpec {
@@ -488,11 +507,22 @@ pub struct ServerPermission {
     pub value: &'static str,
 }
 
-/// The form of a file with permissions: a line for each command.
+/// The form of a file with permissions: a rule for each command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AllowRules {
-    /// The texts before and after the words of a command, which are quoted and separated by commas.
-    pub line: (&'static str, &'static str),
+    /// The form of a command in its rule.
+    pub words: RuleWords,
+    /// The texts of a rule before and after the command.
+    pub rule: (&'static str, &'static str),
+}
+
+/// The form of a command in a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleWords {
+    /// Its words in quotes, separated by commas.
+    List,
+    /// One text in quotes, as in a shell.
+    Line,
 }
 
 /// The form of an MCP server's entry in a JSON file.

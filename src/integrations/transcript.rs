@@ -30,6 +30,8 @@ use crate::text::lenient_json;
 pub const MAX_READ: u64 = 4 << 20;
 /// Messages whose usage is remembered. Those of parallel subagents alternate.
 const MAX_MESSAGES: usize = 32;
+/// Maximum bytes of the id of a message and of the name of a model.
+const MAX_NAME: usize = 200;
 
 /// The session of a hook.
 #[derive(Debug, Clone, Copy)]
@@ -60,27 +62,23 @@ pub struct NewUsage {
 }
 
 impl NewUsage {
-    /// Returns the usage since the last turn that ended, if this event ends one.
-    pub fn of_turn(&self) -> Usage {
-        self.turn
-    }
-
-    /// Stores the usage, in the caller's transaction.
+    /// Stores the usage, in the caller's transaction, and returns that of the turn that ends. Does nothing if another
+    /// hook has stored more in the meantime.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn store(&self, writer: &Writer) -> Result<()> {
+    pub fn store(&self, writer: &Writer) -> Result<Usage> {
         let (row, mut stored) = session_state::load(writer, &self.session)?;
         if stored.transcript != self.before {
-            return Ok(());
+            return Ok(Usage::default());
         }
         stored.transcript = Some(self.state.clone());
         let path = self.path.clone();
         session_state::save(writer, TranscriptRow { path, ..row }, &stored)?;
-        match &self.telemetry {
-            Some(telemetry) => writer.record_telemetry(telemetry).map(drop),
-            None => Ok(()),
+        if let Some(telemetry) = &self.telemetry {
+            writer.record_telemetry(telemetry)?;
         }
+        Ok(self.turn)
     }
 }
 
@@ -93,11 +91,14 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     let Some(spec) = &session.tool.transcript else {
         return Ok(None);
     };
-    let ends_turn = matches!(event, EventKind::Stop | EventKind::StopFailure | EventKind::Interrupt);
-    let is_idle = ends_turn || matches!(event, EventKind::SessionStart | EventKind::SessionEnd);
+    let ends_turn = matches!(event, EventKind::Stop | EventKind::Interrupt);
+    let is_read = ends_turn
+        || matches!(
+            event,
+            EventKind::SessionStart | EventKind::Prompt | EventKind::StopFailure | EventKind::SessionEnd
+        );
     let path = text(input, "transcript_path");
     // A subagent's hooks name the record of the subagent.
-    let is_read = is_idle || event == EventKind::Prompt;
     if !is_read || path.is_empty() || !text(input, "agent_id").is_empty() {
         return Ok(None);
     }
@@ -137,7 +138,11 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     }
     let telemetry = (transcript.totals != transcript.recorded).then(|| {
         transcript.recorded = transcript.totals;
-        let status = if is_idle { "completed" } else { "running" };
+        let status = if event == EventKind::Prompt {
+            "running"
+        } else {
+            "completed"
+        };
         telemetry(session, &transcript, status)
     });
     if before.as_ref() == Some(&transcript) && is_same_file {
@@ -251,18 +256,25 @@ fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptSta
     }
     let entry = lenient_json::parse(line).and_then(|line| (spec.entry)(&line));
     match entry {
-        None => return,
+        None => {}
         Some(TranscriptEntry::Missing) => transcript.lines_without_usage += 1,
         Some(TranscriptEntry::Turn) => transcript.totals.turns += 1,
-        Some(TranscriptEntry::Model(model)) => transcript.model = model,
+        Some(TranscriptEntry::Model(model)) => set_model(&model, transcript),
         Some(TranscriptEntry::Totals { usage, last }) => count_totals(usage, last, transcript),
+        Some(TranscriptEntry::Message { id, .. }) if id.len() > MAX_NAME => transcript.lines_without_usage += 1,
         Some(TranscriptEntry::Message { id, usage, model }) => {
             transcript.lines_with_usage += 1;
-            if !model.is_empty() && usage.turns > 0 {
-                transcript.model = model;
+            if usage.turns > 0 {
+                set_model(&model, transcript);
             }
             count_message(id, usage, transcript);
         }
+    }
+}
+
+fn set_model(model: &str, transcript: &mut TranscriptState) {
+    if (1..=MAX_NAME).contains(&model.len()) {
+        model.clone_into(&mut transcript.model);
     }
 }
 

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::TelemetryRow;
 
+/// Upper bound of a total: a larger one is an error of the tool.
+const MAX_TOTAL: i64 = 1_000_000_000_000_000;
+
 /// The usage of a session or a task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,18 +49,19 @@ impl Usage {
         }
     }
 
-    /// Returns the sum.
+    /// Returns the sum. Each number is at most [`MAX_TOTAL`].
     pub(super) fn plus(self, other: Self) -> Self {
+        let sum = |a: i64, b: i64| a.saturating_add(b).min(MAX_TOTAL);
         Self {
-            turns: self.turns + other.turns,
-            tokens_in: self.tokens_in + other.tokens_in,
-            tokens_out: self.tokens_out + other.tokens_out,
-            tokens_cached: self.tokens_cached + other.tokens_cached,
+            turns: sum(self.turns, other.turns),
+            tokens_in: sum(self.tokens_in, other.tokens_in),
+            tokens_out: sum(self.tokens_out, other.tokens_out),
+            tokens_cached: sum(self.tokens_cached, other.tokens_cached),
             cost: match (self.cost, other.cost) {
                 (None, None) => None,
                 (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
             },
-            duration_sec: self.duration_sec + other.duration_sec,
+            duration_sec: sum(self.duration_sec, other.duration_sec),
         }
     }
 

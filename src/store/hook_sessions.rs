@@ -97,6 +97,29 @@ impl Reader {
         })
     }
 
+    /// Returns when a hook of the tool with this id was last heard of, Unix milliseconds: the time of the newest
+    /// event of a session of it. `None` if there is none.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn last_hook_event(&self, tool: &str) -> Result<Option<i64>> {
+        let (from, to) = (format!("{tool}-"), format!("{tool}."));
+        let session: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT max(last_event_at) FROM sessions WHERE id BETWEEN ?1 AND ?2")?
+            .query_row([&from, &to], |row| row.get(0))?;
+        let event: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT created_at FROM task_stream \
+                 WHERE id = (SELECT max(id) FROM task_stream WHERE task_id BETWEEN ?1 AND ?2)",
+            )?
+            .query_row([&from, &to], |row| row.get(0))
+            .optional()?
+            .flatten();
+        Ok(session.max(event))
+    }
+
     /// Returns a task's turn and status. Returns defaults if the task has no events.
     ///
     /// # Errors

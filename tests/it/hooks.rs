@@ -53,6 +53,52 @@ pub(super) fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str
     answer["hookSpecificOutput"]["additionalContext"].as_str().unwrap()
 }
 
+/// The tool appends to its record while hooks run, and `run` and hooks may record the same session.
+#[test]
+fn tokens_come_from_the_tools_own_record_of_the_session() {
+    let sandbox = Sandbox::new();
+    let record = sandbox.hub.folder().join("record.jsonl");
+    let hook = |name: &str| {
+        let input = format!(
+            "{{\"session_id\":\"aaaa-1\",\"hook_event_name\":\"{name}\",\"prompt\":\"go\",\"transcript_path\":{:?}}}",
+            record.to_str().unwrap()
+        );
+        sandbox.hook("claude-code", input.as_bytes());
+    };
+    let message = |id: &str, tokens: i64| {
+        let line = format!(
+            "{{\"type\":\"assistant\",\"sessionId\":\"aaaa-1\",\"message\":{{\"id\":\"{id}\",\"model\":\"opus\",\"usage\":\
+             {{\"input_tokens\":{tokens},\"cache_read_input_tokens\":1000,\"output_tokens\":7}}}}}}\n"
+        );
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&record).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    };
+    hook("SessionStart");
+    for (id, tokens) in [("a", 10), ("b", 20)] {
+        hook("UserPromptSubmit");
+        message(id, tokens);
+        message(id, tokens);
+        hook("Stop");
+    }
+    hook("SessionEnd");
+    let turns =
+        "SELECT group_concat(tokens_in || ' ' || tokens_out, ', ') FROM task_stream WHERE stream_type = 'turn_end'";
+    assert_eq!(sandbox.sql(turns), "1010 7, 1020 7");
+    let totals = "SELECT agent_id, turns, tokens_in, tokens_cached, tokens_out, cost, model, status FROM telemetry \
+                  WHERE instance_id = 'aaaa-1' ORDER BY id DESC LIMIT 1";
+    assert_eq!(sandbox.sql(totals), "planner|2|2030|2000|14||opus|completed");
+    let whole = fs::read(&record).unwrap();
+    // The record is never written, and `ingest` does not take it for a stream.
+    let output = sandbox.run_with_input(&["ingest", "--format", "claude-stream-json"], &whole);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("own record of a session"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(fs::read(&record).unwrap(), whole);
+}
+
 #[test]
 fn claude_session_becomes_a_task() {
     let sandbox = Sandbox::new();
@@ -171,9 +217,9 @@ fn cursor_session_becomes_a_task() {
                 answer["additional_context"]
                     .as_str()
                     .unwrap()
-                    .contains("You are cursor-0c7a1f2e ")
+                    .contains("You are cursor ")
             );
-            assert_eq!(answer["env"], serde_json::json!({"AGENTHUB_AGENT": "cursor-0c7a1f2e"}));
+            assert_eq!(answer["env"], serde_json::json!({"AGENTHUB_AGENT": "cursor"}));
         } else {
             assert!(answer.is_null(), "{n}: {answer}");
         }
@@ -197,7 +243,57 @@ fn cursor_session_becomes_a_task() {
         "again|/home/ada/api|cursor|composer-2"
     );
     assert_eq!(sandbox.sql(LAST_STATUS), "failed", "the second turn was aborted");
-    assert_eq!(sandbox.sql("SELECT id, status FROM agents"), "cursor-0c7a1f2e|idle");
+    assert_eq!(
+        sandbox.sql("SELECT id, status FROM agents"),
+        "cursor|idle",
+        "as with its MCP server"
+    );
+}
+
+#[test]
+fn sessions_in_excluded_directories_are_not_recorded() {
+    let sandbox = Sandbox::new();
+    let private = sandbox.hub.folder().join("private");
+    fs::create_dir_all(private.join("below")).unwrap();
+    let link = sandbox.hub.folder().join("link");
+    std::os::unix::fs::symlink(&private, &link).unwrap();
+    let prompt = |directory: &std::path::Path| {
+        let input = serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": directory});
+        !sandbox.hook("claude-code", input.to_string().as_bytes()).is_null()
+    };
+    let init = |option: &str, directory: &str| {
+        let mut command = sandbox.command(&["init", option, directory]);
+        let output = command.current_dir(sandbox.hub.folder()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, stdout) = init("--exclude", "private");
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains(private.to_str().unwrap()), "{stdout}");
+    sandbox.send("one");
+    for directory in [&private, &private.join("below"), &link] {
+        assert!(!prompt(directory), "{}", directory.display());
+    }
+    assert_eq!(sandbox.sql("SELECT count(*) FROM task_stream"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM agents WHERE id = 'planner'"), "0");
+    // An event that waited in the spool is not recorded either.
+    let holder = LockHolder::take(sandbox.hub.db(), "BEGIN IMMEDIATE");
+    let input =
+        serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": private});
+    sandbox.hook("claude-code", input.to_string().as_bytes());
+    holder.release();
+    assert!(prompt(sandbox.hub.folder()), "another directory");
+    assert_eq!(
+        sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'turn_start'"),
+        "1"
+    );
+    assert_eq!(init("--include", "elsewhere").0, Some(4));
+    let (code, stdout) = init("--include", "link");
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "Sessions in all directories are recorded.\n")
+    );
+    sandbox.send("two");
+    assert!(prompt(&private));
 }
 
 #[test]

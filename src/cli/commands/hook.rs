@@ -18,13 +18,13 @@ use serde_json::Value;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::config;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::integrations::environment::variable;
 use crate::integrations::hook_handler::{HookEnvironment, handle};
 use crate::integrations::spec::{EventKind, HookSpec, Integration};
 use crate::integrations::{hook_spool, identity, mail_text, registry, session_agent};
 use crate::protocol::now_ms;
-use crate::store::{Writer, with_busy_timeout};
+use crate::store::{Spool, Writer, with_busy_timeout};
 use crate::text::{lenient_json, shell};
 
 /// Maximum time that a hook waits for the database's lock: the tool and the user wait during that time.
@@ -67,7 +67,11 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) {
     }
     // Suppress panic output: the tool shows stderr to the user.
     panic::set_hook(Box::new(|_| {}));
-    let _ = panic::catch_unwind(|| handle_event(database, args));
+    if panic::catch_unwind(|| handle_event(database, args)).is_err()
+        && let Ok(path) = config::db_path(database.db.as_deref())
+    {
+        count_failure(&path, "an internal error");
+    }
 }
 
 /// Handles the event. Returns `None` after any failure.
@@ -92,7 +96,7 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     // A run that records another tool does not see the output of this one.
     let is_recorded = identity::recorded_tool().is_none_or(|id| id == tool.id);
     let environment = HookEnvironment {
-        agent: identity::assigned_name_within(tool),
+        agent: identity::assigned_name_within(tool).or_else(|| hooks.agent.map(str::to_owned)),
         task: identity::recorded_task().filter(|_| is_recorded),
         db: db_argument(&path),
         pid: process.as_ref().map(|process| process.id.pid.into()),
@@ -113,9 +117,14 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let (writer, hook_output) = match handled {
         Ok(handled) => handled,
         Err(error) => {
-            if hook_spool::is_recordable_later(error.code()) {
+            let spooled = match hook_spool::is_recordable_later(error.code()) {
+                true => hook_spool::add(&path, hooks.word, input, &environment),
+                false => Err(error),
+            };
+            match spooled {
                 // A spool that is full has counted the event.
-                drop(hook_spool::add(&path, hooks.word, input, &environment));
+                Err(error) if error.code() != Code::TooLarge => count_failure(&path, error.message()),
+                _ => {}
             }
             return None;
         }
@@ -124,6 +133,13 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     terminal::line(&hook_output.text).ok()?;
     // Without this confirmation the mail is delivered again.
     with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()
+}
+
+/// Counts a failed call, for doctor. Without a database there is no place for it.
+fn count_failure(path: &Path, error: &str) {
+    if path.exists() {
+        Spool::of(path).count_failed(error);
+    }
 }
 
 /// Returns whether another tool runs this hook of `tool`. The environment variable of that tool is not

@@ -46,6 +46,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         record("StopFailure", EventKind::StopFailure),
         hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
+    agent: None,
     fields: hook_fields::COMMON,
     context: OutputForm::Context,
     // `decision: block` works too, and is shown to the user as an error.
@@ -69,6 +70,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         "/etc/claude-code/managed-settings.json",
         "/Library/Application Support/ClaudeCode/managed-settings.json",
     ],
+    state: |_, _| Vec::new(),
 };
 
 /// The first version that skips unknown events. An older version ignores a whole settings file with an

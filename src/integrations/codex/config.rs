@@ -7,8 +7,12 @@ use toml_edit::{DocumentMut, Item};
 
 use crate::integrations::setup::change::read;
 use crate::integrations::setup::toml_config;
-use crate::integrations::spec::{AllowRules, ConfigContent, InstallTarget, McpToml, Refusal, ServerPermission};
+use crate::integrations::spec::{
+    AllowRules, ConfigContent, InstallTarget, McpToml, Refusal, RuleWords, ServerPermission,
+};
 
+/// The word after `agenthub hook`.
+pub(super) const HOOK_WORD: &str = "codex";
 pub(super) const HOME_FOLDER: &str = ".codex";
 /// The environment variable that moves the directory to another path.
 const DIRECTORY_VARIABLE: &str = "CODEX_HOME";
@@ -29,7 +33,8 @@ static ALLOW_TOOLS: ServerPermission = ServerPermission {
 /// Codex compares words, and only in lines that consist of plain commands. It runs allowed commands outside of
 /// its sandbox, in which the database cannot be written.
 static ALLOW_COMMANDS: AllowRules = AllowRules {
-    line: ("prefix_rule(pattern = [", "], decision = \"allow\")"),
+    words: RuleWords::List,
+    rule: ("prefix_rule(pattern = [", "], decision = \"allow\")"),
 };
 
 fn toml_file(target: &InstallTarget) -> PathBuf {

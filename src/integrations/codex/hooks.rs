@@ -1,7 +1,7 @@
 //! Codex's hooks. Codex asks the user once to trust each hook, and again after its command has
 //! changed.
 
-use super::config;
+use super::{config, trust};
 use crate::integrations::hook_fields;
 use crate::integrations::spec::{
     EventKind, HandlerNesting, Hook, HookBlocking, HookFileForm, HookSpec, MailDelivery, OutputForm,
@@ -28,8 +28,9 @@ const HOOKS: &[Hook] = &[
 ];
 
 pub(super) const SPEC: HookSpec = HookSpec {
-    word: "codex",
+    word: config::HOOK_WORD,
     hooks: HOOKS,
+    agent: None,
     fields: hook_fields::COMMON,
     context: OutputForm::Context,
     continuation: OutputForm::Decision("block"),
@@ -48,4 +49,5 @@ pub(super) const SPEC: HookSpec = HookSpec {
     obstacle: config::hooks_obstacle,
     off_switches: config::off_switches,
     managed_files: &[],
+    state: trust::state,
 };

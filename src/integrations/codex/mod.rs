@@ -5,6 +5,7 @@ mod hooks;
 mod mcp;
 mod stream;
 mod transcript;
+mod trust;
 
 use super::spec::{Integration, ProcessSpec, ShellAccess};
 

@@ -174,8 +174,10 @@ fn completed(item: &Value, task: &mut TaskBuilder) {
 /// Takes the thread's totals and subtracts its usage before this task. Totals smaller than that
 /// come from a counter that was reset.
 fn set_usage(usage: &Value, task: &mut TaskBuilder) {
-    // The totals of a thread are different after each turn.
-    task.identify(&usage.to_string());
+    if usage.is_object() {
+        // The totals of a thread are different after each turn.
+        task.identify(&usage.to_string());
+    }
     let now = thread_usage(usage);
     let before = task.previous_usage();
     let was_reset = now.tokens_in < before.tokens_in || now.tokens_out < before.tokens_out;

@@ -6,10 +6,13 @@ use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson
 
 pub(super) const HOME_FOLDER: &str = ".cursor";
 
+/// The agent's name: all windows share the processes of MCP servers.
+pub(super) const AGENT: &str = "cursor";
+
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
-    agent: Some("cursor"),
+    agent: Some(AGENT),
     earlier_agent: None,
 };
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::config;
 use crate::integrations::hook_fields;
 use crate::integrations::json_fields::{number, text};
 use crate::integrations::spec::{
@@ -31,6 +32,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         hook("stop", EventKind::Stop, MailDelivery::Continuation),
         hook("sessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
+    agent: Some(config::AGENT),
     fields: HookFields {
         session: "conversation_id",
         duration: "duration",
@@ -60,6 +62,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     obstacle: |_, _| None,
     off_switches: |_, _| Ok(Vec::new()),
     managed_files: &[],
+    state: |_, _| Vec::new(),
 };
 
 pub(super) const FOREIGN: ForeignHooks = ForeignHooks {

@@ -1,8 +1,8 @@
-//! Gemini CLI's configuration file, with the hooks, the MCP server and permissions.
+//! Gemini CLI's configuration files: the settings, and a policy for commands.
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson, ServerPermission};
+use crate::integrations::spec::{AllowRules, ConfigContent, InstallTarget, McpJson, RuleWords, ServerPermission};
 
 pub(super) const HOME_FOLDER: &str = ".gemini";
 
@@ -21,12 +21,15 @@ static ALLOW_TOOLS: ServerPermission = ServerPermission {
     value: "true",
 };
 
-/// Gemini CLI compares each command of a line with the text in parentheses and a blank or the end after it. It
-/// asks for redirections.
-static ALLOW_COMMANDS: AllowList = AllowList {
-    path: ("tools", "allowed"),
-    server: None,
-    command: Some(("run_shell_command(", ")")),
+/// A policy of its own: with `tools.allowed` in the settings, Gemini CLI refuses all other commands, even with
+/// `--yolo`. It compares each command of a line with the prefix and a blank or the end after it, and asks for
+/// redirections.
+static ALLOW_COMMANDS: AllowRules = AllowRules {
+    words: RuleWords::Line,
+    rule: (
+        "\n[[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = ",
+        "\ndecision = \"allow\"\npriority = 100",
+    ),
 };
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
@@ -34,7 +37,10 @@ pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
     vec![
         (settings.clone(), ConfigContent::Hooks),
         (settings.clone(), ConfigContent::McpJson(&MCP)),
-        (settings.clone(), ConfigContent::AllowServerJson(&ALLOW_TOOLS)),
-        (settings, ConfigContent::AllowList(&ALLOW_COMMANDS)),
+        (settings, ConfigContent::AllowServerJson(&ALLOW_TOOLS)),
+        (
+            target.file(".gemini/policies/agenthub.toml", ".gemini/policies/agenthub.toml"),
+            ConfigContent::AllowRules(&ALLOW_COMMANDS),
+        ),
     ]
 }

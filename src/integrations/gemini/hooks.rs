@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::trust;
 use crate::integrations::hook_fields;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
@@ -30,6 +31,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         hook("AfterAgent", EventKind::Stop, MailDelivery::Continuation),
         hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
+    agent: None,
     fields: HookFields {
         call_id: None,
         last_message: "prompt_response",
@@ -58,6 +60,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         "/etc/gemini-cli/settings.json",
         "/Library/Application Support/GeminiCli/settings.json",
     ],
+    state: trust::state,
 };
 
 /// Returns the user's prompt. Without a terminal, Gemini CLI puts the context of `SessionStart` before it.

@@ -4,6 +4,7 @@ mod config;
 mod hooks;
 mod stream;
 mod transcript;
+mod trust;
 
 use super::spec::{Integration, ProcessSpec, ShellAccess};
 

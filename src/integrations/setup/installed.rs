@@ -59,6 +59,32 @@ impl ConfigFile {
     }
 }
 
+impl ConfigFile {
+    /// Returns what an earlier version has installed and `init` would change or remove, apart from the program:
+    /// the events of hooks, or the MCP server's entry.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Invalid`] if the file cannot be read.
+    pub fn outdated(&self) -> Result<Vec<String>> {
+        let text = read_unmarked(&self.path)?;
+        let reinstalled = match (self.content, &self.tool.hooks) {
+            (ConfigContent::Hooks, Some(hooks)) => {
+                return json_config::outdated_events(&text, hooks).map_err(|reason| self.refused(&reason));
+            }
+            (ConfigContent::McpJson(form), _) => json_config::server(&text, form)
+                .and_then(|server| from_json(&server))
+                .and_then(|server| server.program_and_args())
+                .map(|(program, args)| json_config::install_server(&text, form, &program, &args)),
+            (ConfigContent::McpToml(form), _) => toml_config::server(&text, form)
+                .map(|(program, args)| toml_config::install_server(&text, form, Path::new(&program), &args)),
+            _ => None,
+        };
+        let reinstalled = reinstalled.transpose().map_err(|reason| self.refused(&reason))?;
+        let is_outdated = reinstalled.is_some_and(|reinstalled| reinstalled != text);
+        Ok(is_outdated.then(|| "the MCP server".to_owned()).into_iter().collect())
+    }
+}
+
 /// Returns the settings that keep `tool` from running agenthub's hooks, each with its file.
 ///
 /// # Errors
@@ -150,6 +176,14 @@ impl InstalledCommand {
         };
         command.env("AGENTHUB_DB", db);
         command
+    }
+
+    /// Returns the program and its arguments, if no shell runs it.
+    fn program_and_args(&self) -> Option<(PathBuf, Vec<String>)> {
+        match &self.invocation {
+            Invocation::Shell { .. } => None,
+            Invocation::Program { args, .. } => Some((self.program.clone(), args.clone())),
+        }
     }
 
     /// Returns the command line for the user to run.

@@ -1,6 +1,7 @@
 //! Hooks, MCP servers and permissions in JSON files. Comments and trailing commas are accepted and kept, whether or
 //! not the tool itself accepts them; any other deviation from JSON is refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jsonc_parser::ParseOptions;
@@ -470,6 +471,30 @@ pub(super) fn hook(text: &str, spec: &HookSpec, event: &str) -> Option<String> {
     let of_event = document.object.object_value("hooks")?.array_value(event)?;
     let handler = handlers(&of_event, spec).into_iter().next()?;
     string(&handler.object, "command")
+}
+
+/// Returns the events whose hooks of agenthub this version would write in another form, or would remove.
+pub(super) fn outdated_events(text: &str, spec: &HookSpec) -> Result<Vec<String>, Refusal> {
+    let events = |text: &str| Ok::<_, Refusal>(Document::parse(text)?.object.object_value("hooks"));
+    let Some(before) = events(text)? else {
+        return Ok(Vec::new());
+    };
+    let command = before.properties().iter().find_map(|event| {
+        let handler = installed(&event.array_value()?, spec).into_iter().next()?;
+        string(&handler.object, "command")
+    });
+    let Some(command) = command else {
+        return Ok(Vec::new());
+    };
+    let after = events(&install_hooks(text, &command, spec)?)?;
+    let values = |of: Option<&CstObject>| match of.and_then(CstObject::to_serde_value) {
+        Some(serde_json::Value::Object(events)) => events,
+        _ => serde_json::Map::new(),
+    };
+    let (before, after) = (values(Some(&before)), values(after.as_ref()));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    Ok(differing.cloned().collect())
 }
 
 /// Returns the entry of agenthub's server.

@@ -17,5 +17,6 @@ mod rules_file;
 pub(super) mod toml_config;
 
 pub use change::{Backup, Change, Lock, apply};
+pub use hook_command::is_hook_command;
 pub use installed::{InstalledCommand, off_switches};
 pub use plan::{install, remove};

@@ -109,7 +109,7 @@ fn installed_text(files: &[ConfigFile], text: Option<&str>, target: &InstallTarg
             }
             ConfigContent::AllowServerJson(form) => json_config::install_server_permission(text, form),
             ConfigContent::AllowServerToml(form) => toml_config::install_server_permission(text, form),
-            ConfigContent::AllowRules(form) => rules_file::install(text, form, &allowed_commands::words(target)),
+            ConfigContent::AllowRules(form) => rules_file::install(text, form, target),
         };
         new.map(|new| format!("{mark}{new}"))
             .map_err(|reason| file.refused(&reason))

@@ -1,24 +1,28 @@
-//! A file with nothing but permissions for agenthub's commands, one per line.
+//! A file with nothing but permissions for agenthub's commands, a rule for each.
 
-use crate::integrations::spec::{AllowRules, Refusal};
+use serde_json::Value;
+
+use crate::integrations::allowed_commands;
+use crate::integrations::spec::{AllowRules, InstallTarget, Refusal, RuleWords};
 
 /// The first line: the file is agenthub's.
 const HEADER: &str = "# Commands of agenthub that need no confirmation. agenthub init writes this file.";
 
-pub(super) fn install(text: &str, form: &AllowRules, commands: &[Vec<String>]) -> Result<String, Refusal> {
+pub(super) fn install(text: &str, form: &AllowRules, target: &InstallTarget) -> Result<String, Refusal> {
     if !text.is_empty() && !is_own(text) {
         return Err("agenthub did not write this file".to_owned());
     }
-    let (before, after) = form.line;
-    let mut new = format!("{HEADER}\n");
-    for words in commands {
-        let words: Vec<String> = words
+    let quoted = |text: &String| Value::from(text.as_str()).to_string();
+    let commands: Vec<String> = match form.words {
+        RuleWords::Line => allowed_commands::lines(target).iter().map(quoted).collect(),
+        RuleWords::List => allowed_commands::words(target)
             .iter()
-            .map(|word| serde_json::Value::from(word.as_str()).to_string())
-            .collect();
-        new.push_str(&format!("{before}{}{after}\n", words.join(", ")));
-    }
-    Ok(new)
+            .map(|words| words.iter().map(quoted).collect::<Vec<_>>().join(", "))
+            .collect(),
+    };
+    let (before, after) = form.rule;
+    let rules = commands.iter().map(|command| format!("{before}{command}{after}\n"));
+    Ok(format!("{HEADER}\n{}", rules.collect::<String>()))
 }
 
 /// Returns an empty text if the file is agenthub's.

@@ -197,9 +197,12 @@ fn gemini_message_that_is_replaced_counts_once() {
     )
     .unwrap()
     .unwrap();
-    usage.store(&session.writer).unwrap();
+    let turn = usage.store(&session.writer).unwrap();
     assert_eq!(session.tokens(), (1, 1000, 60));
-    assert_eq!((usage.of_turn().tokens_in, usage.of_turn().tokens_out), (1000, 60));
+    assert_eq!((turn.tokens_in, turn.tokens_out), (1000, 60));
+    // The same usage is not stored again: another hook was faster.
+    assert_eq!(usage.store(&session.writer).unwrap(), Usage::default());
+    assert_eq!(session.tokens(), (1, 1000, 60));
 }
 
 #[test]
@@ -313,7 +316,8 @@ fn refuses_anything_but_a_regular_file_of_this_user() {
         let usage = read(&session.writer, hook, EventKind::Stop, &session.input("Stop", &path))
             .unwrap()
             .unwrap();
-        assert_eq!(usage.of_turn(), Usage::default(), "{}", path.display());
+        let turn = usage.store(&session.writer).unwrap();
+        assert_eq!(turn, Usage::default(), "{}", path.display());
     }
     // A subagent's hooks, other events and late ones read nothing.
     let mut input = session.input("Stop", &session.path());
@@ -351,4 +355,24 @@ fn lines_without_usage_are_counted() {
     let state = session.state();
     assert_eq!((state.lines_with_usage, state.lines_without_usage), (1, 2));
     assert!(state.is_format_unknown());
+}
+
+/// Rows and states are bounded, and the hook goes on.
+#[test]
+fn numbers_and_names_out_of_range_are_cut() {
+    let session = Session::new(CLAUDE);
+    session.append(&message(&"i".repeat(300), 10, 1));
+    session.append(&message("a", 10, 1).replace("opus", &"m".repeat(300)));
+    for n in 0..10_000 {
+        session.append(&message(&n.to_string(), i64::MAX, i64::MAX));
+    }
+    session.hook("Stop");
+    let row = session.totals().unwrap();
+    assert_eq!(
+        (row.tokens_in, row.model.as_str()),
+        (Some(1_000_000_000_000_000), "opus")
+    );
+    let state = session.state();
+    assert_eq!(state.lines_without_usage, 1);
+    assert_eq!(session.turns(), [(1_000_000_000_000_000, 1_000_000_000_000_000)]);
 }

@@ -9,7 +9,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::run_and_ingest::output_with_input;
 use super::support::hub::AGENTHUB;
+use super::support::writer;
 
 /// A home directory, and scripts in place of the tools.
 struct Home {
@@ -430,7 +432,6 @@ fn list_at(home: &Home, file: &str, path: [&str; 2]) -> Vec<String> {
 #[test]
 fn allows_single_commands_and_never_the_program() {
     let claude = (".claude/settings.json", ["permissions", "allow"]);
-    let gemini = (".gemini/settings.json", ["tools", "allowed"]);
     let cursor = (".cursor/cli-config.json", ["permissions", "allow"]);
     let before: &[(&str, &str)] = &[
         (
@@ -457,11 +458,22 @@ fn allows_single_commands_and_never_the_program() {
             of(|command| format!("Bash(agenthub {command}:*)"))
         )
     );
-    assert_eq!(
-        list_at(&home, gemini.0, gemini.1),
-        of(|command| format!("run_shell_command(agenthub {command})"))
+    let settings = home.read(".gemini/settings.json");
+    assert!(settings.contains("\"trust\": true"), "{settings}");
+    assert!(
+        !settings.contains("allowed"),
+        "a list there would forbid other commands"
     );
-    assert!(home.read(gemini.0).contains("\"trust\": true"));
+    let policy = home.read(".gemini/policies/agenthub.toml");
+    assert_eq!(
+        policy.matches("decision = \"allow\"").count(),
+        ALLOWED.len(),
+        "{policy}"
+    );
+    for command in ALLOWED {
+        let prefix = format!("toolName = \"run_shell_command\"\ncommandPrefix = \"agenthub {command}\"\n");
+        assert!(policy.contains(&prefix), "{policy}");
+    }
     assert_eq!(list_at(&home, cursor.0, cursor.1), ["Shell(ls)", "Mcp(agenthub, *)"]);
     let toml = home.read(".codex/config.toml");
     assert!(toml.contains("default_tools_approval_mode = \"approve\"\n"), "{toml}");
@@ -491,6 +503,44 @@ fn allows_single_commands_and_never_the_program() {
     );
     home.succeed(&["--undo", "--yes"]);
     assert_eq!(home.files(), files);
+}
+
+#[test]
+fn permissions_are_a_question_of_their_own() {
+    let home = Home::new("2.1.330");
+    let answer = |answers: &str| {
+        let agenthub = home.command(&["init"]);
+        let mut command = writer::python();
+        command
+            .args(["-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"])
+            .arg(agenthub.get_program())
+            .args(agenthub.get_args())
+            .env_clear();
+        command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = output_with_input(command, answers.as_bytes());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let allowed = || list_at(&home, ".claude/settings.json", ["permissions", "allow"]).len();
+    let shown = answer("n\n");
+    assert!(
+        shown.contains("Change 2 files?") && shown.contains("Nothing was changed."),
+        "{shown}"
+    );
+    assert!(!home.path(".claude.json").exists());
+    let shown = answer("y\nn\n");
+    assert!(shown.contains("Allow agents to use agenthub's MCP tools"), "{shown}");
+    assert!(shown.contains("No permission was added."), "{shown}");
+    assert!(home.path(".claude.json").exists());
+    assert_eq!(allowed(), 0);
+    let shown = answer("y\n");
+    assert!(
+        shown.contains("Already connected") && shown.contains("Wrote "),
+        "{shown}"
+    );
+    assert_eq!(allowed(), 1 + ALLOWED.len());
+    let shown = answer("");
+    assert!(!shown.contains('?'), "{shown}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! (`integrations::setup`) and tries each connection (`verify`).
 
 mod diff;
+pub(super) mod excluded;
 mod verify;
 
 use std::io::{self, IsTerminal as _};
@@ -40,6 +41,12 @@ pub(super) struct Args {
     /// Give agents no permission to use agenthub without asking
     #[arg(long, conflicts_with = "undo")]
     no_allow: bool,
+    /// Only this: do not record sessions in this directory and below, and do not greet them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dry_run", "only", "project", "undo", "no_allow"])]
+    exclude: Vec<PathBuf>,
+    /// Only this: record sessions in this directory again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dry_run", "only", "project", "undo", "no_allow"])]
+    include: Vec<PathBuf>,
     /// Remove everything that init has added
     #[arg(long)]
     undo: bool,
@@ -102,6 +109,9 @@ impl Scope {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    if !args.exclude.is_empty() || !args.include.is_empty() {
+        return excluded::change(database, &args.exclude, &args.include);
+    }
     let target = target(database, args)?;
     let tools = tools(args, &target)?;
     let first = match args.no_allow || !(args.yes || args.dry_run || args.undo) {
@@ -114,8 +124,10 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if args.undo || args.dry_run {
         return Ok(());
     }
-    drop(database.writer()?);
+    let writer = database.writer()?;
     terminal::line(&format!("Database: {}", database.path()?.display()))?;
+    excluded::show(&writer)?;
+    drop(writer);
     verify::verify(&connected, &target)?;
     if first == Scope::Connections && !args.no_allow {
         allow(&tools, args, &target)?;
