@@ -83,6 +83,7 @@ def play(program, scenario, options):
         lab.notes, lab.options = notes, options
         try:
             scenario.play(lab)
+            notes += [f"the model was asked for {path}" for path in sorted(set(lab.model.others))]
         finally:
             lab.close()
         outcome = "PASSED, BUT AWAITED" if awaited else "passed"

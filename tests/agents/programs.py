@@ -124,6 +124,7 @@ class Codex(Program):
     name, package = "Codex", "@openai/codex"
     server = OpenAi
     listing = ("mcp", "list")
+    daemon = ("--no-daemon",)  # a scenario may share the daemon of all sessions
     dialog = ("Trust all and continue", "2", "› 2.")
 
     def executable(self):
@@ -173,7 +174,7 @@ class Codex(Program):
         return ["codex", "exec", *flags, prompt]
 
     def interactive(self, prompt=None, continues=False):
-        return ["codex", "--no-daemon", *(["resume", "--last"] if continues else []), *([prompt] if prompt else [])]
+        return ["codex", *self.daemon, *(["resume", "--last"] if continues else []), *([prompt] if prompt else [])]
 
     ready = ("? for shortcuts",)
     turn_ended = "Worked for"

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from processes import check, equal, until
+from processes import check, equal, of_home, parents, until
 from scenarios import scenario
 from scripts import Gate, Usage, cut, error, hub, say, shell, use
 
@@ -29,6 +29,7 @@ def records_turns_and_tools(lab):
     _figures_agree(lab, run)
 
 
+# Gemini CLI does not say that a command has failed.
 @scenario("claude", "codex")
 def marks_a_failed_tool(lab):
     lab.model.answers(use(shell("echo two >&2; exit 3")), say("It failed."))
@@ -101,7 +102,7 @@ def fails_when_killed(lab):
     lab.model.answers(say("Too late.", gate=gate))
     running = lab.begin_recording("Wait")
     until("a request", gate.reached.is_set)
-    child = until("the program", lambda: [pid for pid in _children(lab, running.popen.pid)])
+    child = until("the program", lambda: _children(lab, running.popen.pid))
     os.kill(child[0], signal.SIGKILL)
     code, *_ = running.wait()
     gate.open()
@@ -133,6 +134,4 @@ def _errors(lab):
 
 
 def _children(lab, parent):
-    from processes import of_home, parents
-
     return [pid for pid in of_home(lab.home) if next(parents(pid), 0) == parent]

@@ -7,6 +7,8 @@ from scenarios import scenario
 from scenarios.tools import receipts_are_true
 from scripts import Gate, hub, say, shell, use
 
+_TOLD = re.compile(r"You are (\S+) on agenthub")
+
 
 @scenario()
 def greets_the_model(lab):
@@ -83,6 +85,18 @@ def is_idle_after_an_interruption(lab):
     until("the agent to be idle", lambda: _state(lab, name) != "running", seconds=30)
 
 
+@scenario("codex")
+def tells_sessions_of_one_daemon_apart(lab):
+    lab.init()
+    lab.program.daemon = ()
+    for name in ("one", "two"):
+        sends = use(hub("send_message", to="human", text=f"Mail of session {name}."))
+        lab.open().ask(f"Begin {name} please", sends, say(f"Session {name} has begun."))
+    senders = {sender for (sender,) in lab.hub.rows("SELECT from_agent FROM inbox_messages")}
+    told = set(_TOLD.findall("".join(request.text() for request in lab.model.conversation())))
+    equal((len(told), senders), (2, told), "names that the models were told, and senders")
+
+
 @scenario()
 def ends_with_its_program(lab):
     lab.init()
@@ -106,7 +120,7 @@ def ends_with_its_terminal(lab):
 
 def _greeting(lab, requests=None):
     """Returns the name that the model was told last."""
-    told = re.findall(r"You are (\S+) on agenthub", "".join(r.text() for r in requests or lab.model.conversation()))
+    told = _TOLD.findall("".join(request.text() for request in requests or lab.model.conversation()))
     check(told, "the model was not told its name")
     return told[-1]
 

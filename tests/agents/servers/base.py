@@ -90,7 +90,7 @@ class StandIn:
                 pass
 
             def do_GET(self):
-                stand_in.others.append(("GET", self.path))
+                stand_in.others.append(f"{self.command} {self.path}")
                 self.send_json(404, stand_in.error_body(404))
 
             do_HEAD = do_GET
@@ -100,7 +100,7 @@ class StandIn:
                 try:
                     if not stand_in.serves(self.path):
                         self.read_body()
-                        stand_in.others.append(("POST", self.path))
+                        stand_in.others.append(f"POST {self.path}")
                         return self.send_json(404, stand_in.error_body(404))
                     step = stand_in.take(self.path, body)
                     if step.status:
