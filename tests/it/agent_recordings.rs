@@ -81,7 +81,10 @@ fn recorded_hooks_become_a_finished_task() {
             shown += &answer.to_string();
             assert!(event["session_id"].is_string(), "{program}: {input}");
         }
-        assert!(shown.contains("You are planner") && shown.contains("Mail for the model."), "{program}: {shown}");
+        assert!(
+            shown.contains("You are planner") && shown.contains("Mail for the model."),
+            "{program}: {shown}"
+        );
         assert_eq!(sandbox.sql("SELECT status FROM inbox_messages"), "read", "{program}");
         let calls = sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'tool_use'");
         assert_ne!(calls, "0", "{program}");

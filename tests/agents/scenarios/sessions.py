@@ -82,7 +82,7 @@ def is_idle_after_an_interruption(lab):
     name = _greeting(lab)
     session.interrupt()
     lab.hub.serve()
-    until("the agent to be idle", lambda: _state(lab, name) != "running", seconds=30)
+    until("the agent to be idle", lambda: _state(lab, name) != "running")
 
 
 @scenario("codex")
@@ -151,5 +151,5 @@ def _has_ended(lab, name):
     until("the MCP server to end", lambda: not lab.processes_of("agenthub", "mcp"))
     lab.hub.serve()
     ended = "SELECT count(*) > 0 AND count(*) = count(ended_at) FROM sessions WHERE agent = ?"
-    until("the end of the session", lambda: lab.hub.value(ended, name), seconds=30)
+    until("the end of the session", lambda: lab.hub.value(ended, name))
     check(_state(lab, name) != "running", "the agent still runs")
