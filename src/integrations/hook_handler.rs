@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::agent_name;
 use super::json_fields::{number, text};
 use super::mail_text;
-use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
+use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery, MessageExtent};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use crate::error::Result;
 use crate::protocol::TaskStreamEventType as Kind;
@@ -311,9 +311,26 @@ impl<'a> HookCall<'a> {
         if !error.is_empty() {
             return self.fail(&error, "idle");
         }
-        self.text(text(self.input, self.hooks.fields.last_message))?;
+        self.text(&self.last_message()?)?;
         self.write(&self.row(Kind::TURN_END)?)?;
         self.finish("completed", "idle")
+    }
+
+    /// Returns what the model has written in this turn.
+    fn last_message(&self) -> Result<String> {
+        let message = text(self.input, self.hooks.fields.last_message);
+        if self.hooks.fields.last_message_extent == MessageExtent::Last {
+            return Ok(message.to_owned());
+        }
+        // The texts of earlier turns since the prompt are recorded.
+        let mut rest = message;
+        for recorded in self.writer.texts_since_prompt(&self.task)? {
+            match rest.trim_start().strip_prefix(recorded.trim()) {
+                Some(after) => rest = after,
+                None => return Ok(message.to_owned()),
+            }
+        }
+        Ok(rest.trim().to_owned())
     }
 
     /// Records that the turn has failed. `agent` is the status of the agent from now on.

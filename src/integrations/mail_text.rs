@@ -83,7 +83,7 @@ pub fn last_continuation(db: Option<&str>) -> String {
     let command = command(db);
     format!(
         "[agenthub] This was the last message that keeps you from stopping for now: the limit is reached. Later mail \
-         waits until the next prompt; to wait for an answer in this turn: {command} inbox --wait."
+         waits until the next prompt; to wait for an answer in this turn: {command} inbox --unread --wait 60"
     )
 }
 
