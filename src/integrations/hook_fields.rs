@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::json_fields::{joined_text, text};
+use super::json_fields::{result_text, text};
 use super::spec::{HookFields, MessageExtent};
 
 /// The fields that most tools have.
@@ -27,7 +27,7 @@ pub(super) const COMMON: HookFields = HookFields {
 /// Returns a tool's output as text: stdout and stderr, the texts of its blocks, or its JSON.
 fn tool_output(value: &Value) -> String {
     let Some(object) = value.as_object() else {
-        return joined_text(value);
+        return result_text(value);
     };
     match (
         object.get("stdout").and_then(Value::as_str),
@@ -36,7 +36,7 @@ fn tool_output(value: &Value) -> String {
         (Some(out), None | Some("")) => out.to_owned(),
         (Some(""), Some(err)) => err.to_owned(),
         (Some(out), Some(err)) => format!("{out}\n{err}"),
-        _ if object.get("content").is_some_and(Value::is_array) => joined_text(&value["content"]),
-        _ => value.to_string(),
+        _ if object.get("content").is_some_and(Value::is_array) => result_text(&value["content"]),
+        _ => result_text(value),
     }
 }

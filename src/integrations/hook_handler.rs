@@ -21,15 +21,21 @@ use serde_json::{Value, json};
 
 use super::agent_name;
 use super::json_fields::{number, text};
-use super::mail_text;
+use super::session_agent::known_agent;
+use super::session_check::INTERRUPTED;
 use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery, MessageExtent};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
+use super::transcript::{self, HookSession};
+use super::usage::Usage;
+use super::{mail_text, prompt_text};
 use crate::error::Result;
+use crate::process::ProcessId;
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{
     AgentState, ContinuationLimits, ContinuationRow, Continuations, MailToDeliver, NewTaskEvent, ReadContext, Receipt,
-    Repeat, Writer,
+    Repeat, SessionEvent, SessionRow, Writer, session_key,
 };
+use crate::text::quantity::count;
 
 /// Maximum times an hour that mail keeps an agent from stopping. Each time the model runs once more, at the
 /// user's cost.
@@ -52,6 +58,10 @@ pub struct HookEnvironment {
     pub db: Option<String>,
     /// The tool's process id.
     pub pid: Option<i64>,
+    /// The tool's process, if it runs this session only.
+    pub process: Option<ProcessId>,
+    /// The terminal of that process.
+    pub terminal: Option<String>,
     /// Unix milliseconds.
     pub now: i64,
 }
@@ -92,13 +102,21 @@ pub fn handle(
     input: &Value,
     environment: &HookEnvironment,
 ) -> Result<Option<HookOutput>> {
-    let Some(call) = HookCall::new(writer, (tool, hooks), input, environment) else {
+    let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
     if call.is_excluded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
+    let usage = match environment.task {
+        None => transcript::read(writer, call.session(), call.hook.kind, input)?,
+        Some(_) => None,
+    };
     writer.atomically(|| {
+        call.record_session()?;
+        if let Some(usage) = &usage {
+            call.turn = usage.store(writer)?;
+        }
         if environment.task.is_none() {
             call.record()?;
         }
@@ -116,9 +134,10 @@ pub fn record_late(
     input: &Value,
     environment: &HookEnvironment,
 ) -> Result<()> {
-    match HookCall::new(writer, tool, input, environment) {
+    match HookCall::new(writer, tool, input, environment)? {
         Some(mut call) if !call.is_excluded()? => {
             call.occurred_at = Some(environment.now);
+            call.record_session()?;
             call.record()
         }
         _ => Ok(()),
@@ -135,8 +154,12 @@ struct HookCall<'a> {
     hook: &'static Hook,
     agent: String,
     task: String,
+    /// The session before this event; `None` if it is the first one.
+    session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
+    /// The usage of the turn that ends, from the tool's record of the session.
+    turn: Usage,
 }
 
 impl<'a> HookCall<'a> {
@@ -145,26 +168,96 @@ impl<'a> HookCall<'a> {
         (tool, hooks): (&'a Integration, &'a HookSpec),
         input: &'a Value,
         environment: &'a HookEnvironment,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>> {
         let session = text(input, hooks.fields.session);
-        if session.is_empty() {
-            return None;
-        }
-        let hook = hooks.hook(text(input, "hook_event_name"))?;
-        Some(Self {
+        let Some(hook) = hooks
+            .hook(text(input, "hook_event_name"))
+            .filter(|_| !session.is_empty())
+        else {
+            return Ok(None);
+        };
+        let begun_from = (hook.kind == EventKind::SessionStart).then(|| text(input, "source"));
+        let agent = match &environment.agent {
+            Some(agent) => agent.clone(),
+            None => known_agent(writer, tool, (session, begun_from), environment.process.as_ref())?
+                .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
+        };
+        let task = session_key(tool.id, session);
+        Ok(Some(Self {
             writer,
             tool,
             hooks,
             input,
             environment,
             hook,
-            agent: environment
-                .agent
-                .clone()
-                .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
-            task: format!("{}-{session}", tool.id),
+            agent,
+            session: writer.session(&task)?,
+            task,
             occurred_at: None,
-        })
+            turn: Usage::default(),
+        }))
+    }
+
+    /// Records the event in the session's own row: its agent, process and terminal, and whether it is open.
+    fn record_session(&self) -> Result<()> {
+        let event = SessionEvent {
+            id: &self.task,
+            agent: &self.agent,
+            process: self.environment.process.as_ref(),
+            terminal: self.environment.terminal.as_deref(),
+            at: self.environment.now,
+        };
+        match self.hook.kind {
+            EventKind::SessionStart | EventKind::Prompt if !self.in_subagent() => self.writer.open_session(&event)?,
+            EventKind::SessionEnd => {
+                self.writer.record_session_event(&event)?;
+                self.writer.end_session(&self.task, self.environment.now)?;
+            }
+            _ if self.was_ended_too_early()? => self.writer.open_session(&event)?,
+            _ => self.writer.record_session_event(&event)?,
+        }
+        if self.session.is_none() {
+            self.take_over_label()?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the session was found to have ended although its process runs. An event that comes late,
+    /// after another session of the process has begun, is no sign of that.
+    fn was_ended_too_early(&self) -> Result<bool> {
+        let has_ended = self.session.as_ref().is_some_and(|session| session.ended_at.is_some());
+        match self.environment.process.as_ref().filter(|_| has_ended) {
+            Some(process) => Ok(process.is_alive() && self.writer.open_session_of(process)?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// Gives this new session the label of the last session of the tool in the same terminal, if that one has
+    /// ended: a label stays with its terminal.
+    fn take_over_label(&self) -> Result<()> {
+        let Some(terminal) = &self.environment.terminal else {
+            return Ok(());
+        };
+        let last = self.writer.last_session_in(terminal, self.tool.id, &self.task)?;
+        let Some(last) = last.filter(|last| last.agent != self.agent) else {
+            return Ok(());
+        };
+        let runs = last.ended_at.is_none() && last.process.as_ref().is_some_and(ProcessId::is_alive);
+        let label = self.writer.label(&last.agent)?;
+        if runs || label.is_empty() || !self.writer.label(&self.agent)?.is_empty() {
+            return Ok(());
+        }
+        self.writer.move_label(&label, &last.agent, &self.agent)
+    }
+
+    fn session(&self) -> HookSession<'_> {
+        HookSession {
+            tool: self.tool,
+            id: &self.task,
+            instance: text(self.input, self.hooks.fields.session),
+            agent: &self.agent,
+            pid: self.environment.pid,
+        }
     }
 
     /// Returns whether a subagent is the source. Its tool calls are recorded; its start and end are not
@@ -183,6 +276,10 @@ impl<'a> HookCall<'a> {
     /// every two steps of a session, and must not wait for the write lock unnecessarily.
     fn has_nothing_to_write(&self) -> Result<bool> {
         Ok(self.hook.kind == EventKind::Batch
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.greeted_at.is_some())
             && self
                 .writer
                 .mail_delivered_to_session(&self.agent, &self.task, self.environment.now)?
@@ -209,6 +306,7 @@ impl<'a> HookCall<'a> {
                 }
             }
             EventKind::Stop => self.stop(),
+            EventKind::Interrupt => self.interrupted(),
             EventKind::StopFailure => self.fail(&(self.hooks.fields.stop_error)(input), "error"),
             EventKind::SessionEnd => self.session_end(),
             EventKind::Batch => Ok(()),
@@ -216,6 +314,9 @@ impl<'a> HookCall<'a> {
     }
 
     fn prompt(&self) -> Result<()> {
+        if self.in_subagent() {
+            return Ok(());
+        }
         let prompt = (self.hooks.fields.prompt)(self.input);
         // Some tools run this hook for the text with which the model continues: that is no prompt of the user.
         let prompt = if prompt.starts_with(mail_text::MARK) {
@@ -231,7 +332,10 @@ impl<'a> HookCall<'a> {
         self.write(&NewTaskEvent {
             turn_num: turn,
             status: RUNNING.to_owned(),
-            directive: prompt.chars().take(MAX_SHORT_DIRECTIVE).collect(),
+            directive: prompt_text::title(self.tool.context_tags, prompt)
+                .chars()
+                .take(MAX_SHORT_DIRECTIVE)
+                .collect(),
             directive_full: truncate(prompt),
             workspace: (self.hooks.fields.workspace)(self.input).to_owned(),
             ..self.row(Kind::STATUS)?
@@ -290,6 +394,16 @@ impl<'a> HookCall<'a> {
     fn resume(&self) -> Result<()> {
         match self.writer.task_progress(&self.task)?.status.as_str() {
             WAITING => self.set_status(RUNNING, ""),
+            "failed"
+                if self.session.as_ref().is_some_and(|session| session.ended_at.is_some())
+                    && self
+                        .writer
+                        .session(&self.task)?
+                        .is_some_and(|session| session.ended_at.is_none()) =>
+            {
+                self.set_status(RUNNING, "")?;
+                self.set_agent(RUNNING)
+            }
             "completed" if !self.in_subagent() => {
                 self.set_status(RUNNING, "")?;
                 self.set_agent(RUNNING)
@@ -312,8 +426,37 @@ impl<'a> HookCall<'a> {
             return self.fail(&error, "idle");
         }
         self.text(&self.last_message()?)?;
-        self.write(&self.row(Kind::TURN_END)?)?;
-        self.finish("completed", "idle")
+        self.end_turn()?;
+        match self.input["background_tasks"].as_array().map_or(0, Vec::len) {
+            0 => self.finish("completed", "idle"),
+            tasks => {
+                let remark = format!("waits for {}", count(tasks, "background task"));
+                self.set_status(RUNNING, &remark)?;
+                self.set_agent(RUNNING)
+            }
+        }
+    }
+
+    /// Records that the user has interrupted the turn.
+    fn interrupted(&self) -> Result<()> {
+        if self.in_subagent() {
+            return Ok(());
+        }
+        self.write(&NewTaskEvent {
+            error_msg: INTERRUPTED.to_owned(),
+            ..self.row(Kind::ERROR)?
+        })?;
+        self.end_turn()?;
+        self.finish("failed", "idle")
+    }
+
+    /// Records the end of the turn, with its tokens.
+    fn end_turn(&self) -> Result<()> {
+        self.write(&NewTaskEvent {
+            tokens_in: self.turn.tokens_in,
+            tokens_out: self.turn.tokens_out,
+            ..self.row(Kind::TURN_END)?
+        })
     }
 
     /// Returns what the model has written in this turn.
@@ -410,13 +553,25 @@ impl<'a> HookCall<'a> {
             self.mark_offered_as_seen(context)?;
         }
         let is_start = delivery == MailDelivery::SessionStart;
+        let session = self.writer.session(&self.task)?;
+        let is_greeted = session.is_some_and(|session| session.greeted_at.is_some());
+        let greets = is_start || !is_greeted && delivery != MailDelivery::Continuation;
         let repeat = if is_start { Repeat::Unseen } else { Repeat::Lost };
         let MailToDeliver { mail, waiting } =
             self.writer
                 .mail_to_deliver(&self.agent, repeat, self.environment.now, mail_text::MAX_MESSAGES)?;
-        let db = self.environment.db.as_deref();
-        let greeting = is_start.then(|| mail_text::greeting(&self.agent, db));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, db));
+        let access = mail_text::Access {
+            db: self.environment.db.as_deref(),
+            shells: self.tool.shell_access,
+        };
+        let label = if greets {
+            self.writer.label(&self.agent)?
+        } else {
+            String::new()
+        };
+        let greeting = greets.then(|| mail_text::greeting(&self.agent, &label, access));
+        let labels = self.writer.sender_labels(&mail)?;
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, &labels, waiting, &self.agent, access));
         let mut parts: Vec<String> = greeting.into_iter().chain(messages).collect();
         if parts.is_empty() {
             return Ok(None);
@@ -425,11 +580,14 @@ impl<'a> HookCall<'a> {
             match self.continue_session()? {
                 None => return Ok(None),
                 Some(Continuations::Left) => {}
-                Some(Continuations::Last) => parts.push(mail_text::last_continuation(db)),
+                Some(Continuations::Last) => parts.push(mail_text::last_continuation(access)),
             }
         }
         if !mail.is_empty() {
             self.writer.record_delivery(&mail, &self.task, context)?;
+        }
+        if greets {
+            self.writer.note_greeting(&self.task, self.environment.now)?;
         }
         Ok(Some(HookOutput {
             text: self.output(&parts.join("\n\n")).to_string(),

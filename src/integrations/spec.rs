@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::task_builder::TaskBuilder;
+use super::usage::Usage;
+use crate::process::Process;
 
 /// An agent tool.
 pub struct Integration {
@@ -29,6 +31,8 @@ pub struct Integration {
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.
     pub hooks: Option<HookSpec>,
+    /// Whether commands in the tool's shells can write the database.
+    pub shell_access: ShellAccess,
     /// Returns the configuration files, and the entries that agenthub writes into each. Contents of the same file
     /// follow each other.
     pub config_files: fn(&InstallTarget) -> Vec<(PathBuf, ConfigContent)>,
@@ -36,6 +40,51 @@ pub struct Integration {
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+    /// What is known about the tool's processes.
+    pub processes: ProcessSpec,
+    /// The tool's own record of a session, whose path its hooks get.
+    pub transcript: Option<TranscriptSpec>,
+}
+
+/// What is known about the processes of a tool.
+#[derive(Debug)]
+pub struct ProcessSpec {
+    /// Returns whether the process runs many sessions at once. Its environment is that of the program that
+    /// has started it, so it names the agent of no session.
+    pub is_shared: fn(&Process) -> bool,
+    /// Returns what the tool itself has recorded about the session that its process with this number runs now.
+    pub running_session: fn(pid: u32) -> Option<RunningSession>,
+    /// Returns the id of the session that begins, from the input of a hook of [`EventKind::SessionStart`] and the tool's
+    /// process. `None` if a later hook names it first.
+    pub begun_session: fn(&Value, &Process) -> Option<String>,
+}
+
+impl ProcessSpec {
+    /// Each process runs one session, about which the tool records nothing.
+    pub const DEFAULT: Self = Self {
+        is_shared: |_| false,
+        running_session: |_| None,
+        begun_session: |input, _| input["session_id"].as_str().map(str::to_owned),
+    };
+}
+
+/// The session that a tool's process runs, as the tool has recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningSession {
+    /// The session's id.
+    pub id: String,
+    /// Since when the session waits for a prompt, Unix milliseconds; `None` if it works, or if that is not
+    /// known.
+    pub idle_since: Option<i64>,
+}
+
+/// Whether commands in a tool's shells can write the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellAccess {
+    /// They can.
+    Full,
+    /// A sandbox may make the database read-only for them. The tool's MCP servers run outside of it.
+    MayBeReadOnly,
 }
 
 /// A tool that agenthub recognizes, and neither configures nor records.
@@ -97,6 +146,47 @@ pub trait StreamParser: fmt::Debug + Send {
 
     /// Writes the buffered rows when the stream ends.
     fn end(&mut self, _task: &mut TaskBuilder) {}
+}
+
+/// The file in which a tool itself records a session: JSON Lines that the tool appends to.
+#[derive(Debug)]
+pub struct TranscriptSpec {
+    /// What to do with such a file instead of recording it as a stream, for an error message.
+    pub advice: &'static str,
+    /// Texts of which each line with usage has one. Other lines are not parsed.
+    pub marks: &'static [&'static str],
+    /// Returns what a line says of the session's usage.
+    pub entry: fn(&Value) -> Option<TranscriptEntry>,
+    /// Returns whether a JSON object is a line of such a file, and not one of the tool's stream.
+    pub is_line: fn(&Value) -> bool,
+}
+
+/// What a line of a transcript says of the session's usage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TranscriptEntry {
+    /// The usage of one message of the model. A later line with the same id has the same usage, or a more recent
+    /// figure of it.
+    Message {
+        /// Identifies the message within the session.
+        id: String,
+        /// Its usage; `turns` is 0 for a message of a subagent.
+        usage: Usage,
+        /// The model.
+        model: String,
+    },
+    /// The usage since the session began.
+    Totals {
+        /// The usage; its `turns` do not count.
+        usage: Usage,
+        /// The part of it that is the last request's, if the file says it.
+        last: Usage,
+    },
+    /// The model of the messages that follow.
+    Model(String),
+    /// A turn of the model that has begun, in a file whose totals do not count turns.
+    Turn,
+    /// The line should have usage and does not: the format has changed.
+    Missing,
 }
 
 /// Flags to insert into a command line.
@@ -198,6 +288,8 @@ pub enum EventKind {
     Notification,
     /// The model has ended its turn.
     Stop,
+    /// The user has interrupted the turn.
+    Interrupt,
     /// The turn has ended with an error.
     StopFailure,
     /// The session has ended.
@@ -279,6 +371,8 @@ pub struct HookFileForm {
     pub nesting: HandlerNesting,
     /// The time after which the tool ends a hook, in the tool's unit. A hook takes a few milliseconds.
     pub timeout: i64,
+    /// The events whose hooks the tool ends earlier, with their times in the same unit.
+    pub short_timeouts: &'static [(&'static str, i64)],
     /// The value of `version`, if the tool requires it.
     pub version: Option<i64>,
 }
@@ -452,6 +546,8 @@ pub struct McpJson {
     /// The agent's name in `env`. For tools that give their MCP servers no session: without a
     /// name each start would be another agent, which would not see the mail of the last one.
     pub agent: Option<&'static str>,
+    /// The name that earlier versions have written, which is replaced.
+    pub earlier_agent: Option<&'static str>,
 }
 
 /// The form of an MCP server's entry in a TOML file.

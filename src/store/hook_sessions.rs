@@ -155,6 +155,22 @@ impl Reader {
             status: status.flatten().unwrap_or_default(),
         })
     }
+
+    /// Returns whether the last turn of a task has not ended.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn is_turn_open(&self, task_id: &str) -> Result<bool> {
+        let last: Option<String> = self
+            .conn
+            .prepare_cached(
+                "SELECT stream_type FROM task_stream WHERE task_id = ?1 AND stream_type IN ('turn_start', 'turn_end') \
+                 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row([task_id], |row| row.get(0))
+            .optional()?;
+        Ok(last.as_deref() == Some("turn_start"))
+    }
 }
 
 impl Writer {

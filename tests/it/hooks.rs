@@ -53,6 +53,52 @@ pub(super) fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str
     answer["hookSpecificOutput"]["additionalContext"].as_str().unwrap()
 }
 
+/// The tool appends to its record while hooks run, and `run` and hooks may record the same session.
+#[test]
+fn tokens_come_from_the_tools_own_record_of_the_session() {
+    let sandbox = Sandbox::new();
+    let record = sandbox.hub.folder().join("record.jsonl");
+    let hook = |name: &str| {
+        let input = format!(
+            "{{\"session_id\":\"aaaa-1\",\"hook_event_name\":\"{name}\",\"prompt\":\"go\",\"transcript_path\":{:?}}}",
+            record.to_str().unwrap()
+        );
+        sandbox.hook("claude-code", input.as_bytes());
+    };
+    let message = |id: &str, tokens: i64| {
+        let line = format!(
+            "{{\"type\":\"assistant\",\"sessionId\":\"aaaa-1\",\"message\":{{\"id\":\"{id}\",\"model\":\"opus\",\"usage\":\
+             {{\"input_tokens\":{tokens},\"cache_read_input_tokens\":1000,\"output_tokens\":7}}}}}}\n"
+        );
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&record).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    };
+    hook("SessionStart");
+    for (id, tokens) in [("a", 10), ("b", 20)] {
+        hook("UserPromptSubmit");
+        message(id, tokens);
+        message(id, tokens);
+        hook("Stop");
+    }
+    hook("SessionEnd");
+    let turns =
+        "SELECT group_concat(tokens_in || ' ' || tokens_out, ', ') FROM task_stream WHERE stream_type = 'turn_end'";
+    assert_eq!(sandbox.sql(turns), "1010 7, 1020 7");
+    let totals = "SELECT agent_id, turns, tokens_in, tokens_cached, tokens_out, cost, model, status FROM telemetry \
+                  WHERE instance_id = 'aaaa-1' ORDER BY id DESC LIMIT 1";
+    assert_eq!(sandbox.sql(totals), "planner|2|2030|2000|14||opus|completed");
+    let whole = fs::read(&record).unwrap();
+    // The record is never written, and `ingest` does not take it for a stream.
+    let output = sandbox.run_with_input(&["ingest", "--format", "claude-stream-json"], &whole);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("own record of a session"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(fs::read(&record).unwrap(), whole);
+}
+
 #[test]
 fn claude_session_becomes_a_task() {
     let sandbox = Sandbox::new();
@@ -287,6 +333,42 @@ fn session_waits_for_the_person_until_it_continues() {
     assert_eq!(status("SessionEnd", ""), "failed", "no answer came");
 }
 
+/// In a sandbox, Codex's shells cannot write the database, and its MCP servers can.
+#[test]
+fn greeting_and_mail_name_what_works_in_the_tool() {
+    for (word, first, second, answer) in [
+        (
+            "claude-code",
+            "agenthub send NAME",
+            "send_message",
+            "To answer: agenthub reply",
+        ),
+        (
+            "codex",
+            "send_message",
+            "agenthub send NAME",
+            "To answer: the agenthub MCP tool reply",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.hook_with(
+            word,
+            &event("12345678-abcd", "SessionStart", ""),
+            &[("AGENTHUB_AGENT", "planner")],
+        );
+        sandbox.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('x', 'planner', 'hello')");
+        let start = sandbox.hook_with(
+            word,
+            &event("12345678-abcd", "SessionStart", ""),
+            &[("AGENTHUB_AGENT", "planner")],
+        );
+        let text = context(&start, "SessionStart");
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{word}: {part}: {text}"));
+        assert!(at(first) < at(second) && at(second) < at("| hello"), "{text}");
+        assert!(at("| hello") < at(answer), "{text}");
+    }
+}
+
 #[test]
 fn sessions_of_the_same_minute_are_different_agents() {
     let sandbox = Sandbox::new();
@@ -344,11 +426,11 @@ fn run_is_not_recorded_by_its_own_hooks() {
             ("AGENTHUB_TASK", "run-1"),
             ("AGENTHUB_TASK_VENDOR", tool),
         ];
-        sandbox.hook_with("codex", &event("s", "UserPromptSubmit", ""), &agent_variables);
+        sandbox.hook_with("codex", &event(tool, "UserPromptSubmit", ""), &agent_variables);
         sandbox.sql("SELECT DISTINCT agent_id FROM task_stream")
     };
     assert_eq!(agents_within_run_of("codex"), "");
-    assert_eq!(agents_within_run_of("claude"), "codex-s");
+    assert_eq!(agents_within_run_of("claude"), "codex-claude");
 }
 
 #[test]

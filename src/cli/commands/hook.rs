@@ -21,8 +21,8 @@ use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::environment::variable;
 use crate::integrations::hook_handler::{HookEnvironment, handle};
-use crate::integrations::spec::{HookSpec, Integration};
-use crate::integrations::{hook_spool, identity, mail_text, registry};
+use crate::integrations::spec::{EventKind, HookSpec, Integration};
+use crate::integrations::{hook_spool, identity, mail_text, registry, session_agent};
 use crate::protocol::now_ms;
 use crate::store::{Spool, Writer, with_busy_timeout};
 use crate::text::{lenient_json, shell};
@@ -79,18 +79,31 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let (tool, hooks) = registry::by_hook_word(args.tool.first()?)?;
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
-    let input = lenient_json::parse(&bytes)?;
+    let mut input = lenient_json::parse(&bytes)?;
     if is_run_by_another_tool(tool, hooks, &input) {
         return None;
+    }
+    let process = session_agent::tool_process(tool, hooks);
+    let event = input["hook_event_name"].as_str().unwrap_or_default();
+    if hooks
+        .hook(event)
+        .is_some_and(|hook| hook.kind == EventKind::SessionStart)
+        && let Some(process) = process.as_ref().and_then(|process| process.process.as_ref())
+    {
+        input[hooks.fields.session] = (tool.processes.begun_session)(&input, process)?.into();
     }
     let path = config::db_path(database.db.as_deref()).ok()?;
     // A run that records another tool does not see the output of this one.
     let is_recorded = identity::recorded_tool().is_none_or(|id| id == tool.id);
     let environment = HookEnvironment {
         agent: identity::assigned_name_within(tool).or_else(|| hooks.agent.map(str::to_owned)),
-        task: variable("AGENTHUB_TASK").filter(|_| is_recorded),
+        task: identity::recorded_task().filter(|_| is_recorded),
         db: db_argument(&path),
-        pid: hooks.pid_variable.and_then(variable).and_then(|pid| pid.parse().ok()),
+        pid: process.as_ref().map(|process| process.id.pid.into()),
+        terminal: process
+            .as_ref()
+            .and_then(|process| process.process.as_ref()?.terminal()),
+        process: process.map(|process| process.id),
         now: now_ms(),
     };
     let handled = with_busy_timeout(LOCK_WAIT, || {
@@ -142,7 +155,7 @@ fn is_run_by_another_tool(tool: &Integration, hooks: &HookSpec, input: &Value) -
 /// Returns the value of `--db` for commands in the tool's shell, or `None` if they use this database by
 /// default. A path that this hook got as an argument is not the default.
 fn db_argument(path: &Path) -> Option<String> {
-    if config::is_default_db(path) {
+    if config::is_default_db(path, identity::database_variable().as_deref()) {
         return None;
     }
     path.to_str()?;

@@ -6,12 +6,13 @@ use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson
 
 pub(super) const HOME_FOLDER: &str = ".claude";
 /// The environment variable that moves the directory and `.claude.json` to another path.
-const DIRECTORY_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
+pub(super) const DIRECTORY_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[("type", "stdio")],
     agent: None,
+    earlier_agent: None,
 };
 
 /// Claude Code compares each command of a line with the text before `:*`, and asks for lines that it cannot

@@ -58,6 +58,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     file: HookFileForm {
         nesting: HandlerNesting::Groups,
         timeout: 10,
+        short_timeouts: &[],
         version: None,
     },
     pid_variable: Some("CLAUDE_PID"),

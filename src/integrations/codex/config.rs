@@ -21,7 +21,7 @@ const DIRECTORY_VARIABLE: &str = "CODEX_HOME";
 /// a variable.
 static MCP: McpToml = McpToml {
     servers: "mcp_servers",
-    env_vars: &["AGENTHUB_AGENT", "AGENTHUB_DB"],
+    env_vars: &["AGENTHUB_AGENT", "AGENTHUB_DB", "AGENTHUB_TASK", "AGENTHUB_TASK_VENDOR"],
 };
 
 static ALLOW_TOOLS: ServerPermission = ServerPermission {

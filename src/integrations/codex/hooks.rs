@@ -23,6 +23,8 @@ const HOOKS: &[Hook] = &[
     hook("PermissionRequest", EventKind::PermissionRequest, MailDelivery::None),
     hook("PostToolUse", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
     hook("Stop", EventKind::Stop, MailDelivery::Continuation),
+    hook("Interrupt", EventKind::Interrupt, MailDelivery::None),
+    hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
 ];
 
 pub(super) const SPEC: HookSpec = HookSpec {
@@ -38,6 +40,8 @@ pub(super) const SPEC: HookSpec = HookSpec {
     file: HookFileForm {
         nesting: HandlerNesting::Groups,
         timeout: 10,
+        // Codex warns of a longer time.
+        short_timeouts: &[("Interrupt", 3), ("SessionEnd", 3)],
         version: None,
     },
     pid_variable: None,

@@ -13,6 +13,7 @@ static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
     agent: Some(AGENT),
+    earlier_agent: None,
 };
 
 /// A permission for a command would be for all of its subcommands: there is none.

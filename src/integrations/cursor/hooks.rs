@@ -54,6 +54,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     file: HookFileForm {
         nesting: HandlerNesting::Flat,
         timeout: 10,
+        short_timeouts: &[],
         version: Some(1),
     },
     pid_variable: None,

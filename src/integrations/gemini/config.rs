@@ -9,7 +9,9 @@ pub(super) const HOME_FOLDER: &str = ".gemini";
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
-    agent: Some("gemini"),
+    // The name of `agenthub run --as`, and none for a session of its own. Gemini CLI expands the variable.
+    agent: Some("${AGENTHUB_AGENT:-}"),
+    earlier_agent: Some("gemini"),
 };
 
 /// Without a terminal, Gemini CLI offers the model only tools that need no confirmation.

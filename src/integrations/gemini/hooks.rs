@@ -50,6 +50,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         nesting: HandlerNesting::Groups,
         // Milliseconds.
         timeout: 10_000,
+        short_timeouts: &[],
         version: None,
     },
     pid_variable: None,

@@ -3,9 +3,10 @@
 mod config;
 mod hooks;
 mod stream;
+mod transcript;
 mod trust;
 
-use super::spec::Integration;
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "gemini",
@@ -30,7 +31,10 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
+    shell_access: ShellAccess::Full,
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    processes: ProcessSpec::DEFAULT,
+    transcript: Some(transcript::SPEC),
 };

@@ -213,10 +213,12 @@ pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Resul
 
 /// Returns the fields of a handler.
 fn handler(command: &str, spec: &HookSpec, hook: &Hook) -> Vec<(String, Input)> {
+    let short = spec.file.short_timeouts.iter().find(|(event, _)| *event == hook.event);
+    let timeout = short.map_or(spec.file.timeout, |(_, timeout)| *timeout);
     let mut handler = vec![
         ("type".to_owned(), Input::from("command")),
         ("command".to_owned(), Input::from(command)),
-        ("timeout".to_owned(), Input::from(spec.file.timeout)),
+        ("timeout".to_owned(), Input::from(timeout)),
     ];
     if hook.blocking == HookBlocking::Continues {
         handler.push(("async".to_owned(), Input::from(true)));
@@ -311,13 +313,24 @@ pub(super) fn install_server(text: &str, form: &McpJson, program: &Path, args: &
         Some(found) => match found.object_value().filter(is_agenthub) {
             Some(server) => {
                 // The user may have changed the variables.
-                wanted.extend(env.filter(|_| server.get("env").is_none()));
+                wanted.extend(env.filter(|_| has_default_environment(&server, form)));
                 update(&server, &wanted);
             }
             None => return Err(format!("another MCP server has the name \"{SERVER}\"")),
         },
     }
     Ok(document.finish())
+}
+
+/// Returns whether a server has no variables, or those that an earlier version has written.
+fn has_default_environment(server: &CstObject, form: &McpJson) -> bool {
+    let earlier = form
+        .earlier_agent
+        .map(|name| serde_json::json!({"AGENTHUB_AGENT": name}));
+    let current = server
+        .get("env")
+        .map(|property| property.value().and_then(|value| value.to_serde_value()));
+    current.is_none_or(|current| earlier.is_some() && current == earlier)
 }
 
 fn is_agenthub(server: &CstObject) -> bool {

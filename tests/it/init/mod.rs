@@ -179,7 +179,7 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
             let expected = format!("{tool}: its MCP server has 9 tools.");
             assert!(stdout.contains(&expected), "{stdout}");
         }
-        assert!(stdout.contains("ask once whether to trust 6 hooks"), "{stdout}");
+        assert!(stdout.contains("ask once whether to trust 8 hooks"), "{stdout}");
         let after = home.files();
         for (name, text) in files {
             assert_eq!(home.read(&format!("{name}.agenthub.bak")), *text);
@@ -226,7 +226,11 @@ fn keeps_entries_of_other_programs_in_place() {
     assert!(!settings.contains("agenthub\\\" hook statusline"));
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
-    assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
+    assert_eq!(hooks["hooks"].as_object().unwrap().len(), 8);
+    for (event, seconds) in [("Stop", 10), ("Interrupt", 3), ("SessionEnd", 3)] {
+        let groups = hooks["hooks"][event].as_array().unwrap();
+        assert_eq!(groups.last().unwrap()["hooks"][0]["timeout"], seconds, "{event}");
+    }
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".cursor/hooks.json")).unwrap();
     assert_eq!(hooks["version"], 1);
     let stop = hooks["hooks"]["stop"].as_array().unwrap();

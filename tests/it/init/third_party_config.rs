@@ -234,7 +234,10 @@ fn doctor_reports_what_keeps_tools_from_using_agenthub() {
 fn tools_without_session_get_a_name_that_the_user_can_change() {
     let home = Home::with(&[]);
     home.succeed(&["--yes"]);
-    for (name, agent) in [(".gemini/settings.json", "gemini"), (".cursor/mcp.json", "cursor")] {
+    for (name, agent) in [
+        (".gemini/settings.json", "${AGENTHUB_AGENT:-}"),
+        (".cursor/mcp.json", "cursor"),
+    ] {
         let text = home.read(name);
         let file: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = serde_json::json!({"AGENTHUB_AGENT": agent});
@@ -250,6 +253,22 @@ fn tools_without_session_get_a_name_that_the_user_can_change() {
     let stdout = home.succeed(&["--yes"]);
     assert!(stdout.starts_with("Already connected"), "{stdout}");
     assert!(home.read(".cursor/mcp.json").contains("planner"));
+}
+
+/// Earlier versions gave all sessions of Gemini CLI one name.
+#[test]
+fn fixed_name_of_an_earlier_version_is_replaced() {
+    let home = Home::with(&[(".gemini/settings.json", "{}\n")]);
+    home.succeed(&["--yes"]);
+    let (file, current) = (".gemini/settings.json", "${AGENTHUB_AGENT:-}");
+    let installed = home.read(file);
+    assert!(installed.contains(current), "{installed}");
+    home.write(file, &installed.replace(current, "gemini"));
+    home.succeed(&["--yes"]);
+    assert_eq!(home.read(file), installed);
+    home.write(file, &installed.replace(current, "gemini"));
+    home.succeed(&["--undo", "--yes"]);
+    assert!(!home.read(file).contains("agenthub"));
 }
 
 /// `--undo` recognizes commands by the program's name.

@@ -1,5 +1,6 @@
 //! Checks the connected agent tools: settings that turn hooks off, commands whose program is missing, hooks of
-//! another version, and hooks that the tool does not run. A tool that is not connected is not a problem.
+//! another version, hooks that the tool does not run, and records of sessions whose format has changed. A tool that
+//! is not connected is not a problem.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +11,15 @@ use crate::cli::commands::init::excluded;
 use crate::config;
 use crate::error::Result;
 use crate::integrations::program::{self, is_executable};
-use crate::integrations::registry;
 use crate::integrations::setup::{InstalledCommand, off_switches};
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, HookState, InstallTarget, Integration};
+use crate::integrations::{registry, session_state};
+use crate::protocol::now_ms;
 use crate::store::Reader;
+use crate::text::quantity::count;
+
+/// Milliseconds after its last event in which a session is checked for tokens.
+const CHECKED_SESSIONS: i64 = 7 * 24 * 3_600_000;
 
 /// Returns one finding about all tools.
 pub(super) fn check(reader: Option<&Reader>) -> Finding {
@@ -59,6 +65,41 @@ pub(super) fn check(reader: Option<&Reader>) -> Finding {
 pub(super) fn excluded(reader: &Reader) -> Option<Finding> {
     let text = excluded::describe(reader).ok()??;
     Some(Finding::ok("excluded", text))
+}
+
+/// Returns a finding about the tokens that hooks read from the tools' own records of sessions, if there are any.
+pub(super) fn tokens(reader: &Reader) -> Option<Finding> {
+    let sessions = session_state::list(reader, now_ms() - CHECKED_SESSIONS).ok()?;
+    let transcripts: Vec<_> = sessions
+        .iter()
+        .filter_map(|(id, state)| Some((id, state.transcript.as_ref()?)))
+        .collect();
+    if transcripts.is_empty() {
+        return None;
+    }
+    let without: Vec<String> = registry::ALL
+        .iter()
+        .filter_map(|tool| {
+            let is_affected = |id: &str| id.strip_prefix(tool.id).is_some_and(|rest| rest.starts_with('-'));
+            let affected = transcripts
+                .iter()
+                .filter(|(id, state)| is_affected(id) && state.is_format_unknown())
+                .count();
+            (affected > 0).then(|| format!("{} of {}", count(affected, "session"), tool.name))
+        })
+        .collect();
+    if without.is_empty() {
+        let message = format!("read from the records of {}", count(transcripts.len(), "session"));
+        return Some(Finding::ok("tokens", message));
+    }
+    Some(Finding::bad(
+        "tokens",
+        format!(
+            "incomplete in {}: the format of the tool's own record has changed",
+            without.join(", ")
+        ),
+        "update agenthub; until then these sessions have no or too few tokens",
+    ))
 }
 
 #[derive(Default)]

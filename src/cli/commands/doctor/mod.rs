@@ -90,6 +90,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let reader = with_busy_timeout(READER_WAIT, || Reader::open(&path, database.network_fs())).ok();
     findings.push(integrations::check(reader.as_ref()));
     findings.extend(reader.as_ref().and_then(integrations::excluded));
+    findings.extend(reader.as_ref().and_then(integrations::tokens));
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         let mut document =
