@@ -11,9 +11,10 @@ use super::environment::variable;
 use super::json_fields::text;
 use super::registry;
 use super::spec::{HookSpec, Integration, SESSION_START};
+use crate::config::is_human;
 use crate::error::Result;
 use crate::process::{Process, ProcessId, ancestors};
-use crate::store::{Reader, session_key};
+use crate::store::{Reader, SessionRow, session_key};
 
 /// The sources of a session that continues in the process of an earlier one.
 const CONTINUING_SOURCES: [&str; 2] = ["clear", "compact"];
@@ -75,18 +76,20 @@ pub fn known_agent(
     process: Option<&ProcessId>,
 ) -> Result<Option<String>> {
     let key = session_key(tool.id, text(input, "session_id"));
-    if let Some(row) = reader.session(&key)?.filter(|row| !row.agent.is_empty()) {
-        return Ok(Some(row.agent));
+    if let Some(agent) = reader.session(&key)?.and_then(agent_in) {
+        return Ok(Some(agent));
     }
     let continues =
         text(input, "hook_event_name") == SESSION_START && CONTINUING_SOURCES.contains(&text(input, "source"));
     match process.filter(|_| continues) {
-        Some(process) => Ok(reader
-            .last_session_of(process, tool.id)?
-            .map(|row| row.agent)
-            .filter(|agent| !agent.is_empty())),
+        Some(process) => Ok(reader.last_session_of(process, tool.id)?.and_then(agent_in)),
         None => Ok(None),
     }
+}
+
+/// Returns the agent of a session. Any program can write the row: it never makes a process the person.
+fn agent_in(row: SessionRow) -> Option<String> {
+    Some(row.agent).filter(|agent| !agent.is_empty() && !is_human(agent))
 }
 
 /// Returns the agent in `session` of `tool`.
@@ -94,9 +97,8 @@ pub fn known_agent(
 /// # Errors
 /// A `Store…` code.
 pub fn of_session(reader: &Reader, tool: &Integration, session: &str) -> Result<String> {
-    let row = reader.session(&session_key(tool.id, session))?;
-    let agent = row.map(|row| row.agent).filter(|agent| !agent.is_empty());
-    Ok(agent.unwrap_or_else(|| agent_name::of_session(tool.id, session)))
+    let known = reader.session(&session_key(tool.id, session))?.and_then(agent_in);
+    Ok(known.unwrap_or_else(|| agent_name::of_session(tool.id, session)))
 }
 
 /// Returns the agent of the innermost tool that has started this process; `None` if no ancestor is one.
@@ -120,11 +122,8 @@ fn among(reader: &Reader, ancestors: &[Process], own: &dyn Fn(&str) -> Option<St
                 break;
             }
         }
-        if let Some(session) = reader
-            .open_session_of(&process.id())?
-            .filter(|row| !row.agent.is_empty())
-        {
-            return Ok(Some(session.agent));
+        if let Some(agent) = reader.open_session_of(&process.id())?.and_then(agent_in) {
+            return Ok(Some(agent));
         }
         let Some(program) = program else { continue };
         if let Some(tool) = registry::by_id(program.id) {

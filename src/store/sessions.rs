@@ -172,7 +172,8 @@ impl Writer {
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?6) \
                  ON CONFLICT(id) DO UPDATE SET agent = excluded.agent, pid = coalesce(excluded.pid, pid), \
                  pid_started = iif(excluded.pid IS NULL, pid_started, excluded.pid_started), \
-                 terminal = coalesce(excluded.terminal, terminal), last_event_at = excluded.last_event_at",
+                 terminal = coalesce(excluded.terminal, terminal), \
+                 last_event_at = max(coalesce(last_event_at, 0), excluded.last_event_at)",
             )?
             .execute(params![
                 event.id,
