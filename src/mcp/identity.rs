@@ -35,14 +35,19 @@ impl Speaker {
         if let Some(assigned) = self.assigned.as_ref().filter(|_| !is_of_another_tool) {
             return assigned.clone();
         }
-        let agent = database.read(|reader| match &call {
+        tokio::task::block_in_place(|| self.look_up(call.as_ref(), database))
+    }
+
+    /// Looks up the session that makes a call: the one that the call names, or that of the tool. Blocks.
+    fn look_up(&self, call: Option<&(&'static Integration, String)>, database: &Database) -> String {
+        let agent = database.read(|reader| match call {
             Some((tool, session)) => session_agent::of_session(reader, tool, session).map(Some),
             None => identity::session_name(reader),
         });
         // If the database cannot be read, the call itself reports it.
         let agent = agent.ok().flatten();
         agent
-            .or_else(|| call.map(|(tool, session)| agent_name::of_session(tool.id, &session)))
+            .or_else(|| call.map(|(tool, session)| agent_name::of_session(tool.id, session)))
             .unwrap_or_else(|| self.fallback.clone())
     }
 }
@@ -60,7 +65,7 @@ impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
         let request = &context.request_context;
         let client = request.client_info().map(|client| client.name).unwrap_or_default();
         let (speaker, database) = (&context.service.speaker, &context.service.database);
-        let agent = tokio::task::block_in_place(|| speaker.of_call(&request.meta.0.0, &client, database));
+        let agent = speaker.of_call(&request.meta.0.0, &client, database);
         Ok(Self::of(database, agent))
     }
 }

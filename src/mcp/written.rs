@@ -61,7 +61,7 @@ impl PendingResult {
 pub(super) struct RunsJobs<T> {
     transport: T,
     jobs: Jobs,
-    /// Read-locked by each job that runs.
+    /// Read-locked by each job that runs or whose result is being written.
     running: Arc<RwLock<()>>,
     /// A message that waits for jobs: a call of `receive` may be cancelled.
     received: Option<RxJsonRpcMessage<RoleServer>>,
@@ -93,11 +93,12 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for RunsJobs<T> {
         let running = Arc::clone(&self.running);
         async move {
             let Some(job) = job else { return written.await };
+            // Taken before the client can read the result and send its next message.
+            let _running = running.read().await;
             if let Err(error) = written.await {
                 tracing::warn!("a result could not be written to the client: {error}; its mail will be listed again");
                 return Err(error);
             }
-            let _running = running.read().await;
             match tokio::task::spawn_blocking(job).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!("mail is not marked as seen and will be listed again: {error}"),
