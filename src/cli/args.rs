@@ -192,6 +192,20 @@ pub(super) fn is_read_only(error: &anyhow::Error) -> bool {
     error.is_some_and(|e| e.code() == Code::StoreReadOnly)
 }
 
+/// Replaces the advice of an error in an agent's shell that cannot write the database: `mcp_tool` does what the
+/// command does, outside of the shell's sandbox.
+pub(super) fn advise_mcp(error: anyhow::Error, mcp_tool: &str) -> anyhow::Error {
+    if !is_read_only(&error) || identity::agent_shell().is_none() {
+        return error;
+    }
+    let message = error.to_string();
+    let problem = message.split("; ").next().unwrap_or_default();
+    let advice = format!("this shell cannot write the database (a sandbox); use the MCP tool {mcp_tool}");
+    Error::new(Code::StoreReadOnly, format!("{problem}; {advice}"))
+        .because(error)
+        .into()
+}
+
 /// Returns who writes a row under the caller's name.
 pub(super) fn author(name: &str) -> Author {
     if name == HUMAN && identity::person_present().is_ok() {

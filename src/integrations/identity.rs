@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use super::agent_name;
 use super::environment::variable;
 use super::registry;
-use super::session_agent;
-use super::spec::Integration;
+use super::session_agent::{self, CallingSession};
+use super::spec::{Integration, ShellAccess};
 use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
 use crate::process::{Process, ProcessId, ancestors};
@@ -83,7 +83,7 @@ pub fn declared_speaker(given: Option<&str>, reader: &Reader) -> Result<Option<S
         },
         Some(name) => reader.agent_labelled(&name).map(Some),
         None => {
-            let name = session_name(reader)?;
+            let name = calling_session(reader)?.map(|session| session.agent);
             Ok(name.or_else(|| agent_shell().map(|marker| marker.agent_name())))
         }
     }
@@ -293,10 +293,11 @@ pub fn database_variable() -> Option<PathBuf> {
     (!is_inherited).then(|| path.into())
 }
 
-/// Returns the task that a running `agenthub run` records: after its end, nobody else does.
+/// Returns the task that `agenthub run` records, if it still runs and records the session of this process.
 pub fn recorded_task() -> Option<String> {
     let process = variable(TASK_PROCESS).and_then(|text| ProcessId::parse(&text));
-    variable(TASK).filter(|_| process.is_none_or(|process| process.is_alive()))
+    let is_recorded = process.is_none_or(|process| process.is_alive()) && session_of_another_tool().is_none();
+    variable(TASK).filter(|_| is_recorded)
 }
 
 /// Returns the id of the tool under `agenthub run` that has started this process.
@@ -304,18 +305,25 @@ pub fn recorded_tool() -> Option<String> {
     variable(TASK_VENDOR)
 }
 
-/// Returns the agent of the session that has started this process.
+/// Returns the session that has started this process.
 ///
 /// # Errors
 /// A `Store…` code.
-pub fn session_name(reader: &Reader) -> Result<Option<String>> {
-    if let Some(agent) = session_agent::of_this_process(reader)? {
-        return Ok(Some(agent));
+pub fn calling_session(reader: &Reader) -> Result<Option<CallingSession>> {
+    if let Some(session) = session_agent::of_this_process(reader)? {
+        return Ok(Some(session));
     }
     match session_of_another_tool().or_else(|| sessions().next()) {
         Some((tool, session)) => session_agent::of_session(reader, tool, &session).map(Some),
         None => Ok(None),
     }
+}
+
+/// Returns whether the shell that this process runs in can write the database, as far as its tool is known.
+pub fn shell_access() -> ShellAccess {
+    let name = agent_shell().and_then(|marker| marker.tool);
+    let tool = registry::ALL.iter().find(|tool| Some(tool.name) == name);
+    tool.map_or(ShellAccess::Full, |tool| tool.shell_access)
 }
 
 /// Returns whether the environment names `session` as one of `tool`.

@@ -15,13 +15,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::stream::Stream;
+use super::session_state::{self, SessionState};
+use super::stream::{Stream, StreamSource};
 use super::task_builder::{StreamEnd, StreamRow};
-use super::usage::Usage;
+use super::unknown_content::UnknownContent;
+use super::usage::{CountedBy, Recording, SessionHistory, Usage};
 use crate::error::{Code, Error, Result};
 use crate::process::ProcessId;
 use crate::protocol::{TaskStreamEventType as Kind, now_ms};
-use crate::store::{AgentState, NewTaskEvent, SessionEvent, Writer};
+use crate::store::{AgentState, NewTaskEvent, NewTelemetry, SessionEvent, Writer, run_process_key};
 use crate::text::quantity::count;
 
 /// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
@@ -54,7 +56,16 @@ struct QueueSize {
 #[derive(Debug)]
 pub struct Recorder {
     sender: LineSender,
-    thread: JoinHandle<Result<()>>,
+    thread: JoinHandle<RecorderEnd>,
+}
+
+/// How a recording ended.
+#[derive(Debug)]
+pub struct RecorderEnd {
+    /// Why some rows could not be written.
+    pub written: Result<()>,
+    /// What the stream seems to be, if no line was understood.
+    pub unknown: Option<UnknownContent>,
 }
 
 impl Recorder {
@@ -84,13 +95,18 @@ impl Recorder {
                     pid,
                     writer: None,
                     rows: VecDeque::new(),
+                    recording: None,
                     bytes: 0,
                     lost: 0,
                     queue,
                     next_try: Instant::now(),
                 };
                 buffer.push(stream.begin());
-                record(&mut stream, &mut buffer, &receiver)
+                let written = record(&mut stream, &mut buffer, &receiver);
+                RecorderEnd {
+                    written,
+                    unknown: stream.unknown_content().cloned(),
+                }
             })
             .map_err(|e| Error::new(Code::Internal, format!("cannot start the recorder thread: {e}")))?;
         Ok(Self { sender, thread })
@@ -102,14 +118,12 @@ impl Recorder {
     }
 
     /// Ends the task, `seconds` after it began, and waits until all rows are written.
-    ///
-    /// # Errors
-    /// Why some of them could not be written.
-    pub fn end(self, end: StreamEnd, seconds: i64) -> Result<()> {
+    pub fn end(self, end: StreamEnd, seconds: i64) -> RecorderEnd {
         drop(self.sender.messages.send(RecorderMessage::End(end, seconds)));
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the recorder thread panicked")))
+        self.thread.join().unwrap_or_else(|_| RecorderEnd {
+            written: Err(Error::new(Code::Internal, "the recorder thread panicked")),
+            unknown: None,
+        })
     }
 }
 
@@ -153,17 +167,23 @@ fn record(stream: &mut Stream, buffer: &mut RowBuffer, receiver: &Receiver<Recor
                         .queue
                         .bytes
                         .fetch_sub(line.len() + LINE_OVERHEAD, Ordering::Relaxed);
-                    buffer.push(stream.line(&line));
+                    let mut rows = stream.line(&line);
+                    if !has_session && let Some(session) = stream.session() {
+                        has_session = true;
+                        let history = buffer.history_of(session, stream);
+                        // These totals do not include the earlier ones.
+                        rows.retain(|row| matches!(row, StreamRow::Task(_)));
+                        rows.extend(stream.set_history(history));
+                    }
+                    buffer.push(rows);
+                    if let Some(recording) = stream.take_recording() {
+                        buffer.recording = Some((stream.session_key(), recording));
+                    }
                 }
                 RecorderMessage::End(end, seconds) => {
                     buffer.push(stream.end(end, seconds));
                     return buffer.close();
                 }
-            }
-            if !has_session && let Some(session) = stream.session() {
-                has_session = true;
-                let usage = buffer.usage_of(session);
-                buffer.push(stream.set_previous_usage(usage));
             }
             count += 1;
             next = if count < MAX_GROUP {
@@ -184,6 +204,8 @@ struct RowBuffer {
     pid: Option<i64>,
     writer: Option<Writer>,
     rows: VecDeque<StreamRow>,
+    /// This recording and its session, if it is a new one that is not stored yet.
+    recording: Option<(String, Recording)>,
     bytes: usize,
     lost: usize,
     queue: Arc<QueueSize>,
@@ -213,6 +235,7 @@ impl RowBuffer {
         match &written {
             Ok(()) => {
                 self.rows.clear();
+                self.recording = None;
                 self.bytes = 0;
             }
             Err(e) => {
@@ -234,8 +257,13 @@ impl RowBuffer {
             Some(writer) => writer,
             None => self.writer.insert((self.open)()?),
         };
-        let (rows, pid) = (&self.rows, self.pid);
-        writer.atomically(|| rows.iter().try_for_each(|row| write_row(writer, row, pid)))
+        let (rows, recording, pid) = (&self.rows, &self.recording, self.pid);
+        writer.atomically(|| {
+            if let Some((session, recording)) = recording {
+                session_state::add_recording(writer, session, recording)?;
+            }
+            rows.iter().try_for_each(|row| write_row(writer, row, pid))
+        })
     }
 
     /// Makes the last attempt to write.
@@ -255,21 +283,32 @@ impl RowBuffer {
         Ok(())
     }
 
-    /// Returns the previous usage of the session, or zeros if the database cannot be read.
-    fn usage_of(&mut self, session: &str) -> Usage {
+    /// Returns what is known of a stream's session; nothing if the database cannot be read.
+    fn history_of(&mut self, session: &str, stream: &Stream) -> SessionHistory {
         if self.writer.is_none() {
             self.writer = (self.open)().ok();
         }
-        let Some(Ok(Some(row))) = self.writer.as_ref().map(|writer| writer.totals(session)) else {
-            return Usage::default();
+        let Some(writer) = &self.writer else {
+            return SessionHistory::default();
         };
-        Usage {
-            turns: row.turns.unwrap_or(0),
-            tokens_in: row.tokens_in.unwrap_or(0),
-            tokens_out: row.tokens_out.unwrap_or(0),
-            tokens_cached: row.tokens_cached.unwrap_or(0),
-            cost: row.cost,
-            duration_sec: row.duration_sec.unwrap_or(0),
+        let state = session_state::load(writer, &stream.session_key())
+            .map_or_else(|_| SessionState::default(), |(_, state)| state);
+        let totals = match writer.totals(session) {
+            Ok(Some(row)) => Usage::of_row(&row),
+            _ => Usage::default(),
+        };
+        // The hooks of a program that `run` records count nothing.
+        let has_count_of_hooks = state
+            .transcript
+            .is_some_and(|transcript| transcript.totals.tokens_in > 0);
+        let counted_by = match stream.source() {
+            StreamSource::Input if has_count_of_hooks => CountedBy::Hooks,
+            _ => CountedBy::Streams,
+        };
+        SessionHistory {
+            totals,
+            recordings: state.recordings,
+            counted_by,
         }
     }
 }
@@ -281,7 +320,7 @@ fn write_row(writer: &Writer, row: &StreamRow, pid: Option<i64>) -> Result<()> {
             .record_task_event(task)
             .map(drop)
             .and_then(|()| update_agent(writer, task, pid)),
-        StreamRow::Usage(usage) => writer.record_telemetry(usage).map(drop),
+        StreamRow::Usage(usage) => record_usage(writer, usage),
     };
     match written {
         Err(e) if e.code() == Code::Invalid => {
@@ -290,6 +329,30 @@ fn write_row(writer: &Writer, row: &StreamRow, pid: Option<i64>) -> Result<()> {
         }
         written => written,
     }
+}
+
+/// Writes a session's totals. Those of another process that records the session may be larger: a hook's.
+fn record_usage(writer: &Writer, usage: &NewTelemetry) -> Result<()> {
+    let newest = writer.totals(&usage.instance_id)?.map(|row| Usage::of_row(&row));
+    let newest = newest.unwrap_or_default();
+    let totals = |own: Option<i64>, newest: i64| own.map(|own| own.max(newest));
+    let tokens_in = totals(usage.tokens_in, newest.tokens_in);
+    let tokens_out = totals(usage.tokens_out, newest.tokens_out);
+    let is_own = (tokens_in, tokens_out) == (usage.tokens_in, usage.tokens_out);
+    writer
+        .record_telemetry(&NewTelemetry {
+            turns: totals(usage.turns, newest.turns),
+            tokens_in,
+            tokens_out,
+            tokens_cached: totals(usage.tokens_cached, newest.tokens_cached),
+            cost: usage.cost.filter(|_| is_own),
+            cost_source: usage
+                .cost_source
+                .clone()
+                .map(|source| if is_own { source } else { "unknown".to_owned() }),
+            ..usage.clone()
+        })
+        .map(drop)
 }
 
 /// Sets the agent's status to that of its task.
@@ -323,7 +386,7 @@ fn record_sessions(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Re
     let Some(tool) = pid.and_then(|pid| u32::try_from(pid).ok()).map(ProcessId::of) else {
         return Ok(());
     };
-    let (tool_key, own) = (format!("{}/process", task.task_id), ProcessId::of(std::process::id()));
+    let (tool_key, own) = (run_process_key(&task.task_id), ProcessId::of(std::process::id()));
     let at = now_ms();
     let event = |id, process| SessionEvent {
         id,

@@ -4,13 +4,10 @@
 //! A session keeps its agent. A session that the user begins in the same process with an empty context
 //! (`/clear`) is the same agent, so that its name, inbox and unread mail stay with the terminal.
 
-use serde_json::Value;
-
 use super::agent_name;
 use super::environment::variable;
-use super::json_fields::text;
 use super::registry;
-use super::spec::{HookSpec, Integration, SESSION_START};
+use super::spec::{HookSpec, Integration};
 use crate::config::is_human;
 use crate::error::Result;
 use crate::process::{Process, ProcessId, ancestors};
@@ -65,22 +62,22 @@ fn process_among<'a>(
     })
 }
 
-/// Returns the agent of the session that a hook's `input` is about; `None` if the session is new.
+/// Returns the agent of the session that a hook is about; `None` if the session is new. `begun_from` is the source of
+/// a session that begins with this hook.
 ///
 /// # Errors
 /// A `Store…` code.
 pub fn known_agent(
     reader: &Reader,
     tool: &Integration,
-    input: &Value,
+    (session, begun_from): (&str, Option<&str>),
     process: Option<&ProcessId>,
 ) -> Result<Option<String>> {
-    let key = session_key(tool.id, text(input, "session_id"));
+    let key = session_key(tool.id, session);
     if let Some(agent) = reader.session(&key)?.and_then(agent_in) {
         return Ok(Some(agent));
     }
-    let continues =
-        text(input, "hook_event_name") == SESSION_START && CONTINUING_SOURCES.contains(&text(input, "source"));
+    let continues = begun_from.is_some_and(|source| CONTINUING_SOURCES.contains(&source));
     match process.filter(|_| continues) {
         Some(process) => Ok(reader.last_session_of(process, tool.id)?.and_then(agent_in)),
         None => Ok(None),
@@ -92,24 +89,51 @@ fn agent_in(row: SessionRow) -> Option<String> {
     Some(row.agent).filter(|agent| !agent.is_empty() && !is_human(agent))
 }
 
-/// Returns the agent in `session` of `tool`.
-///
-/// # Errors
-/// A `Store…` code.
-pub fn of_session(reader: &Reader, tool: &Integration, session: &str) -> Result<String> {
-    let known = reader.session(&session_key(tool.id, session))?.and_then(agent_in);
-    Ok(known.unwrap_or_else(|| agent_name::of_session(tool.id, session)))
+/// The session that has started a process or makes a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallingSession {
+    /// Its agent.
+    pub agent: String,
+    /// Its task, as the tool's hooks record it; `None` if the session's id is not known.
+    pub task: Option<String>,
 }
 
-/// Returns the agent of the innermost tool that has started this process; `None` if no ancestor is one.
+impl CallingSession {
+    /// Returns a session of `tool` that the database does not have.
+    pub fn unrecorded(tool: &Integration, session: &str) -> Self {
+        Self {
+            agent: agent_name::of_session(tool.id, session),
+            task: Some(session_key(tool.id, session)),
+        }
+    }
+}
+
+/// Returns a session of `tool`.
 ///
 /// # Errors
 /// A `Store…` code.
-pub fn of_this_process(reader: &Reader) -> Result<Option<String>> {
+pub fn of_session(reader: &Reader, tool: &Integration, session: &str) -> Result<CallingSession> {
+    let unrecorded = CallingSession::unrecorded(tool, session);
+    let row = reader.session(&session_key(tool.id, session))?;
+    Ok(match row.and_then(agent_in) {
+        Some(agent) => CallingSession { agent, ..unrecorded },
+        None => unrecorded,
+    })
+}
+
+/// Returns the session of the innermost tool that has started this process; `None` if no ancestor is one.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn of_this_process(reader: &Reader) -> Result<Option<CallingSession>> {
     among(reader, ancestors(), &variable)
 }
 
-fn among(reader: &Reader, ancestors: &[Process], own: &dyn Fn(&str) -> Option<String>) -> Result<Option<String>> {
+fn among(
+    reader: &Reader,
+    ancestors: &[Process],
+    own: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<CallingSession>> {
     // The processes above one that runs many sessions have started none of them.
     let of_one_session = ancestors.iter().take_while(|process| !registry::is_shared(process));
     // The innermost tool, if it has not named its session. It may run in several processes.
@@ -122,8 +146,11 @@ fn among(reader: &Reader, ancestors: &[Process], own: &dyn Fn(&str) -> Option<St
                 break;
             }
         }
-        if let Some(agent) = reader.open_session_of(&process.id())?.and_then(agent_in) {
-            return Ok(Some(agent));
+        if let Some(row) = reader.open_session_of(&process.id())? {
+            let task = Some(row.task().to_owned());
+            if let Some(agent) = agent_in(row) {
+                return Ok(Some(CallingSession { agent, task }));
+            }
         }
         let Some(program) = program else { continue };
         if let Some(tool) = registry::by_id(program.id) {
@@ -135,7 +162,10 @@ fn among(reader: &Reader, ancestors: &[Process], own: &dyn Fn(&str) -> Option<St
         }
         unnamed.get_or_insert((program.id, process.pid));
     }
-    Ok(unnamed.map(|(tool, pid)| format!("{tool}-{pid}")))
+    Ok(unnamed.map(|(tool, pid)| CallingSession {
+        agent: format!("{tool}-{pid}"),
+        task: None,
+    }))
 }
 
 /// Returns whether a process that runs many sessions has this value of the variable in its environment: then
@@ -184,7 +214,7 @@ mod tests {
                     .find(|(known, _)| *known == name)
                     .map(|(_, value)| (*value).to_owned())
             };
-            among(&writer, chain, &own).unwrap()
+            among(&writer, chain, &own).unwrap().map(|session| session.agent)
         };
         let outer = process(20, 10, "claude");
         open(&writer, "claude-s1", "planner", &outer);
@@ -251,13 +281,12 @@ mod tests {
         let (_folder, writer) = database();
         let (tool, terminal) = (registry::ALL[0], process(20, 10, "claude"));
         open(&writer, "claude-old", "claude-old", &terminal);
-        let known = |session: &str, event: &str, source: &str| {
-            let input = serde_json::json!({"session_id": session, "hook_event_name": event, "source": source});
-            known_agent(&writer, tool, &input, Some(&terminal.id())).unwrap()
+        let known = |session: &str, begun_from: Option<&str>| {
+            known_agent(&writer, tool, (session, begun_from), Some(&terminal.id())).unwrap()
         };
-        assert_eq!(known("new", SESSION_START, "clear").as_deref(), Some("claude-old"));
-        assert_eq!(known("new", SESSION_START, "startup"), None);
-        assert_eq!(known("new", "UserPromptSubmit", "clear"), None);
-        assert_eq!(known("old", "UserPromptSubmit", "").as_deref(), Some("claude-old"));
+        assert_eq!(known("new", Some("clear")).as_deref(), Some("claude-old"));
+        assert_eq!(known("new", Some("startup")), None);
+        assert_eq!(known("new", None), None);
+        assert_eq!(known("old", None).as_deref(), Some("claude-old"));
     }
 }

@@ -3,10 +3,10 @@
 //! It numbers turns, pairs a tool's result with its call, truncates long texts, keeps totals, and
 //! closes open calls and turns when the stream ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::agent_name;
-use super::usage::Usage;
+use super::usage::{CountedBy, Recording, SessionHistory, Usage};
+use super::{agent_name, prompt_text};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTaskEvent, NewTelemetry};
 
@@ -62,6 +62,8 @@ enum State {
 #[derive(Debug)]
 pub struct TaskBuilder {
     tool: &'static str,
+    /// The tags in which the tool gives the model its own text.
+    context_tags: &'static [&'static str],
     info: TaskInfo,
     session: Option<String>,
     model: String,
@@ -70,8 +72,18 @@ pub struct TaskBuilder {
     in_turn: bool,
     /// The tool's name of each call without a result.
     open_calls: HashMap<String, String>,
+    /// The open calls that the model's provider runs. Their result may be missing in the stream.
+    hosted_calls: HashSet<String>,
     /// The session's usage before this task.
     previous: Usage,
+    /// The earlier recordings of the session, once they are known.
+    recordings: Option<Vec<Recording>>,
+    /// Identifies this stream within its session, once the stream has said it.
+    key: String,
+    /// This recording, if it is a new one and the caller has not taken it yet.
+    new_recording: Option<Recording>,
+    /// The message of the last error row of this turn.
+    last_error: String,
     /// This task's usage.
     used: Usage,
     /// The part of `used` that is in `turn_end` rows.
@@ -90,9 +102,10 @@ pub struct TaskBuilder {
 }
 
 impl TaskBuilder {
-    pub(super) fn new(tool: &'static str, info: TaskInfo) -> Self {
+    pub(super) fn new(tool: &'static str, context_tags: &'static [&'static str], info: TaskInfo) -> Self {
         Self {
             tool,
+            context_tags,
             info,
             session: None,
             model: String::new(),
@@ -100,7 +113,12 @@ impl TaskBuilder {
             turn: 0,
             in_turn: false,
             open_calls: HashMap::new(),
+            hosted_calls: HashSet::new(),
             previous: Usage::default(),
+            recordings: None,
+            key: String::new(),
+            new_recording: None,
+            last_error: String::new(),
             used: Usage::default(),
             in_turn_rows: Usage::default(),
             recorded_totals: Usage::default(),
@@ -120,9 +138,44 @@ impl TaskBuilder {
         self.session.as_deref()
     }
 
-    pub(super) fn set_previous_usage(&mut self, usage: Usage) {
-        self.previous = usage;
-        self.usage("running");
+    /// Sets what is known of the session.
+    pub(super) fn set_history(&mut self, history: SessionHistory) {
+        if history.counted_by == CountedBy::Streams {
+            self.previous = history.totals;
+        }
+        self.recorded_totals = self.recorded_totals.max(history.totals);
+        self.recordings = Some(history.recordings);
+        self.find_recording();
+        self.report_usage();
+    }
+
+    /// Sets the key that identifies this stream within its session, unless there is one. Called before the
+    /// stream's first usage counts.
+    pub(super) fn identify(&mut self, key: &str) {
+        if self.key.is_empty() && !key.is_empty() {
+            key.clone_into(&mut self.key);
+            self.find_recording();
+        }
+    }
+
+    /// Finds out whether this stream was recorded before. Its usage then counts from the same totals as before.
+    fn find_recording(&mut self) {
+        let Some(recordings) = self.recordings.as_ref().filter(|_| !self.key.is_empty()) else {
+            return;
+        };
+        if let Some(earlier) = recordings.iter().find(|recording| recording.key == self.key) {
+            self.previous = earlier.before;
+        } else {
+            self.new_recording = Some(Recording {
+                key: self.key.clone(),
+                before: self.previous,
+            });
+        }
+    }
+
+    /// Returns this recording, once, if the session has none with its key.
+    pub(super) fn take_recording(&mut self) -> Option<Recording> {
+        self.new_recording.take()
     }
 
     pub(super) fn previous_usage(&self) -> Usage {
@@ -146,7 +199,11 @@ impl TaskBuilder {
 
     /// Sets the session that the stream has named. Rows have an agent from here on.
     pub(super) fn begin_session(&mut self, id: &str, model: &str, workspace: &str) {
-        if id.is_empty() || self.session.is_some() {
+        if id.is_empty() {
+            return;
+        }
+        if self.session.is_some() {
+            self.complete_session(id, model, workspace);
             return;
         }
         self.session = Some(id.to_owned());
@@ -158,6 +215,20 @@ impl TaskBuilder {
             workspace.clone_into(&mut self.info.workspace);
         }
         self.status("running", "");
+    }
+
+    /// Adds what a later line says of the session: the first lines of a stream may be missing.
+    fn complete_session(&mut self, id: &str, model: &str, workspace: &str) {
+        if self.session.as_deref() != Some(id) {
+            return;
+        }
+        if self.model.is_empty() {
+            self.set_model(model);
+        }
+        if self.info.workspace.is_empty() && !workspace.is_empty() {
+            workspace.clone_into(&mut self.info.workspace);
+            self.status("running", "");
+        }
     }
 
     /// Sets the directive, unless there is one.
@@ -183,6 +254,7 @@ impl TaskBuilder {
         }
         self.turn += 1;
         self.in_turn = true;
+        self.last_error.clear();
         self.used.turns += 1;
         let row = self.row(Kind::TURN_START);
         self.push(row);
@@ -235,12 +307,19 @@ impl TaskBuilder {
         self.push(row);
     }
 
+    /// As [`TaskBuilder::tool_use`], for a call that the model's provider runs: a missing result is no error.
+    pub(super) fn hosted_tool_use(&mut self, call: &str, name: &str, input: &str, parent: &str) {
+        self.hosted_calls.insert(call.to_owned());
+        self.tool_use(call, name, input, parent);
+    }
+
     /// Returns whether the call has no result yet.
     pub(super) fn is_open_call(&self, call: &str) -> bool {
         self.open_calls.contains_key(call)
     }
 
     pub(super) fn tool_result(&mut self, call: &str, output: &str, error: &str, parent: &str) {
+        self.hosted_calls.remove(call);
         let row = NewTaskEvent {
             tool_name: self.open_calls.remove(call).unwrap_or_default(),
             tool_output: truncate(output),
@@ -253,11 +332,17 @@ impl TaskBuilder {
     }
 
     pub(super) fn error(&mut self, message: &str) {
+        message.trim().clone_into(&mut self.last_error);
         let row = NewTaskEvent {
             error_msg: truncate(if message.is_empty() { "unknown error" } else { message }),
             ..self.row(Kind::ERROR)
         };
         self.push(row);
+    }
+
+    /// Adds a row with a remark: something that happened and is no error, such as a retry.
+    pub(super) fn remark(&mut self, remark: &str) {
+        self.status("running", remark);
     }
 
     /// Adds a status row with a remark.
@@ -273,7 +358,10 @@ impl TaskBuilder {
         let row = NewTaskEvent {
             status: status.to_owned(),
             text: truncate(remark),
-            directive: directive.chars().take(MAX_SHORT_DIRECTIVE).collect(),
+            directive: prompt_text::title(self.context_tags, &directive)
+                .chars()
+                .take(MAX_SHORT_DIRECTIVE)
+                .collect(),
             directive_full: truncate(&directive),
             workspace: self.info.workspace.clone(),
             ..self.row(Kind::STATUS)
@@ -281,14 +369,21 @@ impl TaskBuilder {
         self.push(row);
     }
 
-    /// Adds a row with the session's totals. Totals never decrease, even if the tool corrects a number
-    /// or its stream is broken: readers treat a smaller number as a counter that was reset.
-    pub(super) fn usage(&mut self, status: &str) {
+    /// Adds a row with the session's totals and the task's state. Totals never decrease, even if the tool corrects a
+    /// number or its stream is broken: readers treat a smaller number as a counter that was reset.
+    pub(super) fn report_usage(&mut self) {
         let Some(session) = &self.session else { return };
-        self.recorded_totals = self.recorded_totals.max(self.previous.plus(self.used));
+        let status = match self.state {
+            State::Running => "running",
+            State::Completed => "completed",
+            State::Failed => "error",
+        };
+        let own = self.previous.plus(self.used);
+        self.recorded_totals = self.recorded_totals.max(own);
         let totals = self.recorded_totals;
         // The cost of a row is the price of all tokens in it.
-        let cost = totals.cost.filter(|_| !self.has_unpriced_use);
+        let is_priced = !self.has_unpriced_use && own.tokens_in >= totals.tokens_in;
+        let cost = totals.cost.filter(|_| is_priced);
         self.rows.push(StreamRow::Usage(Box::new(NewTelemetry {
             instance_id: session.clone(),
             pid: self.info.pid,
@@ -312,22 +407,26 @@ impl TaskBuilder {
         self.finish(State::Completed);
     }
 
-    /// Records that the tool reports a failure, or that the end of the stream is one.
+    /// Records that the tool reports a failure, or that the end of the stream is one. A reason that the last
+    /// error row has said is not repeated.
     pub(super) fn fail(&mut self, reason: &str) {
+        let is_known = !reason.trim().is_empty() && reason.trim() == self.last_error;
         self.turn_end();
-        self.error(reason);
+        if !is_known {
+            self.error(reason);
+        }
         self.finish(State::Failed);
     }
 
     fn finish(&mut self, state: State) {
         self.state = state;
-        let (task, usage) = match state {
-            State::Running => ("running", "running"),
-            State::Completed => ("completed", "completed"),
-            State::Failed => ("failed", "error"),
+        let task = match state {
+            State::Running => "running",
+            State::Completed => "completed",
+            State::Failed => "failed",
         };
         self.status(task, "");
-        self.usage(usage);
+        self.report_usage();
     }
 
     /// Records that the stream has ended. The tool's own result stays, unless the process failed after
@@ -339,6 +438,7 @@ impl TaskBuilder {
             self.used.duration_sec = seconds;
         }
         let mut open: Vec<String> = self.open_calls.keys().cloned().collect();
+        open.retain(|call| !self.hosted_calls.contains(call));
         open.sort_unstable();
         for call in open {
             self.tool_result(&call, "", "no result", "");
@@ -354,7 +454,7 @@ impl TaskBuilder {
             (State::Running | State::Completed, StreamEnd::Signal(signal)) => {
                 self.fail(&format!("ended by signal {signal}"));
             }
-            (State::Completed, _) if !has_duration => self.usage("completed"),
+            (State::Completed, _) if !has_duration => self.report_usage(),
             _ => {}
         }
         // A status with a remark after the result must not reopen the task.
@@ -365,6 +465,11 @@ impl TaskBuilder {
 
     fn push(&mut self, row: NewTaskEvent) {
         self.rows.push(StreamRow::Task(Box::new(row)));
+    }
+
+    /// Returns whether any line had a known type.
+    pub(super) fn has_known_line(&self) -> bool {
+        self.known_lines > 0
     }
 
     /// Counts a line of a known type.

@@ -1,6 +1,6 @@
 //! Determines which agent makes an MCP call: from the environment, from the session in the call's
-//! `_meta` for tools whose sessions share one server, or from the tool that has started the server. An argument of the call is never used, because a
-//! model could get it wrong or forge it.
+//! `_meta` for tools whose sessions share one server, or from the tool that has started the server. An argument
+//! of the call is never used, because a model could get it wrong or forge it.
 
 use rmcp::ErrorData;
 use rmcp::handler::server::common::FromContextPart;
@@ -9,8 +9,9 @@ use rmcp::model::JsonObject;
 
 use super::Mcp;
 use super::session::{AgentSession, Database};
+use crate::integrations::session_agent::{self, CallingSession};
 use crate::integrations::spec::Integration;
-use crate::integrations::{agent_name, identity, registry, session_agent};
+use crate::integrations::{identity, registry};
 
 /// The agent as far as the environment names it. Earlier fields take precedence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,36 +20,48 @@ pub struct Speaker {
     pub assigned: Option<String>,
     /// The id of the tool for which `agenthub run` has set that name.
     pub recorded_tool: Option<String>,
+    /// The task that `agenthub run` records.
+    pub recorded_task: Option<String>,
     /// The name if neither the environment nor a session names an agent.
     pub fallback: String,
 }
 
 impl Speaker {
-    /// Returns the agent that makes a call with this `_meta`. `client` is the name that the tool has given to the
-    /// server. Sessions are looked up for each call: the tool may have begun another one since the last.
-    fn of_call(&self, meta: &JsonObject, client: &str, database: &Database) -> String {
+    /// Returns the agent that makes a call with this `_meta`, and the task to which its status belongs: the one that
+    /// `agenthub run` records, or else the one that the tool's hooks record. `client` is the name that the tool has
+    /// given to the server. Sessions are looked up for each call: the tool may have begun another one since the last.
+    fn of_call(&self, meta: &JsonObject, client: &str, database: &Database) -> CallingSession {
         let call = session_of_call(meta, client);
-        let is_of_another_tool = match (&call, &self.recorded_tool) {
-            (Some((tool, _)), Some(recorded)) => tool.id != recorded,
-            _ => false,
-        };
-        if let Some(assigned) = self.assigned.as_ref().filter(|_| !is_of_another_tool) {
-            return assigned.clone();
-        }
-        tokio::task::block_in_place(|| self.look_up(call.as_ref(), database))
-    }
-
-    /// Looks up the session that makes a call: the one that the call names, or that of the tool. Blocks.
-    fn look_up(&self, call: Option<&(&'static Integration, String)>, database: &Database) -> String {
-        let agent = database.read(|reader| match call {
+        let found = database.read(|reader| match &call {
             Some((tool, session)) => session_agent::of_session(reader, tool, session).map(Some),
-            None => identity::session_name(reader),
+            None => identity::calling_session(reader),
         });
         // If the database cannot be read, the call itself reports it.
-        let agent = agent.ok().flatten();
-        agent
-            .or_else(|| call.map(|(tool, session)| agent_name::of_session(tool.id, session)))
-            .unwrap_or_else(|| self.fallback.clone())
+        let session = found.ok().flatten();
+        let session = session
+            .or_else(|| {
+                call.as_ref()
+                    .map(|(tool, session)| CallingSession::unrecorded(tool, session))
+            })
+            .unwrap_or_else(|| CallingSession {
+                agent: self.fallback.clone(),
+                task: None,
+            });
+        if !self.applies_to(call.as_ref()) {
+            return session;
+        }
+        CallingSession {
+            agent: self.assigned.clone().unwrap_or(session.agent),
+            task: self.recorded_task.clone().or(session.task),
+        }
+    }
+
+    /// Returns whether the variables of `agenthub run` apply to a call: its session is not one of another tool.
+    fn applies_to(&self, call: Option<&(&'static Integration, String)>) -> bool {
+        match (call, &self.recorded_tool) {
+            (Some((tool, _)), Some(recorded)) => tool.id == *recorded,
+            _ => true,
+        }
     }
 }
 
@@ -65,8 +78,8 @@ impl FromContextPart<ToolCallContext<'_, Mcp>> for AgentSession {
         let request = &context.request_context;
         let client = request.client_info().map(|client| client.name).unwrap_or_default();
         let (speaker, database) = (&context.service.speaker, &context.service.database);
-        let agent = speaker.of_call(&request.meta.0.0, &client, database);
-        Ok(Self::of(database, agent))
+        let caller = tokio::task::block_in_place(|| speaker.of_call(&request.meta.0.0, &client, database));
+        Ok(Self::of(database, caller.agent).in_task(caller.task))
     }
 }
 
@@ -95,19 +108,23 @@ mod tests {
         };
         let run = |tool: &str| Speaker {
             recorded_tool: Some(tool.to_owned()),
+            recorded_task: Some("run-1".to_owned()),
             ..assigned.clone()
         };
-        for (speaker, meta, client, name) in [
-            (&unknown, &turn, "any", "codex-0000000a"),
-            (&unknown, &thread, "codex-mcp-client", "codex-0000000a"),
-            (&assigned, &turn, "codex-mcp-client", "planner"),
-            (&run("codex"), &turn, "codex-mcp-client", "planner"),
-            (&run("claude"), &turn, "codex-mcp-client", "codex-0000000a"),
-            (&run("claude"), &json!({}), "claude", "planner"),
+        let task = format!("codex-{session}");
+        let task = Some(task.as_str());
+        for (speaker, meta, client, expected) in [
+            (&unknown, &turn, "any", ("codex-0000000a", task)),
+            (&unknown, &thread, "codex-mcp-client", ("codex-0000000a", task)),
+            (&assigned, &turn, "codex-mcp-client", ("planner", task)),
+            (&run("codex"), &turn, "codex-mcp-client", ("planner", Some("run-1"))),
+            (&run("claude"), &turn, "codex-mcp-client", ("codex-0000000a", task)),
+            (&run("claude"), &json!({}), "claude", ("planner", Some("run-1"))),
         ] {
+            let caller = speaker.of_call(meta.as_object().unwrap(), client, &database);
             assert_eq!(
-                speaker.of_call(meta.as_object().unwrap(), client, &database),
-                name,
+                (caller.agent.as_str(), caller.task.as_deref()),
+                expected,
                 "{meta} {client}"
             );
         }

@@ -93,6 +93,8 @@ impl Connection {
 pub(super) struct AgentSession {
     database: Arc<Database>,
     agent: String,
+    /// The task of the session that makes the call, if it is known.
+    task: Option<String>,
 }
 
 impl AgentSession {
@@ -100,7 +102,17 @@ impl AgentSession {
         Self {
             database: Arc::clone(database),
             agent,
+            task: None,
         }
+    }
+
+    pub(super) fn in_task(self, task: Option<String>) -> Self {
+        Self { task, ..self }
+    }
+
+    /// Returns the task to which the caller's status belongs: that of its session, or else one with its name.
+    pub(super) fn task(&self) -> &str {
+        self.task.as_deref().unwrap_or(&self.agent)
     }
 
     /// Returns the name of the calling agent.

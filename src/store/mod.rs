@@ -15,6 +15,7 @@ mod connection;
 mod costs;
 mod damage;
 mod disk_space;
+mod excluded_directories;
 mod file_identity;
 mod hook_sessions;
 mod hub_record;
@@ -45,6 +46,7 @@ mod telemetry;
 mod test_support;
 mod threads;
 mod totals;
+mod transcripts;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
 pub use disk_space::free_bytes;
 pub use file_identity::{FileIdentity, Identity, WalState};
-pub use hook_sessions::TaskProgress;
+pub use hook_sessions::{ContinuationLimits, ContinuationRow, Continuations, TaskProgress};
 pub use hub_record::{Record, ServeLock, hub_proof};
 pub use inbox::addressing::{ALL_INBOXES, ReadContext};
 pub use inbox::claims::{Claim, MAX_LEASE};
@@ -87,13 +89,14 @@ pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::SearchHit;
 pub use secrets::{Secret, SecretFile, Stamp, random_hex};
-pub use sessions::{SessionEvent, SessionRow, session_key};
-pub use spool::{Spool, SpoolStatus, TakenEntries};
+pub use sessions::{SessionEvent, SessionRow, run_process_key, session_key};
+pub use spool::{FailedCalls, Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
 pub use totals::{TaskTotals, Totals};
+pub use transcripts::TranscriptRow;
 
 /// Returns the version of the SQLite library in this program.
 pub fn sqlite_version() -> &'static str {

@@ -4,12 +4,14 @@
 use serde_json::Value;
 
 /// Parses `bytes`, with U+FFFD for invalid UTF-8 and for unpaired surrogate escapes. Programs that
-/// truncate text in the middle of a character write such escapes, which JSON does not allow.
+/// truncate text in the middle of a character write such escapes, which JSON does not allow. A byte order
+/// mark at the beginning is skipped.
 pub fn parse(bytes: &[u8]) -> Option<Value> {
     let text = String::from_utf8_lossy(bytes);
-    serde_json::from_str(&text)
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    serde_json::from_str(text)
         .ok()
-        .or_else(|| serde_json::from_str(&replace_unpaired_surrogates(&text)?).ok())
+        .or_else(|| serde_json::from_str(&replace_unpaired_surrogates(text)?).ok())
 }
 
 /// Returns the JSON text with `\ufffd` for each unpaired surrogate escape; `None` if there is none.
@@ -56,5 +58,6 @@ mod tests {
         assert_eq!(replace_unpaired_surrogates(r#"{"a":"\u00e9\ud83d\ude00\\"}"#), None);
         assert_eq!(replace_unpaired_surrogates("\\"), None);
         assert_eq!(parse(b"{\"a\": \\ud83d"), None);
+        assert_eq!(parse("\u{feff}[1]".as_bytes()).unwrap(), serde_json::json!([1]));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use agenthub::integrations::line_splitter::LineSplitter;
 use agenthub::integrations::registry;
-use agenthub::integrations::stream::Stream;
+use agenthub::integrations::stream::{Stream, StreamSource};
 use agenthub::integrations::task_builder::{StreamEnd, StreamRow, TaskInfo};
 use libfuzzer_sys::fuzz_target;
 
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let tools: Vec<_> = registry::with_stream().collect();
     let (tool, spec) = tools[usize::from(*selector) % tools.len()];
-    let mut stream = Stream::new(tool, spec, info);
+    let mut stream = Stream::new(tool, spec, StreamSource::Program, info);
     let mut rows = stream.begin();
     let mut splitter = LineSplitter::default();
     splitter.feed(text, |line| rows.extend(stream.line(&line)));

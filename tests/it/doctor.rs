@@ -236,3 +236,22 @@ fn reports_rows_whose_time_is_in_seconds() {
     let found = findings.iter().find(|f| f["check"] == "clock").unwrap();
     assert!(found["advice"].as_str().unwrap().contains("milliseconds"), "{found}");
 }
+
+#[test]
+fn reports_records_of_sessions_whose_format_has_changed() {
+    let hub = TestHub::start();
+    let is_reported = || doctor_problems(&hub).iter().any(|f| f["check"] == "tokens");
+    let state = |with: i64, without: i64| {
+        format!(
+            "INSERT OR REPLACE INTO sessions(id, transcript, transcript_state, last_event_at) VALUES('codex-s', '/s.jsonl', \
+             '{{\"transcript\":{{\"lines_with_usage\":{with},\"lines_without_usage\":{without}}}}}', unixepoch() * 1000)"
+        )
+    };
+    assert!(!is_reported());
+    hub.sql(&state(9, 1));
+    assert!(!is_reported());
+    hub.sql(&state(1, 9));
+    let message = finding(&doctor_problems(&hub), "tokens");
+    assert!(message.contains("1 session of Codex"), "{message}");
+    assert_eq!(message.lines().count(), 1);
+}

@@ -5,6 +5,8 @@
 mod support;
 
 #[cfg(test)]
+mod agent_recordings;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod backpressure;

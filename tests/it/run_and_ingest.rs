@@ -401,7 +401,93 @@ fn ingest_records_streams_from_stdin() {
     assert_eq!(sandbox.sql("SELECT count(DISTINCT task_id) FROM task_stream"), "3");
     let mut command = sandbox.command(&["ingest", "--format", "codex-json"]);
     command.env("AGENTHUB_DB", "/proc/nowhere/hub.db");
-    assert_eq!(output_with_input(command, b"{}\n").status.code(), Some(3));
+    let line = b"{\"type\":\"turn.started\"}\n";
+    assert_eq!(output_with_input(command, line).status.code(), Some(3));
+}
+
+#[test]
+fn ingest_records_nothing_of_input_that_is_no_stream() {
+    let sandbox = Sandbox::new();
+    let whole = fs::read_to_string(stream("claude.jsonl")).unwrap();
+    let utf16: Vec<u8> = std::iter::once(0xfeff)
+        .chain(whole.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let array = format!("[{}]", whole.trim_end().replace('\n', ","));
+    let rollout =
+        "{\"timestamp\":\"2026-11-22T10:00:00.000Z\",\"type\":\"response_item\",\"payload\":{\"type\":\"message\"}}\n";
+    let codex = fs::read(stream("codex.jsonl")).unwrap();
+    for (format, input, reason) in [
+        ("claude-stream-json", utf16.as_slice(), "UTF-16"),
+        ("claude-stream-json", array.as_bytes(), "one JSON array"),
+        ("claude-stream-json", b"", "it is empty"),
+        ("claude-stream-json", b"hello\n", "none of its lines"),
+        ("codex-json", rollout.as_bytes(), "codex exec --json"),
+        ("gemini-json", &codex, "use --format codex-json"),
+    ] {
+        let output = sandbox.run_with_input(&["ingest", "--format", format], input);
+        assert_eq!(output.status.code(), Some(1), "{reason}");
+        let said = stderr(&output);
+        assert!(said.contains("nothing is recorded") && said.contains(reason), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(!sandbox.hub.db().exists(), "no task is left");
+}
+
+#[test]
+fn recording_taken_in_twice_has_the_totals_of_one() {
+    let totals = "SELECT turns, tokens_in, tokens_out, cost FROM telemetry ORDER BY id DESC LIMIT 1";
+    for (format, name, expected) in [
+        ("claude-stream-json", "claude-woken.jsonl", "2|83187|1825|0.1"),
+        ("codex-json", "codex.jsonl", "2|30000|150|"),
+        ("gemini-json", "gemini-thoughts.jsonl", "1|11744|615|"),
+        ("cursor-json", "cursor-siblings.jsonl", "5|12983|96|"),
+    ] {
+        let sandbox = Sandbox::new();
+        for time in 1..=2 {
+            let output = sandbox.run_with_input(&["ingest", "--format", format], &fs::read(stream(name)).unwrap());
+            assert!(output.status.success(), "{}", stderr(&output));
+            assert_eq!(sandbox.sql(totals), expected, "{name}, time {time}");
+        }
+        // Totals of a session never decrease: a smaller number would count as a reset, and the rest again.
+        let decreases = "SELECT count(*) FROM (SELECT tokens_in < lag(tokens_in) OVER (ORDER BY id) AS less FROM telemetry) \
+                         WHERE less";
+        assert_eq!(sandbox.sql(decreases), "0", "{name}");
+    }
+}
+
+#[test]
+fn usage_of_a_resumed_codex_thread_is_counted_per_turn() {
+    let sandbox = Sandbox::new();
+    let turn = |tokens_in: i64, tokens_out: i64| {
+        format!(
+            "{{\"type\":\"thread.started\",\"thread_id\":\"t\"}}\n{{\"type\":\"turn.started\"}}\n\
+             {{\"type\":\"turn.completed\",\"usage\":{{\"input_tokens\":{tokens_in},\"output_tokens\":{tokens_out}}}}}\n"
+        )
+    };
+    // The third one is the first one again.
+    for (name, input) in [("a", turn(6000, 270)), ("b", turn(10_000, 350)), ("c", turn(6000, 270))] {
+        sandbox.run_with_input(&["ingest", "--format", "codex-json", "--task", name], input.as_bytes());
+    }
+    let turns = "SELECT group_concat(task_id || ' ' || tokens_in || ' ' || tokens_out, ', ') FROM task_stream \
+                 WHERE stream_type = 'turn_end'";
+    assert_eq!(sandbox.sql(turns), "a 6000 270, b 4000 80, c 6000 270");
+    assert_eq!(
+        sandbox.sql("SELECT turns, tokens_in, tokens_out FROM telemetry ORDER BY id DESC LIMIT 1"),
+        "2|10000|350"
+    );
+}
+
+#[test]
+fn run_says_that_the_output_was_not_understood() {
+    let sandbox = Sandbox::new();
+    sandbox.program("codex", "echo plain text; exit 4");
+    let output = sandbox.run(&["run", "codex", "exec", "hi"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(output.stdout, b"plain text\n");
+    let said = stderr(&output);
+    assert!(said.contains("only the exit code is recorded"), "{said}");
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed");
 }
 
 #[test]

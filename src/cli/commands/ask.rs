@@ -44,6 +44,16 @@ pub(super) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Returns the MCP tool that asks this recipient.
+    pub(super) fn mcp_tool(&self) -> &'static str {
+        match is_human(&self.to) {
+            true => "ask_human",
+            false => "send_message",
+        }
+    }
+}
+
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // Read stdin before opening the database: reading may take a long time, and the database may be
     // replaced meanwhile.

@@ -260,5 +260,5 @@ fn print_fenced(mail: &[InboxMessageRow], labels: &Labels, me: &str, command: &s
             terminal::line(&format!("(full text: {command} read {})", mail.n))?;
         }
     }
-    terminal::line(&mail_text::end(command))
+    terminal::line(&mail_text::end(command, identity::shell_access()))
 }

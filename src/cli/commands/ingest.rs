@@ -13,9 +13,10 @@ use tokio::time::timeout;
 use super::run::{Tool, format_parser, new_task, opener, speaker};
 use crate::cli::args::{self, DatabaseArgs};
 use crate::cli::signals::{self, Signals};
+use crate::error::{Code, Error};
 use crate::integrations::line_splitter::LineSplitter;
 use crate::integrations::recorder::{LineSender, Recorder};
-use crate::integrations::stream::Stream;
+use crate::integrations::stream::{Stream, StreamSource};
 use crate::integrations::task_builder::{StreamEnd, TaskInfo};
 
 /// Maximum time that the stream may continue after a signal.
@@ -42,9 +43,9 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
         ..TaskInfo::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (caught, read) = runtime.block_on(async {
+    let (caught, read, unknown) = runtime.block_on(async {
         let mut signals = Signals::listen(signals::ENDING)?;
-        let stream = Stream::new(args.format.0, args.format.1, info);
+        let stream = Stream::new(args.format.0, args.format.1, StreamSource::Input, info);
         // An error is reported at the end: later attempts to write may succeed.
         let recorder = Recorder::start(stream, None, opener(database), |_| {})?;
         let mut input_ended = read_input(recorder.sender());
@@ -58,13 +59,22 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
         };
         let end = caught.map_or(StreamEnd::Eof, |signal| StreamEnd::Signal(signal.as_raw()));
         let seconds = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-        recorder.end(end, seconds)?;
-        anyhow::Ok((caught, read))
+        let end = recorder.end(end, seconds);
+        end.written?;
+        anyhow::Ok((caught, read, end.unknown))
     })?;
     if let Some(signal) = caught {
         return Ok(ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(1)));
     }
     read.transpose()?;
+    if let Some(unknown) = unknown {
+        let reason = unknown.describe(args.format.1);
+        return Err(Error::new(
+            Code::Invalid,
+            format!("nothing in the input was understood, so nothing is recorded: {reason}"),
+        )
+        .into());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::args::DatabaseArgs;
+use super::args::{self, DatabaseArgs};
 
 pub use hook::is_hook;
 
@@ -117,6 +117,7 @@ enum Command {
 impl CommandArgs {
     /// Runs the command. `definition` returns the definition of the whole command line.
     pub(super) fn run(self, database: &DatabaseArgs, definition: fn() -> clap::Command) -> Result<ExitCode> {
+        let mcp_tool = self.command.mcp_tool();
         match self.command {
             Command::Run(args) => return run::run(database, &args),
             Command::Ingest(args) => return ingest::run(database, &args),
@@ -154,5 +155,25 @@ impl CommandArgs {
             Command::Prune(args) => prune::run(database, &args),
         }
         .map(|()| ExitCode::SUCCESS)
+        .map_err(|error| match mcp_tool {
+            Some(tool) => args::advise_mcp(error, tool),
+            None => error,
+        })
+    }
+}
+
+impl Command {
+    /// Returns the MCP tool that does what the command does.
+    fn mcp_tool(&self) -> Option<&'static str> {
+        match self {
+            Self::Send(_) | Self::Post(_) => Some("send_message"),
+            Self::Reply(_) => Some("reply"),
+            Self::Ack(_) => Some("ack_message"),
+            Self::Ask(args) => Some(args.mcp_tool()),
+            Self::Inbox(_) | Self::Read(_) => Some("check_inbox"),
+            Self::Agents(_) => Some("list_agents"),
+            Self::Search(_) => Some("search"),
+            _ => None,
+        }
     }
 }

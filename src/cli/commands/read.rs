@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::cli::args::{self, DatabaseArgs, FenceArgs, SpeakerArgs, VIA, is_read_only};
 use crate::cli::terminal;
 use crate::integrations::fence::{one_line, quoted};
-use crate::integrations::mail_text;
+use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
 use crate::store::{InboxMessageRow, Labels, ReadContext};
 
@@ -95,7 +95,7 @@ fn show_fenced(mail: &InboxMessageRow, labels: &Labels, reader: &str, command: &
         terminal::fenced(&mail.title)?;
     }
     terminal::fenced(mail.payload.trim_end())?;
-    terminal::line(&mail_text::end(command))
+    terminal::line(&mail_text::end(command, identity::shell_access()))
 }
 
 /// Returns the line before a fenced inbox message, with recipient, time and status.

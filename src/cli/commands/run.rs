@@ -34,7 +34,7 @@ use crate::integrations::environment::variable;
 use crate::integrations::line_splitter::LineSplitter;
 use crate::integrations::recorder::{LineSender, Recorder};
 use crate::integrations::spec::{Integration, StreamSpec};
-use crate::integrations::stream::Stream;
+use crate::integrations::stream::{Stream, StreamSource};
 use crate::integrations::task_builder::{StreamEnd, TaskInfo};
 use crate::integrations::{hook_spool, identity, registry};
 use crate::process::ProcessId;
@@ -114,9 +114,14 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
             workspace: std::env::current_dir().map_or_else(|_| String::new(), |dir| dir.display().to_string()),
             pid,
         };
-        let recorder = Recorder::start(Stream::new(tool.0, tool.1, info), pid, opener(database), |e| {
-            warn(&format!("cannot record this run: {e}; the command continues"));
-        })?;
+        let recorder = Recorder::start(
+            Stream::new(tool.0, tool.1, StreamSource::Program, info),
+            pid,
+            opener(database),
+            |e| {
+                warn(&format!("cannot record this run: {e}; the command continues"));
+            },
+        )?;
         let is_writing = Arc::new(AtomicBool::new(false));
         let output_ended = output.map(|pipe| copy_output(pipe.into(), recorder.sender(), Arc::clone(&is_writing)));
         let status = wait_and_forward_signals(&mut signals, &mut child).await?;
@@ -124,8 +129,13 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
             wait_for_output(&ended, &is_writing);
         }
         let seconds = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-        // The first error was printed when it occurred.
-        drop(recorder.end(stream_end(status), seconds));
+        // The first error of writing was printed when it occurred.
+        if let Some(unknown) = recorder.end(stream_end(status), seconds).unknown {
+            let reason = unknown.describe(tool.1);
+            warn(&format!(
+                "only the exit code is recorded: nothing in the output was understood: {reason}"
+            ));
+        }
         Ok(exit_code(status))
     })
 }

@@ -4,8 +4,10 @@ mod config;
 mod hooks;
 mod mcp;
 mod stream;
+mod transcript;
+mod trust;
 
-use super::spec::{Integration, ProcessSpec};
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "codex",
@@ -42,6 +44,8 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
+    // Its sandbox `workspace-write`: "attempt to write a readonly database".
+    shell_access: ShellAccess::MayBeReadOnly,
     config_files: config::files,
     session_of_mcp_call: Some(mcp::session_of_call),
     foreign_hooks: None,
@@ -50,4 +54,5 @@ pub(super) static INTEGRATION: Integration = Integration {
         is_shared: |process| process.program == "codex" && process.arguments.iter().any(|word| word == "app-server"),
         ..ProcessSpec::DEFAULT
     },
+    transcript: Some(transcript::SPEC),
 };

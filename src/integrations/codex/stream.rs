@@ -5,11 +5,14 @@
 //!
 //! `turn.completed.usage` counts from the start of the *thread*, also after a resume, and includes
 //! cached tokens in the input: a turn's usage is a difference. Codex reports no cost.
+//!
+//! `error` items are warnings. An `error` line is the reason of the `turn.failed` that follows it, or else a
+//! retry of a turn that goes on.
 
 use serde_json::{Value, json};
 
 use crate::integrations::arguments::flag;
-use crate::integrations::json_fields::{joined_text, number, text};
+use crate::integrations::json_fields::{joined_text, number, result_text, text};
 use crate::integrations::spec::{StreamFlags, StreamParser, StreamSpec};
 use crate::integrations::task_builder::TaskBuilder;
 use crate::integrations::usage::Usage;
@@ -52,11 +55,15 @@ fn flags(given: &[String]) -> Result<StreamFlags, &'static str> {
 struct Parser {
     /// The progress of the plan (`done/all`) in the last status row.
     plan: String,
+    /// The message of an `error` line, until the next line tells whether the turn goes on.
+    error: Option<String>,
 }
 
 impl StreamParser for Parser {
     fn line(&mut self, line: &Value, task: &mut TaskBuilder) {
-        match text(line, "type") {
+        let kind = text(line, "type");
+        self.settle_error(kind, line, task);
+        match kind {
             "thread.started" => task.begin_session(text(line, "thread_id"), "", ""),
             "turn.started" => task.turn_start(),
             // The query is known only when the search has completed.
@@ -71,14 +78,31 @@ impl StreamParser for Parser {
                 task.complete();
             }
             "turn.failed" => task.fail(text(&line["error"], "message")),
-            "error" => task.error(text(line, "message")),
+            "error" => self.error = Some(text(line, "message").to_owned()),
             _ => return,
         }
         task.count_known_line();
     }
+
+    fn end(&mut self, task: &mut TaskBuilder) {
+        if let Some(message) = self.error.take() {
+            task.error(&message);
+        }
+    }
 }
 
 impl Parser {
+    /// Adds the row of the last `error` line, if there was one before this line: an error if the turn failed with
+    /// another message, a remark if the turn goes on.
+    fn settle_error(&mut self, kind: &str, line: &Value, task: &mut TaskBuilder) {
+        let Some(message) = self.error.take() else { return };
+        if kind != "turn.failed" {
+            task.remark(&message);
+        } else if message != text(&line["error"], "message") {
+            task.error(&message);
+        }
+    }
+
     /// Handles an item that has started or changed: a call, or the plan.
     fn item(&mut self, item: &Value, task: &mut TaskBuilder) {
         if text(item, "type") == "todo_list" {
@@ -128,7 +152,7 @@ fn completed(item: &Value, task: &mut TaskBuilder) {
     };
     match text(item, "type") {
         "agent_message" => task.text(text(item, "text"), ""),
-        "error" => task.error(text(item, "message")),
+        "error" => task.remark(text(item, "message")),
         "command_execution" => {
             let error = match item["exit_code"].as_i64() {
                 Some(0) | None => failed.to_owned(),
@@ -138,7 +162,7 @@ fn completed(item: &Value, task: &mut TaskBuilder) {
         }
         "mcp_tool_call" => {
             let error = item["error"]["message"].as_str().unwrap_or(failed);
-            task.tool_result(id, &joined_text(&item["result"]["content"]), error, "");
+            task.tool_result(id, &result_text(&item["result"]["content"]), error, "");
         }
         "file_change" => task.tool_result(id, status, failed, ""),
         "web_search" => task.tool_result(id, "", failed, ""),
@@ -150,12 +174,11 @@ fn completed(item: &Value, task: &mut TaskBuilder) {
 /// Takes the thread's totals and subtracts its usage before this task. Totals smaller than that
 /// come from a counter that was reset.
 fn set_usage(usage: &Value, task: &mut TaskBuilder) {
-    let now = Usage {
-        tokens_in: number(usage, "input_tokens"),
-        tokens_out: number(usage, "output_tokens"),
-        tokens_cached: number(usage, "cached_input_tokens"),
-        ..Usage::default()
-    };
+    if usage.is_object() {
+        // The totals of a thread are different after each turn.
+        task.identify(&usage.to_string());
+    }
+    let now = thread_usage(usage);
     let before = task.previous_usage();
     let was_reset = now.tokens_in < before.tokens_in || now.tokens_out < before.tokens_out;
     let base = if was_reset { Usage::default() } else { before };
@@ -163,4 +186,14 @@ fn set_usage(usage: &Value, task: &mut TaskBuilder) {
     used.tokens_in = now.tokens_in - base.tokens_in;
     used.tokens_out = now.tokens_out - base.tokens_out;
     used.tokens_cached = (now.tokens_cached - base.tokens_cached).max(0);
+}
+
+/// Returns the usage of a thread.
+pub(super) fn thread_usage(usage: &Value) -> Usage {
+    Usage {
+        tokens_in: number(usage, "input_tokens"),
+        tokens_out: number(usage, "output_tokens"),
+        tokens_cached: number(usage, "cached_input_tokens"),
+        ..Usage::default()
+    }
 }

@@ -1,14 +1,16 @@
 //! The recorded streams of all tools, complete and broken.
 
+mod stream_shapes;
+mod transcripts;
 mod truncated_streams;
 
 use proptest::prelude::*;
 
 use super::line_splitter::LineSplitter;
 use super::spec::Integration;
-use super::stream::Stream;
+use super::stream::{Stream, StreamSource};
 use super::task_builder::{MAX_TEXT, StreamEnd, StreamRow, TaskInfo};
-use super::usage::Usage;
+use super::usage::{CountedBy, SessionHistory, Usage};
 use super::{claude, codex, cursor, gemini, registry};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTaskEvent, NewTelemetry};
@@ -27,7 +29,7 @@ fn stream(tool: &'static Integration) -> Stream {
         task_id: "t".into(),
         ..TaskInfo::default()
     };
-    Stream::new(tool, tool.stream.as_ref().unwrap(), info)
+    Stream::new(tool, tool.stream.as_ref().unwrap(), StreamSource::Program, info)
 }
 
 fn parse(tool: &'static Integration, bytes: &[u8], end: StreamEnd) -> (Vec<NewTaskEvent>, Vec<NewTelemetry>) {
@@ -68,7 +70,7 @@ fn claude_stream_becomes_rows() {
     let (tasks, usage) = parse(CLAUDE, &data("claude.jsonl"), StreamEnd::Exit(0));
     assert_eq!(
         kinds(&tasks),
-        "status status turn_start text tool_use tool_use text tool_use tool_result tool_result tool_result error \
+        "status status turn_start text tool_use tool_use text tool_use tool_result tool_result tool_result status \
          turn_end turn_start text turn_end status"
     );
     assert_eq!(last_status(&tasks), "completed");
@@ -95,6 +97,7 @@ fn claude_stream_becomes_rows() {
     // The turns add up to the totals, subagents included.
     let ends = of(&tasks, &Kind::TURN_END);
     assert_eq!((ends[0].tokens_in, ends[0].tokens_out), (1210, 4));
+    assert_eq!((ends[1].tokens_in, ends[1].tokens_out), (1770, 156));
     assert_eq!(ends.iter().map(|t| t.tokens_in).sum::<i64>(), 30 + 2200 + 250 + 500);
     assert_eq!(ends.iter().map(|t| t.tokens_out).sum::<i64>(), 160);
     let last = usage.last().unwrap();
@@ -156,7 +159,7 @@ fn codex_totals_of_the_thread_become_usage_per_turn() {
     let (tasks, usage) = parse(CODEX, &data("codex.jsonl"), StreamEnd::Exit(0));
     assert_eq!(
         kinds(&tasks),
-        "status status turn_start tool_use tool_use tool_result status tool_result tool_use tool_result status error \
+        "status status turn_start tool_use tool_use tool_result status tool_result tool_use tool_result status status \
          text turn_end status status turn_start text turn_end status"
     );
     let ends = of(&tasks, &Kind::TURN_END);
@@ -187,12 +190,15 @@ fn codex_totals_of_the_thread_become_usage_per_turn() {
 #[test]
 fn resumed_codex_thread_continues_its_totals() {
     let mut resumed = stream(CODEX);
-    drop(resumed.set_previous_usage(Usage {
-        turns: 3,
-        tokens_in: 24_000,
-        tokens_out: 100,
-        tokens_cached: 20_000,
-        ..Usage::default()
+    drop(resumed.set_history(SessionHistory {
+        totals: Usage {
+            turns: 3,
+            tokens_in: 24_000,
+            tokens_out: 100,
+            tokens_cached: 20_000,
+            ..Usage::default()
+        },
+        ..SessionHistory::default()
     }));
     let (tasks, usage) = feed(resumed, &data("codex.jsonl"), StreamEnd::Exit(0));
     assert_eq!(of(&tasks, &Kind::TURN_END)[0].tokens_in, 763);
@@ -235,7 +241,7 @@ fn gemini_text_pieces_are_joined() {
     let (tasks, usage) = parse(GEMINI, &data("gemini.jsonl"), StreamEnd::Exit(0));
     assert_eq!(
         kinds(&tasks),
-        "status status status turn_start text tool_use tool_use tool_result tool_result error turn_end turn_start text \
+        "status status status turn_start text tool_use tool_use tool_result tool_result status turn_end turn_start text \
          turn_end status"
     );
     assert_eq!(tasks[2].directive, "Count the files.");
@@ -379,7 +385,9 @@ proptest! {
         prop_assert_eq!(of(&tasks, &Kind::TURN_START).len(), of(&tasks, &Kind::TURN_END).len());
         for call in of(&tasks, &Kind::TOOL_USE) {
             let has_result = of(&tasks, &Kind::TOOL_RESULT).iter().any(|t| t.call_id == call.call_id);
-            prop_assert!(has_result, "{:?}", call);
+            // The model's provider may keep the result of a tool that it runs.
+            let is_hosted = call.call_id.starts_with("srvtoolu_") || call.call_id.starts_with("mcptoolu_");
+            prop_assert!(has_result || is_hosted, "{:?}", call);
         }
         for used in usage {
             let numbers = [used.turns, used.tokens_in, used.tokens_out, used.tokens_cached];

@@ -44,10 +44,13 @@ fn stream_without_result_counts_its_last_message() {
 fn use_after_the_last_cost_report_has_no_cost() {
     let mut resumed = stream(CLAUDE);
     resumed.line(init("s").as_bytes());
-    resumed.set_previous_usage(Usage {
-        tokens_in: 1000,
-        cost: Some(0.5),
-        ..Usage::default()
+    resumed.set_history(SessionHistory {
+        totals: Usage {
+            tokens_in: 1000,
+            cost: Some(0.5),
+            ..Usage::default()
+        },
+        ..SessionHistory::default()
     });
     let (_, usage) = feed(resumed, message("a", "opus", 9000).as_bytes(), StreamEnd::Signal(9));
     let last = usage.last().unwrap();
