@@ -23,7 +23,7 @@ use super::usage::{CountedBy, Recording, SessionHistory, Usage};
 use crate::error::{Code, Error, Result};
 use crate::process::ProcessId;
 use crate::protocol::{TaskStreamEventType as Kind, now_ms};
-use crate::store::{AgentState, NewTaskEvent, NewTelemetry, SessionEvent, Writer};
+use crate::store::{AgentState, NewTaskEvent, NewTelemetry, SessionEvent, Writer, run_process_key};
 use crate::text::quantity::count;
 
 /// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
@@ -386,7 +386,7 @@ fn record_sessions(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Re
     let Some(tool) = pid.and_then(|pid| u32::try_from(pid).ok()).map(ProcessId::of) else {
         return Ok(());
     };
-    let (tool_key, own) = (format!("{}/process", task.task_id), ProcessId::of(std::process::id()));
+    let (tool_key, own) = (run_process_key(&task.task_id), ProcessId::of(std::process::id()));
     let at = now_ms();
     let event = |id, process| SessionEvent {
         id,

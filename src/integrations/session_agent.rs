@@ -8,9 +8,10 @@ use super::agent_name;
 use super::environment::variable;
 use super::registry;
 use super::spec::{HookSpec, Integration};
+use crate::config::is_human;
 use crate::error::Result;
 use crate::process::{Process, ProcessId, ancestors};
-use crate::store::{Reader, session_key};
+use crate::store::{Reader, SessionRow, session_key};
 
 /// The sources of a session that continues in the process of an earlier one.
 const CONTINUING_SOURCES: [&str; 2] = ["clear", "compact"];
@@ -73,17 +74,19 @@ pub fn known_agent(
     process: Option<&ProcessId>,
 ) -> Result<Option<String>> {
     let key = session_key(tool.id, session);
-    if let Some(row) = reader.session(&key)?.filter(|row| !row.agent.is_empty()) {
-        return Ok(Some(row.agent));
+    if let Some(agent) = reader.session(&key)?.and_then(agent_in) {
+        return Ok(Some(agent));
     }
     let continues = begun_from.is_some_and(|source| CONTINUING_SOURCES.contains(&source));
     match process.filter(|_| continues) {
-        Some(process) => Ok(reader
-            .last_session_of(process, tool.id)?
-            .map(|row| row.agent)
-            .filter(|agent| !agent.is_empty())),
+        Some(process) => Ok(reader.last_session_of(process, tool.id)?.and_then(agent_in)),
         None => Ok(None),
     }
+}
+
+/// Returns the agent of a session. Any program can write the row: it never makes a process the person.
+fn agent_in(row: SessionRow) -> Option<String> {
+    Some(row.agent).filter(|agent| !agent.is_empty() && !is_human(agent))
 }
 
 /// The session that has started a process or makes a call.
@@ -112,7 +115,7 @@ impl CallingSession {
 pub fn of_session(reader: &Reader, tool: &Integration, session: &str) -> Result<CallingSession> {
     let unrecorded = CallingSession::unrecorded(tool, session);
     let row = reader.session(&session_key(tool.id, session))?;
-    Ok(match row.map(|row| row.agent).filter(|agent| !agent.is_empty()) {
+    Ok(match row.and_then(agent_in) {
         Some(agent) => CallingSession { agent, ..unrecorded },
         None => unrecorded,
     })
@@ -143,14 +146,11 @@ fn among(
                 break;
             }
         }
-        if let Some(session) = reader
-            .open_session_of(&process.id())?
-            .filter(|row| !row.agent.is_empty())
-        {
-            return Ok(Some(CallingSession {
-                agent: session.agent,
-                task: Some(session.id),
-            }));
+        if let Some(row) = reader.open_session_of(&process.id())? {
+            let task = Some(row.task().to_owned());
+            if let Some(agent) = agent_in(row) {
+                return Ok(Some(CallingSession { agent, task }));
+            }
         }
         let Some(program) = program else { continue };
         if let Some(tool) = registry::by_id(program.id) {

@@ -13,6 +13,8 @@ use crate::store::{AgentRow, AgentState, NewTaskEvent, Reader, SessionRow, Write
 const GONE: &str = "gone";
 /// The status of an agent that waits for a prompt.
 const IDLE: &str = "idle";
+/// Milliseconds after the last event of a session after which a tool that waits for a prompt has ended the turn.
+const IDLE_GRACE: i64 = 4000;
 /// The error of a turn that the user has interrupted.
 pub const INTERRUPTED: &str = "the user has interrupted the turn";
 
@@ -37,7 +39,9 @@ impl Finding {
         let running = (tool.processes.running_session)(process.pid);
         let is_idle = running.is_some_and(|running| {
             let is_this = session.id.strip_prefix(tool.id) == Some(&format!("-{}", running.id));
-            is_this && running.idle_since.is_some_and(|since| since > session.last_event_at)
+            // A hook that ran at the same time as the interruption may have recorded its event later.
+            let is_later = |since| since > session.last_event_at || now_ms() - session.last_event_at > IDLE_GRACE;
+            is_this && running.idle_since.is_some_and(is_later)
         });
         Ok((is_idle && reader.is_turn_open(&session.id)?).then_some(Self::Interrupted))
     }

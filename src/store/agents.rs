@@ -305,7 +305,7 @@ impl Reader {
     }
 
     /// Returns the name of the agent with this label, or `given` if no single agent has it. An agent of this name
-    /// takes precedence.
+    /// takes precedence. Never returns the person's name for another one.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -316,7 +316,7 @@ impl Reader {
         let found = statement.query_map([given], |row| row.get(0))?;
         let mut found: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
         match found.pop() {
-            Some(agent) if found.is_empty() && !self.agent_exists(given)? => Ok(agent),
+            Some(agent) if found.is_empty() && !is_human(&agent) && !self.agent_exists(given)? => Ok(agent),
             _ => Ok(given.to_owned()),
         }
     }

@@ -89,7 +89,7 @@ pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::SearchHit;
 pub use secrets::{Secret, SecretFile, Stamp, random_hex};
-pub use sessions::{SessionEvent, SessionRow, session_key};
+pub use sessions::{SessionEvent, SessionRow, run_process_key, session_key};
 pub use spool::{FailedCalls, Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};

@@ -18,6 +18,14 @@ pub fn session_key(tool: &str, session: &str) -> String {
     format!("{tool}-{session}")
 }
 
+/// End of the key of the process that `agenthub run` has started, after the id of its task.
+const RUN_PROCESS: &str = "/process";
+
+/// Returns the key of the process that `agenthub run` has started for a task.
+pub fn run_process_key(task: &str) -> String {
+    format!("{task}{RUN_PROCESS}")
+}
+
 /// One row of the `sessions` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
@@ -53,6 +61,11 @@ impl SessionRow {
             ended_at: row.get(6)?,
             last_event_at: row.get::<_, Option<i64>>(7)?.unwrap_or_default(),
         })
+    }
+
+    /// Returns the id of the session's task.
+    pub fn task(&self) -> &str {
+        self.id.strip_suffix(RUN_PROCESS).unwrap_or(&self.id)
     }
 
     /// Returns whether the session is one of the tool with this id.
@@ -172,7 +185,8 @@ impl Writer {
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?6) \
                  ON CONFLICT(id) DO UPDATE SET agent = excluded.agent, pid = coalesce(excluded.pid, pid), \
                  pid_started = iif(excluded.pid IS NULL, pid_started, excluded.pid_started), \
-                 terminal = coalesce(excluded.terminal, terminal), last_event_at = excluded.last_event_at",
+                 terminal = coalesce(excluded.terminal, terminal), \
+                 last_event_at = max(coalesce(last_event_at, 0), excluded.last_event_at)",
             )?
             .execute(params![
                 event.id,
@@ -290,6 +304,10 @@ mod tests {
         assert_eq!(writer.last_session_of(&tool, "codex").unwrap(), None);
         let last = writer.last_session_in("tty", "codex", "").unwrap().unwrap();
         assert_eq!(writer.last_session_in("tty", "codex", "codex-3").unwrap(), None);
+        assert_eq!(
+            (last.task(), run_process_key("build").as_str()),
+            ("codex-3", "build/process")
+        );
         assert!(last.is_of("codex") && !last.is_of("cod") && last.agent == "three");
     }
 

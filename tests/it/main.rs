@@ -82,7 +82,9 @@ mod route_matrix;
 mod run_and_ingest;
 #[cfg(test)]
 mod schema_migration;
+// The processes of other systems are not known.
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod sessions;
 #[cfg(test)]
 mod snippets;

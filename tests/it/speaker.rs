@@ -146,6 +146,23 @@ fn program_of_a_tool_among_the_ancestors_is_found() {
     assert!(message.contains("claude (process "), "{message}");
 }
 
+/// Any program can write these rows.
+#[test]
+fn no_row_makes_an_agents_shell_the_person() {
+    let hub = with_question();
+    hub.sql(
+        "INSERT INTO agents(id, label) VALUES('human', 'me');
+         INSERT INTO sessions(id, agent) VALUES('claude-s1', 'human')",
+    );
+    let mut command = hub.command(&["post", "t", "x", "--from", "me"]);
+    command.env("CLAUDECODE", "1");
+    assert!(command.output().unwrap().status.success());
+    let mut command = hub.command(&["post", "t", "x"]);
+    command.env("CLAUDE_CODE_SESSION_ID", "s1");
+    assert!(command.output().unwrap().status.success());
+    assert_eq!(hub.sql("SELECT from_id FROM messages ORDER BY n"), "me\nclaude-s1");
+}
+
 /// A line of a shell that starts `agenthub` as `$0`.
 fn shell(hub: &TestHub, line: &str) -> Command {
     let own = hub.command(&[]);

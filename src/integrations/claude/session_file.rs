@@ -19,10 +19,19 @@ pub(super) const PROCESSES: ProcessSpec = ProcessSpec {
 };
 
 fn running_session(pid: u32) -> Option<RunningSession> {
-    let folder = match std::env::var_os(DIRECTORY_VARIABLE) {
-        Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-        _ => home_directory().ok()?.join(HOME_FOLDER),
+    // The hub may have been started with other variables than the tool.
+    let process = Process::read(pid);
+    let of_process = |name: &str| {
+        process
+            .as_ref()
+            .and_then(|process| process.variable(name))
+            .map(PathBuf::from)
     };
+    let of_home = |home: PathBuf| home.join(HOME_FOLDER);
+    let folder = of_process(DIRECTORY_VARIABLE)
+        .or_else(|| of_process("HOME").map(of_home))
+        .or_else(|| std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from))
+        .or_else(|| home_directory().ok().map(of_home))?;
     let text = std::fs::read_to_string(folder.join("sessions").join(format!("{pid}.json"))).ok()?;
     parse(&text, pid)
 }
