@@ -1,7 +1,7 @@
 //! The types in which a tool describes itself: one [`Integration`] value per tool.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -113,6 +113,8 @@ pub struct TranscriptSpec {
     pub prompt: &'static str,
     /// Of `events`, that whose `turn_end` row has the turn's tokens.
     pub turn_end: &'static str,
+    /// Returns the further files of the session, such as those of its subagents. Their lines have the same form.
+    pub further_files: fn(transcript: &Path) -> Vec<PathBuf>,
     /// Texts of which each line with usage has one. Other lines are not parsed.
     pub marks: &'static [&'static str],
     /// Returns what a line says of the session's usage.

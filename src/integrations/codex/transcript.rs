@@ -14,6 +14,7 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     events: &["SessionStart", "UserPromptSubmit", "Stop", "SessionEnd", "Interrupt"],
     prompt: "UserPromptSubmit",
     turn_end: "Stop",
+    further_files: |_| Vec::new(),
     marks: &["\"token_count\"", "\"turn_context\"", "\"task_started\""],
     entry,
     is_line: |line| line["payload"].is_object() && line["timestamp"].is_string(),

@@ -15,6 +15,7 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     events: &["SessionStart", "BeforeAgent", "AfterAgent", "SessionEnd"],
     prompt: "BeforeAgent",
     turn_end: "AfterAgent",
+    further_files: |_| Vec::new(),
     marks: &["\"gemini\""],
     entry,
     is_line: |line| {
