@@ -149,10 +149,9 @@ fn relative_home() -> Error {
     )
 }
 
-/// Returns whether commands without `--db` use the database at `path`.
-pub fn is_default_db(path: &Path) -> bool {
-    let default = env::var_os("AGENTHUB_DB").map(PathBuf::from);
-    db_path(default.as_deref()).is_ok_and(|default| default == path)
+/// Returns whether commands without `--db` use the database at `path`. `variable`: the value of `AGENTHUB_DB`.
+pub fn is_default_db(path: &Path, variable: Option<&Path>) -> bool {
+    db_path(variable).is_ok_and(|default| default == path)
 }
 
 /// The name of the user's inbox, and of the user as a sender.

@@ -5,7 +5,7 @@
 //! [`cli`]. `ARCHITECTURE.md` follows a row from the database to a client.
 //!
 //! Each module uses only the modules before it:
-//! [`error`], [`fs`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
+//! [`error`], [`fs`], [`process`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
 //! [`server`], [`mcp`] ← [`cli`].
 //!
 //! # Compatibility with AILANG
@@ -44,6 +44,7 @@
 
 pub mod error;
 pub mod fs;
+pub mod process;
 pub mod protocol;
 pub mod text;
 

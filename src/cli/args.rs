@@ -20,8 +20,13 @@ pub(super) const GLOBAL: &str = "Global options";
 /// The database file a command works on.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DatabaseArgs {
-    /// Path of the database [default: hub.db in the user's data directory]
-    #[arg(long, global = true, env = "AGENTHUB_DB", value_name = "FILE", help_heading = GLOBAL)]
+    #[arg(
+        help = "Path of the database [env: AGENTHUB_DB] [default: hub.db in the user's data directory]",
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = GLOBAL
+    )]
     pub(super) db: Option<PathBuf>,
     /// Allow a database on NFS, SMB, 9p or FUSE, where rows may be lost
     #[arg(long, global = true, help_heading = GLOBAL)]
@@ -29,6 +34,14 @@ pub(super) struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
+    /// Adds the database that the environment names, unless the command line names one.
+    pub(super) fn with_environment(self) -> Self {
+        Self {
+            db: self.db.or_else(identity::database_variable),
+            ..self
+        }
+    }
+
     /// Returns the absolute path of the database.
     pub(super) fn path(&self) -> Result<PathBuf> {
         Ok(config::db_path(self.db.as_deref())?)
@@ -38,7 +51,7 @@ impl DatabaseArgs {
     /// database.
     pub(super) fn command(&self) -> String {
         match self.path() {
-            Ok(path) if !config::is_default_db(&path) => {
+            Ok(path) if !config::is_default_db(&path, identity::database_variable().as_deref()) => {
                 format!("agenthub --db {}", safe_text::escape(&shell::quote(&path)))
             }
             _ => "agenthub".to_owned(),
@@ -152,9 +165,9 @@ impl SpeakerArgs {
     /// Returns the caller's name.
     ///
     /// # Errors
-    /// [`Code::Usage`] if it is `human` and the process runs in an agent's shell.
-    pub(super) fn name(&self) -> Result<String> {
-        Ok(identity::speaker(self.name.as_deref())?)
+    /// [`Code::Usage`] if it is `human` and the process runs in an agent's shell; a `Store…` code.
+    pub(super) fn name(&self, reader: &Reader) -> Result<String> {
+        Ok(identity::speaker(self.name.as_deref(), reader)?)
     }
 
     /// Returns the caller's name for work on `mail`: without a name, the owner of its claim if this
@@ -162,8 +175,8 @@ impl SpeakerArgs {
     ///
     /// # Errors
     /// As [`name`](Self::name).
-    pub(super) fn worker(&self, mail: &InboxMessageRow) -> crate::error::Result<String> {
-        let declared = identity::declared_speaker(self.name.as_deref())?;
+    pub(super) fn worker(&self, mail: &InboxMessageRow, reader: &Reader) -> crate::error::Result<String> {
+        let declared = identity::declared_speaker(self.name.as_deref(), reader)?;
         let is_worker = declared.is_none() && identity::is_unnamed_owner(&mail.claimed_by, &mail.to_inbox);
         Ok(match declared {
             Some(name) => name,
@@ -177,6 +190,20 @@ impl SpeakerArgs {
 pub(super) fn is_read_only(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<Error>();
     error.is_some_and(|e| e.code() == Code::StoreReadOnly)
+}
+
+/// Replaces the advice of an error in an agent's shell that cannot write the database: `mcp_tool` does what the
+/// command does, outside of the shell's sandbox.
+pub(super) fn advise_mcp(error: anyhow::Error, mcp_tool: &str) -> anyhow::Error {
+    if !is_read_only(&error) || identity::agent_shell().is_none() {
+        return error;
+    }
+    let message = error.to_string();
+    let problem = message.split("; ").next().unwrap_or_default();
+    let advice = format!("this shell cannot write the database (a sandbox); use the MCP tool {mcp_tool}");
+    Error::new(Code::StoreReadOnly, format!("{problem}; {advice}"))
+        .because(error)
+        .into()
 }
 
 /// Returns who writes a row under the caller's name.

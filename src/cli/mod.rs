@@ -70,7 +70,7 @@ impl Cli {
 /// # Errors
 /// The error of the command. A [`crate::error::Error`] in the chain decides the exit code.
 pub fn run(cli: Cli) -> Result<ExitCode> {
-    cli.command.run(&cli.database, Cli::command)
+    cli.command.run(&cli.database.with_environment(), Cli::command)
 }
 
 /// Removes hidden commands and flags from the suggestions of a parse error: clap suggests them

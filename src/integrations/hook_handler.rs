@@ -1,8 +1,7 @@
 //! Handles one call of a hook, in a process that runs for a few milliseconds.
 //!
-//! The events and fields are those that Claude Code introduced and other tools adopted. A tool's
-//! [`HookSpec`] contains the differences. The event becomes rows, and at some events unread mail is
-//! delivered to the model.
+//! A tool's [`HookSpec`] says what its events mean, and where the fields of the input are. The event becomes
+//! rows, and at some events unread mail is delivered to the model.
 //!
 //! 1. All writes are one transaction, and output is printed after its commit: mail never reaches
 //!    a model without its receipt. A second write confirms that the output was printed; mail
@@ -12,26 +11,37 @@
 //!    at that time. Mail that was offered to another session, and not seen, is delivered again when a
 //!    session starts.
 //! 3. Urgent mail comes first, then mail that asks for an action, then the rest; of each the oldest first.
-//! 4. A hook keeps a session from stopping only for mail that it has not received, never twice in a
-//!    row, and at most [`MAX_CONTINUATIONS`] times an hour.
+//! 4. A hook keeps a session from stopping only for mail that it has not received, and at most
+//!    [`MAX_CONTINUATIONS`] times an hour; in a row not more often than the tool allows. So two sessions can talk
+//!    for a while, and not without end. The last text says that the limit is reached.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::agent_name;
-use super::json_fields::{number, result_text, text};
-use super::spec::{HookSpec, Integration, MailDelivery, SESSION_START};
+use super::json_fields::{number, text};
+use super::session_agent::known_agent;
+use super::session_check::INTERRUPTED;
+use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use super::transcript::{self, HookSession};
 use super::usage::Usage;
 use super::{mail_text, prompt_text};
 use crate::error::Result;
+use crate::process::ProcessId;
 use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{AgentState, MailToDeliver, NewTaskEvent, ReadContext, Receipt, Repeat, Writer};
+use crate::store::{
+    AgentState, ContinuationLimits, ContinuationRow, Continuations, MailToDeliver, NewTaskEvent, ReadContext, Receipt,
+    Repeat, SessionEvent, SessionRow, Writer, session_key,
+};
+use crate::text::quantity::count;
 
-/// Maximum times an hour that a session is kept from stopping.
-pub const MAX_CONTINUATIONS: i64 = 6;
-/// The event of a new prompt. The model has not run since the hook before it.
-const PROMPT: &str = "UserPromptSubmit";
+/// Maximum times an hour that mail keeps an agent from stopping. Each time the model runs once more, at the
+/// user's cost.
+pub const MAX_CONTINUATIONS: i64 = 20;
+/// The variable with the agent's name.
+const AGENT_VARIABLE: &str = "AGENTHUB_AGENT";
 /// The status of a running task.
 const RUNNING: &str = "running";
 /// The status of a task that waits for the user.
@@ -48,6 +58,10 @@ pub struct HookEnvironment {
     pub db: Option<String>,
     /// The tool's process id.
     pub pid: Option<i64>,
+    /// The tool's process, if it runs this session only.
+    pub process: Option<ProcessId>,
+    /// The terminal of that process.
+    pub terminal: Option<String>,
     /// Unix milliseconds.
     pub now: i64,
 }
@@ -88,17 +102,18 @@ pub fn handle(
     input: &Value,
     environment: &HookEnvironment,
 ) -> Result<Option<HookOutput>> {
-    let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment) else {
+    let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
-    if call.has_nothing_to_write()? {
+    if call.is_excluded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
     let usage = match environment.task {
-        None => transcript::read(writer, call.session(), input)?,
+        None => transcript::read(writer, call.session(), call.hook.kind, input)?,
         Some(_) => None,
     };
     writer.atomically(|| {
+        call.record_session()?;
         if let Some(usage) = &usage {
             call.turn = usage.store(writer)?;
         }
@@ -119,12 +134,13 @@ pub fn record_late(
     input: &Value,
     environment: &HookEnvironment,
 ) -> Result<()> {
-    match HookCall::new(writer, tool, input, environment) {
-        Some(mut call) => {
+    match HookCall::new(writer, tool, input, environment)? {
+        Some(mut call) if !call.is_excluded()? => {
             call.occurred_at = Some(environment.now);
+            call.record_session()?;
             call.record()
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -135,9 +151,11 @@ struct HookCall<'a> {
     hooks: &'a HookSpec,
     input: &'a Value,
     environment: &'a HookEnvironment,
-    event: &'a str,
+    hook: &'static Hook,
     agent: String,
     task: String,
+    /// The session before this event; `None` if it is the first one.
+    session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
     /// The usage of the turn that ends, from the tool's record of the session.
@@ -150,33 +168,93 @@ impl<'a> HookCall<'a> {
         (tool, hooks): (&'a Integration, &'a HookSpec),
         input: &'a Value,
         environment: &'a HookEnvironment,
-    ) -> Option<Self> {
-        let session = text(input, "session_id");
-        let event = text(input, "hook_event_name");
-        if session.is_empty() || event.is_empty() {
-            return None;
-        }
-        Some(Self {
+    ) -> Result<Option<Self>> {
+        let session = text(input, hooks.fields.session);
+        let Some(hook) = hooks
+            .hook(text(input, "hook_event_name"))
+            .filter(|_| !session.is_empty())
+        else {
+            return Ok(None);
+        };
+        let begun_from = (hook.kind == EventKind::SessionStart).then(|| text(input, "source"));
+        let agent = match &environment.agent {
+            Some(agent) => agent.clone(),
+            None => known_agent(writer, tool, (session, begun_from), environment.process.as_ref())?
+                .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
+        };
+        let task = session_key(tool.id, session);
+        Ok(Some(Self {
             writer,
             tool,
             hooks,
             input,
             environment,
-            event,
-            agent: environment
-                .agent
-                .clone()
-                .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
-            task: format!("{}-{session}", tool.id),
+            hook,
+            agent,
+            session: writer.session(&task)?,
+            task,
             occurred_at: None,
             turn: Usage::default(),
-        })
+        }))
+    }
+
+    /// Records the event in the session's own row: its agent, process and terminal, and whether it is open.
+    fn record_session(&self) -> Result<()> {
+        let event = SessionEvent {
+            id: &self.task,
+            agent: &self.agent,
+            process: self.environment.process.as_ref(),
+            terminal: self.environment.terminal.as_deref(),
+            at: self.environment.now,
+        };
+        match self.hook.kind {
+            EventKind::SessionStart | EventKind::Prompt if !self.in_subagent() => self.writer.open_session(&event)?,
+            EventKind::SessionEnd => {
+                self.writer.record_session_event(&event)?;
+                self.writer.end_session(&self.task, self.environment.now)?;
+            }
+            _ if self.was_ended_too_early()? => self.writer.open_session(&event)?,
+            _ => self.writer.record_session_event(&event)?,
+        }
+        if self.session.is_none() {
+            self.take_over_label()?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the session was found to have ended although its process runs. An event that comes late,
+    /// after another session of the process has begun, is no sign of that.
+    fn was_ended_too_early(&self) -> Result<bool> {
+        let has_ended = self.session.as_ref().is_some_and(|session| session.ended_at.is_some());
+        match self.environment.process.as_ref().filter(|_| has_ended) {
+            Some(process) => Ok(process.is_alive() && self.writer.open_session_of(process)?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// Gives this new session the label of the last session of the tool in the same terminal, if that one has
+    /// ended: a label stays with its terminal.
+    fn take_over_label(&self) -> Result<()> {
+        let Some(terminal) = &self.environment.terminal else {
+            return Ok(());
+        };
+        let last = self.writer.last_session_in(terminal, self.tool.id, &self.task)?;
+        let Some(last) = last.filter(|last| last.agent != self.agent) else {
+            return Ok(());
+        };
+        let runs = last.ended_at.is_none() && last.process.as_ref().is_some_and(ProcessId::is_alive);
+        let label = self.writer.label(&last.agent)?;
+        if runs || label.is_empty() || !self.writer.label(&self.agent)?.is_empty() {
+            return Ok(());
+        }
+        self.writer.move_label(&label, &last.agent, &self.agent)
     }
 
     fn session(&self) -> HookSession<'_> {
         HookSession {
             tool: self.tool,
             id: &self.task,
+            instance: text(self.input, self.hooks.fields.session),
             agent: &self.agent,
             pid: self.environment.pid,
         }
@@ -188,10 +266,20 @@ impl<'a> HookCall<'a> {
         !text(self.input, "agent_id").is_empty()
     }
 
+    /// Returns whether the session works in a directory that the user has excluded.
+    fn is_excluded(&self) -> Result<bool> {
+        let workspace = (self.hooks.fields.workspace)(self.input);
+        self.writer.is_excluded(Path::new(workspace))
+    }
+
     /// Returns whether this event only delivers mail and there is none. Such an event fires between
     /// every two steps of a session, and must not wait for the write lock unnecessarily.
     fn has_nothing_to_write(&self) -> Result<bool> {
-        Ok(self.event == "PostToolBatch"
+        Ok(self.hook.kind == EventKind::Batch
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.greeted_at.is_some())
             && self
                 .writer
                 .mail_delivered_to_session(&self.agent, &self.task, self.environment.now)?
@@ -201,35 +289,41 @@ impl<'a> HookCall<'a> {
 
     fn record(&self) -> Result<()> {
         let input = self.input;
-        match self.event {
-            SESSION_START => self.set_agent("idle"),
-            PROMPT => self.prompt(),
-            "PreToolUse" => self.tool_use(),
-            "PostToolUse" => self.tool_result(&tool_output(&input["tool_response"]), ""),
-            "PostToolUseFailure" => self.tool_result("", text(input, "error")),
-            "PermissionRequest" => {
+        match self.hook.kind {
+            EventKind::SessionStart => self.set_agent("idle"),
+            EventKind::Prompt => self.prompt(),
+            EventKind::Text => self.text(text(input, "text")),
+            EventKind::ToolUse => self.tool_use(),
+            EventKind::ToolResult => self.tool_result(),
+            EventKind::PermissionRequest => {
                 self.set_status(WAITING, &format!("asks for permission: {}", text(input, "tool_name")))
             }
-            "Notification" => match text(input, "notification_type") {
-                "agent_needs_input" | "elicitation_dialog" => self.set_status(WAITING, text(input, "message")),
-                _ => Ok(()),
-            },
-            "Stop" => self.stop(),
-            "StopFailure" => {
-                let details = text(input, "error_details");
-                self.write(&NewTaskEvent {
-                    error_msg: truncate(&format!("{} {details}", text(input, "error"))),
-                    ..self.row(Kind::ERROR)?
-                })?;
-                self.finish("failed", "error")
+            EventKind::Notification => {
+                let kind = text(input, "notification_type");
+                match self.hooks.waiting_notifications.contains(&kind) {
+                    true => self.set_status(WAITING, text(input, "message")),
+                    false => Ok(()),
+                }
             }
-            "SessionEnd" => self.session_end(),
-            _ => Ok(()),
+            EventKind::Stop => self.stop(),
+            EventKind::Interrupt => self.interrupted(),
+            EventKind::StopFailure => self.fail(&(self.hooks.fields.stop_error)(input), "error"),
+            EventKind::SessionEnd => self.session_end(),
+            EventKind::Batch => Ok(()),
         }
     }
 
     fn prompt(&self) -> Result<()> {
-        let prompt = text(self.input, "prompt");
+        if self.in_subagent() {
+            return Ok(());
+        }
+        let prompt = (self.hooks.fields.prompt)(self.input);
+        // Some tools run this hook for the text with which the model continues: that is no prompt of the user.
+        let prompt = if prompt.starts_with(mail_text::MARK) {
+            ""
+        } else {
+            prompt
+        };
         let turn = self.writer.task_progress(&self.task)?.turn + 1;
         self.write(&NewTaskEvent {
             turn_num: turn,
@@ -243,30 +337,54 @@ impl<'a> HookCall<'a> {
                 .take(MAX_SHORT_DIRECTIVE)
                 .collect(),
             directive_full: truncate(prompt),
-            workspace: text(self.input, "cwd").to_owned(),
+            workspace: (self.hooks.fields.workspace)(self.input).to_owned(),
             ..self.row(Kind::STATUS)?
         })?;
         self.set_agent(RUNNING)
     }
 
+    fn text(&self, message: &str) -> Result<()> {
+        if message.is_empty() {
+            return Ok(());
+        }
+        self.write(&NewTaskEvent {
+            text: truncate(message),
+            ..self.row(Kind::TEXT)?
+        })
+    }
+
     fn tool_use(&self) -> Result<()> {
         self.resume()?;
+        let call_id = match self.hooks.fields.call_id {
+            Some(field) => text(self.input, field).to_owned(),
+            None => self.writer.new_call_id()?,
+        };
         self.write(&NewTaskEvent {
             tool_name: text(self.input, "tool_name").to_owned(),
             tool_input: truncate(&self.input["tool_input"].to_string()),
-            call_id: text(self.input, "tool_use_id").to_owned(),
+            call_id,
             ..self.row(Kind::TOOL_USE)?
         })
     }
 
-    fn tool_result(&self, output: &str, error: &str) -> Result<()> {
+    fn tool_result(&self) -> Result<()> {
         self.resume()?;
+        let fields = &self.hooks.fields;
+        let tool_name = text(self.input, "tool_name");
+        let call_id = match fields.call_id {
+            Some(field) => text(self.input, field).to_owned(),
+            None => {
+                let tool_input = truncate(&self.input["tool_input"].to_string());
+                let open = self.writer.oldest_open_call(&self.task, tool_name, &tool_input)?;
+                open.unwrap_or_default()
+            }
+        };
         self.write(&NewTaskEvent {
-            tool_name: text(self.input, "tool_name").to_owned(),
-            tool_output: truncate(output),
-            error_msg: truncate(error),
-            call_id: text(self.input, "tool_use_id").to_owned(),
-            duration_sec: number(self.input, "duration_ms") / 1000,
+            tool_name: tool_name.to_owned(),
+            tool_output: truncate(&(fields.tool_output)(self.input)),
+            error_msg: truncate((fields.tool_error)(self.input)),
+            call_id,
+            duration_sec: number(self.input, fields.duration) / 1000,
             ..self.row(Kind::TOOL_RESULT)?
         })
     }
@@ -276,6 +394,16 @@ impl<'a> HookCall<'a> {
     fn resume(&self) -> Result<()> {
         match self.writer.task_progress(&self.task)?.status.as_str() {
             WAITING => self.set_status(RUNNING, ""),
+            "failed"
+                if self.session.as_ref().is_some_and(|session| session.ended_at.is_some())
+                    && self
+                        .writer
+                        .session(&self.task)?
+                        .is_some_and(|session| session.ended_at.is_none()) =>
+            {
+                self.set_status(RUNNING, "")?;
+                self.set_agent(RUNNING)
+            }
             "completed" if !self.in_subagent() => {
                 self.set_status(RUNNING, "")?;
                 self.set_agent(RUNNING)
@@ -293,19 +421,51 @@ impl<'a> HookCall<'a> {
     }
 
     fn stop(&self) -> Result<()> {
-        let message = text(self.input, "last_assistant_message");
-        if !message.is_empty() {
-            self.write(&NewTaskEvent {
-                text: truncate(message),
-                ..self.row(Kind::TEXT)?
-            })?;
+        let error = (self.hooks.fields.stop_error)(self.input);
+        if !error.is_empty() {
+            return self.fail(&error, "idle");
         }
+        self.text(text(self.input, self.hooks.fields.last_message))?;
+        self.end_turn()?;
+        match self.input["background_tasks"].as_array().map_or(0, Vec::len) {
+            0 => self.finish("completed", "idle"),
+            tasks => {
+                let remark = format!("waits for {}", count(tasks, "background task"));
+                self.set_status(RUNNING, &remark)?;
+                self.set_agent(RUNNING)
+            }
+        }
+    }
+
+    /// Records that the user has interrupted the turn.
+    fn interrupted(&self) -> Result<()> {
+        if self.in_subagent() {
+            return Ok(());
+        }
+        self.write(&NewTaskEvent {
+            error_msg: INTERRUPTED.to_owned(),
+            ..self.row(Kind::ERROR)?
+        })?;
+        self.end_turn()?;
+        self.finish("failed", "idle")
+    }
+
+    /// Records the end of the turn, with its tokens.
+    fn end_turn(&self) -> Result<()> {
         self.write(&NewTaskEvent {
             tokens_in: self.turn.tokens_in,
             tokens_out: self.turn.tokens_out,
             ..self.row(Kind::TURN_END)?
+        })
+    }
+
+    /// Records that the turn has failed. `agent` is the status of the agent from now on.
+    fn fail(&self, error: &str, agent: &str) -> Result<()> {
+        self.write(&NewTaskEvent {
+            error_msg: truncate(error),
+            ..self.row(Kind::ERROR)?
         })?;
-        self.finish("completed", "idle")
+        self.finish("failed", agent)
     }
 
     /// Records that the session has ended. An open turn cannot complete any more.
@@ -314,11 +474,7 @@ impl<'a> HookCall<'a> {
             self.writer.task_progress(&self.task)?.status.as_str(),
             RUNNING | WAITING
         ) {
-            self.write(&NewTaskEvent {
-                error_msg: "the session ended in the middle of a turn".to_owned(),
-                ..self.row(Kind::ERROR)?
-            })?;
-            return self.finish("failed", "idle");
+            return self.fail("the session ended in the middle of a turn", "idle");
         }
         self.set_agent("idle")
     }
@@ -334,7 +490,7 @@ impl<'a> HookCall<'a> {
     fn set_agent(&self, status: &str) -> Result<()> {
         let state = AgentState {
             status: Some(status.to_owned()),
-            workspace: Some(text(self.input, "cwd").to_owned()).filter(|cwd| !cwd.is_empty()),
+            workspace: Some((self.hooks.fields.workspace)(self.input).to_owned()).filter(|path| !path.is_empty()),
             pid: self.environment.pid,
             ..AgentState::default()
         };
@@ -360,16 +516,11 @@ impl<'a> HookCall<'a> {
 
     /// Delivers unread mail, if this event does.
     fn deliver_mail(&self) -> Result<Option<HookOutput>> {
-        let delivery = self
-            .hooks
-            .hooks
-            .iter()
-            .find(|hook| hook.event == self.event)
-            .map_or(MailDelivery::None, |hook| hook.mail);
+        let delivery = self.hook.mail;
         if delivery == MailDelivery::None || self.in_subagent() {
             return Ok(None);
         }
-        let via = format!("{} {}", self.hooks.word, self.event);
+        let via = format!("{} {}", self.hooks.word, self.hook.event);
         let context = ReadContext {
             reader: &self.agent,
             via: &via,
@@ -379,28 +530,50 @@ impl<'a> HookCall<'a> {
         self.writer.register_agent(&self.agent)?;
         self.writer.adopt_deliveries(&self.agent)?;
         self.writer.advance_broadcasts(&self.agent, self.environment.now)?;
-        let has_model_run =
-            matches!(delivery, MailDelivery::Context | MailDelivery::StopReason) && self.event != PROMPT;
+        let has_model_run = matches!(delivery, MailDelivery::Context | MailDelivery::Continuation)
+            && self.hook.kind != EventKind::Prompt;
         if has_model_run {
             self.mark_offered_as_seen(context)?;
         }
         let is_start = delivery == MailDelivery::SessionStart;
+        let session = self.writer.session(&self.task)?;
+        let is_greeted = session.is_some_and(|session| session.greeted_at.is_some());
+        let greets = is_start || !is_greeted && delivery != MailDelivery::Continuation;
         let repeat = if is_start { Repeat::Unseen } else { Repeat::Lost };
         let MailToDeliver { mail, waiting } =
             self.writer
                 .mail_to_deliver(&self.agent, repeat, self.environment.now, mail_text::MAX_MESSAGES)?;
-        let db = self.environment.db.as_deref();
-        let greeting = is_start.then(|| mail_text::greeting(&self.agent, db));
-        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, waiting, &self.agent, db));
-        let text = greeting.into_iter().chain(messages).collect::<Vec<_>>().join("\n\n");
-        if text.is_empty() || delivery == MailDelivery::StopReason && !self.continue_session()? {
+        let access = mail_text::Access {
+            db: self.environment.db.as_deref(),
+            shells: self.tool.shell_access,
+        };
+        let label = if greets {
+            self.writer.label(&self.agent)?
+        } else {
+            String::new()
+        };
+        let greeting = greets.then(|| mail_text::greeting(&self.agent, &label, access));
+        let labels = self.writer.sender_labels(&mail)?;
+        let messages = (!mail.is_empty()).then(|| mail_text::text(&mail, &labels, waiting, &self.agent, access));
+        let mut parts: Vec<String> = greeting.into_iter().chain(messages).collect();
+        if parts.is_empty() {
             return Ok(None);
+        }
+        if delivery == MailDelivery::Continuation {
+            match self.continue_session()? {
+                None => return Ok(None),
+                Some(Continuations::Left) => {}
+                Some(Continuations::Last) => parts.push(mail_text::last_continuation(access)),
+            }
         }
         if !mail.is_empty() {
             self.writer.record_delivery(&mail, &self.task, context)?;
         }
+        if greets {
+            self.writer.note_greeting(&self.task, self.environment.now)?;
+        }
         Ok(Some(HookOutput {
-            text: self.output(delivery, &text).to_string(),
+            text: self.output(&parts.join("\n\n")).to_string(),
             agent: self.agent.clone(),
             session: self.task.clone(),
             mail: mail.iter().map(|row| row.n).collect(),
@@ -422,43 +595,38 @@ impl<'a> HookCall<'a> {
         Ok(())
     }
 
-    /// Returns whether the session may be kept from stopping. If so, its task continues.
-    fn continue_session(&self) -> Result<bool> {
-        if self.input["stop_hook_active"] == Value::Bool(true)
-            || !self
-                .writer
-                .count_continuation(&self.agent, self.environment.now, MAX_CONTINUATIONS)?
-        {
-            return Ok(false);
+    /// Keeps the session from stopping, if that is allowed: its task continues.
+    fn continue_session(&self) -> Result<Option<Continuations>> {
+        if !(self.hooks.fields.stop_error)(self.input).is_empty() {
+            return Ok(None);
         }
-        if self.environment.task.is_none() {
+        let limits = ContinuationLimits {
+            an_hour: MAX_CONTINUATIONS,
+            in_a_row: self.hooks.max_continuations_in_a_row.unwrap_or(MAX_CONTINUATIONS),
+        };
+        let row = match (self.hooks.fields.is_continuation)(self.input) {
+            true => ContinuationRow::Continues,
+            false => ContinuationRow::Begins,
+        };
+        let counted = self
+            .writer
+            .count_continuation(&self.agent, self.environment.now, row, limits)?;
+        if counted.is_some() && self.environment.task.is_none() {
             self.set_status(RUNNING, "continues: new mail")?;
             self.set_agent(RUNNING)?;
         }
-        Ok(true)
+        Ok(counted)
     }
 
-    fn output(&self, delivery: MailDelivery, text: &str) -> Value {
-        match delivery {
-            MailDelivery::StopReason => json!({"decision": "block", "reason": text}),
-            _ => json!({"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}}),
+    fn output(&self, text: &str) -> Value {
+        let form = match self.hook.mail {
+            MailDelivery::Continuation => self.hooks.continuation,
+            _ => self.hooks.context,
+        };
+        let mut output = form.output(self.hook.event, text);
+        if let (EventKind::SessionStart, Some(field)) = (self.hook.kind, self.hooks.session_environment) {
+            output[field] = json!({AGENT_VARIABLE: self.agent});
         }
-    }
-}
-
-/// Returns a tool's output as text: stdout and stderr, the texts of its blocks, or its JSON.
-fn tool_output(value: &Value) -> String {
-    let Some(object) = value.as_object() else {
-        return result_text(value);
-    };
-    match (
-        object.get("stdout").and_then(Value::as_str),
-        object.get("stderr").and_then(Value::as_str),
-    ) {
-        (Some(out), None | Some("")) => out.to_owned(),
-        (Some(""), Some(err)) => err.to_owned(),
-        (Some(out), Some(err)) => format!("{out}\n{err}"),
-        _ if object.get("content").is_some_and(Value::is_array) => result_text(&value["content"]),
-        _ => result_text(value),
+        output
     }
 }

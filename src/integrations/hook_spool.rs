@@ -10,6 +10,7 @@ use super::hook_handler::{self, HookEnvironment};
 use super::registry;
 use super::task_builder::MAX_TEXT;
 use crate::error::{Code, Error, Result};
+use crate::process::ProcessId;
 use crate::store::{Spool, TakenEntries, Writer};
 
 /// Maximum length of a spooled text in bytes: with its note, a row keeps all of it.
@@ -22,6 +23,10 @@ struct SpooledEvent {
     tool: String,
     agent: Option<String>,
     pid: Option<i64>,
+    #[serde(default)]
+    process: Option<ProcessId>,
+    #[serde(default)]
+    terminal: Option<String>,
     /// When the event occurred, Unix milliseconds.
     at: i64,
     input: Value,
@@ -47,6 +52,8 @@ pub fn add(db: &Path, tool: &str, mut input: Value, environment: &HookEnvironmen
         tool: tool.to_owned(),
         agent: environment.agent.clone(),
         pid: environment.pid,
+        process: environment.process.clone(),
+        terminal: environment.terminal.clone(),
         at: environment.now,
         input,
     };
@@ -68,6 +75,8 @@ pub fn take_in(writer: &Writer) -> Result<TakenEntries> {
         let environment = HookEnvironment {
             agent: event.agent,
             pid: event.pid,
+            process: event.process,
+            terminal: event.terminal,
             now: event.at,
             ..HookEnvironment::default()
         };

@@ -1,7 +1,11 @@
 //! Determines the agent name of the current process, and whether the person can be the one who runs it.
 //!
 //! The sources of the name in order of precedence: a name given on the command line, `AGENTHUB_AGENT`, the
-//! session of the tool that has started the process, the tool whose shell the process runs in, `human`.
+//! session of the innermost tool that has started the process ([`session_agent`]), the session that a variable
+//! names, the tool whose shell the process runs in, `human`.
+//!
+//! `AGENTHUB_AGENT` and `AGENTHUB_DB` do not count below a process that serves many sessions, if they have the
+//! value that this process was started with.
 //!
 //! `agenthub run` starts a tool with `AGENTHUB_AGENT` and `AGENTHUB_TASK_VENDOR` (the tool's id)
 //! and without any session variable. If a session variable of another tool is set nevertheless,
@@ -13,19 +17,26 @@
 //! only.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use super::agent_name;
-use super::ancestors::{Ancestor, ancestors};
 use super::environment::variable;
 use super::registry;
-use super::spec::Integration;
+use super::session_agent::{self, CallingSession};
+use super::spec::{Integration, ShellAccess};
 use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
+use crate::process::{Process, ProcessId, ancestors};
+use crate::store::Reader;
 
 /// The agent's name, given to a process.
 const AGENT: &str = "AGENTHUB_AGENT";
+/// The path of the database.
+const DB: &str = "AGENTHUB_DB";
 /// The task that `agenthub run` records.
 const TASK: &str = "AGENTHUB_TASK";
+/// The process of that `agenthub run`.
+pub const TASK_PROCESS: &str = "AGENTHUB_TASK_PROCESS";
 /// The id of the tool under `agenthub run`.
 const TASK_VENDOR: &str = "AGENTHUB_TASK_VENDOR";
 
@@ -34,8 +45,8 @@ const TASK_VENDOR: &str = "AGENTHUB_TASK_VENDOR";
 ///
 /// # Errors
 /// As [`declared_speaker`].
-pub fn speaker(given: Option<&str>) -> Result<String> {
-    Ok(declared_speaker(given)?.unwrap_or_else(|| HUMAN.to_owned()))
+pub fn speaker(given: Option<&str>, reader: &Reader) -> Result<String> {
+    Ok(declared_speaker(given, reader)?.unwrap_or_else(|| HUMAN.to_owned()))
 }
 
 /// Returns the owner of a claim made by a process without a name: the inbox and the process id of the parent.
@@ -59,8 +70,8 @@ pub fn is_unnamed_owner(owner: &str, inbox: &str) -> bool {
 /// As [`speaker`], but `None` instead of a `human` that is not given.
 ///
 /// # Errors
-/// [`Code::Usage`] if the name is `human` and the process runs in an agent's shell.
-pub fn declared_speaker(given: Option<&str>) -> Result<Option<String>> {
+/// [`Code::Usage`] if the name is `human` and the process runs in an agent's shell; a `Store…` code.
+pub fn declared_speaker(given: Option<&str>, reader: &Reader) -> Result<Option<String>> {
     let (name, source) = match given {
         Some(name) => (Some(name.to_owned()), Source::Argument),
         None => (assigned_name(), Source::Variable),
@@ -70,8 +81,11 @@ pub fn declared_speaker(given: Option<&str>) -> Result<Option<String>> {
             Some(marker) => Err(refusal(&marker, source)),
             None => Ok(Some(HUMAN.to_owned())),
         },
-        Some(name) => Ok(Some(name)),
-        None => Ok(session_name().or_else(|| agent_shell().map(|marker| marker.agent_name()))),
+        Some(name) => reader.agent_labelled(&name).map(Some),
+        None => {
+            let name = calling_session(reader)?.map(|session| session.agent);
+            Ok(name.or_else(|| agent_shell().map(|marker| marker.agent_name())))
+        }
     }
 }
 
@@ -156,8 +170,8 @@ pub fn agent_shell() -> Option<Marker> {
     find_marker(&variable, ancestors())
 }
 
-fn find_marker(own: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Option<Marker> {
-    let at = |ancestor: &Ancestor| {
+fn find_marker(own: &dyn Fn(&str) -> Option<String>, ancestors: &[Process]) -> Option<Marker> {
+    let at = |ancestor: &Process| {
         let marker = marker_in(&|name| ancestor.variable(name), ancestors)?;
         Some(Marker {
             ancestor: Some(ancestor.pid),
@@ -171,7 +185,7 @@ fn find_marker(own: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> 
 
 /// Returns the nearest ancestor that is the program of a tool. A tool may have replaced the process of its
 /// shell, whose variables are then gone.
-fn program_among(ancestors: &[Ancestor]) -> Option<Marker> {
+fn program_among(ancestors: &[Process]) -> Option<Marker> {
     ancestors.iter().find_map(|ancestor| {
         let tool = registry::agent_programs().find(|tool| tool.program == ancestor.program)?;
         Some(Marker {
@@ -184,7 +198,7 @@ fn program_among(ancestors: &[Ancestor]) -> Option<Marker> {
 }
 
 /// Returns the first marker in one environment, as one of this process.
-fn marker_in(get: &dyn Fn(&str) -> Option<String>, ancestors: &[Ancestor]) -> Option<Marker> {
+fn marker_in(get: &dyn Fn(&str) -> Option<String>, ancestors: &[Process]) -> Option<Marker> {
     let found = |variable, tool, name| Marker {
         sign: Sign::Variable(variable),
         tool,
@@ -215,7 +229,7 @@ fn names_an_agent(name: &str) -> bool {
 
 /// Returns a name for a tool that gives its shells no session: the tool's id and its process id, which is
 /// that of the parent of the oldest process with the variable. The same in all shells of a running tool.
-fn name_of_shell(id: &str, variable: &str, ancestors: &[Ancestor]) -> String {
+fn name_of_shell(id: &str, variable: &str, ancestors: &[Process]) -> String {
     let oldest = ancestors
         .iter()
         .rev()
@@ -264,7 +278,26 @@ pub fn assigned_name_within(tool: &Integration) -> Option<String> {
 }
 
 fn agent_variable() -> Option<String> {
-    variable(AGENT).map(|name| composed(&name))
+    // A tool that does not expand variables in its settings passes on their text.
+    let name = variable(AGENT).filter(|name| !name.starts_with("${"))?;
+    let is_inherited = session_agent::is_inherited_from_shared(AGENT, &name);
+    (!is_inherited).then(|| composed(&name))
+}
+
+/// Returns the path in `AGENTHUB_DB`, if it applies to this process. An empty one is an error of the user.
+pub fn database_variable() -> Option<PathBuf> {
+    let path = std::env::var_os(DB)?;
+    let is_inherited = path
+        .to_str()
+        .is_some_and(|path| session_agent::is_inherited_from_shared(DB, path));
+    (!is_inherited).then(|| path.into())
+}
+
+/// Returns the task that `agenthub run` records, if it still runs and records the session of this process.
+pub fn recorded_task() -> Option<String> {
+    let process = variable(TASK_PROCESS).and_then(|text| ProcessId::parse(&text));
+    let is_recorded = process.is_none_or(|process| process.is_alive()) && session_of_another_tool().is_none();
+    variable(TASK).filter(|_| is_recorded)
 }
 
 /// Returns the id of the tool under `agenthub run` that has started this process.
@@ -272,11 +305,25 @@ pub fn recorded_tool() -> Option<String> {
     variable(TASK_VENDOR)
 }
 
-/// Returns the default agent name of the session that has started this process.
-pub fn session_name() -> Option<String> {
-    session_of_another_tool()
-        .or_else(|| sessions().next())
-        .map(|(tool, session)| agent_name::of_session(tool.id, &session))
+/// Returns the session that has started this process.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn calling_session(reader: &Reader) -> Result<Option<CallingSession>> {
+    if let Some(session) = session_agent::of_this_process(reader)? {
+        return Ok(Some(session));
+    }
+    match session_of_another_tool().or_else(|| sessions().next()) {
+        Some((tool, session)) => session_agent::of_session(reader, tool, &session).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Returns whether the shell that this process runs in can write the database, as far as its tool is known.
+pub fn shell_access() -> ShellAccess {
+    let name = agent_shell().and_then(|marker| marker.tool);
+    let tool = registry::ALL.iter().find(|tool| Some(tool.name) == name);
+    tool.map_or(ShellAccess::Full, |tool| tool.shell_access)
 }
 
 /// Returns whether the environment names `session` as one of `tool`.
@@ -288,7 +335,10 @@ pub fn is_session_of(tool: &Integration, session: &str) -> bool {
 
 /// Returns the sessions that the environment names.
 fn sessions() -> impl Iterator<Item = (&'static Integration, String)> {
-    registry::session_variables().filter_map(|(name, tool)| Some((tool, variable(name)?)))
+    registry::session_variables().filter_map(|(name, tool)| {
+        let session = variable(name)?;
+        (!session_agent::is_inherited_from_shared(name, &session)).then_some((tool, session))
+    })
 }
 
 /// Returns the session of a tool other than the one that `agenthub run` has started.
@@ -339,10 +389,10 @@ mod tests {
     #[test]
     fn variable_of_an_ancestor_marks_the_shell() {
         let chain = [
-            Ancestor::new(30, 20, &[]),
-            Ancestor::new(20, 10, &["GEMINI_CLI=1", "GEMINI_SESSION_ID="]),
-            Ancestor::new(10, 5, &["GEMINI_CLI=1"]),
-            Ancestor::new(5, 0, &["PATH=/bin"]),
+            Process::new(30, 20, &[]),
+            Process::new(20, 10, &["GEMINI_CLI=1", "GEMINI_SESSION_ID="]),
+            Process::new(10, 5, &["GEMINI_CLI=1"]),
+            Process::new(5, 0, &["PATH=/bin"]),
         ];
         let marker = find_marker(&own(&[]), &chain).unwrap();
         assert_eq!((marker.sign, marker.ancestor), (Sign::Variable("GEMINI_CLI"), Some(20)));
@@ -352,13 +402,13 @@ mod tests {
             text.contains("GEMINI_CLI is set for process 20") && text.contains("Gemini CLI"),
             "{text}"
         );
-        let chain = [Ancestor::new(30, 1, &["AGENTHUB_AGENT=planner", "CLAUDECODE=1"])];
+        let chain = [Process::new(30, 1, &["AGENTHUB_AGENT=planner", "CLAUDECODE=1"])];
         assert_eq!(find_marker(&own(&[]), &chain).unwrap().agent_name(), "planner");
         // A shell that has replaced itself by a command without variables.
         let chain = [
-            Ancestor::new(30, 20, &[]),
-            Ancestor::new(20, 10, &[]).running("claude"),
-            Ancestor::new(10, 1, &[]),
+            Process::new(30, 20, &[]),
+            Process::new(20, 10, &[]).running("claude"),
+            Process::new(10, 1, &[]),
         ];
         let marker = find_marker(&own(&[]), &chain).unwrap();
         assert_eq!((marker.agent_name().as_str(), marker.ancestor), ("claude-20", Some(20)));
@@ -368,7 +418,7 @@ mod tests {
                 .starts_with("claude (process 20) has started this command")
         );
         // Without a shell in between, the parent is the tool.
-        let marker = find_marker(&own(&[("GEMINI_CLI", "1")]), &[Ancestor::new(30, 1, &[])]).unwrap();
+        let marker = find_marker(&own(&[("GEMINI_CLI", "1")]), &[Process::new(30, 1, &[])]).unwrap();
         assert_eq!((marker.agent_name().as_str(), marker.ancestor), ("gemini-30", None));
     }
 }

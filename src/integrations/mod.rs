@@ -12,14 +12,17 @@
 //! * [`hook_handler`]: one call of a hook, into rows and mail for the model.
 //! * [`hook_spool`]: events of hooks that could not get the database's lock in time.
 //! * [`setup`]: the changes that `agenthub init` makes to configuration files.
+//! * [`allowed_commands`]: the commands that `agenthub init` offers to allow.
 //! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
+//! * [`session_agent`]: which agent a session is; [`session_check`]: sessions that have ended without a hook.
 //! * [`fence`]: untrusted text as a model gets it.
 
 pub mod agent_name;
-mod ancestors;
+pub mod allowed_commands;
 pub mod arguments;
 pub mod environment;
 pub mod fence;
+mod hook_fields;
 pub mod hook_handler;
 pub mod hook_spool;
 pub mod identity;
@@ -30,6 +33,8 @@ pub mod program;
 mod prompt_text;
 pub mod recorder;
 pub mod registry;
+pub mod session_agent;
+pub mod session_check;
 pub mod session_state;
 pub mod setup;
 pub mod spec;

@@ -21,8 +21,9 @@ use super::task_builder::{StreamEnd, StreamRow};
 use super::unknown_content::UnknownContent;
 use super::usage::{CountedBy, Recording, SessionHistory, Usage};
 use crate::error::{Code, Error, Result};
-use crate::protocol::TaskStreamEventType as Kind;
-use crate::store::{AgentState, NewTaskEvent, NewTelemetry, Writer};
+use crate::process::ProcessId;
+use crate::protocol::{TaskStreamEventType as Kind, now_ms};
+use crate::store::{AgentState, NewTaskEvent, NewTelemetry, SessionEvent, Writer};
 use crate::text::quantity::count;
 
 /// Maximum bytes of rows that are buffered while the database cannot be written. Beyond that the
@@ -356,7 +357,11 @@ fn record_usage(writer: &Writer, usage: &NewTelemetry) -> Result<()> {
 
 /// Sets the agent's status to that of its task.
 fn update_agent(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Result<()> {
-    if task.stream_type != Kind::STATUS || task.agent_id.is_empty() {
+    if task.stream_type != Kind::STATUS {
+        return Ok(());
+    }
+    record_sessions(writer, task, pid)?;
+    if task.agent_id.is_empty() {
         return Ok(());
     }
     let status = match task.status.as_str() {
@@ -373,6 +378,31 @@ fn update_agent(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Resul
             ..AgentState::default()
         },
     )
+}
+
+/// Records the processes that run the task: the tool's, whose shells and servers speak as its agent, and this one,
+/// whose end ends the task. The session of the tool's own hooks has another id.
+fn record_sessions(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Result<()> {
+    let Some(tool) = pid.and_then(|pid| u32::try_from(pid).ok()).map(ProcessId::of) else {
+        return Ok(());
+    };
+    let (tool_key, own) = (format!("{}/process", task.task_id), ProcessId::of(std::process::id()));
+    let at = now_ms();
+    let event = |id, process| SessionEvent {
+        id,
+        agent: &task.agent_id,
+        process: Some(process),
+        terminal: None,
+        at,
+    };
+    writer.open_session(&event(&task.task_id, &own))?;
+    // Does not end the session of the tool's hooks, which has the same process.
+    writer.record_session_event(&event(&tool_key, &tool))?;
+    if matches!(task.status.as_str(), "completed" | "failed") {
+        writer.end_session(&task.task_id, at)?;
+        writer.end_session(&tool_key, at)?;
+    }
+    Ok(())
 }
 
 /// Returns the approximate memory that a row takes, in bytes.

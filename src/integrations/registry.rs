@@ -2,6 +2,7 @@
 
 use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
 use super::{claude, codex, cursor, gemini};
+use crate::process::Process;
 
 /// All tools, in the order in which they are shown and in which their session variables are
 /// tried.
@@ -84,6 +85,21 @@ pub fn agent_programs() -> impl Iterator<Item = AgentProgram> {
     known
         .chain(recognized)
         .map(|(program, id, name)| AgentProgram { program, id, name })
+}
+
+/// Returns whether `process` is a program of `tool`.
+pub fn is_program_of(tool: &Integration, process: &Process) -> bool {
+    let stream = tool.stream.as_ref().map(|stream| stream.binary);
+    tool.binaries
+        .iter()
+        .copied()
+        .chain(stream)
+        .any(|name| name == process.program)
+}
+
+/// Returns whether the process runs many sessions of a tool at once.
+pub fn is_shared(process: &Process) -> bool {
+    ALL.iter().any(|tool| (tool.processes.is_shared)(process))
 }
 
 /// Returns the tags in which tools give a model their own text or the user's.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::task_builder::TaskBuilder;
 use super::usage::Usage;
+use crate::process::Process;
 
 /// An agent tool.
 pub struct Integration {
@@ -30,14 +31,60 @@ pub struct Integration {
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.
     pub hooks: Option<HookSpec>,
-    /// Returns the configuration files, and the entries that agenthub writes into each.
+    /// Whether commands in the tool's shells can write the database.
+    pub shell_access: ShellAccess,
+    /// Returns the configuration files, and the entries that agenthub writes into each. Contents of the same file
+    /// follow each other.
     pub config_files: fn(&InstallTarget) -> Vec<(PathBuf, ConfigContent)>,
     /// For a tool whose sessions share one MCP server: how a call names its session.
     pub session_of_mcp_call: Option<SessionOfMcpCall>,
     /// How to recognize hooks of other tools that this tool runs too.
     pub foreign_hooks: Option<ForeignHooks>,
+    /// What is known about the tool's processes.
+    pub processes: ProcessSpec,
     /// The tool's own record of a session, whose path its hooks get.
     pub transcript: Option<TranscriptSpec>,
+}
+
+/// What is known about the processes of a tool.
+#[derive(Debug)]
+pub struct ProcessSpec {
+    /// Returns whether the process runs many sessions at once. Its environment is that of the program that
+    /// has started it, so it names the agent of no session.
+    pub is_shared: fn(&Process) -> bool,
+    /// Returns what the tool itself has recorded about the session that its process with this number runs now.
+    pub running_session: fn(pid: u32) -> Option<RunningSession>,
+    /// Returns the id of the session that begins, from the input of a hook of [`EventKind::SessionStart`] and the tool's
+    /// process. `None` if a later hook names it first.
+    pub begun_session: fn(&Value, &Process) -> Option<String>,
+}
+
+impl ProcessSpec {
+    /// Each process runs one session, about which the tool records nothing.
+    pub const DEFAULT: Self = Self {
+        is_shared: |_| false,
+        running_session: |_| None,
+        begun_session: |input, _| input["session_id"].as_str().map(str::to_owned),
+    };
+}
+
+/// The session that a tool's process runs, as the tool has recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningSession {
+    /// The session's id.
+    pub id: String,
+    /// Since when the session waits for a prompt, Unix milliseconds; `None` if it works, or if that is not
+    /// known.
+    pub idle_since: Option<i64>,
+}
+
+/// Whether commands in a tool's shells can write the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellAccess {
+    /// They can.
+    Full,
+    /// A sandbox may make the database read-only for them. The tool's MCP servers run outside of it.
+    MayBeReadOnly,
 }
 
 /// A tool that agenthub recognizes, and neither configures nor records.
@@ -106,13 +153,6 @@ pub trait StreamParser: fmt::Debug + Send {
 pub struct TranscriptSpec {
     /// What to do with such a file instead of recording it as a stream, for an error message.
     pub advice: &'static str,
-    /// The hooks' events at which the new part of the file is read: each after the model has worked, and the
-    /// first ones of a process.
-    pub events: &'static [&'static str],
-    /// Of `events`, that of a new prompt.
-    pub prompt: &'static str,
-    /// Of `events`, that whose `turn_end` row has the turn's tokens.
-    pub turn_end: &'static str,
     /// Returns the further files of the session, such as those of its subagents. Their lines have the same form.
     pub further_files: fn(transcript: &Path) -> Vec<PathBuf>,
     /// Texts of which each line with usage has one. Other lines are not parsed.
@@ -160,15 +200,31 @@ pub struct StreamFlags {
     pub flags: Vec<String>,
 }
 
-/// A tool's hooks. They all have the form that Claude Code introduced (events, input fields,
-/// output), which [`super::hook_handler`] and `setup::json_config` implement once. The fields are the
-/// differences between tools.
+/// A tool's hooks: a table of its events, where the input has its fields, and how output is written.
+/// [`super::hook_handler`] and `setup::json_config` implement the rest once.
 #[derive(Debug)]
 pub struct HookSpec {
     /// The word after `agenthub hook` in installed commands. It never changes.
     pub word: &'static str,
     /// The events that agenthub installs a hook for.
     pub hooks: &'static [Hook],
+    /// The agent's name in all sessions, for a tool whose MCP server cannot tell its sessions apart: see
+    /// [`McpJson::agent`]. Answers to mail that was sent with the MCP server reach the session's hooks then.
+    pub agent: Option<&'static str>,
+    /// Where the input has its fields.
+    pub fields: HookFields,
+    /// Where the tool reads context for the model in a hook's output.
+    pub context: OutputForm,
+    /// Where the tool reads the text with which the model continues instead of stopping.
+    pub continuation: OutputForm,
+    /// The object in the output of a session's first hook whose variables the tool sets for its later hooks.
+    pub session_environment: Option<&'static str>,
+    /// The values of `notification_type` that say that the session waits for the user.
+    pub waiting_notifications: &'static [&'static str],
+    /// Maximum times in a row that the tool lets hooks keep a session from stopping, if it has a limit.
+    pub max_continuations_in_a_row: Option<i64>,
+    /// How the tool's file has the hooks.
+    pub file: HookFileForm,
     /// The environment variable with the process id of the tool.
     pub pid_variable: Option<&'static str>,
     /// The question that the tool asks the user after the hooks were installed.
@@ -182,6 +238,143 @@ pub struct HookSpec {
     /// Files in which administrators set the same settings as in the file with
     /// [`ConfigContent::Hooks`].
     pub managed_files: &'static [&'static str],
+    /// Finds what else keeps the installed hooks from running in a directory. It may ask the tool's program.
+    pub state: fn(&InstallTarget, directory: &Path) -> Vec<HookState>,
+}
+
+/// What `agenthub doctor` says about a tool's hooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookState {
+    /// Something that the user may want to know.
+    Note(String),
+    /// Hooks do not run.
+    Problem {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        advice: &'static str,
+    },
+}
+
+impl HookSpec {
+    /// Returns the hook for the tool's event with this name.
+    pub fn hook(&self, event: &str) -> Option<&'static Hook> {
+        self.hooks.iter().find(|hook| hook.event == event)
+    }
+
+    /// Returns the tool's name of the event of a new session; "" if it has no such event.
+    pub fn start_event(&self) -> &'static str {
+        let start = self.hooks.iter().find(|hook| hook.kind == EventKind::SessionStart);
+        start.map_or("", |hook| hook.event)
+    }
+}
+
+/// What an event means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A session begins or is resumed.
+    SessionStart,
+    /// The user has sent a prompt. The model has not run since the hook before it.
+    Prompt,
+    /// The model has written a text, and its turn continues or ends.
+    Text,
+    /// A tool is about to run.
+    ToolUse,
+    /// A tool has run. The result may be an error.
+    ToolResult,
+    /// All tools that the model called at once have run.
+    Batch,
+    /// A tool waits for the user's permission.
+    PermissionRequest,
+    /// The session may wait for the user; see [`HookSpec::waiting_notifications`].
+    Notification,
+    /// The model has ended its turn.
+    Stop,
+    /// The user has interrupted the turn.
+    Interrupt,
+    /// The turn has ended with an error.
+    StopFailure,
+    /// The session has ended.
+    SessionEnd,
+}
+
+/// Where a hook's input has its fields.
+#[derive(Debug)]
+pub struct HookFields {
+    /// The id of the session.
+    pub session: &'static str,
+    /// The id of a tool call; `None` if the input has none: a result belongs to the oldest call of the same tool
+    /// without one.
+    pub call_id: Option<&'static str>,
+    /// The last text of the model, at [`EventKind::Stop`].
+    pub last_message: &'static str,
+    /// The milliseconds that a tool ran.
+    pub duration: &'static str,
+    /// Returns the working directory.
+    pub workspace: fn(&Value) -> &str,
+    /// Returns what the user wrote.
+    pub prompt: fn(&Value) -> &str,
+    /// Returns the output of a tool.
+    pub tool_output: fn(&Value) -> String,
+    /// Returns the error of a tool; "" without one.
+    pub tool_error: fn(&Value) -> &str,
+    /// Returns why the turn that ends is not completed; "" if it is.
+    pub stop_error: fn(&Value) -> String,
+    /// Returns whether a hook has kept the session from stopping since the last prompt.
+    pub is_continuation: fn(&Value) -> bool,
+}
+
+/// Where a tool reads a text for the model in a hook's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputForm {
+    /// `{"hookSpecificOutput":{"hookEventName":EVENT,"additionalContext":TEXT}}`.
+    Context,
+    /// `{"decision":VALUE,"reason":TEXT}`, with this value.
+    Decision(&'static str),
+    /// `{FIELD:TEXT}`, with this field.
+    Field(&'static str),
+}
+
+impl OutputForm {
+    /// Returns the output with a text for the model.
+    pub fn output(self, event: &str, text: &str) -> Value {
+        match self {
+            Self::Context => json!({"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}),
+            Self::Decision(value) => json!({"decision": value, "reason": text}),
+            Self::Field(field) => json!({ field: text }),
+        }
+    }
+
+    /// Returns the text in an output.
+    pub fn text(self, output: &Value) -> Option<&str> {
+        match self {
+            Self::Context => output["hookSpecificOutput"]["additionalContext"].as_str(),
+            Self::Decision(_) => output["reason"].as_str(),
+            Self::Field(field) => output[field].as_str(),
+        }
+    }
+}
+
+/// How a tool's JSON file has the hooks: in the object `hooks`, with an array for each event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookFileForm {
+    /// What an event's array has.
+    pub nesting: HandlerNesting,
+    /// The time after which the tool ends a hook, in the tool's unit. A hook takes a few milliseconds.
+    pub timeout: i64,
+    /// The events whose hooks the tool ends earlier, with their times in the same unit.
+    pub short_timeouts: &'static [(&'static str, i64)],
+    /// The value of `version`, if the tool requires it.
+    pub version: Option<i64>,
+}
+
+/// What the array of an event has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandlerNesting {
+    /// Groups, each with an array `hooks` of handlers.
+    Groups,
+    /// The handlers.
+    Flat,
 }
 
 /// The signs of a tool that also runs hooks installed for other tools.
@@ -196,14 +389,13 @@ pub struct ForeignHooks {
 /// The reason why the text of a configuration file was refused: one line for the user.
 pub type Refusal = String;
 
-/// The event of a new session. Every tool with hooks has it.
-pub const SESSION_START: &str = "SessionStart";
-
 /// A hook for one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
     /// The tool's name of the event.
     pub event: &'static str,
+    /// What the event means.
+    pub kind: EventKind,
     /// Whether the tool waits for the hook.
     pub blocking: HookBlocking,
     /// How the hook delivers mail, if it does.
@@ -215,7 +407,7 @@ pub struct Hook {
 pub enum HookBlocking {
     /// The tool waits. Only then does it read the hook's output.
     Waits,
-    /// The tool continues.
+    /// The tool continues. Only for tools that support `async`.
     Continues,
 }
 
@@ -230,8 +422,8 @@ pub enum MailDelivery {
     Context,
     /// As context. The model may not have run since the last delivery.
     ContextDuringTurn,
-    /// As the reason to continue instead of stopping.
-    StopReason,
+    /// As the text with which the model continues instead of stopping.
+    Continuation,
 }
 
 /// The place of an installation, and the program that the installed commands start.
@@ -275,6 +467,64 @@ pub enum ConfigContent {
     McpJson(&'static McpJson),
     /// The MCP server, in TOML.
     McpToml(&'static McpToml),
+    /// Permissions in a list of a JSON file.
+    AllowList(&'static AllowList),
+    /// Permission for the tools of the MCP server, in JSON.
+    AllowServerJson(&'static ServerPermission),
+    /// Permission for the tools of the MCP server, in TOML.
+    AllowServerToml(&'static ServerPermission),
+    /// A file with permissions for commands, and nothing else.
+    AllowRules(&'static AllowRules),
+}
+
+impl ConfigContent {
+    /// Returns whether the content gives agents permission to do something without asking the user.
+    pub fn is_permission(self) -> bool {
+        match self {
+            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) => false,
+            Self::AllowList(_) | Self::AllowServerJson(_) | Self::AllowServerToml(_) | Self::AllowRules(_) => true,
+        }
+    }
+}
+
+/// A list of permissions in a JSON file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AllowList {
+    /// The keys of the objects that lead to the list, and the key of the list.
+    pub path: (&'static str, &'static str),
+    /// The entry for all tools of the MCP server.
+    pub server: Option<&'static str>,
+    /// The texts before and after a command. The entry must allow only this command with any arguments.
+    pub command: Option<(&'static str, &'static str)>,
+}
+
+/// Permission for all tools of the MCP server: a field of its entry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ServerPermission {
+    /// The key of the object with all servers.
+    pub servers: &'static str,
+    /// The field.
+    pub field: &'static str,
+    /// The value, in JSON and TOML.
+    pub value: &'static str,
+}
+
+/// The form of a file with permissions: a rule for each command.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AllowRules {
+    /// The form of a command in its rule.
+    pub words: RuleWords,
+    /// The texts of a rule before and after the command.
+    pub rule: (&'static str, &'static str),
+}
+
+/// The form of a command in a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleWords {
+    /// Its words in quotes, separated by commas.
+    List,
+    /// One text in quotes, as in a shell.
+    Line,
 }
 
 /// The form of an MCP server's entry in a JSON file.
@@ -287,6 +537,8 @@ pub struct McpJson {
     /// The agent's name in `env`. For tools that give their MCP servers no session: without a
     /// name each start would be another agent, which would not see the mail of the last one.
     pub agent: Option<&'static str>,
+    /// The name that earlier versions have written, which is replaced.
+    pub earlier_agent: Option<&'static str>,
 }
 
 /// The form of an MCP server's entry in a TOML file.
@@ -298,7 +550,7 @@ pub struct McpToml {
     pub env_vars: &'static [&'static str],
 }
 
-/// A configuration file of a tool.
+/// What agenthub writes into a configuration file of a tool. A file may have several contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
     /// The tool.

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::json_fields::text;
 use super::session_state::{self, FilePosition, TranscriptState};
-use super::spec::{Integration, TranscriptEntry, TranscriptSpec};
+use super::spec::{EventKind, Integration, TranscriptEntry, TranscriptSpec};
 use super::usage::Usage;
 use crate::error::Result;
 use crate::fs::beside::beside;
@@ -43,6 +43,8 @@ pub struct HookSession<'a> {
     pub tool: &'a Integration,
     /// `sessions.id`.
     pub id: &'a str,
+    /// The tool's id of the session, `telemetry.instance_id`.
+    pub instance: &'a str,
     /// The agent's name.
     pub agent: &'a str,
     /// The tool's process id.
@@ -88,17 +90,23 @@ impl NewUsage {
 ///
 /// # Errors
 /// A `Store…` code.
-pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<Option<NewUsage>> {
+pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: &Value) -> Result<Option<NewUsage>> {
     let Some(spec) = &session.tool.transcript else {
         return Ok(None);
     };
-    let (event, path) = (text(input, "hook_event_name"), text(input, "transcript_path"));
+    let ends_turn = matches!(event, EventKind::Stop | EventKind::Interrupt);
+    let is_read = ends_turn
+        || matches!(
+            event,
+            EventKind::SessionStart | EventKind::Prompt | EventKind::StopFailure | EventKind::SessionEnd
+        );
+    let path = text(input, "transcript_path");
     // A subagent's hooks name the record of the subagent.
-    if !spec.events.contains(&event) || path.is_empty() || !text(input, "agent_id").is_empty() {
+    if !is_read || path.is_empty() || !text(input, "agent_id").is_empty() {
         return Ok(None);
     }
     let (row, stored) = session_state::load(writer, session.id)?;
-    let recorded = writer.totals(text(input, "session_id"))?;
+    let recorded = writer.totals(session.instance)?;
     let before = stored.transcript;
     let mut transcript = before.clone().unwrap_or_default();
     let is_same_file = row.path == path && before.is_some();
@@ -123,7 +131,6 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
         transcript.in_turn_rows = transcript.totals;
         transcript.recorded = transcript.totals;
     }
-    let ends_turn = event == spec.turn_end;
     let mut turn = Usage::default();
     if ends_turn {
         turn = transcript.totals.minus(transcript.in_turn_rows);
@@ -132,8 +139,12 @@ pub fn read(writer: &Writer, session: HookSession<'_>, input: &Value) -> Result<
     }
     let telemetry = (transcript.totals != transcript.recorded).then(|| {
         transcript.recorded = transcript.totals;
-        let status = if event == spec.prompt { "running" } else { "completed" };
-        telemetry(session, text(input, "session_id"), &transcript, status)
+        let status = if event == EventKind::Prompt {
+            "running"
+        } else {
+            "completed"
+        };
+        telemetry(session, &transcript, status)
     });
     if before.as_ref() == Some(&transcript) && is_same_file {
         return Ok(None);
@@ -155,12 +166,12 @@ fn is_other(row: &TelemetryRow, transcript: &TranscriptState) -> bool {
     (row.tokens_in, row.tokens_out) != (own.tokens_in, own.tokens_out)
 }
 
-fn telemetry(session: HookSession<'_>, instance: &str, transcript: &TranscriptState, status: &str) -> NewTelemetry {
+fn telemetry(session: HookSession<'_>, transcript: &TranscriptState, status: &str) -> NewTelemetry {
     let totals = transcript.totals;
     // The cost of a row is the price of all tokens in it.
     let cost = totals.cost.filter(|_| !transcript.has_unpriced_use);
     NewTelemetry {
-        instance_id: instance.to_owned(),
+        instance_id: session.instance.to_owned(),
         pid: session.pid,
         turns: Some(totals.turns),
         tokens_in: Some(totals.tokens_in),

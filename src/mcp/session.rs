@@ -54,6 +54,11 @@ impl Database {
         self.with_connection(|_| Ok(()))
     }
 
+    /// Runs `f` on a read connection of its own, so that it does not wait for other calls. Blocks.
+    pub(super) fn read<T>(&self, f: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
+        f(&Reader::open(&self.path, self.network_fs)?)
+    }
+
     /// Runs `f` with the connection, which is opened first if there is none or if the file at its path
     /// was replaced.
     fn with_connection<T>(&self, f: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
@@ -88,6 +93,8 @@ impl Connection {
 pub(super) struct AgentSession {
     database: Arc<Database>,
     agent: String,
+    /// The task of the session that makes the call, if it is known.
+    task: Option<String>,
 }
 
 impl AgentSession {
@@ -95,7 +102,17 @@ impl AgentSession {
         Self {
             database: Arc::clone(database),
             agent,
+            task: None,
         }
+    }
+
+    pub(super) fn in_task(self, task: Option<String>) -> Self {
+        Self { task, ..self }
+    }
+
+    /// Returns the task to which the caller's status belongs: that of its session, or else one with its name.
+    pub(super) fn task(&self) -> &str {
+        self.task.as_deref().unwrap_or(&self.agent)
     }
 
     /// Returns the name of the calling agent.

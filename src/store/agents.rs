@@ -1,10 +1,13 @@
 //! The `agents` table: every agent that has written or read, and resolving the name of a recipient.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::connection::{Reader, Writer};
 use super::inbox::addressing::ALL_INBOXES;
+use super::inbox::messages::InboxMessageRow;
 use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::{HUMAN, composed, is_human};
@@ -19,6 +22,9 @@ const ACTIVE_AGENTS: &str = "SELECT n, id, label, status, workspace, pid, create
 /// The number of unread messages in the inbox `?1`.
 const UNREAD: &str = "SELECT count(*) FROM inbox_messages WHERE to_inbox = ?1 AND status = 'unread'";
 
+/// Maximum number of agents in an error message.
+const MAX_CANDIDATES: usize = 5;
+
 /// One row of the `agents` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AgentRow {
@@ -29,7 +35,7 @@ pub struct AgentRow {
     pub id: String,
     /// Display name.
     pub label: String,
-    /// idle, running, error.
+    /// idle, running, error, gone (its process has ended).
     pub status: String,
     /// Working directory.
     pub workspace: String,
@@ -64,12 +70,23 @@ impl AgentRow {
     }
 }
 
+/// The labels of some agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// Returns the label of an agent, unless it has none.
+    pub fn of(&self, agent: &str) -> Option<&str> {
+        self.0.get(agent).map(String::as_str)
+    }
+}
+
 /// Changes to an agent's row. `None` keeps the current value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentState {
     /// Display name.
     pub label: Option<String>,
-    /// idle, running, error.
+    /// idle, running, error, gone (its process has ended).
     pub status: Option<String>,
     /// Working directory.
     pub workspace: Option<String>,
@@ -138,6 +155,48 @@ impl Reader {
         })
     }
 
+    /// Returns the agent with this name. `None` if there is none, or if its row cannot be read.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn agent(&self, id: &str) -> Result<Option<AgentRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM agents WHERE id = ?1");
+        let found = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row([id], |row| Ok(AgentRow::read(row)))
+            .optional()?;
+        Ok(found.and_then(Result::ok))
+    }
+
+    /// Returns the label of an agent; "" if it has none, or if there is no such agent.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn label(&self, id: &str) -> Result<String> {
+        let label: Option<Option<String>> = self
+            .conn
+            .prepare_cached("SELECT label FROM agents WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        Ok(label.flatten().unwrap_or_default())
+    }
+
+    /// Returns the labels of the agents that have sent this mail. A label that imitates the person is none.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn sender_labels(&self, mail: &[InboxMessageRow]) -> Result<Labels> {
+        let mut labels = BTreeMap::new();
+        for mail in mail {
+            let label = self.label(&mail.from_agent)?;
+            if !label.is_empty() && !is_human(&label) {
+                labels.insert(mail.from_agent.clone(), label);
+            }
+        }
+        Ok(Labels(labels))
+    }
+
     /// Returns whether there is an agent with this name.
     ///
     /// # Errors
@@ -204,8 +263,62 @@ impl Reader {
             return Ok(HUMAN.to_owned());
         }
         let to = self.stored_name(to)?;
+        if !self.is_known_recipient(&to)?
+            && let Some(agent) = self.agent_called(&to)?
+        {
+            return Ok(agent);
+        }
         self.require_known_recipient(&to)?;
         Ok(to)
+    }
+
+    /// Returns the name of the agent that `given` names: an agent's name, its label, or a unique beginning of either.
+    /// `None` if there is no such agent.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] with the names if there are several; a `Store…` code.
+    pub fn agent_called(&self, given: &str) -> Result<Option<String>> {
+        if self.agent_exists(given)? {
+            return Ok(Some(given.to_owned()));
+        }
+        let agents = self.agents()?;
+        let labelled: Vec<_> = agents.iter().filter(|agent| agent.label == given).collect();
+        let begins = |agent: &&AgentRow| agent.id.starts_with(given) || agent.label.starts_with(given);
+        let found = match labelled.is_empty() {
+            true => agents.iter().filter(begins).collect(),
+            false => labelled,
+        };
+        match found.as_slice() {
+            [] => Ok(None),
+            [agent] => Ok(Some(agent.id.clone())),
+            several => {
+                let given: String = given.chars().take(60).collect();
+                Err(Error::new(
+                    Code::Conflict,
+                    format!(
+                        "\"{given}\" is the beginning of several agents' names: {}",
+                        candidates(several)
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Returns the name of the agent with this label, or `given` if no single agent has it. An agent of this name
+    /// takes precedence.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn agent_labelled(&self, given: &str) -> Result<String> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT id FROM agents WHERE label = ?1 AND label <> '' LIMIT 2")?;
+        let found = statement.query_map([given], |row| row.get(0))?;
+        let mut found: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
+        match found.pop() {
+            Some(agent) if found.is_empty() && !self.agent_exists(given)? => Ok(agent),
+            _ => Ok(given.to_owned()),
+        }
     }
 
     /// As [`Reader::is_known_recipient`], with an error for an unknown name.
@@ -254,6 +367,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Gives the label of one agent to another one, creating its row if needed.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn move_label(&self, label: &str, from: &str, to: &str) -> Result<()> {
+        let with_label = |label: &str| AgentState {
+            label: Some(label.to_owned()),
+            ..AgentState::default()
+        };
+        self.atomically(|| {
+            self.set_agent(from, &with_label(""))?;
+            self.set_agent(to, &with_label(label))
+        })
+    }
+
     /// Records that the agent is active now, creating its row if needed.
     ///
     /// # Errors
@@ -280,6 +408,22 @@ impl Writer {
             .execute(params![id, state.label, state.status, state.workspace, state.pid])?;
         Ok(())
     }
+}
+
+/// Returns the names of agents for an error message, each with its label.
+fn candidates(agents: &[&AgentRow]) -> String {
+    let mut shown: Vec<String> = agents
+        .iter()
+        .take(MAX_CANDIDATES)
+        .map(|agent| match agent.label.is_empty() {
+            true => agent.id.clone(),
+            false => format!("{} ({})", agent.id, agent.label),
+        })
+        .collect();
+    if agents.len() > MAX_CANDIDATES {
+        shown.push("…".to_owned());
+    }
+    shown.join(", ")
 }
 
 /// Returns the name most similar to `typed`: one that begins with it, or differs in at most a third

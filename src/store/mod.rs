@@ -15,6 +15,7 @@ mod connection;
 mod costs;
 mod damage;
 mod disk_space;
+mod excluded_directories;
 mod file_identity;
 mod hook_sessions;
 mod hub_record;
@@ -35,6 +36,7 @@ mod schema;
 mod search;
 mod secrets;
 mod sender_field;
+mod sessions;
 mod spool;
 
 mod subscriptions;
@@ -53,14 +55,14 @@ use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 
-pub use agents::{AgentRow, AgentState};
+pub use agents::{AgentRow, AgentState, Labels};
 pub use busy_retry::with_busy_timeout;
 pub use changes::{Change, LogPage, Op, Row};
 pub use connection::{NetworkFs, Reader, Writer, set_aside_wal};
 pub use costs::{Costs, CostsBy};
 pub use disk_space::free_bytes;
 pub use file_identity::{FileIdentity, Identity, WalState};
-pub use hook_sessions::TaskProgress;
+pub use hook_sessions::{ContinuationLimits, ContinuationRow, Continuations, TaskProgress};
 pub use hub_record::{Record, ServeLock, hub_proof};
 pub use inbox::addressing::{ALL_INBOXES, ReadContext};
 pub use inbox::claims::{Claim, MAX_LEASE};
@@ -76,7 +78,7 @@ pub use maintenance::growth::Growth;
 pub use maintenance::integrity::{FileMode, TimesInSeconds};
 pub use maintenance::prune::{AGENTS_AGE, Pruned, Retention, Unread};
 pub use maintenance::restore::{Restore, RestoreDone};
-pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus};
+pub use maintenance::thread::{Blocker, MaintenanceFailure, MaintenanceStatus, SessionCheck};
 pub use maintenance::unlogged_rows::{Repaired, UnloggedRows};
 pub use messages::{MessageRow, NewMessage, Start, ThreadOpening, ThreadPage};
 pub use page_sessions::{PageCode, PageSession, PageSessionSummary, PageSessions, write_redirect};
@@ -87,7 +89,8 @@ pub use row_reader::UnreadableRow;
 pub use schema::{SCHEMA_SQL, SCHEMA_VERSION};
 pub use search::SearchHit;
 pub use secrets::{Secret, SecretFile, Stamp, random_hex};
-pub use spool::{Spool, SpoolStatus, TakenEntries};
+pub use sessions::{SessionEvent, SessionRow, session_key};
+pub use spool::{FailedCalls, Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
 pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
 pub use telemetry::{NewTelemetry, TelemetryRow};
@@ -316,6 +319,14 @@ impl Store {
     pub fn keep(&self, age: i64) {
         if let Some(threads) = &self.threads {
             threads.maintenance.keep(age);
+        }
+    }
+
+    /// Runs `check` in the background every two seconds from now on: it records the ends of sessions that no hook
+    /// reports.
+    pub fn check_sessions(&self, check: SessionCheck) {
+        if let Some(threads) = &self.threads {
+            threads.maintenance.check_sessions(check);
         }
     }
 

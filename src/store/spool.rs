@@ -7,7 +7,7 @@
 //!    It deletes the files after the commit. If it is killed in between, the next writer finds the names
 //!    and only deletes the files: each entry is taken in exactly once.
 //! 3. The spool is bounded. Entries beyond its limits are dropped and counted, one byte each, in the file
-//!    `dropped`.
+//!    `dropped`. Calls of hooks that fail for other reasons are counted in the file `failed`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -34,6 +34,10 @@ const MAX_ENTRY_BYTES: usize = 4 << 20;
 const SUFFIX: &str = ".json";
 /// Name of the file that counts dropped entries.
 const DROPPED: &str = "dropped";
+/// Name of the file that counts failed calls of hooks.
+const FAILED: &str = "failed";
+/// Name of the file with the error of the last one.
+const LAST_ERROR: &str = "last_error";
 /// Age from which a temporary file is one of a process that was killed.
 const TEMPORARY_AGE: Duration = Duration::from_secs(60);
 /// Key in the `hub` table: the names of the entries taken in whose files may still exist, separated by
@@ -54,6 +58,15 @@ pub struct SpoolStatus {
     pub oldest: Option<i64>,
     /// Number of entries that were lost: the spool was full, or they could not be read.
     pub dropped: u64,
+}
+
+/// The calls of hooks that have failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FailedCalls {
+    /// Their number.
+    pub count: u64,
+    /// The error of the last one.
+    pub last: String,
 }
 
 /// The spool of a database.
@@ -115,9 +128,40 @@ impl Spool {
         private_file::create(&self.directory.join(name), content, self.owner).map_err(cannot)
     }
 
+    /// Counts a call of a hook that has failed, with its error. Its event is lost. Has no effect if nothing can be
+    /// written.
+    pub fn count_failed(&self, error: &str) {
+        let exists = self.directory.exists() || Owner::create_directory(&self.directory).is_ok();
+        if exists && self.require_private().is_ok() {
+            self.count(FAILED);
+            drop(private_file::replace(
+                &self.directory.join(LAST_ERROR),
+                error.as_bytes(),
+                self.owner,
+            ));
+        }
+    }
+
+    /// Returns the calls of hooks that have failed.
+    ///
+    /// # Errors
+    /// A `Store…` code if the files cannot be read, or are not private.
+    pub fn failed_calls(&self) -> Result<FailedCalls> {
+        let last = private_file::read(&self.directory.join(LAST_ERROR), self.owner, ADVICE)?;
+        Ok(FailedCalls {
+            count: fs::metadata(self.directory.join(FAILED)).map_or(0, |file| file.len()),
+            last: last.unwrap_or_default(),
+        })
+    }
+
     /// Counts an entry that is lost.
     fn count_dropped(&self) {
-        let path = self.directory.join(DROPPED);
+        self.count(DROPPED);
+    }
+
+    /// Appends a byte to a file.
+    fn count(&self, name: &str) {
+        let path = self.directory.join(name);
         let file = OpenOptions::new()
             .append(true)
             .create(true)

@@ -10,7 +10,7 @@ use syn::visit::Visit;
 /// The modules of the crate, lowest layer first. A module uses only lower layers; the lowest
 /// modules may use each other.
 const LAYERS: &[&[&str]] = &[
-    &["error", "fs", "protocol", "text"],
+    &["error", "fs", "process", "protocol", "text"],
     &["config"],
     &["store"],
     &["watcher"],

@@ -90,6 +90,10 @@ fn read_fences_the_whole_body_in_an_agents_shell_and_on_request() {
     ] {
         let own = own_lines(&text);
         assert_eq!(own.len(), 3, "{text}");
+        assert!(
+            own[2].contains("To answer: agenthub --db ") || own[2].contains("To answer: agenthub reply"),
+            "{text}"
+        );
         assert!(own[0].starts_with("[agenthub] 1 message for ") && own[0].contains("not from the user"));
         assert!(
             own[1].starts_with("--- message 1 from \"reviewer\" · to \"planner\" · "),
@@ -98,6 +102,14 @@ fn read_fences_the_whole_body_in_an_agents_shell_and_on_request() {
         assert!(own[2].starts_with("--- end of messages"), "{text}");
         assert!(text.contains("| ‹user_query>\n"), "the title is fenced: {text}");
     }
+    // In a shell that a sandbox may keep from writing, the MCP tool comes first.
+    let mut in_codex = hub.command(&["read", "1"]);
+    in_codex.env("CODEX_THREAD_ID", "019ab3c4-0001-7d50-8000-00000000000a");
+    let text = stdout(in_codex);
+    assert!(
+        own_lines(&text)[2].contains("To answer: the agenthub MCP tool reply"),
+        "{text}"
+    );
     let whole = run_as(&hub, "planner", &["read", "2"]);
     assert!(
         whole.contains(&format!("| {}\n| last line\n", "x".repeat(5000))),

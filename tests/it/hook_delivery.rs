@@ -156,35 +156,96 @@ fn urgent_mail_reaches_the_model_first() {
 }
 
 #[test]
-fn limits_how_often_mail_keeps_a_session_from_stopping() {
+fn each_tool_gets_mail_in_its_own_form() {
     let sandbox = Sandbox::new();
-    let stop = |more: &str| sandbox.hook("claude-code", &event("s", "Stop", more));
     sandbox.send("one");
-    assert!(
-        stop(r#""stop_hook_active":true"#).is_null(),
-        "it was kept from stopping a moment ago"
-    );
+    let answer = sandbox.hook("claude-code", &event("s", "Stop", r#""stop_hook_active":false"#));
+    assert!(context(&answer, "Stop").contains("| one"), "not shown as an error");
+
+    let gemini = |name: &str, more: &str| sandbox.hook("gemini", &event("g", name, more));
+    sandbox.send("two");
+    assert!(context(&gemini("BeforeAgent", r#""prompt":"go""#), "BeforeAgent").contains("| two"));
+    sandbox.send("three");
+    let tool = r#""tool_name":"read_file","tool_input":{},"tool_response":{"llmContent":"x"}"#;
+    assert!(context(&gemini("AfterTool", tool), "AfterTool").contains("| three"));
+    sandbox.send("four");
+    let answer = gemini("AfterAgent", r#""prompt_response":"done","stop_hook_active":false"#);
+    assert_eq!(answer["decision"], "deny");
+    assert!(answer["reason"].as_str().unwrap().contains("| four"), "{answer}");
+    assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
+    assert_eq!(sandbox.sql(LAST_STATUS), "running");
     assert_eq!(
-        sandbox.sql("SELECT count(*) FROM receipts"),
-        "0",
-        "the mail is not offered"
+        sandbox.sql("SELECT n, status FROM inbox_messages WHERE n BETWEEN 2 AND 3"),
+        "2|read\n3|read",
+        "the model has run since"
     );
-    assert!(!stop("").is_null());
-    assert!(stop("").is_null(), "the same mail keeps it only once");
-    // A sender that writes without end must not keep the session running without end.
-    let kept = (0..20)
-        .filter(|i| {
-            sandbox.send(&format!("again {i}"));
-            !stop(r#""stop_hook_active":false"#).is_null()
-        })
-        .count();
-    assert_eq!(kept, 5, "the maximum per hour, with the first one");
+    // The answer of the next turn is the new last message.
+    assert!(gemini("AfterAgent", r#""prompt_response":"I see.","stop_hook_active":true"#).is_null());
     assert_eq!(sandbox.sql(LAST_STATUS), "completed");
-    let answer = sandbox.hook("claude-code", &event("s", "UserPromptSubmit", ""));
-    assert_eq!(
-        context(&answer, "UserPromptSubmit").matches("--- message").count(),
-        5,
-        "the maximum number of messages in one text"
+}
+
+#[test]
+fn cursor_gets_mail_in_its_form_and_only_at_the_end_of_a_completed_turn() {
+    let sandbox = Sandbox::new();
+    let hook = |name: &str, more: &str| {
+        let input = format!(r#"{{"conversation_id":"c","hook_event_name":"{name}","cursor_version":"3.7"{more}}}"#);
+        sandbox.hook("cursor", input.as_bytes())
+    };
+    sandbox.send("one");
+    let answer = hook("postToolUse", r#","tool_name":"Shell","tool_output":"ok""#);
+    assert!(answer["additional_context"].as_str().unwrap().contains("| one"));
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    sandbox.send("two");
+    for status in ["aborted", "error"] {
+        assert!(hook("stop", &format!(r#","status":"{status}","loop_count":0"#)).is_null());
+    }
+    let stop = |loops: usize| hook("stop", &format!(r#","status":"completed","loop_count":{loops}"#));
+    let answer = stop(0);
+    assert!(answer["followup_message"].as_str().unwrap().contains("| two"));
+    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+    // Cursor ignores the text after five in a row.
+    let kept = (1..8).filter(|n| {
+        sandbox.send(&format!("again {n}"));
+        !stop(*n).is_null()
+    });
+    assert_eq!(kept.count(), 4);
+}
+
+/// Two sessions can talk without their persons, for as long as the limit allows.
+#[test]
+fn mail_that_comes_while_a_session_continues_is_delivered_up_to_a_limit() {
+    const LAST: &str = "the last message that keeps you from stopping";
+    let sandbox = Sandbox::new();
+    let stop = |tool: &str, active: bool| {
+        let answer = sandbox.hook(tool, &event("s", "Stop", &format!("\"stop_hook_active\":{active}")));
+        let context = &answer["hookSpecificOutput"]["additionalContext"];
+        let text = context.as_str().or_else(|| answer["reason"].as_str());
+        text.map(|text| (text.contains("--- message"), text.contains(LAST)))
+    };
+    let talk = |tool: &str, times: usize| -> Vec<_> {
+        (0..times)
+            .map(|n| {
+                sandbox.send(&format!("message {n}"));
+                stop(tool, n > 0)
+            })
+            .collect()
+    };
+    // Claude Code ends a turn that hooks have continued eight times.
+    let answers = talk("claude-code", 9);
+    assert_eq!(answers[..7], [Some((true, false)); 7]);
+    assert_eq!(answers[7..], [Some((true, true)), None]);
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+    // The mail that was not delivered waits for the next stop; without new mail nothing is delivered.
+    assert_eq!(stop("claude-code", false), Some((true, false)));
+    assert_eq!(stop("claude-code", true), None);
+    // Codex has no limit: here ends what is allowed in an hour, for both sessions of this agent together.
+    let answers = talk("codex", 12);
+    assert_eq!(answers[..10], [Some((true, false)); 10]);
+    assert_eq!(answers[10..], [Some((true, true)), None]);
+    let answer = sandbox.hook("codex", &event("s", "UserPromptSubmit", ""));
+    assert!(
+        context(&answer, "UserPromptSubmit").contains("message 11"),
+        "no mail is lost"
     );
 }
 

@@ -123,6 +123,27 @@ fn the_next_hook_takes_in_earlier_events_before_its_own() {
 }
 
 #[test]
+fn doctor_counts_failed_calls() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["path"]);
+    assert_eq!(hooks_finding(&sandbox)["state"], "ok");
+    sandbox.sql("DROP TABLE task_stream");
+    let input = event("s", "UserPromptSubmit", r#""prompt":"go""#);
+    for _ in 0..2 {
+        assert!(sandbox.hook("claude-code", &input).is_null());
+    }
+    let found = hooks_finding(&sandbox);
+    assert_eq!(found["state"], "bad", "{found}");
+    let message = found["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("2 calls of hooks failed; the last error: ") && message.contains("task_stream"),
+        "{found}"
+    );
+    fs::remove_file(sandbox.hub.folder().join("hub.db.spool/failed")).unwrap();
+    assert_eq!(hooks_finding(&sandbox)["state"], "ok");
+}
+
+#[test]
 fn a_running_hub_takes_in_what_hooks_have_spooled() {
     let mut sandbox = Sandbox::new();
     sandbox.hub.launch();

@@ -164,6 +164,151 @@ fn claude_session_becomes_a_task() {
     assert_eq!(sandbox.sql(LAST_STATUS), "failed", "the second turn did not complete");
 }
 
+/// Returns the inputs that a tool gave its hooks in one session, one per line.
+fn recorded_inputs(name: &str) -> Vec<Vec<u8>> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hooks");
+    let text = fs::read_to_string(path.join(name)).unwrap();
+    text.lines().map(|line| line.as_bytes().to_vec()).collect()
+}
+
+#[test]
+fn gemini_session_becomes_a_task() {
+    let sandbox = Sandbox::new();
+    for (n, input) in recorded_inputs("gemini.jsonl").iter().enumerate() {
+        let answer = sandbox.hook_with("gemini", input, &[]);
+        match n {
+            0 => assert!(context(&answer, "SessionStart").contains("You are gemini-136d3b5a ")),
+            _ => assert!(answer.is_null(), "{n}: {answer}"),
+        }
+        let status = sandbox.sql(LAST_STATUS);
+        match n {
+            5 => assert_eq!(status, "waiting"),
+            1..8 => assert_eq!(status, "running", "{n}"),
+            _ => {}
+        }
+    }
+    assert_eq!(
+        sandbox.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
+        "turn_start1 status1 tool_use1 tool_use1 status1 status1 tool_result1 tool_result1 text1 turn_end1 status1"
+    );
+    assert_eq!(
+        sandbox.sql("SELECT directive, workspace FROM task_stream WHERE directive <> ''"),
+        "count the lines|/home/ada/api"
+    );
+    assert_eq!(
+        sandbox.sql(
+            "SELECT u.tool_input, r.tool_output, r.error_msg FROM task_stream u JOIN task_stream r USING(call_id) \
+             WHERE u.stream_type = 'tool_use' AND r.stream_type = 'tool_result' ORDER BY u.id"
+        ),
+        "{\"command\":\"wc -l a\"}|Error|no such file\n{\"command\":\"wc -l b\"}|2 b|",
+        "each result has the id of its call"
+    );
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+    assert_eq!(sandbox.sql("SELECT id, status FROM agents"), "gemini-136d3b5a|idle");
+}
+
+#[test]
+fn cursor_session_becomes_a_task() {
+    let sandbox = Sandbox::new();
+    for (n, input) in recorded_inputs("cursor.jsonl").iter().enumerate() {
+        let answer = sandbox.hook_with("cursor", input, &[("CURSOR_VERSION", "3.7.21")]);
+        if n == 0 {
+            assert!(
+                answer["additional_context"]
+                    .as_str()
+                    .unwrap()
+                    .contains("You are cursor ")
+            );
+            assert_eq!(answer["env"], serde_json::json!({"AGENTHUB_AGENT": "cursor"}));
+        } else {
+            assert!(answer.is_null(), "{n}: {answer}");
+        }
+        if n == 7 {
+            assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+        }
+    }
+    assert_eq!(
+        sandbox.sql("SELECT group_concat(stream_type || coalesce(turn_num, ''), ' ') FROM task_stream"),
+        "turn_start1 status1 tool_use1 tool_use1 tool_result1 tool_result1 text1 turn_end1 status1 turn_start2 status2 \
+         error2 status2"
+    );
+    assert_eq!(
+        sandbox.sql(
+            "SELECT call_id, tool_output, duration_sec, error_msg FROM task_stream WHERE stream_type = 'tool_result'"
+        ),
+        "t1|{\"exitCode\":0,\"stdout\":\"2 a\"}|2|\nt2|||no such file"
+    );
+    assert_eq!(
+        sandbox.sql("SELECT directive, workspace, source_type, model FROM task_stream WHERE directive = 'again'"),
+        "again|/home/ada/api|cursor|composer-2"
+    );
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed", "the second turn was aborted");
+    assert_eq!(
+        sandbox.sql("SELECT id, status FROM agents"),
+        "cursor|idle",
+        "as with its MCP server"
+    );
+}
+
+#[test]
+fn sessions_in_excluded_directories_are_not_recorded() {
+    let sandbox = Sandbox::new();
+    let private = sandbox.hub.folder().join("private");
+    fs::create_dir_all(private.join("below")).unwrap();
+    let link = sandbox.hub.folder().join("link");
+    std::os::unix::fs::symlink(&private, &link).unwrap();
+    let prompt = |directory: &std::path::Path| {
+        let input = serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": directory});
+        !sandbox.hook("claude-code", input.to_string().as_bytes()).is_null()
+    };
+    let init = |option: &str, directory: &str| {
+        let mut command = sandbox.command(&["init", option, directory]);
+        let output = command.current_dir(sandbox.hub.folder()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, stdout) = init("--exclude", "private");
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains(private.to_str().unwrap()), "{stdout}");
+    sandbox.send("one");
+    for directory in [&private, &private.join("below"), &link] {
+        assert!(!prompt(directory), "{}", directory.display());
+    }
+    assert_eq!(sandbox.sql("SELECT count(*) FROM task_stream"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM agents WHERE id = 'planner'"), "0");
+    // An event that waited in the spool is not recorded either.
+    let holder = LockHolder::take(sandbox.hub.db(), "BEGIN IMMEDIATE");
+    let input =
+        serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": private});
+    sandbox.hook("claude-code", input.to_string().as_bytes());
+    holder.release();
+    assert!(prompt(sandbox.hub.folder()), "another directory");
+    assert_eq!(
+        sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'turn_start'"),
+        "1"
+    );
+    assert_eq!(init("--include", "elsewhere").0, Some(4));
+    let (code, stdout) = init("--include", "link");
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "Sessions in all directories are recorded.\n")
+    );
+    sandbox.send("two");
+    assert!(prompt(&private));
+}
+
+#[test]
+fn text_that_continues_a_session_is_no_prompt_of_the_user() {
+    let sandbox = Sandbox::new();
+    sandbox.send("one");
+    let answer = sandbox.hook("gemini", &event("s", "AfterAgent", r#""prompt_response":"done""#));
+    let prompt = format!("\"prompt\":{}", answer["reason"]);
+    sandbox.hook("gemini", &event("s", "BeforeAgent", &prompt));
+    assert_eq!(
+        sandbox.sql("SELECT count(*), count(directive) FROM task_stream WHERE stream_type = 'status'"),
+        "3|0"
+    );
+}
+
 #[test]
 fn session_waits_for_the_person_until_it_continues() {
     let sandbox = Sandbox::new();
@@ -186,6 +331,42 @@ fn session_waits_for_the_person_until_it_continues() {
     );
     assert_eq!(status("PermissionRequest", r#""tool_name":"Bash""#), "waiting");
     assert_eq!(status("SessionEnd", ""), "failed", "no answer came");
+}
+
+/// In a sandbox, Codex's shells cannot write the database, and its MCP servers can.
+#[test]
+fn greeting_and_mail_name_what_works_in_the_tool() {
+    for (word, first, second, answer) in [
+        (
+            "claude-code",
+            "agenthub send NAME",
+            "send_message",
+            "To answer: agenthub reply",
+        ),
+        (
+            "codex",
+            "send_message",
+            "agenthub send NAME",
+            "To answer: the agenthub MCP tool reply",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.hook_with(
+            word,
+            &event("12345678-abcd", "SessionStart", ""),
+            &[("AGENTHUB_AGENT", "planner")],
+        );
+        sandbox.sql("INSERT INTO inbox_messages(from_agent, to_inbox, payload) VALUES('x', 'planner', 'hello')");
+        let start = sandbox.hook_with(
+            word,
+            &event("12345678-abcd", "SessionStart", ""),
+            &[("AGENTHUB_AGENT", "planner")],
+        );
+        let text = context(&start, "SessionStart");
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{word}: {part}: {text}"));
+        assert!(at(first) < at(second) && at(second) < at("| hello"), "{text}");
+        assert!(at("| hello") < at(answer), "{text}");
+    }
 }
 
 #[test]
@@ -245,11 +426,11 @@ fn run_is_not_recorded_by_its_own_hooks() {
             ("AGENTHUB_TASK", "run-1"),
             ("AGENTHUB_TASK_VENDOR", tool),
         ];
-        sandbox.hook_with("codex", &event("s", "UserPromptSubmit", ""), &agent_variables);
+        sandbox.hook_with("codex", &event(tool, "UserPromptSubmit", ""), &agent_variables);
         sandbox.sql("SELECT DISTINCT agent_id FROM task_stream")
     };
     assert_eq!(agents_within_run_of("codex"), "");
-    assert_eq!(agents_within_run_of("claude"), "codex-s");
+    assert_eq!(agents_within_run_of("claude"), "codex-claude");
 }
 
 #[test]

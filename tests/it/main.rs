@@ -5,6 +5,8 @@
 mod support;
 
 #[cfg(test)]
+mod agent_recordings;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod backpressure;
@@ -80,6 +82,8 @@ mod route_matrix;
 mod run_and_ingest;
 #[cfg(test)]
 mod schema_migration;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod snippets;
 #[cfg(test)]

@@ -262,6 +262,46 @@ fn reads_a_database_that_cannot_be_written() {
     }
 }
 
+/// MCP servers run outside of the sandbox of an agent's shell.
+#[test]
+fn error_in_a_sandboxed_shell_names_the_mcp_tool() {
+    let hub = database();
+    let open = ScriptedAgent::start(&hub, "db.execute('SELECT 1 FROM agents').fetchall()\npause()\n");
+    read_only(&hub, 0o700);
+    let fails = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = match rustix::process::geteuid().is_root() {
+            true => as_other_user(&hub, args),
+            false => hub.command(args),
+        };
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {output:?}");
+        let message = stderr(&output);
+        assert_one_line(&message);
+        message
+    };
+    let in_sandbox = [("CODEX_THREAD_ID", "019ab3c4-0001-7d50-8000-00000000000a")];
+    for (args, tool) in [
+        (&["send", "planner", "x"][..], "send_message"),
+        (&["post", "t", "x"], "send_message"),
+        (&["reply", "1", "x"], "reply"),
+        (&["ack", "2"], "ack_message"),
+        (&["ask", "human", "x?", "--wait", "0"], "ask_human"),
+        (&["ask", "planner", "x?", "--wait", "0"], "send_message"),
+        (&["inbox", "--wait", "0"], "check_inbox"),
+        (&["inbox", "planner", "--claim"], "check_inbox"),
+    ] {
+        let message = fails(args, &in_sandbox);
+        let advice = format!("; this shell cannot write the database (a sandbox); use the MCP tool {tool}\n");
+        assert!(message.ends_with(&advice), "{args:?}: {message}");
+    }
+    let message = fails(&["send", "planner", "x", "--from", "script"], &[]);
+    assert!(
+        message.contains("write permission") && !message.contains("MCP"),
+        "{message}"
+    );
+    drop(open);
+}
+
 /// SQLite cannot read a database in WAL mode without the files beside it.
 #[test]
 fn says_why_a_database_cannot_be_read() {

@@ -16,6 +16,7 @@ set_up() {
     case $needs in *' nextest '*) find_nextest ;; esac
     case $needs in *' python '*) make_venv ;; esac
     case $needs in *' npm '*) install_npm_packages ;; esac
+    case $needs in *' agents '*) install_agents ;; esac
     case $needs in *' chromium '*) AGENTHUB_TEST_CHROMIUM=$(find_chromium) && export AGENTHUB_TEST_CHROMIUM ;; esac
     echo "== set-up: ok, $((SECONDS - start)) s"
 }
@@ -24,7 +25,7 @@ set_up() {
 
 have() {
     case $1 in
-        cargo | rustfmt | clippy | nextest) ;; # not packages: set_up finds or installs them
+        cargo | rustfmt | clippy | nextest | agents) ;; # not packages: set_up finds or installs them
         chromium) find_chromium >/dev/null ;;
         python) find_python >/dev/null ;;
         strace) [ "$(uname -s)" != Linux ] || command -v strace >/dev/null ;; # only Linux has it
@@ -147,4 +148,36 @@ install_npm_packages() {
     cp tests/package.json tests/package-lock.json "$npm/"
     (cd "$npm" && npm ci --no-audit --no-fund </dev/null) || fail_step 'the npm packages could not be installed'
     cat tests/package.json tests/package-lock.json | cksum >"$npm/made-from"
+}
+
+# Installs the agent programs that tests/agents/package-lock.json names, outside the target folder: they take 1.3 GB.
+# They need no install scripts: their binaries are optional dependencies. With AGENTS=latest, their newest versions.
+install_agents() {
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/agenthub-tests beside
+    if [ "${AGENTS:-}" = latest ]; then
+        AGENTHUB_TEST_AGENTS=$cache/latest
+    else
+        AGENTHUB_TEST_AGENTS=$cache/agents-$(cat tests/agents/package.json tests/agents/package-lock.json | cksum | tr ' ' -)
+    fi
+    export AGENTHUB_TEST_AGENTS
+    [ "${AGENTS:-}" != latest ] && [ -e "$AGENTHUB_TEST_AGENTS" ] && return
+    mkdir -p "$cache"
+    beside=$(mktemp -d "$cache/new-XXXXXX")
+    cp tests/agents/package.json tests/agents/package-lock.json "$beside/"
+    if ! (cd "$beside" && npm_install_agents </dev/null); then
+        rm -rf "$beside"
+        fail_step 'the agent programs could not be installed'
+    fi
+    [ "${AGENTS:-}" != latest ] || rm -rf "$AGENTHUB_TEST_AGENTS"
+    # Another run may have installed them meanwhile.
+    if [ -e "$AGENTHUB_TEST_AGENTS" ]; then rm -rf "$beside"; else mv "$beside" "$AGENTHUB_TEST_AGENTS"; fi
+}
+
+npm_install_agents() {
+    if [ "${AGENTS:-}" = latest ]; then
+        npm install --ignore-scripts --no-audit --no-fund --loglevel=error \
+            claude-code@npm:@anthropic-ai/claude-code@latest @openai/codex@latest @google/gemini-cli@latest
+    else
+        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    fi
 }

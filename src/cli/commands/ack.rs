@@ -21,15 +21,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    // Refuse an invalid name before anything is acknowledged.
-    args.speaker.name()?;
     let writer = database.writer()?;
+    // Refuse an invalid name before anything is acknowledged.
+    args.speaker.name(&writer)?;
     let mut rows = Vec::new();
     let mut failed = None;
     // Acknowledge the other ids even if one fails, then report the first error.
     for id in &args.ids {
         let acked = writer.require_mail_by_number_or_id(id).and_then(|mail| {
-            let reader = args.speaker.worker(&mail)?;
+            let reader = args.speaker.worker(&mail, &writer)?;
             let context = ReadContext {
                 reader: &reader,
                 via: VIA,

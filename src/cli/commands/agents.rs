@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
+use crate::integrations::session_check;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints an array of rows, most recently active first:\n  \
@@ -19,7 +20,8 @@ pub(super) struct Args {
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let reader = database.reader()?;
-    let agents = reader.agents()?;
+    let mut agents = reader.agents()?;
+    session_check::apply(&reader, &mut agents)?;
     if args.json {
         return terminal::json(&agents);
     }

@@ -44,15 +44,25 @@ pub(super) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Returns the MCP tool that asks this recipient.
+    pub(super) fn mcp_tool(&self) -> &'static str {
+        match is_human(&self.to) {
+            true => "ask_human",
+            false => "send_message",
+        }
+    }
+}
+
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // Read stdin before opening the database: reading may take a long time, and the database may be
     // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
-    let (asker, writer) = (args.speaker.name()?, database.writer()?);
+    let writer = database.writer()?;
+    let asker = args.speaker.name(&writer)?;
     let to = writer.stored_name(&args.to)?;
     if to == asker || is_human(&to) && is_human(&asker) {
-        let message = format!("{asker} cannot ask itself; set the sender with --from or AGENTHUB_AGENT");
-        return Err(Error::new(Code::Usage, safe_text::escape(&message)).into());
+        return Err(cannot_ask_itself(&asker).into());
     }
     if to == ALL_INBOXES {
         return Err(Error::new(
@@ -62,6 +72,9 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         .into());
     }
     let to_inbox = super::send::recipient(&writer, &to)?;
+    if to_inbox == asker {
+        return Err(cannot_ask_itself(&asker).into());
+    }
     let id = message_id()?;
     let question = NewInboxMessage {
         message_id: Some(id.clone()),
@@ -103,4 +116,9 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         return terminal::json(&answer);
     }
     terminal::line(&terminal::block(answer.payload.trim_end(), 0))
+}
+
+fn cannot_ask_itself(asker: &str) -> Error {
+    let message = format!("{asker} cannot ask itself; set the sender with --from or AGENTHUB_AGENT");
+    Error::new(Code::Usage, safe_text::escape(&message))
 }

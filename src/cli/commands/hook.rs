@@ -18,13 +18,13 @@ use serde_json::Value;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::config;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::integrations::environment::variable;
 use crate::integrations::hook_handler::{HookEnvironment, handle};
-use crate::integrations::spec::Integration;
-use crate::integrations::{hook_spool, identity, mail_text, registry};
+use crate::integrations::spec::{EventKind, HookSpec, Integration};
+use crate::integrations::{hook_spool, identity, mail_text, registry, session_agent};
 use crate::protocol::now_ms;
-use crate::store::{Writer, with_busy_timeout};
+use crate::store::{Spool, Writer, with_busy_timeout};
 use crate::text::{lenient_json, shell};
 
 /// Maximum time that a hook waits for the database's lock: the tool and the user wait during that time.
@@ -67,7 +67,11 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) {
     }
     // Suppress panic output: the tool shows stderr to the user.
     panic::set_hook(Box::new(|_| {}));
-    let _ = panic::catch_unwind(|| handle_event(database, args));
+    if panic::catch_unwind(|| handle_event(database, args)).is_err()
+        && let Ok(path) = config::db_path(database.db.as_deref())
+    {
+        count_failure(&path, "an internal error");
+    }
 }
 
 /// Handles the event. Returns `None` after any failure.
@@ -75,18 +79,31 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let (tool, hooks) = registry::by_hook_word(args.tool.first()?)?;
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
-    let input = lenient_json::parse(&bytes)?;
-    if is_run_by_another_tool(tool, &input) {
+    let mut input = lenient_json::parse(&bytes)?;
+    if is_run_by_another_tool(tool, hooks, &input) {
         return None;
+    }
+    let process = session_agent::tool_process(tool, hooks);
+    let event = input["hook_event_name"].as_str().unwrap_or_default();
+    if hooks
+        .hook(event)
+        .is_some_and(|hook| hook.kind == EventKind::SessionStart)
+        && let Some(process) = process.as_ref().and_then(|process| process.process.as_ref())
+    {
+        input[hooks.fields.session] = (tool.processes.begun_session)(&input, process)?.into();
     }
     let path = config::db_path(database.db.as_deref()).ok()?;
     // A run that records another tool does not see the output of this one.
     let is_recorded = identity::recorded_tool().is_none_or(|id| id == tool.id);
     let environment = HookEnvironment {
-        agent: identity::assigned_name_within(tool),
-        task: variable("AGENTHUB_TASK").filter(|_| is_recorded),
+        agent: identity::assigned_name_within(tool).or_else(|| hooks.agent.map(str::to_owned)),
+        task: identity::recorded_task().filter(|_| is_recorded),
         db: db_argument(&path),
-        pid: hooks.pid_variable.and_then(variable).and_then(|pid| pid.parse().ok()),
+        pid: process.as_ref().map(|process| process.id.pid.into()),
+        terminal: process
+            .as_ref()
+            .and_then(|process| process.process.as_ref()?.terminal()),
+        process: process.map(|process| process.id),
         now: now_ms(),
     };
     let handled = with_busy_timeout(LOCK_WAIT, || {
@@ -100,9 +117,14 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     let (writer, hook_output) = match handled {
         Ok(handled) => handled,
         Err(error) => {
-            if hook_spool::is_recordable_later(error.code()) {
+            let spooled = match hook_spool::is_recordable_later(error.code()) {
+                true => hook_spool::add(&path, hooks.word, input, &environment),
+                false => Err(error),
+            };
+            match spooled {
                 // A spool that is full has counted the event.
-                drop(hook_spool::add(&path, hooks.word, input, &environment));
+                Err(error) if error.code() != Code::TooLarge => count_failure(&path, error.message()),
+                _ => {}
             }
             return None;
         }
@@ -113,11 +135,19 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
     with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()
 }
 
+/// Counts a failed call, for doctor. Without a database there is no place for it.
+fn count_failure(path: &Path, error: &str) {
+    if path.exists() {
+        Spool::of(path).count_failed(error);
+    }
+}
+
 /// Returns whether another tool runs this hook of `tool`. The environment variable of that tool is not
 /// sufficient: `tool` may run in a terminal of that tool, and then the session is one of `tool`.
-fn is_run_by_another_tool(tool: &Integration, input: &Value) -> bool {
-    let session = input["session_id"].as_str().unwrap_or_default();
-    let others = registry::ALL.iter().filter_map(|other| other.foreign_hooks.as_ref());
+fn is_run_by_another_tool(tool: &Integration, hooks: &HookSpec, input: &Value) -> bool {
+    let session = input[hooks.fields.session].as_str().unwrap_or_default();
+    let others = registry::ALL.iter().filter(|other| **other != tool);
+    let others = others.filter_map(|other| other.foreign_hooks.as_ref());
     let mut marks = others.map(|foreign| (input.get(foreign.input_field), variable(foreign.variable)));
     marks.any(|(field, variable)| field.is_some() || variable.is_some() && !identity::is_session_of(tool, session))
 }
@@ -125,7 +155,7 @@ fn is_run_by_another_tool(tool: &Integration, input: &Value) -> bool {
 /// Returns the value of `--db` for commands in the tool's shell, or `None` if they use this database by
 /// default. A path that this hook got as an argument is not the default.
 fn db_argument(path: &Path) -> Option<String> {
-    if config::is_default_db(path) {
+    if config::is_default_db(path, identity::database_variable().as_deref()) {
         return None;
     }
     path.to_str()?;

@@ -13,7 +13,7 @@ use crate::error::{Code, Error};
 use crate::integrations::fence::one_line;
 use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
-use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, InboxOrder, ReadContext, Reader};
+use crate::store::{ALL_INBOXES, Claim, InboxFilter, InboxMessageRow, InboxOrder, Labels, ReadContext, Reader};
 use crate::text::quantity::count;
 use crate::watcher;
 
@@ -62,15 +62,15 @@ const NOTED_FOR: i64 = 86_400_000;
 const DEFAULT_LIMIT: u16 = 50;
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let speaker = identity::declared_speaker(args.speaker.as_deref())?;
     if args.wait.is_some() {
         database.ensure_created()?;
     }
     let reader = database.reader()?;
+    let speaker = identity::declared_speaker(args.speaker.as_deref(), &reader)?;
     let from = args.from.as_deref().map(|name| reader.stored_name(name)).transpose()?;
     let args = &Args { from, ..args.clone() };
     let name = match args.name.as_ref().or(speaker.as_ref()) {
-        Some(name) if !is_human(name) => reader.stored_name(name)?,
+        Some(name) if !is_human(name) => inbox_called(&reader, name, args)?,
         _ => HUMAN.to_owned(),
     };
     let owner = match &speaker {
@@ -126,7 +126,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if mail.is_empty() || !is_fenced {
         print(&mail)?;
     } else {
-        print_fenced(&mail, &me, &database.command())?;
+        print_fenced(&mail, &reader.sender_labels(&mail)?, &me, &database.command())?;
     }
     if args.claim || filter.status.is_none() || mail.len() < filter.limit {
         return Ok(());
@@ -142,6 +142,19 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// Returns the inbox that `given` names: that of an agent, of its label, or of a unique beginning of either. With
+/// `--wait`, the beginning of a name is a name of its own.
+fn inbox_called(reader: &Reader, given: &str, args: &Args) -> crate::error::Result<String> {
+    let name = reader.stored_name(given)?;
+    if reader.is_known_recipient(&name)? {
+        return Ok(name);
+    }
+    if args.wait.is_some() {
+        return reader.agent_labelled(&name);
+    }
+    Ok(reader.agent_called(&name)?.unwrap_or(name))
 }
 
 /// Records that agents are active, so that others can send mail to them from now on, and `prune` does not delete an
@@ -237,15 +250,15 @@ fn print(mail: &[InboxMessageRow]) -> Result<()> {
 }
 
 /// Prints a list for a model.
-fn print_fenced(mail: &[InboxMessageRow], me: &str, command: &str) -> Result<()> {
+fn print_fenced(mail: &[InboxMessageRow], labels: &Labels, me: &str, command: &str) -> Result<()> {
     terminal::line(&mail_text::header(&count(mail.len(), "message"), mail, me))?;
     for mail in mail {
-        terminal::line(&fenced_heading(mail))?;
+        terminal::line(&fenced_heading(mail, labels))?;
         let shown = one_line(mail.subject(), MAX_SUBJECT);
         terminal::fenced(&shown)?;
         if shown.chars().count() < mail.payload.trim_end().chars().count() {
             terminal::line(&format!("(full text: {command} read {})", mail.n))?;
         }
     }
-    terminal::line(&mail_text::end(command))
+    terminal::line(&mail_text::end(command, identity::shell_access()))
 }

@@ -23,7 +23,7 @@ pub(super) fn run(database: &DatabaseArgs, _: &Args) -> Result<()> {
     let speaker = Speaker {
         assigned: identity::assigned_name(),
         recorded_tool: identity::recorded_tool(),
-        session: identity::session_name(),
+        recorded_task: identity::recorded_task(),
         // Stable for as long as the tool that started this process runs.
         fallback: format!("agent-{}", std::os::unix::process::parent_id()),
     };

@@ -17,6 +17,7 @@ mod path;
 mod post;
 mod prune;
 mod read;
+mod rename;
 mod reply;
 mod restore;
 mod run;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::args::DatabaseArgs;
+use super::args::{self, DatabaseArgs};
 
 pub use hook::is_hook;
 
@@ -82,6 +83,8 @@ enum Command {
     Threads(threads::Args),
     /// List agents
     Agents(agents::Args),
+    /// Give an agent a label, by which others can address it
+    Rename(rename::Args),
     /// Show who has seen a message or mail
     Trace(trace::Args),
     /// Follow one thread or all activity
@@ -114,6 +117,7 @@ enum Command {
 impl CommandArgs {
     /// Runs the command. `definition` returns the definition of the whole command line.
     pub(super) fn run(self, database: &DatabaseArgs, definition: fn() -> clap::Command) -> Result<ExitCode> {
+        let mcp_tool = self.command.mcp_tool();
         match self.command {
             Command::Run(args) => return run::run(database, &args),
             Command::Ingest(args) => return ingest::run(database, &args),
@@ -139,6 +143,7 @@ impl CommandArgs {
             Command::Ask(args) => ask::run(database, args),
             Command::Threads(args) => threads::run(database, &args),
             Command::Agents(args) => agents::run(database, &args),
+            Command::Rename(args) => rename::run(database, &args),
             Command::Trace(args) => trace::run(database, &args),
             Command::Tail(args) => tail::run(database, &args),
             Command::Mcp(args) => mcp::run(database, &args),
@@ -150,5 +155,25 @@ impl CommandArgs {
             Command::Prune(args) => prune::run(database, &args),
         }
         .map(|()| ExitCode::SUCCESS)
+        .map_err(|error| match mcp_tool {
+            Some(tool) => args::advise_mcp(error, tool),
+            None => error,
+        })
+    }
+}
+
+impl Command {
+    /// Returns the MCP tool that does what the command does.
+    fn mcp_tool(&self) -> Option<&'static str> {
+        match self {
+            Self::Send(_) | Self::Post(_) => Some("send_message"),
+            Self::Reply(_) => Some("reply"),
+            Self::Ack(_) => Some("ack_message"),
+            Self::Ask(args) => Some(args.mcp_tool()),
+            Self::Inbox(_) | Self::Read(_) => Some("check_inbox"),
+            Self::Agents(_) => Some("list_agents"),
+            Self::Search(_) => Some("search"),
+            _ => None,
+        }
     }
 }

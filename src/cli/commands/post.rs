@@ -39,11 +39,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
-    let from_id = args.speaker.name()?;
     // Read stdin before opening the database: reading may take a long time, and the database may be
     // replaced meanwhile.
     let content = text_or_stdin(args.text)?;
     let writer = database.writer()?;
+    let from_id = args.speaker.name(&writer)?;
     let thread = writer.stored_name(&args.thread)?;
     let new = NewMessage {
         id: args.id,

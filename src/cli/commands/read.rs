@@ -6,9 +6,9 @@ use anyhow::Result;
 use crate::cli::args::{self, DatabaseArgs, FenceArgs, SpeakerArgs, VIA, is_read_only};
 use crate::cli::terminal;
 use crate::integrations::fence::{one_line, quoted};
-use crate::integrations::mail_text;
+use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
-use crate::store::{InboxMessageRow, ReadContext};
+use crate::store::{InboxMessageRow, Labels, ReadContext};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = args::JSON_MAIL_ONE)]
@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let (reader, now) = (args.speaker.name()?, now_ms());
+    let (reader, now) = (args.speaker.name(&database.reader()?)?, now_ms());
     let context = ReadContext {
         reader: &reader,
         via: VIA,
@@ -48,7 +48,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         return terminal::json(&mail);
     }
     if args.fence.is_fenced() {
-        show_fenced(&mail, &reader, &database.command())?;
+        let labels = database.reader()?.sender_labels(std::slice::from_ref(&mail))?;
+        show_fenced(&mail, &labels, &reader, &database.command())?;
     } else {
         show(&mail, now)?;
     }
@@ -87,21 +88,21 @@ fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
 }
 
 /// Prints an inbox message for a model.
-fn show_fenced(mail: &InboxMessageRow, reader: &str, command: &str) -> Result<()> {
+fn show_fenced(mail: &InboxMessageRow, labels: &Labels, reader: &str, command: &str) -> Result<()> {
     terminal::line(&mail_text::header("1 message", std::slice::from_ref(mail), reader))?;
-    terminal::line(&fenced_heading(mail))?;
+    terminal::line(&fenced_heading(mail, labels))?;
     if !mail.title.is_empty() && !mail.payload.starts_with(&mail.title) {
         terminal::fenced(&mail.title)?;
     }
     terminal::fenced(mail.payload.trim_end())?;
-    terminal::line(&mail_text::end(command))
+    terminal::line(&mail_text::end(command, identity::shell_access()))
 }
 
 /// Returns the line before a fenced inbox message, with recipient, time and status.
-pub(super) fn fenced_heading(mail: &InboxMessageRow) -> String {
+pub(super) fn fenced_heading(mail: &InboxMessageRow, labels: &Labels) -> String {
     format!(
         "{} · to {} · {} · {}",
-        mail_text::heading(mail),
+        mail_text::heading(mail, labels),
         quoted(&mail.to_inbox, 80),
         terminal::time(mail.created_at),
         one_line(&terminal::mail_state(mail, now_ms()), 80)

@@ -37,10 +37,10 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // Read stdin before opening the database: reading may take a long time, and the database may be
     // replaced meanwhile.
     let text = text_or_stdin(args.text)?;
-    args.speaker.name()?;
     let writer = database.writer()?;
+    args.speaker.name(&writer)?;
     let question = writer.require_mail_by_number_or_id(&args.id)?;
-    let reader = args.speaker.worker(&question)?;
+    let reader = args.speaker.worker(&question, &writer)?;
     let mut answer = NewInboxMessage {
         priority: args.priority,
         author: args::author(&reader),

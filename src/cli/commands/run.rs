@@ -36,7 +36,8 @@ use crate::integrations::recorder::{LineSender, Recorder};
 use crate::integrations::spec::{Integration, StreamSpec};
 use crate::integrations::stream::{Stream, StreamSource};
 use crate::integrations::task_builder::{StreamEnd, TaskInfo};
-use crate::integrations::{hook_spool, registry};
+use crate::integrations::{hook_spool, identity, registry};
+use crate::process::ProcessId;
 use crate::protocol::now_ms;
 use crate::store::Writer;
 
@@ -232,6 +233,8 @@ fn start(
     // starts do: `run` does not see the output of that tool.
     start.env("AGENTHUB_TASK", task_id);
     start.env("AGENTHUB_TASK_VENDOR", tool.id);
+    // Only while this process runs.
+    start.env(identity::TASK_PROCESS, ProcessId::of(std::process::id()).to_string());
     // If an agent runs this command, the new agent has another session.
     for (name, _) in registry::session_variables() {
         start.env_remove(name);

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
-use crate::config::composed;
+use crate::config::is_human;
 use crate::error::{Code, Error};
 use crate::store::{NewInboxMessage, Writer};
 use crate::text::safe_text;
@@ -48,12 +48,12 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     // replaced meanwhile.
     let payload = text_or_stdin(args.text)?;
     let writer = database.writer()?;
-    let from_agent = args.speaker.name()?;
+    let from_agent = args.speaker.name(&writer)?;
     let author = args::author(&from_agent);
     let title = args.title.unwrap_or_else(|| title_of(&payload));
-    let to_inbox = match recipient(&writer, &args.to) {
-        Err(e) if e.code() == Code::NotFound && args.new => composed(&args.to),
-        known => known?,
+    let to_inbox = match args.new && !is_human(&args.to) {
+        true => writer.stored_name(&args.to)?,
+        false => recipient(&writer, &args.to)?,
     };
     let mail = NewInboxMessage {
         correlation_id: args.correlation,

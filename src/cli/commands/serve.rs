@@ -20,7 +20,7 @@ use crate::cli::args::DatabaseArgs;
 use crate::cli::{hub_client, signals, terminal};
 use crate::config::Limits;
 use crate::error::{Code, Error};
-use crate::integrations::identity;
+use crate::integrations::{identity, session_check};
 use crate::protocol;
 use crate::server::{AllowedOrigin, AuthMode, DEFAULT_PORT, MAX_UNAUTHENTICATED_CONNECTIONS, Server, Settings, bind};
 use crate::store::{Record, SecretFile, ServeLock};
@@ -256,6 +256,7 @@ pub(super) async fn serve(database: &DatabaseArgs, args: Args, end: impl Future<
     if let Some(age) = args.keep {
         store.keep(age);
     }
+    store.check_sessions(session_check::record_ends);
     let server = Server::with(store, settings, auth_mode)?;
     let record = Record::new(url.clone())?;
     server.set_record(&record);

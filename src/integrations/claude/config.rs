@@ -2,16 +2,25 @@
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{ConfigContent, InstallTarget, McpJson};
+use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".claude";
 /// The environment variable that moves the directory and `.claude.json` to another path.
-const DIRECTORY_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
+pub(super) const DIRECTORY_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[("type", "stdio")],
     agent: None,
+    earlier_agent: None,
+};
+
+/// Claude Code compares each command of a line with the text before `:*`, and asks for lines that it cannot
+/// split into commands.
+static ALLOW: AllowList = AllowList {
+    path: ("permissions", "allow"),
+    server: Some("mcp__agenthub"),
+    command: Some(("Bash(", ":*)")),
 };
 
 /// Returns the files. A project's hooks are in `settings.local.json`, which is not shared: the path of
@@ -25,6 +34,7 @@ pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
     };
     vec![
         (dir.join(settings), ConfigContent::Hooks),
+        (dir.join(settings), ConfigContent::AllowList(&ALLOW)),
         (servers, ConfigContent::McpJson(&MCP)),
     ]
 }

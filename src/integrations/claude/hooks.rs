@@ -2,14 +2,31 @@
 
 use std::process::Command;
 
-use crate::integrations::program;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
-    ConfigContent, Hook, HookBlocking, HookSpec, InstallTarget, MailDelivery, Refusal, SESSION_START,
+    ConfigContent, EventKind, HandlerNesting, Hook, HookBlocking, HookFileForm, HookSpec, InstallTarget, MailDelivery,
+    OutputForm, Refusal,
 };
+use crate::integrations::{hook_fields, program};
 
-const fn hook(event: &'static str, blocking: HookBlocking, mail: MailDelivery) -> Hook {
-    Hook { event, blocking, mail }
+/// An event at which Claude Code waits for the hook.
+const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
+    Hook {
+        event,
+        kind,
+        blocking: HookBlocking::Waits,
+        mail,
+    }
+}
+
+/// An event at which Claude Code continues.
+const fn record(event: &'static str, kind: EventKind) -> Hook {
+    Hook {
+        event,
+        kind,
+        blocking: HookBlocking::Continues,
+        mail: MailDelivery::None,
+    }
 }
 
 pub(super) const SPEC: HookSpec = HookSpec {
@@ -17,18 +34,33 @@ pub(super) const SPEC: HookSpec = HookSpec {
     // Between two calls of the model, mail is delivered at `PostToolBatch`: it fires once for all
     // parallel tools, while `PostToolUse` fires for each of them.
     hooks: &[
-        hook(SESSION_START, HookBlocking::Waits, MailDelivery::SessionStart),
-        hook("UserPromptSubmit", HookBlocking::Waits, MailDelivery::Context),
-        hook("PreToolUse", HookBlocking::Continues, MailDelivery::None),
-        hook("PostToolUse", HookBlocking::Continues, MailDelivery::None),
-        hook("PostToolUseFailure", HookBlocking::Continues, MailDelivery::None),
-        hook("PostToolBatch", HookBlocking::Waits, MailDelivery::Context),
-        hook("PermissionRequest", HookBlocking::Continues, MailDelivery::None),
-        hook("Notification", HookBlocking::Continues, MailDelivery::None),
-        hook("Stop", HookBlocking::Waits, MailDelivery::StopReason),
-        hook("StopFailure", HookBlocking::Continues, MailDelivery::None),
-        hook("SessionEnd", HookBlocking::Waits, MailDelivery::None),
+        hook("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
+        hook("UserPromptSubmit", EventKind::Prompt, MailDelivery::Context),
+        record("PreToolUse", EventKind::ToolUse),
+        record("PostToolUse", EventKind::ToolResult),
+        record("PostToolUseFailure", EventKind::ToolResult),
+        hook("PostToolBatch", EventKind::Batch, MailDelivery::Context),
+        record("PermissionRequest", EventKind::PermissionRequest),
+        record("Notification", EventKind::Notification),
+        hook("Stop", EventKind::Stop, MailDelivery::Continuation),
+        record("StopFailure", EventKind::StopFailure),
+        hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
+    agent: None,
+    fields: hook_fields::COMMON,
+    context: OutputForm::Context,
+    // `decision: block` works too, and is shown to the user as an error.
+    continuation: OutputForm::Context,
+    session_environment: None,
+    waiting_notifications: &["agent_needs_input", "elicitation_dialog"],
+    // The default of CLAUDE_CODE_STOP_HOOK_BLOCK_CAP. Claude Code drops the text of the next one.
+    max_continuations_in_a_row: Some(8),
+    file: HookFileForm {
+        nesting: HandlerNesting::Groups,
+        timeout: 10,
+        short_timeouts: &[],
+        version: None,
+    },
     pid_variable: Some("CLAUDE_PID"),
     consent: None,
     obstacle,
@@ -38,6 +70,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         "/etc/claude-code/managed-settings.json",
         "/Library/Application Support/ClaudeCode/managed-settings.json",
     ],
+    state: |_, _| Vec::new(),
 };
 
 /// The first version that skips unknown events. An older version ignores a whole settings file with an
@@ -73,7 +106,7 @@ fn off_switches(content: ConfigContent, text: &str) -> Result<Vec<&'static str>,
     let mut set = Vec::new();
     if content == ConfigContent::Hooks {
         for name in ["disableAllHooks", "allowManagedHooksOnly"] {
-            if json_config::is_true(text, name)? {
+            if json_config::is_at(text, &[name], &true.into())? {
                 set.push(name);
             }
         }

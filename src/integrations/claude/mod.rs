@@ -2,10 +2,11 @@
 
 mod config;
 mod hooks;
+mod session_file;
 mod stream;
 mod transcript;
 
-use super::spec::Integration;
+use super::spec::{Integration, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "claude",
@@ -40,8 +41,10 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
+    shell_access: ShellAccess::Full,
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    processes: session_file::PROCESSES,
     transcript: Some(transcript::SPEC),
 };

@@ -17,9 +17,6 @@ use crate::integrations::usage::Usage;
 pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Claude Code's own record of a session; record the output of \
              `claude -p --output-format stream-json --verbose` instead, or let its hooks record sessions (agenthub init)",
-    events: &["SessionStart", "UserPromptSubmit", "Stop", "StopFailure", "SessionEnd"],
-    prompt: "UserPromptSubmit",
-    turn_end: "Stop",
     further_files: subagent_files,
     marks: &["\"assistant\"", "\"cost-state\""],
     entry,

@@ -1,4 +1,4 @@
-//! Codex's configuration files: `hooks.json`, and the MCP server in `config.toml`. `notify` and
+//! Codex's configuration files: `hooks.json`, the MCP server in `config.toml`, and rules for commands. `notify` and
 //! `[otel]` there belong to the user.
 
 use std::path::PathBuf;
@@ -7,8 +7,12 @@ use toml_edit::{DocumentMut, Item};
 
 use crate::integrations::setup::change::read;
 use crate::integrations::setup::toml_config;
-use crate::integrations::spec::{ConfigContent, InstallTarget, McpToml, Refusal};
+use crate::integrations::spec::{
+    AllowRules, ConfigContent, InstallTarget, McpToml, Refusal, RuleWords, ServerPermission,
+};
 
+/// The word after `agenthub hook`.
+pub(super) const HOOK_WORD: &str = "codex";
 pub(super) const HOME_FOLDER: &str = ".codex";
 /// The environment variable that moves the directory to another path.
 const DIRECTORY_VARIABLE: &str = "CODEX_HOME";
@@ -17,7 +21,20 @@ const DIRECTORY_VARIABLE: &str = "CODEX_HOME";
 /// a variable.
 static MCP: McpToml = McpToml {
     servers: "mcp_servers",
-    env_vars: &["AGENTHUB_AGENT", "AGENTHUB_DB"],
+    env_vars: &["AGENTHUB_AGENT", "AGENTHUB_DB", "AGENTHUB_TASK", "AGENTHUB_TASK_VENDOR"],
+};
+
+static ALLOW_TOOLS: ServerPermission = ServerPermission {
+    servers: "mcp_servers",
+    field: "default_tools_approval_mode",
+    value: "\"approve\"",
+};
+
+/// Codex compares words, and only in lines that consist of plain commands. It runs allowed commands outside of
+/// its sandbox, in which the database cannot be written.
+static ALLOW_COMMANDS: AllowRules = AllowRules {
+    words: RuleWords::List,
+    rule: ("prefix_rule(pattern = [", "], decision = \"allow\")"),
 };
 
 fn toml_file(target: &InstallTarget) -> PathBuf {
@@ -31,6 +48,13 @@ pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
             ConfigContent::Hooks,
         ),
         (toml_file(target), ConfigContent::McpToml(&MCP)),
+        (toml_file(target), ConfigContent::AllowServerToml(&ALLOW_TOOLS)),
+        (
+            target
+                .folder(DIRECTORY_VARIABLE, HOME_FOLDER)
+                .join("rules/agenthub.rules"),
+            ConfigContent::AllowRules(&ALLOW_COMMANDS),
+        ),
     ]
 }
 

@@ -5,17 +5,18 @@ mod hooks;
 mod mcp;
 mod stream;
 mod transcript;
+mod trust;
 
-use super::spec::Integration;
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "codex",
     name: "Codex",
     binaries: &["codex"],
     home_folder: config::HOME_FOLDER,
-    session_variables: &["CODEX_THREAD_ID"],
+    // In a subagent, the first is the parent, as in hooks and MCP calls.
+    session_variables: &["CODEX_SESSION_ID", "CODEX_THREAD_ID"],
     marker_variables: &[
-        "CODEX_SESSION_ID",
         "CODEX_SANDBOX",
         "CODEX_SANDBOX_NETWORK_DISABLED",
         "CODEX_CI",
@@ -43,8 +44,15 @@ pub(super) static INTEGRATION: Integration = Integration {
     ],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
+    // Its sandbox `workspace-write`: "attempt to write a readonly database".
+    shell_access: ShellAccess::MayBeReadOnly,
     config_files: config::files,
     session_of_mcp_call: Some(mcp::session_of_call),
     foreign_hooks: None,
+    processes: ProcessSpec {
+        // The daemon of all terminals, and the server of an editor.
+        is_shared: |process| process.program == "codex" && process.arguments.iter().any(|word| word == "app-server"),
+        ..ProcessSpec::DEFAULT
+    },
     transcript: Some(transcript::SPEC),
 };

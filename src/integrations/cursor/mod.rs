@@ -4,7 +4,7 @@ mod config;
 mod hooks;
 mod stream;
 
-use super::spec::Integration;
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "cursor",
@@ -30,9 +30,15 @@ pub(super) static INTEGRATION: Integration = Integration {
         "system_notification",
     ],
     stream: Some(stream::SPEC),
-    hooks: None,
+    hooks: Some(hooks::SPEC),
+    shell_access: ShellAccess::Full,
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: Some(hooks::FOREIGN),
+    processes: ProcessSpec {
+        // The editor.
+        is_shared: |process| process.program.eq_ignore_ascii_case("cursor"),
+        ..ProcessSpec::DEFAULT
+    },
     transcript: None,
 };

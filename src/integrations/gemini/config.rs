@@ -1,20 +1,46 @@
-//! Gemini CLI's configuration file.
+//! Gemini CLI's configuration files: the settings, and a policy for commands.
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{ConfigContent, InstallTarget, McpJson};
+use crate::integrations::spec::{AllowRules, ConfigContent, InstallTarget, McpJson, RuleWords, ServerPermission};
 
 pub(super) const HOME_FOLDER: &str = ".gemini";
 
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
-    agent: Some("gemini"),
+    // The name of `agenthub run --as`, and none for a session of its own. Gemini CLI expands the variable.
+    agent: Some("${AGENTHUB_AGENT:-}"),
+    earlier_agent: Some("gemini"),
+};
+
+/// Without a terminal, Gemini CLI offers the model only tools that need no confirmation.
+static ALLOW_TOOLS: ServerPermission = ServerPermission {
+    servers: "mcpServers",
+    field: "trust",
+    value: "true",
+};
+
+/// A policy of its own: with `tools.allowed` in the settings, Gemini CLI refuses all other commands, even with
+/// `--yolo`. It compares each command of a line with the prefix and a blank or the end after it, and asks for
+/// redirections.
+static ALLOW_COMMANDS: AllowRules = AllowRules {
+    words: RuleWords::Line,
+    rule: (
+        "\n[[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = ",
+        "\ndecision = \"allow\"\npriority = 100",
+    ),
 };
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
-    vec![(
-        target.file(".gemini/settings.json", ".gemini/settings.json"),
-        ConfigContent::McpJson(&MCP),
-    )]
+    let settings = target.file(".gemini/settings.json", ".gemini/settings.json");
+    vec![
+        (settings.clone(), ConfigContent::Hooks),
+        (settings.clone(), ConfigContent::McpJson(&MCP)),
+        (settings, ConfigContent::AllowServerJson(&ALLOW_TOOLS)),
+        (
+            target.file(".gemini/policies/agenthub.toml", ".gemini/policies/agenthub.toml"),
+            ConfigContent::AllowRules(&ALLOW_COMMANDS),
+        ),
+    ]
 }

@@ -1,10 +1,12 @@
 //! Gemini CLI.
 
 mod config;
+mod hooks;
 mod stream;
 mod transcript;
+mod trust;
 
-use super::spec::Integration;
+use super::spec::{Integration, ProcessSpec, ShellAccess};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "gemini",
@@ -28,9 +30,11 @@ pub(super) static INTEGRATION: Integration = Integration {
         "activated_skill",
     ],
     stream: Some(stream::SPEC),
-    hooks: None,
+    hooks: Some(hooks::SPEC),
+    shell_access: ShellAccess::Full,
     config_files: config::files,
     session_of_mcp_call: None,
     foreign_hooks: None,
+    processes: ProcessSpec::DEFAULT,
     transcript: Some(transcript::SPEC),
 };

@@ -12,9 +12,6 @@ use crate::integrations::usage::Usage;
 pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Gemini CLI's own record of a session; record the output of \
              `gemini -p … --output-format stream-json` instead",
-    events: &["SessionStart", "BeforeAgent", "AfterAgent", "SessionEnd"],
-    prompt: "BeforeAgent",
-    turn_end: "AfterAgent",
     further_files: |_| Vec::new(),
     marks: &["\"gemini\""],
     entry,

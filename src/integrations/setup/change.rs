@@ -126,10 +126,10 @@ pub fn apply(change: &Change, lock: &Lock) -> Result<()> {
         None => {
             fs::remove_file(&path).map_err(|e| cannot("remove", &path, &e))?;
             // An empty directory would look like an installed tool. The system refuses to remove a
-            // directory that is not empty.
-            if let Some(dir) = change.path.parent().filter(|dir| *dir != lock.dir) {
-                drop(fs::remove_dir(dir));
-            }
+            // directory that is not empty. A tool's files are at most two directories deep.
+            let dirs = change.path.ancestors().skip(1).take(2);
+            let mut removed = dirs.take_while(|dir| *dir != lock.dir).map(fs::remove_dir);
+            while removed.next().is_some_and(|removed| removed.is_ok()) {}
         }
     }
     if change.backup == Backup::Remove {

@@ -50,6 +50,11 @@ pub(super) fn owner(command: &str, hook_word: &str) -> Owner {
     parse(command, hook_word).map_or(Owner::Other, |command| command.owner)
 }
 
+/// Returns whether the command runs `agenthub hook WORD` and nothing else.
+pub fn is_hook_command(command: &str, hook_word: &str) -> bool {
+    owner(command, hook_word) != Owner::Other
+}
+
 /// Returns the parts of a command that runs `agenthub hook WORD` and nothing else.
 pub(super) fn parse(command: &str, hook_word: &str) -> Option<HookCommand> {
     let words = split(command)?;

@@ -34,24 +34,54 @@ enum Invocation {
 }
 
 impl ConfigFile {
-    /// Returns agenthub's command in the file: the hook of `event`, or the MCP server.
+    /// Returns agenthub's command in the file: the hook of a new session, or the MCP server.
     ///
     /// # Errors
     /// [`crate::error::Code::Invalid`] if the file cannot be read.
-    pub fn installed(&self, event: &str) -> Result<Option<InstalledCommand>> {
+    pub fn installed(&self) -> Result<Option<InstalledCommand>> {
         let text = read_unmarked(&self.path)?;
         Ok(match self.content {
-            ConfigContent::Hooks => {
-                let word = self.tool.hooks.as_ref().map_or("", |hooks| hooks.word);
-                json_config::hook(&text, word, event).and_then(|line| from_hook(line, word))
-            }
+            ConfigContent::Hooks => self.tool.hooks.as_ref().and_then(|hooks| {
+                let line = json_config::hook(&text, hooks, hooks.start_event())?;
+                from_hook(line, hooks.word)
+            }),
             ConfigContent::McpJson(form) => json_config::server(&text, form).and_then(|server| from_json(&server)),
             ConfigContent::McpToml(form) => toml_config::server(&text, form).map(|(program, args)| InstalledCommand {
                 program: program.into(),
                 agent: None,
                 invocation: Invocation::Program { args, env: Vec::new() },
             }),
+            ConfigContent::AllowList(_)
+            | ConfigContent::AllowServerJson(_)
+            | ConfigContent::AllowServerToml(_)
+            | ConfigContent::AllowRules(_) => None,
         })
+    }
+}
+
+impl ConfigFile {
+    /// Returns what an earlier version has installed and `init` would change or remove, apart from the program:
+    /// the events of hooks, or the MCP server's entry.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Invalid`] if the file cannot be read.
+    pub fn outdated(&self) -> Result<Vec<String>> {
+        let text = read_unmarked(&self.path)?;
+        let reinstalled = match (self.content, &self.tool.hooks) {
+            (ConfigContent::Hooks, Some(hooks)) => {
+                return json_config::outdated_events(&text, hooks).map_err(|reason| self.refused(&reason));
+            }
+            (ConfigContent::McpJson(form), _) => json_config::server(&text, form)
+                .and_then(|server| from_json(&server))
+                .and_then(|server| server.program_and_args())
+                .map(|(program, args)| json_config::install_server(&text, form, &program, &args)),
+            (ConfigContent::McpToml(form), _) => toml_config::server(&text, form)
+                .map(|(program, args)| toml_config::install_server(&text, form, Path::new(&program), &args)),
+            _ => None,
+        };
+        let reinstalled = reinstalled.transpose().map_err(|reason| self.refused(&reason))?;
+        let is_outdated = reinstalled.is_some_and(|reinstalled| reinstalled != text);
+        Ok(is_outdated.then(|| "the MCP server".to_owned()).into_iter().collect())
     }
 }
 
@@ -88,8 +118,12 @@ pub fn off_switches(tool: &'static Integration, target: &InstallTarget) -> Resul
 /// Refuses a text that cannot be parsed.
 fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal> {
     match content {
-        ConfigContent::Hooks | ConfigContent::McpJson(_) => json_config::check(text),
-        ConfigContent::McpToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::Hooks
+        | ConfigContent::McpJson(_)
+        | ConfigContent::AllowList(_)
+        | ConfigContent::AllowServerJson(_) => json_config::check(text),
+        ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::AllowRules(_) => Ok(()),
     }
 }
 
@@ -142,6 +176,14 @@ impl InstalledCommand {
         };
         command.env("AGENTHUB_DB", db);
         command
+    }
+
+    /// Returns the program and its arguments, if no shell runs it.
+    fn program_and_args(&self) -> Option<(PathBuf, Vec<String>)> {
+        match &self.invocation {
+            Invocation::Shell { .. } => None,
+            Invocation::Program { args, .. } => Some((self.program.clone(), args.clone())),
+        }
     }
 
     /// Returns the command line for the user to run.

@@ -1,16 +1,18 @@
-//! Hooks and MCP servers in JSON files. Comments and trailing commas are accepted and kept, whether or
+//! Hooks, MCP servers and permissions in JSON files. Comments and trailing commas are accepted and kept, whether or
 //! not the tool itself accepts them; any other deviation from JSON is refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, CstObjectProp, CstRootNode};
 
 use super::hook_command::{Owner, owner};
-use crate::integrations::spec::{HookBlocking, HookSpec, McpJson, Refusal};
+use crate::integrations::allowed_commands;
+use crate::integrations::spec::{
+    AllowList, HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal, ServerPermission,
+};
 
-/// Seconds after which a tool ends a hook. A hook takes a few milliseconds.
-const TIMEOUT: i64 = 10;
 /// The name of the MCP server.
 const SERVER: &str = "agenthub";
 
@@ -71,9 +73,10 @@ fn check_unique_hooks(root: &CstObject) -> Result<(), Refusal> {
     };
     for event in events.properties() {
         check_unique(&events, &event.decoded_name().unwrap_or_default())?;
-        for group in objects(event.array_value()) {
-            check_unique(&group, "hooks")?;
-            for handler in objects(group.array_value("hooks")) {
+        for element in objects(event.array_value()) {
+            check_unique(&element, "hooks")?;
+            check_unique(&element, "command")?;
+            for handler in objects(element.array_value("hooks")) {
                 check_unique(&handler, "command")?;
             }
         }
@@ -124,77 +127,100 @@ fn string(of: &CstObject, name: &str) -> Option<String> {
     of.get(name)?.value()?.as_string_lit()?.decoded_value().ok()
 }
 
-/// Returns an event's handlers that run agenthub's hook, with their groups and owners.
-fn handlers(groups: &CstArray, hook_word: &str) -> Vec<(CstObject, CstObject, Owner)> {
-    let mut found = Vec::new();
-    for group in objects(Some(groups.clone())) {
-        for handler in objects(group.array_value("hooks")) {
-            let owner = string(&handler, "command").map_or(Owner::Other, |command| owner(&command, hook_word));
-            if owner != Owner::Other {
-                found.push((group.clone(), handler, owner));
-            }
-        }
-    }
-    found
+/// A handler that runs agenthub's hook.
+struct Handler {
+    object: CstObject,
+    /// The group that it is in, unless the tool has no groups.
+    group: Option<CstObject>,
+    owner: Owner,
 }
 
-/// Returns an event's handlers that `init` has installed, with their groups.
-fn installed(groups: &CstArray, hook_word: &str) -> Vec<(CstObject, CstObject)> {
-    let all = handlers(groups, hook_word).into_iter();
-    all.filter(|(.., owner)| *owner == Owner::Agenthub)
-        .map(|(group, handler, _)| (group, handler))
+impl Handler {
+    /// Removes the handler, and its group if that has no other.
+    fn remove(self) {
+        let is_only = |group: &CstObject| {
+            let handlers = group.array_value("hooks");
+            handlers.is_some_and(|handlers| handlers.elements().len() == 1)
+        };
+        match self.group.filter(is_only) {
+            Some(group) => group.remove(),
+            None => self.object.remove(),
+        }
+    }
+}
+
+/// Returns an event's handlers that run agenthub's hook.
+fn handlers(of_event: &CstArray, spec: &HookSpec) -> Vec<Handler> {
+    let elements = objects(Some(of_event.clone()));
+    let all: Vec<(Option<CstObject>, CstObject)> = match spec.file.nesting {
+        HandlerNesting::Flat => elements.into_iter().map(|handler| (None, handler)).collect(),
+        HandlerNesting::Groups => elements
+            .into_iter()
+            .flat_map(|group| {
+                let handlers = objects(group.array_value("hooks"));
+                handlers.into_iter().map(move |handler| (Some(group.clone()), handler))
+            })
+            .collect(),
+    };
+    all.into_iter()
+        .filter_map(|(group, object)| {
+            let owner = owner(&string(&object, "command")?, spec.word);
+            (owner != Owner::Other).then_some(Handler { object, group, owner })
+        })
         .collect()
 }
 
-/// Removes a handler, and its group if that has no other.
-fn remove_handler(group: CstObject, handler: CstObject) {
-    let is_only = group
-        .array_value("hooks")
-        .is_some_and(|handlers| handlers.elements().len() == 1);
-    if is_only {
-        group.remove();
-    } else {
-        handler.remove();
-    }
+/// Returns an event's handlers that `init` has installed.
+fn installed(of_event: &CstArray, spec: &HookSpec) -> Vec<Handler> {
+    let mut all = handlers(of_event, spec);
+    all.retain(|handler| handler.owner == Owner::Agenthub);
+    all
 }
 
 pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
     check_unique_hooks(&document.object)?;
+    if let Some(version) = spec.file.version
+        && document.object.get("version").is_none()
+    {
+        drop(document.object.append("version", Input::from(version)));
+    }
     let events = object(&document.object, "hooks")?;
     for hook in spec.hooks {
-        let groups = array(&events, hook.event)?;
-        let wanted = handler(command, hook.blocking);
-        let is_customized = handlers(&groups, spec.word)
+        let of_event = array(&events, hook.event)?;
+        let wanted = handler(command, spec, hook);
+        let is_customized = handlers(&of_event, spec)
             .iter()
-            .any(|(.., owner)| *owner == Owner::Customized);
-        let mut found = installed(&groups, spec.word).into_iter();
+            .any(|handler| handler.owner == Owner::Customized);
+        let mut found = installed(&of_event, spec).into_iter();
         // A customized handler replaces the installed one.
         match if is_customized { None } else { found.next() } {
             None if is_customized => {}
             None => {
-                groups.append(Input::Object(vec![(
-                    "hooks".to_owned(),
-                    Input::Array(vec![Input::Object(wanted)]),
-                )]));
+                let handler = Input::Object(wanted);
+                of_event.append(match spec.file.nesting {
+                    HandlerNesting::Flat => handler,
+                    HandlerNesting::Groups => Input::Object(vec![("hooks".to_owned(), Input::Array(vec![handler]))]),
+                });
             }
-            Some((_, handler)) => update(&handler, &wanted),
+            Some(handler) => update(&handler.object, &wanted),
         }
-        found.for_each(|(group, handler)| remove_handler(group, handler));
+        found.for_each(Handler::remove);
     }
-    let is_wanted = |name: &str| spec.hooks.iter().any(|hook| hook.event == name);
-    remove_installed(&events, spec.word, |event| !is_wanted(event));
+    remove_installed(&events, spec, |event| spec.hook(event).is_none());
     Ok(document.finish())
 }
 
 /// Returns the fields of a handler.
-fn handler(command: &str, blocking: HookBlocking) -> Vec<(String, Input)> {
+fn handler(command: &str, spec: &HookSpec, hook: &Hook) -> Vec<(String, Input)> {
+    let short = spec.file.short_timeouts.iter().find(|(event, _)| *event == hook.event);
+    let timeout = short.map_or(spec.file.timeout, |(_, timeout)| *timeout);
     let mut handler = vec![
         ("type".to_owned(), Input::from("command")),
         ("command".to_owned(), Input::from(command)),
-        ("timeout".to_owned(), Input::from(TIMEOUT)),
+        ("timeout".to_owned(), Input::from(timeout)),
     ];
-    if blocking == HookBlocking::Continues {
+    if hook.blocking == HookBlocking::Continues {
         handler.push(("async".to_owned(), Input::from(true)));
     }
     handler
@@ -230,25 +256,23 @@ fn to_serde(value: &Input) -> serde_json::Value {
 }
 
 /// Removes the installed handlers of the selected events, and events without any other handler.
-fn remove_installed(events: &CstObject, hook_word: &str, is_selected: impl Fn(&str) -> bool) {
+fn remove_installed(events: &CstObject, spec: &HookSpec, is_selected: impl Fn(&str) -> bool) {
     for event in events.properties() {
-        let (Some(name), Some(groups)) = (event.decoded_name(), event.array_value()) else {
+        let (Some(name), Some(of_event)) = (event.decoded_name(), event.array_value()) else {
             continue;
         };
-        let found = installed(&groups, hook_word);
+        let found = installed(&of_event, spec);
         if found.is_empty() || !is_selected(&name) {
             continue;
         }
-        found
-            .into_iter()
-            .for_each(|(group, handler)| remove_handler(group, handler));
-        if groups.elements().is_empty() {
+        found.into_iter().for_each(Handler::remove);
+        if of_event.elements().is_empty() {
             event.remove();
         }
     }
 }
 
-pub(super) fn remove_hooks(text: &str, hook_word: &str) -> Result<String, Refusal> {
+pub(super) fn remove_hooks(text: &str, spec: &HookSpec) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
     check_unique_hooks(&document.object)?;
     let Some(property) = document.object.get("hooks") else {
@@ -256,7 +280,7 @@ pub(super) fn remove_hooks(text: &str, hook_word: &str) -> Result<String, Refusa
     };
     let events = property.object_value().ok_or("\"hooks\" is not an object")?;
     let before = events.properties().len();
-    remove_installed(&events, hook_word, |_| true);
+    remove_installed(&events, spec, |_| true);
     if before > 0 && events.properties().is_empty() {
         property.remove();
     }
@@ -289,13 +313,24 @@ pub(super) fn install_server(text: &str, form: &McpJson, program: &Path, args: &
         Some(found) => match found.object_value().filter(is_agenthub) {
             Some(server) => {
                 // The user may have changed the variables.
-                wanted.extend(env.filter(|_| server.get("env").is_none()));
+                wanted.extend(env.filter(|_| has_default_environment(&server, form)));
                 update(&server, &wanted);
             }
             None => return Err(format!("another MCP server has the name \"{SERVER}\"")),
         },
     }
     Ok(document.finish())
+}
+
+/// Returns whether a server has no variables, or those that an earlier version has written.
+fn has_default_environment(server: &CstObject, form: &McpJson) -> bool {
+    let earlier = form
+        .earlier_agent
+        .map(|name| serde_json::json!({"AGENTHUB_AGENT": name}));
+    let current = server
+        .get("env")
+        .map(|property| property.value().and_then(|value| value.to_serde_value()));
+    current.is_none_or(|current| earlier.is_some() && current == earlier)
 }
 
 fn is_agenthub(server: &CstObject) -> bool {
@@ -327,12 +362,139 @@ pub(super) fn remove_server(text: &str, form: &McpJson) -> Result<String, Refusa
     Ok(document.finish())
 }
 
+/// Returns the list of permissions, if there is one.
+fn allow_list(document: &Document, form: &AllowList) -> Option<CstArray> {
+    document.object.object_value(form.path.0)?.array_value(form.path.1)
+}
+
+/// Returns whether the entry of a list is one that `init` writes for any database.
+fn is_permission(entry: &str, form: &AllowList) -> bool {
+    let is_command = |(before, after): (&str, &str)| {
+        let line = entry.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        line.is_some_and(allowed_commands::is_line)
+    };
+    form.server == Some(entry) || form.command.is_some_and(is_command)
+}
+
+/// Refuses lists that occur twice.
+fn check_unique_list(document: &Document, form: &AllowList) -> Result<(), Refusal> {
+    check_unique(&document.object, form.path.0)?;
+    let parent = document.object.object_value(form.path.0);
+    parent.map_or(Ok(()), |parent| check_unique(&parent, form.path.1))
+}
+
+pub(super) fn install_permissions(text: &str, form: &AllowList, commands: &[String]) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    check_unique_list(&document, form)?;
+    let list = array(&object(&document.object, form.path.0)?, form.path.1)?;
+    let commands = commands
+        .iter()
+        .filter_map(|command| form.command.map(|(before, after)| format!("{before}{command}{after}")));
+    let wanted: Vec<String> = form.server.map(str::to_owned).into_iter().chain(commands).collect();
+    remove_entries(&list, |entry| {
+        is_permission(entry, form) && !wanted.iter().any(|wanted| wanted == entry)
+    });
+    let present: Vec<String> = list.elements().iter().filter_map(text_of).collect();
+    for entry in wanted.iter().filter(|entry| !present.contains(entry)) {
+        list.append(Input::from(entry.as_str()));
+    }
+    Ok(document.finish())
+}
+
+pub(super) fn remove_permissions(text: &str, form: &AllowList) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    check_unique_list(&document, form)?;
+    let Some(list) = allow_list(&document, form) else {
+        return Ok(text.to_owned());
+    };
+    if remove_entries(&list, |entry| is_permission(entry, form)) && list.elements().is_empty() {
+        let parent = document.object.object_value(form.path.0);
+        if let Some(property) = parent.as_ref().and_then(|parent| parent.get(form.path.1)) {
+            property.remove();
+        }
+        let is_empty = parent.is_some_and(|parent| parent.properties().is_empty());
+        if let Some(property) = document.object.get(form.path.0).filter(|_| is_empty) {
+            property.remove();
+        }
+    }
+    Ok(document.finish())
+}
+
+/// Removes the selected strings of a list. Returns whether there was one.
+fn remove_entries(list: &CstArray, is_selected: impl Fn(&str) -> bool) -> bool {
+    let selected: Vec<CstNode> = list
+        .elements()
+        .into_iter()
+        .filter(|element| text_of(element).is_some_and(|text| is_selected(&text)))
+        .collect();
+    let is_any = !selected.is_empty();
+    selected.into_iter().for_each(CstNode::remove);
+    is_any
+}
+
+fn text_of(element: &CstNode) -> Option<String> {
+    element.as_string_lit()?.decoded_value().ok()
+}
+
+/// Sets the field of agenthub's server that permits its tools. Without the server there is nothing to permit.
+pub(super) fn install_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    if let Some(server) = agenthub_server(&document, form.servers) {
+        let value: serde_json::Value = serde_json::from_str(form.value).unwrap_or_default();
+        let value = match value {
+            serde_json::Value::Bool(value) => Input::from(value),
+            other => Input::from(other.as_str().unwrap_or_default()),
+        };
+        update(&server, &[(form.field.to_owned(), value)]);
+    }
+    Ok(document.finish())
+}
+
+pub(super) fn remove_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
+    let document = Document::parse(text)?;
+    let server = agenthub_server(&document, form.servers);
+    match server.and_then(|server| server.get(form.field)) {
+        Some(property) => property.remove(),
+        None => return Ok(text.to_owned()),
+    }
+    Ok(document.finish())
+}
+
+fn agenthub_server(document: &Document, servers: &str) -> Option<CstObject> {
+    let server = document.object.object_value(servers)?.object_value(SERVER)?;
+    is_agenthub(&server).then_some(server)
+}
+
 /// Returns the command of an event's hook of agenthub.
-pub(super) fn hook(text: &str, hook_word: &str, event: &str) -> Option<String> {
+pub(super) fn hook(text: &str, spec: &HookSpec, event: &str) -> Option<String> {
     let document = Document::parse(text).ok()?;
-    let groups = document.object.object_value("hooks")?.array_value(event)?;
-    let (_, handler, _) = handlers(&groups, hook_word).into_iter().next()?;
-    string(&handler, "command")
+    let of_event = document.object.object_value("hooks")?.array_value(event)?;
+    let handler = handlers(&of_event, spec).into_iter().next()?;
+    string(&handler.object, "command")
+}
+
+/// Returns the events whose hooks of agenthub this version would write in another form, or would remove.
+pub(super) fn outdated_events(text: &str, spec: &HookSpec) -> Result<Vec<String>, Refusal> {
+    let events = |text: &str| Ok::<_, Refusal>(Document::parse(text)?.object.object_value("hooks"));
+    let Some(before) = events(text)? else {
+        return Ok(Vec::new());
+    };
+    let command = before.properties().iter().find_map(|event| {
+        let handler = installed(&event.array_value()?, spec).into_iter().next()?;
+        string(&handler.object, "command")
+    });
+    let Some(command) = command else {
+        return Ok(Vec::new());
+    };
+    let after = events(&install_hooks(text, &command, spec)?)?;
+    let values = |of: Option<&CstObject>| match of.and_then(CstObject::to_serde_value) {
+        Some(serde_json::Value::Object(events)) => events,
+        _ => serde_json::Map::new(),
+    };
+    let (before, after) = (values(Some(&before)), values(after.as_ref()));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    Ok(differing.cloned().collect())
 }
 
 /// Returns the entry of agenthub's server.
@@ -347,9 +509,12 @@ pub(super) fn check(text: &str) -> Result<(), Refusal> {
     Document::parse(text).map(drop)
 }
 
-/// Returns whether the top-level key `name` is `true`.
-pub(in crate::integrations) fn is_true(text: &str, name: &str) -> Result<bool, Refusal> {
+/// Returns whether the value at a path of keys is `value`.
+pub(in crate::integrations) fn is_at(text: &str, path: &[&str], value: &serde_json::Value) -> Result<bool, Refusal> {
     let document = Document::parse(text)?;
-    let value = document.object.get(name).and_then(|property| property.value());
-    Ok(value.and_then(|value| value.to_serde_value()) == Some(true.into()))
+    let mut found = document.object.to_serde_value();
+    for name in path {
+        found = found.and_then(|mut object| object.get_mut(*name).map(serde_json::Value::take));
+    }
+    Ok(found.as_ref() == Some(value))
 }

@@ -13,8 +13,10 @@ mod hook_command;
 mod installed;
 pub(super) mod json_config;
 mod plan;
+mod rules_file;
 pub(super) mod toml_config;
 
 pub use change::{Backup, Change, Lock, apply};
+pub use hook_command::is_hook_command;
 pub use installed::{InstalledCommand, off_switches};
 pub use plan::{install, remove};

@@ -1,62 +1,71 @@
 //! Plans the changes that install agenthub in a tool's configuration files, or remove it.
 
+use std::path::PathBuf;
+
 use super::change::{Backup, Change, backup_path, read, split_mark};
 use super::hook_command;
-use super::{json_config, toml_config};
+use super::{json_config, rules_file, toml_config};
 use crate::error::{Code, Error, Result};
+use crate::integrations::allowed_commands;
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
 
-/// Returns the change that installs agenthub in `file`, if one is needed.
+/// Returns the change that installs the entries of `files`, which all have the same path, if one is needed.
 ///
 /// # Errors
 /// [`Code::Invalid`] if the file cannot be read or parsed, naming file and line.
-pub fn install(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change>> {
-    let before = read(&file.path)?;
-    let after = installed_text(file, before.as_deref(), target)?;
+pub fn install(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Change>> {
+    let Some(path) = common_path(files)? else {
+        return Ok(None);
+    };
+    let before = read(path)?;
+    let after = installed_text(files, before.as_deref(), target)?;
     if before.as_deref() == Some(after.as_str()) {
         return Ok(None);
     }
     let is_installed = match &before {
-        Some(text) => removed_text(file, text)? != *text,
+        Some(text) => removed_text(files, text)? != *text,
         None => false,
     };
     // A backup is the text before the first installation: an upgrade keeps the one there is, and a file
     // with nothing but agenthub's entries needs none.
     let is_backup_unneeded =
-        || -> Result<bool> { Ok(backup_path(&file.path).exists() || installed_text(file, None, target)? == after) };
+        || -> Result<bool> { Ok(backup_path(path).exists() || installed_text(files, None, target)? == after) };
     let backup = if before.is_none() || is_installed && is_backup_unneeded()? {
         Backup::Keep
     } else {
         Backup::Create
     };
     Ok(Some(Change {
-        path: file.path.clone(),
+        path: path.clone(),
         before,
         after: Some(after),
         backup,
     }))
 }
 
-/// Returns the change that removes agenthub from `file`, if one is needed. If the file was
-/// not changed since the installation, it is restored byte for byte; otherwise only the entries of
-/// agenthub are removed.
+/// Returns the change that removes the entries of `files`, which all have the same path, if one is needed. If
+/// the file was not changed since the installation, it is restored byte for byte; otherwise only the entries
+/// are removed.
 ///
 /// # Errors
 /// As [`install`].
-pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change>> {
-    let Some(before) = read(&file.path)? else {
+pub fn remove(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Change>> {
+    let Some(path) = common_path(files)? else {
         return Ok(None);
     };
-    let without = removed_text(file, &before)?;
+    let Some(before) = read(path)? else {
+        return Ok(None);
+    };
+    let without = removed_text(files, &before)?;
     if without == before {
         return Ok(None);
     }
-    let backup = read(&backup_path(&file.path))?;
+    let backup = read(&backup_path(path))?;
     // An earlier version may have written its entries in another form.
-    let current = installed_text(file, Some(&before), target)?;
+    let current = installed_text(files, Some(&before), target)?;
     let is_unchanged_since = |original: Option<&str>| {
-        let is_clean = original.is_none_or(|text| removed_text(file, text).is_ok_and(|without| without == text));
-        is_clean && installed_text(file, original, target).is_ok_and(|text| text == current)
+        let is_clean = original.is_none_or(|text| removed_text(files, text).is_ok_and(|without| without == text));
+        is_clean && installed_text(files, original, target).is_ok_and(|text| text == current)
     };
     let (after, backup) = match backup {
         Some(original) if is_unchanged_since(Some(&original)) => (Some(original), Backup::Remove),
@@ -64,40 +73,65 @@ pub fn remove(file: &ConfigFile, target: &InstallTarget) -> Result<Option<Change
         _ => (Some(without), Backup::Keep),
     };
     Ok(Some(Change {
-        path: file.path.clone(),
+        path: path.clone(),
         before: Some(before),
         after,
         backup,
     }))
 }
 
-/// Returns the file's text with the entries of agenthub. `text` is `None` if the file does not exist.
-fn installed_text(file: &ConfigFile, text: Option<&str>, target: &InstallTarget) -> Result<String> {
-    let (mark, text) = split_mark(text.unwrap_or_default());
-    let args = mcp_args(target);
-    let new = match file.content {
-        ConfigContent::Hooks => {
-            let hooks = hooks(file)?;
-            let command = hook_command::for_target(target, hooks.word);
-            json_config::install_hooks(text, &command, hooks)
-        }
-        ConfigContent::McpJson(form) => json_config::install_server(text, form, &target.program, &args),
-        ConfigContent::McpToml(form) => toml_config::install_server(text, form, &target.program, &args),
-    };
-    new.map(|new| format!("{mark}{new}"))
-        .map_err(|reason| file.refused(&reason))
+/// Returns the path that all `files` have; `None` without files.
+fn common_path(files: &[ConfigFile]) -> Result<Option<&PathBuf>> {
+    let mut paths = files.iter().map(|file| &file.path);
+    let first = paths.next();
+    match paths.all(|path| Some(path) == first) {
+        true => Ok(first),
+        false => Err(Error::new(Code::Internal, "one change is of one file")),
+    }
 }
 
-/// Returns the file's text without the entries of agenthub.
-fn removed_text(file: &ConfigFile, text: &str) -> Result<String> {
-    let (mark, text) = split_mark(text);
-    let new = match file.content {
-        ConfigContent::Hooks => json_config::remove_hooks(text, hooks(file)?.word),
-        ConfigContent::McpJson(form) => json_config::remove_server(text, form),
-        ConfigContent::McpToml(form) => toml_config::remove_server(text, form),
-    };
-    new.map(|new| format!("{mark}{new}"))
-        .map_err(|reason| file.refused(&reason))
+/// Returns the file's text with the entries. `text` is `None` if the file does not exist.
+fn installed_text(files: &[ConfigFile], text: Option<&str>, target: &InstallTarget) -> Result<String> {
+    let text = text.unwrap_or_default().to_owned();
+    files.iter().try_fold(text, |text, file| {
+        let (mark, text) = split_mark(&text);
+        let args = mcp_args(target);
+        let new = match file.content {
+            ConfigContent::Hooks => {
+                let hooks = hooks(file)?;
+                let command = hook_command::for_target(target, hooks.word);
+                json_config::install_hooks(text, &command, hooks)
+            }
+            ConfigContent::McpJson(form) => json_config::install_server(text, form, &target.program, &args),
+            ConfigContent::McpToml(form) => toml_config::install_server(text, form, &target.program, &args),
+            ConfigContent::AllowList(form) => {
+                json_config::install_permissions(text, form, &allowed_commands::lines(target))
+            }
+            ConfigContent::AllowServerJson(form) => json_config::install_server_permission(text, form),
+            ConfigContent::AllowServerToml(form) => toml_config::install_server_permission(text, form),
+            ConfigContent::AllowRules(form) => rules_file::install(text, form, target),
+        };
+        new.map(|new| format!("{mark}{new}"))
+            .map_err(|reason| file.refused(&reason))
+    })
+}
+
+/// Returns the file's text without the entries.
+fn removed_text(files: &[ConfigFile], text: &str) -> Result<String> {
+    files.iter().rev().try_fold(text.to_owned(), |text, file| {
+        let (mark, text) = split_mark(&text);
+        let new = match file.content {
+            ConfigContent::Hooks => json_config::remove_hooks(text, hooks(file)?),
+            ConfigContent::McpJson(form) => json_config::remove_server(text, form),
+            ConfigContent::McpToml(form) => toml_config::remove_server(text, form),
+            ConfigContent::AllowList(form) => json_config::remove_permissions(text, form),
+            ConfigContent::AllowServerJson(form) => json_config::remove_server_permission(text, form),
+            ConfigContent::AllowServerToml(form) => toml_config::remove_server_permission(text, form),
+            ConfigContent::AllowRules(_) => Ok(rules_file::remove(text)),
+        };
+        new.map(|new| format!("{mark}{new}"))
+            .map_err(|reason| file.refused(&reason))
+    })
 }
 
 fn hooks(file: &ConfigFile) -> Result<&'static HookSpec> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, RawString, Table, TableLike, Value, value};
 
-use crate::integrations::spec::{McpToml, Refusal};
+use crate::integrations::spec::{McpToml, Refusal, ServerPermission};
 
 /// The name of the MCP server.
 const SERVER: &str = "agenthub";
@@ -159,6 +159,41 @@ pub(super) fn remove_server(text: &str, form: &McpToml) -> Result<String, Refusa
         keep_comments(&mut document, &table);
     }
     Ok(with_line_ends_of(text, &document.to_string()))
+}
+
+/// Returns agenthub's server, if there is one.
+fn agenthub_server<'a>(document: &'a mut DocumentMut, servers: &str) -> Option<&'a mut dyn TableLike> {
+    let server = document.get_mut(servers)?.get_mut(SERVER)?.as_table_like_mut()?;
+    is_agenthub(server).then_some(server)
+}
+
+/// Sets the field of agenthub's server that permits its tools. Without the server there is nothing to permit.
+pub(super) fn install_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
+    let mut document = parse(text)?;
+    let wanted: Value = form
+        .value
+        .parse()
+        .map_err(|_| format!("{} is not a value", form.value))?;
+    let Some(server) = agenthub_server(&mut document, form.servers) else {
+        return Ok(text.to_owned());
+    };
+    if server
+        .get(form.field)
+        .is_some_and(|found| undecorated(found) == wanted.to_string())
+    {
+        return Ok(text.to_owned());
+    }
+    set(server, form.field, wanted);
+    Ok(with_line_ends_of(text, &document.to_string()))
+}
+
+pub(super) fn remove_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
+    let mut document = parse(text)?;
+    let server = agenthub_server(&mut document, form.servers);
+    match server.and_then(|server| server.remove(form.field)) {
+        Some(_) => Ok(with_line_ends_of(text, &document.to_string())),
+        None => Ok(text.to_owned()),
+    }
 }
 
 /// Moves the comments before the header of a removed table to the item that follows it.

@@ -236,6 +236,7 @@ impl PruneRun {
             return Ok(Some(started.elapsed()));
         }
         writer.delete_continuations_of_deleted_agents()?;
+        writer.delete_sessions_of_deleted_agents(self.retention.agents_before)?;
         Ok(None)
     }
 }

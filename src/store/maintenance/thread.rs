@@ -14,7 +14,8 @@
 //! 4. When nothing is written, the full-text index, if there is one, is updated.
 //!
 //! Each round also releases the claims whose lease has expired, notes the size of the file if a day has passed, and
-//! runs one step of a prune, if the hub prunes (`serve --keep`).
+//! runs one step of a prune, if the hub prunes (`serve --keep`). Every [`SESSIONS_INTERVAL`] it runs the check of
+//! sessions that the hub has given.
 //!
 //! A job of a round that panics is reported, and the thread goes on: the failure stays until the same job
 //! has succeeded. Damage that a job finds is passed to the store's observer.
@@ -62,6 +63,8 @@ const RELEASE_DELAY: Duration = Duration::from_secs(3);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Time between two notes of the size, at least: they are a day apart.
 const NOTE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Time between two checks of the agents' sessions.
+const SESSIONS_INTERVAL: Duration = Duration::from_secs(2);
 /// Time after which the holder of a lock is a blocker.
 const BLOCKER_AGE: Duration = Duration::from_secs(10);
 
@@ -108,6 +111,9 @@ pub struct MaintenanceStatus {
     pub failure: Option<MaintenanceFailure>,
 }
 
+/// Records the ends of sessions that no hook reports. Returns the number of open sessions that it has checked.
+pub type SessionCheck = fn(&Writer) -> Result<usize>;
+
 enum Command {
     /// Maintain the database of this connection.
     Reopen(Box<Writer>),
@@ -115,6 +121,8 @@ enum Command {
     Abandon(SyncSender<()>),
     /// From now on, delete rows older than this number of milliseconds.
     Keep(i64),
+    /// From now on, run this check of the agents' sessions.
+    CheckSessions(SessionCheck),
 }
 
 /// The handle of the thread. Dropping it ends the thread.
@@ -160,6 +168,11 @@ impl MaintenanceThread {
         self.send(Command::Keep(age));
     }
 
+    /// Makes the thread run `check` every [`SESSIONS_INTERVAL`] from now on.
+    pub(in crate::store) fn check_sessions(&self, check: SessionCheck) {
+        self.send(Command::CheckSessions(check));
+    }
+
     fn send(&self, command: Command) {
         if let Some(commands) = &self.commands {
             // The thread lives as long as this handle.
@@ -198,6 +211,7 @@ struct ObservedLock {
 enum Job {
     Locks,
     Claims,
+    Sessions,
     Log,
     Size,
     Prune,
@@ -209,6 +223,7 @@ impl Job {
         match self {
             Self::Locks => "checking locks and disk space",
             Self::Claims => "releasing expired claims",
+            Self::Sessions => "checking which sessions have ended",
             Self::Log => "the checkpoint, or the update of the search index,",
             Self::Size => "noting the size of the database",
             Self::Prune => "deleting old rows",
@@ -237,6 +252,10 @@ struct Worker {
     keep: Option<i64>,
     next_prune: Instant,
     prune: Option<PruneRun>,
+    session_check: Option<SessionCheck>,
+    next_session_check: Instant,
+    /// `changes.seq` before a check that found no open session.
+    no_session_head: Option<i64>,
     /// The jobs that panicked and have not succeeded since.
     panicked: BTreeSet<Job>,
 }
@@ -244,13 +263,14 @@ struct Worker {
 /// Runs the thread. There is no worker after [`Command::Abandon`].
 fn run(worker: Worker, commands: &Receiver<Command>, damage: &DamageObserver) {
     let status = Arc::clone(&worker.status);
-    let (mut worker, mut keep) = (Some(worker), None);
+    let (mut worker, mut keep, mut session_check) = (Some(worker), None, None);
     loop {
         let pause = worker.as_ref().map_or(IDLE_INTERVAL, Worker::pause);
         match commands.recv_timeout(pause) {
             Ok(Command::Reopen(writer)) => {
                 worker = Some(Worker {
                     keep,
+                    session_check,
                     ..Worker::new(*writer, Arc::clone(&status))
                 });
             }
@@ -258,6 +278,12 @@ fn run(worker: Worker, commands: &Receiver<Command>, damage: &DamageObserver) {
                 keep = Some(age);
                 if let Some(worker) = &mut worker {
                     worker.keep = keep;
+                }
+            }
+            Ok(Command::CheckSessions(check)) => {
+                session_check = Some(check);
+                if let Some(worker) = &mut worker {
+                    worker.session_check = session_check;
                 }
             }
             Ok(Command::Abandon(done)) => {
@@ -303,6 +329,9 @@ impl Worker {
             keep: None,
             next_prune: Instant::now(),
             prune: None,
+            session_check: None,
+            next_session_check: Instant::now(),
+            no_session_head: None,
             panicked: BTreeSet::new(),
         }
     }
@@ -334,6 +363,19 @@ impl Worker {
         self.run_job(Job::Claims, |worker| {
             worker.writer.release_expired_claims(now_ms()).map(drop)
         })?;
+        if let Some(check) = self.session_check
+            && Instant::now() >= self.next_session_check
+        {
+            self.next_session_check = Instant::now() + SESSIONS_INTERVAL;
+            // A session begins with an event, which is in the change log.
+            if self.no_session_head != Some(self.head) {
+                self.run_job(Job::Sessions, |worker| {
+                    let open = check(&worker.writer)?;
+                    worker.no_session_head = (open == 0).then_some(worker.head);
+                    Ok(())
+                })?;
+            }
+        }
         self.run_job(Job::Log, Self::maintain_log)?;
         if Instant::now() >= self.next_note {
             self.next_note = Instant::now() + NOTE_INTERVAL;

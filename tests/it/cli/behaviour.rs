@@ -32,7 +32,7 @@ fn path_token_schema_and_open_print_what_scripts_need() {
     assert_ne!(rotated, token);
     assert_eq!(run(&hub, &["token"]), rotated);
     let schema = run_json(&hub, &["schema"]);
-    assert_eq!(schema["version"], json!(3));
+    assert_eq!(schema["version"], json!(4));
     assert_eq!(
         format!("{}\n", schema["sql"].as_str().unwrap().trim_end()),
         run(&hub, &["schema"])
@@ -205,7 +205,7 @@ fn send_refuses_unknown_names_and_suggests_similar_ones() {
     }
     for (typed, meant) in [
         ("plannr", "planner"),
-        ("plan", "planner"),
+        ("plnaner", "planner"),
         ("bbo", "bob"),
         ("hum", "human"),
         ("All", "all"),

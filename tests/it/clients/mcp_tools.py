@@ -55,7 +55,8 @@ async def main():
         text = await error_of("send_message", to="reviewr", text="ready")
         assert "did you mean" in text and "reviewer" in text and "list_agents" in text, text
         assert "thread_id" in await error_of("send_message", text="without a recipient")
-        assert "unknown field" in await error_of("send_message", to="reviewer", message="hello")
+        text = await error_of("send_message", to="reviewer", message="hello")
+        assert "message" in text and "text is missing" in text, text
         assert "77" in await error_of("reply", id="77", text="?")
 
         # Send a message, receive the answer, reply.

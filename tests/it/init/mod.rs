@@ -9,7 +9,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::run_and_ingest::output_with_input;
 use super::support::hub::AGENTHUB;
+use super::support::writer;
 
 /// A home directory, and scripts in place of the tools.
 struct Home {
@@ -140,6 +142,10 @@ const COMMENTED_FILES: &[(&str, &str)] = &[
         "{\n  // theme\n  \"theme\": \"Dark\",\n  \"mcpServers\": {}\n}\n",
     ),
     (
+        ".cursor/hooks.json",
+        "{\"version\": 1, \"hooks\": {\"stop\": [{\"command\": \"./mine\", \"loop_limit\": 3}]}}\n",
+    ),
+    (
         ".cursor/mcp.json",
         "{ \"mcpServers\": { \"a\": { \"url\": \"http://x\" } } }\n",
     ),
@@ -165,7 +171,7 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
         let home = Home::with(files);
         let before = home.files();
         let stdout = home.succeed(&["--yes"]);
-        for tool in ["Claude Code", "Codex"] {
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
             let expected = format!("{tool}: its hook delivered a test message in");
             assert!(stdout.contains(&expected), "{stdout}");
         }
@@ -173,7 +179,7 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
             let expected = format!("{tool}: its MCP server has 9 tools.");
             assert!(stdout.contains(&expected), "{stdout}");
         }
-        assert!(stdout.contains("ask once whether to trust 6 hooks"), "{stdout}");
+        assert!(stdout.contains("ask once whether to trust 8 hooks"), "{stdout}");
         let after = home.files();
         for (name, text) in files {
             assert_eq!(home.read(&format!("{name}.agenthub.bak")), *text);
@@ -220,7 +226,18 @@ fn keeps_entries_of_other_programs_in_place() {
     assert!(!settings.contains("agenthub\\\" hook statusline"));
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
-    assert_eq!(hooks["hooks"].as_object().unwrap().len(), 6);
+    assert_eq!(hooks["hooks"].as_object().unwrap().len(), 8);
+    for (event, seconds) in [("Stop", 10), ("Interrupt", 3), ("SessionEnd", 3)] {
+        let groups = hooks["hooks"][event].as_array().unwrap();
+        assert_eq!(groups.last().unwrap()["hooks"][0]["timeout"], seconds, "{event}");
+    }
+    let hooks: serde_json::Value = serde_json::from_str(&home.read(".cursor/hooks.json")).unwrap();
+    assert_eq!(hooks["version"], 1);
+    let stop = hooks["hooks"]["stop"].as_array().unwrap();
+    assert_eq!(stop.len(), 2, "{hooks}");
+    assert_eq!(stop[0], serde_json::json!({"command": "./mine", "loop_limit": 3}));
+    assert!(stop[1]["command"].as_str().unwrap().ends_with(" hook cursor"));
+    assert!(home.read(".gemini/settings.json").contains("\"timeout\": 10000"));
 }
 
 #[test]
@@ -313,16 +330,16 @@ fn installs_no_hooks_for_old_missing_or_conflicting_tools() {
     let home = Home::new("2.1.99");
     let stdout = home.succeed(&["--yes"]);
     assert!(stdout.contains("Update it to 2.1.101"), "{stdout}");
-    assert!(!home.path(".claude/settings.json").exists() && home.path(".claude.json").exists());
+    assert!(!home.read(".claude/settings.json").contains("hook claude-code") && home.path(".claude.json").exists());
 
     let home = Home::new("2.1.330");
     fs::remove_file(home.folder.path().join("bin/claude")).unwrap();
     fs::create_dir(home.path(".claude")).unwrap();
     let stdout = home.succeed(&["--yes"]);
     assert!(stdout.contains("--only claude"), "{stdout}");
-    assert!(!home.path(".claude/settings.json").exists());
+    assert!(!home.read(".claude/settings.json").contains("hook claude-code"));
     home.succeed(&["--yes", "--only", "claude"]);
-    assert!(home.path(".claude/settings.json").exists());
+    assert!(home.read(".claude/settings.json").contains("hook claude-code"));
 
     let home = Home::with(&[(".codex/config.toml", "[[hooks.Stop]]\nhooks = []\n")]);
     let stdout = home.succeed(&["--yes", "--only", "codex"]);
@@ -383,11 +400,176 @@ fn connects_only_the_project_and_the_named_tools() {
         names,
         [
             "work/.claude/settings.local.json",
+            "work/.cursor/cli.json",
+            "work/.cursor/hooks.json",
             "work/.cursor/mcp.json",
             "work/.mcp.json",
             "work/.mcp.json.agenthub.bak"
         ]
     );
+}
+
+/// The commands that agents may run without asking.
+const ALLOWED: [&str; 11] = [
+    "send", "post", "inbox", "read", "reply", "ack", "ask", "threads", "agents", "trace", "search",
+];
+
+/// Returns the list at a path of keys in a JSON file; empty if there is none.
+fn list_at(home: &Home, file: &str, path: [&str; 2]) -> Vec<String> {
+    let Ok(text) = fs::read_to_string(home.path(file)) else {
+        return Vec::new();
+    };
+    let text: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let list = document[path[0]][path[1]].as_array();
+    let entries = list.into_iter().flatten();
+    entries.map(|entry| entry.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn allows_single_commands_and_never_the_program() {
+    let claude = (".claude/settings.json", ["permissions", "allow"]);
+    let cursor = (".cursor/cli-config.json", ["permissions", "allow"]);
+    let before: &[(&str, &str)] = &[
+        (
+            claude.0,
+            r#"{"permissions": {"allow": ["Bash(ls:*)", "Bash(agenthub status:*)"]}}"#,
+        ),
+        (
+            ".cursor/cli-config.json",
+            r#"{"version": 1, "permissions": {"allow": ["Shell(ls)"], "deny": []}}"#,
+        ),
+    ];
+    let home = Home::with(before);
+    let files = home.files();
+    home.succeed(&["--yes"]);
+    let of = |template: fn(&str) -> String| ALLOWED.map(template).to_vec();
+    let expected = |own: &[&str], more: Vec<String>| {
+        let own = own.iter().map(|entry| (*entry).to_owned());
+        own.chain(more).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        list_at(&home, claude.0, claude.1),
+        expected(
+            &["Bash(ls:*)", "Bash(agenthub status:*)", "mcp__agenthub"],
+            of(|command| format!("Bash(agenthub {command}:*)"))
+        )
+    );
+    let settings = home.read(".gemini/settings.json");
+    assert!(settings.contains("\"trust\": true"), "{settings}");
+    assert!(
+        !settings.contains("allowed"),
+        "a list there would forbid other commands"
+    );
+    let policy = home.read(".gemini/policies/agenthub.toml");
+    assert_eq!(
+        policy.matches("decision = \"allow\"").count(),
+        ALLOWED.len(),
+        "{policy}"
+    );
+    for command in ALLOWED {
+        let prefix = format!("toolName = \"run_shell_command\"\ncommandPrefix = \"agenthub {command}\"\n");
+        assert!(policy.contains(&prefix), "{policy}");
+    }
+    assert_eq!(list_at(&home, cursor.0, cursor.1), ["Shell(ls)", "Mcp(agenthub, *)"]);
+    let toml = home.read(".codex/config.toml");
+    assert!(toml.contains("default_tools_approval_mode = \"approve\"\n"), "{toml}");
+    let rules = home.read(".codex/rules/agenthub.rules");
+    let lines: Vec<&str> = rules.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        of(|command| format!("prefix_rule(pattern = [\"agenthub\", \"{command}\"], decision = \"allow\")"))
+    );
+    home.succeed(&["--undo", "--yes"]);
+    assert_eq!(home.files(), files);
+
+    // The commands name the database if it is not the default one; the entries of another one are replaced.
+    home.succeed(&["--yes"]);
+    let mut command = home.command(&["--db", ".local/my hub.db", "init", "--yes"]);
+    assert!(command.output().unwrap().status.success());
+    let path = home.path(".local/my hub.db").display().to_string();
+    let allowed = list_at(&home, claude.0, claude.1);
+    assert_eq!(allowed.len(), 3 + ALLOWED.len(), "{allowed:?}");
+    assert!(
+        allowed.contains(&format!("Bash(agenthub --db '{path}' send:*)")),
+        "{allowed:?}"
+    );
+    assert!(
+        home.read(".codex/rules/agenthub.rules")
+            .contains(&format!("[\"agenthub\", \"--db\", \"{path}\", \"send\"]"))
+    );
+    home.succeed(&["--undo", "--yes"]);
+    assert_eq!(home.files(), files);
+}
+
+#[test]
+fn permissions_are_a_question_of_their_own() {
+    let home = Home::new("2.1.330");
+    let answer = |answers: &str| {
+        let agenthub = home.command(&["init"]);
+        let mut command = writer::python();
+        command
+            .args(["-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"])
+            .arg(agenthub.get_program())
+            .args(agenthub.get_args())
+            .env_clear();
+        command.envs(agenthub.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = output_with_input(command, answers.as_bytes());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let allowed = || list_at(&home, ".claude/settings.json", ["permissions", "allow"]).len();
+    let shown = answer("n\n");
+    assert!(
+        shown.contains("Change 2 files?") && shown.contains("Nothing was changed."),
+        "{shown}"
+    );
+    assert!(!home.path(".claude.json").exists());
+    let shown = answer("y\nn\n");
+    assert!(shown.contains("Allow agents to use agenthub's MCP tools"), "{shown}");
+    assert!(shown.contains("No permission was added."), "{shown}");
+    assert!(home.path(".claude.json").exists());
+    assert_eq!(allowed(), 0);
+    let shown = answer("y\n");
+    assert!(
+        shown.contains("Already connected") && shown.contains("Wrote "),
+        "{shown}"
+    );
+    assert_eq!(allowed(), 1 + ALLOWED.len());
+    let shown = answer("");
+    assert!(!shown.contains('?'), "{shown}");
+}
+
+#[test]
+fn permissions_are_left_out_on_request() {
+    let home = Home::with(COMMENTED_FILES);
+    let before = home.files();
+    let all = home.succeed(&["--dry-run"]);
+    assert!(all.contains("mcp__agenthub"), "{all}");
+    let stdout = home.succeed(&["--yes", "--no-allow"]);
+    let allows = |text: &str| text.contains("mcp__agenthub") || text.contains("trust\"") || text.contains("approval");
+    assert!(!allows(&stdout), "{stdout}");
+    for (name, _) in COMMENTED_FILES {
+        assert!(!allows(&home.read(name)), "{name}");
+    }
+    assert!(!home.path(".codex/rules").exists());
+    let connected = home.files();
+    assert!(home.succeed(&["--yes", "--no-allow"]).starts_with("Already connected"));
+    assert_eq!(home.files(), connected);
+    // Without a terminal nobody can answer the second question.
+    let stdout = home.succeed(&[]);
+    assert!(stdout.contains("To allow it: agenthub init --yes"), "{stdout}");
+    assert_eq!(home.files(), connected);
+    home.succeed(&["--undo", "--yes"]);
+    assert_eq!(home.files(), before);
+    // A file of this name that another program wrote stays, and is refused.
+    home.write(".codex/rules/agenthub.rules", "# mine\n");
+    let output = home.run(&["--yes"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("agenthub did not write this file"), "{stderr}");
 }
 
 #[test]

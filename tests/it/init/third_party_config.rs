@@ -2,6 +2,7 @@
 //! programs beside them.
 
 use super::Home;
+use crate::run_and_ingest::output_with_input;
 
 /// A customized command is the one that the tool runs.
 #[test]
@@ -51,19 +52,143 @@ fn keeps_commands_that_only_mention_agenthub_or_are_customized() {
     assert_eq!(now, expected);
 }
 
+/// Returns doctor's finding about the tools.
+#[track_caller]
+fn tools_finding(home: &Home, variables: &[(&str, &str)]) -> serde_json::Value {
+    let mut command = home.command(&["doctor", "--json"]);
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = report["findings"].as_array().unwrap().clone();
+    all.into_iter().find(|finding| finding["check"] == "tools").unwrap()
+}
+
+#[test]
+fn doctor_says_whether_the_tools_run_the_hooks() {
+    let home = Home::with(&[]);
+    home.succeed(&["--yes"]);
+    let text = |variables: &[(&str, &str)]| {
+        let found = tools_finding(&home, variables);
+        (
+            found["state"].as_str().unwrap().to_owned(),
+            found["message"].as_str().unwrap().to_owned(),
+        )
+    };
+    // The script in place of codex does not answer.
+    let (state, message) = text(&[]);
+    assert_eq!(state, "ok");
+    assert!(
+        message.contains("Codex: whether it trusts the hooks is unknown"),
+        "{message}"
+    );
+    let silent = |name: &str| format!("{name}: no event of its hooks since ");
+    for name in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+        assert!(message.contains(&silent(name)), "{message}");
+    }
+    let folder = home.path("").canonicalize().unwrap();
+    let asks = format!(
+        "Gemini CLI: it has not been asked yet whether you trust {}",
+        folder.display()
+    );
+    assert!(message.contains(&asks), "{message}");
+
+    // Codex answers with the trust of each hook.
+    let hooks = r#"{"command":"/opt/agenthub hook codex","enabled":true,"trustStatus":"TRUST"},{"command":"mine","enabled":true,"trustStatus":"untrusted"}"#;
+    let codex = |trust: &str| {
+        let answer = format!(
+            r#"{{"id":2,"result":{{"data":[{{"cwd":"/","hooks":[{}],"warnings":[],"errors":[]}}]}}}}"#,
+            hooks.replace("TRUST", trust)
+        );
+        home.program(
+            "codex",
+            &format!("read -r initialize; echo '{{\"id\":1,\"result\":{{}}}}'; read -r initialized; read -r list; echo '{answer}'"),
+        );
+    };
+    codex("untrusted");
+    let (state, message) = text(&[]);
+    assert_eq!(state, "bad", "{message}");
+    assert!(
+        message.contains("Codex: it does not run 1 hook of agenthub"),
+        "{message}"
+    );
+    codex("trusted");
+    let (state, message) = text(&[]);
+    assert_eq!(state, "ok");
+    assert!(!message.contains("trusts the hooks"), "{message}");
+
+    // Gemini CLI has the user's answer for each directory.
+    home.write(
+        ".gemini/trustedFolders.json",
+        &format!("{{{:?}: \"DO_NOT_TRUST\"}}", folder.display().to_string()),
+    );
+    let (state, message) = text(&[]);
+    assert_eq!(state, "bad", "{message}");
+    assert!(message.contains("Gemini CLI: you do not trust"), "{message}");
+    let other = home.path("trusted.json");
+    home.write(
+        "trusted.json",
+        &format!("{{{:?}: \"TRUST_FOLDER\"}}", folder.display().to_string()),
+    );
+    let (state, message) = text(&[("GEMINI_CLI_TRUSTED_FOLDERS_PATH", other.to_str().unwrap())]);
+    assert_eq!(state, "ok");
+    assert!(!message.contains("whether you trust"), "{message}");
+
+    // A hook has run.
+    let input = br#"{"session_id":"s","hook_event_name":"BeforeAgent","prompt":"go","cwd":"/"}"#;
+    let output = output_with_input(home.command(&["hook", "gemini"]), input);
+    assert!(output.status.success());
+    let (_, message) = text(&[("GEMINI_CLI_TRUSTED_FOLDERS_PATH", other.to_str().unwrap())]);
+    assert!(
+        !message.contains(&silent("Gemini CLI")) && message.contains(&silent("Cursor")),
+        "{message}"
+    );
+}
+
+#[test]
+fn doctor_names_hooks_of_another_version() {
+    let home = Home::with(&[]);
+    home.succeed(&["--yes", "--only", "claude,cursor"]);
+    // A version with another timeout, without one event and with one more.
+    let settings = home.read(".claude/settings.json");
+    let mut old: serde_json::Value = serde_json::from_str(&settings).unwrap();
+    let hooks = old["hooks"].as_object_mut().unwrap();
+    hooks["Stop"][0]["hooks"][0]["timeout"] = 30.into();
+    let removed = hooks.remove("SessionEnd").unwrap();
+    hooks.insert("PreCompact".to_owned(), removed);
+    home.write(".claude/settings.json", &old.to_string());
+    let found = tools_finding(&home, &[]);
+    assert_eq!(found["state"], "bad");
+    let message = found["message"].as_str().unwrap();
+    let path = home.path(".claude/settings.json").display().to_string();
+    let expected =
+        format!("Claude Code: {path} is from another version; agenthub init would change PreCompact, SessionEnd, Stop");
+    assert!(message.contains(&expected), "{message}");
+    assert_eq!(message.matches("another version").count(), 1, "{message}");
+    home.succeed(&["--yes", "--only", "claude,cursor"]);
+    assert_eq!(tools_finding(&home, &[])["state"], "ok");
+    let servers = home.read(".claude.json");
+    home.write(".claude.json", &servers.replace("\"type\": \"stdio\",", ""));
+    let found = tools_finding(&home, &[]);
+    assert!(
+        found["message"]
+            .as_str()
+            .unwrap()
+            .contains("would change the MCP server"),
+        "{found}"
+    );
+}
+
 #[test]
 fn doctor_reports_what_keeps_tools_from_using_agenthub() {
     let home = Home::with(&[]);
     home.succeed(&["--yes"]);
-    let doctor = || {
-        let output = home.command(&["doctor", "--json"]).output().unwrap();
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let all = report["findings"].as_array().unwrap().clone();
-        all.into_iter().find(|finding| finding["check"] == "tools").unwrap()
-    };
+    let doctor = || tools_finding(&home, &[]);
     let found = doctor();
     assert_eq!(found["state"], "ok", "{found}");
-    assert_eq!(found["message"], "connected: Claude Code, Codex, Gemini CLI, Cursor");
+    let message = found["message"].as_str().unwrap();
+    assert_eq!(
+        message.lines().next(),
+        Some("connected: Claude Code, Codex, Gemini CLI, Cursor")
+    );
 
     let settings = home.read(".claude/settings.json");
     let config = home.read(".codex/config.toml");
@@ -109,7 +234,10 @@ fn doctor_reports_what_keeps_tools_from_using_agenthub() {
 fn tools_without_session_get_a_name_that_the_user_can_change() {
     let home = Home::with(&[]);
     home.succeed(&["--yes"]);
-    for (name, agent) in [(".gemini/settings.json", "gemini"), (".cursor/mcp.json", "cursor")] {
+    for (name, agent) in [
+        (".gemini/settings.json", "${AGENTHUB_AGENT:-}"),
+        (".cursor/mcp.json", "cursor"),
+    ] {
         let text = home.read(name);
         let file: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = serde_json::json!({"AGENTHUB_AGENT": agent});
@@ -125,6 +253,22 @@ fn tools_without_session_get_a_name_that_the_user_can_change() {
     let stdout = home.succeed(&["--yes"]);
     assert!(stdout.starts_with("Already connected"), "{stdout}");
     assert!(home.read(".cursor/mcp.json").contains("planner"));
+}
+
+/// Earlier versions gave all sessions of Gemini CLI one name.
+#[test]
+fn fixed_name_of_an_earlier_version_is_replaced() {
+    let home = Home::with(&[(".gemini/settings.json", "{}\n")]);
+    home.succeed(&["--yes"]);
+    let (file, current) = (".gemini/settings.json", "${AGENTHUB_AGENT:-}");
+    let installed = home.read(file);
+    assert!(installed.contains(current), "{installed}");
+    home.write(file, &installed.replace(current, "gemini"));
+    home.succeed(&["--yes"]);
+    assert_eq!(home.read(file), installed);
+    home.write(file, &installed.replace(current, "gemini"));
+    home.succeed(&["--undo", "--yes"]);
+    assert!(!home.read(file).contains("agenthub"));
 }
 
 /// `--undo` recognizes commands by the program's name.

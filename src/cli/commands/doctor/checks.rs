@@ -457,40 +457,49 @@ fn judge_detection(took: Duration) -> Finding {
 
 /// Checks for events of hooks that could not be recorded in time.
 fn spooled_events(path: &Path) -> Finding {
-    let status = match Spool::of(path).status() {
-        Ok(status) => status,
+    let spool = Spool::of(path);
+    let (status, failed) = match spool.status().and_then(|status| Ok((status, spool.failed_calls()?))) {
+        Ok(found) => found,
         Err(e) => return unusable("hooks", &e),
     };
+    let (mut problems, mut advice) = (Vec::new(), Vec::new());
+    if status.dropped > 0 {
+        problems.push(format!(
+            "{} of hooks got lost: too many waited to be recorded",
+            count(status.dropped, "event")
+        ));
+        let counter = shell::quote(&beside(path, ".spool/dropped"));
+        advice.push(format!(
+            "end the process that holds the lock (see locks); then delete {counter} to count from 0"
+        ));
+    }
     let waiting = match status.waiting {
         0 => None,
         1 => Some("1 event of a hook waits".to_owned()),
         n => Some(format!("{n} events of hooks wait")),
     };
-    let waiting = waiting.map(|waiting| format!("{waiting} to be recorded: another process kept the lock"));
-    if status.dropped > 0 {
-        let lost = format!(
-            "{} of hooks got lost: too many waited to be recorded",
-            count(status.dropped, "event")
-        );
-        let counter = shell::quote(&beside(path, ".spool/dropped"));
-        return Finding::bad(
-            "hooks",
-            [Some(lost), waiting]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join("\n"),
-            format!("end the process that holds the lock (see locks); then delete {counter} to count from 0"),
-        );
+    if let Some(waiting) = waiting {
+        problems.push(format!("{waiting} to be recorded: another process kept the lock"));
+        if status.dropped == 0 {
+            advice.push(
+                "run agenthub path, or agenthub serve, to record them; if it fails, end the process that holds the lock"
+                    .to_owned(),
+            );
+        }
     }
-    match waiting {
-        Some(waiting) => Finding::bad(
-            "hooks",
-            waiting,
-            "run agenthub path, or agenthub serve, to record them; if it fails, end the process that holds the lock",
-        ),
-        None => Finding::ok("hooks", "all events of hooks are recorded"),
+    if failed.count > 0 {
+        problems.push(format!(
+            "{} of hooks failed; the last error: {}",
+            count(failed.count, "call"),
+            failed.last
+        ));
+        let counter = shell::quote(&beside(path, ".spool/failed"));
+        advice.push(format!("remove the cause; then delete {counter} to count from 0"));
     }
+    if problems.is_empty() {
+        return Finding::ok("hooks", "all events of hooks are recorded");
+    }
+    Finding::bad("hooks", problems.join("\n"), advice.join("; "))
 }
 
 /// Returns the running hub and its status; `Null` if it rejects the token.

@@ -1,24 +1,28 @@
-//! Checks the connected agent tools: settings that turn hooks off, commands whose program is
-//! missing, and records of sessions whose format has changed. A tool that is not connected is not a problem.
+//! Checks the connected agent tools: settings that turn hooks off, commands whose program is missing, hooks of
+//! another version, hooks that the tool does not run, and records of sessions whose format has changed. A tool that
+//! is not connected is not a problem.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use super::Finding;
+use crate::cli::commands::init::excluded;
 use crate::config;
 use crate::error::Result;
 use crate::integrations::program::{self, is_executable};
 use crate::integrations::setup::{InstalledCommand, off_switches};
-use crate::integrations::spec::{ConfigContent, InstallTarget, Integration, SESSION_START};
+use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, HookState, InstallTarget, Integration};
 use crate::integrations::{registry, session_state};
 use crate::protocol::now_ms;
-use crate::store::{NetworkFs, Reader};
+use crate::store::Reader;
 use crate::text::quantity::count;
 
 /// Milliseconds after its last event in which a session is checked for tokens.
 const CHECKED_SESSIONS: i64 = 7 * 24 * 3_600_000;
 
 /// Returns one finding about all tools.
-pub(super) fn check() -> Finding {
+pub(super) fn check(reader: Option<&Reader>) -> Finding {
     let home = match config::home_directory() {
         Ok(home) => home,
         Err(e) => return Finding::ok("tools", format!("not checked: {}", e.message())),
@@ -30,33 +34,42 @@ pub(super) fn check() -> Finding {
         db: None,
     };
     let mut connected = Vec::new();
-    let mut problems = Problems::default();
+    let mut report = Report {
+        reader,
+        directory: std::env::current_dir().unwrap_or_default(),
+        ..Report::default()
+    };
     for tool in registry::ALL.iter().copied() {
-        match check_tool(tool, &target, &mut problems) {
+        match report.check_tool(tool, &target) {
             Ok(true) => connected.push(tool.name),
             Ok(false) => {}
-            Err(e) => problems.add(e.message().to_owned(), "fix that file"),
+            Err(e) => report.add(e.message().to_owned(), "fix that file"),
         }
     }
-    problems.advice.dedup();
-    if !problems.messages.is_empty() {
-        return Finding::bad("tools", problems.messages.join("\n"), problems.advice.join("; "));
+    report.advice.dedup();
+    let mut lines = report.problems;
+    if !lines.is_empty() {
+        lines.append(&mut report.notes);
+        return Finding::bad("tools", lines.join("\n"), report.advice.join("; "));
     }
-    Finding::ok(
-        "tools",
-        if connected.is_empty() {
-            "none connected (run agenthub init)".to_owned()
-        } else {
-            format!("connected: {}", connected.join(", "))
-        },
-    )
+    lines.push(if connected.is_empty() {
+        "none connected (run agenthub init)".to_owned()
+    } else {
+        format!("connected: {}", connected.join(", "))
+    });
+    lines.append(&mut report.notes);
+    Finding::ok("tools", lines.join("\n"))
+}
+
+/// Returns a finding with the directories whose sessions are not recorded, if there are any.
+pub(super) fn excluded(reader: &Reader) -> Option<Finding> {
+    let text = excluded::describe(reader).ok()??;
+    Some(Finding::ok("excluded", text))
 }
 
 /// Returns a finding about the tokens that hooks read from the tools' own records of sessions, if there are any.
-pub(super) fn tokens(path: &Path, network_fs: NetworkFs) -> Option<Finding> {
-    // Other checks report a database that cannot be read.
-    let reader = Reader::open(path, network_fs).ok()?;
-    let sessions = session_state::list(&reader, now_ms() - CHECKED_SESSIONS).ok()?;
+pub(super) fn tokens(reader: &Reader) -> Option<Finding> {
+    let sessions = session_state::list(reader, now_ms() - CHECKED_SESSIONS).ok()?;
     let transcripts: Vec<_> = sessions
         .iter()
         .filter_map(|(id, state)| Some((id, state.transcript.as_ref()?)))
@@ -90,48 +103,89 @@ pub(super) fn tokens(path: &Path, network_fs: NetworkFs) -> Option<Finding> {
 }
 
 #[derive(Default)]
-struct Problems {
-    messages: Vec<String>,
+struct Report<'a> {
+    reader: Option<&'a Reader>,
+    /// The working directory: some tools trust only some directories.
+    directory: PathBuf,
+    problems: Vec<String>,
     advice: Vec<&'static str>,
+    /// What is not a problem.
+    notes: Vec<String>,
 }
 
-impl Problems {
-    fn add(&mut self, message: String, advice: &'static str) {
-        self.messages.push(message);
+impl Report<'_> {
+    fn add(&mut self, problem: String, advice: &'static str) {
+        self.problems.push(problem);
         self.advice.push(advice);
     }
-}
 
-/// Returns whether the tool is connected.
-fn check_tool(tool: &'static Integration, target: &InstallTarget, problems: &mut Problems) -> Result<bool> {
-    let switches = off_switches(tool, target)?;
-    let mut is_connected = false;
-    for file in tool.files(target) {
-        let Some(command) = file.installed(SESSION_START)? else {
-            continue;
-        };
-        is_connected = true;
-        if !can_start(&command) {
-            problems.add(
-                format!(
-                    "{}: {} starts {}, which does not exist",
-                    tool.name,
-                    file.path.display(),
-                    command.program.display()
-                ),
-                "run agenthub init to install the path of this program",
-            );
-        }
-        if file.content == ConfigContent::Hooks {
-            for switch in &switches {
-                problems.add(
-                    format!("{}: hooks are turned off: {switch}", tool.name),
-                    "remove that setting; without hooks agents get mail only when they ask for it",
+    /// Returns whether the tool is connected.
+    fn check_tool(&mut self, tool: &'static Integration, target: &InstallTarget) -> Result<bool> {
+        let switches = off_switches(tool, target)?;
+        let mut is_connected = false;
+        for file in tool.files(target) {
+            let Some(command) = file.installed()? else {
+                continue;
+            };
+            is_connected = true;
+            if !can_start(&command) {
+                self.add(
+                    format!(
+                        "{}: {} starts {}, which does not exist",
+                        tool.name,
+                        file.path.display(),
+                        command.program.display()
+                    ),
+                    "run agenthub init to install the path of this program",
                 );
             }
+            let outdated = file.outdated()?;
+            if !outdated.is_empty() {
+                self.add(
+                    format!(
+                        "{}: {} is from another version; agenthub init would change {}",
+                        tool.name,
+                        file.path.display(),
+                        outdated.join(", ")
+                    ),
+                    "run agenthub init to install what this version has",
+                );
+            }
+            if let (ConfigContent::Hooks, Some(hooks)) = (file.content, &tool.hooks) {
+                for switch in &switches {
+                    self.add(
+                        format!("{}: hooks are turned off: {switch}", tool.name),
+                        "remove that setting; without hooks agents get mail only when they ask for it",
+                    );
+                }
+                self.check_hooks(&file, hooks, target)?;
+            }
         }
+        Ok(is_connected)
     }
-    Ok(is_connected)
+
+    /// Checks whether the tool runs the installed hooks.
+    fn check_hooks(&mut self, file: &ConfigFile, hooks: &HookSpec, target: &InstallTarget) -> Result<()> {
+        for state in (hooks.state)(target, &self.directory) {
+            match state {
+                HookState::Note(note) => self.notes.push(note),
+                HookState::Problem { message, advice } => self.add(message, advice),
+            }
+        }
+        let connected_at = fs::metadata(&file.path).and_then(|file| file.modified()).ok();
+        let connected_at = connected_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let heard_at = self.reader.map(|reader| reader.last_hook_event(file.tool.id));
+        if let (Some(connected_at), Some(heard_at)) = (connected_at, heard_at)
+            && heard_at?.is_none_or(|at| u128::try_from(at).unwrap_or(0) < connected_at.as_millis())
+        {
+            self.notes.push(format!(
+                "{}: no event of its hooks since {} was written; sessions that ran before then have to be restarted",
+                file.tool.name,
+                file.path.display()
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Returns whether the program exists. A path with variables, which only a shell can expand, counts as

@@ -7,14 +7,19 @@
 mod checks;
 mod integrations;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::error::{Code, Error};
-use crate::store::Repaired;
+use crate::store::{Reader, Repaired, with_busy_timeout};
 use crate::text::safe_text;
+
+/// Maximum time that the checks of tools wait for the database's lock.
+const READER_WAIT: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -81,8 +86,11 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         print_repaired(repaired)?;
     }
     let mut findings = checks::all(&path, database.network_fs());
-    findings.push(integrations::check());
-    findings.extend(integrations::tokens(&path, database.network_fs()));
+    // A database that cannot be opened is another finding.
+    let reader = with_busy_timeout(READER_WAIT, || Reader::open(&path, database.network_fs())).ok();
+    findings.push(integrations::check(reader.as_ref()));
+    findings.extend(reader.as_ref().and_then(integrations::excluded));
+    findings.extend(reader.as_ref().and_then(integrations::tokens));
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         let mut document =

@@ -4,8 +4,10 @@
 //! (`integrations::setup`) and tries each connection (`verify`).
 
 mod diff;
+pub(super) mod excluded;
 mod verify;
 
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -17,7 +19,7 @@ use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::setup::{self, Change, Lock};
 use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration};
-use crate::integrations::{program, registry};
+use crate::integrations::{allowed_commands, program, registry};
 use crate::text::quantity::count;
 use crate::text::safe_text;
 
@@ -36,6 +38,15 @@ pub(super) struct Args {
     /// Connect only the project in the current directory
     #[arg(long)]
     project: bool,
+    /// Give agents no permission to use agenthub without asking
+    #[arg(long, conflicts_with = "undo")]
+    no_allow: bool,
+    /// Only this: do not record sessions in this directory and below, and do not greet them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dry_run", "only", "project", "undo", "no_allow"])]
+    exclude: Vec<PathBuf>,
+    /// Only this: record sessions in this directory again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dry_run", "only", "project", "undo", "no_allow"])]
+    include: Vec<PathBuf>,
     /// Remove everything that init has added
     #[arg(long)]
     undo: bool,
@@ -51,15 +62,13 @@ fn tool_parser() -> impl TypedValueParser<Value = Tool> {
 
 /// Returns the help text that lists what each tool gets.
 fn after_help() -> String {
-    let names = |has_hooks: bool| {
-        let tools = registry::ALL.iter().filter(|tool| tool.hooks.is_some() == has_hooks);
-        and_list(&tools.map(|tool| tool.name).collect::<Vec<_>>())
-    };
+    let names: Vec<&str> = registry::ALL.iter().map(|tool| tool.name).collect();
     format!(
-        "{} get hooks and the MCP server, {} the MCP server.\n\
-         Files are backed up as FILE.agenthub.bak. A second run changes nothing.",
-        names(true),
-        names(false)
+        "{} get hooks and the MCP server. A second question is whether agents may use agenthub without asking: its\n\
+         MCP tools, and the commands {}; --yes includes that. In Cursor it is\n\
+         the MCP tools only. Files are backed up as FILE.agenthub.bak. A second run changes nothing.",
+        and_list(&names),
+        allowed_commands::SUBCOMMANDS.join(" "),
     )
 }
 
@@ -84,10 +93,52 @@ struct Plan {
     remarks: Vec<String>,
 }
 
+/// What one question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Hooks and MCP servers.
+    Connections,
+    /// Permissions too.
+    All,
+}
+
+impl Scope {
+    fn includes(self, content: ConfigContent) -> bool {
+        self == Self::All || !content.is_permission()
+    }
+}
+
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    if !args.exclude.is_empty() || !args.include.is_empty() {
+        return excluded::change(database, &args.exclude, &args.include);
+    }
     let target = target(database, args)?;
     let tools = tools(args, &target)?;
-    let shown = plan(&tools, args, &target)?;
+    let first = match args.no_allow || !(args.yes || args.dry_run || args.undo) {
+        true => Scope::Connections,
+        false => Scope::All,
+    };
+    let Some(connected) = change(&tools, args, &target, first)? else {
+        return terminal::line("Nothing was changed.");
+    };
+    if args.undo || args.dry_run {
+        return Ok(());
+    }
+    let writer = database.writer()?;
+    terminal::line(&format!("Database: {}", database.path()?.display()))?;
+    excluded::show(&writer)?;
+    drop(writer);
+    verify::verify(&connected, &target)?;
+    if first == Scope::Connections && !args.no_allow {
+        allow(&tools, args, &target)?;
+    }
+    Ok(())
+}
+
+/// Shows the changes and applies them if the user agrees. Returns the files that connect a tool, or `None` if
+/// nothing was changed.
+fn change(tools: &[Tool], args: &Args, target: &InstallTarget, scope: Scope) -> Result<Option<Vec<ConfigFile>>> {
+    let shown = plan(tools, args, target, scope)?;
     show(&shown)?;
     if shown.changes.is_empty() {
         terminal::line(if args.undo {
@@ -95,18 +146,34 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         } else {
             "Already connected: nothing to change."
         })?;
-    } else {
-        if args.dry_run || !(args.yes || ask(shown.changes.len())?) {
-            return terminal::line("Nothing was changed.");
-        }
-        apply(&shown, &tools, args, &target)?;
+        return Ok(Some(shown.connected));
     }
-    if args.undo || args.dry_run {
+    if args.dry_run || !(args.yes || ask(&format!("Change {}?", count(shown.changes.len(), "file")))?) {
+        return Ok(None);
+    }
+    apply(&shown, tools, args, target, scope)?;
+    Ok(Some(shown.connected))
+}
+
+/// Asks whether agents may use agenthub without asking, if they may not yet.
+fn allow(tools: &[Tool], args: &Args, target: &InstallTarget) -> Result<()> {
+    let shown = plan(tools, args, target, Scope::All)?;
+    if shown.changes.is_empty() {
         return Ok(());
     }
-    drop(database.writer()?);
-    terminal::line(&format!("Database: {}", database.path()?.display()))?;
-    verify::verify(&shown.connected, &target)
+    if !io::stdin().is_terminal() {
+        return terminal::line("Agents ask before they use agenthub. To allow it: agenthub init --yes");
+    }
+    show(&shown)?;
+    let question = format!(
+        "Allow agents to use agenthub's MCP tools and these commands without asking? It changes {}.",
+        count(shown.changes.len(), "file")
+    );
+    if ask(&question)? {
+        apply(&shown, tools, args, target, Scope::All)
+    } else {
+        terminal::line("No permission was added. To leave the question out: --no-allow")
+    }
 }
 
 fn target(database: &DatabaseArgs, args: &Args) -> Result<InstallTarget> {
@@ -153,18 +220,24 @@ fn tools(args: &Args, target: &InstallTarget) -> Result<Vec<Tool>> {
     Ok(found)
 }
 
-fn plan(tools: &[Tool], args: &Args, target: &InstallTarget) -> Result<Plan> {
+fn plan(tools: &[Tool], args: &Args, target: &InstallTarget, scope: Scope) -> Result<Plan> {
     let mut plan = Plan::default();
     for tool in tools {
-        for file in tool.files(target) {
+        // One change for each file, with all of its contents.
+        for files in tool.files(target).chunk_by(|one, next| one.path == next.path) {
             let change = if args.undo {
-                setup::remove(&file, target)?
-            } else if let Some(reason) = obstacle(&file, args, target) {
-                plan.remarks.push(reason);
-                None
+                setup::remove(files, target)?
             } else {
-                plan.connected.push(file.clone());
-                setup::install(&file, target)?
+                let mut wanted = Vec::new();
+                for file in files.iter().filter(|file| scope.includes(file.content)) {
+                    match obstacle(file, args, target) {
+                        Some(reason) => plan.remarks.push(reason),
+                        None => wanted.push(file.clone()),
+                    }
+                }
+                let connecting = wanted.iter().filter(|file| !file.content.is_permission());
+                plan.connected.extend(connecting.cloned());
+                setup::install(&wanted, target)?
             };
             plan.changes.extend(change);
         }
@@ -201,14 +274,14 @@ fn show(plan: &Plan) -> Result<()> {
     plan.remarks.iter().try_for_each(|remark| terminal::line(remark))
 }
 
-fn ask(files: usize) -> Result<bool> {
-    terminal::confirm(&format!("Change {}?", count(files, "file")), "apply")
+fn ask(question: &str) -> Result<bool> {
+    terminal::confirm(question, "apply")
 }
 
 /// Applies the shown changes, except those that another process has applied since.
-fn apply(shown: &Plan, tools: &[Tool], args: &Args, target: &InstallTarget) -> Result<()> {
+fn apply(shown: &Plan, tools: &[Tool], args: &Args, target: &InstallTarget, scope: Scope) -> Result<()> {
     let lock = Lock::acquire(target.project.as_ref().unwrap_or(&target.home))?;
-    let now = plan(tools, args, target)?;
+    let now = plan(tools, args, target, scope)?;
     if let Some(other) = now.changes.iter().find(|change| !shown.changes.contains(change)) {
         let message = format!(
             "{} has changed since it was shown; run this again",

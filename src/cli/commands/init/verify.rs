@@ -5,21 +5,19 @@
 //! itself is not run.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::terminal;
 use crate::error::{Code, Error};
-use crate::integrations::program::{self, TIMEOUT};
+use crate::integrations::program::{self, StdioRequest, TIMEOUT};
 use crate::integrations::registry;
 use crate::integrations::setup::InstalledCommand;
-use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration, SESSION_START};
+use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration};
 use crate::store::{NetworkFs, NewInboxMessage, Writer};
 use crate::text::quantity;
 
@@ -34,7 +32,7 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
     let dir = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
     let db = dir.path().join("hub.db");
     for file in connected {
-        let Some(command) = file.installed(SESSION_START)? else {
+        let Some(command) = file.installed()? else {
             let message = format!(
                 "cannot find agenthub's entry in {} any more; run this again",
                 file.path.display()
@@ -68,8 +66,8 @@ fn verify_hook(
     let message = format!("test mail for {}", tool.name);
     Writer::open(db, NetworkFs::Allow)?.send(&NewInboxMessage::new("agenthub", agent, message.clone()))?;
     let input = json!({
-        "session_id": format!("{TESTER}-{}", tool.id),
-        "hook_event_name": SESSION_START,
+        hooks.fields.session: format!("{TESTER}-{}", tool.id),
+        "hook_event_name": hooks.start_event(),
         "source": "startup",
         "cwd": target.home,
     });
@@ -77,8 +75,11 @@ fn verify_hook(
     let stdout = program::output(test_command(installed, db), input.to_string().as_bytes()).unwrap_or_default();
     let elapsed = begun.elapsed();
     let answer: Value = serde_json::from_str(&stdout).unwrap_or_default();
-    let context = answer["hookSpecificOutput"]["additionalContext"].as_str();
-    if !context.is_some_and(|context| context.contains(&message)) {
+    if !hooks
+        .context
+        .text(&answer)
+        .is_some_and(|context| context.contains(&message))
+    {
         return Err(no_answer(&format!("the hook of {}", tool.name), installed).into());
     }
     let mut line = format!(
@@ -133,47 +134,14 @@ fn no_answer(what: &str, installed: &InstalledCommand) -> Error {
 }
 
 /// Returns the number of tools of an MCP server, if it answers within [`TIMEOUT`].
-fn count_tools(mut command: Command) -> Option<usize> {
-    let piped = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut server = piped.spawn().ok()?;
-    let count = server
-        .stdin
-        .take()
-        .zip(server.stdout.take())
-        .and_then(|(mut input, output)| {
-            let (sender, receiver) = mpsc::channel();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-                    // After the timeout there is no receiver.
-                    drop(sender.send(line));
-                }
-            });
-            let deadline = Instant::now() + TIMEOUT;
-            let client = json!({"name": TESTER, "version": env!("CARGO_PKG_VERSION")});
-            let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
-            let mut send = |message: Value| writeln!(input, "{message}").ok();
-            send(json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}))?;
-            result_of(&receiver, 1, deadline)?;
-            send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
-            send(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}))?;
-            Some(result_of(&receiver, 2, deadline)?["tools"].as_array()?.len())
-        });
-    // The server ends when its stdin is closed. Kill one that does not.
-    drop(server.kill());
-    drop(server.wait());
-    count
-}
-
-/// Returns the result of request `id`.
-fn result_of(lines: &mpsc::Receiver<String>, id: u64, deadline: Instant) -> Option<Value> {
-    loop {
-        let left: Duration = deadline.checked_duration_since(Instant::now())?;
-        let mut message: Value = serde_json::from_str(&lines.recv_timeout(left).ok()?).ok()?;
-        if message["id"] == id {
-            return Some(message["result"].take());
-        }
-    }
+fn count_tools(command: Command) -> Option<usize> {
+    let client = json!({"name": TESTER, "version": env!("CARGO_PKG_VERSION")});
+    let request = StdioRequest {
+        initialize: json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}),
+        initialized: "notifications/initialized",
+        method: "tools/list",
+        params: json!({}),
+    };
+    let result = program::ask_server(command, request, TIMEOUT)?;
+    Some(result["tools"].as_array()?.len())
 }

@@ -1,0 +1,96 @@
+//! Gemini CLI's hooks.
+
+use serde_json::Value;
+
+use super::trust;
+use crate::integrations::hook_fields;
+use crate::integrations::setup::json_config;
+use crate::integrations::spec::{
+    ConfigContent, EventKind, HandlerNesting, Hook, HookBlocking, HookFields, HookFileForm, HookSpec, MailDelivery,
+    OutputForm, Refusal,
+};
+
+const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
+    Hook {
+        event,
+        kind,
+        blocking: HookBlocking::Waits,
+        mail,
+    }
+}
+
+pub(super) const SPEC: HookSpec = HookSpec {
+    word: "gemini",
+    // There is no hook for `PreCompress`: it fires before every call of the model, also if nothing is compressed.
+    hooks: &[
+        hook("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
+        hook("BeforeAgent", EventKind::Prompt, MailDelivery::Context),
+        hook("BeforeTool", EventKind::ToolUse, MailDelivery::None),
+        hook("AfterTool", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
+        hook("Notification", EventKind::Notification, MailDelivery::None),
+        hook("AfterAgent", EventKind::Stop, MailDelivery::Continuation),
+        hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
+    ],
+    agent: None,
+    fields: HookFields {
+        call_id: None,
+        last_message: "prompt_response",
+        prompt,
+        tool_output,
+        tool_error,
+        ..hook_fields::COMMON
+    },
+    context: OutputForm::Context,
+    continuation: OutputForm::Decision("deny"),
+    session_environment: None,
+    waiting_notifications: &["ToolPermission"],
+    max_continuations_in_a_row: None,
+    file: HookFileForm {
+        nesting: HandlerNesting::Groups,
+        // Milliseconds.
+        timeout: 10_000,
+        short_timeouts: &[],
+        version: None,
+    },
+    pid_variable: None,
+    consent: None,
+    obstacle: |_, _| None,
+    off_switches,
+    managed_files: &[
+        "/etc/gemini-cli/settings.json",
+        "/Library/Application Support/GeminiCli/settings.json",
+    ],
+    state: trust::state,
+};
+
+/// Returns the user's prompt. Without a terminal, Gemini CLI puts the context of `SessionStart` before it.
+fn prompt(input: &Value) -> &str {
+    let prompt = input["prompt"].as_str().unwrap_or_default();
+    let after_context = || {
+        let (_, after) = prompt.strip_prefix("<hook_context>")?.split_once("</hook_context>")?;
+        Some(after.trim_start())
+    };
+    after_context().unwrap_or(prompt)
+}
+
+/// Returns what Gemini CLI shows, or else what the model gets.
+fn tool_output(input: &Value) -> String {
+    let response = &input["tool_response"];
+    let shown = response["returnDisplay"].as_str().filter(|text| !text.is_empty());
+    match shown.or_else(|| response["llmContent"].as_str()) {
+        Some(text) => text.to_owned(),
+        None => (hook_fields::COMMON.tool_output)(&serde_json::json!({"tool_response": response["llmContent"]})),
+    }
+}
+
+fn tool_error(input: &Value) -> &str {
+    let error = &input["tool_response"]["error"];
+    error["message"].as_str().or_else(|| error.as_str()).unwrap_or_default()
+}
+
+/// Returns the setting that turns hooks off.
+fn off_switches(content: ConfigContent, text: &str) -> Result<Vec<&'static str>, Refusal> {
+    let is_off =
+        content == ConfigContent::Hooks && json_config::is_at(text, &["hooksConfig", "enabled"], &false.into())?;
+    Ok(is_off.then_some("hooksConfig.enabled = false").into_iter().collect())
+}

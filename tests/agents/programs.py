@@ -1,0 +1,252 @@
+"""The agent programs: how each is started in an empty home with a dummy key, and what it says about itself.
+
+`headless` and `interactive` return command lines; `prepare` writes what a person has answered at the first start.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from servers.anthropic import Anthropic
+from servers.gemini import Gemini
+from servers.openai import OpenAi
+
+KEY = "dummy-key-of-the-lab-0123456789"
+
+
+class Program:
+    """One program. `id` names it in the table, `tool` is agenthub's id, `hooks` the word after `agenthub hook`."""
+
+    id = tool = binary = hooks = ""
+    server = None
+    has_hooks = True
+    listing = ()
+    dialog = None  # what asks for trust in hooks, the key that agrees, what is shown then
+    clear, compact, leave = "/clear", "/compact", "/exit"
+    ready = ()  # texts of the empty prompt
+    busy = "esc to interrupt"  # shown during a turn
+    turn_ended = ""  # shown after a turn, if `busy` is not shown during a short one
+    compacted = ""  # shown after a compaction
+    interrupted = ""  # shown after an interruption
+
+    def __init__(self, install):
+        self.install = Path(install) / "node_modules"
+
+    def executable(self):
+        """Returns the path that `binary` in the home's bin folder points to."""
+        raise NotImplementedError
+
+    def prepare(self, home, work, url):
+        pass
+
+    def environment(self, url):
+        return {}
+
+
+class Claude(Program):
+    tool = binary = "claude"
+    hooks = "claude-code"
+    server = Anthropic
+    listing = ("mcp", "list")
+    package = ""
+    # Needed in the conversation: --allowedTools takes all that follows, so the prompt comes first.
+    allowed = ("--allowedTools", "Bash", "mcp__agenthub")
+
+    def executable(self):
+        name = f"@anthropic-ai/claude-code-{_platform()}/claude"
+        nested = self.install / self.package / "node_modules" / name
+        return nested if nested.exists() else self.install / name
+
+    def prepare(self, home, work, url):
+        state = {
+            "hasCompletedOnboarding": True,
+            "theme": "dark",
+            "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
+            "projects": {str(work): {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}},
+        }
+        (home / ".claude.json").write_text(json.dumps(state))
+
+    def environment(self, url):
+        off = ("DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER", "DISABLE_BUG_COMMAND")
+        return {
+            "ANTHROPIC_BASE_URL": url,
+            "ANTHROPIC_API_KEY": KEY,
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION": "false",
+            "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
+            **dict.fromkeys(off, "1"),
+        }
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        more = ["--resume", resume or fork] if resume or fork else []
+        more += ["--fork-session"] if fork else []
+        return ["claude", "-p", prompt, *more, *(self.allowed if is_trusted else ())]
+
+    def interactive(self, prompt=None, continues=False):
+        # Auto mode, the default of new versions, asks the vendor's server about each command.
+        more = ["--permission-mode", "default", *(["-c"] if continues else [])]
+        return ["claude", *([prompt] if prompt else []), *more, *self.allowed]
+
+    ready = ("? for shortcuts",)
+    compacted = "Compacted (ctrl+o"
+    interrupted = "Interrupted"
+
+    @staticmethod
+    def session(lines):
+        return lines[0]["session_id"]
+
+    @staticmethod
+    def figures(lines):
+        """Returns what the program itself reports: tokens sent, of these cached, tokens written."""
+        # `usage` leaves out answers that came in another way after a cut stream.
+        models = lines[-1]["modelUsage"].values()
+        cached = sum(model["cacheReadInputTokens"] for model in models)
+        fresh = sum(model["inputTokens"] + model["cacheCreationInputTokens"] for model in models)
+        return fresh + cached, cached, sum(model["outputTokens"] for model in models)
+
+
+class ClaudeBefore(Claude):
+    id = "claude-before"
+    package = "claude-before"
+
+
+class ClaudeNow(Claude):
+    id = "claude"
+    package = "claude-code"
+
+
+class Codex(Program):
+    id = tool = binary = hooks = "codex"
+    server = OpenAi
+    listing = ("mcp", "list")
+    dialog = ("Trust all and continue", "2", "› 2.")
+
+    def executable(self):
+        names = {"linux-x64": "x86_64-unknown-linux-musl", "linux-arm64": "aarch64-unknown-linux-musl"}
+        names |= {"darwin-x64": "x86_64-apple-darwin", "darwin-arm64": "aarch64-apple-darwin"}
+        platform = _platform()
+        return self.install / f"@openai/codex-{platform}/vendor/{names[platform]}/bin/codex"
+
+    def prepare(self, home, work, url):
+        config = f"""
+            model = "gpt-5.5"
+            model_provider = "lab"
+            approval_policy = "never"
+            sandbox_mode = "danger-full-access"
+            check_for_update_on_startup = false
+            disable_paste_burst = true
+
+            [analytics]
+            enabled = false
+
+            [model_providers.lab]
+            name = "lab"
+            base_url = "{url}/v1"
+            wire_api = "responses"
+            env_key = "OPENAI_API_KEY"
+            request_max_retries = 2
+            stream_max_retries = 2
+
+            [projects."{work}"]
+            trust_level = "trusted"
+
+            [notice.model_migrations]
+            "gpt-5.5" = "gpt-6-sol"
+        """
+        _write(home / ".codex/config.toml", "\n".join(line.strip() for line in config.strip().splitlines()) + "\n")
+
+    def environment(self, url):
+        return {"OPENAI_API_KEY": KEY}
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        flags = ["--skip-git-repo-check", "--dangerously-bypass-hook-trust"]
+        flags += [] if is_trusted else ["-c", 'sandbox_mode="read-only"']
+        if resume:
+            return ["codex", "exec", *flags, "resume", resume, prompt]
+        if fork:
+            return ["codex", "exec", *flags, "fork", fork, prompt]
+        return ["codex", "exec", *flags, prompt]
+
+    def interactive(self, prompt=None, continues=False):
+        return ["codex", "--no-daemon", *(["resume", "--last"] if continues else []), *([prompt] if prompt else [])]
+
+    ready = ("? for shortcuts",)
+    turn_ended = "Worked for"
+    compacted = "Context compacted"
+    interrupted = "Conversation interrupted"
+
+    @staticmethod
+    def session(lines):
+        return lines[0]["thread_id"]
+
+    @staticmethod
+    def figures(lines):
+        usage = lines[-1]["usage"]
+        return usage["input_tokens"], usage["cached_input_tokens"], usage["output_tokens"]
+
+
+class GeminiCli(Program):
+    id = tool = binary = hooks = "gemini"
+    server = Gemini
+    listing = ("mcp", "list")
+    compact, leave = "/compress", "/quit"
+
+    def executable(self):
+        return self.install / "@google/gemini-cli/bundle/gemini.js"
+
+    def prepare(self, home, work, url):
+        settings = {
+            "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+            "privacy": {"usageStatisticsEnabled": False},
+            "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+            "telemetry": {"enabled": False},
+        }
+        _write(home / ".gemini/settings.json", json.dumps(settings))
+
+    def environment(self, url):
+        return {
+            "GEMINI_API_KEY": KEY,
+            "GOOGLE_GEMINI_BASE_URL": url,
+            "GEMINI_CLI_NO_RELAUNCH": "true",
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            "NO_UPDATE_NOTIFIER": "1",
+        }
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        return ["gemini", *(["-y"] if is_trusted else []), *(["--resume", resume] if resume else []), "-p", prompt]
+
+    def interactive(self, prompt=None, continues=False):
+        return ["gemini", "-y", *(["--resume", "latest"] if continues else []), *(["-i", prompt] if prompt else [])]
+
+    ready = ("Type your message",)
+    busy = "esc to cancel"
+    compacted = "Chat history compressed"
+    interrupted = "Request cancelled"
+
+    @staticmethod
+    def session(lines):
+        return lines[0]["session_id"]
+
+    @staticmethod
+    def figures(lines):
+        stats = lines[-1]["stats"]
+        return stats["input_tokens"], stats["cached"], stats["total_tokens"] - stats["input_tokens"]
+
+
+ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli)
+
+
+def node(install):
+    """Returns the path of the Node that is installed beside the programs."""
+    found = sorted(Path(install).glob("node_modules/node-*/bin/node"))
+    return found[0] if found else None
+
+
+def _platform():
+    system, machine = os.uname().sysname.lower(), os.uname().machine
+    return f"{system}-{ {'x86_64': 'x64', 'aarch64': 'arm64'}.get(machine, machine)}"
+
+
+def _write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

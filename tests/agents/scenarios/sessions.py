@@ -1,0 +1,141 @@
+"""Interactive sessions in a terminal."""
+
+import re
+
+from processes import check, equal, until
+from scenarios import scenario
+from scenarios.tools import receipts_are_true
+from scripts import Gate, hub, say, shell, use
+
+
+@scenario()
+def greets_the_model(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", use(hub("post_status", status="running", text="at work")), say("I have begun."))
+    name = _greeting(lab)
+    equal(_names(lab), [name], "agents")
+    until("the end of the turn", lambda: _state(lab, name) != "running")
+
+
+@scenario()
+def hands_over_mail_during_a_turn(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    first, last = Gate(), Gate()
+    lab.model.answers(use(shell("echo one"), gate=first), say("I stop here.", gate=last), say("I have read it."))
+    session.say("Work please", first.reached.is_set)
+    during = lab.hub.send(name, "Mail during the turn.")
+    first.open()
+    until("the last request", last.reached.is_set)
+    check(lab.model.has_read("Mail during the turn."), "the next request does not contain the mail")
+    at_end = lab.hub.send(name, "Mail at the end.")
+    last.open()
+    session.terminal.wait_for("I have read it.")
+    check(lab.model.has_read("Mail at the end."), "the model did not get the mail at the end of its turn")
+    for number in (during, at_end):
+        lab.hub.wait_for_receipt(number, "seen")
+    receipts_are_true(lab)
+
+
+@scenario()
+def keeps_one_name_after_clear(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    session.clear()
+    _tools_and_hooks_have_one_name(lab, session, "Again please")
+
+
+@scenario()
+def keeps_its_name_when_continued(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    session.leave()
+    session = lab.open(continues=True)
+    equal(_tools_and_hooks_have_one_name(lab, session, "Go on please"), name, "name")
+
+
+@scenario()
+def knows_its_name_after_compaction(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    session.ask("Go on please", say("There is more."))
+    name = _greeting(lab)
+    session.compact()
+    session.ask("And now please", say("I know all that matters."))
+    equal(_greeting(lab, lab.model.conversation()[-1:]), name, "name in the request after the compaction")
+
+
+@scenario()
+def is_idle_after_an_interruption(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    session.interrupt()
+    lab.hub.serve()
+    until("the agent to be idle", lambda: _state(lab, name) != "running", seconds=30)
+
+
+@scenario()
+def ends_with_its_program(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    session.leave()
+    _has_ended(lab, name)
+
+
+@scenario()
+def ends_with_its_terminal(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    session.terminal.close()
+    session.terminal.wait_for_exit()
+    _has_ended(lab, name)
+
+
+def _greeting(lab, requests=None):
+    """Returns the name that the model was told last."""
+    told = re.findall(r"You are (\S+) on agenthub", "".join(r.text() for r in requests or lab.model.conversation()))
+    check(told, "the model was not told its name")
+    return told[-1]
+
+
+def _names(lab):
+    """Returns the agents of the program's sessions."""
+    sql = "SELECT id FROM agents WHERE id NOT IN ('tester', 'human') AND status <> 'gone'"
+    return [name for (name,) in lab.hub.rows(sql)]
+
+
+def _state(lab, name):
+    return lab.hub.value("SELECT status FROM agents WHERE id = ?", name)
+
+
+def _tools_and_hooks_have_one_name(lab, session, prompt):
+    """The name in the greeting is the one that the tools use, and its mail is delivered. Returns the name."""
+    session.ask(prompt, use(hub("send_message", to="human", text=prompt)), say("I have sent it."))
+    name = _greeting(lab)
+    equal(lab.hub.value("SELECT from_agent FROM inbox_messages WHERE payload = ?", prompt), name, "the tool's sender")
+    lab.hub.send(name, f"Mail for {name}.")
+    session.ask("Look for mail please", say("I look for mail."))
+    check(lab.model.has_read(f"Mail for {name}."), "the mail did not reach the model")
+    return name
+
+
+def _has_ended(lab, name):
+    """A running hub knows that the session has ended, and no process of agenthub is left."""
+    until("the MCP server to end", lambda: not lab.processes_of("agenthub", "mcp"))
+    lab.hub.serve()
+    ended = "SELECT count(*) > 0 AND count(*) = count(ended_at) FROM sessions WHERE agent = ?"
+    until("the end of the session", lambda: lab.hub.value(ended, name), seconds=30)
+    check(_state(lab, name) != "running", "the agent still runs")
