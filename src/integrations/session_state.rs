@@ -1,6 +1,8 @@
 //! What is remembered of a session between processes, in the column `sessions.transcript_state`: which streams of
 //! it were recorded, and how far the tool's own record of it was read.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::usage::{Recording, Usage};
@@ -26,10 +28,11 @@ pub struct SessionState {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TranscriptState {
-    /// Bytes of the file that were read.
-    pub position: u64,
-    /// The line at `position` is the rest of one that is not read.
-    pub is_in_skipped_line: bool,
+    /// The file.
+    pub file: FilePosition,
+    /// The further files of the session, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub further_files: BTreeMap<String, FilePosition>,
     /// The file had content before the first line that was read, so totals in it are those of other turns too.
     pub is_earlier_unknown: bool,
     /// The session's totals.
@@ -52,12 +55,22 @@ pub struct TranscriptState {
     pub ended_turns: u64,
 }
 
+/// How far a file was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilePosition {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// The line there is the rest of one that is not read.
+    pub is_in_skipped_line: bool,
+}
+
 impl TranscriptState {
     /// Returns whether the format seems to have changed: most lines that should have usage have none, or several
     /// turns ended without any usage.
     pub fn is_format_unknown(&self) -> bool {
         self.lines_without_usage > self.lines_with_usage
-            || self.lines_with_usage == 0 && self.ended_turns >= 3 && self.position > 0
+            || self.lines_with_usage == 0 && self.ended_turns >= 3 && self.file.bytes > 0
     }
 }
 

@@ -153,6 +153,8 @@ pub trait StreamParser: fmt::Debug + Send {
 pub struct TranscriptSpec {
     /// What to do with such a file instead of recording it as a stream, for an error message.
     pub advice: &'static str,
+    /// Returns the further files of the session, such as those of its subagents. Their lines have the same form.
+    pub further_files: fn(transcript: &Path) -> Vec<PathBuf>,
     /// Texts of which each line with usage has one. Other lines are not parsed.
     pub marks: &'static [&'static str],
     /// Returns what a line says of the session's usage.

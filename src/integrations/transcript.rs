@@ -4,9 +4,10 @@
 //!    [`MAX_READ`] bytes. More is left to the next hook.
 //! 2. A record that is longer than that when a hook first sees it is counted from its end: its earlier usage stays
 //!    unknown. So is one of a session that `agenthub run` has recorded: telemetry has its usage.
-//! 3. Only whole lines are read. The file is never written or locked. Anything but a regular file of this user
+//! 3. A session may have further files: those of its subagents.
+//! 4. Only whole lines are read. The file is never written or locked. Anything but a regular file of this user
 //!    is refused, and so is the database: closing it would drop SQLite's locks.
-//! 4. The file is read before the transaction that stores its usage. If another hook has stored more in the
+//! 5. The file is read before the transaction that stores its usage. If another hook has stored more in the
 //!    meantime, this one stores nothing.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +19,7 @@ use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::json_fields::text;
-use super::session_state::{self, TranscriptState};
+use super::session_state::{self, FilePosition, TranscriptState};
 use super::spec::{EventKind, Integration, TranscriptEntry, TranscriptSpec};
 use super::usage::Usage;
 use crate::error::Result;
@@ -26,11 +27,13 @@ use crate::fs::beside::beside;
 use crate::store::{Identity, NewTelemetry, TelemetryRow, TranscriptRow, Writer};
 use crate::text::lenient_json;
 
-/// Maximum bytes that one hook reads.
+/// Maximum bytes that one hook reads, of all files together.
 pub const MAX_READ: u64 = 4 << 20;
 /// Messages whose usage is remembered. Those of parallel subagents alternate.
 const MAX_MESSAGES: usize = 32;
-/// Maximum bytes of the id of a message and of the name of a model.
+/// Further files of a session whose position is remembered. The usage of more is not counted.
+const MAX_FILES: usize = 500;
+/// Maximum bytes of the id of a message and of the name of a model or file.
 const MAX_NAME: usize = 200;
 
 /// The session of a hook.
@@ -108,21 +111,19 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     let mut transcript = before.clone().unwrap_or_default();
     let is_same_file = row.path == path && before.is_some();
     let is_counted_elsewhere = recorded.as_ref().is_some_and(|row| is_other(row, &transcript));
-    if let Some(mut file) = open(Path::new(path), writer.path()) {
-        let length = file.metadata().map_or(0, |file| file.len());
-        let starts_at_end = if is_same_file {
-            length < transcript.position || is_counted_elsewhere
-        } else {
-            // The records of a session in two files may have the same lines.
-            length > MAX_READ || before.is_some() || is_counted_elsewhere
-        };
-        if starts_at_end {
-            start_at_end(&mut file, length, &mut transcript);
-        } else if !is_same_file {
-            transcript.position = 0;
-        }
-        read_lines(&mut file, spec, &mut transcript);
-    }
+    let files = Files {
+        spec,
+        path: Path::new(path),
+        db: writer.path(),
+    };
+    // The records of a session in two files may have the same lines.
+    let content = match &before {
+        _ if is_counted_elsewhere => Content::Counted,
+        None => Content::New,
+        Some(_) if is_same_file => Content::Continued,
+        Some(_) => Content::Counted,
+    };
+    files.read_new(&mut transcript, content);
     if is_counted_elsewhere {
         transcript.totals = transcript
             .totals
@@ -207,12 +208,96 @@ fn open(path: &Path, db: &Path) -> Option<File> {
     is_same.then_some(file)
 }
 
-/// Continues at the end of the file. What is before it is counted elsewhere, or not at all.
-fn start_at_end(file: &mut File, length: u64, transcript: &mut TranscriptState) {
-    transcript.position = length;
-    transcript.is_in_skipped_line = length > 0 && last_byte(file, length) != Some(b'\n');
-    transcript.is_earlier_unknown = length > 0;
-    transcript.messages.clear();
+/// What is known of the content of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Nothing.
+    New,
+    /// The part before the position was read.
+    Continued,
+    /// It is counted already.
+    Counted,
+}
+
+/// The files of a session.
+#[derive(Debug, Clone, Copy)]
+struct Files<'a> {
+    spec: &'a TranscriptSpec,
+    path: &'a Path,
+    db: &'a Path,
+}
+
+impl Files<'_> {
+    /// Counts the new lines of all files, the main one first; none if they are counted already, or if the main
+    /// file was replaced or is long and new.
+    fn read_new(self, transcript: &mut TranscriptState, content: Content) {
+        let Some(mut file) = open(self.path, self.db) else {
+            return;
+        };
+        let length = length_of(&file);
+        let is_long = content == Content::New && length > MAX_READ;
+        if content == Content::Counted || is_long || length < transcript.file.bytes {
+            transcript.file = end_of(&mut file);
+            transcript.is_earlier_unknown = length > 0;
+            transcript.messages.clear();
+            self.skip_further(transcript);
+            return;
+        }
+        let mut left = MAX_READ;
+        let mut at = transcript.file;
+        let has_totals = read_lines(&mut file, self.spec, &mut left, &mut at, transcript);
+        transcript.file = at;
+        if has_totals {
+            // The totals include them.
+            self.skip_further(transcript);
+        } else {
+            self.read_further(&mut left, transcript);
+        }
+    }
+
+    fn read_further(self, left: &mut u64, transcript: &mut TranscriptState) {
+        for path in (self.spec.further_files)(self.path) {
+            let Some(name) = file_name(&path) else { continue };
+            let mut at = transcript.further_files.get(&name).copied().unwrap_or_default();
+            let is_read = fs::metadata(&path).is_ok_and(|file| file.len() == at.bytes);
+            let is_known = transcript.further_files.contains_key(&name);
+            if is_read || *left == 0 || !is_known && transcript.further_files.len() >= MAX_FILES {
+                continue;
+            }
+            if let Some(mut file) = open(&path, self.db) {
+                read_lines(&mut file, self.spec, left, &mut at, transcript);
+                transcript.further_files.insert(name, at);
+            }
+        }
+    }
+
+    fn skip_further(self, transcript: &mut TranscriptState) {
+        for path in (self.spec.further_files)(self.path) {
+            if let (Some(name), Some(mut file)) = (file_name(&path), open(&path, self.db))
+                && transcript.further_files.len() < MAX_FILES
+            {
+                transcript.further_files.insert(name, end_of(&mut file));
+            }
+        }
+    }
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    (name.len() <= MAX_NAME).then(|| name.to_owned())
+}
+
+fn length_of(file: &File) -> u64 {
+    file.metadata().map_or(0, |file| file.len())
+}
+
+/// Returns the end of the file. The rest of a line that has begun is not read.
+fn end_of(file: &mut File) -> FilePosition {
+    let bytes = length_of(file);
+    FilePosition {
+        bytes,
+        is_in_skipped_line: bytes > 0 && last_byte(file, bytes) != Some(b'\n'),
+    }
 }
 
 fn last_byte(file: &mut File, length: u64) -> Option<u8> {
@@ -222,37 +307,46 @@ fn last_byte(file: &mut File, length: u64) -> Option<u8> {
     Some(byte[0])
 }
 
-/// Reads the lines after `position`.
-fn read_lines(file: &mut File, spec: &TranscriptSpec, transcript: &mut TranscriptState) {
+/// Counts the lines after `at`, of at most `left` bytes. Returns whether one had the session's totals.
+fn read_lines(
+    file: &mut File,
+    spec: &TranscriptSpec,
+    left: &mut u64,
+    at: &mut FilePosition,
+    transcript: &mut TranscriptState,
+) -> bool {
     let mut bytes = Vec::new();
     let read = file
-        .seek(SeekFrom::Start(transcript.position))
-        .and_then(|_| file.take(MAX_READ).read_to_end(&mut bytes));
+        .seek(SeekFrom::Start(at.bytes))
+        .and_then(|_| file.take(*left).read_to_end(&mut bytes));
     if read.is_err() {
-        return;
+        return false;
     }
-    let is_full = u64::try_from(bytes.len()).is_ok_and(|read| read == MAX_READ);
+    let length = u64::try_from(bytes.len()).unwrap_or(0);
+    *left -= length.min(*left);
+    let mut has_totals = false;
     let mut rest = &bytes[..];
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let line = &rest[..end];
-        if !std::mem::take(&mut transcript.is_in_skipped_line) {
-            count_line(line, spec, transcript);
+        if !std::mem::take(&mut at.is_in_skipped_line) {
+            has_totals |= count_line(&rest[..end], spec, transcript);
         }
         rest = &rest[end + 1..];
     }
     let mut consumed = bytes.len() - rest.len();
     // A line without an end may be incomplete. One that is longer than a read is skipped.
-    if transcript.is_in_skipped_line || consumed == 0 && is_full {
-        transcript.is_in_skipped_line = true;
+    if at.is_in_skipped_line || consumed == 0 && length == MAX_READ {
+        at.is_in_skipped_line = true;
         consumed = bytes.len();
     }
-    transcript.position += u64::try_from(consumed).unwrap_or(0);
+    at.bytes += u64::try_from(consumed).unwrap_or(0);
+    has_totals
 }
 
-fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptState) {
+/// Counts a line. Returns whether it had the session's totals.
+fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptState) -> bool {
     let line_text = String::from_utf8_lossy(line);
     if !spec.marks.iter().any(|mark| line_text.contains(mark)) {
-        return;
+        return false;
     }
     let entry = lenient_json::parse(line).and_then(|line| (spec.entry)(&line));
     match entry {
@@ -260,7 +354,7 @@ fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptSta
         Some(TranscriptEntry::Missing) => transcript.lines_without_usage += 1,
         Some(TranscriptEntry::Turn) => transcript.totals.turns += 1,
         Some(TranscriptEntry::Model(model)) => set_model(&model, transcript),
-        Some(TranscriptEntry::Totals { usage, last }) => count_totals(usage, last, transcript),
+        Some(TranscriptEntry::Totals { usage, last }) => return count_totals(usage, last, transcript),
         Some(TranscriptEntry::Message { id, .. }) if id.len() > MAX_NAME => transcript.lines_without_usage += 1,
         Some(TranscriptEntry::Message { id, usage, model }) => {
             transcript.lines_with_usage += 1;
@@ -270,6 +364,7 @@ fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptSta
             count_message(id, usage, transcript);
         }
     }
+    false
 }
 
 fn set_model(model: &str, transcript: &mut TranscriptState) {
@@ -294,11 +389,13 @@ fn count_message(id: String, usage: Usage, transcript: &mut TranscriptState) {
     transcript.messages.push((id, usage));
 }
 
-/// Takes the totals of the session. Totals that are smaller than those known are of a part of it.
-fn count_totals(usage: Usage, last: Usage, transcript: &mut TranscriptState) {
+/// Takes the totals of the session, and returns whether it did: totals that are smaller than those known are of a
+/// part of it.
+fn count_totals(usage: Usage, last: Usage, transcript: &mut TranscriptState) -> bool {
     transcript.lines_with_usage += 1;
     let known = transcript.totals;
-    if usage.tokens_in >= known.tokens_in && usage.tokens_out >= known.tokens_out {
+    let is_whole = usage.tokens_in >= known.tokens_in && usage.tokens_out >= known.tokens_out;
+    if is_whole {
         transcript.totals = Usage {
             turns: known.turns,
             duration_sec: known.duration_sec,
@@ -310,4 +407,5 @@ fn count_totals(usage: Usage, last: Usage, transcript: &mut TranscriptState) {
         let earlier = transcript.totals.minus(last);
         transcript.in_turn_rows = transcript.in_turn_rows.max(earlier);
     }
+    is_whole
 }

@@ -1,8 +1,11 @@
 //! Claude Code's record of a session: `~/.claude/projects/<directory>/<session>.jsonl`.
 //!
-//! Each block of a message is a line with the message's final usage. Messages of subagents are in the same file in
-//! older versions (`isSidechain`), and in files of their own in newer ones. When it ends, the program writes a
+//! Each block of a message is a line with the message's final usage. Messages of subagents (`isSidechain`) are in
+//! `<session>/subagents/agent-<id>.jsonl`, in older versions in the same file. When it ends, the program writes a
 //! `cost-state` with the totals of its session, subagents included.
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -14,10 +17,22 @@ use crate::integrations::usage::Usage;
 pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Claude Code's own record of a session; record the output of \
              `claude -p --output-format stream-json --verbose` instead, or let its hooks record sessions (agenthub init)",
+    further_files: subagent_files,
     marks: &["\"assistant\"", "\"cost-state\""],
     entry,
     is_line: |line| line["sessionId"].is_string() && line["type"].is_string() && line["session_id"].is_null(),
 };
+
+/// Returns the files of the session's subagents.
+fn subagent_files(transcript: &Path) -> Vec<PathBuf> {
+    let Ok(folder) = fs::read_dir(transcript.with_extension("").join("subagents")) else {
+        return Vec::new();
+    };
+    let files = folder.filter_map(|entry| Some(entry.ok()?.path()));
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .collect()
+}
 
 fn entry(line: &Value) -> Option<TranscriptEntry> {
     match text(line, "type") {

@@ -11,6 +11,7 @@ use crate::integrations::spec::{TranscriptEntry, TranscriptSpec};
 pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Codex's own record of a session (a rollout); record the output of `codex exec --json` instead, or \
              let its hooks record sessions (agenthub init)",
+    further_files: |_| Vec::new(),
     marks: &["\"token_count\"", "\"turn_context\"", "\"task_started\""],
     entry,
     is_line: |line| line["payload"].is_object() && line["timestamp"].is_string(),

@@ -12,6 +12,7 @@ use crate::integrations::usage::Usage;
 pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "this is Gemini CLI's own record of a session; record the output of \
              `gemini -p … --output-format stream-json` instead",
+    further_files: |_| Vec::new(),
     marks: &["\"gemini\""],
     entry,
     is_line: |line| {

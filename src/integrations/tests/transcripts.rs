@@ -137,6 +137,40 @@ fn each_message_counts_once_and_turns_have_their_tokens() {
 }
 
 #[test]
+fn subagents_in_files_of_their_own_count() {
+    let session = Session::new(CLAUDE);
+    let folder = session.folder.path().join("record/subagents");
+    fs::create_dir_all(&folder).unwrap();
+    let sub = |name: &str, text: &str| {
+        let file = fs::OpenOptions::new().create(true).append(true).open(folder.join(name));
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    let side = |id: &str| message(id, 100, 10).replace("\"assistant\",", "\"assistant\",\"isSidechain\":true,");
+    session.hook("SessionStart");
+    session.append(&message("a", 7, 3));
+    sub("agent-1.jsonl", &side("x"));
+    sub("agent-2.jsonl", &side("y"));
+    sub("agent-2.meta.json", &side("no record"));
+    session.hook("Stop");
+    assert_eq!((session.tokens(), session.turns()), ((1, 207, 23), vec![(207, 23)]));
+    // Totals of the session include the lines of subagents that were not read yet.
+    sub("agent-1.jsonl", &side("z"));
+    let totals = r#"{"type":"cost-state","sessionId":"s","totalCostUSD":0.5,"modelUsage":{"opus":{"inputTokens":307,"outputTokens":33}}}"#;
+    session.append(&format!("{totals}\n"));
+    session.hook("SessionEnd");
+    session.hook("UserPromptSubmit");
+    assert_eq!(session.tokens(), (1, 307, 33));
+    assert_eq!(session.totals().unwrap().cost, Some(0.5));
+    sub("agent-3.jsonl", &side("w"));
+    session.hook("Stop");
+    assert_eq!(
+        (session.tokens(), session.turns()),
+        ((1, 407, 43), vec![(207, 23), (200, 20)])
+    );
+    assert_eq!(session.state().further_files.len(), 3);
+}
+
+#[test]
 fn cost_that_the_tool_reports_is_taken_until_more_is_used() {
     let session = Session::new(CLAUDE);
     session.append(&message("a", 100, 30));
@@ -267,7 +301,7 @@ fn each_hook_reads_a_bounded_part() {
     let mut positions = vec![0];
     for _ in 0..3 {
         session.hook("UserPromptSubmit");
-        positions.push(session.state().position);
+        positions.push(session.state().file.bytes);
     }
     let length = fs::metadata(session.path()).unwrap().len();
     assert!(
