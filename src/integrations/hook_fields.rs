@@ -4,13 +4,14 @@
 use serde_json::Value;
 
 use super::json_fields::{result_text, text};
-use super::spec::HookFields;
+use super::spec::{HookFields, MessageExtent};
 
 /// The fields that most tools have.
 pub(super) const COMMON: HookFields = HookFields {
     session: "session_id",
     call_id: Some("tool_use_id"),
     last_message: "last_assistant_message",
+    last_message_extent: MessageExtent::Last,
     duration: "duration_ms",
     workspace: |input| text(input, "cwd"),
     prompt: |input| text(input, "prompt"),

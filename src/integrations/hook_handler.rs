@@ -23,7 +23,7 @@ use super::agent_name;
 use super::json_fields::{number, text};
 use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
-use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery};
+use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery, MessageExtent};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use super::transcript::{self, HookSession};
 use super::usage::Usage;
@@ -429,7 +429,7 @@ impl<'a> HookCall<'a> {
         if !error.is_empty() {
             return self.fail(&error, "idle");
         }
-        self.text(text(self.input, self.hooks.fields.last_message))?;
+        self.text(&self.last_message()?)?;
         self.end_turn()?;
         match self.input["background_tasks"].as_array().map_or(0, Vec::len) {
             0 => self.finish("completed", "idle"),
@@ -461,6 +461,23 @@ impl<'a> HookCall<'a> {
             tokens_out: self.turn.tokens_out,
             ..self.row(Kind::TURN_END)?
         })
+    }
+
+    /// Returns what the model has written in this turn.
+    fn last_message(&self) -> Result<String> {
+        let message = text(self.input, self.hooks.fields.last_message);
+        if self.hooks.fields.last_message_extent == MessageExtent::Last {
+            return Ok(message.to_owned());
+        }
+        // The texts of earlier turns since the prompt are recorded.
+        let mut rest = message;
+        for recorded in self.writer.texts_since_prompt(&self.task)? {
+            match rest.trim_start().strip_prefix(recorded.trim()) {
+                Some(after) => rest = after,
+                None => return Ok(message.to_owned()),
+            }
+        }
+        Ok(rest.trim().to_owned())
     }
 
     /// Records that the turn has failed. `agent` is the status of the agent from now on.

@@ -120,7 +120,7 @@ pub fn text(mail: &[InboxMessageRow], labels: &Labels, waiting: usize, reader: &
 /// Returns the line that ends the last text with which mail keeps a session from stopping.
 pub fn last_continuation(access: Access<'_>) -> String {
     let wait = match access.shells {
-        ShellAccess::Full => format!("{} inbox --wait", access.command()),
+        ShellAccess::Full => format!("{} inbox --unread --wait 60", access.command()),
         ShellAccess::MayBeReadOnly => "check_inbox with wait_seconds".to_owned(),
     };
     format!(

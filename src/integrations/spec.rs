@@ -306,6 +306,8 @@ pub struct HookFields {
     pub call_id: Option<&'static str>,
     /// The last text of the model, at [`EventKind::Stop`].
     pub last_message: &'static str,
+    /// What that text has, if a hook has kept the session from stopping.
+    pub last_message_extent: MessageExtent,
     /// The milliseconds that a tool ran.
     pub duration: &'static str,
     /// Returns the working directory.
@@ -320,6 +322,15 @@ pub struct HookFields {
     pub stop_error: fn(&Value) -> String,
     /// Returns whether a hook has kept the session from stopping since the last prompt.
     pub is_continuation: fn(&Value) -> bool,
+}
+
+/// What a text of the model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageExtent {
+    /// What the model has written last.
+    Last,
+    /// All that the model has written since the user's prompt.
+    SincePrompt,
 }
 
 /// Where a tool reads a text for the model in a hook's output.

@@ -97,6 +97,19 @@ impl Reader {
         })
     }
 
+    /// Returns the model's texts in a task since the user's last prompt, in order.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn texts_since_prompt(&self, task_id: &str) -> Result<Vec<String>> {
+        let sql = "SELECT CAST(text AS TEXT) FROM task_stream WHERE task_id = ?1 AND stream_type = 'text' AND text <> '' \
+                   AND id > coalesce((SELECT max(id) FROM task_stream WHERE task_id = ?1 AND directive <> ''), 0) \
+                   ORDER BY id";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let texts = statement.query_map([task_id], |row| row.get(0))?;
+        Ok(texts.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Returns when a hook of the tool with this id was last heard of, Unix milliseconds: the time of the newest
     /// event of a session of it. `None` if there is none.
     ///

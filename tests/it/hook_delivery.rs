@@ -179,9 +179,18 @@ fn each_tool_gets_mail_in_its_own_form() {
         "2|read\n3|read",
         "the model has run since"
     );
-    // The answer of the next turn is the new last message.
-    assert!(gemini("AfterAgent", r#""prompt_response":"I see.","stop_hook_active":true"#).is_null());
+    // Gemini CLI names all texts since the prompt.
+    let again = r#""prompt_response":"done \nI see.","stop_hook_active":true"#;
+    sandbox.send("five");
+    assert_eq!(gemini("AfterAgent", again)["decision"], "deny");
+    let again = again.replace("I see.", "I see. \\n\\nI see.");
+    assert!(gemini("AfterAgent", &again).is_null());
     assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+    assert_eq!(
+        sandbox
+            .sql("SELECT group_concat(text, '|') FROM task_stream WHERE task_id = 'gemini-g' AND stream_type = 'text'"),
+        "done|I see.|I see."
+    );
 }
 
 #[test]

@@ -34,13 +34,15 @@ static ALLOW_COMMANDS: AllowRules = AllowRules {
 
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
     let settings = target.file(".gemini/settings.json", ".gemini/settings.json");
-    vec![
+    let mut files = vec![
         (settings.clone(), ConfigContent::Hooks),
         (settings.clone(), ConfigContent::McpJson(&MCP)),
         (settings, ConfigContent::AllowServerJson(&ALLOW_TOOLS)),
-        (
-            target.file(".gemini/policies/agenthub.toml", ".gemini/policies/agenthub.toml"),
-            ConfigContent::AllowRules(&ALLOW_COMMANDS),
-        ),
-    ]
+    ];
+    // Gemini CLI reads no policies of a project.
+    if target.project.is_none() {
+        let policy = target.home.join(".gemini/policies/agenthub.toml");
+        files.push((policy, ConfigContent::AllowRules(&ALLOW_COMMANDS)));
+    }
+    files
 }

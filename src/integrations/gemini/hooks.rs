@@ -7,7 +7,7 @@ use crate::integrations::hook_fields;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
     ConfigContent, EventKind, HandlerNesting, Hook, HookBlocking, HookFields, HookFileForm, HookSpec, MailDelivery,
-    OutputForm, Refusal,
+    MessageExtent, OutputForm, Refusal,
 };
 
 const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
@@ -35,6 +35,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     fields: HookFields {
         call_id: None,
         last_message: "prompt_response",
+        last_message_extent: MessageExtent::SincePrompt,
         prompt,
         tool_output,
         tool_error,
