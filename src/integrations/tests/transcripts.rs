@@ -173,6 +173,7 @@ fn subagents_in_files_of_their_own_count() {
 #[test]
 fn cost_that_the_tool_reports_is_taken_until_more_is_used() {
     let session = Session::new(CLAUDE);
+    session.hook("SessionStart");
     session.append(&message("a", 100, 30));
     session.append("{\"type\":\"cost-state\",\"sessionId\":\"s\",\"totalCostUSD\":0.25,\"modelUsage\":{\"opus\":{\"inputTokens\":150,\"outputTokens\":40}}}\n");
     session.hook("SessionEnd");
