@@ -417,6 +417,7 @@ function agentStatus({ row, usage, task, lastEvent, at }, now, dismissedAt) {
     if (row.status === 'error' || usage?.status === 'error' || taskFailed) return 'error';
     if (task?.status === 'waiting') return 'waiting';
   }
+  if (row.status === 'gone') return 'idle';
   const isInToolCall = task?.status === 'running' && lastEvent?.stream_type === 'tool_use';
   const isWorking =
     row.status === 'running' || isRunning(usage, usage?.at) || isRunning(task, task?.updated_at) || isInToolCall;

@@ -396,6 +396,8 @@ const session = i => ({ instance_id: 'i' + i, agent_id: 'busy-' + i, turns: 1, s
 sql(
     transaction([
         ...Array.from({ length: 30 }, (_, i) => insert('telemetry', session(i))),
+        insert('agents', { id: 'killed', status: 'gone' }),
+        insert('telemetry', { ...session(30), agent_id: 'killed' }),
         ...Array.from({ length: 40 }, (_, i) => insert('agents', { id: 'lazy-' + i }))
     ])
 );
@@ -426,6 +428,10 @@ check(
     [...Array(30).keys()].every(i => boardText.includes('busy-' + i)) &&
         [...Array(40).keys()].every(i => boardText.includes('lazy-' + i)),
     'every agent can be shown'
+);
+check(
+    /killed[\s\S]{0,80}ended/.test(await browser.evaluate(sectionText('Idle'))),
+    'an agent whose process has ended is not working'
 );
 check(
     await browser.eventually(`/slow[\\s\\S]{0,80}make world/.test(${sectionText('Working')})`),

@@ -135,7 +135,8 @@ function AgentLine() {
   const root = element('div.agent-line', item, unreadLink, messageLink);
   root.set = agent => {
     const { row, usage, task, lastEvent } = agent;
-    const idleFacts = [folderName(row.workspace), usage && formatMoney(usage.cost)].filter(Boolean).join(' · ');
+    const hasEnded = row.status === 'gone' && 'ended';
+    const idleFacts = [hasEnded, folderName(row.workspace), usage && formatMoney(usage.cost)].filter(Boolean).join(' · ');
     const workSummary = lastEvent ? eventSummary(lastEvent) : oneLine(task?.directive);
     root.agentId = row.id;
     setItem(item, {
