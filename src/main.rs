@@ -32,7 +32,11 @@ fn main() -> ExitCode {
         Err(e) => {
             tracing::debug!("{e:#}");
             // If stderr is closed, the user sees only the exit code.
-            drop(writeln!(io::stderr(), "agenthub: {}", without_tags(&one_line(&e))));
+            drop(writeln!(
+                io::stderr(),
+                "agenthub: {}",
+                safe_text::escape(&without_tags(&one_line(&e)))
+            ));
             ExitCode::from(e.downcast_ref::<Error>().map_or(1, |e| e.code().exit()))
         }
     }

@@ -1,7 +1,7 @@
 //! Arguments, value parsers and help texts that several commands share.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,6 +28,9 @@ pub(super) struct DatabaseArgs {
         help_heading = GLOBAL
     )]
     pub(super) db: Option<PathBuf>,
+    /// The database that the command line names.
+    #[arg(skip)]
+    named: Option<PathBuf>,
     /// Allow a database on NFS, SMB, 9p or FUSE, where rows may be lost
     #[arg(long, global = true, help_heading = GLOBAL)]
     allow_network_fs: bool,
@@ -37,6 +40,7 @@ impl DatabaseArgs {
     /// Adds the database that the environment names, unless the command line names one.
     pub(super) fn with_environment(self) -> Self {
         Self {
+            named: self.db.clone(),
             db: self.db.or_else(identity::database_variable),
             ..self
         }
@@ -69,7 +73,9 @@ impl DatabaseArgs {
     /// Opens the database for writing, and takes in the events that hooks have spooled. Creates it if it
     /// does not exist.
     pub(super) fn writer(&self) -> Result<Writer> {
-        let writer = Writer::open(&self.path()?, self.network_fs())?;
+        let path = self.path()?;
+        self.refuse_creation_by_agent(&path)?;
+        let writer = Writer::open(&path, self.network_fs())?;
         hook_spool::take_in_first(&writer);
         Ok(writer)
     }
@@ -88,7 +94,31 @@ impl DatabaseArgs {
     /// # Errors
     /// As [`reader`](Self::reader).
     pub(super) fn receipt_writer(&self) -> Result<Writer> {
-        Ok(Writer::open(&self.existing_path()?, self.network_fs())?)
+        let path = self.existing_path()?;
+        self.refuse_creation_by_agent(&path)?;
+        Ok(Writer::open(&path, self.network_fs())?)
+    }
+
+    /// Refuses `--db` with a path that has no database, in a shell of an agent tool: the commands that the tool may run
+    /// without asking must not create files, or turn an empty one into a database.
+    fn refuse_creation_by_agent(&self, path: &Path) -> Result<()> {
+        let has_content = match std::fs::metadata(path) {
+            Ok(file) => file.len() > 0,
+            // Opening a file that cannot be examined reports the reason.
+            Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+        };
+        if has_content || self.named.is_none() {
+            return Ok(());
+        }
+        let Some(marker) = identity::agent_shell().filter(|marker| marker.tool.is_some()) else {
+            return Ok(());
+        };
+        let message = format!(
+            "there is no database at {}, and {marker}, where commands create none; give the path of the hub's \
+             database, or leave out --db",
+            safe_text::escape(&path.display().to_string())
+        );
+        Err(Error::new(Code::StoreUnavailable, message).into())
     }
 
     /// Creates the database if it does not exist.

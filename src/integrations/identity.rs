@@ -81,7 +81,11 @@ pub fn declared_speaker(given: Option<&str>, reader: &Reader) -> Result<Option<S
             Some(marker) => Err(refusal(&marker, source)),
             None => Ok(Some(HUMAN.to_owned())),
         },
-        Some(name) => reader.agent_labelled(&name).map(Some),
+        // A name that was assigned is nobody's label: an agent could take it before its owner is known.
+        Some(name) => match source {
+            Source::Argument => reader.agent_labelled(&name).map(Some),
+            Source::Variable => Ok(Some(name)),
+        },
         None => {
             let name = calling_session(reader)?.map(|session| session.agent);
             Ok(name.or_else(|| agent_shell().map(|marker| marker.agent_name())))

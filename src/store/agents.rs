@@ -12,6 +12,7 @@ use super::pagination::{PAGE_BYTES, Page};
 use super::row_reader::{RowReader, UnreadableRow};
 use crate::config::{HUMAN, composed, is_human};
 use crate::error::{Code, Error, Result};
+use crate::text::safe_text::replace_hidden;
 
 const COLUMNS: &str = "n, id, label, status, workspace, pid, created_at, last_active_at";
 
@@ -24,6 +25,8 @@ const UNREAD: &str = "SELECT count(*) FROM inbox_messages WHERE to_inbox = ?1 AN
 
 /// Maximum number of agents in an error message.
 const MAX_CANDIDATES: usize = 5;
+/// Maximum characters of a name in an error message.
+const MAX_SHOWN: usize = 60;
 
 /// One row of the `agents` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -292,14 +295,12 @@ impl Reader {
             [] => Ok(None),
             [agent] => Ok(Some(agent.id.clone())),
             several => {
-                let given: String = given.chars().take(60).collect();
-                Err(Error::new(
-                    Code::Conflict,
-                    format!(
-                        "\"{given}\" is the beginning of several agents' names: {}",
-                        candidates(several)
-                    ),
-                ))
+                let message = format!(
+                    "{} is the beginning of several agents' names: {}",
+                    shown_name(given),
+                    candidates(several)
+                );
+                Err(Error::new(Code::Conflict, message))
             }
         }
     }
@@ -416,14 +417,23 @@ fn candidates(agents: &[&AgentRow]) -> String {
         .iter()
         .take(MAX_CANDIDATES)
         .map(|agent| match agent.label.is_empty() {
-            true => agent.id.clone(),
-            false => format!("{} ({})", agent.id, agent.label),
+            true => shown_name(&agent.id),
+            false => format!("{} ({})", shown_name(&agent.id), shown_name(&agent.label)),
         })
         .collect();
     if agents.len() > MAX_CANDIDATES {
         shown.push("…".to_owned());
     }
     shown.join(", ")
+}
+
+/// Returns a name or label for an error message: quoted, without hidden characters, and cut.
+fn shown_name(name: &str) -> String {
+    let mut shown: String = name.chars().take(MAX_SHOWN).map(replace_hidden).collect();
+    if name.chars().nth(MAX_SHOWN).is_some() {
+        shown.push('…');
+    }
+    format!("\"{shown}\"")
 }
 
 /// Returns the name most similar to `typed`: one that begins with it, or differs in at most a third

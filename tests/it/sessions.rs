@@ -506,7 +506,7 @@ fn agents_are_addressed_by_label_and_unique_beginning() {
     }
     let message = fails(&hub, &["send", "claude-", "hello"], 1);
     assert!(
-        message.contains("claude-11111111 (reviewer)") && message.contains("claude-22222222"),
+        message.contains("\"claude-11111111\" (\"reviewer\"), \"claude-22222222\""),
         "{message}"
     );
     assert!(run(&hub, &["inbox", "reviewer"]).contains("hello"));

@@ -163,6 +163,68 @@ fn no_row_makes_an_agents_shell_the_person() {
     assert_eq!(hub.sql("SELECT from_id FROM messages ORDER BY n"), "me\nclaude-s1");
 }
 
+/// A label is chosen by an agent: it takes no name that a later one is given.
+#[test]
+fn label_takes_no_assigned_name() {
+    let hub = TestHub::not_started(&[]);
+    run_as(&hub, "mallory", &["post", "t", "x"]);
+    run_as(&hub, "mallory", &["rename", "planner"]);
+    run_as(&hub, "planner", &["send", "mallory", "hi"]);
+    assert_eq!(hub.sql("SELECT from_agent FROM inbox_messages"), "planner");
+    assert!(!run_as(&hub, "planner", &["inbox"]).contains("hi"));
+    run(&hub, &["send", "human", "hi", "--from", "planner"]);
+    assert_eq!(hub.sql("SELECT from_agent FROM inbox_messages WHERE n = 2"), "planner");
+}
+
+#[test]
+fn names_of_others_in_an_error_cannot_control_the_terminal() {
+    let hub = TestHub::not_started(&[]);
+    for agent in ["claude-a\u{1b}[2Jb", "claude-c"] {
+        run_as(&hub, agent, &["post", "t", "x"]);
+    }
+    let long = "l".repeat(5000);
+    hub.sql(&format!(
+        "UPDATE agents SET label = char(27) || '[2J{long}' WHERE n = 2"
+    ));
+    let message = fails(&hub, &["send", "claude-", "hi", "--from", "planner"], 1);
+    assert!(
+        message.contains("claude-a\u{fffd}[2Jb") && message.contains("\"claude-c\""),
+        "{message}"
+    );
+    assert!(
+        !message.trim_end().contains(char::is_control) && message.chars().count() < 400,
+        "{message}"
+    );
+}
+
+/// The commands that agents may run without asking create no file, and leave an empty one alone.
+#[test]
+fn commands_in_an_agents_shell_create_no_database() {
+    let hub = TestHub::not_started(&[]);
+    let empty = hub.folder().join("empty.py");
+    std::fs::write(&empty, "").unwrap();
+    let missing = hub.folder().join("new/hub.db");
+    for (db, args) in [
+        (&empty, &["inbox"][..]),
+        (&empty, &["agents"]),
+        (&empty, &["send", "human", "hi"]),
+        (&missing, &["send", "human", "hi"]),
+        (&missing, &["post", "t", "x"]),
+    ] {
+        let mut command = Command::new(AGENTHUB);
+        command.args(args).arg("--db").arg(db).env("CLAUDECODE", "1");
+        let output = command.output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {message}");
+        assert!(
+            message.contains("there is no database at") && message.contains("CLAUDECODE"),
+            "{message}"
+        );
+        assert_eq!(std::fs::metadata(&empty).unwrap().len(), 0, "{args:?}");
+        assert!(!missing.parent().unwrap().exists(), "{args:?}");
+    }
+}
+
 /// A line of a shell that starts `agenthub` as `$0`.
 fn shell(hub: &TestHub, line: &str) -> Command {
     let own = hub.command(&[]);
