@@ -286,6 +286,12 @@ fn sessions_in_excluded_directories_are_not_recorded() {
         sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'turn_start'"),
         "1"
     );
+    // A directory that does not exist yet, below a link.
+    let (code, stdout) = init("--exclude", "link/../link/later");
+    let listed = format!("{0}, {0}/later\n", private.display());
+    assert!(code == Some(0) && stdout.ends_with(&listed), "{stdout}");
+    fs::create_dir(private.join("later")).unwrap();
+    assert_eq!(init("--include", "link/later").0, Some(0));
     assert_eq!(init("--include", "elsewhere").0, Some(4));
     let (code, stdout) = init("--include", "link");
     assert_eq!(
