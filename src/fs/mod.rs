@@ -3,3 +3,4 @@
 pub mod atomic_file;
 pub mod beside;
 pub mod private_file;
+pub mod resolve;

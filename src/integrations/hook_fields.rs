@@ -14,6 +14,7 @@ pub(super) const COMMON: HookFields = HookFields {
     last_message_extent: MessageExtent::Last,
     duration: "duration_ms",
     workspace: |input| text(input, "cwd"),
+    directories: |input| vec![text(input, "cwd")],
     prompt: |input| text(input, "prompt"),
     tool_output: |input| tool_output(&input["tool_response"]),
     tool_error: |input| text(input, "error"),

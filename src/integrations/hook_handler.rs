@@ -105,7 +105,7 @@ pub fn handle(
     let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
-    if call.is_excluded()? || call.has_nothing_to_write()? {
+    if !call.is_recorded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
     let usage = match environment.task {
@@ -135,7 +135,7 @@ pub fn record_late(
     environment: &HookEnvironment,
 ) -> Result<()> {
     match HookCall::new(writer, tool, input, environment)? {
-        Some(mut call) if !call.is_excluded()? => {
+        Some(mut call) if call.is_recorded()? => {
             call.occurred_at = Some(environment.now);
             call.record_session()?;
             call.record()
@@ -266,10 +266,29 @@ impl<'a> HookCall<'a> {
         !text(self.input, "agent_id").is_empty()
     }
 
-    /// Returns whether the session works in a directory that the user has excluded.
+    /// Returns whether the session is recorded. Its first event decides: a session may change its working directory.
+    fn is_recorded(&self) -> Result<bool> {
+        match self.writer.is_session_recorded(&self.task)? {
+            Some(true) => return Ok(true),
+            // `prune` deletes the row of a session without events: each start renews it.
+            Some(false) if self.hook.kind != EventKind::SessionStart => return Ok(false),
+            None if !self.is_excluded()? => return Ok(true),
+            Some(false) | None => {}
+        }
+        if self.hook.kind != EventKind::SessionEnd {
+            self.writer.leave_session_out(&self.task, self.environment.now)?;
+        }
+        Ok(false)
+    }
+
+    /// Returns whether a directory of the session is one that the user has excluded.
     fn is_excluded(&self) -> Result<bool> {
-        let workspace = (self.hooks.fields.workspace)(self.input);
-        self.writer.is_excluded(Path::new(workspace))
+        for directory in (self.hooks.fields.directories)(self.input) {
+            if self.writer.is_excluded(Path::new(directory))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns whether this event only delivers mail and there is none, or ends a session that never began. The

@@ -314,6 +314,8 @@ pub struct HookFields {
     pub duration: &'static str,
     /// Returns the working directory.
     pub workspace: fn(&Value) -> &str,
+    /// Returns the directories that the session is about: if one is excluded, the session is not recorded.
+    pub directories: fn(&Value) -> Vec<&str>,
     /// Returns what the user wrote.
     pub prompt: fn(&Value) -> &str,
     /// Returns the output of a tool.

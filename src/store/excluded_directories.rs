@@ -6,6 +6,7 @@ use rusqlite::OptionalExtension;
 
 use super::connection::{Reader, Writer};
 use crate::error::Result;
+use crate::fs::resolve::resolve;
 
 /// The key of the list.
 const KEY: &str = "excluded_directories";
@@ -35,10 +36,13 @@ impl Reader {
         if excluded.is_empty() {
             return Ok(false);
         }
-        let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+        let Ok(directory) = resolve(directory) else {
+            return Ok(false);
+        };
+        // What did not exist when it was excluded may be a link now.
         Ok(excluded
             .iter()
-            .any(|excluded| directory.starts_with(excluded) || resolved.starts_with(excluded)))
+            .any(|excluded| resolve(excluded).is_ok_and(|excluded| directory.starts_with(excluded))))
     }
 }
 
@@ -57,14 +61,18 @@ impl Writer {
         })
     }
 
-    /// Removes a directory. Returns whether it was in the list.
+    /// Removes a directory, under this path and all others that lead to it. Returns whether it was in the list.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn include_directory(&self, directory: &Path) -> Result<bool> {
+        let resolved = resolve(directory).unwrap_or_else(|_| directory.to_owned());
         self.change_excluded(|list| {
             let before = list.len();
-            list.retain(|excluded| excluded != directory);
+            list.retain(|excluded| {
+                let is_same = resolve(excluded).is_ok_and(|excluded| excluded == resolved);
+                !is_same && excluded != directory && *excluded != resolved
+            });
             list.len() < before
         })
     }
@@ -105,6 +113,8 @@ mod tests {
             ("/a/b/c", true),
             ("/a", false),
             ("/a/bc", false),
+            ("/a/b/../c", false),
+            ("/a/c/../b", true),
             ("", false),
         ] {
             assert_eq!(writer.is_excluded(Path::new(path)).unwrap(), excluded, "{path}");
@@ -117,5 +127,23 @@ mod tests {
             .execute("UPDATE hub SET value = 'no list' WHERE key = ?1", [KEY])
             .unwrap();
         assert!(!writer.is_excluded(Path::new("/a/b")).unwrap());
+    }
+    #[test]
+    fn paths_are_compared_resolved() {
+        let (folder, writer) = temp_database();
+        let folder = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(folder.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", folder.join("link")).unwrap();
+        let later = folder.join("link/later");
+        // An earlier version has stored such a path.
+        writer.exclude_directory(&later).unwrap();
+        let is_excluded = |path: &str| writer.is_excluded(&folder.join(path)).unwrap();
+        assert!(is_excluded("real/later") && is_excluded("link/later/x") && !is_excluded("link/later/../x"));
+        std::fs::create_dir(&later).unwrap();
+        assert!(is_excluded("real/later") && is_excluded("link/later/x") && !is_excluded("link/later/../x"));
+        assert!(writer.include_directory(&folder.join("real/later")).unwrap());
+        writer.exclude_directory(&folder.join("real/later")).unwrap();
+        assert!(writer.include_directory(&later).unwrap());
+        assert!(!is_excluded("real/later"));
     }
 }

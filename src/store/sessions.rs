@@ -1,5 +1,5 @@
 //! The `sessions` table: which agent a session of a tool is, the process and terminal it runs in, and whether
-//! it is open.
+//! it is open. A row whose agent is the empty text is a session that is not recorded.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -103,6 +103,20 @@ impl Reader {
             .optional()?)
     }
 
+    /// Returns whether the events of the session are recorded; `None` if that is not decided yet.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn is_session_recorded(&self, id: &str) -> Result<Option<bool>> {
+        // The agent is NULL if only `agenthub run` has recorded the session.
+        let is_recorded: Option<Option<bool>> = self
+            .conn
+            .prepare_cached("SELECT agent <> '' FROM sessions WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        Ok(is_recorded.flatten())
+    }
+
     /// Returns the open session of a process, the one with the newest event if there are several.
     ///
     /// # Errors
@@ -196,6 +210,22 @@ impl Writer {
                 event.terminal,
                 event.at
             ])?;
+        Ok(())
+    }
+
+    /// Records that a session is not recorded. `at` is the time of its event, Unix milliseconds. Has no effect on a
+    /// session that is recorded.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn leave_session_out(&self, id: &str, at: i64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO sessions(id, agent, created_at, last_event_at) VALUES(?1, '', ?2, ?2) \
+                 ON CONFLICT(id) DO UPDATE SET agent = '', \
+                 last_event_at = max(coalesce(last_event_at, 0), excluded.last_event_at) WHERE coalesce(agent, '') = ''",
+            )?
+            .execute(params![id, at])?;
         Ok(())
     }
 
@@ -340,5 +370,37 @@ mod tests {
         writer.delete_sessions_of_deleted_agents(5).unwrap();
         assert_eq!(writer.session("claude-2").unwrap(), None);
         assert!(writer.session("claude-1").unwrap().is_some() && writer.session("claude-3").unwrap().is_some());
+    }
+    #[test]
+    fn session_that_is_not_recorded_stays_so() {
+        let (_dir, writer) = temp_database();
+        writer
+            .open_session(&event("claude-1", "one", &process(7, "a"), 1))
+            .unwrap();
+        let run = super::super::TranscriptRow {
+            session: "claude-2".into(),
+            state: "{}".into(),
+            ..Default::default()
+        };
+        writer.set_transcript(&run).unwrap();
+        let is_recorded = |id: &str| writer.is_session_recorded(id).unwrap();
+        assert_eq!(
+            ["claude-1", "claude-2", "claude-3"].map(is_recorded),
+            [Some(true), None, None]
+        );
+        for id in ["claude-1", "claude-2", "claude-3"] {
+            writer.leave_session_out(id, 3).unwrap();
+        }
+        assert_eq!(
+            ["claude-1", "claude-2", "claude-3"].map(is_recorded),
+            [Some(true), Some(false), Some(false)]
+        );
+        writer.leave_session_out("claude-3", 9).unwrap();
+        assert_eq!(writer.sessions_with_process().unwrap().len(), 1);
+        writer.register_agent("one").unwrap();
+        writer.delete_sessions_of_deleted_agents(9).unwrap();
+        assert_eq!(is_recorded("claude-3"), Some(false));
+        writer.delete_sessions_of_deleted_agents(10).unwrap();
+        assert_eq!(is_recorded("claude-3"), None);
     }
 }

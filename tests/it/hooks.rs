@@ -251,14 +251,74 @@ fn cursor_session_becomes_a_task() {
 }
 
 #[test]
+fn first_event_of_a_session_decides_whether_it_is_recorded() {
+    let sandbox = Sandbox::new();
+    let [private, open] = ["private", "open"].map(|name| sandbox.hub.folder().join(name));
+    for directory in [&private, &open] {
+        fs::create_dir(directory).unwrap();
+    }
+    sandbox.send("one");
+    sandbox.run(&["init", "--exclude", private.to_str().unwrap()]);
+    let call = |session: &str, name: &str, directory: &std::path::Path| {
+        let input = serde_json::json!({
+            "session_id": session, "hook_event_name": name, "prompt": "go", "tool_name": "Bash", "tool_use_id": "t", "cwd": directory,
+        });
+        sandbox.hook("claude-code", input.to_string().as_bytes())
+    };
+    call("hidden", "SessionStart", &private);
+    for name in [
+        "UserPromptSubmit",
+        "PreToolUse",
+        "PostToolUse",
+        "Stop",
+        "SessionStart",
+        "SessionEnd",
+    ] {
+        assert!(call("hidden", name, &open).is_null(), "{name}");
+    }
+    let hidden = "SELECT id, agent, pid, terminal FROM sessions";
+    assert_eq!(sandbox.sql(hidden), "claude-hidden|||");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM task_stream"), "0");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM agents WHERE id = 'planner'"), "0");
+    // A recorded session continues in an excluded directory.
+    call("shown", "SessionStart", &open);
+    call("shown", "UserPromptSubmit", &open);
+    for name in ["PreToolUse", "Stop", "SessionEnd"] {
+        call("shown", name, &private);
+    }
+    assert_eq!(sandbox.sql(LAST_STATUS), "completed");
+    assert_eq!(
+        sandbox.sql("SELECT count(*) FROM sessions WHERE id = 'claude-shown' AND ended_at IS NOT NULL"),
+        "1"
+    );
+    // Each directory of a window counts, and not that of a call.
+    let cursor = |session: &str, roots: &[&std::path::Path], directory: &std::path::Path| {
+        let input = serde_json::json!({
+            "conversation_id": session, "hook_event_name": "preToolUse", "cursor_version": "3", "workspace_roots": roots,
+            "tool_name": "Shell", "tool_use_id": "t", "cwd": directory,
+        });
+        sandbox.hook("cursor", input.to_string().as_bytes());
+        sandbox.sql(&format!(
+            "SELECT count(*) FROM task_stream WHERE task_id = 'cursor-{session}'"
+        ))
+    };
+    assert_eq!(cursor("a", &[&open, &private], &open), "0");
+    assert_eq!(cursor("b", &[&open], &private), "1");
+    assert_eq!(cursor("c", &[], &private), "0");
+}
+
+#[test]
 fn sessions_in_excluded_directories_are_not_recorded() {
     let sandbox = Sandbox::new();
     let private = sandbox.hub.folder().join("private");
     fs::create_dir_all(private.join("below")).unwrap();
     let link = sandbox.hub.folder().join("link");
     std::os::unix::fs::symlink(&private, &link).unwrap();
+    let sessions = std::cell::Cell::new(0);
     let prompt = |directory: &std::path::Path| {
-        let input = serde_json::json!({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": directory});
+        sessions.set(sessions.get() + 1);
+        let session = sessions.get().to_string();
+        let input = serde_json::json!({"session_id": session, "hook_event_name": "UserPromptSubmit", "prompt": "go", "cwd": directory});
         !sandbox.hook("claude-code", input.to_string().as_bytes()).is_null()
     };
     let init = |option: &str, directory: &str| {
@@ -286,6 +346,12 @@ fn sessions_in_excluded_directories_are_not_recorded() {
         sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'turn_start'"),
         "1"
     );
+    // A directory that does not exist yet, below a link.
+    let (code, stdout) = init("--exclude", "link/../link/later");
+    let listed = format!("{0}, {0}/later\n", private.display());
+    assert!(code == Some(0) && stdout.ends_with(&listed), "{stdout}");
+    fs::create_dir(private.join("later")).unwrap();
+    assert_eq!(init("--include", "link/later").0, Some(0));
     assert_eq!(init("--include", "elsewhere").0, Some(4));
     let (code, stdout) = init("--include", "link");
     assert_eq!(

@@ -37,6 +37,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         session: "conversation_id",
         duration: "duration",
         workspace,
+        directories,
         tool_output: |input| {
             (hook_fields::COMMON.tool_output)(&serde_json::json!({"tool_response": input["tool_output"]}))
         },
@@ -76,6 +77,16 @@ fn workspace(input: &Value) -> &str {
     of_call
         .or_else(|| input["workspace_roots"][0].as_str())
         .unwrap_or_default()
+}
+
+/// Returns the directories of the window. A call may be in another one; it counts only for a window without any.
+fn directories(input: &Value) -> Vec<&str> {
+    let roots = input["workspace_roots"].as_array().into_iter().flatten();
+    let roots: Vec<&str> = roots.filter_map(Value::as_str).collect();
+    if roots.is_empty() {
+        return vec![text(input, "cwd")];
+    }
+    roots
 }
 
 /// Returns why a turn ended that is not completed: such a turn takes no further message.

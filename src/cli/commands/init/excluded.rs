@@ -7,13 +7,14 @@ use anyhow::Result;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::error::{Code, Error};
+use crate::fs::resolve::resolve;
 use crate::store::Reader;
 use crate::text::safe_text;
 
 /// Changes the list and prints it.
 pub(super) fn change(database: &DatabaseArgs, exclude: &[PathBuf], include: &[PathBuf]) -> Result<()> {
-    let exclude = exclude.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
-    let include = include.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    let exclude = exclude.iter().map(|path| resolved(path)).collect::<Result<Vec<_>>>()?;
+    let include = include.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
     let writer = database.writer()?;
     for path in &exclude {
         writer.exclude_directory(path)?;
@@ -51,12 +52,9 @@ pub(in crate::cli::commands) fn describe(reader: &Reader) -> Result<Option<Strin
     Ok((!all.is_empty()).then(|| format!("Sessions in these directories are not recorded: {}", all.join(", "))))
 }
 
-/// Returns the path that hooks compare with. A directory that does not exist may be excluded.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    let path = match path.canonicalize() {
-        Ok(path) => path,
-        Err(_) => std::path::absolute(path)?,
-    };
+/// Returns the path to store. A directory that does not exist may be excluded.
+fn resolved(path: &Path) -> Result<PathBuf> {
+    let path = resolve(path)?;
     if path.to_str().is_none() {
         return Err(Error::new(
             Code::Invalid,
