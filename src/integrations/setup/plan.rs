@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::change::{Backup, Change, backup_path, read, split_mark};
+use super::change::{Backup, Change, backup_path, read, read_unmarked, split_mark};
 use super::hook_command;
 use super::{json_config, rules_file, toml_config};
 use crate::error::{Code, Error, Result};
@@ -77,6 +77,27 @@ pub fn remove(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Cha
         before: Some(before),
         after,
         backup,
+    }))
+}
+
+/// Returns the remark that the user's refusal of a permission stays, if `file` has one.
+///
+/// # Errors
+/// As [`install`].
+pub fn refusal_remark(file: &ConfigFile) -> Result<Option<String>> {
+    let text = || read_unmarked(&file.path);
+    let (field, value) = match file.content {
+        ConfigContent::AllowServerJson(form) => (form.field, json_config::user_permission(&text()?, form)),
+        ConfigContent::AllowServerToml(form) => (form.field, toml_config::user_permission(&text()?, form)),
+        _ => return Ok(None),
+    };
+    let value = value.map_err(|reason| file.refused(&reason))?;
+    Ok(value.map(|value| {
+        format!(
+            "{}: no permission for the MCP tools: {field} is {value} in {}; remove it there to permit them",
+            file.tool.name,
+            file.path.display()
+        )
     }))
 }
 

@@ -230,6 +230,7 @@ fn plan(tools: &[Tool], args: &Args, target: &InstallTarget, scope: Scope) -> Re
             } else {
                 let mut wanted = Vec::new();
                 for file in files.iter().filter(|file| scope.includes(file.content)) {
+                    plan.remarks.extend(setup::refusal_remark(file)?);
                     match obstacle(file, args, target) {
                         Some(reason) => plan.remarks.push(reason),
                         None => wanted.push(file.clone()),
@@ -271,7 +272,8 @@ fn show(plan: &Plan) -> Result<()> {
             terminal::line(&format!("  {}", safe_text::escape(&line)))?;
         }
     }
-    plan.remarks.iter().try_for_each(|remark| terminal::line(remark))
+    let mut remarks = plan.remarks.iter();
+    remarks.try_for_each(|remark| terminal::line(&safe_text::escape(remark)))
 }
 
 fn ask(question: &str) -> Result<bool> {
