@@ -1,6 +1,6 @@
 //! Plans the changes that install agenthub in a tool's configuration files, or remove it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::change::{Backup, Change, backup_path, read, read_unmarked, split_mark};
 use super::hook_command;
@@ -19,6 +19,36 @@ pub fn install(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Ch
     };
     let before = read(path)?;
     let after = installed_text(files, before.as_deref(), target)?;
+    installation(path, before, after, files, target)
+}
+
+/// Returns the change that installs the entries of `files` and removes those of `withdrawn`, which all have the same
+/// path, if one is needed.
+///
+/// # Errors
+/// As [`install`].
+pub fn replace(files: &[ConfigFile], withdrawn: &[ConfigFile], target: &InstallTarget) -> Result<Option<Change>> {
+    let all = [files, withdrawn].concat();
+    let Some(path) = common_path(&all)? else {
+        return Ok(None);
+    };
+    if files.is_empty() {
+        return remove(withdrawn, target);
+    }
+    let before = read(path)?;
+    let kept = before.as_ref().map(|text| removed_text(withdrawn, text)).transpose()?;
+    let after = installed_text(files, kept.as_deref(), target)?;
+    installation(path, before, after, files, target)
+}
+
+/// Returns the change of the file to the text `after`, which has the entries of `files`, if it differs.
+fn installation(
+    path: &Path,
+    before: Option<String>,
+    after: String,
+    files: &[ConfigFile],
+    target: &InstallTarget,
+) -> Result<Option<Change>> {
     if before.as_deref() == Some(after.as_str()) {
         return Ok(None);
     }
@@ -36,7 +66,7 @@ pub fn install(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Ch
         Backup::Create
     };
     Ok(Some(Change {
-        path: path.clone(),
+        path: path.to_owned(),
         before,
         after: Some(after),
         backup,

@@ -573,6 +573,45 @@ fn permissions_are_left_out_on_request() {
 }
 
 #[test]
+fn permissions_are_withdrawn_on_request() {
+    for files in [&[], COMMENTED_FILES] {
+        let home = Home::with(files);
+        let before = home.files();
+        home.succeed(&["--yes", "--no-allow"]);
+        let connected = home.files();
+        home.succeed(&["--yes"]);
+        let allowed = home.files();
+        assert_ne!(allowed, connected);
+        let stdout = home.succeed(&["--dry-run", "--no-allow"]);
+        assert!(stdout.contains("- ") && stdout.contains("mcp__agenthub"), "{stdout}");
+        // A run without the option keeps them.
+        home.succeed(&[]);
+        assert_eq!(home.files(), allowed);
+        home.succeed(&["--yes", "--no-allow"]);
+        assert_eq!(home.files(), connected);
+        let stdout = home.succeed(&["--yes", "--no-allow"]);
+        assert!(stdout.starts_with("Already connected"), "{stdout}");
+        home.succeed(&["--yes", "--undo"]);
+        assert_eq!(home.files(), before);
+    }
+    // The user's own entries and refusal stay.
+    let home = Home::with(COMMENTED_FILES);
+    home.succeed(&["--yes"]);
+    let codex = ".codex/config.toml";
+    home.write(codex, &home.read(codex).replace("\"approve\"", "\"prompt\""));
+    home.write(".codex/rules/agenthub.rules", "# mine\n");
+    let refused = home.read(codex);
+    home.succeed(&["--yes", "--no-allow"]);
+    assert_eq!(home.read(codex), refused);
+    assert_eq!(home.read(".codex/rules/agenthub.rules"), "# mine\n");
+    let settings = home.read(".claude/settings.json");
+    assert!(
+        settings.contains("\"permissions\": {\"allow\": [\"Bash(ls:*)\"]}"),
+        "{settings}"
+    );
+}
+
+#[test]
 fn refused_permissions_stay() {
     let (codex, gemini) = (".codex/config.toml", ".gemini/settings.json");
     for (set_codex, set_gemini) in [("\"prompt\" # mine", "false"), ("{ a = 1 }", "null")] {
