@@ -21,6 +21,8 @@ pub(super) fn for_target(target: &InstallTarget, hook_word: &str) -> String {
 struct Word {
     text: String,
     place: Range<usize>,
+    /// Whether a shell expands a `$` in it.
+    is_expanded: bool,
 }
 
 /// The program or user that has written a command.
@@ -72,7 +74,7 @@ pub(super) fn parse(command: &str, hook_word: &str) -> Option<HookCommand> {
         .rev()
         .find_map(|word| word.text.strip_prefix("AGENTHUB_AGENT="));
     is_hook.then(|| HookCommand {
-        owner: if assignments.is_empty() && !command.contains('$') {
+        owner: if assignments.is_empty() && !words.iter().any(|word| word.is_expanded) {
             Owner::Agenthub
         } else {
             Owner::Customized
@@ -125,6 +127,7 @@ fn split(command: &str) -> Option<Vec<Word>> {
         let word = open.get_or_insert_with(|| Word {
             text: String::new(),
             place: at..at,
+            is_expanded: false,
         });
         match (quote, c) {
             (None, '"' | '\'') => quote = Some(c),
@@ -136,7 +139,10 @@ fn split(command: &str) -> Option<Vec<Word>> {
                 }
                 word.text.push(next);
             }
-            _ => word.text.push(c),
+            _ => {
+                word.is_expanded |= c == '$' && quote != Some('\'');
+                word.text.push(c);
+            }
         }
         word.place.end = chars.peek().map_or(command.len(), |(next, _)| *next);
     }
@@ -152,7 +158,11 @@ mod tests {
     fn only_the_exact_command_belongs_to_agenthub() {
         for (command, expected) in [
             ("agenthub hook claude-code", Owner::Agenthub),
-            ("'/a $(b)/agenthub' hook claude-code", Owner::Customized),
+            ("'/a $(b)/agenthub' hook claude-code", Owner::Agenthub),
+            ("agenthub --db '/a $b/hub.db' hook claude-code", Owner::Agenthub),
+            ("agenthub --db \"/a \\$b/hub.db\" hook claude-code", Owner::Agenthub),
+            ("agenthub --db \"/a $b/hub.db\" hook claude-code", Owner::Customized),
+            ("agenthub --db '/a'$b hook claude-code", Owner::Customized),
             ("\"/a b/agenthub\" hook claude-code ", Owner::Agenthub),
             (
                 "'/a/agenthub' --db \"/x \\\"y\\\"/hub.db\" hook claude-code",
@@ -204,6 +214,7 @@ mod tests {
         target.db = Some("/a b/hub.db".into());
         let command = for_target(&target, "codex");
         assert_eq!(command, r"'/my $apps/it'\''s/agenthub' --db '/a b/hub.db' hook codex");
+        assert_eq!(owner(&command, "codex"), Owner::Agenthub);
         let parsed = parse(&command, "codex").unwrap();
         assert_eq!(parsed.program, "/my $apps/it's/agenthub");
     }

@@ -436,28 +436,50 @@ fn text_of(element: &CstNode) -> Option<String> {
     element.as_string_lit()?.decoded_value().ok()
 }
 
-/// Sets the field of agenthub's server that permits its tools. Without the server there is nothing to permit.
+/// Sets the field of agenthub's server that permits its tools, unless the user has set it. Without the server there
+/// is nothing to permit.
 pub(super) fn install_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
-    if let Some(server) = agenthub_server(&document, form.servers) {
-        let value: serde_json::Value = serde_json::from_str(form.value).unwrap_or_default();
-        let value = match value {
+    if let Some(server) = agenthub_server(&document, form.servers)
+        && server.get(form.field).is_none()
+    {
+        let value = match permission_value(form) {
             serde_json::Value::Bool(value) => Input::from(value),
             other => Input::from(other.as_str().unwrap_or_default()),
         };
-        update(&server, &[(form.field.to_owned(), value)]);
+        drop(server.append(form.field, value));
     }
     Ok(document.finish())
 }
 
+/// Returns the user's value of the field that permits the tools of agenthub's server, if it is not the one that `init`
+/// writes.
+pub(super) fn user_permission(text: &str, form: &ServerPermission) -> Result<Option<String>, Refusal> {
+    let document = Document::parse(text)?;
+    let property = agenthub_server(&document, form.servers).and_then(|server| server.get(form.field));
+    let users = property.filter(|property| !is_own_permission(property, form));
+    Ok(users
+        .and_then(|property| property.value())
+        .map(|value| value.to_string()))
+}
+
+/// Removes the field that [`install_server_permission`] sets. The user's value stays.
 pub(super) fn remove_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
     let document = Document::parse(text)?;
-    let server = agenthub_server(&document, form.servers);
-    match server.and_then(|server| server.get(form.field)) {
+    let property = agenthub_server(&document, form.servers).and_then(|server| server.get(form.field));
+    match property.filter(|property| is_own_permission(property, form)) {
         Some(property) => property.remove(),
         None => return Ok(text.to_owned()),
     }
     Ok(document.finish())
+}
+
+fn permission_value(form: &ServerPermission) -> serde_json::Value {
+    serde_json::from_str(form.value).unwrap_or_default()
+}
+
+fn is_own_permission(property: &CstObjectProp, form: &ServerPermission) -> bool {
+    property.value().and_then(|value| value.to_serde_value()) == Some(permission_value(form))
 }
 
 fn agenthub_server(document: &Document, servers: &str) -> Option<CstObject> {

@@ -19,4 +19,4 @@ pub(super) mod toml_config;
 pub use change::{Backup, Change, Lock, apply};
 pub use hook_command::is_hook_command;
 pub use installed::{InstalledCommand, off_switches};
-pub use plan::{install, remove};
+pub use plan::{install, refusal_remark, remove, replace};

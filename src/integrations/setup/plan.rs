@@ -1,8 +1,8 @@
 //! Plans the changes that install agenthub in a tool's configuration files, or remove it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::change::{Backup, Change, backup_path, read, split_mark};
+use super::change::{Backup, Change, backup_path, read, read_unmarked, split_mark};
 use super::hook_command;
 use super::{json_config, rules_file, toml_config};
 use crate::error::{Code, Error, Result};
@@ -19,6 +19,36 @@ pub fn install(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Ch
     };
     let before = read(path)?;
     let after = installed_text(files, before.as_deref(), target)?;
+    installation(path, before, after, files, target)
+}
+
+/// Returns the change that installs the entries of `files` and removes those of `withdrawn`, which all have the same
+/// path, if one is needed.
+///
+/// # Errors
+/// As [`install`].
+pub fn replace(files: &[ConfigFile], withdrawn: &[ConfigFile], target: &InstallTarget) -> Result<Option<Change>> {
+    let all = [files, withdrawn].concat();
+    let Some(path) = common_path(&all)? else {
+        return Ok(None);
+    };
+    if files.is_empty() {
+        return remove(withdrawn, target);
+    }
+    let before = read(path)?;
+    let kept = before.as_ref().map(|text| removed_text(withdrawn, text)).transpose()?;
+    let after = installed_text(files, kept.as_deref(), target)?;
+    installation(path, before, after, files, target)
+}
+
+/// Returns the change of the file to the text `after`, which has the entries of `files`, if it differs.
+fn installation(
+    path: &Path,
+    before: Option<String>,
+    after: String,
+    files: &[ConfigFile],
+    target: &InstallTarget,
+) -> Result<Option<Change>> {
     if before.as_deref() == Some(after.as_str()) {
         return Ok(None);
     }
@@ -36,7 +66,7 @@ pub fn install(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Ch
         Backup::Create
     };
     Ok(Some(Change {
-        path: path.clone(),
+        path: path.to_owned(),
         before,
         after: Some(after),
         backup,
@@ -77,6 +107,27 @@ pub fn remove(files: &[ConfigFile], target: &InstallTarget) -> Result<Option<Cha
         before: Some(before),
         after,
         backup,
+    }))
+}
+
+/// Returns the remark that the user's refusal of a permission stays, if `file` has one.
+///
+/// # Errors
+/// As [`install`].
+pub fn refusal_remark(file: &ConfigFile) -> Result<Option<String>> {
+    let text = || read_unmarked(&file.path);
+    let (field, value) = match file.content {
+        ConfigContent::AllowServerJson(form) => (form.field, json_config::user_permission(&text()?, form)),
+        ConfigContent::AllowServerToml(form) => (form.field, toml_config::user_permission(&text()?, form)),
+        _ => return Ok(None),
+    };
+    let value = value.map_err(|reason| file.refused(&reason))?;
+    Ok(value.map(|value| {
+        format!(
+            "{}: no permission for the MCP tools: {field} is {value} in {}; remove it there to permit them",
+            file.tool.name,
+            file.path.display()
+        )
     }))
 }
 

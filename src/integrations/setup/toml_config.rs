@@ -167,33 +167,47 @@ fn agenthub_server<'a>(document: &'a mut DocumentMut, servers: &str) -> Option<&
     is_agenthub(server).then_some(server)
 }
 
-/// Sets the field of agenthub's server that permits its tools. Without the server there is nothing to permit.
+/// Sets the field of agenthub's server that permits its tools, unless the user has set it. Without the server there
+/// is nothing to permit.
 pub(super) fn install_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
     let mut document = parse(text)?;
-    let wanted: Value = form
-        .value
-        .parse()
-        .map_err(|_| format!("{} is not a value", form.value))?;
-    let Some(server) = agenthub_server(&mut document, form.servers) else {
-        return Ok(text.to_owned());
-    };
-    if server
-        .get(form.field)
-        .is_some_and(|found| undecorated(found) == wanted.to_string())
-    {
-        return Ok(text.to_owned());
+    let wanted = permission_value(form)?;
+    match agenthub_server(&mut document, form.servers).filter(|server| !server.contains_key(form.field)) {
+        Some(server) => set(server, form.field, wanted),
+        None => return Ok(text.to_owned()),
     }
-    set(server, form.field, wanted);
     Ok(with_line_ends_of(text, &document.to_string()))
 }
 
+/// Returns the user's value of the field that permits the tools of agenthub's server, if it is not the one that `init`
+/// writes.
+pub(super) fn user_permission(text: &str, form: &ServerPermission) -> Result<Option<String>, Refusal> {
+    let mut document = parse(text)?;
+    let own = permission_value(form)?.to_string();
+    let found = agenthub_server(&mut document, form.servers).and_then(|server| server.get(form.field));
+    let users = found.filter(|found| undecorated(found) != own);
+    let bare = |value: &Value| {
+        let mut value = value.clone();
+        value.decor_mut().clear();
+        value.to_string()
+    };
+    Ok(users.map(|found| found.as_value().map_or_else(|| "a table".to_owned(), bare)))
+}
+
+/// Removes the field that [`install_server_permission`] sets. The user's value stays.
 pub(super) fn remove_server_permission(text: &str, form: &ServerPermission) -> Result<String, Refusal> {
     let mut document = parse(text)?;
-    let server = agenthub_server(&mut document, form.servers);
-    match server.and_then(|server| server.remove(form.field)) {
-        Some(_) => Ok(with_line_ends_of(text, &document.to_string())),
-        None => Ok(text.to_owned()),
+    let own = permission_value(form)?.to_string();
+    let is_own = |server: &&mut dyn TableLike| server.get(form.field).is_some_and(|found| undecorated(found) == own);
+    match agenthub_server(&mut document, form.servers).filter(is_own) {
+        Some(server) => drop(server.remove(form.field)),
+        None => return Ok(text.to_owned()),
     }
+    Ok(with_line_ends_of(text, &document.to_string()))
+}
+
+fn permission_value(form: &ServerPermission) -> Result<Value, Refusal> {
+    form.value.parse().map_err(|_| format!("{} is not a value", form.value))
 }
 
 /// Moves the comments before the header of a removed table to the item that follows it.

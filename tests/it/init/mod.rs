@@ -573,6 +573,83 @@ fn permissions_are_left_out_on_request() {
 }
 
 #[test]
+fn permissions_are_withdrawn_on_request() {
+    for files in [&[], COMMENTED_FILES] {
+        let home = Home::with(files);
+        let before = home.files();
+        home.succeed(&["--yes", "--no-allow"]);
+        let connected = home.files();
+        home.succeed(&["--yes"]);
+        let allowed = home.files();
+        assert_ne!(allowed, connected);
+        let stdout = home.succeed(&["--dry-run", "--no-allow"]);
+        assert!(stdout.contains("- ") && stdout.contains("mcp__agenthub"), "{stdout}");
+        // A run without the option keeps them.
+        home.succeed(&[]);
+        assert_eq!(home.files(), allowed);
+        home.succeed(&["--yes", "--no-allow"]);
+        assert_eq!(home.files(), connected);
+        let stdout = home.succeed(&["--yes", "--no-allow"]);
+        assert!(stdout.starts_with("Already connected"), "{stdout}");
+        home.succeed(&["--yes", "--undo"]);
+        assert_eq!(home.files(), before);
+    }
+    // The user's own entries and refusal stay.
+    let home = Home::with(COMMENTED_FILES);
+    home.succeed(&["--yes"]);
+    let codex = ".codex/config.toml";
+    home.write(codex, &home.read(codex).replace("\"approve\"", "\"prompt\""));
+    home.write(".codex/rules/agenthub.rules", "# mine\n");
+    let refused = home.read(codex);
+    home.succeed(&["--yes", "--no-allow"]);
+    assert_eq!(home.read(codex), refused);
+    assert_eq!(home.read(".codex/rules/agenthub.rules"), "# mine\n");
+    let settings = home.read(".claude/settings.json");
+    assert!(
+        settings.contains("\"permissions\": {\"allow\": [\"Bash(ls:*)\"]}"),
+        "{settings}"
+    );
+}
+
+#[test]
+fn refused_permissions_stay() {
+    let (codex, gemini) = (".codex/config.toml", ".gemini/settings.json");
+    for (set_codex, set_gemini) in [("\"prompt\" # mine", "false"), ("{ a = 1 }", "null")] {
+        let home = Home::with(&[]);
+        home.succeed(&["--yes"]);
+        let (allowed, trusted) = ("default_tools_approval_mode = \"approve\"", "\"trust\": true");
+        let refused_codex = home
+            .read(codex)
+            .replace(allowed, &format!("default_tools_approval_mode = {set_codex}"));
+        let refused_gemini = home.read(gemini).replace(trusted, &format!("\"trust\": {set_gemini}"));
+        home.write(codex, &refused_codex);
+        home.write(gemini, &refused_gemini);
+        let refused = home.files();
+        let stdout = home.succeed(&["--yes"]);
+        let value = set_codex.trim_end_matches(" # mine");
+        let codex_remark =
+            format!("Codex: no permission for the MCP tools: default_tools_approval_mode is {value} in ");
+        let gemini_remark = format!("Gemini CLI: no permission for the MCP tools: trust is {set_gemini} in ");
+        for remark in [&codex_remark, &gemini_remark] {
+            assert_eq!(
+                stdout.lines().filter(|line| line.starts_with(remark)).count(),
+                1,
+                "{stdout}"
+            );
+        }
+        assert_eq!(home.files(), refused);
+        // A program in another place changes the server, not the refusal.
+        home.write(codex, &refused_codex.replace("command = \"", "command = \"/old"));
+        home.write(
+            gemini,
+            &refused_gemini.replace("\"command\": \"/", "\"command\": \"/old/"),
+        );
+        home.succeed(&["--yes"]);
+        assert!(home.read(codex) == refused_codex && home.read(gemini) == refused_gemini);
+    }
+}
+
+#[test]
 fn keeps_symbolic_links_and_file_modes() {
     let home = Home::with(&[("dotfiles/settings.json", "{}\n")]);
     fs::create_dir(home.path(".claude")).unwrap();

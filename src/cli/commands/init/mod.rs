@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Connect only the project in the current directory
     #[arg(long)]
     project: bool,
-    /// Give agents no permission to use agenthub without asking
+    /// Give agents no permission to use agenthub without asking, and remove the one they have
     #[arg(long, conflicts_with = "undo")]
     no_allow: bool,
     /// Only this: do not record sessions in this directory and below, and do not greet them
@@ -100,6 +100,8 @@ enum Scope {
     Connections,
     /// Permissions too.
     All,
+    /// Hooks and MCP servers. Permissions are removed.
+    WithoutPermissions,
 }
 
 impl Scope {
@@ -114,9 +116,12 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     }
     let target = target(database, args)?;
     let tools = tools(args, &target)?;
-    let first = match args.no_allow || !(args.yes || args.dry_run || args.undo) {
-        true => Scope::Connections,
-        false => Scope::All,
+    let first = if args.no_allow {
+        Scope::WithoutPermissions
+    } else if args.yes || args.dry_run || args.undo {
+        Scope::All
+    } else {
+        Scope::Connections
     };
     let Some(connected) = change(&tools, args, &target, first)? else {
         return terminal::line("Nothing was changed.");
@@ -129,7 +134,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     excluded::show(&writer)?;
     drop(writer);
     verify::verify(&connected, &target)?;
-    if first == Scope::Connections && !args.no_allow {
+    if first == Scope::Connections {
         allow(&tools, args, &target)?;
     }
     Ok(())
@@ -230,6 +235,7 @@ fn plan(tools: &[Tool], args: &Args, target: &InstallTarget, scope: Scope) -> Re
             } else {
                 let mut wanted = Vec::new();
                 for file in files.iter().filter(|file| scope.includes(file.content)) {
+                    plan.remarks.extend(setup::refusal_remark(file)?);
                     match obstacle(file, args, target) {
                         Some(reason) => plan.remarks.push(reason),
                         None => wanted.push(file.clone()),
@@ -237,12 +243,20 @@ fn plan(tools: &[Tool], args: &Args, target: &InstallTarget, scope: Scope) -> Re
                 }
                 let connecting = wanted.iter().filter(|file| !file.content.is_permission());
                 plan.connected.extend(connecting.cloned());
-                setup::install(&wanted, target)?
+                match scope {
+                    Scope::Connections | Scope::All => setup::install(&wanted, target)?,
+                    Scope::WithoutPermissions => setup::replace(&wanted, &permissions(files), target)?,
+                }
             };
             plan.changes.extend(change);
         }
     }
     Ok(plan)
+}
+
+fn permissions(files: &[ConfigFile]) -> Vec<ConfigFile> {
+    let permissions = files.iter().filter(|file| file.content.is_permission());
+    permissions.cloned().collect()
 }
 
 /// Returns why `file` is left out, if it is.
@@ -271,7 +285,8 @@ fn show(plan: &Plan) -> Result<()> {
             terminal::line(&format!("  {}", safe_text::escape(&line)))?;
         }
     }
-    plan.remarks.iter().try_for_each(|remark| terminal::line(remark))
+    let mut remarks = plan.remarks.iter();
+    remarks.try_for_each(|remark| terminal::line(&safe_text::escape(remark)))
 }
 
 fn ask(question: &str) -> Result<bool> {
