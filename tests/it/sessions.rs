@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::run_and_ingest::Sandbox;
-use super::support::command::{fails, run, run_as};
+use super::support::command::{command_as, fails, run, run_as};
 use super::support::hub::AGENTHUB;
 use super::support::writer::Process;
 use super::support::{TestHub, wait_for};
@@ -617,4 +617,26 @@ fn labels_of_others_and_reserved_ones_are_refused() {
     );
     run(&hub, &["rename", "", "--of", "two"]);
     assert_eq!(hub.sql("SELECT count(*) FROM agents WHERE label <> ''"), "0");
+}
+
+#[test]
+fn agent_changes_no_label_of_another_one() {
+    let hub = TestHub::not_started(&[]);
+    for name in ["amy", "bob"] {
+        run(&hub, &["post", "t", "x", "--from", name]);
+    }
+    run(&hub, &["rename", "reviewer", "--of", "bob"]);
+    for label in ["", "builder"] {
+        let output = command_as(&hub, "amy", &["rename", label, "--of", "bob"])
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("leave out --of"), "{message}");
+    }
+    assert_eq!(hub.sql("SELECT label FROM agents WHERE id = 'bob'"), "reviewer");
+    run_as(&hub, "amy", &["rename", "builder", "--of", "amy"]);
+    hub.sql("UPDATE agents SET status = 'gone' WHERE id = 'bob'");
+    run_as(&hub, "amy", &["rename", "", "--of", "bob"]);
+    assert_eq!(hub.sql("SELECT label FROM agents ORDER BY id"), "builder");
 }
