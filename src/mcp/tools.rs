@@ -349,6 +349,7 @@ impl Mcp {
         let found = session
             .call(move |_, writer| {
                 let mut found = writer.agents_with_unread(active_after, limit)?;
+                writer.hide_ambiguous_labels(found.iter_mut().map(|(agent, _)| agent))?;
                 session_check::apply(writer, found.iter_mut().map(|(agent, _)| agent))?;
                 Ok(found)
             })

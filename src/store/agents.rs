@@ -1,6 +1,6 @@
 //! The `agents` table: every agent that has written or read, and resolving the name of a recipient.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -21,6 +21,10 @@ const ACTIVE_AGENTS: &str = "SELECT n, id, label, status, workspace, pid, create
 
 /// The number of unread messages in the inbox `?1`.
 const UNREAD: &str = "SELECT count(*) FROM inbox_messages WHERE to_inbox = ?1 AND status = 'unread'";
+
+/// The labels that several agents have, or that are the name of another agent.
+const AMBIGUOUS_LABELS: &str = "SELECT a.label FROM agents a WHERE typeof(a.label) = 'text' AND a.label <> '' \
+     GROUP BY a.label HAVING count(*) > 1 OR EXISTS (SELECT 1 FROM agents b WHERE b.id = a.label AND b.id <> a.id)";
 
 /// Maximum number of agents in an error message.
 const MAX_CANDIDATES: usize = 5;
@@ -182,19 +186,42 @@ impl Reader {
         Ok(label.flatten().unwrap_or_default())
     }
 
-    /// Returns the labels of the agents that have sent this mail. A label that imitates the person is none.
+    /// Returns the labels of the agents that have sent this mail. A label that imitates the person or another agent is
+    /// none.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn sender_labels(&self, mail: &[InboxMessageRow]) -> Result<Labels> {
         let mut labels = BTreeMap::new();
+        let ambiguous = self.ambiguous_labels()?;
         for mail in mail {
             let label = self.label(&mail.from_agent)?;
-            if !label.is_empty() && !is_human(&label) {
+            if !label.is_empty() && !is_human(&label) && !ambiguous.contains(&label) {
                 labels.insert(mail.from_agent.clone(), label);
             }
         }
         Ok(Labels(labels))
+    }
+
+    /// Removes the labels that imitate the person or another agent from agents in a list.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn hide_ambiguous_labels<'a>(&self, agents: impl IntoIterator<Item = &'a mut AgentRow>) -> Result<()> {
+        let ambiguous = self.ambiguous_labels()?;
+        for agent in agents {
+            if is_human(&agent.label) || ambiguous.contains(&agent.label) {
+                agent.label.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the labels that several agents have, or that are the name of another agent.
+    fn ambiguous_labels(&self) -> Result<BTreeSet<String>> {
+        let mut statement = self.conn.prepare_cached(AMBIGUOUS_LABELS)?;
+        let found = statement.query_map([], |row| row.get(0))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Returns whether there is an agent with this name.

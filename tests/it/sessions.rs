@@ -640,3 +640,31 @@ fn agent_changes_no_label_of_another_one() {
     run_as(&hub, "amy", &["rename", "", "--of", "bob"]);
     assert_eq!(hub.sql("SELECT label FROM agents ORDER BY id"), "builder");
 }
+
+#[test]
+fn label_that_imitates_another_agent_is_not_shown() {
+    let hub = TestHub::start();
+    for name in ["mallory", "amy", "bob"] {
+        run(&hub, &["send", "human", "x", "--from", name]);
+    }
+    run_as(&hub, "mallory", &["rename", "claude-e2"]);
+    assert!(run(&hub, &["inbox", "--fenced"]).contains("(label \"claude-e2\")"));
+    run(&hub, &["post", "t", "x", "--from", "bob"]);
+    // An agent whose name is the label of another one begins.
+    hub.sql("INSERT INTO agents(id) VALUES('claude-e2')");
+    hub.sql("UPDATE agents SET label = 'twin' WHERE id IN ('amy', 'bob')");
+    let shown = run(&hub, &["inbox", "--fenced"]);
+    assert!(
+        shown.contains("from \"mallory\"") && !shown.contains("(label"),
+        "{shown}"
+    );
+    let listed = [
+        serde_json::from_str::<Value>(&run(&hub, &["agents", "--json"])).unwrap(),
+        hub.get("/api/agents").json()["items"].clone(),
+    ];
+    for listed in listed {
+        let listed = listed.as_array().unwrap();
+        assert_eq!(listed.len(), 4);
+        assert!(listed.iter().all(|agent| agent["label"] == ""), "{listed:?}");
+    }
+}
