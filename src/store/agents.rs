@@ -274,12 +274,42 @@ impl Reader {
             .query_row([name], |row| row.get(0))?)
     }
 
-    /// Resolves the recipient `to` of mail to an inbox. Mail to `all` is one row, in the inbox `all`.
+    /// Resolves the recipient `to` of mail to an inbox: that of the agent with this name, else of the agent with this
+    /// label, else an inbox that only has mail, else that of the agent whose name or label begins so. Mail to `all` is
+    /// one row, in the inbox `all`.
     ///
     /// # Errors
     /// [`Code::NotFound`] for an unknown name, with the most similar known one as a suggestion;
-    /// [`Code::Invalid`] for an empty name; a `Store…` code.
+    /// [`Code::Conflict`] if it names several agents; [`Code::Invalid`] for an empty name; a `Store…` code.
     pub fn recipient(&self, to: &str) -> Result<String> {
+        if let Some(inbox) = self.exact_recipient(to)? {
+            return Ok(inbox);
+        }
+        let to = composed(to);
+        match self.agent_called(&to)? {
+            Some(agent) => Ok(agent),
+            None => self.require_known_recipient(&to).map(|()| to),
+        }
+    }
+
+    /// As [`Reader::recipient`], but an unknown name is that of a new inbox. So is the beginning of a name.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if it is the label of several agents; [`Code::Invalid`] for an empty name; a `Store…` code.
+    pub fn recipient_or_new(&self, to: &str) -> Result<String> {
+        if let Some(inbox) = self.exact_recipient(to)? {
+            return Ok(inbox);
+        }
+        let to = composed(to);
+        let agents = self.agents()?;
+        match agents.iter().any(|agent| agent.label == to) {
+            true => Ok(self.agent_called(&to)?.unwrap_or(to)),
+            false => Ok(to),
+        }
+    }
+
+    /// Returns the inbox with exactly this name, or that of the only agent with this label.
+    fn exact_recipient(&self, to: &str) -> Result<Option<String>> {
         if to.trim().is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -287,16 +317,10 @@ impl Reader {
             ));
         }
         if is_human(to) {
-            return Ok(HUMAN.to_owned());
+            return Ok(Some(HUMAN.to_owned()));
         }
-        let to = self.stored_name(to)?;
-        if !self.is_known_recipient(&to)?
-            && let Some(agent) = self.agent_called(&to)?
-        {
-            return Ok(agent);
-        }
-        self.require_known_recipient(&to)?;
-        Ok(to)
+        let name = self.agent_labelled(&self.stored_name(to)?)?;
+        Ok(self.is_known_recipient(&name)?.then_some(name))
     }
 
     /// Returns the name of the agent that `given` names: an agent's name, its label, or a unique beginning of either.
@@ -332,11 +356,14 @@ impl Reader {
     }
 
     /// Returns the name of the agent with this label, or `given` if no single agent has it. An agent of this name
-    /// takes precedence. Never returns the person's name for another one.
+    /// takes precedence, as do `human` and `all`. Never returns the person's name for another one.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn agent_labelled(&self, given: &str) -> Result<String> {
+        if is_human(given) || given == ALL_INBOXES {
+            return Ok(given.to_owned());
+        }
         let mut statement = self
             .conn
             .prepare_cached("SELECT id FROM agents WHERE label = ?1 AND label <> '' LIMIT 2")?;
