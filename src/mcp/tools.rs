@@ -349,6 +349,7 @@ impl Mcp {
         let found = session
             .call(move |_, writer| {
                 let mut found = writer.agents_with_unread(active_after, limit)?;
+                writer.hide_ambiguous_labels(found.iter_mut().map(|(agent, _)| agent))?;
                 session_check::apply(writer, found.iter_mut().map(|(agent, _)| agent))?;
                 Ok(found)
             })
@@ -539,8 +540,11 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
     let (row, unread) = session
         .call(move |session, writer| {
             let to = args.to.unwrap_or_default();
-            let inbox = match writer.recipient(&to) {
-                _ if args.new_recipient && !is_human(&to) && !to.trim().is_empty() => writer.stored_name(&to)?,
+            let found = match args.new_recipient {
+                true => writer.recipient_or_new(&to),
+                false => writer.recipient(&to),
+            };
+            let inbox = match found {
                 Err(e) if e.code() == Code::NotFound => {
                     let advice = match e.message().ends_with('?') {
                         true => " Call list_agents for the names, or set new_recipient to true",

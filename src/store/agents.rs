@@ -1,6 +1,6 @@
 //! The `agents` table: every agent that has written or read, and resolving the name of a recipient.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -22,6 +22,10 @@ const ACTIVE_AGENTS: &str = "SELECT n, id, label, status, workspace, pid, create
 
 /// The number of unread messages in the inbox `?1`.
 const UNREAD: &str = "SELECT count(*) FROM inbox_messages WHERE to_inbox = ?1 AND status = 'unread'";
+
+/// The labels that several agents have, or that are the name of another agent.
+const AMBIGUOUS_LABELS: &str = "SELECT a.label FROM agents a WHERE typeof(a.label) = 'text' AND a.label <> '' \
+     GROUP BY a.label HAVING count(*) > 1 OR EXISTS (SELECT 1 FROM agents b WHERE b.id = a.label AND b.id <> a.id)";
 
 /// Maximum number of agents in an error message.
 const MAX_CANDIDATES: usize = 5;
@@ -185,19 +189,42 @@ impl Reader {
         Ok(label.flatten().unwrap_or_default())
     }
 
-    /// Returns the labels of the agents that have sent this mail. A label that imitates the person is none.
+    /// Returns the labels of the agents that have sent this mail. A label that imitates the person or another agent is
+    /// none.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn sender_labels(&self, mail: &[InboxMessageRow]) -> Result<Labels> {
         let mut labels = BTreeMap::new();
+        let ambiguous = self.ambiguous_labels()?;
         for mail in mail {
             let label = self.label(&mail.from_agent)?;
-            if !label.is_empty() && !is_human(&label) {
+            if !label.is_empty() && !is_human(&label) && !ambiguous.contains(&label) {
                 labels.insert(mail.from_agent.clone(), label);
             }
         }
         Ok(Labels(labels))
+    }
+
+    /// Removes the labels that imitate the person or another agent from agents in a list.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn hide_ambiguous_labels<'a>(&self, agents: impl IntoIterator<Item = &'a mut AgentRow>) -> Result<()> {
+        let ambiguous = self.ambiguous_labels()?;
+        for agent in agents {
+            if is_human(&agent.label) || ambiguous.contains(&agent.label) {
+                agent.label.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the labels that several agents have, or that are the name of another agent.
+    fn ambiguous_labels(&self) -> Result<BTreeSet<String>> {
+        let mut statement = self.conn.prepare_cached(AMBIGUOUS_LABELS)?;
+        let found = statement.query_map([], |row| row.get(0))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Returns whether there is an agent with this name.
@@ -250,12 +277,42 @@ impl Reader {
             .query_row([name], |row| row.get(0))?)
     }
 
-    /// Resolves the recipient `to` of mail to an inbox. Mail to `all` is one row, in the inbox `all`.
+    /// Resolves the recipient `to` of mail to an inbox: that of the agent with this name, else of the agent with this
+    /// label, else an inbox that only has mail, else that of the agent whose name or label begins so. Mail to `all` is
+    /// one row, in the inbox `all`.
     ///
     /// # Errors
     /// [`Code::NotFound`] for an unknown name, with the most similar known one as a suggestion;
-    /// [`Code::Invalid`] for an empty name; a `Store…` code.
+    /// [`Code::Conflict`] if it names several agents; [`Code::Invalid`] for an empty name; a `Store…` code.
     pub fn recipient(&self, to: &str) -> Result<String> {
+        if let Some(inbox) = self.exact_recipient(to)? {
+            return Ok(inbox);
+        }
+        let to = composed(to);
+        match self.agent_called(&to)? {
+            Some(agent) => Ok(agent),
+            None => self.require_known_recipient(&to).map(|()| to),
+        }
+    }
+
+    /// As [`Reader::recipient`], but an unknown name is that of a new inbox. So is the beginning of a name.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if it is the label of several agents; [`Code::Invalid`] for an empty name; a `Store…` code.
+    pub fn recipient_or_new(&self, to: &str) -> Result<String> {
+        if let Some(inbox) = self.exact_recipient(to)? {
+            return Ok(inbox);
+        }
+        let to = composed(to);
+        let agents = self.agents()?;
+        match agents.iter().any(|agent| agent.label == to) {
+            true => Ok(self.agent_called(&to)?.unwrap_or(to)),
+            false => Ok(to),
+        }
+    }
+
+    /// Returns the inbox with exactly this name, or that of the only agent with this label.
+    fn exact_recipient(&self, to: &str) -> Result<Option<String>> {
         if to.trim().is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -263,16 +320,10 @@ impl Reader {
             ));
         }
         if is_human(to) {
-            return Ok(HUMAN.to_owned());
+            return Ok(Some(HUMAN.to_owned()));
         }
-        let to = self.stored_name(to)?;
-        if !self.is_known_recipient(&to)?
-            && let Some(agent) = self.agent_called(&to)?
-        {
-            return Ok(agent);
-        }
-        self.require_known_recipient(&to)?;
-        Ok(to)
+        let name = self.agent_labelled(&self.stored_name(to)?)?;
+        Ok(self.is_known_recipient(&name)?.then_some(name))
     }
 
     /// Returns the name of the agent that `given` names: an agent's name, its label, or a unique beginning of either.
@@ -306,11 +357,14 @@ impl Reader {
     }
 
     /// Returns the name of the agent with this label, or `given` if no single agent has it. An agent of this name
-    /// takes precedence. Never returns the person's name for another one.
+    /// takes precedence, as do `human` and `all`. Never returns the person's name for another one.
     ///
     /// # Errors
     /// A `Store…` code.
     pub fn agent_labelled(&self, given: &str) -> Result<String> {
+        if is_human(given) || given == ALL_INBOXES {
+            return Ok(given.to_owned());
+        }
         let mut statement = self
             .conn
             .prepare_cached("SELECT id FROM agents WHERE label = ?1 AND label <> '' LIMIT 2")?;

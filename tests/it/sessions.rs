@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::run_and_ingest::Sandbox;
-use super::support::command::{fails, run, run_as};
+use super::support::command::{command_as, fails, run, run_as};
 use super::support::hub::AGENTHUB;
 use super::support::writer::Process;
 use super::support::{TestHub, wait_for};
@@ -617,4 +617,105 @@ fn labels_of_others_and_reserved_ones_are_refused() {
     );
     run(&hub, &["rename", "", "--of", "two"]);
     assert_eq!(hub.sql("SELECT count(*) FROM agents WHERE label <> ''"), "0");
+}
+
+#[test]
+fn agent_changes_no_label_of_another_one() {
+    let hub = TestHub::not_started(&[]);
+    for name in ["amy", "bob"] {
+        run(&hub, &["post", "t", "x", "--from", name]);
+    }
+    run(&hub, &["rename", "reviewer", "--of", "bob"]);
+    for label in ["", "builder"] {
+        let output = command_as(&hub, "amy", &["rename", label, "--of", "bob"])
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("leave out --of"), "{message}");
+    }
+    assert_eq!(hub.sql("SELECT label FROM agents WHERE id = 'bob'"), "reviewer");
+    run_as(&hub, "amy", &["rename", "builder", "--of", "amy"]);
+    hub.sql("UPDATE agents SET status = 'gone' WHERE id = 'bob'");
+    run_as(&hub, "amy", &["rename", "", "--of", "bob"]);
+    assert_eq!(hub.sql("SELECT label FROM agents ORDER BY id"), "builder");
+}
+
+#[test]
+fn label_that_imitates_another_agent_is_not_shown() {
+    let hub = TestHub::start();
+    for name in ["mallory", "amy", "bob"] {
+        run(&hub, &["send", "human", "x", "--from", name]);
+    }
+    run_as(&hub, "mallory", &["rename", "claude-e2"]);
+    assert!(run(&hub, &["inbox", "--fenced"]).contains("(label \"claude-e2\")"));
+    run(&hub, &["post", "t", "x", "--from", "bob"]);
+    // An agent whose name is the label of another one begins.
+    hub.sql("INSERT INTO agents(id) VALUES('claude-e2')");
+    hub.sql("UPDATE agents SET label = 'twin' WHERE id IN ('amy', 'bob')");
+    let shown = run(&hub, &["inbox", "--fenced"]);
+    assert!(
+        shown.contains("from \"mallory\"") && !shown.contains("(label"),
+        "{shown}"
+    );
+    let listed = [
+        serde_json::from_str::<Value>(&run(&hub, &["agents", "--json"])).unwrap(),
+        hub.get("/api/agents").json()["items"].clone(),
+    ];
+    for listed in listed {
+        let listed = listed.as_array().unwrap();
+        assert_eq!(listed.len(), 4);
+        assert!(listed.iter().all(|agent| agent["label"] == ""), "{listed:?}");
+    }
+}
+
+#[test]
+fn mail_to_a_label_goes_to_its_agent_and_creates_no_inbox() {
+    let hub = TestHub::start();
+    for name in ["claude-11111111", "planner"] {
+        run(&hub, &["post", "t", "x", "--from", name]);
+    }
+    // An inbox that only has mail, with the name that becomes a label.
+    run(&hub, &["send", "reviewer", "early", "--new"]);
+    run_as(&hub, "claude-11111111", &["rename", "reviewer"]);
+    let sent = run(&hub, &["send", "reviewer", "one", "--new"]);
+    assert!(sent.contains("→ claude-11111111"), "{sent}");
+    let sent = run(&hub, &["send", "reviewer", "two"]);
+    assert!(sent.contains("→ claude-11111111"), "{sent}");
+    let mail = json!({"from_agent": "planner", "to_inbox": "reviewer", "payload": "three"}).to_string();
+    assert_eq!(
+        hub.send("POST", "/api/inbox", &mail).json()["to_inbox"],
+        "claude-11111111"
+    );
+    // The beginning of a name is an inbox of its own for --new and HTTP, as is one that has mail.
+    run(&hub, &["send", "plan", "four", "--new"]);
+    assert!(run(&hub, &["send", "plan", "five"]).contains("→ plan\n"));
+    let mail = json!({"from_agent": "planner", "to_inbox": "claude", "payload": "six"}).to_string();
+    assert_eq!(hub.send("POST", "/api/inbox", &mail).json()["to_inbox"], "claude");
+    // The name of an agent comes before the label of another one.
+    hub.sql("UPDATE agents SET label = 'planner' WHERE id = 'claude-11111111'");
+    assert!(run(&hub, &["send", "planner", "seven", "--new"]).contains("→ planner\n"));
+    // A label of several agents names none of them, and no new inbox.
+    hub.sql("UPDATE agents SET label = 'twin' WHERE id IN ('claude-11111111', 'planner')");
+    let message = fails(&hub, &["send", "twin", "eight", "--new"], 1);
+    assert!(message.contains("claude-11111111"), "{message}");
+}
+
+#[test]
+fn run_and_ingest_refuse_the_label_of_an_agent_that_runs() {
+    let hub = TestHub::not_started(&[]);
+    run(&hub, &["post", "t", "x", "--from", "planner"]);
+    run(&hub, &["rename", "reviewer", "--of", "planner"]);
+    let format = ["--as", "reviewer", "--format", "claude-stream-json"];
+    let recorded = [&["run"], &format[..], &["--", "true"]].concat();
+    for args in [&recorded, &[&["ingest"], &format[..]].concat()] {
+        let message = fails(&hub, args, 1);
+        assert!(
+            message.contains("reviewer is the label of the agent planner"),
+            "{message}"
+        );
+    }
+    assert_eq!(hub.sql("SELECT id FROM agents"), "planner");
+    hub.sql("UPDATE agents SET status = 'gone'");
+    run(&hub, &recorded);
 }

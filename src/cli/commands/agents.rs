@@ -21,6 +21,7 @@ pub(super) struct Args {
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let reader = database.reader()?;
     let mut agents = reader.agents()?;
+    reader.hide_ambiguous_labels(&mut agents)?;
     session_check::apply(&reader, &mut agents)?;
     if args.json {
         return terminal::json(&agents);

@@ -10,7 +10,7 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::run::{Tool, format_parser, new_task, opener, speaker};
+use super::run::{Tool, format_parser, new_task, opener, require_no_label, speaker};
 use crate::cli::args::{self, DatabaseArgs};
 use crate::cli::signals::{self, Signals};
 use crate::error::{Code, Error};
@@ -37,9 +37,11 @@ pub(super) struct Args {
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
     let begun = Instant::now();
+    let agent_id = speaker(args.speaker.as_ref());
+    require_no_label(database, &agent_id)?;
     let info = TaskInfo {
         task_id: args.task.clone().unwrap_or_else(new_task),
-        agent_id: speaker(args.speaker.as_ref()),
+        agent_id,
         ..TaskInfo::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

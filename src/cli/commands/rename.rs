@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// The label; "" removes it
     #[arg(value_name = "NAME", value_parser = label)]
     label: String,
-    /// The agent to label [default: the caller]
+    /// The agent to label [default: the caller]. In an agent's shell, only the caller or an agent whose process is gone
     #[arg(long, value_name = "AGENT", value_parser = args::agent)]
     of: Option<String>,
 }
@@ -52,12 +52,37 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
         let message = "no agent runs this command; name the agent to label with --of";
         return Err(Error::new(Code::Usage, message).into());
     }
+    if args.of.is_some() {
+        require_permission(&writer, &agent)?;
+    }
     writer.atomically(|| rename(&writer, &agent, &args.label))?;
     let agent = terminal::name(&agent);
     terminal::line(&match args.label.as_str() {
         "" => format!("{agent} has no label"),
         label => format!("{agent} is also {}", terminal::name(label)),
     })
+}
+
+/// Checks that the caller can change the label of `agent`: the person that of each agent, an agent its own and that
+/// of an agent whose process is gone.
+fn require_permission(writer: &Writer, agent: &str) -> crate::error::Result<()> {
+    let Some(marker) = identity::agent_shell() else {
+        return Ok(());
+    };
+    let is_own = identity::declared_speaker(None, writer)?.as_deref() == Some(agent);
+    let is_gone = || match writer.agent(agent)? {
+        Some(row) => session_check::is_gone(writer, &row),
+        None => Ok(true),
+    };
+    if is_own || is_gone()? {
+        return Ok(());
+    }
+    let message = format!(
+        "{marker}, and the label of {:?} belongs to that agent; leave out --of to label yourself, or let the person run \
+         the command in a terminal of their own",
+        safe_text::escape(agent)
+    );
+    Err(Error::new(Code::Usage, message))
 }
 
 /// Sets the label. Takes it from an agent whose process is gone.

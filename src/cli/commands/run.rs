@@ -36,7 +36,7 @@ use crate::integrations::recorder::{LineSender, Recorder};
 use crate::integrations::spec::{Integration, StreamSpec};
 use crate::integrations::stream::{Stream, StreamSource};
 use crate::integrations::task_builder::{StreamEnd, TaskInfo};
-use crate::integrations::{hook_spool, identity, registry};
+use crate::integrations::{hook_spool, identity, registry, session_check};
 use crate::process::ProcessId;
 use crate::protocol::now_ms;
 use crate::store::Writer;
@@ -96,6 +96,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<ExitCode> {
     let (tool, command) = prepare(args)?;
     let task_id = args.task.clone().unwrap_or_else(new_task);
     let agent_id = speaker(args.speaker.as_ref());
+    require_no_label(database, &agent_id)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Signals are forwarded from here on.
@@ -208,6 +209,27 @@ pub(super) fn speaker(given: Option<&String>) -> String {
     };
     let name = given.cloned().or_else(inherited).unwrap_or_default();
     config::composed(&name)
+}
+
+/// Checks that an agent's name is not the label of another agent that may still run. A database that cannot be read is
+/// no reason not to run.
+pub(super) fn require_no_label(database: &DatabaseArgs, name: &str) -> Result<()> {
+    let Ok(reader) = database.reader() else {
+        return Ok(());
+    };
+    let labelled = reader.agent_labelled(name).unwrap_or_default();
+    let Ok(Some(other)) = reader.agent(&labelled) else {
+        return Ok(());
+    };
+    if other.id == name || session_check::is_gone(&reader, &other).unwrap_or(true) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is the label of the agent {}; use another name",
+        terminal::name(name),
+        terminal::name(&other.id)
+    );
+    Err(Error::new(Code::Conflict, message).into())
 }
 
 /// Returns a function that opens the database, for another thread.

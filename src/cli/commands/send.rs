@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
-use crate::config::is_human;
 use crate::error::{Code, Error};
 use crate::store::{NewInboxMessage, Writer};
 use crate::text::safe_text;
@@ -35,7 +34,7 @@ pub(super) struct Args {
     /// Correlation id, shared by a question and its answers
     #[arg(long, value_name = "ID")]
     correlation: Option<String>,
-    /// Create the inbox if no agent has this name yet
+    /// Create the inbox if no agent has this name or label yet
     #[arg(long)]
     new: bool,
     /// Print rows as JSON
@@ -51,8 +50,8 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
     let from_agent = args.speaker.name(&writer)?;
     let author = args::author(&from_agent);
     let title = args.title.unwrap_or_else(|| title_of(&payload));
-    let to_inbox = match args.new && !is_human(&args.to) {
-        true => writer.stored_name(&args.to)?,
+    let to_inbox = match args.new {
+        true => writer.recipient_or_new(&args.to)?,
         false => recipient(&writer, &args.to)?,
     };
     let mail = NewInboxMessage {

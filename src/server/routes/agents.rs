@@ -12,7 +12,11 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     let page = request
         .server
         .hub()
-        .read(move |reader| reader.agents_page(before, limit))
+        .read(move |reader| {
+            let mut page = reader.agents_page(before, limit)?;
+            reader.hide_ambiguous_labels(&mut page.items)?;
+            Ok(page)
+        })
         .await?;
     let next = page.next(|agent| format!("{}.{}", agent.last_active_at, agent.n));
     Ok(response::list(&page.items, next))

@@ -74,7 +74,8 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
     Ok(response::list(&page.items, page.next(|mail| mail.n)))
 }
 
-/// `POST /api/inbox`: sends an inbox message. Without `from_agent`, the sender is the person.
+/// `POST /api/inbox`: sends an inbox message. Without `from_agent`, the sender is the person. The label of one
+/// agent as recipient is that agent.
 pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
     let mut new: NewInboxMessage = request.json()?;
     new.author = request.author("from_agent", &mut new.from_agent)?;
@@ -82,7 +83,7 @@ pub(crate) async fn send(request: ApiRequest) -> Result<Response> {
         .server
         .hub()
         .write(move |writer| {
-            new.to_inbox = writer.stored_name(&new.to_inbox)?;
+            new.to_inbox = writer.agent_labelled(&writer.stored_name(&new.to_inbox)?)?;
             writer.send(&new)
         })
         .await
