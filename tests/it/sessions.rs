@@ -719,3 +719,19 @@ fn run_and_ingest_refuse_the_label_of_an_agent_that_runs() {
     hub.sql("UPDATE agents SET status = 'gone'");
     run(&hub, &recorded);
 }
+
+#[test]
+fn lists_find_mail_by_the_label_of_its_sender() {
+    let hub = TestHub::not_started(&[]);
+    for name in ["amy", "bob"] {
+        run(&hub, &["send", "human", &format!("from {name}"), "--from", name]);
+    }
+    run(&hub, &["rename", "builder", "--of", "bob"]);
+    for more in [&[][..], &["--wait", "5"], &["--claim"]] {
+        let shown = run(&hub, &[&["inbox", "human", "--from", "builder"], more].concat());
+        assert!(
+            shown.contains("from bob") && !shown.contains("from amy"),
+            "{more:?}: {shown}"
+        );
+    }
+}
