@@ -232,8 +232,8 @@ impl<'a> HookCall<'a> {
         }
     }
 
-    /// Gives this new session the label of the last session of the tool in the same terminal, if that one has
-    /// ended: a label stays with its terminal.
+    /// Gives this new session the label of the last session of the tool in the same terminal, if no session of that
+    /// agent runs: a label stays with its terminal.
     fn take_over_label(&self) -> Result<()> {
         let Some(terminal) = &self.environment.terminal else {
             return Ok(());
@@ -242,9 +242,20 @@ impl<'a> HookCall<'a> {
         let Some(last) = last.filter(|last| last.agent != self.agent) else {
             return Ok(());
         };
-        let runs = last.ended_at.is_none() && last.process.as_ref().is_some_and(ProcessId::is_alive);
         let label = self.writer.label(&last.agent)?;
-        if runs || label.is_empty() || !self.writer.label(&self.agent)?.is_empty() {
+        if label.is_empty() || !self.writer.label(&self.agent)?.is_empty() {
+            return Ok(());
+        }
+        // A session whose process is not known has ended if another one begins in its terminal.
+        let runs = |session: &SessionRow| match &session.process {
+            Some(process) => process.is_alive(),
+            None => session.terminal.as_ref() != Some(terminal),
+        };
+        let sessions = self.writer.sessions_of_agent(&last.agent)?;
+        if sessions
+            .iter()
+            .any(|session| session.ended_at.is_none() && runs(session))
+        {
             return Ok(());
         }
         self.writer.move_label(&label, &last.agent, &self.agent)

@@ -617,9 +617,10 @@ fn mark_seen_when_written(result: PendingResult, session: AgentSession, mail: &[
 
 /// Returns the names of the inbox and of the sender whose mail is asked for.
 fn names(session: &AgentSession, reader: &Reader, args: &CheckInbox) -> StoreResult<(String, Option<String>)> {
-    let inbox = reader.stored_name(args.inbox.as_deref().unwrap_or(session.agent()))?;
-    let from = args.from.as_deref().map(|name| reader.stored_name(name)).transpose()?;
-    Ok((inbox, from))
+    let named = |name: &String| reader.agent_labelled(&reader.stored_name(name)?);
+    let inbox = args.inbox.as_ref().map(named).transpose()?;
+    let from = args.from.as_ref().map(named).transpose()?;
+    Ok((inbox.unwrap_or_else(|| session.agent().to_owned()), from))
 }
 
 /// Lists mail. Returns it with the number of further unread mail.

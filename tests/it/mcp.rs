@@ -919,3 +919,22 @@ fn names_are_composed() {
     assert!(dump.contains(composed) && !dump.contains(decomposed), "{dump}");
     assert_eq!(hub.sql("SELECT claimed_by FROM inbox_messages"), composed);
 }
+
+#[test]
+fn labels_name_agents_in_mail_and_filters() {
+    let hub = TestHub::not_started(&[]);
+    hub.agenthub(&["post", "t", "x", "--from", "bob"]);
+    hub.agenthub(&["rename", "builder", "--of", "bob"]);
+    let mut session = Session::start(&hub, Some("amy"));
+    session.initialize("2025-11-25");
+    let mail = json!({"to": "builder", "text": "x", "new_recipient": true});
+    assert_eq!(session.result_of(1, "send_message", &mail)["to"], json!(["bob"]));
+    hub.agenthub(&["send", "amy", "from bob", "--from", "bob"]);
+    hub.agenthub(&["send", "amy", "from carl", "--from", "carl"]);
+    let found = session.result_of(2, "check_inbox", &json!({"from": "builder"}));
+    assert_eq!(found["mail"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["mail"][0]["from"], "bob");
+    let found = session.result_of(3, "check_inbox", &json!({"inbox": "builder", "claim_seconds": 60}));
+    assert_eq!(found["mail"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["mail"][0]["from"], "amy");
+}

@@ -1,6 +1,7 @@
 //! Sessions of agent tools: one agent per session and terminal, the same for hooks, shells and MCP servers; and sessions
 //! that end without a hook. The tools are shells with the name of a tool's program.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
@@ -718,4 +719,62 @@ fn run_and_ingest_refuse_the_label_of_an_agent_that_runs() {
     assert_eq!(hub.sql("SELECT id FROM agents"), "planner");
     hub.sql("UPDATE agents SET status = 'gone'");
     run(&hub, &recorded);
+}
+
+#[test]
+fn lists_find_mail_by_the_label_of_its_sender() {
+    let hub = TestHub::not_started(&[]);
+    for name in ["amy", "bob"] {
+        run(&hub, &["send", "human", &format!("from {name}"), "--from", name]);
+    }
+    run(&hub, &["rename", "builder", "--of", "bob"]);
+    for more in [&[][..], &["--wait", "5"], &["--claim"]] {
+        let shown = run(&hub, &[&["inbox", "human", "--from", "builder"], more].concat());
+        assert!(
+            shown.contains("from bob") && !shown.contains("from amy"),
+            "{more:?}: {shown}"
+        );
+    }
+}
+
+/// The last session in the terminal has ended, but its agent goes on in another one.
+#[test]
+fn label_stays_with_an_agent_that_runs_elsewhere() {
+    let hub = TestHub::not_started(&[]);
+    run(&hub, &["path"]);
+    let writer = Writer::open(hub.db(), NetworkFs::Refuse).unwrap();
+    let tool = registry::by_hook_word("claude-code").unwrap();
+    let clock = Cell::new(now_ms());
+    let send = |event: &str, session: &str, agent: Option<&str>, terminal: &str, process: u32| {
+        clock.set(clock.get() + 1);
+        let input = json!({"session_id": session, "hook_event_name": event, "source": "startup"});
+        let environment = HookEnvironment {
+            agent: agent.map(str::to_owned),
+            process: Some(ProcessId::of(process)),
+            terminal: Some(terminal.to_owned()),
+            now: clock.get(),
+            ..HookEnvironment::default()
+        };
+        handle(&writer, tool, &input, &environment).unwrap();
+    };
+    let sleeping = || {
+        let mut waits = Command::new("cat");
+        waits.stdin(Stdio::piped());
+        Process::start(waits)
+    };
+    let (first, mut elsewhere) = (sleeping(), sleeping());
+    let planner = Some("planner");
+    send("SessionStart", SECOND, planner, "tty2", elsewhere.0.id());
+    send("SessionStart", FIRST, planner, "tty1", first.0.id());
+    run(&hub, &["rename", "reviewer", "--of", "planner"]);
+    send("SessionEnd", FIRST, planner, "tty1", first.0.id());
+    let labelled = || hub.sql("SELECT id FROM agents WHERE label = 'reviewer'");
+    let own = std::process::id();
+    send("SessionStart", "33333333-a", None, "tty1", own);
+    assert_eq!(labelled(), "planner");
+    send("SessionEnd", FIRST, planner, "tty1", first.0.id());
+    elsewhere.0.kill().unwrap();
+    elsewhere.0.wait().unwrap();
+    send("SessionStart", "44444444-a", None, "tty1", own);
+    assert_eq!(labelled(), "claude-44444444");
 }

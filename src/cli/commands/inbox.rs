@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// Only unread mail that no other agent has claimed: urgent first, then action, then the rest, oldest first
     #[arg(long)]
     unread: bool,
-    /// Only mail from this sender
+    /// Only mail from this sender: an agent's name or label
     #[arg(long, value_name = "NAME", value_parser = args::id)]
     from: Option<String>,
     /// Maximum number of rows [default: 50, or 1 with --claim]
@@ -67,7 +67,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     }
     let reader = database.reader()?;
     let speaker = identity::declared_speaker(args.speaker.as_deref(), &reader)?;
-    let from = args.from.as_deref().map(|name| reader.stored_name(name)).transpose()?;
+    let sender = |name: &String| reader.agent_labelled(&reader.stored_name(name)?);
+    let from = args.from.as_ref().map(sender).transpose()?;
     let args = &Args { from, ..args.clone() };
     let name = match args.name.as_ref().or(speaker.as_ref()) {
         Some(name) if !is_human(name) => inbox_called(&reader, name, args)?,
@@ -147,12 +148,9 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
 /// Returns the inbox that `given` names: that of an agent, of its label, or of a unique beginning of either. With
 /// `--wait`, the beginning of a name is a name of its own.
 fn inbox_called(reader: &Reader, given: &str, args: &Args) -> crate::error::Result<String> {
-    let name = reader.stored_name(given)?;
-    if reader.is_known_recipient(&name)? {
+    let name = reader.agent_labelled(&reader.stored_name(given)?)?;
+    if args.wait.is_some() || reader.is_known_recipient(&name)? {
         return Ok(name);
-    }
-    if args.wait.is_some() {
-        return reader.agent_labelled(&name);
     }
     Ok(reader.agent_called(&name)?.unwrap_or(name))
 }
