@@ -10,10 +10,13 @@ from pathlib import Path
 import processes
 import recordings
 from hub import Hub
-from processes import Process, until
+from processes import Failed, Process, until
 from programs import node
 from scripts import Gate, say
 from terminal import ENTER, ESCAPE, Terminal
+
+# Times that a program with a known fault at its start is started.
+MAX_STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,17 @@ class Lab:
 
     def open(self, prompt=None, continues=False):
         """Starts the program in a terminal and waits until it takes input."""
-        command = self.program.interactive(prompt, continues)
-        session = Session(Terminal(command, self.work, self.environment()), self)
-        self.terminals.append(session.terminal)
-        session.answer_dialogs()
-        return session
+        for _ in range(MAX_STARTS):
+            session = Session(Terminal(self.program.interactive(prompt, continues), self.work, self.environment()), self)
+            self.terminals.append(session.terminal)
+            try:
+                session.answer_dialogs()
+                return session
+            except Failed:
+                fault = self.program.fault_at_start
+                if not (fault and session.terminal.has_ended() and session.terminal.shown([fault])):
+                    raise
+        raise Failed(f"the program has ended {MAX_STARTS} times: {fault}")
 
     @contextmanager
     def beside(self, program):

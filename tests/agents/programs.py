@@ -21,6 +21,7 @@ class Program:
     server = None
     listing = ()
     dialog = None  # what asks for trust in hooks, the key that agrees, what is shown then
+    fault_at_start = None  # shown if the program ends at its start for a reason that is not agenthub's
     clear, compact, leave = "/clear", "/compact", "/exit"
     ready = ()  # texts of the empty prompt
     busy = "esc to interrupt"  # shown during a turn
@@ -126,6 +127,8 @@ class Codex(Program):
     listing = ("mcp", "list")
     daemon = ("--no-daemon",)  # a scenario may share the daemon of all sessions
     dialog = ("Trust all and continue", "2", "› 2.")
+    # It gives up if a busy machine answers too late.
+    fault_at_start = "timed out discarding buffered terminal input"
 
     def executable(self):
         names = {"linux-x64": "x86_64-unknown-linux-musl", "linux-arm64": "aarch64-unknown-linux-musl"}

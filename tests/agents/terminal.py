@@ -90,8 +90,11 @@ class Terminal:
             try:
                 self._wait(f"the effect of the key {key!r}", done, 5)
             except Failed:
-                if time.monotonic() > end:
+                if time.monotonic() > end or self.has_ended():
                     raise
+
+    def has_ended(self):
+        return self.popen.poll() is not None
 
     def text(self):
         with self.lock:
@@ -114,13 +117,23 @@ class Terminal:
 
     def _wait(self, what, condition, seconds):
         try:
-            return until(what, condition, seconds)
+            return until(what, lambda: condition() or self._at_its_end(what, condition), seconds)
         except Failed as failure:
             lines = "\n".join(line for line in self.text().splitlines() if line.strip())
             raise Failed(f"{failure}; it shows:\n{lines}") from None
 
+    def _at_its_end(self, what, condition):
+        """Once the program has ended, and all that it has shown is read, nothing can change any more."""
+        if not self.has_ended():
+            return None
+        self.reader.join(5)
+        met = condition()
+        if not met:
+            raise Failed(f"the program has ended: {what}")
+        return met
+
     def wait_for_exit(self, seconds=LIMIT):
-        self._wait("the program to exit", lambda: self.popen.poll() is not None, seconds)
+        self._wait("the program to exit", self.has_ended, seconds)
         return self.popen.returncode
 
     def close(self):
