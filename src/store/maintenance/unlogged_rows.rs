@@ -340,4 +340,19 @@ mod tests {
         );
         assert_ne!(head, Position::START);
     }
+
+    #[test]
+    fn reports_each_table_once_while_another_row_is_pending() {
+        let (_dir, writer) = temp_database();
+        let rows =
+            "INSERT INTO messages(thread_id, from_id) VALUES('t', 'a'); INSERT INTO telemetry(instance_id) VALUES('i')";
+        writer.conn.execute_batch(rows).unwrap();
+        without_triggers(&writer, rows);
+        let head = writer.head().unwrap();
+        let both = [(Table::Messages, 2), (Table::Telemetry, 2)];
+        for pending in [&[][..], &both[..1], &both] {
+            let found = writer.newest_unlogged(head, pending, &mut [0; Table::COUNT]).unwrap();
+            assert_eq!(found.unwrap(), both, "{pending:?}");
+        }
+    }
 }
