@@ -300,15 +300,46 @@ mod tests {
         assert_eq!(rejected_after(&writer, head), 1);
     }
 
+    fn write_steps(writer: &Writer, count: i64) {
+        let sql = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+             INSERT INTO task_stream(task_id, stream_type) SELECT 'k', 'text' FROM n"
+        );
+        writer.conn.execute(&sql, []).unwrap();
+    }
+
+    #[test]
+    fn accepts_the_late_entry_of_a_row_in_a_long_log() {
+        let (_dir, writer) = temp_database();
+        write_steps(&writer, LINEAR);
+        let set_triggers = |on| writer.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on);
+        set_triggers(false).unwrap();
+        write_steps(&writer, 1);
+        set_triggers(true).unwrap();
+        write_steps(&writer, 9000);
+        let head = writer.head().unwrap();
+        forge(&writer, &format!("'task_stream', {}, 'insert'", LINEAR + 1));
+        assert_eq!(rejected_after(&writer, head), 0);
+    }
+
+    /// A search by order would go past the entry.
+    #[test]
+    fn does_not_guess_where_a_table_has_few_entries() {
+        let (_dir, writer) = temp_database();
+        post(&writer, 1);
+        write_steps(&writer, 20_000);
+        post(&writer, 1);
+        write_steps(&writer, 5000);
+        let head = writer.head().unwrap();
+        let found = writer.newest_unlogged(head, &[], &mut [0; Table::COUNT]).unwrap();
+        assert_eq!(found, Some(Vec::new()));
+    }
+
     #[test]
     fn finds_a_replay_in_a_long_log() {
         let (_dir, writer) = temp_database();
         let rows = LINEAR + 3000;
-        let sql = format!(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
-             INSERT INTO task_stream(task_id, stream_type) SELECT 'k', 'text' FROM n"
-        );
-        writer.conn.execute(&sql, []).unwrap();
+        write_steps(&writer, rows);
         let head = writer.head().unwrap();
         let forged = [1, 2, 500, 7000, rows / 2, rows - 1000, rows - 1, rows];
         for row in forged {
