@@ -81,7 +81,7 @@ pub fn declared_speaker(given: Option<&str>, reader: &Reader) -> Result<Option<S
             Some(marker) => Err(refusal(&marker, source)),
             None => Ok(Some(HUMAN.to_owned())),
         },
-        // A name that was assigned is nobody's label: an agent could take it before its owner is known.
+        // A name that was assigned is never looked up as a label: an agent could take it before its owner is known.
         Some(name) => match source {
             Source::Argument => reader.agent_labelled(&name).map(Some),
             Source::Variable => Ok(Some(name)),

@@ -54,7 +54,7 @@ impl Database {
         self.with_connection(|_| Ok(()))
     }
 
-    /// Runs `f` on a read connection of its own, so that it does not wait for other calls. Blocks.
+    /// Runs `f` on a separate read connection, so that it does not wait for other calls. Blocks.
     pub(super) fn read<T>(&self, f: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
         f(&Reader::open(&self.path, self.network_fs)?)
     }

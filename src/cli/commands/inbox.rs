@@ -146,7 +146,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
 }
 
 /// Returns the inbox that `given` names: that of an agent, of its label, or of a unique beginning of either. With
-/// `--wait`, the beginning of a name is a name of its own.
+/// `--wait`, the beginning of a name is another name.
 fn inbox_called(reader: &Reader, given: &str, args: &Args) -> crate::error::Result<String> {
     let name = reader.agent_labelled(&reader.stored_name(given)?)?;
     if args.wait.is_some() || reader.is_known_recipient(&name)? {

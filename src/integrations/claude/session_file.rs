@@ -46,7 +46,7 @@ fn parse(text: &str, pid: u32) -> Option<RunningSession> {
     })
 }
 
-/// A fork of a session (`--resume ID --fork-session`) is a session of its own. In versions such as 2.1.197 its
+/// A fork of a session (`--resume ID --fork-session`) is another session. In versions such as 2.1.197 its
 /// first hook has the id of the original.
 fn begun_session(input: &Value, process: &Process) -> Option<String> {
     let named = input["session_id"].as_str().map(str::to_owned);

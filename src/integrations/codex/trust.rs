@@ -15,7 +15,7 @@ use crate::text::quantity::count;
 /// Maximum time to wait for the answer. It takes half a second.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks a Codex app-server of its own, on stdio, for the hooks in `directory`. It starts no daemon.
+/// Asks a new Codex app-server, on stdio, for the hooks in `directory`. It starts no daemon.
 pub(super) fn state(_: &InstallTarget, directory: &Path) -> Vec<HookState> {
     let Some(codex) = program::find("codex") else {
         return vec![HookState::Note(

@@ -9,7 +9,7 @@ pub(super) const HOME_FOLDER: &str = ".gemini";
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
-    // The name of `agenthub run --as`, and none for a session of its own. Gemini CLI expands the variable.
+    // The name of `agenthub run --as`, and none for another session. Gemini CLI expands the variable.
     agent: Some("${AGENTHUB_AGENT:-}"),
     earlier_agent: Some("gemini"),
 };
@@ -21,7 +21,7 @@ static ALLOW_TOOLS: ServerPermission = ServerPermission {
     value: "true",
 };
 
-/// A policy of its own: with `tools.allowed` in the settings, Gemini CLI refuses all other commands, even with
+/// A separate policy file: with `tools.allowed` in the settings, Gemini CLI refuses all other commands, even with
 /// `--yolo`. It compares each command of a line with the prefix and a blank or the end after it, and asks for
 /// redirections.
 static ALLOW_COMMANDS: AllowRules = AllowRules {

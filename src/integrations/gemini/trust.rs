@@ -65,12 +65,12 @@ mod tests {
     #[test]
     fn the_nearest_answer_counts() {
         let answers = serde_json::json!({
-            "/home/ada": "TRUST_FOLDER", "/home/ada/other": "DO_NOT_TRUST", "/work/one": "TRUST_PARENT", "/x": "?"
+            "/home/ada": "TRUST_FOLDER", "/home/ada/other": "DO_NOT_TRUST", "/srv/one": "TRUST_PARENT", "/x": "?"
         });
         for (path, expected) in [
             ("/home/ada/api", Some(Trust::Trusted)),
             ("/home/ada/other/api", Some(Trust::Distrusted)),
-            ("/work/two", Some(Trust::Trusted)),
+            ("/srv/two", Some(Trust::Trusted)),
             ("/x", None),
             ("/", None),
         ] {
