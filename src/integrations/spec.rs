@@ -415,6 +415,18 @@ pub struct Hook {
     pub mail: MailDelivery,
 }
 
+impl Hook {
+    /// Returns a hook for which the tool waits.
+    pub const fn waits(event: &'static str, kind: EventKind, mail: MailDelivery) -> Self {
+        Self {
+            event,
+            kind,
+            blocking: HookBlocking::Waits,
+            mail,
+        }
+    }
+}
+
 /// Whether the tool waits until a hook has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookBlocking {

@@ -646,7 +646,7 @@ fn status_belongs_to_the_task_of_the_callers_session() {
             hub.sql("SELECT task_id, turn_num, text FROM task_stream WHERE stream_type = 'status'"),
             format!("{task}|3|porting")
         );
-        // A name of its own stays possible.
+        // Another name stays possible.
         let posted = session.result_of(2, "post_status", &json!({"status": "running", "task_id": "part two"}));
         assert_eq!(posted["task_id"], "part two");
     }

@@ -511,7 +511,7 @@ fn agents_are_addressed_by_label_and_unique_beginning() {
         "{message}"
     );
     assert!(run(&hub, &["inbox", "reviewer"]).contains("hello"));
-    // The beginning of a name is a name of its own for a sender, and with --new.
+    // The beginning of a name is another name for a sender, and with --new.
     run(&hub, &["post", "t", "y", "--from", "plan"]);
     run(&hub, &["post", "t", "z", "--from", "reviewer"]);
     assert_eq!(
@@ -688,7 +688,7 @@ fn mail_to_a_label_goes_to_its_agent_and_creates_no_inbox() {
         hub.send("POST", "/api/inbox", &mail).json()["to_inbox"],
         "claude-11111111"
     );
-    // The beginning of a name is an inbox of its own for --new and HTTP, as is one that has mail.
+    // The beginning of a name is another inbox for --new and HTTP, as is one that has mail.
     run(&hub, &["send", "plan", "four", "--new"]);
     assert!(run(&hub, &["send", "plan", "five"]).contains("→ plan\n"));
     let mail = json!({"from_agent": "planner", "to_inbox": "claude", "payload": "six"}).to_string();

@@ -10,15 +10,6 @@ use crate::integrations::spec::{
 use crate::integrations::{hook_fields, program};
 
 /// An event at which Claude Code waits for the hook.
-const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
-    Hook {
-        event,
-        kind,
-        blocking: HookBlocking::Waits,
-        mail,
-    }
-}
-
 /// An event at which Claude Code continues.
 const fn record(event: &'static str, kind: EventKind) -> Hook {
     Hook {
@@ -34,17 +25,17 @@ pub(super) const SPEC: HookSpec = HookSpec {
     // Between two calls of the model, mail is delivered at `PostToolBatch`: it fires once for all
     // parallel tools, while `PostToolUse` fires for each of them.
     hooks: &[
-        hook("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
-        hook("UserPromptSubmit", EventKind::Prompt, MailDelivery::Context),
+        Hook::waits("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
+        Hook::waits("UserPromptSubmit", EventKind::Prompt, MailDelivery::Context),
         record("PreToolUse", EventKind::ToolUse),
         record("PostToolUse", EventKind::ToolResult),
         record("PostToolUseFailure", EventKind::ToolResult),
-        hook("PostToolBatch", EventKind::Batch, MailDelivery::Context),
+        Hook::waits("PostToolBatch", EventKind::Batch, MailDelivery::Context),
         record("PermissionRequest", EventKind::PermissionRequest),
         record("Notification", EventKind::Notification),
-        hook("Stop", EventKind::Stop, MailDelivery::Continuation),
+        Hook::waits("Stop", EventKind::Stop, MailDelivery::Continuation),
         record("StopFailure", EventKind::StopFailure),
-        hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
+        Hook::waits("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
     agent: None,
     fields: hook_fields::COMMON,

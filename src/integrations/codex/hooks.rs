@@ -3,28 +3,17 @@
 
 use super::{config, trust};
 use crate::integrations::hook_fields;
-use crate::integrations::spec::{
-    EventKind, HandlerNesting, Hook, HookBlocking, HookFileForm, HookSpec, MailDelivery, OutputForm,
-};
-
-const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
-    Hook {
-        event,
-        kind,
-        blocking: HookBlocking::Waits,
-        mail,
-    }
-}
+use crate::integrations::spec::{EventKind, HandlerNesting, Hook, HookFileForm, HookSpec, MailDelivery, OutputForm};
 
 const HOOKS: &[Hook] = &[
-    hook("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
-    hook("UserPromptSubmit", EventKind::Prompt, MailDelivery::Context),
-    hook("PreToolUse", EventKind::ToolUse, MailDelivery::None),
-    hook("PermissionRequest", EventKind::PermissionRequest, MailDelivery::None),
-    hook("PostToolUse", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
-    hook("Stop", EventKind::Stop, MailDelivery::Continuation),
-    hook("Interrupt", EventKind::Interrupt, MailDelivery::None),
-    hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
+    Hook::waits("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
+    Hook::waits("UserPromptSubmit", EventKind::Prompt, MailDelivery::Context),
+    Hook::waits("PreToolUse", EventKind::ToolUse, MailDelivery::None),
+    Hook::waits("PermissionRequest", EventKind::PermissionRequest, MailDelivery::None),
+    Hook::waits("PostToolUse", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
+    Hook::waits("Stop", EventKind::Stop, MailDelivery::Continuation),
+    Hook::waits("Interrupt", EventKind::Interrupt, MailDelivery::None),
+    Hook::waits("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
 ];
 
 pub(super) const SPEC: HookSpec = HookSpec {

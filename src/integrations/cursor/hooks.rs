@@ -6,31 +6,21 @@ use super::config;
 use crate::integrations::hook_fields;
 use crate::integrations::json_fields::{number, text};
 use crate::integrations::spec::{
-    EventKind, ForeignHooks, HandlerNesting, Hook, HookBlocking, HookFields, HookFileForm, HookSpec, MailDelivery,
-    OutputForm,
+    EventKind, ForeignHooks, HandlerNesting, Hook, HookFields, HookFileForm, HookSpec, MailDelivery, OutputForm,
 };
-
-const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
-    Hook {
-        event,
-        kind,
-        blocking: HookBlocking::Waits,
-        mail,
-    }
-}
 
 pub(super) const SPEC: HookSpec = HookSpec {
     word: "cursor",
     // `beforeSubmitPrompt` takes no context: mail waits for the first tool, or the end of the turn.
     hooks: &[
-        hook("sessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
-        hook("beforeSubmitPrompt", EventKind::Prompt, MailDelivery::None),
-        hook("preToolUse", EventKind::ToolUse, MailDelivery::None),
-        hook("postToolUse", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
-        hook("postToolUseFailure", EventKind::ToolResult, MailDelivery::None),
-        hook("afterAgentResponse", EventKind::Text, MailDelivery::None),
-        hook("stop", EventKind::Stop, MailDelivery::Continuation),
-        hook("sessionEnd", EventKind::SessionEnd, MailDelivery::None),
+        Hook::waits("sessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
+        Hook::waits("beforeSubmitPrompt", EventKind::Prompt, MailDelivery::None),
+        Hook::waits("preToolUse", EventKind::ToolUse, MailDelivery::None),
+        Hook::waits("postToolUse", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
+        Hook::waits("postToolUseFailure", EventKind::ToolResult, MailDelivery::None),
+        Hook::waits("afterAgentResponse", EventKind::Text, MailDelivery::None),
+        Hook::waits("stop", EventKind::Stop, MailDelivery::Continuation),
+        Hook::waits("sessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
     agent: Some(config::AGENT),
     fields: HookFields {

@@ -6,30 +6,21 @@ use super::trust;
 use crate::integrations::hook_fields;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
-    ConfigContent, EventKind, HandlerNesting, Hook, HookBlocking, HookFields, HookFileForm, HookSpec, MailDelivery,
-    MessageExtent, OutputForm, Refusal,
+    ConfigContent, EventKind, HandlerNesting, Hook, HookFields, HookFileForm, HookSpec, MailDelivery, MessageExtent,
+    OutputForm, Refusal,
 };
-
-const fn hook(event: &'static str, kind: EventKind, mail: MailDelivery) -> Hook {
-    Hook {
-        event,
-        kind,
-        blocking: HookBlocking::Waits,
-        mail,
-    }
-}
 
 pub(super) const SPEC: HookSpec = HookSpec {
     word: "gemini",
     // There is no hook for `PreCompress`: it fires before every call of the model, also if nothing is compressed.
     hooks: &[
-        hook("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
-        hook("BeforeAgent", EventKind::Prompt, MailDelivery::Context),
-        hook("BeforeTool", EventKind::ToolUse, MailDelivery::None),
-        hook("AfterTool", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
-        hook("Notification", EventKind::Notification, MailDelivery::None),
-        hook("AfterAgent", EventKind::Stop, MailDelivery::Continuation),
-        hook("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
+        Hook::waits("SessionStart", EventKind::SessionStart, MailDelivery::SessionStart),
+        Hook::waits("BeforeAgent", EventKind::Prompt, MailDelivery::Context),
+        Hook::waits("BeforeTool", EventKind::ToolUse, MailDelivery::None),
+        Hook::waits("AfterTool", EventKind::ToolResult, MailDelivery::ContextDuringTurn),
+        Hook::waits("Notification", EventKind::Notification, MailDelivery::None),
+        Hook::waits("AfterAgent", EventKind::Stop, MailDelivery::Continuation),
+        Hook::waits("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
     ],
     agent: None,
     fields: HookFields {

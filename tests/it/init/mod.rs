@@ -559,7 +559,7 @@ fn permissions_are_left_out_on_request() {
     let connected = home.files();
     assert!(home.succeed(&["--yes", "--no-allow"]).starts_with("Already connected"));
     assert_eq!(home.files(), connected);
-    // Without a terminal nobody can answer the second question.
+    // Without a terminal, the second question cannot be answered.
     let stdout = home.succeed(&[]);
     assert!(stdout.contains("To allow it: agenthub init --yes"), "{stdout}");
     assert_eq!(home.files(), connected);
