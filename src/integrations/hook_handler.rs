@@ -343,7 +343,7 @@ impl<'a> HookCall<'a> {
             EventKind::Interrupt => self.interrupted(),
             EventKind::StopFailure => self.fail(&(self.hooks.fields.stop_error)(input), "error"),
             EventKind::SessionEnd => self.session_end(),
-            EventKind::Batch => Ok(()),
+            EventKind::Batch | EventKind::Wake => Ok(()),
         }
     }
 

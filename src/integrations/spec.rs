@@ -44,6 +44,53 @@ pub struct Integration {
     pub processes: ProcessSpec,
     /// The tool's own record of a session, whose path its hooks get.
     pub transcript: Option<TranscriptSpec>,
+    /// How mail wakes an idle session, or why it cannot: a sentence for the user.
+    pub wake: Result<WakeSpec, &'static str>,
+}
+
+/// How an idle session is woken: it gets [`WAKE_PROMPT`] as a prompt, and the hook of that prompt delivers the mail.
+#[derive(Debug)]
+pub struct WakeSpec {
+    /// How the prompt reaches the session.
+    pub method: WakeMethod,
+    /// The values of `permission_mode` in hooks' inputs with which the tool asks the person nothing.
+    pub unattended_modes: &'static [&'static str],
+}
+
+/// The prompt of a woken session. Nothing from a row enters it.
+pub const WAKE_PROMPT: &str = "You have mail on agenthub.";
+
+/// How a prompt reaches an idle session.
+#[derive(Debug, Clone, Copy)]
+pub enum WakeMethod {
+    /// The tool, or agenthub's extension in it, watches the file that the output of the hook of
+    /// [`EventKind::SessionStart`] names. When the file changes, it runs the hook of [`EventKind::Wake`], whose output is
+    /// the prompt if the session is to be woken.
+    WatchedFile(WatchForm),
+    /// The tool's process reads prompts from a file. Returns the file of a process; `None` if it reads none. The line
+    /// is appended to it.
+    InputFile {
+        /// Returns the file.
+        file: fn(&Process) -> Option<PathBuf>,
+        /// The line, without its end.
+        line: &'static str,
+    },
+    /// A command of the tool gives the session a prompt.
+    Command {
+        /// The program.
+        program: &'static str,
+        /// Returns the arguments for the session with this id.
+        arguments: fn(session: &str) -> Vec<String>,
+    },
+}
+
+/// The form in which hooks name the watched file and answer with the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchForm {
+    /// Named in `hookSpecificOutput.watchPaths`. The prompt is on stderr, with exit code 2.
+    Hook,
+    /// Named in the field `watch_file`. The prompt is `{"prompt":TEXT}`.
+    Extension,
 }
 
 /// What is known about the processes of a tool.
@@ -296,6 +343,8 @@ pub enum EventKind {
     StopFailure,
     /// The session has ended.
     SessionEnd,
+    /// The file that wakes the session has changed: see [`WakeMethod::WatchedFile`].
+    Wake,
 }
 
 /// Where a hook's input has its fields.

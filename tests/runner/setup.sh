@@ -176,8 +176,10 @@ install_agents() {
 npm_install_agents() {
     if [ "${AGENTS:-}" = latest ]; then
         npm install --ignore-scripts --no-audit --no-fund --loglevel=error \
-            claude-code@npm:@anthropic-ai/claude-code@latest @openai/codex@latest @google/gemini-cli@latest
+            claude-code@npm:@anthropic-ai/claude-code@latest @openai/codex@latest @google/gemini-cli@latest \
+            opencode-ai@latest @qwen-code/qwen-code@latest @github/copilot@latest @moonshot-ai/kimi-code@latest
     else
-        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+        # Not `npm ci`: it refuses a lock file without the optional packages of each platform.
+        npm install --ignore-scripts --no-audit --no-fund --loglevel=error
     fi
 }

@@ -47,4 +47,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     foreign_hooks: None,
     processes: session_file::PROCESSES,
     transcript: Some(transcript::SPEC),
+    wake: Err("agenthub does not wake it"),
 };

@@ -55,4 +55,5 @@ pub(super) static INTEGRATION: Integration = Integration {
         ..ProcessSpec::DEFAULT
     },
     transcript: Some(transcript::SPEC),
+    wake: Err("agenthub does not wake it"),
 };

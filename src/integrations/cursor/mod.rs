@@ -41,4 +41,5 @@ pub(super) static INTEGRATION: Integration = Integration {
         ..ProcessSpec::DEFAULT
     },
     transcript: None,
+    wake: Err("Cursor takes no prompt from outside"),
 };

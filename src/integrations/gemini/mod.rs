@@ -37,4 +37,5 @@ pub(super) static INTEGRATION: Integration = Integration {
     foreign_hooks: None,
     processes: ProcessSpec::DEFAULT,
     transcript: Some(transcript::SPEC),
+    wake: Err("Gemini CLI takes no prompt from outside while it waits for the person"),
 };
