@@ -375,6 +375,9 @@ pub struct HookFields {
     pub stop_error: fn(&Value) -> String,
     /// Returns whether a hook has kept the session from stopping since the last prompt.
     pub is_continuation: fn(&Value) -> bool,
+    /// Returns the usage of messages of the model, for a tool without a [`TranscriptSpec`]. Each message is in one
+    /// input, or with more recent figures in a later one.
+    pub usage: fn(&Value) -> Vec<TranscriptEntry>,
 }
 
 /// What a text of the model has.
@@ -626,18 +629,43 @@ pub enum RuleWords {
     Line,
 }
 
+/// The argument of an MCP call in which agenthub's extension in a tool names the session, if the tool names none. The
+/// server moves it into the call's `_meta`, under the same name.
+pub const SESSION_ARGUMENT: &str = "agenthub_session";
+
 /// The form of an MCP server's entry in a JSON file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct McpJson {
     /// The key of the object with all servers.
     pub servers: &'static str,
-    /// Fields before `command` and `args`.
+    /// Fields before the command.
     pub fields: &'static [(&'static str, &'static str)],
+    /// Where the command is.
+    pub command: CommandForm,
     /// The agent's name in `env`. For tools that give their MCP servers no session: without a
     /// name each start would be another agent, which would not see the mail of the last one.
     pub agent: Option<&'static str>,
     /// The name that earlier versions have written, which is replaced.
     pub earlier_agent: Option<&'static str>,
+}
+
+/// Where a server's entry has its command and its variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandForm {
+    /// The program in `command`, the arguments in `args`, the variables in `env`.
+    Program,
+    /// All words in `command`, the variables in `environment`.
+    Words,
+}
+
+impl CommandForm {
+    /// Returns the field with the variables.
+    pub fn environment(self) -> &'static str {
+        match self {
+            Self::Program => "env",
+            Self::Words => "environment",
+        }
+    }
 }
 
 /// The form of an MCP server's entry in a TOML file.

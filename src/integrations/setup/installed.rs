@@ -152,19 +152,29 @@ fn from_words(program: PathBuf, args: Vec<String>) -> InstalledCommand {
 }
 
 fn from_json(server: &Value) -> Option<InstalledCommand> {
-    let args = server["args"].as_array().into_iter().flatten();
-    let env = server["env"].as_object().into_iter().flatten();
+    let words = |value: &Value| -> Vec<String> {
+        let words = value.as_array().into_iter().flatten();
+        words.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let (program, args) = match server["command"].as_str() {
+        Some(program) => (program.to_owned(), words(&server["args"])),
+        None => {
+            let mut words = words(&server["command"]).into_iter();
+            (words.next()?, words.collect())
+        }
+    };
+    let env = ["env", "environment"]
+        .iter()
+        .filter_map(|name| server[*name].as_object());
+    let env = env.flatten();
     let env: Vec<_> = env
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect();
     let agent = env.iter().find(|(name, _)| name == "AGENTHUB_AGENT");
     Some(InstalledCommand {
-        program: server["command"].as_str()?.into(),
+        program: program.into(),
         agent: agent.map(|(_, agent)| agent.clone()),
-        invocation: Invocation::Program {
-            args: args.filter_map(Value::as_str).map(str::to_owned).collect(),
-            env: env.clone(),
-        },
+        invocation: Invocation::Program { args, env: env.clone() },
     })
 }
 
