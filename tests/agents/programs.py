@@ -268,6 +268,10 @@ class OpenCode(Program):
             "autoupdate": False,
         }
         _write(home / ".config/opencode/opencode.json", json.dumps(settings))
+        # What its first start has installed. Without it, a start with a plugin waits for npm.
+        (home / ".config/opencode/node_modules").mkdir()
+        lock = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
+        _write(home / ".config/opencode/package-lock.json", json.dumps(lock))
 
     def environment(self, url):
         off = ("AUTOUPDATE", "MODELS_FETCH", "SHARE", "LSP_DOWNLOAD")
@@ -281,7 +285,10 @@ class OpenCode(Program):
     def interactive(self, prompt=None, continues=False):
         return ["opencode", *(["--prompt", prompt] if prompt else []), *(["-c"] if continues else [])]
 
-    ready = ("Ask anything",)
+    ready = ("ctrl+p commands",)
+    busy = "esc interrupt"
+    compacted = "Compaction · Lab"
+    interrupted = " · interrupted"
 
     @staticmethod
     def session(lines):
