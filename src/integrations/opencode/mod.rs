@@ -29,7 +29,8 @@ pub(super) static INTEGRATION: Integration = Integration {
     transcript: None,
     wake: Ok(WakeSpec {
         method: WakeMethod::WatchedFile(WatchForm::Extension),
-        unattended_modes: &["auto"],
+        // Its default: it asks before no command.
+        unattended_modes: &["allow"],
     }),
 };
 

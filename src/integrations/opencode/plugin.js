@@ -24,7 +24,9 @@ const SESSION_ARGUMENT = "agenthub_session"
 export const AgentHub = async ({ client, directory }) => {
   // `opencode run` ends with the first turn: a prompt at its end would be lost.
   const isRun = process.argv.slice(2).find((word) => !word.startsWith("-")) === "run"
-  const mode = process.argv.includes("--auto") ? "auto" : "default"
+  const isAuto = process.argv.includes("--auto")
+  // OpenCode's settings.
+  let settings = {}
   const sessions = new Map()
   // Texts that the plugin itself has sent as prompts.
   const ownTexts = new Set()
@@ -106,7 +108,7 @@ export const AgentHub = async ({ client, directory }) => {
         hook_event_name: event,
         session_id: root.id,
         cwd: row?.directory ?? directory,
-        permission_mode: mode,
+        permission_mode: isAuto || !asksForCommands(settings, root.agent) ? "allow" : "ask",
         ...(root === of ? {} : { agent_id: of.id }),
         ...(of.model?.modelID ? { model: of.model.modelID } : {}),
         ...(usage.length ? { usage } : {}),
@@ -222,6 +224,8 @@ export const AgentHub = async ({ client, directory }) => {
   }
 
   return {
+    config: (all) => void (settings = all ?? {}),
+
     event: ({ event }) => guarded(() => events[event.type]?.(event.properties)),
 
     "chat.message": (input, output) =>
@@ -318,6 +322,18 @@ async function guarded(action) {
   } catch {
     // OpenCode continues without agenthub.
   }
+}
+
+// Returns whether the person is asked before the model runs a command. Without a rule OpenCode does not ask. Of several
+// rules the last one counts.
+function asksForCommands(settings, agent) {
+  let answer
+  for (const rules of [settings.permission, settings.agent?.[agent]?.permission]) {
+    for (const [name, rule] of Object.entries(typeof rules === "string" ? { "*": rules } : (rules ?? {}))) {
+      if (name === "*" || name === "bash") answer = typeof rule === "string" ? rule : (rule?.["*"] ?? answer)
+    }
+  }
+  return answer === "ask" || answer === "deny"
 }
 
 function parsed(text) {
