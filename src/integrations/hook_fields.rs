@@ -23,6 +23,7 @@ pub(super) const COMMON: HookFields = HookFields {
         words.join(" ").trim().to_owned()
     },
     is_continuation: |input| input["stop_hook_active"] == Value::Bool(true),
+    usage: |_| Vec::new(),
 };
 
 /// Returns a tool's output as text: stdout and stderr, the texts of its blocks, or its JSON.

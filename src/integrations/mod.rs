@@ -49,6 +49,7 @@ mod claude;
 mod codex;
 mod cursor;
 mod gemini;
+mod opencode;
 
 #[cfg(test)]
 mod tests;

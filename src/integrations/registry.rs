@@ -1,7 +1,7 @@
 //! The list of all agent tools.
 
 use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
-use super::{claude, codex, cursor, gemini};
+use super::{claude, codex, cursor, gemini, opencode};
 use crate::process::Process;
 
 /// All tools, in the order in which they are shown and in which their session variables are
@@ -11,16 +11,11 @@ pub static ALL: &[&Integration] = &[
     &codex::INTEGRATION,
     &gemini::INTEGRATION,
     &cursor::INTEGRATION,
+    &opencode::INTEGRATION,
 ];
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
 pub static RECOGNIZED: &[RecognizedTool] = &[
-    RecognizedTool {
-        id: "opencode",
-        name: "OpenCode",
-        marker_variables: &["OPENCODE"],
-        context_tags: &[],
-    },
     RecognizedTool {
         id: "qwen",
         name: "Qwen Code",

@@ -282,7 +282,7 @@ pub struct HookSpec {
     pub waiting_notifications: &'static [&'static str],
     /// Maximum times in a row that the tool lets hooks keep a session from stopping, if it has a limit.
     pub max_continuations_in_a_row: Option<i64>,
-    /// How the tool's file has the hooks.
+    /// How the tool's file has the hooks, for [`ConfigContent::Hooks`].
     pub file: HookFileForm,
     /// The environment variable with the process id of the tool.
     pub pid_variable: Option<&'static str>,
@@ -387,6 +387,9 @@ pub struct HookFields {
     pub stop_error: fn(&Value) -> String,
     /// Returns whether a hook has kept the session from stopping since the last prompt.
     pub is_continuation: fn(&Value) -> bool,
+    /// Returns the usage of messages of the model, for a tool without a [`TranscriptSpec`]. Each message is in one
+    /// input, or with more recent figures in a later one.
+    pub usage: fn(&Value) -> Vec<TranscriptEntry>,
 }
 
 /// What a text of the model has.
@@ -440,6 +443,16 @@ pub struct HookFileForm {
     pub short_timeouts: &'static [(&'static str, i64)],
     /// The value of `version`, if the tool requires it.
     pub version: Option<i64>,
+}
+
+impl HookFileForm {
+    /// No such file: an extension runs the hooks.
+    pub const NONE: Self = Self {
+        nesting: HandlerNesting::Flat,
+        timeout: 0,
+        short_timeouts: &[],
+        version: None,
+    };
 }
 
 /// What the array of an event has.
@@ -564,16 +577,31 @@ pub enum ConfigContent {
     AllowServerToml(&'static ServerPermission),
     /// A file with permissions for commands, and nothing else.
     AllowRules(&'static AllowRules),
+    /// A program that the tool loads and that runs the hooks.
+    Extension(&'static ExtensionFile),
 }
 
 impl ConfigContent {
     /// Returns whether the content gives agents permission to do something without asking the user.
     pub fn is_permission(self) -> bool {
         match self {
-            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) => false,
+            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) | Self::Extension(_) => false,
             Self::AllowList(_) | Self::AllowServerJson(_) | Self::AllowServerToml(_) | Self::AllowRules(_) => true,
         }
     }
+
+    /// Returns whether the tool runs agenthub's hooks because of the content.
+    pub fn has_hooks(self) -> bool {
+        matches!(self, Self::Hooks | Self::Extension(_))
+    }
+}
+
+/// A JavaScript file that agenthub owns and a tool loads.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ExtensionFile {
+    /// The program. A line before it defines `COMMAND`: an array with the words of the command line of
+    /// `agenthub hook`, for a start without a shell.
+    pub program: &'static str,
 }
 
 /// A list of permissions in a JSON file.
@@ -616,18 +644,43 @@ pub enum RuleWords {
     Line,
 }
 
+/// The argument of an MCP call in which agenthub's extension in a tool names the session, if the tool names none. The
+/// server moves it into the call's `_meta`, under the same name.
+pub const SESSION_ARGUMENT: &str = "agenthub_session";
+
 /// The form of an MCP server's entry in a JSON file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct McpJson {
     /// The key of the object with all servers.
     pub servers: &'static str,
-    /// Fields before `command` and `args`.
+    /// Fields before the command.
     pub fields: &'static [(&'static str, &'static str)],
+    /// Where the command is.
+    pub command: CommandForm,
     /// The agent's name in `env`. For tools that give their MCP servers no session: without a
     /// name each start would be another agent, which would not see the mail of the last one.
     pub agent: Option<&'static str>,
     /// The name that earlier versions have written, which is replaced.
     pub earlier_agent: Option<&'static str>,
+}
+
+/// Where a server's entry has its command and its variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandForm {
+    /// The program in `command`, the arguments in `args`, the variables in `env`.
+    Program,
+    /// All words in `command`, the variables in `environment`.
+    Words,
+}
+
+impl CommandForm {
+    /// Returns the field with the variables.
+    pub fn environment(self) -> &'static str {
+        match self {
+            Self::Program => "env",
+            Self::Words => "environment",
+        }
+    }
 }
 
 /// The form of an MCP server's entry in a TOML file.

@@ -1,4 +1,5 @@
-//! Reads the tokens of a session from the tool's own record of it, whose path is in the input of its hooks.
+//! Reads the tokens of a session from the tool's own record of it, whose path is in the input of its hooks, or from
+//! that input itself.
 //!
 //! 1. Each hook at the beginning or end of a turn reads the lines that were added since the last one, at most
 //!    [`MAX_READ`] bytes. More is left to the next hook.
@@ -91,9 +92,6 @@ impl NewUsage {
 /// # Errors
 /// A `Store…` code.
 pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: &Value) -> Result<Option<NewUsage>> {
-    let Some(spec) = &session.tool.transcript else {
-        return Ok(None);
-    };
     let ends_turn = matches!(event, EventKind::Stop | EventKind::Interrupt);
     let is_read = ends_turn
         || matches!(
@@ -101,8 +99,11 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
             EventKind::SessionStart | EventKind::Prompt | EventKind::StopFailure | EventKind::SessionEnd
         );
     let path = text(input, "transcript_path");
+    let record = session.tool.transcript.as_ref().filter(|_| !path.is_empty());
+    let usage = session.tool.hooks.as_ref().map(|hooks| hooks.fields.usage);
+    let messages = usage.map_or_else(Vec::new, |usage| usage(input));
     // A subagent's hooks name the record of the subagent.
-    if !is_read || path.is_empty() || !text(input, "agent_id").is_empty() {
+    if !is_read || record.is_none() && messages.is_empty() || !text(input, "agent_id").is_empty() {
         return Ok(None);
     }
     let (row, stored) = session_state::load(writer, session.id)?;
@@ -111,11 +112,6 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     let mut transcript = before.clone().unwrap_or_default();
     let is_same_file = row.path == path && before.is_some();
     let is_counted_elsewhere = recorded.as_ref().is_some_and(|row| is_other(row, &transcript));
-    let files = Files {
-        spec,
-        path: Path::new(path),
-        db: writer.path(),
-    };
     // The records of a session in two files may have the same lines.
     let content = match &before {
         _ if is_counted_elsewhere => Content::Counted,
@@ -123,13 +119,23 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
         Some(_) if is_same_file => Content::Continued,
         Some(_) => Content::Counted,
     };
-    files.read_new(&mut transcript, content);
+    if let Some(spec) = record {
+        let files = Files {
+            spec,
+            path: Path::new(path),
+            db: writer.path(),
+        };
+        files.read_new(&mut transcript, content);
+    }
     if is_counted_elsewhere {
         transcript.totals = transcript
             .totals
             .max(recorded.as_ref().map_or_else(Usage::default, Usage::of_row));
         transcript.in_turn_rows = transcript.totals;
         transcript.recorded = transcript.totals;
+    }
+    for message in messages {
+        count_entry(message, &mut transcript);
     }
     let mut turn = Usage::default();
     if ends_turn {
@@ -349,14 +355,18 @@ fn count_line(line: &[u8], spec: &TranscriptSpec, transcript: &mut TranscriptSta
         return false;
     }
     let entry = lenient_json::parse(line).and_then(|line| (spec.entry)(&line));
+    entry.is_some_and(|entry| count_entry(entry, transcript))
+}
+
+/// Counts an entry. Returns whether it had the session's totals.
+fn count_entry(entry: TranscriptEntry, transcript: &mut TranscriptState) -> bool {
     match entry {
-        None => {}
-        Some(TranscriptEntry::Missing) => transcript.lines_without_usage += 1,
-        Some(TranscriptEntry::Turn) => transcript.totals.turns += 1,
-        Some(TranscriptEntry::Model(model)) => set_model(&model, transcript),
-        Some(TranscriptEntry::Totals { usage, last }) => return count_totals(usage, last, transcript),
-        Some(TranscriptEntry::Message { id, .. }) if id.len() > MAX_NAME => transcript.lines_without_usage += 1,
-        Some(TranscriptEntry::Message { id, usage, model }) => {
+        TranscriptEntry::Missing => transcript.lines_without_usage += 1,
+        TranscriptEntry::Turn => transcript.totals.turns += 1,
+        TranscriptEntry::Model(model) => set_model(&model, transcript),
+        TranscriptEntry::Totals { usage, last } => return count_totals(usage, last, transcript),
+        TranscriptEntry::Message { id, .. } if id.len() > MAX_NAME => transcript.lines_without_usage += 1,
+        TranscriptEntry::Message { id, usage, model } => {
             transcript.lines_with_usage += 1;
             if usage.turns > 0 {
                 set_model(&model, transcript);
@@ -381,7 +391,7 @@ fn count_message(id: String, usage: Usage, transcript: &mut TranscriptState) {
     let new = usage.minus(before);
     if new != Usage::default() {
         transcript.totals = transcript.totals.plus(new);
-        transcript.has_unpriced_use = true;
+        transcript.has_unpriced_use |= new.cost.is_none();
     }
     if transcript.messages.len() >= MAX_MESSAGES {
         transcript.messages.remove(0);

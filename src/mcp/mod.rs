@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
 use crate::integrations::fence::quoted;
+use crate::integrations::spec::SESSION_ARGUMENT;
 use crate::store::{AgentState, NetworkFs, with_busy_timeout};
 use crate::text::lenient_json;
 
@@ -138,8 +139,17 @@ impl ServerHandler for Mcp {
     async fn call_tool(
         &self,
         mut request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let session = request
+            .arguments
+            .as_mut()
+            .and_then(|given| given.remove(SESSION_ARGUMENT));
+        context
+            .meta
+            .0
+            .0
+            .extend(session.map(|session| (SESSION_ARGUMENT.to_owned(), session)));
         let router = Self::tool_router();
         let Some(tool) = router.get(&request.name) else {
             return router.call(ToolCallContext::new(self, request, context)).await;

@@ -92,9 +92,13 @@ class Lab:
         (self.home / "hooks").mkdir()
         recorder.write_text(recordings.RECORDER.format(home=self.home))
         recorder.chmod(0o755)
-        files = [*self.home.glob(".*/settings.json"), *self.home.glob(".codex/hooks.json")]
-        for file in files:
-            file.write_text(file.read_text().replace(f"{self.home}/bin/agenthub hook", f"{recorder} hook"))
+        names = (".*/settings.json", ".codex/hooks.json", ".config/opencode/plugin/agenthub.js")
+        forms = ("{} hook", '"{}","hook"')  # a command line, or its words in JSON
+        for file in (file for name in names for file in self.home.glob(name)):
+            text = file.read_text()
+            for form in forms:
+                text = text.replace(form.format(self.home / "bin/agenthub"), form.format(recorder))
+            file.write_text(text)
 
     def hook_inputs(self):
         return [json.loads(file.read_text()) for file in sorted((self.home / "hooks").glob("*.json"))]

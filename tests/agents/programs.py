@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from servers.anthropic import Anthropic
+from servers.chat import OpenCodeChat
 from servers.gemini import Gemini
 from servers.openai import OpenAi
 
@@ -244,7 +245,64 @@ class GeminiCli(Program):
         return stats["input_tokens"], stats["cached"], stats["total_tokens"] - stats["input_tokens"]
 
 
-ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli)
+class OpenCode(Program):
+    id = tool = binary = hooks = "opencode"
+    name, package = "OpenCode", "opencode-ai"
+    server = OpenCodeChat
+    listing = ("mcp", "list")
+
+    def executable(self):
+        return self.install / f"opencode-{_platform()}/bin/opencode"
+
+    def prepare(self, home, work, url):
+        model = {"name": "Lab", "tool_call": True, "limit": {"context": 200000, "output": 8000}}
+        model["cost"] = {"input": 1, "output": 10, "cache_read": 0.1, "cache_write": 0}
+        provider = {"npm": "@ai-sdk/openai-compatible", "name": "lab", "models": {"lab-model": model}}
+        provider["options"] = {"baseURL": f"{url}/v1", "apiKey": KEY}
+        settings = {
+            "$schema": "https://opencode.ai/config.json",
+            "provider": {"lab": provider},
+            "model": "lab/lab-model",
+            "small_model": "lab/lab-model",
+            "enabled_providers": ["lab"],
+            "share": "disabled",
+            "autoupdate": False,
+        }
+        _write(home / ".config/opencode/opencode.json", json.dumps(settings))
+        # What its first start has installed. Without it, a start with a plugin waits for npm.
+        (home / ".config/opencode/node_modules").mkdir()
+        lock = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
+        _write(home / ".config/opencode/package-lock.json", json.dumps(lock))
+
+    def environment(self, url):
+        off = ("AUTOUPDATE", "MODELS_FETCH", "SHARE", "LSP_DOWNLOAD")
+        return {f"OPENCODE_DISABLE_{name}": "1" for name in off}
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        more = ["--session", resume or fork] if resume or fork else []
+        more += ["--fork"] if fork else []
+        return ["opencode", "run", *more, prompt]
+
+    def interactive(self, prompt=None, continues=False):
+        return ["opencode", *(["--prompt", prompt] if prompt else []), *(["-c"] if continues else [])]
+
+    ready = ("ctrl+p commands",)
+    busy = "esc interrupt"
+    compacted = "Compaction · Lab"
+    interrupted = " · interrupted"
+
+    @staticmethod
+    def session(lines):
+        return lines[0]["sessionID"]
+
+    @staticmethod
+    def figures(lines):
+        steps = [line["part"]["tokens"] for line in lines if line["type"] == "step_finish"]
+        cached = sum(step["cache"]["read"] for step in steps)
+        return sum(step["input"] for step in steps) + cached, cached, sum(step["output"] + step["reasoning"] for step in steps)
+
+
+ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode)
 
 
 def node(install):

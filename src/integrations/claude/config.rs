@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson};
+use crate::integrations::spec::{AllowList, CommandForm, ConfigContent, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".claude";
 /// The environment variable that moves the directory and `.claude.json` to another path.
@@ -11,6 +11,7 @@ pub(super) const DIRECTORY_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[("type", "stdio")],
+    command: CommandForm::Program,
     agent: None,
     earlier_agent: None,
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{AllowList, ConfigContent, InstallTarget, McpJson};
+use crate::integrations::spec::{AllowList, CommandForm, ConfigContent, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".cursor";
 
@@ -12,6 +12,7 @@ pub(super) const AGENT: &str = "cursor";
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
+    command: CommandForm::Program,
     agent: Some(AGENT),
     earlier_agent: None,
 };

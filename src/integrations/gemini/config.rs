@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{AllowRules, ConfigContent, InstallTarget, McpJson, RuleWords, ServerPermission};
+use crate::integrations::spec::{
+    AllowRules, CommandForm, ConfigContent, InstallTarget, McpJson, RuleWords, ServerPermission,
+};
 
 pub(super) const HOME_FOLDER: &str = ".gemini";
 
 static MCP: McpJson = McpJson {
     servers: "mcpServers",
     fields: &[],
+    command: CommandForm::Program,
     // The name of `agenthub run --as`, and none for another session. Gemini CLI expands the variable.
     agent: Some("${AGENTHUB_AGENT:-}"),
     earlier_agent: Some("gemini"),

@@ -10,7 +10,7 @@ use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, Cs
 use super::hook_command::{Owner, owner};
 use crate::integrations::allowed_commands;
 use crate::integrations::spec::{
-    AllowList, EventKind, HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal, ServerPermission,
+    AllowList, CommandForm, EventKind, HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal, ServerPermission,
 };
 use crate::integrations::wake;
 
@@ -94,7 +94,7 @@ fn check_unique_server(root: &CstObject, form: &McpJson) -> Result<(), Refusal> 
     check_unique(&servers, SERVER)?;
     let server = servers.object_value(SERVER);
     server.map_or(Ok(()), |server| {
-        ["command", "args", "env"]
+        ["command", "args", form.command.environment()]
             .iter()
             .try_for_each(|name| check_unique(&server, name))
     })
@@ -311,11 +311,20 @@ pub(super) fn install_server(text: &str, form: &McpJson, program: &Path, args: &
     let mut wanted: Vec<_> = fields
         .map(|(name, value)| ((*name).to_owned(), Input::from(*value)))
         .collect();
-    wanted.push(("command".to_owned(), Input::from(program.display().to_string())));
-    wanted.push(("args".to_owned(), Input::from(args.to_vec())));
+    let program = program.display().to_string();
+    match form.command {
+        CommandForm::Program => {
+            wanted.push(("command".to_owned(), Input::from(program)));
+            wanted.push(("args".to_owned(), Input::from(args.to_vec())));
+        }
+        CommandForm::Words => {
+            let words = [&[program], args].concat();
+            wanted.push(("command".to_owned(), Input::from(words)));
+        }
+    }
     let env = form.agent.map(|agent| {
         let agent = ("AGENTHUB_AGENT".to_owned(), Input::from(agent));
-        ("env".to_owned(), Input::Object(vec![agent]))
+        (form.command.environment().to_owned(), Input::Object(vec![agent]))
     });
     match servers.get(SERVER) {
         None => {
@@ -340,16 +349,15 @@ fn has_default_environment(server: &CstObject, form: &McpJson) -> bool {
         .earlier_agent
         .map(|name| serde_json::json!({"AGENTHUB_AGENT": name}));
     let current = server
-        .get("env")
+        .get(form.command.environment())
         .map(|property| property.value().and_then(|value| value.to_serde_value()));
     current.is_none_or(|current| earlier.is_some() && current == earlier)
 }
 
 fn is_agenthub(server: &CstObject) -> bool {
-    string(server, "command").is_some_and(|command| {
-        let name = Path::new(&command).file_name().unwrap_or_default();
-        name == "agenthub"
-    })
+    let of_words = || text_of(server.array_value("command")?.elements().first()?);
+    let program = string(server, "command").or_else(of_words);
+    program.is_some_and(|program| Path::new(&program).file_name().unwrap_or_default() == "agenthub")
 }
 
 pub(super) fn remove_server(text: &str, form: &McpJson) -> Result<String, Refusal> {

@@ -14,7 +14,8 @@ REFUSED = (
 )
 
 
-@scenario()
+# OpenCode asks only if the person's settings say so, and its rules for commands would allow any redirection.
+@scenario("claude", "codex", "gemini")
 def allows_tools_and_harmless_commands_only(lab):
     lab.init()
     lab.model.answers(

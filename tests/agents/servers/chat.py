@@ -66,3 +66,9 @@ class Chat(StandIn):
             name = self.hub_tool.format(call.name)
         function = {"name": name, "arguments": json.dumps(arguments)}
         return {"index": index, "id": f"call_{next(_ids):08}", "type": "function", "function": function}
+
+
+class OpenCodeChat(Chat):
+    """As OpenCode uses it. Its shell requires a description."""
+
+    shell_fields = {"description": "a command of the lab"}
