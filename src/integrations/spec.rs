@@ -270,7 +270,7 @@ pub struct HookSpec {
     pub waiting_notifications: &'static [&'static str],
     /// Maximum times in a row that the tool lets hooks keep a session from stopping, if it has a limit.
     pub max_continuations_in_a_row: Option<i64>,
-    /// How the tool's file has the hooks.
+    /// How the tool's file has the hooks, for [`ConfigContent::Hooks`].
     pub file: HookFileForm,
     /// The environment variable with the process id of the tool.
     pub pid_variable: Option<&'static str>,
@@ -430,6 +430,16 @@ pub struct HookFileForm {
     pub version: Option<i64>,
 }
 
+impl HookFileForm {
+    /// No such file: an extension runs the hooks.
+    pub const NONE: Self = Self {
+        nesting: HandlerNesting::Flat,
+        timeout: 0,
+        short_timeouts: &[],
+        version: None,
+    };
+}
+
 /// What the array of an event has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandlerNesting {
@@ -549,16 +559,31 @@ pub enum ConfigContent {
     AllowServerToml(&'static ServerPermission),
     /// A file with permissions for commands, and nothing else.
     AllowRules(&'static AllowRules),
+    /// A program that the tool loads and that runs the hooks.
+    Extension(&'static ExtensionFile),
 }
 
 impl ConfigContent {
     /// Returns whether the content gives agents permission to do something without asking the user.
     pub fn is_permission(self) -> bool {
         match self {
-            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) => false,
+            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) | Self::Extension(_) => false,
             Self::AllowList(_) | Self::AllowServerJson(_) | Self::AllowServerToml(_) | Self::AllowRules(_) => true,
         }
     }
+
+    /// Returns whether the tool runs agenthub's hooks because of the content.
+    pub fn has_hooks(self) -> bool {
+        matches!(self, Self::Hooks | Self::Extension(_))
+    }
+}
+
+/// A JavaScript file that agenthub owns and a tool loads.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ExtensionFile {
+    /// The program. A line before it defines `COMMAND`: an array with the words of the command line of
+    /// `agenthub hook`, for a start without a shell.
+    pub program: &'static str,
 }
 
 /// A list of permissions in a JSON file.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::change::read_unmarked;
 use super::hook_command::HookCommand;
-use super::{hook_command, json_config, toml_config};
+use super::{extension_file, hook_command, json_config, toml_config};
 use crate::error::Result;
 use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration, Refusal};
 use crate::text::shell;
@@ -46,11 +46,12 @@ impl ConfigFile {
                 from_hook(line, hooks.word)
             }),
             ConfigContent::McpJson(form) => json_config::server(&text, form).and_then(|server| from_json(&server)),
-            ConfigContent::McpToml(form) => toml_config::server(&text, form).map(|(program, args)| InstalledCommand {
-                program: program.into(),
-                agent: None,
-                invocation: Invocation::Program { args, env: Vec::new() },
-            }),
+            ConfigContent::McpToml(form) => {
+                toml_config::server(&text, form).map(|(program, args)| from_words(program.into(), args))
+            }
+            ConfigContent::Extension(_) => {
+                extension_file::installed_command(&text).map(|(program, args)| from_words(program, args))
+            }
             ConfigContent::AllowList(_)
             | ConfigContent::AllowServerJson(_)
             | ConfigContent::AllowServerToml(_)
@@ -61,12 +62,13 @@ impl ConfigFile {
 
 impl ConfigFile {
     /// Returns what an earlier version has installed and `init` would change or remove, apart from the program:
-    /// the events of hooks, or the MCP server's entry.
+    /// the events of hooks, the MCP server's entry, or the extension.
     ///
     /// # Errors
     /// [`crate::error::Code::Invalid`] if the file cannot be read.
     pub fn outdated(&self) -> Result<Vec<String>> {
         let text = read_unmarked(&self.path)?;
+        let mut name = "the MCP server";
         let reinstalled = match (self.content, &self.tool.hooks) {
             (ConfigContent::Hooks, Some(hooks)) => {
                 return json_config::outdated_events(&text, hooks).map_err(|reason| self.refused(&reason));
@@ -77,11 +79,16 @@ impl ConfigFile {
                 .map(|(program, args)| json_config::install_server(&text, form, &program, &args)),
             (ConfigContent::McpToml(form), _) => toml_config::server(&text, form)
                 .map(|(program, args)| toml_config::install_server(&text, form, Path::new(&program), &args)),
+            (ConfigContent::Extension(form), _) => {
+                name = "the extension";
+                extension_file::installed_command(&text)
+                    .map(|(program, args)| extension_file::install(&text, form, &program, &args))
+            }
             _ => None,
         };
         let reinstalled = reinstalled.transpose().map_err(|reason| self.refused(&reason))?;
         let is_outdated = reinstalled.is_some_and(|reinstalled| reinstalled != text);
-        Ok(is_outdated.then(|| "the MCP server".to_owned()).into_iter().collect())
+        Ok(is_outdated.then(|| name.to_owned()).into_iter().collect())
     }
 }
 
@@ -123,7 +130,7 @@ fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal>
         | ConfigContent::AllowList(_)
         | ConfigContent::AllowServerJson(_) => json_config::check(text),
         ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
-        ConfigContent::AllowRules(_) => Ok(()),
+        ConfigContent::AllowRules(_) | ConfigContent::Extension(_) => Ok(()),
     }
 }
 
@@ -134,6 +141,14 @@ fn from_hook(line: String, hook_word: &str) -> Option<InstalledCommand> {
         agent: parsed.agent.clone(),
         invocation: Invocation::Shell { parsed, line },
     })
+}
+
+fn from_words(program: PathBuf, args: Vec<String>) -> InstalledCommand {
+    InstalledCommand {
+        program,
+        agent: None,
+        invocation: Invocation::Program { args, env: Vec::new() },
+    }
 }
 
 fn from_json(server: &Value) -> Option<InstalledCommand> {

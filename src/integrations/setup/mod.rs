@@ -9,6 +9,7 @@
 //!    command, and asks the user again after a change.
 
 pub mod change;
+mod extension_file;
 mod hook_command;
 mod installed;
 pub(super) mod json_config;

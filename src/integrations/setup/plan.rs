@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::change::{Backup, Change, backup_path, read, read_unmarked, split_mark};
-use super::hook_command;
-use super::{json_config, rules_file, toml_config};
+use super::{extension_file, hook_command, json_config, rules_file, toml_config};
 use crate::error::{Code, Error, Result};
 use crate::integrations::allowed_commands;
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
@@ -161,6 +160,10 @@ fn installed_text(files: &[ConfigFile], text: Option<&str>, target: &InstallTarg
             ConfigContent::AllowServerJson(form) => json_config::install_server_permission(text, form),
             ConfigContent::AllowServerToml(form) => toml_config::install_server_permission(text, form),
             ConfigContent::AllowRules(form) => rules_file::install(text, form, target),
+            ConfigContent::Extension(form) => {
+                let (program, args) = extension_file::command(target, hooks(file)?.word);
+                extension_file::install(text, form, &program, &args)
+            }
         };
         new.map(|new| format!("{mark}{new}"))
             .map_err(|reason| file.refused(&reason))
@@ -179,6 +182,7 @@ fn removed_text(files: &[ConfigFile], text: &str) -> Result<String> {
             ConfigContent::AllowServerJson(form) => json_config::remove_server_permission(text, form),
             ConfigContent::AllowServerToml(form) => toml_config::remove_server_permission(text, form),
             ConfigContent::AllowRules(_) => Ok(rules_file::remove(text)),
+            ConfigContent::Extension(_) => Ok(extension_file::remove(text)),
         };
         new.map(|new| format!("{mark}{new}"))
             .map_err(|reason| file.refused(&reason))

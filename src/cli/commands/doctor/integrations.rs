@@ -12,7 +12,7 @@ use crate::config;
 use crate::error::Result;
 use crate::integrations::program::{self, is_executable};
 use crate::integrations::setup::{InstalledCommand, off_switches};
-use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, HookState, InstallTarget, Integration};
+use crate::integrations::spec::{ConfigFile, HookSpec, HookState, InstallTarget, Integration};
 use crate::integrations::{registry, session_state};
 use crate::protocol::now_ms;
 use crate::store::Reader;
@@ -151,7 +151,7 @@ impl Report<'_> {
                     "run agenthub init to install what this version has",
                 );
             }
-            if let (ConfigContent::Hooks, Some(hooks)) = (file.content, &tool.hooks) {
+            if let (true, Some(hooks)) = (file.content.has_hooks(), &tool.hooks) {
                 for switch in &switches {
                     self.add(
                         format!("{}: hooks are turned off: {switch}", tool.name),

@@ -261,7 +261,7 @@ fn permissions(files: &[ConfigFile]) -> Vec<ConfigFile> {
 
 /// Returns why `file` is left out, if it is.
 fn obstacle(file: &ConfigFile, args: &Args, target: &InstallTarget) -> Option<String> {
-    if file.content != ConfigContent::Hooks {
+    if !file.content.has_hooks() {
         return None;
     }
     let hooks = file.tool.hooks.as_ref()?;

@@ -17,7 +17,7 @@ use crate::error::{Code, Error};
 use crate::integrations::program::{self, StdioRequest, TIMEOUT};
 use crate::integrations::registry;
 use crate::integrations::setup::InstalledCommand;
-use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration};
+use crate::integrations::spec::{ConfigFile, HookSpec, InstallTarget, Integration};
 use crate::store::{NetworkFs, NewInboxMessage, Writer};
 use crate::text::quantity;
 
@@ -39,8 +39,8 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
             );
             return Err(Error::new(Code::Conflict, message).into());
         };
-        terminal::line(&match (file.content, &file.tool.hooks) {
-            (ConfigContent::Hooks, Some(hooks)) => verify_hook(file.tool, hooks, &command, target, &db)?,
+        terminal::line(&match (file.content.has_hooks(), &file.tool.hooks) {
+            (true, Some(hooks)) => verify_hook(file.tool, hooks, &command, target, &db)?,
             _ => verify_server(file.tool, &command, target, &db)?,
         })?;
     }
