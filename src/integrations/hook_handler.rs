@@ -169,7 +169,7 @@ impl<'a> HookCall<'a> {
         input: &'a Value,
         environment: &'a HookEnvironment,
     ) -> Result<Option<Self>> {
-        let session = text(input, hooks.fields.session);
+        let session = hooks.fields.session_of(input);
         let Some(hook) = hooks
             .hook(text(input, "hook_event_name"))
             .filter(|_| !session.is_empty())
@@ -265,7 +265,7 @@ impl<'a> HookCall<'a> {
         HookSession {
             tool: self.tool,
             id: &self.task,
-            instance: text(self.input, self.hooks.fields.session),
+            instance: self.hooks.fields.session_of(self.input),
             agent: &self.agent,
             pid: self.environment.pid,
         }
@@ -339,6 +339,8 @@ impl<'a> HookCall<'a> {
                     false => Ok(()),
                 }
             }
+            // The session goes on.
+            EventKind::Stop if self.in_subagent() => Ok(()),
             EventKind::Stop => self.stop(),
             EventKind::Interrupt => self.interrupted(),
             EventKind::StopFailure => self.fail(&(self.hooks.fields.stop_error)(input), "error"),
@@ -409,8 +411,10 @@ impl<'a> HookCall<'a> {
             Some(field) => text(self.input, field).to_owned(),
             None => {
                 let tool_input = truncate(&self.input["tool_input"].to_string());
-                let open = self.writer.oldest_open_call(&self.task, tool_name, &tool_input)?;
-                open.unwrap_or_default()
+                match self.writer.oldest_open_call(&self.task, tool_name, &tool_input)? {
+                    Some(open) => open,
+                    None => self.call_without_hook(tool_name, tool_input)?,
+                }
             }
         };
         self.write(&NewTaskEvent {
@@ -421,6 +425,22 @@ impl<'a> HookCall<'a> {
             duration_sec: number(self.input, fields.duration) / 1000,
             ..self.row(Kind::TOOL_RESULT)?
         })
+    }
+
+    /// Records the call of a tool that has run, if the tool has no hook before that. Returns the call's id, or "".
+    fn call_without_hook(&self, tool_name: &str, tool_input: String) -> Result<String> {
+        let mut hooks = self.hooks.hooks.iter();
+        if hooks.any(|hook| hook.kind == EventKind::ToolUse) {
+            return Ok(String::new());
+        }
+        let call_id = self.writer.new_call_id()?;
+        self.write(&NewTaskEvent {
+            tool_name: tool_name.to_owned(),
+            tool_input,
+            call_id: call_id.clone(),
+            ..self.row(Kind::TOOL_USE)?
+        })?;
+        Ok(call_id)
     }
 
     /// Records that the session works again: the user has answered a request, or another hook has kept

@@ -46,6 +46,7 @@ pub mod usage;
 
 mod claude;
 mod codex;
+mod copilot;
 mod cursor;
 mod gemini;
 

@@ -1,7 +1,7 @@
 //! The list of all agent tools.
 
 use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
-use super::{claude, codex, cursor, gemini};
+use super::{claude, codex, copilot, cursor, gemini};
 use crate::process::Process;
 
 /// All tools, in the order in which they are shown and in which their session variables are
@@ -11,6 +11,7 @@ pub static ALL: &[&Integration] = &[
     &codex::INTEGRATION,
     &gemini::INTEGRATION,
     &cursor::INTEGRATION,
+    &copilot::INTEGRATION,
 ];
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
@@ -26,12 +27,6 @@ pub static RECOGNIZED: &[RecognizedTool] = &[
         name: "Qwen Code",
         marker_variables: &["QWEN_CODE"],
         context_tags: &[],
-    },
-    RecognizedTool {
-        id: "copilot",
-        name: "Copilot CLI",
-        marker_variables: &["COPILOT_AGENT_SESSION_ID"],
-        context_tags: &["current_datetime", "system_notification", "reminder"],
     },
 ];
 

@@ -208,6 +208,17 @@ pub struct TranscriptSpec {
     pub entry: fn(&Value) -> Option<TranscriptEntry>,
     /// Returns whether a JSON object is a line of such a file, and not one of the tool's stream.
     pub is_line: fn(&Value) -> bool,
+    /// For a tool whose stream has no usage, or that writes the file while its hooks run.
+    pub late: Option<LateTranscript>,
+}
+
+/// What is known of a transcript that the tool writes late.
+#[derive(Debug)]
+pub struct LateTranscript {
+    /// Returns the file of a session, from which `agenthub run` takes the usage when the tool has ended.
+    pub of_session: fn(session: &str) -> Option<PathBuf>,
+    /// Returns whether the end of the file shows that it has all of the turn whose hook of [`EventKind::Stop`] runs.
+    pub has_turn: fn(end: &str) -> bool,
 }
 
 /// What a line of a transcript says of the session's usage.
@@ -352,6 +363,8 @@ pub enum EventKind {
 pub struct HookFields {
     /// The id of the session.
     pub session: &'static str,
+    /// The id of the session to which a subagent belongs, if `session` is the subagent's own.
+    pub parent_session: Option<&'static str>,
     /// The id of a tool call; `None` if the input has none: a result belongs to the oldest call of the same tool
     /// without one.
     pub call_id: Option<&'static str>,
@@ -375,6 +388,15 @@ pub struct HookFields {
     pub stop_error: fn(&Value) -> String,
     /// Returns whether a hook has kept the session from stopping since the last prompt.
     pub is_continuation: fn(&Value) -> bool,
+}
+
+impl HookFields {
+    /// Returns the id of the session that an input is about.
+    pub fn session_of<'v>(&self, input: &'v Value) -> &'v str {
+        let parent = self.parent_session.and_then(|field| input[field].as_str());
+        let parent = parent.filter(|session| !session.is_empty());
+        parent.unwrap_or_else(|| input[self.session].as_str().unwrap_or_default())
+    }
 }
 
 /// What a text of the model has.

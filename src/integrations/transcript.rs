@@ -7,20 +7,24 @@
 //! 3. A session may have further files: those of its subagents.
 //! 4. Only whole lines are read. The file is never written or locked. Anything but a regular file of this user
 //!    is refused, and so is the database: closing it would drop SQLite's locks.
-//! 5. The file is read before the transaction that stores its usage. If another hook has stored more in the
+//! 5. A tool may write the file while its hook runs: that hook waits for it, for a short time. The usage of a stream
+//!    without any is read when the program has ended.
+//! 6. The file is read before the transaction that stores its usage. If another hook has stored more in the
 //!    meantime, this one stores nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::json_fields::text;
-use super::session_state::{self, FilePosition, TranscriptState};
-use super::spec::{EventKind, Integration, TranscriptEntry, TranscriptSpec};
+use super::session_state::{self, FilePosition, SessionState, TranscriptState};
+use super::spec::{EventKind, Integration, LateTranscript, TranscriptEntry, TranscriptSpec};
 use super::usage::Usage;
 use crate::error::Result;
 use crate::fs::beside::beside;
@@ -35,6 +39,12 @@ const MAX_MESSAGES: usize = 32;
 const MAX_FILES: usize = 500;
 /// Maximum bytes of the id of a message and of the name of a model or file.
 const MAX_NAME: usize = 200;
+/// Maximum time that a hook waits for a record that the tool writes late. The tool and the user wait during that time.
+const MAX_WAIT: Duration = Duration::from_millis(200);
+/// Time between two looks at such a record.
+const CHECK: Duration = Duration::from_millis(5);
+/// Bytes at the end of a record that show whether it is written.
+const LAST_PART: u64 = 8 << 10;
 
 /// The session of a hook.
 #[derive(Debug, Clone, Copy)]
@@ -94,18 +104,75 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     let Some(spec) = &session.tool.transcript else {
         return Ok(None);
     };
-    let ends_turn = matches!(event, EventKind::Stop | EventKind::Interrupt);
-    let is_read = ends_turn
+    let is_read = ends_turn(event)
         || matches!(
             event,
             EventKind::SessionStart | EventKind::Prompt | EventKind::StopFailure | EventKind::SessionEnd
         );
-    let path = text(input, "transcript_path");
     // A subagent's hooks name the record of the subagent.
-    if !is_read || path.is_empty() || !text(input, "agent_id").is_empty() {
+    if !is_read || !text(input, "agent_id").is_empty() {
         return Ok(None);
     }
     let (row, stored) = session_state::load(writer, session.id)?;
+    // Some hooks of a tool may not name the record.
+    let named = text(input, "transcript_path");
+    let path = if named.is_empty() { row.path.clone() } else { named.to_owned() };
+    if path.is_empty() {
+        return Ok(None);
+    }
+    if let Some(late) = spec.late.as_ref().filter(|_| event == EventKind::Stop) {
+        wait_for_turn(late, Path::new(&path), writer.path());
+    }
+    read_record(writer, session, spec, event, &path, (row, stored))
+}
+
+/// Reads the new part of the record at `path` of a session that has ended. Returns `None` if there is nothing to
+/// store.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn read_ended(writer: &Writer, session: HookSession<'_>, path: &Path) -> Result<Option<NewUsage>> {
+    let (Some(spec), Some(path)) = (&session.tool.transcript, path.to_str()) else {
+        return Ok(None);
+    };
+    let stored = session_state::load(writer, session.id)?;
+    read_record(writer, session, spec, EventKind::SessionEnd, path, stored)
+}
+
+fn ends_turn(event: EventKind) -> bool {
+    matches!(event, EventKind::Stop | EventKind::Interrupt)
+}
+
+/// Waits until the tool has written the turn that ends into its record, at most [`MAX_WAIT`].
+fn wait_for_turn(late: &LateTranscript, path: &Path, db: &Path) {
+    let begun = Instant::now();
+    while begun.elapsed() < MAX_WAIT {
+        if open(path, db).is_some_and(|mut file| (late.has_turn)(&last_part(&mut file))) {
+            return;
+        }
+        thread::sleep(CHECK);
+    }
+}
+
+/// Returns the last part of the file, of at most [`LAST_PART`] bytes.
+fn last_part(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let begin = length_of(file).saturating_sub(LAST_PART);
+    let read = file
+        .seek(SeekFrom::Start(begin))
+        .and_then(|_| file.take(LAST_PART).read_to_end(&mut bytes));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads the new part of the record at `path`, of which `row` and `stored` say what was read before.
+fn read_record(
+    writer: &Writer,
+    session: HookSession<'_>,
+    spec: &TranscriptSpec,
+    event: EventKind,
+    path: &str,
+    (row, stored): (TranscriptRow, SessionState),
+) -> Result<Option<NewUsage>> {
     let recorded = writer.totals(session.instance)?;
     let before = stored.transcript;
     let mut transcript = before.clone().unwrap_or_default();
@@ -132,7 +199,7 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
         transcript.recorded = transcript.totals;
     }
     let mut turn = Usage::default();
-    if ends_turn {
+    if ends_turn(event) {
         turn = transcript.totals.minus(transcript.in_turn_rows);
         transcript.in_turn_rows = transcript.totals;
         transcript.ended_turns += 1;
