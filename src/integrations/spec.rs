@@ -89,7 +89,7 @@ impl WakeMethod {
     pub fn name(self) -> &'static str {
         match self {
             Self::WatchedFile(WatchForm::Hook) => "hook",
-            Self::WatchedFile(WatchForm::Extension) => "extension",
+            Self::WatchedFile(WatchForm::Extension | WatchForm::OptionalExtension(_)) => "extension",
             Self::InputFile { .. } => "input file",
             Self::Command { program, .. } => program,
         }
@@ -103,6 +103,9 @@ pub enum WatchForm {
     Hook,
     /// Named in the field `watch_file`. The prompt is `{"prompt":TEXT}`.
     Extension,
+    /// As `Extension`, for an extension that a session may lack and that does not run its hooks: the output of the hook
+    /// of [`EventKind::Watch`] names the file. The text says what a session lacks that has no such file.
+    OptionalExtension(&'static str),
 }
 
 /// What is known about the processes of a tool.
@@ -368,6 +371,8 @@ pub enum EventKind {
     SessionEnd,
     /// The file that wakes the session has changed: see [`WakeMethod::WatchedFile`].
     Wake,
+    /// An extension asks for that file: see [`WatchForm::OptionalExtension`].
+    Watch,
 }
 
 /// Where a hook's input has its fields.
@@ -530,6 +535,8 @@ pub enum HookBlocking {
     /// The tool continues, and begins a turn if the hook ends with exit code 2. Only for tools that support
     /// `asyncRewake`.
     Wakes,
+    /// The tool does not know the hook: agenthub's extension runs it.
+    ByExtension,
 }
 
 /// How a hook delivers mail to the model.
@@ -611,7 +618,11 @@ impl ConfigContent {
 
     /// Returns whether the tool runs agenthub's hooks because of the content.
     pub fn has_hooks(self) -> bool {
-        matches!(self, Self::Hooks | Self::Extension(_))
+        match self {
+            Self::Hooks => true,
+            Self::Extension(file) => file.runs_hooks,
+            _ => false,
+        }
     }
 }
 
@@ -621,6 +632,8 @@ pub struct ExtensionFile {
     /// The program. A line before it defines `COMMAND`: an array with the words of the command line of
     /// `agenthub hook`, for a start without a shell.
     pub program: &'static str,
+    /// Whether it runs the hooks of the tool, and not only those with [`HookBlocking::ByExtension`].
+    pub runs_hooks: bool,
 }
 
 /// A list of permissions in a JSON file.

@@ -255,6 +255,7 @@ class Copilot(Program):
     listing = ("mcp", "list")
     connected = ("(local)",)
     has_tokens_of_turns = False
+    features = ("--experimental",)  # without it, agenthub's extension does not run
 
     def executable(self):
         return self.install / f"@github/copilot-{_platform()}/copilot"
@@ -277,8 +278,10 @@ class Copilot(Program):
         return ["copilot", *(["--allow-all"] if is_trusted else []), *more, "-p", prompt]
 
     def interactive(self, prompt=None, continues=False):
+        # A session that asks for nothing is not woken by agents.
+        allowed = ["--allow-tool=shell", "--allow-tool=agenthub"]
         more = ["--continue"] if continues else []
-        return ["copilot", "--allow-all", *more, *(["-i", prompt] if prompt else [])]
+        return ["copilot", *self.features, *allowed, *more, *(["-i", prompt] if prompt else [])]
 
     ready = ("/ commands",)
     busy = "esc interrupt"

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::integrations::spec::{ConfigContent, InstallTarget, McpJson};
+use crate::integrations::spec::{ConfigContent, ExtensionFile, InstallTarget, McpJson};
 
 pub(super) const HOME_FOLDER: &str = ".copilot";
 /// The environment variable that moves the directory to another path.
@@ -16,21 +16,31 @@ static MCP: McpJson = McpJson {
     earlier_agent: None,
 };
 
+/// Copilot CLI runs extensions only with `--experimental`.
+static EXTENSION: ExtensionFile = ExtensionFile {
+    program: include_str!("extension.mjs"),
+    runs_hooks: false,
+};
+
 /// Returns the files. A project's hooks are in `settings.local.json`, which is not shared, and not in `.github/hooks`:
 /// the path of this program differs between machines.
 pub(super) fn files(target: &InstallTarget) -> Vec<(PathBuf, ConfigContent)> {
-    let (hooks, servers) = match &target.project {
-        Some(project) => (
-            project.join(".github/copilot/settings.local.json"),
-            project.join(".github/mcp.json"),
-        ),
-        None => {
-            let folder = target.folder(DIRECTORY_VARIABLE, HOME_FOLDER);
-            (folder.join("hooks/agenthub.json"), folder.join("mcp-config.json"))
-        }
-    };
+    if let Some(project) = &target.project {
+        return vec![
+            (
+                project.join(".github/copilot/settings.local.json"),
+                ConfigContent::Hooks,
+            ),
+            (project.join(".github/mcp.json"), ConfigContent::McpJson(&MCP)),
+        ];
+    }
+    let folder = target.folder(DIRECTORY_VARIABLE, HOME_FOLDER);
     vec![
-        (hooks, ConfigContent::Hooks),
-        (servers, ConfigContent::McpJson(&MCP)),
+        (folder.join("hooks/agenthub.json"), ConfigContent::Hooks),
+        (folder.join("mcp-config.json"), ConfigContent::McpJson(&MCP)),
+        (
+            folder.join("extensions/agenthub/extension.mjs"),
+            ConfigContent::Extension(&EXTENSION),
+        ),
     ]
 }

@@ -11,9 +11,19 @@ use crate::integrations::hook_fields;
 use crate::integrations::json_fields::text;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
-    ConfigContent, EventKind, ForeignHooks, HandlerNesting, Hook, HookFields, HookFileForm, HookSpec, MailDelivery,
+    ConfigContent, EventKind, ForeignHooks, HandlerNesting, Hook, HookBlocking, HookFields, HookFileForm, HookSpec, MailDelivery,
     OutputForm, Refusal,
 };
+
+/// An event of agenthub's extension.
+const fn of_extension(event: &'static str, kind: EventKind) -> Hook {
+    Hook {
+        event,
+        kind,
+        blocking: HookBlocking::ByExtension,
+        mail: MailDelivery::None,
+    }
+}
 
 pub(super) const SPEC: HookSpec = HookSpec {
     word: "copilot",
@@ -29,6 +39,8 @@ pub(super) const SPEC: HookSpec = HookSpec {
         Hook::waits("Notification", EventKind::Notification, MailDelivery::None),
         Hook::waits("Stop", EventKind::Stop, MailDelivery::Continuation),
         Hook::waits("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
+        of_extension("Watch", EventKind::Watch),
+        of_extension("Wake", EventKind::Wake),
     ],
     agent: None,
     fields: HookFields {

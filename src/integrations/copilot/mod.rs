@@ -7,7 +7,7 @@ mod shell;
 mod stream;
 mod transcript;
 
-use super::spec::{Integration, ShellAccess};
+use super::spec::{Integration, ShellAccess, WakeMethod, WakeSpec, WatchForm};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "copilot",
@@ -25,5 +25,10 @@ pub(super) static INTEGRATION: Integration = Integration {
     foreign_hooks: Some(hooks::FOREIGN),
     processes: session_state::PROCESSES,
     transcript: Some(transcript::SPEC),
-    wake: Err("agenthub does not wake it"),
+    wake: Ok(WakeSpec {
+        method: WakeMethod::WatchedFile(WatchForm::OptionalExtension(
+            "its session runs no extensions; start Copilot CLI with --experimental",
+        )),
+        unattended_modes: &["allow-all", "unknown"],
+    }),
 };
