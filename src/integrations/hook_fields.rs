@@ -9,6 +9,7 @@ use super::spec::{HookFields, MessageExtent};
 /// The fields that most tools have.
 pub(super) const COMMON: HookFields = HookFields {
     session: "session_id",
+    parent_session: None,
     call_id: Some("tool_use_id"),
     last_message: "last_assistant_message",
     last_message_extent: MessageExtent::Last,

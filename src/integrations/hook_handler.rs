@@ -24,7 +24,8 @@ use super::json_fields::{number, text};
 use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
 use super::spec::{
-    EventKind, Hook, HookSpec, Integration, MailDelivery, MessageExtent, WAKE_PROMPT, WakeMethod, WatchForm,
+    EventKind, Hook, HookBlocking, HookSpec, Integration, MailDelivery, MessageExtent, WAKE_PROMPT, WakeMethod,
+    WatchForm,
 };
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use super::transcript::{self, HookSession};
@@ -118,8 +119,10 @@ pub fn handle(
     let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
-    if call.hook.kind == EventKind::Wake {
-        return call.wake();
+    match call.hook.kind {
+        EventKind::Wake => return call.wake(),
+        EventKind::Watch => return call.watch(),
+        _ => {}
     }
     if !call.is_recorded()? || call.has_nothing_to_write()? {
         return Ok(None);
@@ -152,6 +155,8 @@ pub fn record_late(
     environment: &HookEnvironment,
 ) -> Result<()> {
     match HookCall::new(writer, tool, input, environment)? {
+        // The process of such a hook is that of the extension.
+        Some(call) if call.hook.blocking == HookBlocking::ByExtension => Ok(()),
         Some(mut call) if call.is_recorded()? => {
             call.occurred_at = Some(environment.now);
             call.record_session()?;
@@ -188,7 +193,7 @@ impl<'a> HookCall<'a> {
         input: &'a Value,
         environment: &'a HookEnvironment,
     ) -> Result<Option<Self>> {
-        let session = text(input, hooks.fields.session);
+        let session = hooks.fields.session_of(input);
         let Some(hook) = hooks
             .hook(text(input, "hook_event_name"))
             .filter(|_| !session.is_empty())
@@ -228,7 +233,8 @@ impl<'a> HookCall<'a> {
 
     /// Creates the file whose change wakes this session, which begins.
     fn create_watched_file(&mut self) {
-        if self.hook.kind == EventKind::SessionStart && self.watch_form().is_some() {
+        let is_named = matches!(self.watch_form(), Some(WatchForm::Hook | WatchForm::Extension));
+        if self.hook.kind == EventKind::SessionStart && is_named {
             self.watched_file = wake::create(self.writer.path(), &self.task);
         }
     }
@@ -242,15 +248,46 @@ impl<'a> HookCall<'a> {
         }
         let (text, place) = match form {
             WatchForm::Hook => (WAKE_PROMPT.to_owned(), OutputPlace::Stderr),
-            WatchForm::Extension => (json!({"prompt": WAKE_PROMPT}).to_string(), OutputPlace::Stdout),
+            WatchForm::Extension | WatchForm::OptionalExtension(_) => {
+                (json!({"prompt": WAKE_PROMPT}).to_string(), OutputPlace::Stdout)
+            }
         };
-        Ok(Some(HookOutput {
+        Ok(Some(self.output_without_mail(text, place)))
+    }
+
+    /// Names the file to watch to an extension of a session that is recorded, and records the permission mode, which
+    /// the hooks of the tool do not know.
+    fn watch(&self) -> Result<Option<HookOutput>> {
+        let Some(session) = self.session.as_ref().filter(|session| session.ended_at.is_none()) else {
+            return Ok(None);
+        };
+        let Some(file) = wake::create(self.writer.path(), &self.task) else {
+            return Ok(None);
+        };
+        self.writer.record_session_event(&SessionEvent {
+            id: &self.task,
+            agent: &session.agent,
+            process: None,
+            terminal: None,
+            permission_mode: self.permission_mode(),
+            at: self.environment.now,
+        })?;
+        let text = json!({"watch_file": file.to_str()}).to_string();
+        Ok(Some(self.output_without_mail(text, OutputPlace::Stdout)))
+    }
+
+    fn permission_mode(&self) -> Option<&'a str> {
+        self.input["permission_mode"].as_str().filter(|mode| !mode.is_empty())
+    }
+
+    fn output_without_mail(&self, text: String, place: OutputPlace) -> HookOutput {
+        HookOutput {
             text,
             place,
             agent: self.agent.clone(),
             session: self.task.clone(),
             mail: Vec::new(),
-        }))
+        }
     }
 
     /// Records whether the prompt is that of a wake or the person's.
@@ -270,7 +307,7 @@ impl<'a> HookCall<'a> {
             agent: &self.agent,
             process: self.environment.process.as_ref(),
             terminal: self.environment.terminal.as_deref(),
-            permission_mode: self.input["permission_mode"].as_str().filter(|mode| !mode.is_empty()),
+            permission_mode: self.permission_mode(),
             at: self.environment.now,
         };
         match self.hook.kind {
@@ -338,7 +375,7 @@ impl<'a> HookCall<'a> {
         HookSession {
             tool: self.tool,
             id: &self.task,
-            instance: text(self.input, self.hooks.fields.session),
+            instance: self.hooks.fields.session_of(self.input),
             agent: &self.agent,
             pid: self.environment.pid,
         }
@@ -412,11 +449,13 @@ impl<'a> HookCall<'a> {
                     false => Ok(()),
                 }
             }
+            // The session goes on.
+            EventKind::Stop if self.in_subagent() => Ok(()),
             EventKind::Stop => self.stop(),
             EventKind::Interrupt => self.interrupted(),
             EventKind::StopFailure => self.fail(&(self.hooks.fields.stop_error)(input), "error"),
             EventKind::SessionEnd => self.session_end(),
-            EventKind::Batch | EventKind::Wake => Ok(()),
+            EventKind::Batch | EventKind::Wake | EventKind::Watch => Ok(()),
         }
     }
 
@@ -480,8 +519,10 @@ impl<'a> HookCall<'a> {
             Some(field) => text(self.input, field).to_owned(),
             None => {
                 let tool_input = truncate(&self.input["tool_input"].to_string());
-                let open = self.writer.oldest_open_call(&self.task, tool_name, &tool_input)?;
-                open.unwrap_or_default()
+                match self.writer.oldest_open_call(&self.task, tool_name, &tool_input)? {
+                    Some(open) => open,
+                    None => self.call_without_hook(tool_name, tool_input)?,
+                }
             }
         };
         self.write(&NewTaskEvent {
@@ -492,6 +533,22 @@ impl<'a> HookCall<'a> {
             duration_sec: number(self.input, fields.duration) / 1000,
             ..self.row(Kind::TOOL_RESULT)?
         })
+    }
+
+    /// Records the call of a tool that has run, if the tool has no hook before that. Returns the call's id, or "".
+    fn call_without_hook(&self, tool_name: &str, tool_input: String) -> Result<String> {
+        let mut hooks = self.hooks.hooks.iter();
+        if hooks.any(|hook| hook.kind == EventKind::ToolUse) {
+            return Ok(String::new());
+        }
+        let call_id = self.writer.new_call_id()?;
+        self.write(&NewTaskEvent {
+            tool_name: tool_name.to_owned(),
+            tool_input,
+            call_id: call_id.clone(),
+            ..self.row(Kind::TOOL_USE)?
+        })?;
+        Ok(call_id)
     }
 
     /// Records that the session works again: the user has answered a request, or another hook has kept
@@ -756,7 +813,7 @@ impl<'a> HookCall<'a> {
         ) {
             match form {
                 WatchForm::Hook => output["hookSpecificOutput"]["watchPaths"] = json!([file]),
-                WatchForm::Extension => output["watch_file"] = file.into(),
+                WatchForm::Extension | WatchForm::OptionalExtension(_) => output["watch_file"] = file.into(),
             }
         }
         output

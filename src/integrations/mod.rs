@@ -47,6 +47,7 @@ pub mod wake;
 
 mod claude;
 mod codex;
+mod copilot;
 mod cursor;
 mod gemini;
 mod opencode;

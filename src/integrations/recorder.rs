@@ -16,8 +16,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::session_state::{self, SessionState};
-use super::stream::{Stream, StreamSource};
+use super::stream::Stream;
 use super::task_builder::{StreamEnd, StreamRow};
+use super::transcript::{self, HookSession};
 use super::unknown_content::UnknownContent;
 use super::usage::{CountedBy, Recording, SessionHistory, Usage};
 use crate::error::{Code, Error, Result};
@@ -182,7 +183,8 @@ fn record(stream: &mut Stream, buffer: &mut RowBuffer, receiver: &Receiver<Recor
                 }
                 RecorderMessage::End(end, seconds) => {
                     buffer.push(stream.end(end, seconds));
-                    return buffer.close();
+                    buffer.close()?;
+                    return buffer.count_usage_of(stream);
                 }
             }
             count += 1;
@@ -266,6 +268,26 @@ impl RowBuffer {
         })
     }
 
+    /// Takes the usage from the tool's own record of the session, if the stream has none.
+    fn count_usage_of(&self, stream: &Stream) -> Result<()> {
+        let (Some(path), Some(session), Some(writer)) = (stream.record_with_usage(), stream.session(), &self.writer)
+        else {
+            return Ok(());
+        };
+        let key = stream.session_key();
+        let session = HookSession {
+            tool: stream.tool(),
+            id: &key,
+            instance: session,
+            agent: stream.agent(),
+            pid: self.pid,
+        };
+        match transcript::read_ended(writer, session, &path)? {
+            Some(usage) => writer.atomically(|| usage.store(writer).map(drop)),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the last attempt to write.
     fn close(&mut self) -> Result<()> {
         self.next_try = Instant::now();
@@ -301,9 +323,10 @@ impl RowBuffer {
         let has_count_of_hooks = state
             .transcript
             .is_some_and(|transcript| transcript.totals.tokens_in > 0);
-        let counted_by = match stream.source() {
-            StreamSource::Input if has_count_of_hooks => CountedBy::Hooks,
-            _ => CountedBy::Streams,
+        let counted_by = if has_count_of_hooks && stream.is_counted_by_hooks() {
+            CountedBy::Hooks
+        } else {
+            CountedBy::Streams
         };
         SessionHistory {
             totals,

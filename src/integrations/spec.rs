@@ -89,7 +89,7 @@ impl WakeMethod {
     pub fn name(self) -> &'static str {
         match self {
             Self::WatchedFile(WatchForm::Hook) => "hook",
-            Self::WatchedFile(WatchForm::Extension) => "extension",
+            Self::WatchedFile(WatchForm::Extension | WatchForm::OptionalExtension(_)) => "extension",
             Self::InputFile { .. } => "input file",
             Self::Command { program, .. } => program,
         }
@@ -103,6 +103,9 @@ pub enum WatchForm {
     Hook,
     /// Named in the field `watch_file`. The prompt is `{"prompt":TEXT}`.
     Extension,
+    /// As `Extension`, for an extension that a session may lack and that does not run its hooks: the output of the hook
+    /// of [`EventKind::Watch`] names the file. The text says what a session lacks that has no such file.
+    OptionalExtension(&'static str),
 }
 
 /// What is known about the processes of a tool.
@@ -220,6 +223,17 @@ pub struct TranscriptSpec {
     pub entry: fn(&Value) -> Option<TranscriptEntry>,
     /// Returns whether a JSON object is a line of such a file, and not one of the tool's stream.
     pub is_line: fn(&Value) -> bool,
+    /// For a tool whose stream has no usage, or that writes the file while its hooks run.
+    pub late: Option<LateTranscript>,
+}
+
+/// What is known of a transcript that the tool writes late.
+#[derive(Debug)]
+pub struct LateTranscript {
+    /// Returns the file of a session, from which `agenthub run` takes the usage when the tool has ended.
+    pub of_session: fn(session: &str) -> Option<PathBuf>,
+    /// Returns whether the end of the file shows that it has all of the turn whose hook of [`EventKind::Stop`] runs.
+    pub has_turn: fn(end: &str) -> bool,
 }
 
 /// What a line of a transcript says of the session's usage.
@@ -357,6 +371,8 @@ pub enum EventKind {
     SessionEnd,
     /// The file that wakes the session has changed: see [`WakeMethod::WatchedFile`].
     Wake,
+    /// An extension asks for that file: see [`WatchForm::OptionalExtension`].
+    Watch,
 }
 
 /// Where a hook's input has its fields.
@@ -364,6 +380,8 @@ pub enum EventKind {
 pub struct HookFields {
     /// The id of the session.
     pub session: &'static str,
+    /// The id of the session to which a subagent belongs, if `session` is the subagent's own.
+    pub parent_session: Option<&'static str>,
     /// The id of a tool call; `None` if the input has none: a result belongs to the oldest call of the same tool
     /// without one.
     pub call_id: Option<&'static str>,
@@ -390,6 +408,15 @@ pub struct HookFields {
     /// Returns the usage of messages of the model, for a tool without a [`TranscriptSpec`]. Each message is in one
     /// input, or with more recent figures in a later one.
     pub usage: fn(&Value) -> Vec<TranscriptEntry>,
+}
+
+impl HookFields {
+    /// Returns the id of the session that an input is about.
+    pub fn session_of<'v>(&self, input: &'v Value) -> &'v str {
+        let parent = self.parent_session.and_then(|field| input[field].as_str());
+        let parent = parent.filter(|session| !session.is_empty());
+        parent.unwrap_or_else(|| input[self.session].as_str().unwrap_or_default())
+    }
 }
 
 /// What a text of the model has.
@@ -511,6 +538,8 @@ pub enum HookBlocking {
     /// The tool continues, and begins a turn if the hook ends with exit code 2. Only for tools that support
     /// `asyncRewake`.
     Wakes,
+    /// The tool does not know the hook: agenthub's extension runs it.
+    ByExtension,
 }
 
 /// How a hook delivers mail to the model.
@@ -592,7 +621,11 @@ impl ConfigContent {
 
     /// Returns whether the tool runs agenthub's hooks because of the content.
     pub fn has_hooks(self) -> bool {
-        matches!(self, Self::Hooks | Self::Extension(_))
+        match self {
+            Self::Hooks => true,
+            Self::Extension(file) => file.runs_hooks,
+            _ => false,
+        }
     }
 }
 
@@ -602,6 +635,8 @@ pub struct ExtensionFile {
     /// The program. A line before it defines `COMMAND`: an array with the words of the command line of
     /// `agenthub hook`, for a start without a shell.
     pub program: &'static str,
+    /// Whether it runs the hooks of the tool, and not only those with [`HookBlocking::ByExtension`].
+    pub runs_hooks: bool,
 }
 
 /// A list of permissions in a JSON file.

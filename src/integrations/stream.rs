@@ -7,9 +7,11 @@
 //!    that the tool reports; agenthub computes none here.
 //! 4. If no line was understood, [`Stream::unknown_content`] says what the stream seems to be.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
-use super::spec::{Integration, StreamParser, StreamSpec};
+use super::spec::{Integration, LateTranscript, StreamParser, StreamSpec};
 use super::task_builder::{StreamEnd, StreamRow, TaskBuilder, TaskInfo};
 use super::unknown_content::UnknownContent;
 use super::usage::{Recording, SessionHistory};
@@ -80,6 +82,35 @@ impl Stream {
     pub fn session_key(&self) -> String {
         self.session()
             .map_or_else(String::new, |session| format!("{}-{session}", self.tool.id))
+    }
+
+    /// Returns the tool of the stream.
+    pub fn tool(&self) -> &'static Integration {
+        self.tool
+    }
+
+    /// Returns the agent's name; empty before it is known.
+    pub fn agent(&self) -> &str {
+        self.task.agent()
+    }
+
+    /// Returns how to find the usage, if the stream has none.
+    fn late_transcript(&self) -> Option<&'static LateTranscript> {
+        self.tool.transcript.as_ref()?.late.as_ref()
+    }
+
+    /// Returns whether hooks may have counted the usage of this stream: that of recorded output, or if the stream has
+    /// none.
+    pub fn is_counted_by_hooks(&self) -> bool {
+        self.source == StreamSource::Input || self.late_transcript().is_some()
+    }
+
+    /// Returns the tool's own record of the session of a program, if the stream has no usage.
+    pub fn record_with_usage(&self) -> Option<PathBuf> {
+        let late = self
+            .late_transcript()
+            .filter(|_| self.source == StreamSource::Program)?;
+        (late.of_session)(self.session()?)
     }
 
     /// Sets what is known of the session. Called once, when the session is known: rows contain the session's

@@ -138,6 +138,10 @@ impl TaskBuilder {
         self.session.as_deref()
     }
 
+    pub(super) fn agent(&self) -> &str {
+        &self.info.agent_id
+    }
+
     /// Sets what is known of the session.
     pub(super) fn set_history(&mut self, history: SessionHistory) {
         if history.counted_by == CountedBy::Streams {

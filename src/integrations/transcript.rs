@@ -8,20 +8,24 @@
 //! 3. A session may have further files: those of its subagents.
 //! 4. Only whole lines are read. The file is never written or locked. Anything but a regular file of this user
 //!    is refused, and so is the database: closing it would drop SQLite's locks.
-//! 5. The file is read before the transaction that stores its usage. If another hook has stored more in the
+//! 5. A tool may write the file while its hook runs: that hook waits for it, for a short time. The usage of a stream
+//!    without any is read when the program has ended.
+//! 6. The file is read before the transaction that stores its usage. If another hook has stored more in the
 //!    meantime, this one stores nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::json_fields::text;
-use super::session_state::{self, FilePosition, TranscriptState};
-use super::spec::{EventKind, Integration, TranscriptEntry, TranscriptSpec};
+use super::session_state::{self, FilePosition, SessionState, TranscriptState};
+use super::spec::{EventKind, Integration, LateTranscript, TranscriptEntry, TranscriptSpec};
 use super::usage::Usage;
 use crate::error::Result;
 use crate::fs::beside::beside;
@@ -36,6 +40,12 @@ const MAX_MESSAGES: usize = 32;
 const MAX_FILES: usize = 500;
 /// Maximum bytes of the id of a message and of the name of a model or file.
 const MAX_NAME: usize = 200;
+/// Maximum time that a hook waits for a record that the tool writes late. The tool and the user wait during that time.
+const MAX_WAIT: Duration = Duration::from_millis(200);
+/// Time between two looks at such a record.
+const CHECK: Duration = Duration::from_millis(5);
+/// Bytes at the end of a record that show whether it is written.
+const LAST_PART: u64 = 8 << 10;
 
 /// The session of a hook.
 #[derive(Debug, Clone, Copy)]
@@ -92,21 +102,104 @@ impl NewUsage {
 /// # Errors
 /// A `Store…` code.
 pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: &Value) -> Result<Option<NewUsage>> {
-    let ends_turn = matches!(event, EventKind::Stop | EventKind::Interrupt);
-    let is_read = ends_turn
+    let is_read = ends_turn(event)
         || matches!(
             event,
             EventKind::SessionStart | EventKind::Prompt | EventKind::StopFailure | EventKind::SessionEnd
         );
-    let path = text(input, "transcript_path");
-    let record = session.tool.transcript.as_ref().filter(|_| !path.is_empty());
-    let usage = session.tool.hooks.as_ref().map(|hooks| hooks.fields.usage);
-    let messages = usage.map_or_else(Vec::new, |usage| usage(input));
     // A subagent's hooks name the record of the subagent.
-    if !is_read || record.is_none() && messages.is_empty() || !text(input, "agent_id").is_empty() {
+    if !is_read || !text(input, "agent_id").is_empty() {
         return Ok(None);
     }
     let (row, stored) = session_state::load(writer, session.id)?;
+    // Some hooks of a tool may not name the record.
+    let named = text(input, "transcript_path");
+    let path = if named.is_empty() {
+        row.path.clone()
+    } else {
+        named.to_owned()
+    };
+    let record = session.tool.transcript.as_ref().filter(|_| !path.is_empty());
+    let usage = session.tool.hooks.as_ref().map(|hooks| hooks.fields.usage);
+    let messages = usage.map_or_else(Vec::new, |usage| usage(input));
+    if record.is_none() && messages.is_empty() {
+        return Ok(None);
+    }
+    if let Some(late) = record
+        .and_then(|record| record.late.as_ref())
+        .filter(|_| event == EventKind::Stop)
+    {
+        wait_for_turn(late, Path::new(&path), writer.path());
+    }
+    let source = Source {
+        record,
+        path: &path,
+        messages,
+    };
+    add_usage(writer, session, event, source, (row, stored))
+}
+
+/// Where the usage is found.
+struct Source<'a> {
+    /// The form of the tool's own record, if the tool has one.
+    record: Option<&'a TranscriptSpec>,
+    /// Its path; empty without one.
+    path: &'a str,
+    /// What the input of the hook says.
+    messages: Vec<TranscriptEntry>,
+}
+
+/// Reads the new part of the record at `path` of a session that has ended. Returns `None` if there is nothing to
+/// store.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn read_ended(writer: &Writer, session: HookSession<'_>, path: &Path) -> Result<Option<NewUsage>> {
+    let (Some(spec), Some(path)) = (&session.tool.transcript, path.to_str()) else {
+        return Ok(None);
+    };
+    let stored = session_state::load(writer, session.id)?;
+    let source = Source {
+        record: Some(spec),
+        path,
+        messages: Vec::new(),
+    };
+    add_usage(writer, session, EventKind::SessionEnd, source, stored)
+}
+
+fn ends_turn(event: EventKind) -> bool {
+    matches!(event, EventKind::Stop | EventKind::Interrupt)
+}
+
+/// Waits until the tool has written the turn that ends into its record, at most [`MAX_WAIT`].
+fn wait_for_turn(late: &LateTranscript, path: &Path, db: &Path) {
+    let begun = Instant::now();
+    while begun.elapsed() < MAX_WAIT {
+        if open(path, db).is_some_and(|mut file| (late.has_turn)(&last_part(&mut file))) {
+            return;
+        }
+        thread::sleep(CHECK);
+    }
+}
+
+/// Returns the last part of the file, of at most [`LAST_PART`] bytes.
+fn last_part(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let begin = length_of(file).saturating_sub(LAST_PART);
+    let read = file
+        .seek(SeekFrom::Start(begin))
+        .and_then(|_| file.take(LAST_PART).read_to_end(&mut bytes));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Adds the usage in `source` to what `row` and `stored` say was found before.
+fn add_usage(
+    writer: &Writer,
+    session: HookSession<'_>,
+    event: EventKind,
+    Source { record, path, messages }: Source<'_>,
+    (row, stored): (TranscriptRow, SessionState),
+) -> Result<Option<NewUsage>> {
     let recorded = writer.totals(session.instance)?;
     let before = stored.transcript;
     let mut transcript = before.clone().unwrap_or_default();
@@ -138,7 +231,7 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
         count_entry(message, &mut transcript);
     }
     let mut turn = Usage::default();
-    if ends_turn {
+    if ends_turn(event) {
         turn = transcript.totals.minus(transcript.in_turn_rows);
         transcript.in_turn_rows = transcript.totals;
         transcript.ended_turns += 1;

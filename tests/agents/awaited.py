@@ -5,4 +5,6 @@ The keys are a program's id and a scenario's name.
 
 AWAITED = {
     ("gemini", "knows its name after compaction"): "Gemini CLI has no hook that tells whether it has compacted",
+    ("copilot", "knows its name after compaction"): "Copilot CLI has a hook before a compaction, which takes no context, and none after it",
+    ("copilot", "allows tools and harmless commands only"): "Copilot CLI stores permissions for each directory, and none for all directories",
 }

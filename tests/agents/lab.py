@@ -92,7 +92,7 @@ class Lab:
         (self.home / "hooks").mkdir()
         recorder.write_text(recordings.RECORDER.format(home=self.home))
         recorder.chmod(0o755)
-        names = (".*/settings.json", ".codex/hooks.json", ".config/opencode/plugin/agenthub.js")
+        names = (".*/settings.json", ".codex/hooks.json", ".*/hooks/agenthub.json", ".config/opencode/plugin/agenthub.js")
         forms = ("{} hook", '"{}","hook"')  # a command line, or its words in JSON
         for file in (file for name in names for file in self.home.glob(name)):
             text = file.read_text()
@@ -224,8 +224,26 @@ class Session:
         self.lab.model.answers(say("I shall wait.\n\nIt takes long.", pause=pause))
         self.say("Wait please", pause.reached.is_set)
         self.terminal.wait_for("I shall wait.")
-        self.terminal.press(ESCAPE, lambda: self.terminal.shown([self.lab.program.interrupted]))
+        until("the interruption", self._escape)
         pause.open()
+
+    def _escape(self):
+        """Presses the escape key, a second time if the program asks for it. Returns whether the turn is interrupted."""
+        terminal, program = self.terminal, self.lab.program
+
+        def is_interrupted():
+            return terminal.shown([program.interrupted])
+
+        if not program.interrupts_again:
+            terminal.press(ESCAPE, is_interrupted)
+            return True
+        terminal.press(ESCAPE, lambda: is_interrupted() or terminal.shown([program.interrupts_again]))
+        terminal.type(ESCAPE)
+        try:
+            terminal.wait_for(program.interrupted, seconds=2)
+        except Failed:
+            return False  # The second key came too late.
+        return True
 
     def compact(self):
         self.say(self.lab.program.compact, lambda: self.terminal.shown([self.lab.program.compacted]))

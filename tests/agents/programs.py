@@ -9,6 +9,7 @@ from pathlib import Path
 
 from servers.anthropic import Anthropic
 from servers.chat import OpenCodeChat
+from servers.copilot import CopilotChat
 from servers.gemini import Gemini
 from servers.openai import OpenAi
 
@@ -29,6 +30,9 @@ class Program:
     turn_ended = ""  # shown after a turn, if `busy` is not shown during a short one
     compacted = ""  # shown after a compaction
     interrupted = ""  # shown after an interruption
+    interrupts_again = ""  # shown for a short time after the escape key, if a second one interrupts
+    connected = ("onnected", "enabled")  # one of them is in the list of servers
+    has_tokens_of_turns = True  # its stream has them
 
     def __init__(self, install):
         self.install = Path(install) / "node_modules"
@@ -302,7 +306,61 @@ class OpenCode(Program):
         return sum(step["input"] for step in steps) + cached, cached, sum(step["output"] + step["reasoning"] for step in steps)
 
 
-ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode)
+class Copilot(Program):
+    id = tool = binary = hooks = "copilot"
+    name, package = "Copilot CLI", "@github/copilot"
+    server = CopilotChat
+    listing = ("mcp", "list")
+    connected = ("(local)",)
+    has_tokens_of_turns = False
+    features = ("--experimental",)  # without it, agenthub's extension does not run
+
+    def executable(self):
+        return self.install / f"@github/copilot-{_platform()}/copilot"
+
+    def prepare(self, home, work, url):
+        self.home = home
+        _write(home / ".copilot/config.json", json.dumps({"trustedFolders": [str(work)]}))
+
+    def environment(self, url):
+        return {
+            "COPILOT_OFFLINE": "true",
+            "COPILOT_PROVIDER_BASE_URL": f"{url}/v1",
+            "COPILOT_PROVIDER_API_KEY": KEY,
+            "COPILOT_MODEL": "gpt-5.5",
+            "COPILOT_AUTO_UPDATE": "false",
+        }
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        more = [f"--resume={resume}"] if resume else []
+        return ["copilot", *(["--allow-all"] if is_trusted else []), *more, "-p", prompt]
+
+    def interactive(self, prompt=None, continues=False):
+        # A session that asks for nothing is not woken by agents.
+        allowed = ["--allow-tool=shell", "--allow-tool=agenthub"]
+        more = ["--continue"] if continues else []
+        return ["copilot", *self.features, *allowed, *more, *(["-i", prompt] if prompt else [])]
+
+    ready = ("/ commands",)
+    busy = "esc interrupt"
+    compacted = "Compaction completed"
+    interrupted = "Operation cancelled by user"
+    interrupts_again = "esc again to interrupt"
+
+    @staticmethod
+    def session(lines):
+        return lines[-1]["sessionId"]
+
+    def figures(self, lines):
+        """Returns the totals of the tool's own record: the stream has none."""
+        record = self.home / ".copilot/session-state" / self.session(lines) / "events.jsonl"
+        events = [json.loads(line) for line in record.read_text().splitlines()]
+        end = [event["data"] for event in events if event["type"] == "session.shutdown"][-1]
+        models = [model["usage"] for model in end["modelMetrics"].values()]
+        return tuple(sum(model[name] for model in models) for name in ("inputTokens", "cacheReadTokens", "outputTokens"))
+
+
+ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode, Copilot)
 
 
 def node(install):

@@ -21,6 +21,7 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     marks: &["\"assistant\"", "\"cost-state\""],
     entry,
     is_line: |line| line["sessionId"].is_string() && line["type"].is_string() && line["session_id"].is_null(),
+    late: None,
 };
 
 /// Returns the files of the session's subagents.

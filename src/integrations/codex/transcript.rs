@@ -15,6 +15,7 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     marks: &["\"token_count\"", "\"turn_context\"", "\"task_started\""],
     entry,
     is_line: |line| line["payload"].is_object() && line["timestamp"].is_string(),
+    late: None,
 };
 
 fn entry(line: &Value) -> Option<TranscriptEntry> {

@@ -20,6 +20,7 @@ pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
             || line["$set"].is_object()
             || line["id"].is_string() && matches!(text(line, "type"), "user" | "gemini" | "info" | "error" | "warning")
     },
+    late: None,
 };
 
 fn entry(line: &Value) -> Option<TranscriptEntry> {

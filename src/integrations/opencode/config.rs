@@ -8,6 +8,7 @@ pub(super) const HOME_FOLDER: &str = ".config/opencode";
 
 static PLUGIN: ExtensionFile = ExtensionFile {
     program: include_str!("plugin.js"),
+    runs_hooks: true,
 };
 
 static MCP: McpJson = McpJson {

@@ -54,6 +54,7 @@ mod tests {
 
     const FORM: ExtensionFile = ExtensionFile {
         program: "export const x = COMMAND;\n",
+        runs_hooks: true,
     };
 
     fn target() -> InstallTarget {

@@ -187,7 +187,8 @@ pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Resul
         drop(document.object.append("version", Input::from(version)));
     }
     let events = object(&document.object, "hooks")?;
-    for hook in spec.hooks {
+    let in_file = |hook: &&Hook| hook.blocking != HookBlocking::ByExtension;
+    for hook in spec.hooks.iter().filter(in_file) {
         let of_event = array(&events, hook.event)?;
         let wanted = handler(command, spec, hook);
         let is_customized = handlers(&of_event, spec)
@@ -231,7 +232,7 @@ fn handler(command: &str, spec: &HookSpec, hook: &Hook) -> Vec<(String, Input)> 
         ("timeout".to_owned(), Input::from(timeout)),
     ];
     match hook.blocking {
-        HookBlocking::Waits => {}
+        HookBlocking::Waits | HookBlocking::ByExtension => {}
         HookBlocking::Continues => handler.push(("async".to_owned(), Input::from(true))),
         HookBlocking::Wakes => handler.push(("asyncRewake".to_owned(), Input::from(true))),
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::config::is_human;
 use crate::error::Result;
 use crate::integrations::registry;
-use crate::integrations::spec::{Integration, WakeMethod, WakeSpec};
+use crate::integrations::spec::{Integration, WakeMethod, WakeSpec, WatchForm};
 use crate::process::{Process, ProcessId};
 use crate::store::{InboxMessageRow, Reader, SessionRow, WakeMode, WakeRow};
 
@@ -304,8 +304,12 @@ pub(super) fn open_session(reader: &Reader, agent: &str) -> Result<Option<(Sessi
 /// Returns what the session lacks to be woken.
 fn missing_preparation(reader: &Reader, spec: &WakeSpec, session: &SessionRow) -> Option<&'static str> {
     match spec.method {
-        WakeMethod::WatchedFile(_) => (!wake_file::exists(reader.path(), &session.id))
-            .then_some("its session has begun without waking; a session that begins now can be woken"),
+        WakeMethod::WatchedFile(form) => (!wake_file::exists(reader.path(), &session.id)).then_some(match form {
+            WatchForm::OptionalExtension(missing) => missing,
+            WatchForm::Hook | WatchForm::Extension => {
+                "its session has begun without waking; a session that begins now can be woken"
+            }
+        }),
         WakeMethod::InputFile { file, .. } => input_file(file, session)
             .is_none()
             .then_some("its session reads no prompts from a file; start it with --input-file FILE"),

@@ -81,6 +81,8 @@ def resumes(lab):
     check(lab.model.has_read("First answer."), "the resumed session does not know the first answer")
     equal([lab.hub.status(task) for task in ("first", "second")], ["completed"] * 2, "status")
     equal(lab.hub.value("SELECT count(*) FROM agents"), 1, "agents")
+    if not lab.program.has_tokens_of_turns:
+        return _figures_agree(lab, second)
     # Each answer has used 1,000 tokens. Codex reports those of all runs of the session.
     sent = 1000 * (len(lab.model.requests) - before)
     equal(lab.hub.value(_SUM_OF_TURNS, "second"), sent, f"tokens of the second task ({second.out[-300:]})")

@@ -12,7 +12,8 @@ def connects(lab):
     lab.init()
     listed = lab.command(lab.program.binary, *lab.program.listing)
     text = listed.out + listed.err
-    check("agenthub" in text and ("onnected" in text or "enabled" in text), lambda: f"not listed: {text}")
+    is_connected = any(word in text for word in lab.program.connected)
+    check("agenthub" in text and is_connected, lambda: f"not listed: {text}")
     # Looking at the list is no session.
     equal(lab.hub.rows("SELECT id FROM agents"), [], "agents after listing the servers")
 

@@ -8,7 +8,7 @@ from scenarios.tools import receipts_are_true
 from scripts import say
 
 # The tools that can be woken.
-WAKEABLE = ("claude", "codex")
+WAKEABLE = ("claude", "codex", "copilot")
 _PROMPT = "You have mail on agenthub."
 
 
@@ -29,6 +29,34 @@ def wakes_an_idle_session(lab):
     requests = lab.model.conversation()[before:]
     equal(len(requests), 1, "requests of the model")
     check(_PROMPT in requests[0].text(), "the prompt is another one")
+
+
+# Other programs show a prompt that comes while a person types in other ways.
+@scenario("copilot")
+def keeps_what_the_person_types(lab):
+    session, name = _idle_session(lab)
+    session.terminal.type("Half of a sentence")
+    session.terminal.wait_for("Half of a sentence")
+    lab.model.answers(say("I have read my mail."))
+    lab.hub.send(name, "Mail that wakes.", priority="action")
+    session.terminal.wait_for("I have read my mail.")
+    session.terminal.wait_until_gone(lab.program.busy)
+    check(session.terminal.shown(["Half of a sentence"]), "the text is gone")
+    lab.model.answers(say("I have read all of it."))
+    session.say(" and its end", lambda: session.terminal.shown(["I have read all of it."]))
+    check(lab.model.has_read("Half of a sentence and its end"), "the text was not sent")
+
+
+@scenario("copilot")
+def says_what_a_session_lacks_to_be_woken(lab):
+    lab.program.features = ()
+    session, name = _idle_session(lab)
+    shown = lab.hub.run("wake")
+    check("--experimental" in shown, lambda: f"agenthub wake: {shown}")
+    lab.hub.send(name, "Mail that waits.", priority="action")
+    equal(_wakes(lab), [], "wakes")
+    session.ask("Look for mail please", say("I look for mail."))
+    check(lab.model.has_read("Mail that waits."), "the mail did not reach the model")
 
 
 def _idle_session(lab):

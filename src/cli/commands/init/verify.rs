@@ -17,7 +17,7 @@ use crate::error::{Code, Error};
 use crate::integrations::program::{self, StdioRequest, TIMEOUT};
 use crate::integrations::registry;
 use crate::integrations::setup::InstalledCommand;
-use crate::integrations::spec::{ConfigFile, HookSpec, InstallTarget, Integration};
+use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget, Integration};
 use crate::store::{NetworkFs, NewInboxMessage, Writer};
 use crate::text::quantity;
 
@@ -31,7 +31,9 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
     }
     let dir = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
     let db = dir.path().join("hub.db");
-    for file in connected {
+    let is_tried =
+        |file: &&ConfigFile| file.content.has_hooks() || !matches!(file.content, ConfigContent::Extension(_));
+    for file in connected.iter().filter(is_tried) {
         let Some(command) = file.installed()? else {
             let message = format!(
                 "cannot find agenthub's entry in {} any more; run this again",
