@@ -406,7 +406,7 @@ mod tests {
 
         /// Wakes the agent, whose session begins a turn and reads its mail.
         fn wake(&self, agent: &str, now: i64) {
-            begin(&self.writer, agent, Request::Mail, now).unwrap().unwrap();
+            drop(begin(&self.writer, agent, Request::Mail, now).unwrap().unwrap());
             assert!(self.writer.give_wake(agent).unwrap());
             assert!(self.writer.confirm_wake(agent, now + 1).unwrap());
         }
