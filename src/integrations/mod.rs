@@ -29,6 +29,7 @@ pub mod identity;
 mod json_fields;
 pub mod line_splitter;
 pub mod mail_text;
+mod message_stream;
 pub mod program;
 mod prompt_text;
 pub mod recorder;
@@ -48,6 +49,7 @@ mod claude;
 mod codex;
 mod cursor;
 mod gemini;
+mod qwen;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The list of all agent tools.
 
 use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
-use super::{claude, codex, cursor, gemini};
+use super::{claude, codex, cursor, gemini, qwen};
 use crate::process::Process;
 
 /// All tools, in the order in which they are shown and in which their session variables are
@@ -11,6 +11,7 @@ pub static ALL: &[&Integration] = &[
     &codex::INTEGRATION,
     &gemini::INTEGRATION,
     &cursor::INTEGRATION,
+    &qwen::INTEGRATION,
 ];
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
@@ -19,12 +20,6 @@ pub static RECOGNIZED: &[RecognizedTool] = &[
         id: "opencode",
         name: "OpenCode",
         marker_variables: &["OPENCODE"],
-        context_tags: &[],
-    },
-    RecognizedTool {
-        id: "qwen",
-        name: "Qwen Code",
-        marker_variables: &["QWEN_CODE"],
         context_tags: &[],
     },
     RecognizedTool {

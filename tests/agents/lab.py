@@ -198,9 +198,8 @@ class Session:
         self.terminal.wait_for(*lab.program.ready)
 
     def say(self, text, done):
-        """Types a line and sends it, until `done()`. A program may not take the key while it is busy."""
-        self.terminal.type(text)
-        self.terminal.wait_for(text)
+        """Types a line and sends it, until `done()`. A program may not take keys while it is busy."""
+        self.terminal.press(text, lambda: self.terminal.shown([text]))
         self.terminal.press(ENTER, done)
 
     def ask(self, prompt, *answers):
@@ -222,6 +221,8 @@ class Session:
         self.terminal.wait_for("I shall wait.")
         self.terminal.press(ESCAPE, lambda: self.terminal.shown([self.lab.program.interrupted]))
         pause.open()
+        if self.lab.program.erase:
+            self.terminal.press(self.lab.program.erase, lambda: self.terminal.shown(self.lab.program.ready))
 
     def compact(self):
         self.say(self.lab.program.compact, lambda: self.terminal.shown([self.lab.program.compacted]))
