@@ -235,10 +235,30 @@ CREATE TABLE sessions (
   transcript       TEXT,                      -- the path of the tool's own record of the session
   transcript_state TEXT,                      -- how far that record was read, and what it contained: JSON
   created_at       INTEGER,
-  last_event_at    INTEGER
+  last_event_at    INTEGER,
+  permission_mode  TEXT,                      -- the tool's name of the mode in which it asks before it runs commands, or does not
+  prompted_at      INTEGER                    -- when the person sent the last prompt
 ) WITHOUT ROWID;
 CREATE INDEX sessions_agent ON sessions(agent);
 CREATE INDEX sessions_open ON sessions(pid) WHERE pid IS NOT NULL AND ended_at IS NULL;
+
+-- Wakes: an idle session got a prompt because of mail. Only the hub and its commands write here.
+CREATE TABLE wakes (
+  n        INTEGER PRIMARY KEY,
+  session  TEXT,                              -- sessions.id
+  agent    TEXT,                              -- agents.id
+  mail     INTEGER,                           -- the newest inbox_messages.n that it is for: no wake follows for this or older mail
+  chain    INTEGER,                           -- the inbox_messages.n with which the chain of replies began
+  state    TEXT,                              -- begun, given (to the tool), woken (the session has begun a turn), failed
+  via      TEXT,                              -- how the tool gets the prompt
+  reason   TEXT,                              -- why it failed
+  asked_by TEXT,                              -- 'human' if the person asked for it
+  at       INTEGER,                           -- when it was begun
+  ended_at INTEGER                            -- when the session began the turn, or the wake failed
+);
+CREATE INDEX wakes_agent ON wakes(agent);
+CREATE INDEX wakes_session ON wakes(session);
+CREATE INDEX wakes_open ON wakes(at) WHERE ended_at IS NULL;
 
 -- The change log: every insert and every change of state, in commit order. Only triggers write to it.
 CREATE TABLE changes (
@@ -256,7 +276,7 @@ CREATE TABLE hub (
 INSERT INTO hub VALUES('epoch', lower(hex(randomblob(16))));
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Triggers enforce the rules for every writer. Each table except deliveries and sessions has four:
+-- Triggers enforce the rules for every writer. Each table except deliveries, sessions and wakes has four:
 --
 --   _exists  BEFORE INSERT  Runs when a row with this key exists. OR REPLACE would delete that row, and a trigger cannot
 --                           see the conflict clause of the statement that fired it. But statements within a trigger

@@ -54,6 +54,14 @@ pub(super) fn confirm(question: &str, action: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Asks a question on stderr. Returns whether the answer is yes, which is the default.
+pub(super) fn confirm_by_default(question: &str) -> Result<bool> {
+    write!(io::stderr(), "{question} [Y/n] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "" | "y" | "Y" | "yes") && answer.ends_with('\n'))
+}
+
 /// Returns whether stdout is a terminal.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()

@@ -15,7 +15,7 @@
 //!    [`MAX_CONTINUATIONS`] times an hour; in a row not more often than the tool allows. So two sessions can talk
 //!    for a while, and not without end. The last text says that the limit is reached.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -23,11 +23,13 @@ use super::agent_name;
 use super::json_fields::{number, text};
 use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
-use super::spec::{EventKind, Hook, HookSpec, Integration, MailDelivery, MessageExtent};
+use super::spec::{
+    EventKind, Hook, HookSpec, Integration, MailDelivery, MessageExtent, WAKE_PROMPT, WakeMethod, WatchForm,
+};
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use super::transcript::{self, HookSession};
 use super::usage::Usage;
-use super::{mail_text, prompt_text};
+use super::{mail_text, prompt_text, wake};
 use crate::error::Result;
 use crate::process::ProcessId;
 use crate::protocol::TaskStreamEventType as Kind;
@@ -66,12 +68,23 @@ pub struct HookEnvironment {
     pub now: i64,
 }
 
+/// Where a hook writes its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputPlace {
+    /// One line of JSON on stdout; exit code 0.
+    Stdout,
+    /// A prompt on stderr; exit code 2.
+    Stderr,
+}
+
 /// The output of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "mail that is not printed does not reach the model until it is offered again"]
 pub struct HookOutput {
-    /// One line of JSON.
+    /// One line.
     pub text: String,
+    /// Where it is written.
+    pub place: OutputPlace,
     agent: String,
     session: String,
     /// The numbers of the delivered mail.
@@ -105,9 +118,13 @@ pub fn handle(
     let Some(mut call) = HookCall::new(writer, (tool, hooks), input, environment)? else {
         return Ok(None);
     };
+    if call.hook.kind == EventKind::Wake {
+        return call.wake();
+    }
     if !call.is_recorded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
+    call.create_watched_file();
     let usage = match environment.task {
         None => transcript::read(writer, call.session(), call.kind, input)?,
         Some(_) => None,
@@ -160,6 +177,8 @@ struct HookCall<'a> {
     session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
+    /// The file that the tool is told to watch.
+    watched_file: Option<PathBuf>,
     /// The usage of the turn that ends, from the tool's record of the session.
     turn: Usage,
 }
@@ -200,8 +219,54 @@ impl<'a> HookCall<'a> {
             session: writer.session(&task)?,
             task,
             occurred_at: None,
+            watched_file: None,
             turn: Usage::default(),
         }))
+    }
+
+    /// Returns the form in which the tool watches a file that wakes its sessions, if it does.
+    fn watch_form(&self) -> Option<WatchForm> {
+        match self.tool.wake.as_ref().ok()?.method {
+            WakeMethod::WatchedFile(form) => Some(form),
+            WakeMethod::InputFile { .. } | WakeMethod::Command { .. } => None,
+        }
+    }
+
+    /// Creates the file whose change wakes this session, which begins.
+    fn create_watched_file(&mut self) {
+        if self.hook.kind == EventKind::SessionStart && self.watch_form().is_some() {
+            self.watched_file = wake::create(self.writer.path(), &self.task);
+        }
+    }
+
+    /// Answers a tool that asks whether the session is to be woken.
+    fn wake(&self) -> Result<Option<HookOutput>> {
+        let Some(form) = self.watch_form() else { return Ok(None) };
+        // The file changes for other reasons too. Then there is nothing to write.
+        if !self.writer.has_begun_wake(&self.task)? || !self.writer.give_wake(&self.task)? {
+            return Ok(None);
+        }
+        let (text, place) = match form {
+            WatchForm::Hook => (WAKE_PROMPT.to_owned(), OutputPlace::Stderr),
+            WatchForm::Extension => (json!({"prompt": WAKE_PROMPT}).to_string(), OutputPlace::Stdout),
+        };
+        Ok(Some(HookOutput {
+            text,
+            place,
+            agent: self.agent.clone(),
+            session: self.task.clone(),
+            mail: Vec::new(),
+        }))
+    }
+
+    /// Records whether the prompt is that of a wake or the person's.
+    fn record_prompt(&self) -> Result<()> {
+        let prompt = (self.hooks.fields.prompt)(self.input);
+        let is_wake = prompt.contains(WAKE_PROMPT) && self.writer.confirm_wake(&self.task, self.environment.now)?;
+        if !is_wake && !prompt.starts_with(mail_text::MARK) {
+            self.writer.note_prompt(&self.task, self.environment.now)?;
+        }
+        Ok(())
     }
 
     /// Records the event in the session's own row: its agent, process and terminal, and whether it is open.
@@ -211,6 +276,7 @@ impl<'a> HookCall<'a> {
             agent: &self.agent,
             process: self.environment.process.as_ref(),
             terminal: self.environment.terminal.as_deref(),
+            permission_mode: self.input["permission_mode"].as_str().filter(|mode| !mode.is_empty()),
             at: self.environment.now,
         };
         match self.kind {
@@ -225,7 +291,14 @@ impl<'a> HookCall<'a> {
         if self.session.is_none() {
             self.take_over_label()?;
         }
-        Ok(())
+        match self.hook.kind {
+            EventKind::Prompt if !self.in_subagent() => self.record_prompt(),
+            EventKind::SessionEnd => {
+                wake::remove(self.writer.path(), &self.task);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns whether the session was found to have ended although its process runs. An event that comes late,
@@ -358,12 +431,10 @@ impl<'a> HookCall<'a> {
             return Ok(());
         }
         let prompt = (self.hooks.fields.prompt)(self.input);
-        // Some tools run this hook for the text with which the model continues: that is no prompt of the user.
-        let prompt = if prompt.starts_with(mail_text::MARK) {
-            ""
-        } else {
-            prompt
-        };
+        // Some tools run this hook for the text with which the model continues, and a wake is no prompt of the user
+        // either.
+        let is_own = prompt.starts_with(mail_text::MARK) || prompt.contains(WAKE_PROMPT);
+        let prompt = if is_own { "" } else { prompt };
         let turn = self.writer.task_progress(&self.task)?.turn + 1;
         self.write(&NewTaskEvent {
             turn_num: turn,
@@ -633,6 +704,7 @@ impl<'a> HookCall<'a> {
         }
         Ok(Some(HookOutput {
             text: self.output(&parts.join("\n\n")).to_string(),
+            place: OutputPlace::Stdout,
             agent: self.agent.clone(),
             session: self.task.clone(),
             mail: mail.iter().map(|row| row.n).collect(),
@@ -685,6 +757,15 @@ impl<'a> HookCall<'a> {
         let mut output = form.output(self.hook.event, text);
         if let (EventKind::SessionStart, Some(field)) = (self.kind, self.hooks.session_environment) {
             output[field] = json!({AGENT_VARIABLE: self.agent});
+        }
+        if let (Some(form), Some(file)) = (
+            self.watch_form(),
+            self.watched_file.as_ref().and_then(|path| path.to_str()),
+        ) {
+            match form {
+                WatchForm::Hook => output["hookSpecificOutput"]["watchPaths"] = json!([file]),
+                WatchForm::Extension => output["watch_file"] = file.into(),
+            }
         }
         output
     }

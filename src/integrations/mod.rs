@@ -44,6 +44,7 @@ pub mod task_builder;
 pub mod transcript;
 pub mod unknown_content;
 pub mod usage;
+pub mod wake;
 
 mod claude;
 mod codex;

@@ -393,6 +393,7 @@ fn record_sessions(writer: &Writer, task: &NewTaskEvent, pid: Option<i64>) -> Re
         agent: &task.agent_id,
         process: Some(process),
         terminal: None,
+        permission_mode: None,
         at,
     };
     writer.open_session(&event(&task.task_id, &own))?;

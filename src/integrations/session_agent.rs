@@ -196,6 +196,7 @@ mod tests {
             agent,
             process: Some(&process.id()),
             terminal: None,
+            permission_mode: None,
             at: 1,
         };
         writer.open_session(&event).unwrap();

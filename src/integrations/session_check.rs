@@ -3,8 +3,8 @@
 //!
 //! The hub records what it finds. Without a hub, listings show the same.
 
-use super::registry;
 use super::spec::Integration;
+use super::{registry, wake};
 use crate::error::Result;
 use crate::protocol::{TaskStreamEventType as Kind, now_ms};
 use crate::store::{AgentRow, AgentState, NewTaskEvent, Reader, SessionRow, Writer};
@@ -110,6 +110,7 @@ fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()>
     }
     if finding == Finding::Ended {
         writer.end_session(&session.id, now_ms())?;
+        wake::remove(writer.path(), &session.id);
     }
     if session.agent.is_empty() || finding == Finding::Ended && runs_elsewhere(writer, session)? {
         return Ok(());

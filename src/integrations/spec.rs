@@ -84,6 +84,18 @@ pub enum WakeMethod {
     },
 }
 
+impl WakeMethod {
+    /// Returns the name in the column `wakes.via`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WatchedFile(WatchForm::Hook) => "hook",
+            Self::WatchedFile(WatchForm::Extension) => "extension",
+            Self::InputFile { .. } => "input file",
+            Self::Command { program, .. } => program,
+        }
+    }
+}
+
 /// The form in which hooks name the watched file and answer with the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchForm {
@@ -488,6 +500,9 @@ pub enum HookBlocking {
     Waits,
     /// The tool continues. Only for tools that support `async`.
     Continues,
+    /// The tool continues, and begins a turn if the hook ends with exit code 2. Only for tools that support
+    /// `asyncRewake`.
+    Wakes,
 }
 
 /// How a hook delivers mail to the model.

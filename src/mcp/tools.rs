@@ -24,7 +24,7 @@ use super::written::PendingResult;
 use crate::config::{HUMAN, canonical, from_type, is_human};
 use crate::error::{Code, Error, Result as StoreResult};
 use crate::integrations::fence::{fenced, one_line};
-use crate::integrations::{mail_text, session_check};
+use crate::integrations::{mail_text, session_check, wake};
 use crate::protocol::{TaskStreamEventType, now_ms};
 use crate::store::{
     AgentState, Claim, InboxFilter, InboxMessageRow, InboxOrder, NewInboxMessage, NewMessage, NewTaskEvent, Reader,
@@ -155,6 +155,7 @@ impl Mcp {
                 let mut answer = NewInboxMessage::answer(&question, session.agent(), args.text);
                 answer.title = args.title.or(answer.title);
                 let sent = writer.reply(&question, &answer, session.read_context())?.into_row();
+                wake::after_sending(writer, &sent.to_inbox);
                 Ok((sent, unread(session, writer)))
             })
             .await?;
@@ -568,6 +569,7 @@ async fn send_mail(session: &AgentSession, args: SendMessage) -> Result<Json<Sen
                 ..NewInboxMessage::new(session.agent(), inbox, args.text)
             };
             let row = writer.send(&new).map_err(key_conflict)?.into_row();
+            wake::after_sending(writer, &row.to_inbox);
             Ok((row, unread(session, writer)))
         })
         .await?;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credential_watch;
 use super::state::Server;
+use super::waking;
 use crate::hub::Hub;
 use crate::integrations::hook_spool;
 use crate::store::Spool;
@@ -19,7 +20,8 @@ const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
 impl Server {
     /// Starts the background tasks once: storing acks, retrying writes while the database cannot
     /// be written, checking a damaged database, taking in
-    /// what hooks have spooled, watching the secrets' files, and logging the numbers of refusals. They end on shutdown.
+    /// what hooks have spooled, watching the secrets' files, logging the numbers of refusals, and waking sessions. They end
+    /// on shutdown.
     pub(super) fn start_background_tasks(self: &Arc<Self>) {
         self.background_tasks_started.call_once(|| {
             self.tasks
@@ -32,6 +34,8 @@ impl Server {
                 .spawn(take_in_spool(Arc::clone(&self.hub), self.shutdown.clone()));
             self.tasks
                 .spawn(credential_watch::watch(Arc::downgrade(self), self.shutdown.clone()));
+            self.tasks
+                .spawn(waking::run(Arc::clone(&self.hub), self.shutdown.clone()));
             self.tasks
                 .spawn(log_refusals(Arc::downgrade(self), self.shutdown.clone()));
         });

@@ -33,6 +33,7 @@ mod router;
 mod routes;
 mod state;
 mod unauthenticated;
+mod waking;
 mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -22,7 +22,7 @@ use super::request::{Access, ApiRequest};
 use super::response;
 use super::response_budget::LargeResponse;
 use super::routes::assets::{self, Asset};
-use super::routes::{agents, inbox, metrics, search, sessions, snippets, status, tasks, telemetry, threads};
+use super::routes::{agents, inbox, metrics, search, sessions, snippets, status, tasks, telemetry, threads, wake};
 use super::state::Server;
 use super::websocket;
 use crate::error::{Code, Error, Result};
@@ -113,6 +113,8 @@ routes! {
     PATCH "/api/inbox/{id}" Token => inbox::update,
     POST "/api/inbox/{id}/claim" Token => inbox::claim,
     GET "/api/agents" Token => agents::list,
+    POST "/api/agents/{id}/wake" Person => wake::wake,
+    GET "/api/wake" Token => wake::state,
     GET "/api/telemetry" Token => telemetry::list,
     POST "/api/telemetry" Token => telemetry::report,
     GET "/api/tasks" Token => tasks::list,

@@ -38,7 +38,6 @@ mod secrets;
 mod sender_field;
 mod sessions;
 mod spool;
-
 mod subscriptions;
 mod task_events;
 mod telemetry;
@@ -47,6 +46,8 @@ mod test_support;
 mod threads;
 mod totals;
 mod transcripts;
+mod wake_rules;
+mod wakes;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
@@ -97,6 +98,8 @@ pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
 pub use totals::{TaskTotals, Totals};
 pub use transcripts::TranscriptRow;
+pub use wake_rules::{WakeMode, WakeRules};
+pub use wakes::{NewWake, WakeRow};
 
 /// Returns the version of the SQLite library in this program.
 pub fn sqlite_version() -> &'static str {

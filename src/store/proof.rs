@@ -34,6 +34,8 @@ pub enum Author {
 pub(super) enum RowKind {
     InboxMessage,
     ThreadMessage,
+    /// The setting of which mail wakes agents.
+    WakeRules,
 }
 
 impl RowKind {
@@ -41,6 +43,7 @@ impl RowKind {
         match self {
             Self::InboxMessage => "agenthub inbox message 1",
             Self::ThreadMessage => "agenthub thread message 1",
+            Self::WakeRules => "agenthub wake rules 1",
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::error::{Code, Error, Result};
 /// "AGHB": marks an agenthub database.
 const APPLICATION_ID: i64 = 0x4147_4842;
 /// The version of the schema that this program creates.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 /// The annotated schema, as `agenthub schema` prints it.
 pub const SCHEMA_SQL: &str = include_str!("../../assets/schema.sql");
 /// `MIGRATIONS[v - 1]` migrates version `v` to `v + 1`. The first version is 1.
@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/2.sql"),
     include_str!("../../assets/migrations/3.sql"),
     include_str!("../../assets/migrations/4.sql"),
+    include_str!("../../assets/migrations/5.sql"),
 ];
 
 /// The kind of a database that this program can use, by its header.
@@ -88,7 +89,7 @@ pub(super) fn check_header(conn: &Connection, path: &Path) -> Result<()> {
 
 /// Marks a database that was loaded from a dump as agenthub's if it has the table `hub`. The version of its schema
 /// follows from what it contains: version 2 added `messages.proof`, version 3 the table `deliveries`,
-/// version 4 the table `sessions`.
+/// version 4 the table `sessions`, version 5 the table `wakes`.
 pub(super) fn mark(conn: &Connection) -> Result<()> {
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
     if number("SELECT count(*) FROM sqlite_master WHERE name = 'hub'")? == 0 {
@@ -98,6 +99,7 @@ pub(super) fn mark(conn: &Connection) -> Result<()> {
         "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'proof'",
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'deliveries'",
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'sessions'",
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'wakes'",
     ];
     let mut version: i64 = 1;
     for sql in added {
@@ -411,11 +413,11 @@ mod tests {
             .unwrap();
         let before = content(&first);
         let writer = open(&path).unwrap();
-        let copy = dir.path().join("hub.db.before-4");
+        let copy = dir.path().join("hub.db.before-5");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
         assert_eq!(
             names(dir.path()),
-            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-4"]
+            ["hub.db", "hub.db-shm", "hub.db-wal", "hub.db.before-5"]
         );
         let conn = connect(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
         assert_eq!((version(&conn), content(&conn)), (1, before));
@@ -428,7 +430,7 @@ mod tests {
         // A copy of a copy, when it is used as the database.
         let writer = open(&copy).unwrap();
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
-        assert!(dir.path().join("hub.db.before-4.before-4").exists());
+        assert!(dir.path().join("hub.db.before-5.before-5").exists());
         // A new or current database is not copied.
         drop(writer);
         let other = tempfile::tempdir().unwrap();
@@ -455,13 +457,13 @@ mod tests {
         ];
         for (kind, prepare) in prepare {
             // Once at the name of the copy, once at that of the incomplete copy.
-            for name in ["hub.db.before-4", "hub.db.before-4.part"] {
+            for name in ["hub.db.before-5", "hub.db.before-5.part"] {
                 let (dir, path, _) = first_version();
                 let other = dir.path().join("other");
                 fs::write(&other, "untouched").unwrap();
                 prepare(&dir.path().join(name), &other);
                 drop(open(&path).unwrap());
-                let copy = dir.path().join("hub.db.before-4");
+                let copy = dir.path().join("hub.db.before-5");
                 let meta = fs::symlink_metadata(&copy).unwrap();
                 assert!(meta.is_file(), "{kind} at {name}");
                 assert_eq!(
@@ -470,7 +472,7 @@ mod tests {
                     "{kind}"
                 );
                 assert_eq!(fs::read(&other).unwrap(), b"untouched", "{kind}");
-                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-4", "other"], "{kind}");
+                assert_eq!(names(dir.path()), ["hub.db", "hub.db.before-5", "other"], "{kind}");
             }
         }
     }
@@ -478,10 +480,10 @@ mod tests {
     #[test]
     fn does_not_migrate_without_a_copy() {
         for (name, is_directory, advice) in [
-            ("hub.db.before-4", true, "is a directory; rename it"),
-            ("hub.db.before-4-wal", false, "is a database in use; rename it"),
-            ("hub.db.before-4-journal", false, "is a database in use; rename it"),
-            ("hub.db.before-4.part", true, "can write to the directory"),
+            ("hub.db.before-5", true, "is a directory; rename it"),
+            ("hub.db.before-5-wal", false, "is a database in use; rename it"),
+            ("hub.db.before-5-journal", false, "is a database in use; rename it"),
+            ("hub.db.before-5.part", true, "can write to the directory"),
         ] {
             let (dir, path, first) = first_version();
             let before = content(&first);
@@ -662,7 +664,7 @@ mod tests {
         let writer = open(&path).unwrap();
         assert_eq!(version(&writer.conn), SCHEMA_VERSION);
         assert_eq!(
-            version(&connect(&dir.path().join("hub.db.before-4"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()),
+            version(&connect(&dir.path().join("hub.db.before-5"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()),
             2
         );
         let deliveries = "SELECT mail, session, state, at FROM deliveries WHERE reader = 'planner' ORDER BY mail";
@@ -761,7 +763,7 @@ mod tests {
             }
         });
         assert_eq!(content(&first), before);
-        let copy = connect(&dir.path().join("hub.db.before-4"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-5"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         // A second copy would be of the migrated database.
         assert_eq!(version(&copy), 1);
     }
@@ -782,7 +784,7 @@ mod tests {
             first.execute_batch("COMMIT").unwrap();
             assert_eq!(opened.join().unwrap(), SCHEMA_VERSION);
         });
-        let copy = connect(&dir.path().join("hub.db.before-4"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let copy = connect(&dir.path().join("hub.db.before-5"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         assert_eq!(rows(&copy, "SELECT n FROM messages WHERE content = 'late'").len(), 1);
     }
 

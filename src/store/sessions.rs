@@ -7,11 +7,12 @@ use super::connection::{Reader, Writer};
 use crate::error::Result;
 use crate::process::ProcessId;
 
-const COLUMNS: &str = "id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at";
+const COLUMNS: &str =
+    "id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at, permission_mode, prompted_at";
 
 /// The sessions whose end the tool may not report.
-const OPEN_WITH_PROCESS: &str = "SELECT id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at \
-     FROM sessions WHERE pid IS NOT NULL AND ended_at IS NULL";
+const OPEN_WITH_PROCESS: &str = "SELECT id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at, \
+     permission_mode, prompted_at FROM sessions WHERE pid IS NOT NULL AND ended_at IS NULL";
 
 /// Returns the id of a session, which is also the id of its task.
 pub fn session_key(tool: &str, session: &str) -> String {
@@ -43,6 +44,10 @@ pub struct SessionRow {
     pub ended_at: Option<i64>,
     /// When its last event occurred, Unix milliseconds.
     pub last_event_at: i64,
+    /// The tool's name of the permission mode; empty if it is not known.
+    pub permission_mode: String,
+    /// When the person sent the last prompt, Unix milliseconds.
+    pub prompted_at: Option<i64>,
 }
 
 impl SessionRow {
@@ -60,6 +65,8 @@ impl SessionRow {
             greeted_at: row.get(5)?,
             ended_at: row.get(6)?,
             last_event_at: row.get::<_, Option<i64>>(7)?.unwrap_or_default(),
+            permission_mode: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
+            prompted_at: row.get(9)?,
         })
     }
 
@@ -85,6 +92,8 @@ pub struct SessionEvent<'a> {
     pub process: Option<&'a ProcessId>,
     /// The terminal; `None` keeps the known one.
     pub terminal: Option<&'a str>,
+    /// The tool's name of the permission mode; `None` keeps the known one.
+    pub permission_mode: Option<&'a str>,
     /// When the event occurred, Unix milliseconds.
     pub at: i64,
 }
@@ -195,11 +204,12 @@ impl Writer {
     pub fn record_session_event(&self, event: &SessionEvent<'_>) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO sessions(id, agent, pid, pid_started, terminal, created_at, last_event_at) \
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?6) \
+                "INSERT INTO sessions(id, agent, pid, pid_started, terminal, created_at, last_event_at, permission_mode) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) \
                  ON CONFLICT(id) DO UPDATE SET agent = excluded.agent, pid = coalesce(excluded.pid, pid), \
                  pid_started = iif(excluded.pid IS NULL, pid_started, excluded.pid_started), \
                  terminal = coalesce(excluded.terminal, terminal), \
+                 permission_mode = coalesce(excluded.permission_mode, permission_mode), \
                  last_event_at = max(coalesce(last_event_at, 0), excluded.last_event_at)",
             )?
             .execute(params![
@@ -208,7 +218,8 @@ impl Writer {
                 event.process.map(|process| process.pid),
                 event.process.and_then(|process| process.started.as_deref()),
                 event.terminal,
-                event.at
+                event.at,
+                event.permission_mode
             ])?;
         Ok(())
     }
@@ -261,6 +272,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Records that the person has sent a prompt in a session.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn note_prompt(&self, id: &str, at: i64) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE sessions SET prompted_at = ?2 WHERE id = ?1")?
+            .execute(params![id, at])?;
+        Ok(())
+    }
+
     /// Records that the model of a session was told its name.
     ///
     /// # Errors
@@ -305,6 +327,7 @@ mod tests {
             agent,
             process: Some(process),
             terminal: Some("tty"),
+            permission_mode: None,
             at,
         }
     }

@@ -65,9 +65,9 @@ class Hub:
         sql = "SELECT id FROM agents WHERE id NOT IN ('human', 'tester', 'all')"
         return until("an agent", lambda: self.value(sql))
 
-    def send(self, to, text):
-        """Sends mail from the agent `tester` and returns its number."""
-        self.run("send", to, text, "--from", "tester", "--new")
+    def send(self, to, text, sender="tester", priority="info"):
+        """Sends mail from an agent and returns its number."""
+        self.run("send", to, text, "--from", sender, "--new", "--priority", priority)
         return self.value("SELECT max(n) FROM inbox_messages")
 
     def receipts(self, number):

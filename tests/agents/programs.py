@@ -129,6 +129,7 @@ class Codex(Program):
     name, package = "Codex", "@openai/codex"
     server = OpenAi
     listing = ("mcp", "list")
+    approval = "on-request"  # with "never", it counts as a session that asks the person nothing
     daemon = ("--no-daemon",)  # a scenario may share the daemon of all sessions
     dialog = ("Trust all and continue", "2", "› 2.")
     # It gives up if a busy machine answers too late.
@@ -144,7 +145,7 @@ class Codex(Program):
         config = f"""
             model = "gpt-5.5"
             model_provider = "lab"
-            approval_policy = "never"
+            approval_policy = "{self.approval}"
             sandbox_mode = "danger-full-access"
             check_for_update_on_startup = false
             disable_paste_burst = true

@@ -18,7 +18,7 @@ const FIRST: &[u8] = include_bytes!("../data/v1.db");
 fn first_version() -> (TestHub, PathBuf) {
     let hub = TestHub::not_started(&[]);
     fs::write(hub.db(), FIRST).unwrap();
-    let copy = hub.folder().join("hub.db.before-4");
+    let copy = hub.folder().join("hub.db.before-5");
     (hub, copy)
 }
 
@@ -42,10 +42,10 @@ fn one_of_several_processes_migrates_and_logs_it() {
     }
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(
-        log.contains("from schema version 1 to 4") && log.contains(copy.to_str().unwrap()),
+        log.contains("from schema version 1 to 5") && log.contains(copy.to_str().unwrap()),
         "{log}"
     );
-    assert_eq!(hub.sql("PRAGMA user_version"), "4");
+    assert_eq!(hub.sql("PRAGMA user_version"), "5");
     assert_eq!(sqlite3(&copy, "PRAGMA user_version"), "1");
     assert_eq!(
         sqlite3(
@@ -89,7 +89,7 @@ while not stop.is_set():
     };
     take(20);
     assert!(hub.agenthub(&["path"]).status.success());
-    assert_eq!(hub.sql("PRAGMA user_version"), "4");
+    assert_eq!(hub.sql("PRAGMA user_version"), "5");
     // Lines that were written before the migration are in the pipe, which holds fewer than these.
     let in_copy: usize = sqlite3(&copy, "SELECT count(*) FROM messages WHERE from_id = 'snake'")
         .parse()
@@ -150,6 +150,6 @@ fn changes_nothing_if_the_disk_is_too_full_for_the_copy() {
     names.sort();
     assert_eq!(names, Vec::<String>::new());
     assert!(hub.agenthub(&["path"]).status.success());
-    assert_eq!(hub.sql("PRAGMA user_version"), "4");
+    assert_eq!(hub.sql("PRAGMA user_version"), "5");
     assert!(copy.exists());
 }

@@ -11,6 +11,7 @@ use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
 use crate::cli::terminal;
 use crate::config::is_human;
 use crate::error::{Code, Error};
+use crate::integrations::wake;
 use crate::protocol::now_ms;
 use crate::store::{ALL_INBOXES, InboxMessageRow, NewInboxMessage, ReadContext, message_id};
 use crate::text::safe_text;
@@ -86,6 +87,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         ..NewInboxMessage::new(asker.clone(), to_inbox, payload)
     };
     let question = writer.send(&question)?.into_row();
+    wake::after_sending(&writer, &question.to_inbox);
     args::note_if_unverified(&asker, question.verified)?;
     terminal::note(&format!(
         "asked {} (#{}), waiting for the answer",

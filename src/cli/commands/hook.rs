@@ -5,12 +5,14 @@
 //! next writer takes it in.
 //!
 //! A hook never fails: after any error the exit code is 0 and nothing is printed. Exit code 2
-//! would keep a session from stopping, forever if the reason persists.
+//! would keep a session from stopping, forever if the reason persists. Only the hook that wakes an idle session
+//! ends with it.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::panic;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,7 +22,7 @@ use crate::cli::terminal;
 use crate::config;
 use crate::error::{Code, Error};
 use crate::integrations::environment::variable;
-use crate::integrations::hook_handler::{HookEnvironment, handle};
+use crate::integrations::hook_handler::{HookEnvironment, OutputPlace, handle};
 use crate::integrations::spec::{EventKind, HookSpec, Integration};
 use crate::integrations::{hook_spool, identity, mail_text, registry, session_agent};
 use crate::protocol::now_ms;
@@ -32,6 +34,9 @@ use crate::text::{lenient_json, shell};
 const LOCK_WAIT: Duration = Duration::from_millis(200);
 /// Maximum bytes of input. A tool's result may be long; a longer input is ignored.
 const MAX_INPUT: u64 = 32 << 20;
+
+/// The exit code with which a tool begins a turn in an idle session.
+const WAKES: u8 = 2;
 
 /// Accepts any arguments: clap would refuse one with exit code 2.
 #[derive(Debug, clap::Args)]
@@ -57,25 +62,31 @@ pub fn is_hook(args: impl Iterator<Item = OsString>) -> bool {
     }
 }
 
-pub(super) fn run(database: &DatabaseArgs, args: &Args) {
+/// Returns the exit code.
+pub(super) fn run(database: &DatabaseArgs, args: &Args) -> ExitCode {
     if io::stdin().is_terminal() {
         drop(writeln!(
             io::stderr(),
             "agenthub hook is run by agent tools; agenthub init installs it"
         ));
-        return;
+        return ExitCode::SUCCESS;
     }
     // Suppress panic output: the tool shows stderr to the user.
     panic::set_hook(Box::new(|_| {}));
-    if panic::catch_unwind(|| handle_event(database, args)).is_err()
+    let handled = panic::catch_unwind(|| handle_event(database, args));
+    if handled.is_err()
         && let Ok(path) = config::db_path(database.db.as_deref())
     {
         count_failure(&path, "an internal error");
     }
+    match handled {
+        Ok(Some(OutputPlace::Stderr)) => ExitCode::from(WAKES),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
-/// Handles the event. Returns `None` after any failure.
-fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
+/// Handles the event. Returns where the output is; `None` without output and after any failure.
+fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<OutputPlace> {
     let (tool, hooks) = registry::by_hook_word(args.tool.first()?)?;
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes).ok()?;
@@ -130,9 +141,13 @@ fn handle_event(database: &DatabaseArgs, args: &Args) -> Option<()> {
         }
     };
     let hook_output = hook_output?;
-    terminal::line(&hook_output.text).ok()?;
+    match hook_output.place {
+        OutputPlace::Stdout => terminal::line(&hook_output.text).ok()?,
+        OutputPlace::Stderr => writeln!(io::stderr(), "{}", hook_output.text).ok()?,
+    }
     // Without this confirmation the mail is delivered again.
-    with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()
+    with_busy_timeout(LOCK_WAIT, || hook_output.confirm_printed(&writer)).ok()?;
+    Some(hook_output.place)
 }
 
 /// Counts a failed call, for doctor. Without a database there is no place for it.

@@ -31,6 +31,7 @@ mod tail;
 mod threads;
 mod token;
 mod trace;
+mod wake;
 
 use std::process::ExitCode;
 
@@ -87,6 +88,8 @@ enum Command {
     Rename(rename::Args),
     /// Show who has seen a message or mail
     Trace(trace::Args),
+    /// Show and set which mail wakes idle agents, or wake one
+    Wake(wake::Args),
     /// Follow one thread or all activity
     Tail(tail::Args),
     /// Run an MCP server on stdio
@@ -121,10 +124,7 @@ impl CommandArgs {
         match self.command {
             Command::Run(args) => return run::run(database, &args),
             Command::Ingest(args) => return ingest::run(database, &args),
-            Command::Hook(args) => {
-                hook::run(database, &args);
-                Ok(())
-            }
+            Command::Hook(args) => return Ok(hook::run(database, &args)),
             Command::Init(args) => init::run(database, &args),
             Command::Serve(args) => serve::run(database, *args),
             Command::Demo(args) => demo::run(&args),
@@ -145,6 +145,7 @@ impl CommandArgs {
             Command::Agents(args) => agents::run(database, &args),
             Command::Rename(args) => rename::run(database, &args),
             Command::Trace(args) => trace::run(database, &args),
+            Command::Wake(args) => wake::run(database, &args),
             Command::Tail(args) => tail::run(database, &args),
             Command::Mcp(args) => mcp::run(database, &args),
             Command::Completions(args) => completions::run(&args, definition()),

@@ -5,6 +5,7 @@ use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, VIA, text_or_stdin};
 use crate::cli::terminal;
+use crate::integrations::wake;
 use crate::protocol::now_ms;
 use crate::store::{NewInboxMessage, ReadContext};
 
@@ -54,6 +55,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         now: now_ms(),
     };
     let row = writer.reply(&question, &answer, context)?.into_row();
+    wake::after_sending(&writer, &row.to_inbox);
     args::note_if_unverified(&reader, row.verified)?;
     if args.json {
         return terminal::json(&row);

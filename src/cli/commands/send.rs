@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::cli::args::{self, DatabaseArgs, SpeakerArgs, text_or_stdin};
 use crate::cli::terminal;
 use crate::error::{Code, Error};
+use crate::integrations::wake;
 use crate::store::{NewInboxMessage, Writer};
 use crate::text::safe_text;
 
@@ -63,6 +64,7 @@ pub(super) fn run(database: &DatabaseArgs, args: Args) -> Result<()> {
         ..NewInboxMessage::new(from_agent.clone(), to_inbox, payload)
     };
     let row = writer.send(&mail)?.into_row();
+    wake::after_sending(&writer, &row.to_inbox);
     args::note_if_unverified(&from_agent, row.verified)?;
     if args.json {
         return terminal::json(&[row]);

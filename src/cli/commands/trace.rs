@@ -1,22 +1,27 @@
 //! `agenthub trace`: shows who has seen a message or mail, or why its recipient has not.
 
 use anyhow::Result;
+use serde::Serialize;
 
 use crate::cli::args::{self, DatabaseArgs};
 use crate::cli::terminal;
+use crate::config::is_human;
 use crate::error::{Code, Error};
+use crate::integrations::wake::{self, Decision, Request};
 use crate::protocol::now_ms;
-use crate::store::{InboxMessageRow, MessageRow, ReceiptRow, SubscriberRow, Trace};
+use crate::store::{InboxMessageRow, MessageRow, Reader, ReceiptRow, SubscriberRow, Trace, WakeRow};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "--json prints one document. For mail:\n  \
     {type: \"mail\", mail, receipts: [{message_id, reader, state, via, created_at}],\n   \
-    answers: [mail], known, last_read_at}\n\
+    answers: [mail], known, last_read_at, wakes: [{agent, session, state, via, reason, asked_by, at, ended_at}],\n   \
+    not_woken}\n\
     For a message in a thread:\n  \
     {type: \"message\", message, subscribers: [{instance_id, subscribed_at, last_ack_seq}]}\n\
     mail and message are rows as printed by `inbox --json` and `post --json`. A receipt's state is\n\
     offered (shown to the model), seen or acked; for mail to all also archived. known: the recipient exists as an agent.\n\
-    last_read_at: when the recipient last read any mail. Times are Unix milliseconds or null.")]
+    last_read_at: when the recipient last read any mail. A wake's state is begun, given (to the tool), woken (the session\n\
+    has begun a turn) or failed; not_woken: why there is none yet, or null. Times are Unix milliseconds or null.")]
 pub(super) struct Args {
     /// Number or id of mail, or id of a message
     #[arg(value_parser = args::id)]
@@ -27,15 +32,23 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
-    let Some(trace) = database.reader()?.trace(&args.id)? else {
+    let reader = database.reader()?;
+    let Some(trace) = reader.trace(&args.id)? else {
         let message = format!(
             "no mail or message has the id {}; list mail with agenthub inbox, messages with agenthub tail --json",
             terminal::short(&args.id, 80)
         );
         return Err(Error::new(Code::NotFound, message).into());
     };
+    let wakes = match &trace {
+        Trace::Mail { mail, receipts, .. } => Some(Wakes::of(&reader, mail, receipts)?),
+        Trace::Message { .. } => None,
+    };
     if args.json {
-        return terminal::json(&trace);
+        return terminal::json(&TraceWithWakes {
+            trace: &trace,
+            wakes: wakes.as_ref(),
+        });
     }
     match &trace {
         Trace::Mail {
@@ -45,15 +58,66 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
             known,
             last_read_at,
         } => {
-            trace_mail(mail, receipts, answers)?;
-            let why = pending_reason(mail, receipts, *known, *last_read_at, now_ms());
-            why.map_or(Ok(()), |why| terminal::line(&why))
+            let wakes = wakes.unwrap_or_default();
+            trace_mail(mail, receipts, answers, &wakes.wakes)?;
+            if let Some(why) = pending_reason(mail, receipts, *known, *last_read_at, now_ms()) {
+                terminal::line(&why)?;
+            }
+            let not_woken = wakes.not_woken.map(|why| format!("not woken: {why}"));
+            not_woken.map_or(Ok(()), |why| terminal::line(&why))
         }
         Trace::Message { message, subscribers } => trace_message(message, subscribers),
     }
 }
 
-fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxMessageRow]) -> Result<()> {
+/// The wakes for a piece of mail.
+#[derive(Debug, Default, Serialize)]
+struct Wakes {
+    wakes: Vec<WakeRow>,
+    /// Why the recipient is not woken for it; `None` if it was, or has the mail.
+    not_woken: Option<String>,
+}
+
+/// A trace as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct TraceWithWakes<'a> {
+    #[serde(flatten)]
+    trace: &'a Trace,
+    #[serde(flatten)]
+    wakes: Option<&'a Wakes>,
+}
+
+impl Wakes {
+    fn of(reader: &Reader, mail: &InboxMessageRow, receipts: &[ReceiptRow]) -> Result<Self> {
+        if mail.is_for_all() {
+            return Ok(Self {
+                wakes: reader.wakes_for_all(mail)?,
+                not_woken: None,
+            });
+        }
+        let wake = reader.wake_for(mail, &mail.to_inbox)?;
+        let is_waiting = wake.is_none() && mail.status == "unread" && receipts.is_empty();
+        let is_agent = !is_human(&mail.to_inbox) && reader.agent_exists(&mail.to_inbox)?;
+        let not_woken = match is_waiting && is_agent {
+            true => match wake::decide(reader, &mail.to_inbox, Request::Mail, now_ms())? {
+                Decision::Wake(_) => None,
+                Decision::Later(obstacle) | Decision::No(obstacle) => Some(obstacle.to_string()),
+            },
+            false => None,
+        };
+        Ok(Self {
+            wakes: wake.into_iter().collect(),
+            not_woken,
+        })
+    }
+}
+
+fn trace_mail(
+    mail: &InboxMessageRow,
+    receipts: &[ReceiptRow],
+    answers: &[InboxMessageRow],
+    wakes: &[WakeRow],
+) -> Result<()> {
     terminal::line(&terminal::strong(&format!(
         "#{}  {} → {}  {}",
         mail.n,
@@ -65,6 +129,9 @@ fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxM
         mail.created_at,
         &format!("sent, {}", terminal::mail_state(mail, now_ms())),
     )?;
+    for wake in wakes {
+        step(wake.at, &wake_text(wake))?;
+    }
     for receipt in receipts {
         let word = if receipt.state == "offered" { "to" } else { "by" };
         step(
@@ -86,6 +153,23 @@ fn trace_mail(mail: &InboxMessageRow, receipts: &[ReceiptRow], answers: &[InboxM
         );
         step(answer.created_at, &text)
     })
+}
+
+/// Returns what came of a wake.
+fn wake_text(wake: &WakeRow) -> String {
+    let by = match wake.asked_by.as_str() {
+        "" => String::new(),
+        who => format!(" for {}", terminal::short(who, 20)),
+    };
+    let (agent, via) = (terminal::short(&wake.agent, 60), terminal::short(&wake.via, 20));
+    match (wake.state.as_str(), wake.ended_at) {
+        ("woken", Some(end)) => format!(
+            "woken{by}: {agent} began a turn after {} ms (by {via})",
+            (end - wake.at).max(0)
+        ),
+        ("failed", _) => format!("not woken: {} (by {via})", terminal::short(&wake.reason, 120)),
+        _ => format!("waking {agent}{by} (by {via})"),
+    }
 }
 
 /// Returns the reason why the message is not handled yet; `None` if it was.

@@ -9,7 +9,6 @@ use crate::integrations::spec::{
 };
 use crate::integrations::{hook_fields, program};
 
-/// An event at which Claude Code waits for the hook.
 /// An event at which Claude Code continues.
 const fn record(event: &'static str, kind: EventKind) -> Hook {
     Hook {
@@ -36,6 +35,12 @@ pub(super) const SPEC: HookSpec = HookSpec {
         Hook::waits("Stop", EventKind::Stop, MailDelivery::Continuation),
         record("StopFailure", EventKind::StopFailure),
         Hook::waits("SessionEnd", EventKind::SessionEnd, MailDelivery::None),
+        Hook {
+            event: "FileChanged",
+            kind: EventKind::Wake,
+            blocking: HookBlocking::Wakes,
+            mail: MailDelivery::None,
+        },
     ],
     agent: None,
     fields: hook_fields::COMMON,

@@ -6,7 +6,7 @@ mod session_file;
 mod stream;
 mod transcript;
 
-use super::spec::{Integration, ShellAccess};
+use super::spec::{Integration, ShellAccess, WakeMethod, WakeSpec, WatchForm};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "claude",
@@ -47,5 +47,8 @@ pub(super) static INTEGRATION: Integration = Integration {
     foreign_hooks: None,
     processes: session_file::PROCESSES,
     transcript: Some(transcript::SPEC),
-    wake: Err("agenthub does not wake it"),
+    wake: Ok(WakeSpec {
+        method: WakeMethod::WatchedFile(WatchForm::Hook),
+        unattended_modes: &["bypassPermissions"],
+    }),
 };

@@ -7,7 +7,7 @@ mod stream;
 mod transcript;
 mod trust;
 
-use super::spec::{Integration, ProcessSpec, ShellAccess};
+use super::spec::{Integration, ProcessSpec, ShellAccess, WAKE_PROMPT, WakeMethod, WakeSpec};
 
 pub(super) static INTEGRATION: Integration = Integration {
     id: "codex",
@@ -55,5 +55,17 @@ pub(super) static INTEGRATION: Integration = Integration {
         ..ProcessSpec::DEFAULT
     },
     transcript: Some(transcript::SPEC),
-    wake: Err("agenthub does not wake it"),
+    wake: Ok(WakeSpec {
+        method: WakeMethod::Command {
+            program: "codex",
+            arguments: queue,
+        },
+        unattended_modes: &["bypassPermissions"],
+    }),
 };
+
+/// Returns the arguments with which Codex gives a session a prompt.
+fn queue(session: &str) -> Vec<String> {
+    let words = ["queue", "--thread", session, "--message", WAKE_PROMPT];
+    words.map(str::to_owned).to_vec()
+}

@@ -10,8 +10,9 @@ use jsonc_parser::cst::{CstArray, CstInputValue as Input, CstNode, CstObject, Cs
 use super::hook_command::{Owner, owner};
 use crate::integrations::allowed_commands;
 use crate::integrations::spec::{
-    AllowList, HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal, ServerPermission,
+    AllowList, EventKind, HandlerNesting, Hook, HookBlocking, HookSpec, McpJson, Refusal, ServerPermission,
 };
+use crate::integrations::wake;
 
 /// The name of the MCP server.
 const SERVER: &str = "agenthub";
@@ -200,7 +201,7 @@ pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Resul
                 let handler = Input::Object(wanted);
                 of_event.append(match spec.file.nesting {
                     HandlerNesting::Flat => handler,
-                    HandlerNesting::Groups => Input::Object(vec![("hooks".to_owned(), Input::Array(vec![handler]))]),
+                    HandlerNesting::Groups => Input::Object(group(hook, handler)),
                 });
             }
             Some(handler) => update(&handler.object, &wanted),
@@ -209,6 +210,15 @@ pub(super) fn install_hooks(text: &str, command: &str, spec: &HookSpec) -> Resul
     }
     remove_installed(&events, spec, |event| spec.hook(event).is_none());
     Ok(document.finish())
+}
+
+/// Returns the fields of a group with one handler.
+fn group(hook: &Hook, handler: Input) -> Vec<(String, Input)> {
+    let handlers = ("hooks".to_owned(), Input::Array(vec![handler]));
+    match hook.kind {
+        EventKind::Wake => vec![("matcher".to_owned(), Input::from(wake::FILE_NAME)), handlers],
+        _ => vec![handlers],
+    }
 }
 
 /// Returns the fields of a handler.
@@ -220,8 +230,10 @@ fn handler(command: &str, spec: &HookSpec, hook: &Hook) -> Vec<(String, Input)> 
         ("command".to_owned(), Input::from(command)),
         ("timeout".to_owned(), Input::from(timeout)),
     ];
-    if hook.blocking == HookBlocking::Continues {
-        handler.push(("async".to_owned(), Input::from(true)));
+    match hook.blocking {
+        HookBlocking::Waits => {}
+        HookBlocking::Continues => handler.push(("async".to_owned(), Input::from(true))),
+        HookBlocking::Wakes => handler.push(("asyncRewake".to_owned(), Input::from(true))),
     }
     handler
 }

@@ -11,3 +11,4 @@ pub(super) mod status;
 pub(super) mod tasks;
 pub(super) mod telemetry;
 pub(super) mod threads;
+pub(super) mod wake;

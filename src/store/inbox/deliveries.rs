@@ -22,7 +22,7 @@ use crate::store::inbox::receipts::Receipt;
 /// Maximum length of a stored session name, in characters.
 const MAX_SESSION: usize = 100;
 /// Milliseconds a process may take from its start until it has printed.
-const CONFIRM_TIMEOUT: i64 = 2_000;
+pub(in crate::store) const CONFIRM_TIMEOUT: i64 = 2_000;
 
 /// Which deliveries are repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,11 @@ const ADOPT: &str = "\
     WHERE hub.key = ?1 AND d.type = 'object' AND json_type(d.value, '$.n') = 'integer' \
     ON CONFLICT(mail, reader) DO UPDATE \
       SET session = excluded.session, state = excluded.state, at = excluded.at WHERE excluded.at >= at";
+
+/// Returns [`TO_DELIVER`], for a statement with further conditions.
+pub(in crate::store) fn deliverable() -> &'static str {
+    TO_DELIVER
+}
 
 /// Returns the key in the table `hub` under which schema version 2 keeps the deliveries of a reader.
 fn key_of_version_2(reader: &str) -> String {

@@ -20,7 +20,7 @@ const MAX_PROBLEMS: i64 = 10;
 /// Number of newest rows of each table that [`Reader::newest_at`] reads.
 const LAST_ROWS: u32 = 1000;
 /// Suffixes of the files that belong to a database.
-const SIDECAR_SUFFIXES: [&str; 14] = [
+const SIDECAR_SUFFIXES: [&str; 15] = [
     "-wal",
     "-shm",
     ".token",
@@ -34,6 +34,7 @@ const SIDECAR_SUFFIXES: [&str; 14] = [
     ".before-2",
     ".before-3",
     ".before-4",
+    ".before-5",
     ".before-repair",
 ];
 

@@ -237,6 +237,7 @@ impl PruneRun {
         }
         writer.delete_continuations_of_deleted_agents()?;
         writer.delete_sessions_of_deleted_agents(self.retention.agents_before)?;
+        writer.delete_wakes(self.retention.agents_before)?;
         Ok(None)
     }
 }

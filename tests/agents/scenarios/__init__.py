@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Callable
 
-MODULES = ("setup", "recording", "tools", "sessions", "pairs", "permissions", "formats", "times", "long_runs")
+MODULES = ("setup", "recording", "tools", "sessions", "pairs", "waking", "permissions", "formats", "times", "long_runs")
 
 _found = []
 

@@ -6,6 +6,7 @@
 mod diff;
 pub(super) mod excluded;
 mod verify;
+mod waking;
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -137,7 +138,7 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if first == Scope::Connections {
         allow(&tools, args, &target)?;
     }
-    Ok(())
+    waking::ask(&database.writer()?, args.yes)
 }
 
 /// Shows the changes and applies them if the user agrees. Returns the files that connect a tool, or `None` if
