@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, test_kill_process};
@@ -149,6 +149,11 @@ impl Process {
             .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
             .map(|value| String::from_utf8_lossy(value).into_owned())
             .filter(|value| !value.is_empty())
+    }
+
+    /// Returns the working directory. `None` if this user may not see it, or without `/proc`.
+    pub fn working_directory(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
     }
 
     /// Returns whether the process only runs other programs: a shell, or a program such as `timeout`.

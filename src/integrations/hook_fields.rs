@@ -17,6 +17,8 @@ pub(super) const COMMON: HookFields = HookFields {
     workspace: |input| text(input, "cwd"),
     directories: |input| vec![text(input, "cwd")],
     prompt: |input| text(input, "prompt"),
+    is_prompt: |_| true,
+    is_idle: |_| false,
     tool_output: |input| tool_output(&input["tool_response"]),
     tool_error: |input| text(input, "error"),
     stop_error: |input| {
@@ -26,6 +28,17 @@ pub(super) const COMMON: HookFields = HookFields {
     is_continuation: |input| input["stop_hook_active"] == Value::Bool(true),
     usage: |_| Vec::new(),
 };
+
+/// Returns a tool's output from a `tool_response` with two forms of it: what the tool shows the user, or else what the
+/// model gets.
+pub(super) fn shown_output(input: &Value) -> String {
+    let response = &input["tool_response"];
+    let shown = response["returnDisplay"].as_str().filter(|text| !text.is_empty());
+    match shown.or_else(|| response["llmContent"].as_str()) {
+        Some(text) => text.to_owned(),
+        None => tool_output(&response["llmContent"]),
+    }
+}
 
 /// Returns a tool's output as text: stdout and stderr, the texts of its blocks, or its JSON.
 fn tool_output(value: &Value) -> String {

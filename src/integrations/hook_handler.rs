@@ -129,7 +129,7 @@ pub fn handle(
     }
     call.create_watched_file();
     let usage = match environment.task {
-        None => transcript::read(writer, call.session(), call.hook.kind, input)?,
+        None => transcript::read(writer, call.session(), call.kind, input)?,
         Some(_) => None,
     };
     writer.atomically(|| {
@@ -174,6 +174,8 @@ struct HookCall<'a> {
     input: &'a Value,
     environment: &'a HookEnvironment,
     hook: &'static Hook,
+    /// What the event means, with this input.
+    kind: EventKind,
     agent: String,
     task: String,
     /// The session before this event; `None` if it is the first one.
@@ -207,6 +209,9 @@ impl<'a> HookCall<'a> {
                 .unwrap_or_else(|| agent_name::of_session(tool.id, session)),
         };
         let task = session_key(tool.id, session);
+        let Some(kind) = kind(writer, hooks, (hook, input), &task)? else {
+            return Ok(None);
+        };
         Ok(Some(Self {
             writer,
             tool,
@@ -214,6 +219,7 @@ impl<'a> HookCall<'a> {
             input,
             environment,
             hook,
+            kind,
             agent,
             session: writer.session(&task)?,
             task,
@@ -310,7 +316,7 @@ impl<'a> HookCall<'a> {
             permission_mode: self.permission_mode(),
             at: self.environment.now,
         };
-        match self.hook.kind {
+        match self.kind {
             EventKind::SessionStart | EventKind::Prompt if !self.in_subagent() => self.writer.open_session(&event)?,
             EventKind::SessionEnd => {
                 self.writer.record_session_event(&event)?;
@@ -392,11 +398,11 @@ impl<'a> HookCall<'a> {
         match self.writer.is_session_recorded(&self.task)? {
             Some(true) => return Ok(true),
             // `prune` deletes the row of a session without events: each start renews it.
-            Some(false) if self.hook.kind != EventKind::SessionStart => return Ok(false),
+            Some(false) if self.kind != EventKind::SessionStart => return Ok(false),
             None if !self.is_excluded()? => return Ok(true),
             Some(false) | None => {}
         }
-        if self.hook.kind != EventKind::SessionEnd {
+        if self.kind != EventKind::SessionEnd {
             self.writer.leave_session_out(&self.task, self.environment.now)?;
         }
         Ok(false)
@@ -416,10 +422,10 @@ impl<'a> HookCall<'a> {
     /// first fires between every two steps of a session, and must not wait for the write lock unnecessarily. The
     /// second comes from a command that lists the tool's servers.
     fn has_nothing_to_write(&self) -> Result<bool> {
-        if self.hook.kind == EventKind::SessionEnd && self.session.is_none() {
+        if self.kind == EventKind::SessionEnd && self.session.is_none() {
             return Ok(!self.writer.agent_exists(&self.agent)?);
         }
-        Ok(self.hook.kind == EventKind::Batch
+        Ok(self.kind == EventKind::Batch
             && self
                 .session
                 .as_ref()
@@ -433,7 +439,7 @@ impl<'a> HookCall<'a> {
 
     fn record(&self) -> Result<()> {
         let input = self.input;
-        match self.hook.kind {
+        match self.kind {
             EventKind::SessionStart => self.set_agent("idle"),
             EventKind::Prompt => self.prompt(),
             EventKind::Text => self.text(text(input, "text")),
@@ -589,7 +595,7 @@ impl<'a> HookCall<'a> {
         }
         self.text(&self.last_message()?)?;
         self.end_turn()?;
-        match self.input["background_tasks"].as_array().map_or(0, Vec::len) {
+        match background_tasks(self.input) {
             0 => self.finish("completed", "idle"),
             tasks => {
                 let remark = format!("waits for {}", count(tasks, "background task"));
@@ -601,7 +607,9 @@ impl<'a> HookCall<'a> {
 
     /// Records that the user has interrupted the turn.
     fn interrupted(&self) -> Result<()> {
-        if self.in_subagent() {
+        // Another hook may have ended the turn meanwhile.
+        let has_ended = self.hook.kind == EventKind::Notification && !is_interrupted(self.writer, &self.task)?;
+        if self.in_subagent() || has_ended {
             return Ok(());
         }
         self.write(&NewTaskEvent {
@@ -709,8 +717,8 @@ impl<'a> HookCall<'a> {
         self.writer.register_agent(&self.agent)?;
         self.writer.adopt_deliveries(&self.agent)?;
         self.writer.advance_broadcasts(&self.agent, self.environment.now)?;
-        let has_model_run = matches!(delivery, MailDelivery::Context | MailDelivery::Continuation)
-            && self.hook.kind != EventKind::Prompt;
+        let has_model_run =
+            matches!(delivery, MailDelivery::Context | MailDelivery::Continuation) && self.kind != EventKind::Prompt;
         if has_model_run {
             self.mark_offered_as_seen(context)?;
         }
@@ -804,7 +812,7 @@ impl<'a> HookCall<'a> {
             _ => self.hooks.context,
         };
         let mut output = form.output(self.hook.event, text);
-        if let (EventKind::SessionStart, Some(field)) = (self.hook.kind, self.hooks.session_environment) {
+        if let (EventKind::SessionStart, Some(field)) = (self.kind, self.hooks.session_environment) {
             output[field] = json!({AGENT_VARIABLE: self.agent});
         }
         if let (Some(form), Some(file)) = (
@@ -818,4 +826,28 @@ impl<'a> HookCall<'a> {
         }
         output
     }
+}
+
+/// Returns what an event means, with this input. `None`: nothing.
+fn kind(writer: &Writer, hooks: &HookSpec, (hook, input): (&Hook, &Value), task: &str) -> Result<Option<EventKind>> {
+    match hook.kind {
+        EventKind::Prompt if !(hooks.fields.is_prompt)(input) => Ok(None),
+        EventKind::Notification if (hooks.fields.is_idle)(input) && is_interrupted(writer, task)? => {
+            Ok(Some(EventKind::Interrupt))
+        }
+        kind => Ok(Some(kind)),
+    }
+}
+
+/// Returns whether no hook has ended the turn of a session that waits for a prompt.
+fn is_interrupted(writer: &Writer, task: &str) -> Result<bool> {
+    let is_active = matches!(writer.task_progress(task)?.status.as_str(), RUNNING | WAITING);
+    Ok(is_active && writer.is_turn_open(task)?)
+}
+
+/// Returns the number of the session's tasks that still run in the background.
+fn background_tasks(input: &Value) -> usize {
+    let tasks = input["background_tasks"].as_array().into_iter().flatten();
+    let has_ended = |task: &&Value| matches!(text(task, "status"), "completed" | "failed" | "cancelled" | "killed");
+    tasks.filter(|task| !has_ended(task)).count()
 }

@@ -29,6 +29,7 @@ pub mod identity;
 mod json_fields;
 pub mod line_splitter;
 pub mod mail_text;
+mod message_stream;
 pub mod program;
 mod prompt_text;
 pub mod recorder;
@@ -51,6 +52,7 @@ mod copilot;
 mod cursor;
 mod gemini;
 mod opencode;
+mod qwen;
 
 #[cfg(test)]
 mod tests;

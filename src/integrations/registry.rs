@@ -1,7 +1,7 @@
 //! The list of all agent tools.
 
 use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
-use super::{claude, codex, copilot, cursor, gemini, opencode};
+use super::{claude, codex, copilot, cursor, gemini, opencode, qwen};
 use crate::process::Process;
 
 /// All tools, in the order in which they are shown and in which their session variables are
@@ -12,16 +12,12 @@ pub static ALL: &[&Integration] = &[
     &gemini::INTEGRATION,
     &cursor::INTEGRATION,
     &opencode::INTEGRATION,
+    &qwen::INTEGRATION,
     &copilot::INTEGRATION,
 ];
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
-pub static RECOGNIZED: &[RecognizedTool] = &[RecognizedTool {
-    id: "qwen",
-    name: "Qwen Code",
-    marker_variables: &["QWEN_CODE"],
-    context_tags: &[],
-}];
+pub static RECOGNIZED: &[RecognizedTool] = &[];
 
 /// An environment variable that marks the shells of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -397,6 +397,11 @@ pub struct HookFields {
     pub directories: fn(&Value) -> Vec<&str>,
     /// Returns what the user wrote.
     pub prompt: fn(&Value) -> &str,
+    /// Returns whether an input of [`EventKind::Prompt`] has a prompt. Another one is no event.
+    pub is_prompt: fn(&Value) -> bool,
+    /// Returns whether an input of [`EventKind::Notification`] says that the session waits for a prompt. A turn that is
+    /// open then was interrupted.
+    pub is_idle: fn(&Value) -> bool,
     /// Returns the output of a tool.
     pub tool_output: fn(&Value) -> String,
     /// Returns the error of a tool; "" without one.

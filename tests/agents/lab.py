@@ -202,9 +202,8 @@ class Session:
         self.terminal.wait_for(*lab.program.ready)
 
     def say(self, text, done):
-        """Types a line and sends it, until `done()`. A program may not take the key while it is busy."""
-        self.terminal.type(text)
-        self.terminal.wait_for(text)
+        """Types a line and sends it, until `done()`. A program may not take keys while it is busy."""
+        self.terminal.press(text, lambda: self.terminal.shown([text]))
         self.terminal.press(ENTER, done)
 
     def ask(self, prompt, *answers):
@@ -226,6 +225,8 @@ class Session:
         self.terminal.wait_for("I shall wait.")
         until("the interruption", self._escape)
         pause.open()
+        if self.lab.program.erase:
+            self.terminal.press(self.lab.program.erase, lambda: self.terminal.shown(self.lab.program.ready))
 
     def _escape(self):
         """Presses the escape key, a second time if the program asks for it. Returns whether the turn is interrupted."""

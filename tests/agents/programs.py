@@ -12,6 +12,7 @@ from servers.chat import OpenCodeChat
 from servers.copilot import CopilotChat
 from servers.gemini import Gemini
 from servers.openai import OpenAi
+from servers.qwen import Qwen
 
 KEY = "dummy-key-of-the-lab-0123456789"
 
@@ -33,6 +34,9 @@ class Program:
     interrupts_again = ""  # shown for a short time after the escape key, if a second one interrupts
     connected = ("onnected", "enabled")  # one of them is in the list of servers
     has_tokens_of_turns = True  # its stream has them
+    erase = ""  # the key that removes the interrupted prompt, if the program puts it back into its input
+    has_launcher = False  # the program runs in a child of the process that is started
+    allows_commands = True  # `agenthub init` allows harmless commands
 
     def __init__(self, install):
         self.install = Path(install) / "node_modules"
@@ -306,6 +310,67 @@ class OpenCode(Program):
         return sum(step["input"] for step in steps) + cached, cached, sum(step["output"] + step["reasoning"] for step in steps)
 
 
+class QwenCode(Program):
+    id = tool = binary = hooks = "qwen"
+    name, package = "Qwen Code", "@qwen-code/qwen-code"
+    server = Qwen
+    listing = ("mcp", "list")
+    compact, leave = "/compress", "/quit"
+    allows_commands = False
+    erase = "\x15"
+    has_launcher = True
+
+    def executable(self):
+        return self.install / "@qwen-code/qwen-code/cli-entry.js"
+
+    def prepare(self, home, work, url):
+        settings = {
+            "$version": 4,
+            "general": {"enableAutoUpdate": False},
+            "privacy": {"usageStatisticsEnabled": False},
+            "security": {"auth": {"selectedType": "openai"}},
+            "telemetry": {"enabled": False},
+            # By default, a model decides which calls are allowed.
+            "tools": {"approvalMode": "default"},
+            # Each would be a request of its own after a turn.
+            "memory": {"enableManagedAutoMemory": False},
+            "ui": {"enableFollowupSuggestions": False},
+        }
+        _write(home / ".qwen/settings.json", json.dumps(settings))
+
+    def environment(self, url):
+        return {
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_BASE_URL": f"{url}/v1",
+            "OPENAI_MODEL": "stand-in",
+            "QWEN_CODE_NO_RELAUNCH": "true",
+        }
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        more = ["--resume", resume or fork] if resume or fork else []
+        more += ["--fork-session"] if fork else []
+        return ["qwen", *(["-y"] if is_trusted else []), *more, "-p", prompt]
+
+    def interactive(self, prompt=None, continues=False):
+        # Relative to the working directory.
+        more = ["--input-file", "../input", *(["-c"] if continues else [])]
+        return ["qwen", "-y", *more, *(["-i", prompt] if prompt else [])]
+
+    ready = ("Type your message",)
+    busy = "esc to cancel"
+    compacted = "compressed"
+    interrupted = "Request cancelled"
+
+    @staticmethod
+    def session(lines):
+        return lines[0]["session_id"]
+
+    @staticmethod
+    def figures(lines):
+        usage = lines[-1]["usage"]
+        return usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]
+
+
 class Copilot(Program):
     id = tool = binary = hooks = "copilot"
     name, package = "Copilot CLI", "@github/copilot"
@@ -360,7 +425,7 @@ class Copilot(Program):
         return tuple(sum(model[name] for model in models) for name in ("inputTokens", "cacheReadTokens", "outputTokens"))
 
 
-ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode, Copilot)
+ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode, QwenCode, Copilot)
 
 
 def node(install):

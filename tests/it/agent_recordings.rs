@@ -40,6 +40,7 @@ fn recorded_streams_become_the_same_texts_and_calls() {
         ("gemini", "gemini-json", "run_shell_command", "mcp_agenthub_", 4),
         // Its stream has no tokens.
         ("copilot", "copilot-json", "bash", "mcp__agenthub__", 0),
+        ("qwen", "qwen-json", "run_shell_command", "mcp__agenthub__", 3),
     ];
     for (program, format, shell, hub, requests) in programs {
         let sandbox = ingest(program, format);
@@ -73,6 +74,7 @@ fn recorded_hooks_become_a_finished_task() {
         ("codex", "codex"),
         ("gemini", "gemini"),
         ("copilot", "copilot"),
+        ("qwen", "qwen"),
     ];
     for (program, word) in tools {
         let sandbox = Sandbox::new();

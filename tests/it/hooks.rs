@@ -255,6 +255,71 @@ fn cursor_session_becomes_a_task() {
     );
 }
 
+/// Returns an input of a hook of Qwen Code.
+fn qwen_event(name: &str, more: &str) -> String {
+    format!(r#"{{"session_id":"s","cwd":"/w","hook_event_name":"{name}"{more}}}"#)
+}
+
+const QWEN_IDLE: &str = r#","notification_type":"idle_prompt","message":"waiting for input""#;
+
+#[test]
+fn request_without_a_prompt_opens_no_turn() {
+    let sandbox = Sandbox::new();
+    let turns = || sandbox.sql("SELECT count(*) FROM task_stream WHERE stream_type = 'turn_start'");
+    let prompt = |more: &str| sandbox.hook("qwen", qwen_event("UserPromptSubmit", more).as_bytes());
+    prompt(r#","prompt":"with <context>","submitted_prompt":"go""#);
+    let answer = prompt(r#","prompt":"""#);
+    assert_eq!((turns().as_str(), answer.is_null()), ("1", true));
+    assert_eq!(
+        sandbox.sql("SELECT directive FROM task_stream WHERE directive <> ''"),
+        "go"
+    );
+    // The version before 0.24 does not say what the user has typed.
+    prompt(r#","prompt":"again""#);
+    assert_eq!(turns(), "2");
+}
+
+#[test]
+fn waiting_for_a_prompt_ends_an_open_turn_only() {
+    let sandbox = Sandbox::new();
+    let event = |name: &str, more: &str| sandbox.hook("qwen", qwen_event(name, more).as_bytes());
+    let last_error =
+        || sandbox.sql("SELECT error_msg FROM task_stream WHERE stream_type = 'error' ORDER BY id DESC LIMIT 1");
+    let prompt = || event("UserPromptSubmit", r#","prompt":"go","submitted_prompt":"go""#);
+    event("SessionStart", r#","source":"startup""#);
+    event("Notification", QWEN_IDLE);
+    assert_eq!(last_error(), "", "no turn has begun");
+    prompt();
+    event("Stop", r#","last_assistant_message":"done""#);
+    event("Notification", QWEN_IDLE);
+    assert_eq!(
+        (sandbox.sql(LAST_STATUS).as_str(), last_error().as_str()),
+        ("completed", "")
+    );
+    prompt();
+    event("StopFailure", r#","error":"invalid_request","error_details":"400""#);
+    event("Notification", QWEN_IDLE);
+    assert_eq!(last_error(), "invalid_request 400");
+    prompt();
+    event("Notification", QWEN_IDLE);
+    assert_eq!(sandbox.sql(LAST_STATUS), "failed");
+    assert_eq!(last_error(), "the user has interrupted the turn");
+    assert_eq!(sandbox.sql("SELECT status FROM agents"), "idle");
+}
+
+#[test]
+fn background_tasks_that_have_ended_do_not_keep_a_session_running() {
+    let sandbox = Sandbox::new();
+    let stop = |status: &str| {
+        let tasks = format!(r#","last_assistant_message":"x","background_tasks":[{{"id":"a","status":"{status}"}}]"#);
+        sandbox.hook("qwen", qwen_event("Stop", &tasks).as_bytes());
+        sandbox.sql(LAST_STATUS)
+    };
+    sandbox.hook("qwen", qwen_event("UserPromptSubmit", r#","prompt":"go""#).as_bytes());
+    assert_eq!(stop("running"), "running");
+    assert_eq!(stop("completed"), "completed");
+}
+
 #[test]
 fn first_event_of_a_session_decides_whether_it_is_recorded() {
     let sandbox = Sandbox::new();

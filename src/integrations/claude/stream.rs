@@ -1,29 +1,15 @@
 //! Claude Code's stream: `claude -p --output-format stream-json --verbose`.
 //!
-//! A message of the model consists of several lines that share `message.id`, one per finished block;
-//! a new id is a new turn. Thinking and partial messages are not stored: the whole block follows.
-//!
-//! Input tokens are `input_tokens` plus both cache counts. The usage in a message's lines is
-//! provisional: its output tokens are those of the message's start, unless partial messages contain the
-//! final count. The result's `modelUsage` and `total_cost_usd` count everything since the start of
-//! the process, subagents included. They replace the provisional counts, and the last turn gets
-//! the difference. Until then subagents' messages count too.
-//!
-//! Recent versions restore the counters of a session that is resumed: then the result counts from the start of the
-//! session.
-//!
-//! Turns are the messages of the main thread. `num_turns` is not used: it is in the result, which a
-//! truncated stream does not have, and it would differ from the numbers that the rows already have.
-//! Messages of the program itself, such as API errors, are no turns.
-
-use std::collections::HashMap;
+//! The lines of a message share `message.id`. Input tokens are `input_tokens` plus both cache counts. The output
+//! tokens of a message's lines are those of the message's start, unless partial messages contain the final count.
+//! The result's `modelUsage` and `total_cost_usd` count everything.
 
 use serde_json::Value;
 
 use crate::integrations::arguments::{flag, stream_json_flags};
-use crate::integrations::json_fields::{joined_text, number, result_text, text};
-use crate::integrations::spec::{StreamFlags, StreamParser, StreamSpec};
-use crate::integrations::task_builder::TaskBuilder;
+use crate::integrations::json_fields::{number, text};
+use crate::integrations::message_stream::{Author, Form, MessageExtent, Parser};
+use crate::integrations::spec::{StreamFlags, StreamSpec};
 use crate::integrations::usage::Usage;
 
 pub(super) const SPEC: StreamSpec = StreamSpec {
@@ -40,7 +26,7 @@ pub(super) const SPEC: StreamSpec = StreamSpec {
         "--continue",
         "--dangerously-skip-permissions",
     ],
-    parser: || Box::<Parser>::default(),
+    parser: || Box::new(Parser::new(&FORM)),
 };
 
 fn flags(given: &[String]) -> Result<StreamFlags, &'static str> {
@@ -54,267 +40,19 @@ fn flags(given: &[String]) -> Result<StreamFlags, &'static str> {
     Ok(missing)
 }
 
-/// A message of the model whose lines are arriving.
-#[derive(Debug, Default)]
-struct OpenMessage {
-    id: String,
-    /// The best figure of its usage that the lines have.
-    usage: Usage,
-    /// A result has counted it.
-    is_counted: bool,
-}
+static FORM: Form = Form {
+    extent: MessageExtent::SharedId,
+    usage: message_usage,
+    author,
+};
 
-#[derive(Debug, Default)]
-struct Parser {
-    /// The open message of the main thread (key "") and of each subagent (key: the call that started it).
-    messages: HashMap<String, OpenMessage>,
-    /// The process's totals in the last result.
-    reported: Usage,
-    /// The totals before `/clear` reset the process's counters.
-    cleared: Usage,
-    /// The usage of earlier processes in the results' totals; `None` before the first result.
-    restored: Option<Usage>,
-    /// The session that `reported` counts.
-    session: String,
-}
-
-impl StreamParser for Parser {
-    fn line(&mut self, line: &Value, task: &mut TaskBuilder) {
-        let kind = text(line, "type");
-        if !matches!(kind, "system" | "assistant" | "user" | "result" | "stream_event") {
-            return;
-        }
-        self.begin_session(line, task);
-        match kind {
-            "system" => system(line, task),
-            "assistant" => self.assistant(line, task),
-            "user" => user(line, task),
-            "stream_event" => self.partial_message(line),
-            _ => self.result(line, task),
-        }
-        task.count_known_line();
+/// A message of the program itself, such as an API error, has the model "<synthetic>".
+fn author(line: &Value) -> Author {
+    match text(&line["message"], "model").starts_with('<') {
+        false => Author::Model,
+        true if line["error"].is_null() => Author::Program,
+        true => Author::ProgramError,
     }
-
-    fn end(&mut self, task: &mut TaskBuilder) {
-        self.end_messages(task);
-    }
-}
-
-impl Parser {
-    /// Begins a session. The first line of a stream may be missing, so any line but those of hooks can name the
-    /// session. The counters of another session in the same process begin at 0.
-    fn begin_session(&mut self, line: &Value, task: &mut TaskBuilder) {
-        let session = text(line, "session_id");
-        let is_init = text(line, "subtype") == "init";
-        if session.is_empty() || !is_init && text(line, "type") == "system" {
-            return;
-        }
-        if self.session.is_empty() {
-            session.clone_into(&mut self.session);
-        } else if is_init && session != self.session {
-            self.cleared = self.cleared.plus(self.reported);
-            // Each duration is that of one result, so durations are added.
-            self.reported = Usage {
-                duration_sec: self.reported.duration_sec,
-                ..Usage::default()
-            };
-            session.clone_into(&mut self.session);
-        }
-        task.begin_session(session, text(line, "model"), text(line, "cwd"));
-    }
-
-    fn assistant(&mut self, line: &Value, task: &mut TaskBuilder) {
-        let message = &line["message"];
-        let parent = text(line, "parent_tool_use_id");
-        // A message of the program itself, such as an API error, has the model "<synthetic>".
-        if text(message, "model").starts_with('<') {
-            synthetic(line, task);
-            return;
-        }
-        task.identify(&recording_key(line));
-        self.begin_message(message, parent, task);
-        for block in message["content"].as_array().into_iter().flatten() {
-            content_block(block, parent, task);
-        }
-        match &line["error"] {
-            Value::Null => {}
-            Value::String(error) => task.error(error),
-            error => task.error(&error.to_string()),
-        }
-    }
-
-    /// Takes the usage of a message's line. A new id begins a message, and in the main thread a turn.
-    fn begin_message(&mut self, message: &Value, parent: &str, task: &mut TaskBuilder) {
-        let id = text(message, "id");
-        if id.is_empty() {
-            return;
-        }
-        let is_open = self.messages.get(parent).is_some_and(|open| open.id == id);
-        if !is_open {
-            self.end_message(parent, task);
-            if parent.is_empty() {
-                task.set_model(text(message, "model"));
-                task.turn_start();
-            }
-        }
-        let open = self.messages.entry(parent.to_owned()).or_default();
-        if !is_open {
-            *open = OpenMessage {
-                id: id.to_owned(),
-                ..OpenMessage::default()
-            };
-        }
-        open.usage = open.usage.max(message_usage(&message["usage"]));
-    }
-
-    /// Takes the final usage of the open message from a partial message.
-    fn partial_message(&mut self, line: &Value) {
-        let event = &line["event"];
-        if text(event, "type") == "message_delta"
-            && let Some(open) = self.messages.get_mut(text(line, "parent_tool_use_id"))
-        {
-            open.usage = open.usage.max(message_usage(&event["usage"]));
-        }
-    }
-
-    /// Ends an open message. Its provisional usage counts until the result arrives.
-    fn end_message(&mut self, parent: &str, task: &mut TaskBuilder) {
-        let Some(message) = self.messages.remove(parent) else {
-            return;
-        };
-        if message.is_counted {
-            return;
-        }
-        let used = task.used_mut();
-        *used = used.plus(message.usage);
-        task.mark_unpriced();
-        if parent.is_empty() {
-            task.turn_end();
-        }
-        task.report_usage();
-    }
-
-    /// Ends all open messages, those of subagents first: the turn that is open includes their usage.
-    fn end_messages(&mut self, task: &mut TaskBuilder) {
-        let mut open: Vec<String> = self.messages.keys().cloned().collect();
-        open.sort_unstable_by(|a, b| b.cmp(a));
-        for parent in open {
-            self.end_message(&parent, task);
-        }
-    }
-
-    fn result(&mut self, line: &Value, task: &mut TaskBuilder) {
-        if has_no_usage(line) {
-            self.end_messages(task);
-        } else {
-            let restored = self.restored.unwrap_or_else(|| self.restored_usage(line, task));
-            self.restored = Some(restored);
-            self.messages.remove("");
-            // A subagent may continue in the background, and its message have further lines.
-            for message in self.messages.values_mut() {
-                message.is_counted = true;
-            }
-            let turns = task.used_mut().turns;
-            *task.used_mut() = Usage {
-                turns,
-                ..self.totals(line).minus(restored)
-            };
-            if line["total_cost_usd"].is_number() {
-                task.mark_priced();
-            }
-        }
-        let subtype = text(line, "subtype");
-        if subtype == "success" && line["is_error"] != Value::Bool(true) {
-            task.complete();
-            return;
-        }
-        let errors: Vec<&str> = line["errors"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let reason = match (errors.is_empty(), text(line, "result")) {
-            (false, _) => errors.join("; "),
-            (true, "") => subtype.to_owned(),
-            (true, result) => result.to_owned(),
-        };
-        task.fail(&reason);
-    }
-
-    /// Returns the part of the first result's totals that is the usage of earlier processes: all of it if the totals
-    /// are large enough to include it and the messages of this process.
-    fn restored_usage(&self, line: &Value, task: &mut TaskBuilder) -> Usage {
-        let before = task.previous_usage();
-        let now = result_usage(line);
-        let own = self
-            .messages
-            .values()
-            .filter(|message| !message.is_counted)
-            .fold(*task.used_mut(), |sum, message| sum.plus(message.usage));
-        let is_cheaper = matches!((cost(line), before.cost), (Some(now), Some(before)) if now < before);
-        if now.tokens_in < before.tokens_in + own.tokens_in || now.tokens_out < before.tokens_out || is_cheaper {
-            return Usage::default();
-        }
-        Usage {
-            turns: 0,
-            duration_sec: 0,
-            ..before
-        }
-    }
-
-    /// Returns the process's totals according to this result.
-    fn totals(&mut self, line: &Value) -> Usage {
-        let mut now = result_usage(line);
-        now.cost = cost(line);
-        now.duration_sec = number(line, "duration_ms") / 1000;
-        // A result without a cost keeps the last one.
-        let is_cheaper = matches!((now.cost, self.reported.cost), (Some(now), Some(before)) if now < before);
-        if now.tokens_in < self.reported.tokens_in || is_cheaper {
-            self.cleared = self.cleared.plus(self.reported);
-        } else {
-            now.cost = now.cost.or(self.reported.cost);
-        }
-        now.duration_sec += self.reported.duration_sec;
-        self.reported = now;
-        Usage {
-            duration_sec: now.duration_sec,
-            ..self.cleared.plus(now)
-        }
-    }
-}
-
-/// Returns the tokens of a result: those of all models, or else of the main thread.
-fn result_usage(line: &Value) -> Usage {
-    usage_of_models(&line["modelUsage"]).unwrap_or_else(|| message_usage(&line["usage"]))
-}
-
-fn cost(line: &Value) -> Option<f64> {
-    line["total_cost_usd"]
-        .as_f64()
-        .filter(|cost| (0.0..1e12).contains(cost))
-}
-
-/// Returns the sum of the usage of all models, or `None` if there are no models.
-pub(super) fn usage_of_models(models: &Value) -> Option<Usage> {
-    let models = models.as_object().filter(|models| !models.is_empty())?;
-    let usage = models.values().map(|model| {
-        let cached = number(model, "cacheReadInputTokens");
-        Usage {
-            tokens_in: number(model, "inputTokens") + cached + number(model, "cacheCreationInputTokens"),
-            tokens_out: number(model, "outputTokens"),
-            tokens_cached: cached,
-            ..Usage::default()
-        }
-    });
-    Some(usage.fold(Usage::default(), Usage::plus))
-}
-
-/// Returns whether the result contains only zeros, as that of an aborted process may.
-fn has_no_usage(line: &Value) -> bool {
-    let usage = message_usage(&line["usage"]);
-    let models = line["modelUsage"].as_object().is_some_and(|models| !models.is_empty());
-    usage.tokens_in + usage.tokens_out == 0 && !models && line["total_cost_usd"].as_f64().unwrap_or(0.0) == 0.0
 }
 
 /// Returns the usage of one message.
@@ -326,88 +64,4 @@ pub(super) fn message_usage(usage: &Value) -> Usage {
         tokens_cached: cached,
         ..Usage::default()
     }
-}
-
-fn system(line: &Value, task: &mut TaskBuilder) {
-    match text(line, "subtype") {
-        "api_retry" => task.remark(&format!(
-            "{}: retry {} of {}",
-            line["error"].as_str().unwrap_or("API error"),
-            number(line, "attempt"),
-            number(line, "max_retries"),
-        )),
-        "permission_denied" => task.error(&format!("permission denied: {}", text(line, "tool_name"))),
-        "compact_boundary" => task.status("running", "context compacted"),
-        _ => {}
-    }
-}
-
-fn user(line: &Value, task: &mut TaskBuilder) {
-    let parent = text(line, "parent_tool_use_id");
-    let content = &line["message"]["content"];
-    if let (Some(prompt), true) = (
-        content.as_str(),
-        parent.is_empty() && line["isSynthetic"] != Value::Bool(true),
-    ) {
-        task.set_directive(prompt);
-    }
-    for block in content.as_array().into_iter().flatten() {
-        // The text beside results is the program's, for the model.
-        if text(block, "type").ends_with("tool_result") {
-            content_block(block, parent, task);
-        }
-    }
-}
-
-/// Adds the row of a block of a message: text of the model, a call, or a result. The provider's own tools have
-/// `server_tool_use` and `mcp_tool_use`, and results such as `web_search_tool_result` in the model's message.
-fn content_block(block: &Value, parent: &str, task: &mut TaskBuilder) {
-    let input = || block["input"].to_string();
-    match text(block, "type") {
-        "text" if block["text"].is_string() => task.text(text(block, "text"), parent),
-        "tool_use" => task.tool_use(text(block, "id"), text(block, "name"), &input(), parent),
-        "server_tool_use" => task.hosted_tool_use(text(block, "id"), text(block, "name"), &input(), parent),
-        "mcp_tool_use" => {
-            let name = format!("mcp__{}__{}", text(block, "server_name"), text(block, "name"));
-            task.hosted_tool_use(text(block, "id"), &name, &input(), parent);
-        }
-        kind if kind.ends_with("tool_result") => tool_result(block, parent, task),
-        _ => {}
-    }
-}
-
-fn tool_result(block: &Value, parent: &str, task: &mut TaskBuilder) {
-    let content = &block["content"];
-    let error_code = text(content, "error_code");
-    let output = result_text(content);
-    let (output, error) = if block["is_error"] == Value::Bool(true) {
-        ("", if output.is_empty() { "error" } else { output.as_str() })
-    } else if error_code.is_empty() {
-        (output.as_str(), "")
-    } else {
-        ("", error_code)
-    };
-    task.tool_result(text(block, "tool_use_id"), output, error, parent);
-}
-
-/// Adds the row of a message of the program itself. It is no turn, and its usage is not the model's. The result
-/// repeats the text of an error.
-fn synthetic(line: &Value, task: &mut TaskBuilder) {
-    let message = joined_text(&line["message"]["content"]);
-    match &line["error"] {
-        Value::Null => task.text(&message, text(line, "parent_tool_use_id")),
-        _ if !message.is_empty() => task.error(&message),
-        Value::String(error) => task.error(error),
-        error => task.error(&error.to_string()),
-    }
-}
-
-/// Returns what identifies a stream within its session: its first message of the model. A resumed session begins
-/// with another one.
-fn recording_key(line: &Value) -> String {
-    let id = text(&line["message"], "id");
-    if id.is_empty() {
-        return String::new();
-    }
-    format!("{id} {}", text(line, "uuid"))
 }

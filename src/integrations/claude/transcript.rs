@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::stream::{message_usage, usage_of_models};
+use super::stream::message_usage;
 use crate::integrations::json_fields::text;
+use crate::integrations::message_stream::usage_of_models;
 use crate::integrations::spec::{TranscriptEntry, TranscriptSpec};
 use crate::integrations::usage::Usage;
 

@@ -28,7 +28,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
         last_message: "prompt_response",
         last_message_extent: MessageExtent::SincePrompt,
         prompt,
-        tool_output,
+        tool_output: hook_fields::shown_output,
         tool_error,
         ..hook_fields::COMMON
     },
@@ -63,16 +63,6 @@ fn prompt(input: &Value) -> &str {
         Some(after.trim_start())
     };
     after_context().unwrap_or(prompt)
-}
-
-/// Returns what Gemini CLI shows, or else what the model gets.
-fn tool_output(input: &Value) -> String {
-    let response = &input["tool_response"];
-    let shown = response["returnDisplay"].as_str().filter(|text| !text.is_empty());
-    match shown.or_else(|| response["llmContent"].as_str()) {
-        Some(text) => text.to_owned(),
-        None => (hook_fields::COMMON.tool_output)(&serde_json::json!({"tool_response": response["llmContent"]})),
-    }
 }
 
 fn tool_error(input: &Value) -> &str {

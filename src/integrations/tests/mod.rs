@@ -11,7 +11,7 @@ use super::spec::Integration;
 use super::stream::{Stream, StreamSource};
 use super::task_builder::{MAX_TEXT, StreamEnd, StreamRow, TaskInfo};
 use super::usage::{CountedBy, SessionHistory, Usage};
-use super::{claude, codex, cursor, gemini, registry};
+use super::{claude, codex, cursor, gemini, qwen, registry};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTaskEvent, NewTelemetry};
 
@@ -19,6 +19,7 @@ const CLAUDE: &Integration = &claude::INTEGRATION;
 const CODEX: &Integration = &codex::INTEGRATION;
 const GEMINI: &Integration = &gemini::INTEGRATION;
 const CURSOR: &Integration = &cursor::INTEGRATION;
+const QWEN: &Integration = &qwen::INTEGRATION;
 
 fn data(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/data/streams/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -404,6 +405,7 @@ fn every_prefix_of_a_stream_ends_its_task() {
         ("codex.jsonl", CODEX),
         ("gemini.jsonl", GEMINI),
         ("cursor.jsonl", CURSOR),
+        ("qwen-subagent.jsonl", QWEN),
     ] {
         let whole = data(name);
         for end in (0..whole.len()).step_by(37) {

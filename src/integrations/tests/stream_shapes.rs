@@ -265,6 +265,7 @@ fn stream_that_was_recorded_before_does_not_count_again() {
         (CODEX, "codex.jsonl"),
         (GEMINI, "gemini-thoughts.jsonl"),
         (CURSOR, "cursor-siblings.jsonl"),
+        (QWEN, "qwen-subagent.jsonl"),
     ] {
         let mut history = SessionHistory::default();
         let mut all = Vec::new();
@@ -357,4 +358,61 @@ fn recorded_output_begins_with_the_first_line_that_is_understood() {
     );
     claude.line(br#"{"type":"assistant","sessionId":"s","message":{"id":"a","content":[]}}"#);
     assert!(claude.unknown_content().is_some());
+}
+
+/// Returns a line of Qwen Code with one block of a message.
+fn qwen_block(id: &str, block: &str, tokens: i64) -> String {
+    format!(
+        r#"{{"type":"assistant","session_id":"s","parent_tool_use_id":null,"message":{{"id":"{id}","model":"m","content":[{block}],"usage":{{"input_tokens":{tokens},"output_tokens":{tokens},"cache_read_input_tokens":{tokens}}}}}}}"#
+    )
+}
+
+#[test]
+fn qwen_lines_up_to_the_one_with_tokens_are_one_turn() {
+    let text = |id: &str, tokens| qwen_block(id, r#"{"type":"text","text":"x"}"#, tokens);
+    let call = |id: &str, tokens| qwen_block(id, r#"{"type":"tool_use","id":"c","name":"n","input":{}}"#, tokens);
+    let result = r#"{"type":"user","session_id":"s","message":{"content":[{"type":"tool_result","tool_use_id":"c","is_error":true,"content":"no"}]}}"#;
+    let turns = |lines: &[String]| {
+        let (tasks, usage) = parse(QWEN, lines.join("\n").as_bytes(), StreamEnd::Eof);
+        let ends = of(&tasks, &Kind::TURN_END)
+            .iter()
+            .map(|row| row.tokens_in)
+            .collect::<Vec<_>>();
+        let last = usage.last().cloned().unwrap();
+        assert_eq!(last.tokens_cached, last.tokens_in, "cached tokens are input tokens");
+        (ends, last.tokens_in)
+    };
+    let answer = [text("a", 0), call("b", 100), result.to_owned(), text("c", 200)];
+    assert_eq!(turns(&answer), (vec![100, 200], Some(300)));
+    // A hook has kept the session from stopping.
+    assert_eq!(turns(&[text("a", 100), text("b", 200)]), (vec![100, 200], Some(300)));
+    // A provider that reports no tokens.
+    let answer = [text("a", 0), call("b", 0), result.to_owned(), text("c", 0)];
+    assert_eq!(turns(&answer), (vec![0, 0], Some(0)));
+}
+
+#[test]
+fn qwen_error_is_stored_once_and_a_retry_is_a_remark() {
+    let (tasks, _) = parse(QWEN, &data("qwen-error.jsonl"), StreamEnd::Exit(1));
+    assert_eq!(errors(&tasks), ["[API Error: 400 status 400 of the script]"]);
+    assert_eq!((texts(&tasks), last_status(&tasks)), (vec![], "failed"));
+    let (tasks, usage) = parse(QWEN, &data("qwen-retry.jsonl"), StreamEnd::Exit(0));
+    assert_eq!(texts(&tasks), ["I was cut", "Here I am."]);
+    assert_eq!(remarks(&tasks), ["retries the request"; 2]);
+    assert_eq!((errors(&tasks), last_status(&tasks)), (vec![], "completed"));
+    assert_eq!(totals(&usage), (Some(1), Some(1000), Some(50), None));
+}
+
+#[test]
+fn qwen_result_counts_subagents() {
+    let (tasks, usage) = parse(QWEN, &data("qwen-subagent.jsonl"), StreamEnd::Exit(0));
+    assert_eq!(totals(&usage), (Some(2), Some(4000), Some(200), None));
+    let calls = of(&tasks, &Kind::TOOL_USE);
+    let parents: Vec<&str> = calls.iter().map(|row| row.parent_call_id.as_str()).collect();
+    assert_eq!(parents, ["", "call_00000004"]);
+    // The lines of subagents have no tokens.
+    let whole = data("qwen-subagent.jsonl");
+    let cut: Vec<&[u8]> = whole.split(|b| *b == b'\n').take(8).collect();
+    let (_, usage) = parse(QWEN, &cut.join(&b'\n'), StreamEnd::Signal(9));
+    assert_eq!(usage.last().unwrap().tokens_in, Some(2000));
 }

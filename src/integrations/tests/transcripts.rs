@@ -411,3 +411,28 @@ fn numbers_and_names_out_of_range_are_cut() {
     assert_eq!(state.lines_without_usage, 1);
     assert_eq!(session.turns(), [(1_000_000_000_000_000, 1_000_000_000_000_000)]);
 }
+
+/// Returns a line of Qwen Code's record: a request with this prompt id.
+fn qwen_request(prompt: &str, tokens: &str) -> String {
+    format!(
+        "{{\"uuid\":\"{prompt}\",\"sessionId\":\"s\",\"type\":\"system\",\"provenance\":\"system\",\
+         \"subtype\":\"ui_telemetry\",\"systemPayload\":{{\"uiEvent\":{{\"event.name\":\"qwen-code.api_response\",\
+         \"model\":\"m\",{tokens}\"prompt_id\":\"{prompt}\"}}}}}}\n"
+    )
+}
+
+#[test]
+fn qwen_requests_of_subagents_and_summaries_are_no_turns() {
+    let session = Session::new(QWEN);
+    let tokens = "\"input_token_count\":1000,\"output_token_count\":40,\"total_token_count\":1050,";
+    session.hook("SessionStart");
+    session.append(&qwen_request("s########0", tokens));
+    session.append(&qwen_request("s#general-purpose-1#0", tokens));
+    session.append(&qwen_request("compress-1", tokens));
+    session.hook("Stop");
+    assert_eq!(session.tokens(), (1, 3000, 150));
+    assert_eq!(session.state().lines_without_usage, 0);
+    session.append(&qwen_request("s########1", ""));
+    session.hook("Stop");
+    assert_eq!(session.state().lines_without_usage, 1);
+}

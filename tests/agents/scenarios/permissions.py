@@ -27,7 +27,8 @@ def allows_tools_and_harmless_commands_only(lab):
     lab.headless("Try it", is_trusted=False)
     check(lab.model.has_read("active_seconds_ago"), "the MCP tool was not allowed")
     mail = "SELECT payload FROM inbox_messages WHERE to_inbox = 'human'"
-    equal(lab.hub.rows(mail), [("It is allowed.",)], "mail sent by a command")
+    sent = [("It is allowed.",)] if lab.program.allows_commands else []
+    equal(lab.hub.rows(mail), sent, "mail sent by a command")
     check(not (lab.work / "made").exists(), "a command that starts programs or writes files was allowed")
     check("nothing to change" in lab.init(), "a command that changes settings was allowed")
     if lab.program.tool != "codex":  # it runs what is not allowed in a sandbox that can read

@@ -30,7 +30,7 @@ def records_turns_and_tools(lab):
 
 
 # Gemini CLI does not say that a command has failed.
-@scenario("claude", "codex", "opencode")
+@scenario("claude", "codex", "opencode", "qwen")
 def marks_a_failed_tool(lab):
     lab.model.answers(use(shell("echo two >&2; exit 3")), say("It failed."))
     lab.record("Try it")
@@ -51,7 +51,7 @@ def goes_on_after_a_server_error(lab):
     _succeeds(lab, "Here I am.")
 
 
-@scenario("claude", "codex", "opencode")
+@scenario("claude", "codex", "opencode", "qwen")
 def goes_on_after_overload(lab):
     lab.model.answers(error(529), say("Here I am."))
     _succeeds(lab, "Here I am.")
@@ -88,7 +88,7 @@ def resumes(lab):
     equal(lab.hub.value(_SUM_OF_TURNS, "second"), sent, f"tokens of the second task ({second.out[-300:]})")
 
 
-@scenario("claude", "codex", "opencode")
+@scenario("claude", "codex", "opencode", "qwen")
 def forks(lab):
     lab.model.answers(say("First answer."), say("Second answer."))
     first = lab.record("One", task="first")
@@ -104,8 +104,10 @@ def fails_when_killed(lab):
     lab.model.answers(say("Too late.", gate=gate))
     running = lab.begin_recording("Wait")
     until("a request", gate.reached.is_set)
-    child = until("the program", lambda: _children(lab, running.popen.pid))
-    os.kill(child[0], signal.SIGKILL)
+    child = until("the program", lambda: _children(lab, running.popen.pid))[0]
+    if lab.program.has_launcher:
+        child = until("the program", lambda: _children(lab, child))[0]
+    os.kill(child, signal.SIGKILL)
     code, *_ = running.wait()
     gate.open()
     equal(code, 128 + signal.SIGKILL, "exit code")

@@ -97,6 +97,20 @@ def tells_sessions_of_one_daemon_apart(lab):
     equal((len(told), senders), (2, told), "names that the models were told, and senders")
 
 
+@scenario("qwen")
+def takes_a_prompt_from_its_input_file(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    number = lab.hub.send(_greeting(lab), "Mail for the idle session.")
+    lab.model.answers(say("I have read it."))
+    with (lab.home / "input").open("a") as file:
+        file.write('{"type":"submit","text":"You have mail on agenthub."}\n')
+    session.terminal.wait_for("I have read it.")
+    check(lab.model.has_read("Mail for the idle session."), "the mail did not reach the model")
+    lab.hub.wait_for_receipt(number, "seen")
+
+
 @scenario()
 def ends_with_its_program(lab):
     lab.init()
