@@ -24,7 +24,8 @@ use super::json_fields::{number, text};
 use super::session_agent::known_agent;
 use super::session_check::INTERRUPTED;
 use super::spec::{
-    EventKind, Hook, HookBlocking, HookSpec, Integration, MailDelivery, MessageExtent, WAKE_PROMPT, WakeMethod, WatchForm,
+    EventKind, Hook, HookBlocking, HookSpec, Integration, MailDelivery, MessageExtent, WAKE_PROMPT, WakeMethod,
+    WatchForm,
 };
 use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use super::transcript::{self, HookSession};

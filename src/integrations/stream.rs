@@ -107,7 +107,9 @@ impl Stream {
 
     /// Returns the tool's own record of the session of a program, if the stream has no usage.
     pub fn record_with_usage(&self) -> Option<PathBuf> {
-        let late = self.late_transcript().filter(|_| self.source == StreamSource::Program)?;
+        let late = self
+            .late_transcript()
+            .filter(|_| self.source == StreamSource::Program)?;
         (late.of_session)(self.session()?)
     }
 

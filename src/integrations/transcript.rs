@@ -116,7 +116,11 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     let (row, stored) = session_state::load(writer, session.id)?;
     // Some hooks of a tool may not name the record.
     let named = text(input, "transcript_path");
-    let path = if named.is_empty() { row.path.clone() } else { named.to_owned() };
+    let path = if named.is_empty() {
+        row.path.clone()
+    } else {
+        named.to_owned()
+    };
     if path.is_empty() {
         return Ok(None);
     }

@@ -31,11 +31,7 @@ mod tests {
     #[test]
     fn only_the_last_line_has_the_exit_code() {
         for (result, output, error) in [
-            (
-                "two\n<shellId: 0 completed with exit code 3>",
-                "two",
-                "exit code 3",
-            ),
+            ("two\n<shellId: 0 completed with exit code 3>", "two", "exit code 3"),
             ("<shellId: 12 completed with exit code 0>", "", ""),
             ("a\n\n<shellId: 1 completed with exit code -1>", "a\n", "exit code -1"),
             (

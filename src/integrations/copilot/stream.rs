@@ -91,7 +91,11 @@ impl StreamParser for Parser {
             "model.call_failure" => text(data, "errorMessage").clone_into(&mut self.failure),
             "assistant.turn_retry" => {
                 let failure = std::mem::take(&mut self.failure);
-                task.remark(if failure.is_empty() { text(data, "reason") } else { &failure });
+                task.remark(if failure.is_empty() {
+                    text(data, "reason")
+                } else {
+                    &failure
+                });
             }
             "session.warning" => task.remark(text(data, "message")),
             "session.error" => {
@@ -147,7 +151,11 @@ fn tool_name(data: &Value) -> String {
 fn tool_result(data: &Value) -> (String, String) {
     let result = &data["result"];
     let shown = text(result, "detailedContent");
-    let shown = if shown.is_empty() { text(result, "content") } else { shown };
+    let shown = if shown.is_empty() {
+        text(result, "content")
+    } else {
+        shown
+    };
     let (output, failed) = shell::split_exit_code(shown);
     let error = match (data["success"].as_bool(), data["shellExecution"]["exitCode"].as_i64()) {
         (Some(false), _) => match text(&data["error"], "message") {

@@ -31,7 +31,8 @@ pub(super) fn verify(connected: &[ConfigFile], target: &InstallTarget) -> Result
     }
     let dir = tempfile::Builder::new().prefix("agenthub-init-").tempdir()?;
     let db = dir.path().join("hub.db");
-    let is_tried = |file: &&ConfigFile| file.content.has_hooks() || !matches!(file.content, ConfigContent::Extension(_));
+    let is_tried =
+        |file: &&ConfigFile| file.content.has_hooks() || !matches!(file.content, ConfigContent::Extension(_));
     for file in connected.iter().filter(is_tried) {
         let Some(command) = file.installed()? else {
             let message = format!(
