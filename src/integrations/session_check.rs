@@ -4,6 +4,7 @@
 //! The hub records what it finds. Without a hub, listings show the same.
 
 use super::spec::Integration;
+use super::task_builder::truncate;
 use super::{registry, wake};
 use crate::error::Result;
 use crate::protocol::{TaskStreamEventType as Kind, now_ms};
@@ -93,11 +94,11 @@ fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()>
             ..NewTaskEvent::default()
         };
         let reason = match finding {
-            Finding::Ended => "the process has ended",
-            Finding::Interrupted => INTERRUPTED,
+            Finding::Ended => "the process has ended".to_owned(),
+            Finding::Interrupted => turn_error(session).unwrap_or_else(|| INTERRUPTED.to_owned()),
         };
         writer.record_task_event(&NewTaskEvent {
-            error_msg: reason.to_owned(),
+            error_msg: truncate(&reason),
             ..row(Kind::ERROR)
         })?;
         if writer.is_turn_open(&session.id)? {
@@ -120,6 +121,12 @@ fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()>
         ..AgentState::default()
     };
     writer.set_agent(&session.agent, &state)
+}
+
+/// Returns why the last turn of a session has failed, as its tool has recorded it.
+fn turn_error(session: &SessionRow) -> Option<String> {
+    let running = tool_of(session)?.processes.running_session;
+    running(session.process.as_ref()?.pid)?.error
 }
 
 /// Returns whether the agent of a session has another open session, whose process runs or is not known.

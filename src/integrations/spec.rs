@@ -138,6 +138,8 @@ pub struct RunningSession {
     /// Since when the session waits for a prompt, Unix milliseconds; `None` if it works, or if that is not
     /// known.
     pub idle_since: Option<i64>,
+    /// Why the last turn has failed; `None` if the user has interrupted it, or if that is not known.
+    pub error: Option<String>,
 }
 
 /// Whether commands in a tool's shells can write the database.

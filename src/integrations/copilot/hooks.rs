@@ -4,6 +4,9 @@
 //! refuses every tool. The hook after a tool records the call too. There is no hook for `PermissionRequest`: it fires
 //! for each call, also if nobody is asked. There is none for `ErrorOccurred`: it does not tell whether the turn goes on.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use super::shell;
@@ -12,8 +15,10 @@ use crate::integrations::json_fields::text;
 use crate::integrations::setup::json_config;
 use crate::integrations::spec::{
     ConfigContent, EventKind, ForeignHooks, HandlerNesting, Hook, HookBlocking, HookFields, HookFileForm, HookSpec,
-    MailDelivery, OutputForm, Refusal,
+    HookState, InstallTarget, MailDelivery, OutputForm, Refusal,
 };
+
+const OFF_SWITCH: &str = "disableAllHooks";
 
 /// An event of agenthub's extension.
 const fn of_extension(event: &'static str, kind: EventKind) -> Hook {
@@ -68,7 +73,7 @@ pub(super) const SPEC: HookSpec = HookSpec {
     obstacle: |_, _| None,
     off_switches,
     managed_files: &[],
-    state: |_, _| Vec::new(),
+    state,
 };
 
 /// Copilot CLI runs the hooks in a project's `.claude/settings.json` too.
@@ -92,8 +97,53 @@ fn tool_error(input: &Value) -> &str {
     }
 }
 
+/// Finds the settings of a repository that turn hooks off, those of the user too. The same setting of the user has no
+/// effect on hooks in a file of their own.
+fn state(_: &InstallTarget, directory: &Path) -> Vec<HookState> {
+    let root = directory.ancestors().find(|folder| folder.join(".git").exists());
+    let settings = ["settings.json", "settings.local.json"].map(|name| format!(".github/copilot/{name}"));
+    let files = settings.iter().map(|file| root.unwrap_or(directory).join(file));
+    let is_off = |file: &PathBuf| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        json_config::is_at(&text, &[OFF_SWITCH], &true.into()) == Ok(true)
+    };
+    let problem = |file: PathBuf| HookState::Problem {
+        message: format!("Copilot CLI: hooks are turned off: {OFF_SWITCH} in {}", file.display()),
+        advice: "remove that setting; without hooks agents get mail only when they ask for it",
+    };
+    files.filter(is_off).map(problem).collect()
+}
+
 /// Returns the setting that turns hooks off.
 fn off_switches(content: ConfigContent, text: &str) -> Result<Vec<&'static str>, Refusal> {
-    let is_off = content == ConfigContent::Hooks && json_config::is_at(text, &["disableAllHooks"], &true.into())?;
-    Ok(is_off.then_some("disableAllHooks").into_iter().collect())
+    let is_off = content == ConfigContent::Hooks && json_config::is_at(text, &[OFF_SWITCH], &true.into())?;
+    Ok(is_off.then_some(OFF_SWITCH).into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_of_the_repository_turns_hooks_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = InstallTarget {
+            home: folder.path().to_owned(),
+            project: None,
+            program: "/opt/agenthub".into(),
+            db: None,
+        };
+        let inner = folder.path().join("repository/src");
+        fs::create_dir_all(&inner).unwrap();
+        let settings = folder.path().join("repository/.github/copilot");
+        fs::create_dir_all(&settings).unwrap();
+        fs::write(settings.join("settings.json"), r#"{"disableAllHooks": true}"#).unwrap();
+        assert_eq!(state(&target, &inner), []);
+        fs::create_dir(folder.path().join("repository/.git")).unwrap();
+        let found = state(&target, &inner);
+        let is_named = |state: &HookState| matches!(state, HookState::Problem { message, .. } if message.contains("disableAllHooks in"));
+        assert!(found.len() == 1 && is_named(&found[0]), "{found:?}");
+        fs::write(settings.join("settings.json"), r#"{"disableAllHooks": false}"#).unwrap();
+        assert_eq!(state(&target, &inner), []);
+    }
 }

@@ -18,8 +18,6 @@ const FOLDER: &str = "session-state";
 const RECORD: &str = "events.jsonl";
 /// Bytes at the end of a record that have its last line, if that ends a turn.
 const LAST_PART: u64 = 16 << 10;
-/// The types of lines that end a turn without a hook.
-const ENDS: [&str; 2] = ["abort", "session.error"];
 
 pub(super) const PROCESSES: ProcessSpec = ProcessSpec {
     running_session,
@@ -52,24 +50,30 @@ fn session_in(folder: &Path, pid: u32) -> Option<RunningSession> {
     let sessions = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let mut open = sessions.filter(|session| session.join(&lock).exists());
     let session = open.next().filter(|_| open.next().is_none())?;
+    let end = end_of(&session.join(RECORD));
     Some(RunningSession {
         id: session.file_name()?.to_str()?.to_owned(),
-        idle_since: ended_at(&session.join(RECORD)),
+        idle_since: end.as_ref().map(|(at, _)| *at),
+        error: end.and_then(|(_, error)| error),
     })
 }
 
-/// Returns when the last turn ended, in Unix milliseconds, if it ended without a hook.
-fn ended_at(record: &Path) -> Option<i64> {
+/// Returns when the last turn ended, in Unix milliseconds, and its error, if it ended without a hook.
+fn end_of(record: &Path) -> Option<(i64, Option<String>)> {
     let mut file = File::open(record).ok()?;
     let about = file.metadata().ok()?;
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(about.len().saturating_sub(LAST_PART))).ok()?;
     file.take(LAST_PART).read_to_end(&mut bytes).ok()?;
-    let end = String::from_utf8_lossy(&bytes);
-    let last: Value = serde_json::from_str(end.lines().next_back()?).ok()?;
+    let last = String::from_utf8_lossy(&bytes);
+    let last: Value = serde_json::from_str(last.lines().next_back()?).ok()?;
+    let error = match last["type"].as_str()? {
+        "abort" => None,
+        "session.error" => Some(last["data"]["message"].as_str().unwrap_or("unknown error").to_owned()),
+        _ => return None,
+    };
     let written = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_millis();
-    let is_end = ENDS.iter().any(|kind| last["type"] == *kind);
-    i64::try_from(written).ok().filter(|_| is_end)
+    Some((i64::try_from(written).ok()?, error))
 }
 
 #[cfg(test)]
@@ -84,22 +88,30 @@ mod tests {
     }
 
     #[test]
-    fn interrupted_session_is_idle() {
+    fn session_whose_turn_ended_without_a_hook_is_idle() {
         let folder = tempfile::tempdir().unwrap();
         let long = format!("{{\"type\":\"system.message\",\"data\":\"{}\"}}\n", "x".repeat(20_000));
-        for (record, is_idle) in [
-            ("{\"type\":\"assistant.turn_end\"}\n{\"type\":\"abort\"}\n", true),
-            ("{\"type\":\"session.error\"}\n", true),
-            ("{\"type\":\"abort\"}\n{\"type\":\"user.message\"}\n", false),
-            ("{\"type\":\"abo", false),
-            (&long, false),
-            ("", false),
+        for (record, is_idle, error) in [
+            ("{\"type\":\"assistant.turn_end\"}\n{\"type\":\"abort\"}\n", true, None),
+            (
+                "{\"type\":\"session.error\",\"data\":{\"message\":\"400 no\"}}\n",
+                true,
+                Some("400 no"),
+            ),
+            ("{\"type\":\"abort\"}\n{\"type\":\"user.message\"}\n", false, None),
+            ("{\"type\":\"abo", false, None),
+            (&long, false, None),
+            ("", false, None),
         ] {
             session(folder.path(), "s1", 7, record);
             let running = session_in(folder.path(), 7).unwrap();
             assert_eq!(
-                (running.id.as_str(), running.idle_since.is_some()),
-                ("s1", is_idle),
+                (
+                    running.id.as_str(),
+                    running.idle_since.is_some(),
+                    running.error.as_deref()
+                ),
+                ("s1", is_idle, error),
                 "{record:.60}"
             );
         }

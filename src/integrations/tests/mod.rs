@@ -1,5 +1,6 @@
 //! The recorded streams of all tools, complete and broken.
 
+mod copilot;
 mod stream_shapes;
 mod transcripts;
 mod truncated_streams;
