@@ -9,15 +9,21 @@ use serde_json::{Value, json};
 use super::hooks::event;
 use super::run_and_ingest::{output_with_input, stderr};
 use super::support::TestHub;
-use super::support::command::command_as;
+use super::support::command::{command_as, keys};
 use super::support::person::run_as_person;
+
+const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 
 /// Runs a hook of the agent `coder` in Claude Code, which must succeed. Returns its output.
 #[track_caller]
 fn hook(hub: &TestHub, name: &str, more: &str) -> Value {
     let command = command_as(hub, "coder", &["hook", "claude-code"]);
     let output = output_with_input(command, &event("s", name, more));
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{name}");
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(0), ""),
+        "{name}"
+    );
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
@@ -66,10 +72,7 @@ fn refusal(hub: &TestHub) -> String {
 fn describes_the_setting_the_limits_and_agents_with_an_open_session() {
     let hub = TestHub::start();
     let limits = json!({"an_hour": 6, "in_a_chain": 3, "pause_ms": 30000});
-    assert_eq!(
-        state(&hub),
-        json!({"default": "off", "limits": limits, "agents": []})
-    );
+    assert_eq!(state(&hub), json!({"default": "off", "limits": limits, "agents": []}));
     begin_session(&hub);
     assert_eq!(
         state(&hub)["agents"],
@@ -96,6 +99,23 @@ fn describes_the_setting_the_limits_and_agents_with_an_open_session() {
     assert_eq!(state(&hub)["agents"], json!([]));
 }
 
+#[test]
+fn documented_state_has_the_fields_of_the_response() {
+    let (_, after) = PROTOCOL
+        .split_once("`GET /api/wake`:\n\n```json http\n")
+        .expect("an example");
+    let (example, _) = after.split_once("```").unwrap();
+    let documented: Value = serde_json::from_str(example).unwrap();
+    let hub = TestHub::start();
+    begin_session(&hub);
+    let real = state(&hub);
+    assert_eq!(keys(&documented), keys(&real));
+    assert_eq!(documented["limits"], real["limits"]);
+    for agent in documented["agents"].as_array().unwrap() {
+        assert_eq!(keys(agent), keys(&real["agents"][0]));
+    }
+}
+
 /// A session that has begun before its tool knew a file to watch cannot be woken.
 #[test]
 fn says_which_agents_cannot_be_woken_and_why() {
@@ -103,7 +123,10 @@ fn says_which_agents_cannot_be_woken_and_why() {
     run_as_person(&hub, &["wake", "all"]);
     fs::remove_file(begin_session(&hub)).unwrap();
     let agent = &state(&hub)["agents"][0];
-    assert_eq!((&agent["can_be_woken"], &agent["obstacle"]), (&json!(false), &json!("not_prepared")));
+    assert_eq!(
+        (&agent["can_be_woken"], &agent["obstacle"]),
+        (&json!(false), &json!("not_prepared"))
+    );
     let reason = agent["reason"].as_str().unwrap();
     assert!(refusal(&hub).ends_with(reason), "{reason}");
 }
@@ -121,7 +144,10 @@ fn only_the_person_may_wake_an_agent() {
             "{response:?}"
         );
     }
-    assert_eq!((wakes(&hub), fs::read_to_string(&file).unwrap()), (String::new(), String::new()));
+    assert_eq!(
+        (wakes(&hub), fs::read_to_string(&file).unwrap()),
+        (String::new(), String::new())
+    );
 }
 
 #[test]
@@ -131,13 +157,18 @@ fn wakes_an_idle_agent_for_the_person_although_waking_is_off() {
     let file = begin_session(&hub);
     assert_eq!(refusal(&hub), "coder is not woken: no new mail waits for it");
     hook(&hub, "UserPromptSubmit", r#""prompt":"go""#);
+    let refused = refusal(&hub);
     assert_eq!(
-        refusal(&hub),
+        refused,
         "coder is not woken: its session works and gets the mail with its next step"
     );
+    assert!(PROTOCOL.contains(&refused));
     hook(&hub, "Stop", "");
     send_mail(&hub, "info");
-    assert_eq!((wakes(&hub), fs::read_to_string(&file).unwrap()), (String::new(), String::new()));
+    assert_eq!(
+        (wakes(&hub), fs::read_to_string(&file).unwrap()),
+        (String::new(), String::new())
+    );
 
     let response = hub.send_as_person("POST", "/api/agents/coder/wake", "");
     assert_eq!(

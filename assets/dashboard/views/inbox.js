@@ -387,7 +387,7 @@ export default function inbox() {
       const mail = id !== 'new' && openMail();
       drawChips(topics);
       const mails = drawList(topics, mailbox);
-      wakeNote.set(mailboxName, true);
+      wakeNote.set(mailboxName, state.agents.get(mailboxName)?.status !== 'running');
       setHidden(mailView, !mail);
       setHidden(newMailForm, id !== 'new');
       setTextOrHide(hint, hintText(mail, mailbox, mails.length));

@@ -123,7 +123,7 @@ function AgentCard() {
     sparkline.set(activity || []);
     setText(workspace, folderName(row.workspace || task?.workspace));
     workspace.title = safeText(row.workspace, 300);
-    wakeNote.set(row.id, agent.status !== 'working');
+    wakeNote.set(row.id, agent.status === 'error');
     setUnreadLink(unreadLink, agent);
     setAttribute(messageLink, 'href', routeToNewMail(row.id));
     setHidden(dismissButton, !/error|waiting/.test(agent.status));

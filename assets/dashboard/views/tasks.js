@@ -580,7 +580,7 @@ function TaskDetail() {
       setText(facts, factsText());
       setAttribute(messageLink, 'href', routeToNewMail(task?.agent_id));
       setHidden(messageLink, !task?.agent_id);
-      wakeNote.set(task?.agent_id, task?.status !== 'running');
+      wakeNote.set(task?.agent_id, !isUnfinished(task));
       setAttribute(root, 'data-waterfall', showsWaterfall);
       setAttribute(waterfallButton, 'aria-pressed', String(showsWaterfall));
       setAttribute(followButton, 'aria-pressed', String(steps.following));
