@@ -167,4 +167,22 @@ check(
     'an agent without an open session has no note',
     await noteOf('coder')
 );
-await finish(hub, browser);
+
+// ---- a page without a key ----
+
+runHook('reviewer', 'SessionStart', { source: 'startup' });
+sendMail('reviewer', 'info');
+await hub.stop();
+const openHub = await startHub({ args: ['--no-auth'] });
+await browser.open(openHub.origin);
+check(await browser.eventually(buttonOf('reviewer') + ' && 1'), 'a hub without authentication opens the page without a key');
+await browser.click(buttonOf('reviewer'));
+check(
+    await browser.eventually(
+        `/^only the person may do this/.test(${rowOf('reviewer')}.querySelector('[role=alert]').textContent)`
+    ),
+    'without a key the page wakes no agent, and says why',
+    await browser.evaluate(`${rowOf('reviewer')}.innerText`)
+);
+check(!wakes().some(wake => wake.includes('reviewer')), 'no wake has begun', wakes());
+await finish(openHub, browser);
