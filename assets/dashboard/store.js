@@ -19,12 +19,14 @@ export const state = {
   status: null,
   /** The hub's /api/totals: it counts all rows, the page has only the newest. */
   totals: null,
+  /** The hub's /api/wake, with the agents by name: which mail wakes idle agents, and which agents can be woken. */
+  wake: null,
   notice: '',
   /** Only rows written after this time count for the latency: the connection did not exist before. */
   measureLatencyFrom: Infinity
 };
 
-/** status, agents, telemetry, mailboxes, tasks, totals, costs, timeline(timeline): request what the events do not carry. */
+/** status, agents, telemetry, mailboxes, tasks, totals, costs, wake, timeline(timeline): request what the events do not carry. */
 export const refresh = {};
 
 const MAX_FEED = 300;
@@ -69,6 +71,7 @@ export function reset() {
   Object.assign(state, {
     loaded: false,
     totals: null,
+    wake: null,
     threads: new Map(),
     tasks: new Map(),
     agents: new Map(),
@@ -256,7 +259,11 @@ function noteActivity(agentId, time) {
 }
 
 export function putAgent(row) {
-  const last_active_at = Math.max(row.last_active_at, state.agents.get(row.id)?.last_active_at || 0);
+  const known = state.agents.get(row.id);
+  const lastKnown = known?.last_active_at || 0;
+  // A session may begin or end without an event.
+  if (known?.status !== row.status || row.last_active_at > lastKnown) refresh.wake();
+  const last_active_at = Math.max(row.last_active_at, lastKnown);
   state.agents.set(row.id, { ...row, last_active_at });
   invalidate('agents');
 }
@@ -334,6 +341,7 @@ export function putMail(row) {
   }
   refresh.mailboxes();
   refresh.totals();
+  refresh.wake();
   invalidate('inbox');
 }
 
@@ -516,6 +524,8 @@ function putTaskEvent(row, time) {
   }
   // The hub adds up tokens and cost: they are requested when a turn or the task ends.
   if (type === 'turn_end' || type === 'status' || type === 'error') refresh.tasks();
+  // A session that works is not woken.
+  if (/^turn_|^status/.test(type)) refresh.wake();
   if (type === 'status' || task.status === 'waiting') refresh.totals();
   event.agent_id ||= task.agent_id;
   if (event.agent_id) state.lastEvents.set(event.agent_id, event);

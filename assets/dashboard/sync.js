@@ -18,6 +18,8 @@ const PAGE_SIZE = 200;
 const END = Number.MAX_SAFE_INTEGER;
 const STATUS_INTERVAL_MS = 15000;
 const RETRY_LOAD_MS = 2000;
+/** Minimum time between two requests of what mail wakes which agents. */
+const WAKE_INTERVAL_MS = 2000;
 const OTHER_PROGRAM_NOTICE = `Another program answers at ${location.host}, not your hub. It was not sent this browser’s key. Retrying; agenthub status shows whether your hub runs.`;
 /** A reconnect is announced if the connection was down this long. */
 const ANNOUNCE_GAP_MS = 3000;
@@ -62,6 +64,8 @@ export async function start(code) {
     // No event reports the start of a day, mail that expires, or pruned rows.
     refresh.totals();
   }, STATUS_INTERVAL_MS);
+  // The person changes in a terminal which mail wakes agents: no event reports that.
+  addEventListener('focus', () => refresh.wake());
   if (code) await useLink(code);
   // Without a key, connect only if the hub requires none: the request locks the page otherwise.
   if (!savedSession()) await get('status').catch(() => {});
@@ -129,7 +133,7 @@ async function onReady(resumed, gapMs) {
   eventsSinceConnect = 0;
   if (resumed && state.loaded) {
     // Data that the socket does not send, or of which it sends only the latest value.
-    for (const topic of ['status', 'agents', 'telemetry', 'mailboxes', 'tasks', 'costs']) refresh[topic]();
+    for (const topic of ['status', 'agents', 'telemetry', 'mailboxes', 'tasks', 'costs', 'wake']) refresh[topic]();
     state.timelines.forEach(timeline => timeline.error && loadTimeline(timeline));
     if (gapMs > ANNOUNCE_GAP_MS) {
       setTimeout(() => {
@@ -152,6 +156,7 @@ async function onReady(resumed, gapMs) {
   }
   if (!isCurrent()) return;
   state.loaded = true;
+  refresh.wake();
   loadRecentActivity().catch(() => {});
   const events = heldEvents;
   heldEvents = null;
@@ -269,6 +274,31 @@ refresh.costs = throttled(5000, async () => {
   state.costToday = today.items.reduce((sum, item) => sum + item.cost, 0);
   invalidate('costs');
 });
+
+/** As throttled, but `load` runs at once if the last time is `ms` ago. */
+function spaced(ms, load) {
+  let startedAt = -Infinity;
+  let timer = 0;
+  return () => {
+    timer ||= setTimeout(
+      () => {
+        timer = 0;
+        if (!state.loaded || state.locked) return;
+        startedAt = performance.now();
+        load().catch(() => {});
+      },
+      Math.max(0, startedAt + ms - performance.now())
+    );
+  };
+}
+refresh.wake = spaced(WAKE_INTERVAL_MS, async () => {
+  const wake = await get('wake');
+  state.wake = { ...wake, agents: new Map(wake.agents.map(agent => [agent.agent, agent])) };
+  // No event reports that a wake has failed or that the pause after one has ended. Both take half a minute at most.
+  if (wake.agents.some(({ obstacle }) => /^(begun|too_soon)$/.test(obstacle))) refresh.wake();
+  invalidate('agents');
+});
+
 refresh.timeline = timeline => {
   timeline.timer ||= setTimeout(() => {
     timeline.timer = 0;
@@ -549,6 +579,16 @@ export async function reply(mail, text) {
 
 /** Fetches mail with its receipts. */
 export const fetchMailDetails = id => get('inbox/' + encodeURIComponent(id));
+
+// ---- waking agents ----
+
+/** Wakes an idle agent for the mail that waits for it. */
+export async function wakeAgent(id) {
+  await post(`agents/${encodeURIComponent(id)}/wake`);
+  const agent = state.wake?.agents.get(id);
+  if (agent) Object.assign(agent, { obstacle: 'begun', reason: '' });
+  refresh.wake();
+}
 
 // ---- requests of single views ----
 

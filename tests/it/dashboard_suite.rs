@@ -103,6 +103,11 @@ fn rows_that_nothing_proves_are_shown_as_unverified() {
 }
 
 #[test]
+fn shows_which_agents_mail_wakes_and_wakes_one_for_the_person() {
+    run_script("waking.mjs");
+}
+
+#[test]
 fn a_person_can_use_every_view_by_mouse_and_keyboard() {
     run_script("user_journey.mjs");
 }

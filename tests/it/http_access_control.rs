@@ -47,6 +47,11 @@ fn routes() -> impl Iterator<Item = (&'static str, String, bool)> {
     })
 }
 
+/// Returns whether only the person may use the route.
+fn is_for_the_person(path: &str) -> bool {
+    path.starts_with("/api/sessions") || path == "/api/agents/x/wake"
+}
+
 #[track_caller]
 fn assert_forbidden(response: &Response, what: &str) {
     assert_eq!((response.status, response.code()), (403, "FORBIDDEN".into()), "{what}");
@@ -129,9 +134,9 @@ fn pages_of_allowed_origins_need_the_token_and_can_read_every_response() {
             assert_eq!(without.status, if needs_token { 401 } else { open }, "{what}");
             assert_readable_by(&without, origin, &what);
             // The place of the connection before may still be taken.
-            let secret = match path.starts_with("/api/sessions") {
+            let secret = match is_for_the_person(&path) {
                 // It needs a one-time code.
-                true if method == "POST" => continue,
+                true if (method, path.as_str()) == ("POST", "/api/sessions") => continue,
                 true => hub.person(),
                 false => hub.token(),
             };
@@ -332,15 +337,15 @@ fn only_the_page_and_healthz_need_no_token() {
         assert_eq!(without.status, 401, "{method} {path}: {without:?}");
         let with = |secret: &str| request(&hub, method, &path, &[host(&hub), bearer(secret)]).status;
         let (program, person) = (with(hub.token()), with(hub.person()));
-        match (method, path.starts_with("/api/sessions")) {
-            (_, false) => assert!(
+        match (method, path.as_str(), is_for_the_person(&path)) {
+            (_, _, false) => assert!(
                 ![401, 403].contains(&program) && ![401, 403].contains(&person),
                 "{method} {path}: {program} {person}"
             ),
             // It needs a one-time code.
-            ("POST", true) => assert_eq!((program, person), (401, 401), "{path}"),
+            ("POST", "/api/sessions", _) => assert_eq!((program, person), (401, 401), "{path}"),
             // It is the person's.
-            (_, true) => assert!(
+            (_, _, true) => assert!(
                 program == 403 && ![401, 403].contains(&person),
                 "{method} {path}: {person}"
             ),

@@ -53,6 +53,8 @@ mod http_pagination;
 #[cfg(test)]
 mod http_state_changes;
 #[cfg(test)]
+mod http_waking;
+#[cfg(test)]
 mod hub_log;
 #[cfg(test)]
 mod init;

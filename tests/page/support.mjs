@@ -241,6 +241,29 @@ export function startAgenthub(...args) {
     return { output, result: child.exited.then(() => output().trim()) };
 }
 
+/** Runs a hook of a session of Claude Code with this event. Returns its exit code and output. */
+export function runHook(agent, event, fields = {}) {
+    const input = { session_id: 's-' + agent, hook_event_name: event, cwd: '/home/ada/src/api', ...fields };
+    const result = spawnSync(AGENTHUB, ['hook', 'claude-code'], {
+        env: { ...env, AGENTHUB_AGENT: agent },
+        input: JSON.stringify(input),
+        encoding: 'utf8'
+    });
+    return { code: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** Runs an agenthub command as the person does: in a terminal, outside any agent's shell. */
+export function runAsPerson(...args) {
+    const python = process.env.AGENTHUB_TEST_PYTHON || 'python3';
+    const script = join(import.meta.dirname, '../it/support/in_terminal.py');
+    const { PATH, HOME, AGENTHUB_DB } = env;
+    const result = spawnSync(python, [script, AGENTHUB, ...args], {
+        env: { PATH, HOME, AGENTHUB_DB },
+        encoding: 'utf8'
+    });
+    if (result.status !== 0) throw new Error(`agenthub ${args.join(' ')}: ${result.stdout}${result.stderr}`);
+}
+
 /** Runs a command that was copied from the page. */
 export const runShell = command =>
     spawnSync('sh', ['-euc', command], {

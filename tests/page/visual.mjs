@@ -1,7 +1,19 @@
 // Every view in both themes and two sizes: nothing overflows, axe finds no serious problem. The
 // screenshots show the fixtures, for states that `agenthub demo` (demo.mjs) does not reach.
 
-import { startBrowser, startHub, sql, check, exitWithResult, readText, report, CTRL } from './support.mjs';
+import {
+    startBrowser,
+    startHub,
+    sql,
+    insert,
+    check,
+    exitWithResult,
+    readText,
+    report,
+    runHook,
+    runAsPerson,
+    CTRL
+} from './support.mjs';
 import { fixtureSql } from './fixtures.mjs';
 
 const VIEWS = {
@@ -21,6 +33,10 @@ const ONLY = process.env.ONLY;
 
 const hub = await startHub();
 sql(fixtureSql());
+// Two idle agents with sessions; mail waits for one.
+for (const agent of ['docs-writer', 'release-bot']) runHook(agent, 'SessionStart', { source: 'startup' });
+sql(insert('inbox_messages', { from_agent: 'planner', to_inbox: 'docs-writer', payload: 'The draft is ready.' }));
+runAsPerson('wake', 'important');
 const browser = await startBrowser();
 
 /** Checks that nothing overflows sideways, that targets are large enough, and that axe finds nothing serious. */

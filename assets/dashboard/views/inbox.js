@@ -39,6 +39,7 @@ import {
 } from '../components.js';
 import { authorOf, isByPerson, displayName, HUMAN } from '../authors.js';
 import { ReplyForm } from '../reply_form.js';
+import { WakeNote } from '../wake_note.js';
 import { capitalize, formatDateTimeOrEmpty, formatDayAndTime, pluralize } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail, queryString } from '../routes.js';
 import { oneLine, safeText } from '../safe_text.js';
@@ -142,6 +143,7 @@ export default function inbox() {
     },
     'button.link-button'
   );
+  const wakeNote = WakeNote({ showsName: true });
   const list = TwoLineList({
     label: 'Messages, newest first',
     keyOf: mail => mail.id,
@@ -230,6 +232,7 @@ export default function inbox() {
       ),
       mailboxChips,
       element('div.toolbar', filterChips, moreMailboxesButton, markAllButton),
+      wakeNote.root,
       empty,
       list.root
     ],
@@ -384,6 +387,7 @@ export default function inbox() {
       const mail = id !== 'new' && openMail();
       drawChips(topics);
       const mails = drawList(topics, mailbox);
+      wakeNote.set(mailboxName, state.agents.get(mailboxName)?.status !== 'running');
       setHidden(mailView, !mail);
       setHidden(newMailForm, id !== 'new');
       setTextOrHide(hint, hintText(mail, mailbox, mails.length));

@@ -31,6 +31,7 @@ import {
 } from '../components.js';
 import { authorOf, agentAuthor, agentName, displayName } from '../authors.js';
 import { ReplyForm } from '../reply_form.js';
+import { WakeNote } from '../wake_note.js';
 import { formatCount, formatMoney, formatClock, startOfDay } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail } from '../routes.js';
 import { oneLine, toolSummary, safeText, folderName } from '../safe_text.js';
@@ -82,6 +83,7 @@ function AgentCard() {
   const step = element('p.current-step', tool, snippet, duration);
   const totals = ['turns', 'in', 'out', 'cost'].map(label => element('div', element('dt', label), element('dd')));
   const sparkline = Sparkline();
+  const wakeNote = WakeNote();
   const workspace = element('span.workspace');
   const unreadLink = element('a.mail');
   const messageLink = element('a', 'Message');
@@ -92,6 +94,7 @@ function AgentCard() {
     element('header', initials, element('h3', name), model, tag),
     step,
     element('div.usage', element('dl.totals', ...totals), sparkline),
+    wakeNote.root,
     element('footer', workspace, unreadLink, messageLink, dismissButton, time)
   );
   root.set = agent => {
@@ -120,6 +123,7 @@ function AgentCard() {
     sparkline.set(activity || []);
     setText(workspace, folderName(row.workspace || task?.workspace));
     workspace.title = safeText(row.workspace, 300);
+    wakeNote.set(row.id, agent.status === 'error');
     setUnreadLink(unreadLink, agent);
     setAttribute(messageLink, 'href', routeToNewMail(row.id));
     setHidden(dismissButton, !/error|waiting/.test(agent.status));
@@ -132,7 +136,8 @@ function AgentLine() {
   const item = Item();
   const unreadLink = element('a.mail');
   const messageLink = element('a', 'Message');
-  const root = element('div.agent-line', item, unreadLink, messageLink);
+  const wakeNote = WakeNote();
+  const root = element('div.agent-line', item, unreadLink, messageLink, wakeNote.root);
   root.set = agent => {
     const { row, usage, task, lastEvent } = agent;
     const hasEnded = row.status === 'gone' && 'ended';
@@ -149,6 +154,7 @@ function AgentLine() {
     });
     setUnreadLink(unreadLink, agent);
     setAttribute(messageLink, 'href', routeToNewMail(row.id));
+    wakeNote.set(row.id, agent.status === 'idle');
   };
   return root;
 }

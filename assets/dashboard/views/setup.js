@@ -1,10 +1,11 @@
-// Setup: the hub's status, the rows it rejected and why, the agents seen, the browsers that have a key, and
-// commands that write a test row from several languages. Each command gets a check mark when its row arrives.
+// Setup: the hub's status, the rows it rejected and why, the agents seen, which mail wakes them, the browsers that have
+// a key, and commands that write a test row from several languages. Each command gets a check mark when its row arrives.
 
 import { element, setText, setHidden, setTextOrHide } from '../dom.js';
 import { state, eventRates, refresh } from '../store.js';
 import { Command, showCommands, Tag, setTag, Item, setItem, updateChildren } from '../components.js';
 import { SessionList } from '../session_list.js';
+import { wakeSentences } from '../wake_note.js';
 import { inboxOwner } from '../authors.js';
 import { formatCount, formatBytes, formatDayAndTime, formatClock } from '../format.js';
 import { routeTo } from '../routes.js';
@@ -51,6 +52,9 @@ export default function setup() {
   const agentCount = element('span.facts');
   const agentList = element('ul.compact-list', { tabindex: 0, 'aria-label': 'Agents' });
   const sessions = SessionList();
+  const wakeSetting = element('p');
+  const wakeLimits = element('p.facts');
+  const wakeCommands = element('div');
   const connectCommands = element('div');
   const testCommands = element('div');
   /** { from, tag }: the tag of each test command and the agent its row comes from. */
@@ -73,6 +77,7 @@ export default function setup() {
       element('section', element('h2', 'Hub'), hubFacts),
       rejectedSection,
       element('section', element('h2', 'Agents', agentCount), agentList),
+      element('section', element('h2', 'Waking idle agents'), wakeSetting, wakeLimits, wakeCommands),
       element('section', element('h2', 'Connect agents'), connectCommands),
       element(
         'section',
@@ -95,8 +100,15 @@ export default function setup() {
     if (!state.loaded || testCommands.commands === state.commands) return;
     checkMarks = [];
     showCommands(connectCommands, ['init', 'doctor'], Command);
+    showCommands(wakeCommands, ['wake'], Command);
     const testNames = [...state.commands.values()].filter(command => command.from).map(command => command.name);
     showCommands(testCommands, testNames, TestCommand);
+  }
+
+  function drawWaking() {
+    const [setting, limits] = state.wake ? wakeSentences(state.wake) : ['', ''];
+    setTextOrHide(wakeSetting, setting);
+    setTextOrHide(wakeLimits, limits);
   }
 
   function drawLatency() {
@@ -161,6 +173,7 @@ export default function setup() {
       if (now - requestedAt > STATUS_INTERVAL_MS) {
         requestedAt = now;
         refresh.status();
+        refresh.wake();
         sessions.load();
       }
       if (now - drawnAt < RENDER_INTERVAL_MS) return;
@@ -171,6 +184,7 @@ export default function setup() {
         setTag(tag, state.agents.get(from)?.last_active_at > PAGE_OPENED_AT ? 'arrived' : '');
       }
       drawAgents();
+      drawWaking();
       drawStatus();
     }
   };

@@ -27,6 +27,7 @@ import {
   showNotice
 } from '../sync.js';
 import { EmptyState, Initials, setInitials, Tag, setTag, setTime, Chips, download, button } from '../components.js';
+import { WakeNote } from '../wake_note.js';
 import { agentAuthor, agentName } from '../authors.js';
 import {
   formatCount,
@@ -375,6 +376,7 @@ function TaskDetail() {
     ['Markdown', 'md']
   ].map(([label, extension]) => button(label, () => exportTask(id, extension)));
   const messageLink = element('a.primary', 'Message');
+  const wakeNote = WakeNote({ showsName: true });
   const axisLabels = element('p.axis', element('span'), element('span'));
   const steps = new TimelineView({
     label: 'Steps',
@@ -408,6 +410,7 @@ function TaskDetail() {
       title,
       tag,
       facts,
+      wakeNote.root,
       element('p.toolbar', errorsButton, waterfallButton, followButton, ...exportButtons, messageLink)
     ),
     hint,
@@ -577,6 +580,7 @@ function TaskDetail() {
       setText(facts, factsText());
       setAttribute(messageLink, 'href', routeToNewMail(task?.agent_id));
       setHidden(messageLink, !task?.agent_id);
+      wakeNote.set(task?.agent_id, !isUnfinished(task));
       setAttribute(root, 'data-waterfall', showsWaterfall);
       setAttribute(waterfallButton, 'aria-pressed', String(showsWaterfall));
       setAttribute(followButton, 'aria-pressed', String(steps.following));

@@ -58,6 +58,7 @@ const ASSETS: &[Asset] = assets![
     "sync.js",
     "timeline.js",
     "timeline_view.js",
+    "wake_note.js",
     "views/costs.js",
     "views/inbox.js",
     "views/lock.js",

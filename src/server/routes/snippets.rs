@@ -74,6 +74,11 @@ fn commands(agenthub: &str, path: &str, origin: &str) -> Vec<Command> {
         ),
         agenthub_command("doctor", "Diagnose problems:", "doctor"),
         agenthub_command(
+            "wake",
+            "Let important mail wake idle agents (all: each mail; off: none):",
+            "wake important",
+        ),
+        agenthub_command(
             "ask",
             "Ask you a question and wait for the reply:",
             "ask human \"ship it?\" --wait 600 --from planner",
