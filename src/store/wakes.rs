@@ -142,6 +142,14 @@ impl Reader {
         self.wakes_where("ended_at IS NULL AND at < ?1", params![before])
     }
 
+    /// Returns the wakes that were begun after `since` (Unix milliseconds): the newest first, at most 1,000.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn wakes_since(&self, since: i64) -> Result<Vec<WakeRow>> {
+        self.wakes_where("at > ?1 ORDER BY n DESC LIMIT 1000", params![since])
+    }
+
     /// Returns the wake of `agent` for this mail, if there was one.
     ///
     /// # Errors

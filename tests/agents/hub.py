@@ -23,10 +23,17 @@ class Hub:
             raise Failed(f"agenthub {arguments} exits with {code}: {out} {err}")
         return out
 
-    def as_person(self, *arguments):
+    def as_person_who_agrees(self, *arguments):
+        """As `as_person`, with yes to the command's question."""
+        return self.as_person(*arguments, question="[y/N]")
+
+    def as_person(self, *arguments, question=None):
         """Runs a command in a terminal of its own, as the person does."""
         terminal = Terminal(["agenthub", *arguments], self.cwd, self.environment)
         try:
+            if question:
+                terminal.wait_for(question)
+                terminal.type("y\n")
             if code := terminal.wait_for_exit():
                 raise Failed(f"agenthub {arguments} exits with {code}: {terminal.text()}")
             terminal.reader.join(5)
@@ -51,6 +58,15 @@ class Hub:
         connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20)
         try:
             return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def execute(self, sql):
+        """Writes as an agent's program does."""
+        connection = sqlite3.connect(self.path, timeout=20)
+        try:
+            with connection:
+                connection.execute(sql)
         finally:
             connection.close()
 

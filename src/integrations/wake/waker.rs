@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::integrations::program;
 use crate::integrations::spec::WakeMethod;
 use crate::protocol::now_ms;
-use crate::store::{ALL_INBOXES, NewWake, Reader, Record, WakeMode, WakeRules, Writer};
+use crate::store::{ALL_INBOXES, NewWake, Reader, Record, WakeMode, WakeRow, WakeRules, Writer};
 
 /// Milliseconds in which a session must begin a turn.
 const TURN_TIMEOUT: i64 = 30_000;
@@ -139,6 +139,25 @@ pub fn begin(
         })?;
         Ok(Ok(BegunWake { n, target }))
     })
+}
+
+/// Changes the watched files of the wakes that have begun and that no tool has fetched: a hub may have ended before it did
+/// so. A tool fetches a wake once, however often its file changes. A tool's command is not started again, because it may
+/// have given the prompt.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn start_again(reader: &Reader) -> Result<()> {
+    let is_begun = |wake: &WakeRow| wake.state == "begun" && wake_file::exists(reader.path(), &wake.session);
+    for wake in reader
+        .wakes_open_since_before(i64::MAX)?
+        .iter()
+        .filter(|wake| is_begun(wake))
+    {
+        // If this fails, the wake fails later because no turn begins.
+        drop(wake_file::touch(reader.path(), &wake.session));
+    }
+    Ok(())
 }
 
 /// Records that wakes have failed whose sessions did not begin a turn in time.

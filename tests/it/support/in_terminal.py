@@ -1,6 +1,6 @@
 """Runs a program as the person does: in a terminal. Arguments: the program and its arguments.
 
-Prints what the terminal shows and exits with the program's exit code. The program must not run in an agent's shell:
+TERMINAL_INPUT is what the person types. Prints what the terminal shows and exits with the program's exit code. The program must not run in an agent's shell:
 agenthub looks for one in the environments of this process and its ancestors.
 """
 
@@ -14,6 +14,7 @@ def run(arguments, environment=os.environ):
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvpe(arguments[0], arguments, environment)
+    os.write(terminal, environment.get("TERMINAL_INPUT", "").encode())
     shown = b""
     while True:
         try:

@@ -23,15 +23,9 @@ const CHECKED_SESSIONS: i64 = 7 * 24 * 3_600_000;
 
 /// Returns one finding about all tools.
 pub(super) fn check(reader: Option<&Reader>) -> Finding {
-    let home = match config::home_directory() {
-        Ok(home) => home,
+    let target = match target() {
+        Ok(target) => target,
         Err(e) => return Finding::ok("tools", format!("not checked: {}", e.message())),
-    };
-    let target = InstallTarget {
-        home,
-        project: None,
-        program: PathBuf::new(),
-        db: None,
     };
     let mut connected = Vec::new();
     let mut report = Report {
@@ -59,6 +53,32 @@ pub(super) fn check(reader: Option<&Reader>) -> Finding {
     });
     lines.append(&mut report.notes);
     Finding::ok("tools", lines.join("\n"))
+}
+
+/// Returns where the user's tools are connected.
+fn target() -> Result<InstallTarget> {
+    Ok(InstallTarget {
+        home: config::home_directory()?,
+        project: None,
+        program: PathBuf::new(),
+        db: None,
+    })
+}
+
+/// Returns the tools whose hooks are installed. A file that cannot be read counts as without them: [`check`] reports it.
+///
+/// # Errors
+/// The user has no home directory.
+pub(super) fn connected_tools() -> Result<Vec<&'static Integration>> {
+    let target = target()?;
+    let has_hooks = |tool: &&'static Integration| {
+        let is_installed = |file: &ConfigFile| {
+            let is_of_hooks = file.content.has_hooks();
+            is_of_hooks && matches!(file.installed(), Ok(Some(_)))
+        };
+        tool.files(&target).iter().any(is_installed)
+    };
+    Ok(registry::ALL.iter().copied().filter(has_hooks).collect())
 }
 
 /// Returns a finding with the directories whose sessions are not recorded, if there are any.

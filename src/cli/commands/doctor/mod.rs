@@ -6,15 +6,18 @@
 
 mod checks;
 mod integrations;
+mod waking;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::init::tool_parser;
 use crate::cli::args::DatabaseArgs;
 use crate::cli::terminal;
 use crate::error::{Code, Error};
+use crate::integrations::spec::Integration;
 use crate::store::{Reader, Repaired, with_busy_timeout};
 use crate::text::safe_text;
 
@@ -32,10 +35,17 @@ pub(super) struct Args {
     /// Create missing triggers, and number and log rows written without them; keeps a copy in hub.db.before-repair
     #[arg(long)]
     repair: bool,
+    /// Prove that mail wakes an idle session of each connected tool, or of each TOOL. Asks first: each proof is a turn of
+    /// the model. Needs a session of the tool that waits for a prompt
+    #[arg(long, value_parser = tool_parser(), num_args = 0.., value_name = "TOOL", conflicts_with = "repair")]
+    wake: Option<Vec<Tool>>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
+
+/// As [`Args`] names a tool.
+type Tool = &'static Integration;
 
 /// Result of a check, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -85,12 +95,19 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     if let Some(repaired) = repaired.as_ref().filter(|_| !args.json) {
         print_repaired(repaired)?;
     }
-    let mut findings = checks::all(&path, database.network_fs());
-    // A database that cannot be opened is another finding.
-    let reader = with_busy_timeout(READER_WAIT, || Reader::open(&path, database.network_fs())).ok();
-    findings.push(integrations::check(reader.as_ref()));
-    findings.extend(reader.as_ref().and_then(integrations::excluded));
-    findings.extend(reader.as_ref().and_then(integrations::tokens));
+    let findings = match &args.wake {
+        Some(tools) => waking::prove(database, tools)?,
+        None => {
+            let mut findings = checks::all(&path, database.network_fs());
+            // A database that cannot be opened is another finding.
+            let reader = with_busy_timeout(READER_WAIT, || Reader::open(&path, database.network_fs())).ok();
+            findings.push(integrations::check(reader.as_ref()));
+            findings.extend(reader.as_ref().and_then(integrations::excluded));
+            findings.extend(reader.as_ref().and_then(integrations::tokens));
+            findings.extend(reader.as_ref().and_then(waking::check));
+            findings
+        }
+    };
     let state = findings.iter().map(|f| f.state).max().unwrap_or(State::Ok);
     if args.json {
         let mut document =

@@ -55,8 +55,8 @@ pub(super) struct Args {
 
 type Tool = &'static Integration;
 
-/// Parses `--only`.
-fn tool_parser() -> impl TypedValueParser<Value = Tool> {
+/// Parses a tool's id.
+pub(super) fn tool_parser() -> impl TypedValueParser<Value = Tool> {
     let ids = registry::ALL.iter().map(|tool| PossibleValue::new(tool.id));
     PossibleValuesParser::new(ids).try_map(|id| registry::by_id(&id).ok_or("no such tool"))
 }
