@@ -38,6 +38,7 @@ fn recorded_streams_become_the_same_texts_and_calls() {
         ("codex", "codex-json", "shell", "mcp__agenthub__", 3),
         // It asks first which model is to answer.
         ("gemini", "gemini-json", "run_shell_command", "mcp_agenthub_", 4),
+        ("opencode", "opencode-json", "bash", "agenthub_", 3),
     ];
     for (program, format, shell, hub, requests) in programs {
         let sandbox = ingest(program, format);
@@ -70,6 +71,7 @@ fn recorded_hooks_become_a_finished_task() {
         ("claude", "claude-code"),
         ("codex", "codex"),
         ("gemini", "gemini"),
+        ("opencode", "opencode"),
     ];
     for (program, word) in tools {
         let sandbox = Sandbox::new();
