@@ -33,7 +33,7 @@ mod tests {
             ("019ab3c4-0001-7d50-8000-00000000000a", "codex-0000000a"),
             ("019ab3c4-9999-7d50-8000-00000000000b", "codex-0000000b"),
             ("0f6c1c1e-0001-4d50-8000-00000000000a", "codex-0f6c1c1e"),
-            ("ses_dd5d8d90affegkb9W3ennG7ukr", "codex-nnG7ukr"),
+            ("ses_dd5d8d90affegkb9W3ennG7ukr", "codex-ennG7ukr"),
             ("ses_dd5d8d90", "codex-ses_dd5d"),
             ("s", "codex-s"),
             ("ünïcode-ünïcode", "codex-ünïcode-"),

@@ -347,7 +347,7 @@ fn session_that_an_extension_names_makes_the_call() {
     }
     assert_eq!(
         hub.sql("SELECT from_agent FROM inbox_messages ORDER BY n"),
-        "opencode-nnG7ukr\nopencode-XwDDlJ2"
+        "opencode-ennG7ukr\nopencode-bXwDDlJ2"
     );
 }
 

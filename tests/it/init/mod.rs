@@ -31,7 +31,7 @@ impl Home {
     /// A home with all tools and these files.
     fn with(files: &[(&str, &str)]) -> Self {
         let home = Self::new("2.1.330");
-        for tool in ["codex", "gemini", "cursor"] {
+        for tool in ["codex", "gemini", "cursor", "opencode"] {
             home.program(tool, "exit 1");
         }
         for (name, text) in files {
