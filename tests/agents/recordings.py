@@ -78,6 +78,7 @@ def normalised(text, home):
         text,
     )
     text = same(r"(?<=claude-|gemini-)[0-9a-f]{8}(?=\W)", lambda _, number: f"{number:08x}", text)
+    text = same(r"(?:ses|msg|prt)_[0-9A-Za-z]{26}", lambda id, number: f"{id[:4]}{number:026}", text)
     text = re.sub(r"\d{4}-\d\d-\d\d([T-])\d\d[:-]\d\d[:-]\d\d(\.\d+Z)?", r"2026-01-01\g<1>00-00-00\2", text)
     text = re.sub(r"T00-00-00\.\d+Z", "T00:00:00.000Z", text)
     text = re.sub(r"(?<!\d)179\d{10}(?!\d)", "1790000000000", text)

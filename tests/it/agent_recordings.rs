@@ -41,6 +41,7 @@ fn recorded_streams_become_the_same_texts_and_calls() {
         // Its stream has no tokens.
         ("copilot", "copilot-json", "bash", "mcp__agenthub__", 0),
         ("qwen", "qwen-json", "run_shell_command", "mcp__agenthub__", 3),
+        ("opencode", "opencode-json", "bash", "agenthub_", 3),
     ];
     for (program, format, shell, hub, requests) in programs {
         let sandbox = ingest(program, format);
@@ -75,6 +76,7 @@ fn recorded_hooks_become_a_finished_task() {
         ("gemini", "gemini"),
         ("copilot", "copilot"),
         ("qwen", "qwen"),
+        ("opencode", "opencode"),
     ];
     for (program, word) in tools {
         let sandbox = Sandbox::new();

@@ -326,6 +326,32 @@ fn codex_sessions_that_share_a_server_are_different_agents() {
 }
 
 #[test]
+fn session_that_an_extension_names_makes_the_call() {
+    let hub = TestHub::not_started(&[]);
+    let mut server = Session::start(&hub, None);
+    let client = json!({"name": "opencode", "version": "1"});
+    let parameters = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
+    server.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}).to_string());
+    server.response_to(1);
+    for (id, session) in [
+        (2, "ses_dd5d8d90affegkb9W3ennG7ukr"),
+        (3, "ses_dd5d751d1ffeTggZ4gbXwDDlJ2"),
+    ] {
+        let arguments = json!({"to": "human", "text": "x", "agenthub_session": session});
+        let result = server.result_of(id, "send_message", &arguments);
+        assert_eq!(
+            result["structuredContent"]["ignored_arguments"],
+            Value::Null,
+            "{result}"
+        );
+    }
+    assert_eq!(
+        hub.sql("SELECT from_agent FROM inbox_messages ORDER BY n"),
+        "opencode-ennG7ukr\nopencode-bXwDDlJ2"
+    );
+}
+
+#[test]
 fn closed_stdin_ends_the_server_and_its_waiting_calls() {
     let hub = TestHub::not_started(&[]);
     let mut session = Session::waiting(&hub);

@@ -12,6 +12,8 @@ import { basename, dirname } from "node:path"
 
 // Maximum milliseconds of one hook. It takes a few.
 const TIMEOUT = 5000
+// Maximum milliseconds until OpenCode has stored the beginning of a tool call.
+const STORED_TIMEOUT = 1000
 // Hooks that fail in a row before no more are run.
 const MAX_FAILURES = 3
 // Maximum characters of a tool's output in a hook's input.
@@ -207,10 +209,10 @@ export const AgentHub = async ({ client, directory }) => {
       root.usage.set(info.id, { ...used, turns: 0 })
     },
     "message.part.updated": ({ part }) => {
-      if (part.type !== "tool" || part.state.status !== "error") return
+      if (part.type !== "tool" || !["running", "error"].includes(part.state.status)) return
       const one = session(part.sessionID)
-      const call = one.calls.get(part.callID)
-      if (!call) return
+      const call = callOf(one, part.callID)
+      if (part.state.status === "running") return call.stored.resolve(true)
       one.calls.delete(part.callID)
       return hook(one, "PostToolUseFailure", {
         tool_name: part.tool,
@@ -241,7 +243,10 @@ export const AgentHub = async ({ client, directory }) => {
         one.error = undefined
         const written = texts.filter((part) => !part.synthetic).map((part) => part.text)
         const start = await begin(one)
-        const answer = await hook(one, "UserPromptSubmit", { prompt: written.join("\n") })
+        const all = written.join("\n")
+        // `opencode run` puts a prompt of several words in quotes.
+        const words = isRun ? all.replace(/^"([^"]*)"$/, "$1") : all
+        const answer = await hook(one, "UserPromptSubmit", { prompt: words })
         for (const text of [start, answer?.context]) {
           if (!text) continue
           const id = idAfter(parts.at(-1)?.id)
@@ -266,19 +271,22 @@ export const AgentHub = async ({ client, directory }) => {
     "tool.execute.before": (input, output) =>
       guarded(async () => {
         const one = session(input.sessionID)
-        one.calls.set(input.callID, { begun: Date.now() })
+        const call = callOf(one, input.callID)
         const fields = { tool_name: input.tool, tool_use_id: input.callID, tool_input: { ...output.args } }
-        delete fields.tool_input[SESSION_ARGUMENT]
         hook(one, "PreToolUse", fields).catch(() => {})
-        if (input.tool.startsWith(HUB_TOOL) && output.args) {
-          output.args[SESSION_ARGUMENT] = (await rootOf(one)).id
-        }
+        if (!input.tool.startsWith(HUB_TOOL) || !output.args) return
+        delete output.args[SESSION_ARGUMENT]
+        const root = await rootOf(one)
+        // The model does not see an argument that is added after OpenCode has stored the call.
+        const timer = setTimeout(() => call.stored.resolve(false), STORED_TIMEOUT)
+        if (await call.stored.promise) output.args[SESSION_ARGUMENT] = root.id
+        clearTimeout(timer)
       }),
 
     "tool.execute.after": (input, output) =>
       guarded(async () => {
         const one = session(input.sessionID)
-        const call = one.calls.get(input.callID)
+        const call = callOf(one, input.callID)
         one.calls.delete(input.callID)
         if (input.args) delete input.args[SESSION_ARGUMENT]
         // An MCP tool returns blocks.
@@ -290,7 +298,7 @@ export const AgentHub = async ({ client, directory }) => {
           tool_use_id: input.callID,
           tool_input: input.args,
           tool_response: String(text).slice(0, MAX_OUTPUT),
-          duration_ms: call ? Date.now() - call.begun : 0,
+          duration_ms: Date.now() - call.begun,
           ...(exit ? { error: `exit code ${exit}` } : {}),
         })
         if (!answer?.context) return
@@ -314,6 +322,16 @@ export const AgentHub = async ({ client, directory }) => {
         await Promise.all(open.map((one) => hook(one, "SessionEnd")))
       }),
   }
+}
+
+// Returns what is known of a session's tool call.
+function callOf(one, id) {
+  let call = one.calls.get(id)
+  if (!call) {
+    call = { begun: Date.now(), stored: Promise.withResolvers() }
+    one.calls.set(id, call)
+  }
+  return call
 }
 
 async function guarded(action) {

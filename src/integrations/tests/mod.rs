@@ -1,6 +1,7 @@
 //! The recorded streams of all tools, complete and broken.
 
 mod copilot;
+mod opencode_sessions;
 mod stream_shapes;
 mod transcripts;
 mod truncated_streams;
@@ -12,7 +13,7 @@ use super::spec::Integration;
 use super::stream::{Stream, StreamSource};
 use super::task_builder::{MAX_TEXT, StreamEnd, StreamRow, TaskInfo};
 use super::usage::{CountedBy, SessionHistory, Usage};
-use super::{claude, codex, cursor, gemini, qwen, registry};
+use super::{claude, codex, cursor, gemini, opencode, qwen, registry};
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{NewTaskEvent, NewTelemetry};
 
@@ -21,6 +22,7 @@ const CODEX: &Integration = &codex::INTEGRATION;
 const GEMINI: &Integration = &gemini::INTEGRATION;
 const CURSOR: &Integration = &cursor::INTEGRATION;
 const QWEN: &Integration = &qwen::INTEGRATION;
+const OPENCODE: &Integration = &opencode::INTEGRATION;
 
 fn data(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/data/streams/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -463,5 +465,10 @@ fn adds_only_missing_flags() {
     assert!(flags(CODEX, "hi").is_err());
     assert_eq!(flags(GEMINI, "-p hi").unwrap(), "--output-format stream-json");
     assert_eq!(flags(GEMINI, "--prompt=hi -o stream-json").unwrap(), "");
+    assert_eq!(flags(OPENCODE, "run hi").unwrap(), "--format json");
+    assert_eq!(flags(OPENCODE, "run --format json hi").unwrap(), "");
+    assert!(flags(OPENCODE, "run --format default hi").is_err());
+    assert!(flags(OPENCODE, "run -i hi").is_err());
+    assert!(flags(OPENCODE, "--prompt hi").is_err());
     assert_eq!(flags(CURSOR, "-p hi").unwrap(), "--output-format stream-json");
 }

@@ -31,7 +31,7 @@ impl Home {
     /// A home with all tools and these files.
     fn with(files: &[(&str, &str)]) -> Self {
         let home = Self::new("2.1.330");
-        for tool in ["codex", "gemini", "cursor"] {
+        for tool in ["codex", "gemini", "cursor", "opencode"] {
             home.program(tool, "exit 1");
         }
         for (name, text) in files {
@@ -149,6 +149,10 @@ const COMMENTED_FILES: &[(&str, &str)] = &[
         ".cursor/mcp.json",
         "{ \"mcpServers\": { \"a\": { \"url\": \"http://x\" } } }\n",
     ),
+    (
+        ".config/opencode/opencode.jsonc",
+        "{\n  // mine\n  \"mcp\": {\n    \"other\": {\"type\": \"local\", \"command\": [\"other\"]}, // keep\n  },\n}\n",
+    ),
 ];
 
 #[test]
@@ -161,6 +165,7 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
         (".codex/config.toml", ""),
         (".gemini/settings.json", "// nothing yet\n"),
         (".cursor/mcp.json", "{\n}\n"),
+        (".config/opencode/opencode.json", "{}"),
     ];
     let windows: Vec<(&str, String)> = COMMENTED_FILES
         .iter()
@@ -171,11 +176,11 @@ fn second_run_changes_nothing_and_undo_restores_the_files() {
         let home = Home::with(files);
         let before = home.files();
         let stdout = home.succeed(&["--yes"]);
-        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor", "OpenCode"] {
             let expected = format!("{tool}: its hook delivered a test message in");
             assert!(stdout.contains(&expected), "{stdout}");
         }
-        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor"] {
+        for tool in ["Claude Code", "Codex", "Gemini CLI", "Cursor", "OpenCode"] {
             let expected = format!("{tool}: its MCP server has 9 tools.");
             assert!(stdout.contains(&expected), "{stdout}");
         }
@@ -407,6 +412,19 @@ fn connects_only_the_project_and_the_named_tools() {
             "work/.mcp.json.agenthub.bak"
         ]
     );
+}
+
+#[test]
+fn foreign_plugin_file_is_refused_and_kept() {
+    let name = ".config/opencode/plugin/agenthub.js";
+    let home = Home::with(&[(name, "export const mine = async () => ({})\n")]);
+    let before = home.files();
+    let output = home.run(&["--yes", "--only", "opencode"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("did not write"), "{stderr}");
+    assert_eq!(home.files(), before);
+    home.succeed(&["--undo", "--yes", "--only", "opencode"]);
+    assert_eq!(home.files(), before);
 }
 
 /// The commands that agents may run without asking.
