@@ -8,7 +8,7 @@ from scenarios.tools import receipts_are_true
 from scripts import say
 
 # The tools that can be woken.
-WAKEABLE = ("claude", "codex")
+WAKEABLE = ("claude", "codex", "opencode")
 _PROMPT = "You have mail on agenthub."
 
 
@@ -33,6 +33,7 @@ def wakes_an_idle_session(lab):
 
 def _idle_session(lab):
     """Opens a session whose agent may be woken, and that waits for a prompt. Returns it and the agent's name."""
+    lab.program.ask_first(lab.home)
     lab.init()
     lab.hub.as_person("wake", "important")
     lab.hub.serve()
