@@ -53,6 +53,9 @@ class Program:
     def prepare(self, home, work, url):
         pass
 
+    def ask_first(self, home):
+        """Makes the program ask before it runs a command, if it does not by itself."""
+
     def environment(self, url):
         return {}
 
@@ -281,6 +284,10 @@ class OpenCode(Program):
         (home / ".config/opencode/node_modules").mkdir()
         lock = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
         _write(home / ".config/opencode/package-lock.json", json.dumps(lock))
+
+    def ask_first(self, home):
+        settings = home / ".config/opencode/opencode.json"
+        _write(settings, json.dumps({**json.loads(settings.read_text()), "permission": {"bash": "ask"}}))
 
     def environment(self, url):
         off = ("AUTOUPDATE", "MODELS_FETCH", "SHARE", "LSP_DOWNLOAD")

@@ -13,7 +13,7 @@ from scripts import Gate, hub, say, use
 from terminal import ENTER
 
 # The tools that can be woken.
-WAKEABLE = ("claude", "codex", "copilot")
+WAKEABLE = ("claude", "codex", "copilot", "opencode")
 _PROMPT = "You have mail on agenthub."
 # Seconds in which a running hub has looked at new mail, and at agents that it looks at again.
 _LOOKS = 4
@@ -323,6 +323,7 @@ def measures_ten_wakes(lab):
 
 def _idle_session(lab, serves=True):
     """Opens a session whose agent may be woken, and that waits for a prompt. Returns it and the agent's name."""
+    lab.program.ask_first(lab.home)
     lab.init()
     lab.hub.as_person("wake", "important")
     if serves:

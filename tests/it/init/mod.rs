@@ -386,7 +386,7 @@ fn changes_nothing_without_consent() {
 #[test]
 fn connects_only_the_project_and_the_named_tools() {
     let home = Home::with(&[("work/.mcp.json", "{}")]);
-    let mut command = home.command(&["init", "--yes", "--project", "--only", "claude,cursor"]);
+    let mut command = home.command(&["init", "--yes", "--project", "--only", "claude,cursor,opencode"]);
     assert!(
         command
             .current_dir(home.path("work"))
@@ -409,7 +409,9 @@ fn connects_only_the_project_and_the_named_tools() {
             "work/.cursor/hooks.json",
             "work/.cursor/mcp.json",
             "work/.mcp.json",
-            "work/.mcp.json.agenthub.bak"
+            "work/.mcp.json.agenthub.bak",
+            "work/.opencode/plugin/agenthub.js",
+            "work/opencode.json"
         ]
     );
 }

@@ -187,7 +187,7 @@ fn doctor_reports_what_keeps_tools_from_using_agenthub() {
     let message = found["message"].as_str().unwrap();
     assert_eq!(
         message.lines().next(),
-        Some("connected: Claude Code, Codex, Gemini CLI, Cursor")
+        Some("connected: Claude Code, Codex, Gemini CLI, Cursor, OpenCode")
     );
 
     let settings = home.read(".claude/settings.json");

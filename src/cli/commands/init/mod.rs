@@ -67,7 +67,8 @@ fn after_help() -> String {
     format!(
         "{} get hooks and the MCP server. A second question is whether agents may use agenthub without asking: its\n\
          MCP tools, and the commands {}; --yes includes that. In Cursor it is\n\
-         the MCP tools only. Files are backed up as FILE.agenthub.bak. A second run changes nothing.",
+         the MCP tools only, in OpenCode nothing: its own settings decide what it asks. Files are backed up as\n\
+         FILE.agenthub.bak. A second run changes nothing.",
         and_list(&names),
         allowed_commands::SUBCOMMANDS.join(" "),
     )
