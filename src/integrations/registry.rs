@@ -16,6 +16,19 @@ pub static ALL: &[&Integration] = &[
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
 pub static RECOGNIZED: &[RecognizedTool] = &[
+    // Its process gives itself this name. Its shells have no variable of it.
+    RecognizedTool {
+        id: "kimi-code",
+        name: "Kimi Code",
+        marker_variables: &[],
+        context_tags: &["hook_result"],
+    },
+    RecognizedTool {
+        id: "droid",
+        name: "Factory Droid",
+        marker_variables: &[],
+        context_tags: &[],
+    },
     RecognizedTool {
         id: "opencode",
         name: "OpenCode",
@@ -241,7 +254,7 @@ mod tests {
 
     #[test]
     fn every_tool_directory_is_listed() {
-        let shared = ["setup", "tests"];
+        let shared = ["setup", "tests", "wake"];
         let dirs: BTreeSet<String> = fs::read_dir(src().join("integrations"))
             .unwrap()
             .map(|entry| entry.unwrap().path())

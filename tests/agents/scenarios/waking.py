@@ -8,7 +8,7 @@ from scenarios.tools import receipts_are_true
 from scripts import say
 
 # The tools that can be woken.
-WAKEABLE = ("claude", "codex")
+WAKEABLE = ("claude", "codex", "qwen")
 _PROMPT = "You have mail on agenthub."
 
 
