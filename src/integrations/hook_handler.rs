@@ -16,6 +16,7 @@
 //!    for a while, and not without end. The last text says that the limit is reached.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -43,6 +44,10 @@ use crate::text::quantity::count;
 /// Maximum times an hour that mail keeps an agent from stopping. Each time the model runs once more, at the
 /// user's cost.
 pub const MAX_CONTINUATIONS: i64 = 20;
+/// Times that the hook of a tool that waits for a prompt looks whether another hook has ended the turn.
+const END_OF_TURN_CHECKS: u32 = 40;
+/// Time between two of them.
+const END_OF_TURN_INTERVAL: Duration = Duration::from_millis(50);
 /// The variable with the agent's name.
 const AGENT_VARIABLE: &str = "AGENTHUB_AGENT";
 /// The status of a running task.
@@ -127,6 +132,7 @@ pub fn handle(
     if !call.is_recorded()? || call.has_nothing_to_write()? {
         return Ok(None);
     }
+    call.wait_for_end_of_turn()?;
     call.create_watched_file();
     let usage = match environment.task {
         None => transcript::read(writer, call.session(), call.kind, input)?,
@@ -302,6 +308,28 @@ impl<'a> HookCall<'a> {
         let is_wake = prompt.contains(WAKE_PROMPT) && self.writer.confirm_wake(&self.task, self.environment.now)?;
         if !is_wake && !prompt.starts_with(mail_text::MARK) {
             self.writer.note_prompt(&self.task, self.environment.now)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the hook that ends a failed turn, before a notification counts as an interruption: a tool may start both
+    /// at the same time.
+    fn wait_for_end_of_turn(&mut self) -> Result<()> {
+        let is_notification = self.hook.kind == EventKind::Notification && self.kind == EventKind::Interrupt;
+        if !is_notification || self.environment.task.is_some() {
+            return Ok(());
+        }
+        let turn = self.writer.task_progress(&self.task)?.turn;
+        for _ in 0..END_OF_TURN_CHECKS {
+            // A new turn begins if the user sends a prompt at once.
+            let is_open =
+                self.writer.task_progress(&self.task)?.turn == turn && is_interrupted(self.writer, &self.task)?;
+            if !is_open {
+                self.kind = EventKind::Notification;
+                return Ok(());
+            }
+            #[expect(clippy::disallowed_methods, reason = "a hook runs in a process of its own")]
+            std::thread::sleep(END_OF_TURN_INTERVAL);
         }
         Ok(())
     }

@@ -391,6 +391,20 @@ mod tests {
     }
 
     #[test]
+    fn every_program_of_a_tool_marks_what_it_starts() {
+        for tool in registry::agent_programs() {
+            let chain = [
+                Process::new(30, 20, &[]),
+                Process::new(20, 1, &[]).running(tool.program),
+            ];
+            let found = find_marker(&|_| None, &chain).unwrap();
+            let expected = (Sign::Program(tool.program), Some(tool.name), Some(20));
+            assert_eq!((found.sign, found.tool, found.ancestor), expected);
+            assert_eq!(found.agent_name(), format!("{}-20", tool.id));
+        }
+    }
+
+    #[test]
     fn variable_of_an_ancestor_marks_the_shell() {
         let chain = [
             Process::new(30, 20, &[]),

@@ -17,7 +17,21 @@ pub static ALL: &[&Integration] = &[
 ];
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
-pub static RECOGNIZED: &[RecognizedTool] = &[];
+pub static RECOGNIZED: &[RecognizedTool] = &[
+    // Its process gives itself this name. Its shells have no variable of it.
+    RecognizedTool {
+        id: "kimi-code",
+        name: "Kimi Code",
+        marker_variables: &[],
+        context_tags: &["hook_result"],
+    },
+    RecognizedTool {
+        id: "droid",
+        name: "Factory Droid",
+        marker_variables: &[],
+        context_tags: &[],
+    },
+];
 
 /// An environment variable that marks the shells of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -344,6 +344,7 @@ class QwenCode(Program):
             "ui": {"enableFollowupSuggestions": False},
         }
         _write(home / ".qwen/settings.json", json.dumps(settings))
+        (home / "input").touch()
 
     def environment(self, url):
         return {
@@ -359,9 +360,9 @@ class QwenCode(Program):
         return ["qwen", *(["-y"] if is_trusted else []), *more, "-p", prompt]
 
     def interactive(self, prompt=None, continues=False):
-        # Relative to the working directory.
-        more = ["--input-file", "../input", *(["-c"] if continues else [])]
-        return ["qwen", "-y", *more, *(["-i", prompt] if prompt else [])]
+        # With -y, it counts as a session that asks the person nothing. The file is relative to the working directory.
+        more = ["--allowed-tools", "run_shell_command", "--input-file", "../input", *(["-c"] if continues else [])]
+        return ["qwen", *more, *(["-i", prompt] if prompt else [])]
 
     ready = ("Type your message",)
     busy = "esc to cancel"

@@ -308,6 +308,19 @@ fn waiting_for_a_prompt_ends_an_open_turn_only() {
 }
 
 #[test]
+fn failed_turn_is_no_interruption_whatever_hook_comes_first() {
+    let sandbox = Sandbox::new();
+    let event = |name: &str, more: &str| sandbox.hook("qwen", qwen_event(name, more).as_bytes());
+    event("UserPromptSubmit", r#","prompt":"go""#);
+    std::thread::scope(|scope| {
+        scope.spawn(|| event("Notification", QWEN_IDLE));
+        event("StopFailure", r#","error":"invalid_request","error_details":"400""#);
+    });
+    let errors = "SELECT error_msg FROM task_stream WHERE stream_type = 'error'";
+    assert_eq!(sandbox.sql(errors), "invalid_request 400");
+}
+
+#[test]
 fn background_tasks_that_have_ended_do_not_keep_a_session_running() {
     let sandbox = Sandbox::new();
     let stop = |status: &str| {

@@ -15,11 +15,12 @@ pub(super) const SPEC: WakeSpec = WakeSpec {
 /// The line with [`WAKE_PROMPT`](crate::integrations::spec::WAKE_PROMPT).
 const LINE: &str = r#"{"type":"submit","text":"You have mail on agenthub."}"#;
 
-/// Returns the file in the process's command line. The file of the setting `dualOutput.inputFile` is not used: all
-/// sessions share it.
+/// Returns the file in the process's command line, if it exists: Qwen Code does not create it. The file of the setting
+/// `dualOutput.inputFile` is not used, because all sessions share it.
 fn file(process: &Process) -> Option<PathBuf> {
     let file = flag(&process.arguments, &["--input-file", "--inputFile"]).filter(|file| !file.is_empty())?;
-    Some(process.working_directory()?.join(file))
+    let path = process.working_directory()?.join(file);
+    path.is_file().then_some(path)
 }
 
 #[cfg(test)]
@@ -34,18 +35,28 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn file_is_the_one_on_the_command_line() {
         let own = std::process::id();
         let file = |arguments: &str| file(&Process::new(own, 1, &[]).running(&format!("node /x/qwen {arguments}")));
-        assert_eq!(file("-y --input-file /tmp/in"), Some("/tmp/in".into()));
-        assert_eq!(file("--input-file=/tmp/in"), Some("/tmp/in".into()));
-        for without in ["", "-y", "--input-file", "-- --input-file /tmp/in"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in");
+        let shown = path.display();
+        assert_eq!(file(&format!("--input-file {shown}")), None, "it does not exist");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(file(&format!("-y --input-file {shown} -i Hello")), Some(path.clone()));
+        assert_eq!(file(&format!("--input-file={shown}")), Some(path.clone()));
+        for without in [
+            "",
+            "-y",
+            "--input-file",
+            &format!("--input-file {}", folder.path().display()),
+        ] {
             assert_eq!(file(without), None, "{without}");
         }
-        #[cfg(target_os = "linux")]
-        assert_eq!(
-            file("--input-file in"),
-            Some(std::env::current_dir().unwrap().join("in"))
-        );
+        assert_eq!(file(&format!("-- --input-file {shown}")), None);
+        // Cargo runs tests in the package's directory.
+        let relative = std::env::current_dir().unwrap().join("Cargo.toml");
+        assert_eq!(file("--input-file Cargo.toml"), Some(relative));
     }
 }

@@ -5,7 +5,7 @@ import re
 from processes import check, equal, until
 from scenarios import scenario
 from scenarios.tools import receipts_are_true
-from scripts import Gate, hub, say, shell, use
+from scripts import Gate, error, hub, say, shell, use
 
 _TOLD = re.compile(r"You are (\S+) on agenthub")
 
@@ -85,6 +85,21 @@ def is_idle_after_an_interruption(lab):
     until("the agent to be idle", lambda: _state(lab, name) != "running")
 
 
+# Qwen Code runs two hooks at the same time.
+@scenario("qwen")
+def tells_failed_turns_from_interruptions(lab):
+    lab.init()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    for number in range(4):
+        lab.model.answers(error(400))
+        session.say(f"Fail {number} please", lambda: not lab.model.steps)
+        until("the agent to be idle", lambda: _state(lab, name) != "running")
+    failures = [failed for *_, failed in lab.hub.events("error", lab.hub.task())]
+    equal(["400" in failed for failed in failures], [True] * 4, f"errors {failures}")
+
+
 @scenario("codex")
 def tells_sessions_of_one_daemon_apart(lab):
     lab.init()
@@ -95,20 +110,6 @@ def tells_sessions_of_one_daemon_apart(lab):
     senders = {sender for (sender,) in lab.hub.rows("SELECT from_agent FROM inbox_messages")}
     told = set(_TOLD.findall("".join(request.text() for request in lab.model.conversation())))
     equal((len(told), senders), (2, told), "names that the models were told, and senders")
-
-
-@scenario("qwen")
-def takes_a_prompt_from_its_input_file(lab):
-    lab.init()
-    session = lab.open()
-    session.ask("Begin please", say("I have begun."))
-    number = lab.hub.send(_greeting(lab), "Mail for the idle session.")
-    lab.model.answers(say("I have read it."))
-    with (lab.home / "input").open("a") as file:
-        file.write('{"type":"submit","text":"You have mail on agenthub."}\n')
-    session.terminal.wait_for("I have read it.")
-    check(lab.model.has_read("Mail for the idle session."), "the mail did not reach the model")
-    lab.hub.wait_for_receipt(number, "seen")
 
 
 @scenario()

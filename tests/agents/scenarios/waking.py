@@ -13,7 +13,7 @@ from scripts import Gate, hub, say, use
 from terminal import ENTER
 
 # The tools that can be woken.
-WAKEABLE = ("claude", "codex", "copilot", "opencode")
+WAKEABLE = ("claude", "codex", "copilot", "opencode", "qwen")
 _PROMPT = "You have mail on agenthub."
 # Seconds in which a running hub has looked at new mail, and at agents that it looks at again.
 _LOOKS = 4
