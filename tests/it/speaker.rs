@@ -249,7 +249,7 @@ fn agents_shell_without_a_session_has_a_name_that_stays() {
         ("QWEN_CODE", "qwen"),
         ("CURSOR_AGENT", "cursor"),
         ("CLAUDECODE", "claude"),
-        ("COPILOT_AGENT_SESSION_ID", "copilot"),
+        ("COPILOT_CLI", "copilot"),
     ] {
         assert!(of(marker).output().unwrap().status.success());
         let mut in_shell = shell(&hub, "\"$0\" post t x; exit $?");

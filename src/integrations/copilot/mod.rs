@@ -6,6 +6,7 @@ mod session_state;
 mod shell;
 mod stream;
 mod transcript;
+mod usage;
 
 use super::spec::{Integration, ShellAccess, WakeMethod, WakeSpec, WatchForm};
 

@@ -8,12 +8,11 @@
 use serde_json::Value;
 
 use super::shell;
-use super::transcript::USAGE_RECORD;
+use super::usage::{USAGE_RECORD, call_usage};
 use crate::integrations::arguments::flag;
 use crate::integrations::json_fields::{number, text};
 use crate::integrations::spec::{StreamFlags, StreamParser, StreamSpec};
 use crate::integrations::task_builder::TaskBuilder;
-use crate::integrations::usage::Usage;
 
 pub(super) const SPEC: StreamSpec = StreamSpec {
     format: "copilot-json",
@@ -166,14 +165,4 @@ fn tool_result(data: &Value) -> (String, String) {
         (_, Some(code)) => format!("exit code {code}"),
     };
     (output.to_owned(), error)
-}
-
-/// Returns the usage of one call of a model. Its `cost` is no amount of money.
-pub(super) fn call_usage(call: &Value) -> Usage {
-    Usage {
-        tokens_in: number(call, "inputTokens"),
-        tokens_out: number(call, "outputTokens"),
-        tokens_cached: number(call, "cacheReadTokens"),
-        ..Usage::default()
-    }
 }

@@ -5,13 +5,10 @@
 use serde_json::Value;
 
 use super::session_state;
-use super::stream::call_usage;
+use super::usage::{USAGE_RECORD, call_usage};
 use crate::integrations::json_fields::text;
 use crate::integrations::spec::{LateTranscript, TranscriptEntry, TranscriptSpec};
 use crate::integrations::usage::Usage;
-
-/// The type of a line with the usage of a call.
-pub(super) const USAGE_RECORD: &str = "session.usage_record";
 
 pub(super) const SPEC: TranscriptSpec = TranscriptSpec {
     advice: "record the output of `copilot -p … --output-format json` instead",

@@ -231,6 +231,7 @@ fn turn_has_the_tokens_that_are_written_while_its_hook_runs() {
     let stop = || session.hook("Stop", &json!({"transcript_path": record}));
     thread::scope(|scope| {
         scope.spawn(|| {
+            #[expect(clippy::disallowed_methods, reason = "the tool writes while its hook runs")]
             thread::sleep(Duration::from_millis(40));
             let begun = r#"{"type":"hook.start","data":{"hookType":"agentStop","input":{}}}"#;
             let whole = [usage_record("a", 100), usage_record("b", 10), format!("{begun}\n")].concat();
