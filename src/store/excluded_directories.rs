@@ -17,13 +17,13 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn excluded_directories(&self) -> Result<Vec<PathBuf>> {
-        let list: Option<Option<String>> = self
+        let list: Option<Option<Vec<u8>>> = self
             .conn
-            .prepare_cached("SELECT CAST(value AS TEXT) FROM hub WHERE key = ?1")?
+            .prepare_cached("SELECT CAST(value AS BLOB) FROM hub WHERE key = ?1")?
             .query_row([KEY], |row| row.get(0))
             .optional()?;
         let list = list.flatten().unwrap_or_default();
-        Ok(serde_json::from_str(&list).unwrap_or_default())
+        Ok(serde_json::from_slice(&list).unwrap_or_default())
     }
 
     /// Returns whether `directory` is one of them, or is below one.
@@ -125,6 +125,11 @@ mod tests {
         writer
             .conn
             .execute("UPDATE hub SET value = 'no list' WHERE key = ?1", [KEY])
+            .unwrap();
+        assert!(!writer.is_excluded(Path::new("/a/b")).unwrap());
+        writer
+            .conn
+            .execute("UPDATE hub SET value = x'ff' WHERE key = ?1", [KEY])
             .unwrap();
         assert!(!writer.is_excluded(Path::new("/a/b")).unwrap());
     }

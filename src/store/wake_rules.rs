@@ -86,14 +86,14 @@ impl Reader {
     }
 
     fn stored_wake_rules(&self) -> Result<Option<WakeRules>> {
-        let value: Option<Option<String>> = self
+        let value: Option<Option<Vec<u8>>> = self
             .conn
-            .prepare_cached("SELECT CAST(value AS TEXT) FROM hub WHERE key = ?1")?
+            .prepare_cached("SELECT CAST(value AS BLOB) FROM hub WHERE key = ?1")?
             .query_row([KEY], |row| row.get(0))
             .optional()?;
         let stored = value
             .flatten()
-            .and_then(|text| serde_json::from_str::<Stored>(&text).ok());
+            .and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
         let Some(stored) = stored else { return Ok(None) };
         let rules: Option<WakeRules> = serde_json::from_str(&stored.rules).ok();
         let is_proved = || self.proofs.verify(RowKind::WakeRules, &[&stored.rules], &stored.proof);
@@ -139,4 +139,57 @@ impl Writer {
 
 fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Error::new(Code::Internal, "cannot encode the setting").because(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::temp_database;
+    use super::*;
+
+    #[test]
+    fn only_a_proved_setting_wakes() {
+        let (_dir, writer) = temp_database();
+        assert_eq!(writer.wake_rules().unwrap(), WakeRules::default());
+        assert!(!writer.has_wake_rules().unwrap());
+        let rules = WakeRules {
+            default: WakeMode::Important,
+            agents: [("a".to_owned(), WakeMode::All), ("b".to_owned(), WakeMode::Off)].into(),
+        };
+        writer.set_wake_rules(&rules).unwrap();
+        assert_eq!(writer.wake_rules().unwrap(), rules);
+        let modes = ["a", "b", "c"].map(|agent| rules.mode(agent));
+        assert_eq!(modes, [WakeMode::All, WakeMode::Off, WakeMode::Important]);
+        let change = |from: &str, to: &str| {
+            let sql = "UPDATE hub SET value = replace(value, ?1, ?2) WHERE key = 'wake_rules'";
+            writer.conn.execute(sql, [from, to]).unwrap();
+        };
+        // A program changes the row.
+        change("important", "all");
+        assert_eq!(writer.wake_rules().unwrap(), WakeRules::default());
+        change("all", "important");
+        change("1..", "2..");
+        assert_eq!(writer.wake_rules().unwrap(), WakeRules::default());
+        writer
+            .conn
+            .execute("UPDATE hub SET value = x'ff' WHERE key = 'wake_rules'", [])
+            .unwrap();
+        assert!(!writer.has_wake_rules().unwrap());
+    }
+
+    #[test]
+    fn everyone_can_turn_it_off() {
+        let (_dir, writer) = temp_database();
+        writer.turn_waking_off().unwrap();
+        assert!(writer.has_wake_rules().unwrap());
+        let rules = WakeRules {
+            default: WakeMode::All,
+            agents: [("a".to_owned(), WakeMode::Important)].into(),
+        };
+        writer.set_wake_rules(&rules).unwrap();
+        writer.turn_waking_off().unwrap();
+        let off = writer.wake_rules().unwrap();
+        assert_eq!(off.mode("a"), WakeMode::Off);
+        // The modes of single agents are kept for when it is turned on again.
+        assert_eq!(off.agents, rules.agents);
+    }
 }

@@ -147,10 +147,7 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn wake_for(&self, mail: &InboxMessageRow, agent: &str) -> Result<Option<WakeRow>> {
-        let found = self.wakes_where(
-            "agent = ?1 AND mail >= ?2 AND at >= ?3 ORDER BY n LIMIT 1",
-            params![agent, mail.n, mail.created_at],
-        )?;
+        let found = self.wakes_where("agent = ?1 AND mail >= ?2 ORDER BY n LIMIT 1", params![agent, mail.n])?;
         Ok(found.into_iter().next())
     }
 
@@ -160,8 +157,8 @@ impl Reader {
     /// A `Store…` code.
     pub fn wakes_for_all(&self, mail: &InboxMessageRow) -> Result<Vec<WakeRow>> {
         self.wakes_where(
-            "n IN (SELECT min(n) FROM wakes WHERE mail >= ?1 AND at >= ?2 GROUP BY agent) ORDER BY n LIMIT 100",
-            params![mail.n, mail.created_at],
+            "n IN (SELECT min(n) FROM wakes WHERE mail >= ?1 GROUP BY agent) ORDER BY n LIMIT 100",
+            params![mail.n],
         )
     }
 

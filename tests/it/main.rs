@@ -107,6 +107,7 @@ mod unauthenticated_flood;
 #[cfg(test)]
 mod unread_responses;
 #[cfg(test)]
+mod wake_hook;
 mod watcher;
 #[cfg(test)]
 mod ws_compat;

@@ -326,3 +326,271 @@ fn is_working(reader: &Reader, session: &SessionRow) -> Result<bool> {
     let status = reader.task_progress(session.task())?.status;
     Ok(matches!(status.as_str(), "running" | "waiting") || reader.is_turn_open(session.task())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::integrations::wake::{begin, create, fail_overdue};
+    use crate::protocol::TaskStreamEventType;
+    use crate::store::{
+        Author, NetworkFs, NewInboxMessage, NewTaskEvent, ReadContext, SessionEvent, WakeRules, Writer,
+    };
+
+    const AGENT: &str = "claude-s1";
+    const NOW: i64 = 10 * HOUR;
+
+    struct Database {
+        _folder: tempfile::TempDir,
+        writer: Writer,
+    }
+
+    impl Database {
+        /// Creates a database in which important mail wakes agents, with an idle session.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Allow).unwrap();
+            let this = Self {
+                _folder: folder,
+                writer,
+            };
+            this.set(WakeMode::Important);
+            this.begin_session(AGENT, "default");
+            this
+        }
+
+        fn set(&self, default: WakeMode) {
+            let rules = WakeRules {
+                default,
+                ..WakeRules::default()
+            };
+            self.writer.set_wake_rules(&rules).unwrap();
+        }
+
+        fn begin_session(&self, agent: &str, permission_mode: &str) {
+            self.writer.register_agent(agent).unwrap();
+            let event = SessionEvent {
+                id: agent,
+                agent,
+                process: None,
+                terminal: None,
+                permission_mode: Some(permission_mode),
+                at: NOW,
+            };
+            self.writer.open_session(&event).unwrap();
+            create(self.writer.path(), agent).unwrap();
+        }
+
+        fn send(&self, from: &str, to: &str, priority: &str) -> InboxMessageRow {
+            let mail = NewInboxMessage {
+                priority: Some(priority.to_owned()),
+                author: if from == "human" {
+                    Author::Person
+                } else {
+                    Author::Program
+                },
+                ..NewInboxMessage::new(from, to, "text")
+            };
+            self.writer.send(&mail).unwrap().into_row()
+        }
+
+        fn decide(&self, agent: &str, request: Request, now: i64) -> std::result::Result<i64, String> {
+            match decide(&self.writer, agent, request, now).unwrap() {
+                Decision::Wake(target) => Ok(target.mail),
+                Decision::Later(obstacle) | Decision::No(obstacle) => Err(obstacle.word().to_owned()),
+            }
+        }
+
+        /// Wakes the agent, whose session begins a turn and reads its mail.
+        fn wake(&self, agent: &str, now: i64) {
+            begin(&self.writer, agent, Request::Mail, now).unwrap().unwrap();
+            assert!(self.writer.give_wake(agent).unwrap());
+            assert!(self.writer.confirm_wake(agent, now + 1).unwrap());
+        }
+
+        fn status(&self, status: &str) {
+            let event = NewTaskEvent {
+                task_id: AGENT.to_owned(),
+                stream_type: TaskStreamEventType::STATUS,
+                status: status.to_owned(),
+                ..NewTaskEvent::default()
+            };
+            self.writer.record_task_event(&event).unwrap();
+        }
+    }
+
+    fn obstacle(word: &str) -> std::result::Result<i64, String> {
+        Err(word.to_owned())
+    }
+
+    #[test]
+    fn important_mail_wakes_an_idle_agent_once() {
+        let db = Database::new();
+        let decide = |now| db.decide(AGENT, Request::Mail, now);
+        assert_eq!(decide(NOW), obstacle("no_mail"));
+        db.send("tester", AGENT, "info");
+        assert_eq!(decide(NOW), obstacle("not_important"));
+        let mail = db.send("tester", AGENT, "action");
+        assert_eq!(decide(NOW), Ok(mail.n));
+        let begun = begin(&db.writer, AGENT, Request::Mail, NOW).unwrap();
+        assert!(begun.is_ok());
+        assert_eq!(decide(NOW), obstacle("begun"));
+        assert!(begin(&db.writer, AGENT, Request::Mail, NOW).unwrap().is_err());
+        // A hook that fires twice gets the prompt once.
+        assert!(db.writer.give_wake(AGENT).unwrap() && !db.writer.give_wake(AGENT).unwrap());
+        assert!(db.writer.confirm_wake(AGENT, NOW + 5).unwrap());
+        assert!(!db.writer.confirm_wake(AGENT, NOW + 6).unwrap());
+        let wake = db.writer.wake_for(&mail, AGENT).unwrap().unwrap();
+        assert_eq!((wake.state.as_str(), wake.ended_at), ("woken", Some(NOW + 5)));
+        // The mail is still unread, and wakes no more.
+        assert_eq!(decide(NOW + HOUR), obstacle("no_mail"));
+    }
+
+    #[test]
+    fn each_mail_or_none_wakes_as_the_person_has_set() {
+        let db = Database::new();
+        let mail = db.send("tester", AGENT, "info");
+        db.set(WakeMode::All);
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), Ok(mail.n));
+        let mut rules = db.writer.wake_rules().unwrap();
+        rules.agents.insert(AGENT.to_owned(), WakeMode::Off);
+        db.writer.set_wake_rules(&rules).unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("off"));
+        rules.agents.insert(AGENT.to_owned(), WakeMode::All);
+        db.writer.set_wake_rules(&rules).unwrap();
+        db.writer.turn_waking_off().unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("off"));
+        // The person's own request needs no setting.
+        assert_eq!(db.decide(AGENT, Request::Person, NOW), Ok(mail.n));
+    }
+
+    #[test]
+    fn answers_to_the_agents_questions_wake_it() {
+        let db = Database::new();
+        let question = NewInboxMessage {
+            correlation_id: Some("q1".to_owned()),
+            ..NewInboxMessage::new(AGENT, "human", "May I?")
+        };
+        let question = db.writer.send(&question).unwrap().into_row();
+        let other = NewInboxMessage {
+            correlation_id: Some("q2".to_owned()),
+            ..NewInboxMessage::new("tester", AGENT, "not an answer")
+        };
+        db.writer.send(&other).unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("not_important"));
+        let context = ReadContext {
+            reader: "human",
+            via: "cli",
+            now: NOW,
+        };
+        let answer = NewInboxMessage::answer(&question, "human".to_owned(), "Yes.".to_owned());
+        let answer = db.writer.reply(&question, &answer, context).unwrap().into_row();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), Ok(answer.n));
+    }
+
+    #[test]
+    fn working_closed_and_unknown_sessions_are_not_woken() {
+        let db = Database::new();
+        db.send("tester", AGENT, "urgent");
+        for status in ["running", "waiting"] {
+            db.status(status);
+            assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("working"));
+            assert_eq!(db.decide(AGENT, Request::Person, NOW), obstacle("working"));
+        }
+        db.status("completed");
+        assert!(db.decide(AGENT, Request::Mail, NOW).is_ok());
+        crate::integrations::wake::remove(db.writer.path(), AGENT);
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("not_prepared"));
+        db.writer.end_session(AGENT, NOW).unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("no_session"));
+        assert_eq!(db.decide("tester", Request::Mail, NOW), obstacle("no_session"));
+        db.begin_session("gemini-s1", "default");
+        db.send("tester", "gemini-s1", "urgent");
+        assert_eq!(db.decide("gemini-s1", Request::Mail, NOW), obstacle("tool"));
+    }
+
+    #[test]
+    fn session_that_asks_nothing_is_woken_only_by_the_person() {
+        let db = Database::new();
+        db.begin_session(AGENT, "bypassPermissions");
+        db.send("tester", AGENT, "urgent");
+        // The name alone proves nothing.
+        let forged = NewInboxMessage {
+            priority: Some("urgent".to_owned()),
+            ..NewInboxMessage::new("human", AGENT, "text")
+        };
+        db.writer.send(&forged).unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("unattended"));
+        let mail = db.send("human", AGENT, "action");
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), Ok(mail.n));
+    }
+
+    #[test]
+    fn of_mail_to_all_only_the_persons_wakes() {
+        let db = Database::new();
+        db.send("tester", "all", "urgent");
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), obstacle("no_mail"));
+        let mail = db.send("human", "all", "urgent");
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW), Ok(mail.n));
+    }
+
+    #[test]
+    fn pause_and_limit_of_an_hour_hold() {
+        let db = Database::new();
+        let mut now = NOW;
+        for _ in 0..MAX_AN_HOUR {
+            db.send("tester", AGENT, "action");
+            db.wake(AGENT, now);
+            db.send("tester", AGENT, "action");
+            let early = decide(&db.writer, AGENT, Request::Mail, now + MIN_PAUSE - 1).unwrap();
+            let Decision::Later(found) = early else {
+                panic!("{early:?}")
+            };
+            assert!(found.ends_at() >= Some(now + MIN_PAUSE), "{found:?}");
+            now += MIN_PAUSE;
+        }
+        let limited = decide(&db.writer, AGENT, Request::Mail, now).unwrap();
+        assert!(
+            matches!(limited, Decision::Later(Obstacle::HourLimit(end)) if end == NOW + HOUR),
+            "{limited:?}"
+        );
+        assert!(db.decide(AGENT, Request::Person, now).is_ok());
+        assert!(db.decide(AGENT, Request::Mail, NOW + HOUR).is_ok());
+    }
+
+    #[test]
+    fn failed_wakes_do_not_count_and_are_not_repeated() {
+        let db = Database::new();
+        db.send("tester", AGENT, "action");
+        drop(begin(&db.writer, AGENT, Request::Mail, NOW).unwrap());
+        fail_overdue(&db.writer, NOW + 30_000).unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 30_000), obstacle("begun"));
+        fail_overdue(&db.writer, NOW + 30_001).unwrap();
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 30_001), obstacle("no_mail"));
+        let mail = db.send("tester", AGENT, "action");
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 30_001), Ok(mail.n));
+        // The turn begins late.
+        assert!(db.writer.confirm_wake(AGENT, NOW + 40_000).unwrap());
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 40_000), Ok(mail.n));
+    }
+
+    #[test]
+    fn a_chain_of_replies_wakes_each_session_three_times() {
+        let db = Database::new();
+        let other = "claude-s2";
+        db.begin_session(other, "default");
+        let now = crate::protocol::now_ms();
+        db.send("human", AGENT, "action");
+        let agents = [AGENT, other].into_iter().cycle();
+        for (turn, agent) in agents.clone().take(2 * MAX_IN_CHAIN).enumerate() {
+            let at = now - HOUR + i64::try_from(turn).unwrap() * MIN_PAUSE;
+            db.wake(agent, at);
+            let next = if agent == AGENT { other } else { AGENT };
+            db.send(agent, next, "action");
+        }
+        assert_eq!(db.decide(AGENT, Request::Mail, now), obstacle("chain_limit"));
+        // Mail from outside the chain wakes it, and so does the next chain: the person has sent a prompt.
+        db.writer.note_prompt(other, now).unwrap();
+        let mail = db.send(other, AGENT, "action");
+        assert_eq!(db.decide(AGENT, Request::Mail, now), Ok(mail.n));
+    }
+}

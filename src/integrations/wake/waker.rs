@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::integrations::program;
 use crate::integrations::spec::WakeMethod;
 use crate::protocol::now_ms;
-use crate::store::{ALL_INBOXES, NewWake, Reader, Record, WakeMode, Writer};
+use crate::store::{ALL_INBOXES, NewWake, Reader, Record, WakeMode, WakeRules, Writer};
 
 /// Milliseconds in which a session must begin a turn.
 const TURN_TIMEOUT: i64 = 30_000;
@@ -38,8 +38,8 @@ pub struct PassEnd {
 /// The agents that are looked at.
 #[derive(Debug, Default)]
 pub struct Waker {
-    /// All inboxes with mail up to this number were looked at; `None` before the first pass.
-    after: Option<i64>,
+    /// All inboxes with mail up to this number were looked at with these rules; `None` before the first pass.
+    looked_at: Option<(i64, WakeRules)>,
     /// The agents to look at again, with the times in Unix milliseconds.
     waiting: BTreeMap<String, i64>,
 }
@@ -50,12 +50,14 @@ impl Waker {
     /// # Errors
     /// A `Store…` code.
     pub fn pass(&mut self, reader: &Reader, now: i64) -> Result<PassEnd> {
-        let newest = reader.newest_mail()?;
-        let inboxes = match self.after {
-            // Mail that came before this process may still wake agents.
-            None => vec![ALL_INBOXES.to_owned()],
-            Some(after) if after < newest => reader.inboxes_with_mail((after, newest))?,
-            Some(_) => Vec::new(),
+        let (newest, rules) = (reader.newest_mail()?, reader.wake_rules()?);
+        let inboxes = match &self.looked_at {
+            Some((after, known)) if *known == rules => match *after < newest {
+                true => reader.inboxes_with_mail((*after, newest))?,
+                false => Vec::new(),
+            },
+            // Mail that came before this process, or before the person changed the rules, may still wake agents.
+            _ => vec![ALL_INBOXES.to_owned()],
         };
         for inbox in inboxes {
             match inbox.as_str() {
@@ -65,7 +67,7 @@ impl Waker {
                 _ => drop(self.waiting.insert(inbox, now)),
             }
         }
-        self.after = Some(newest);
+        self.looked_at = Some((newest, rules));
         let due: Vec<String> = self
             .waiting
             .iter()
@@ -173,12 +175,7 @@ impl BegunWake {
                 let path = input_file(file, &self.target.session);
                 let path = path
                     .ok_or_else(|| Error::new(Code::NotFound, "the session reads no prompts from a file any more"))?;
-                let mut file = OpenOptions::new()
-                    .append(true)
-                    .open(path)
-                    .map_err(|e| failed("cannot open the session's file of prompts", &e))?;
-                file.write_all(format!("{line}\n").as_bytes())
-                    .map_err(|e| failed("cannot write the session's file of prompts", &e))
+                append(&path, line).map_err(|e| failed("cannot write the session's file of prompts", &e))
             }
             WakeMethod::Command { .. } => {
                 let mut command = self.command()?;
@@ -212,6 +209,12 @@ impl BegunWake {
             .stderr(Stdio::null());
         Ok(command)
     }
+}
+
+/// Appends a line to an existing file.
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
 }
 
 fn wait_for(mut child: Child, command: &Command) -> Result<()> {
@@ -259,5 +262,134 @@ pub fn after_sending(writer: &Writer, inbox: &str) {
         {
             drop(writer.fail_wake(begun.n, error.message(), now));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::integrations::wake::create;
+    use crate::store::{NetworkFs, NewInboxMessage, SessionEvent};
+
+    fn database() -> (tempfile::TempDir, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Allow).unwrap();
+        let rules = WakeRules {
+            default: WakeMode::All,
+            ..WakeRules::default()
+        };
+        writer.set_wake_rules(&rules).unwrap();
+        (folder, writer)
+    }
+
+    fn begin_session(writer: &Writer, agent: &str) {
+        writer.register_agent(agent).unwrap();
+        let event = SessionEvent {
+            id: agent,
+            agent,
+            process: None,
+            terminal: None,
+            permission_mode: None,
+            at: 1,
+        };
+        writer.open_session(&event).unwrap();
+    }
+
+    fn send(writer: &Writer, to: &str) {
+        writer.send(&NewInboxMessage::new("tester", to, "text")).unwrap();
+    }
+
+    #[test]
+    fn looks_at_each_agent_with_new_mail() {
+        let (_folder, writer) = database();
+        begin_session(&writer, "codex-1");
+        begin_session(&writer, "codex-2");
+        send(&writer, "codex-1");
+        let mut waker = Waker::default();
+        let mut agents = |now| waker.pass(&writer, now).unwrap().agents;
+        // Mail from before the process.
+        assert_eq!(agents(1000), ["codex-1"]);
+        // The wake was begun elsewhere, and the agent is looked at again later.
+        assert_eq!(agents(1000), [""; 0]);
+        send(&writer, "codex-2");
+        send(&writer, "nobody");
+        assert_eq!(agents(1001), ["codex-2"]);
+        assert_eq!(agents(1000 + REPEAT), ["codex-1"]);
+    }
+
+    #[test]
+    fn mail_that_waits_wakes_when_the_person_turns_waking_on() {
+        let (_folder, writer) = database();
+        let rules = writer.wake_rules().unwrap();
+        writer.turn_waking_off().unwrap();
+        begin_session(&writer, "codex-1");
+        send(&writer, "codex-1");
+        let mut waker = Waker::default();
+        assert_eq!(waker.pass(&writer, 1000).unwrap(), PassEnd::default());
+        writer.set_wake_rules(&rules).unwrap();
+        assert_eq!(waker.pass(&writer, 1001).unwrap().agents, ["codex-1"]);
+    }
+
+    #[test]
+    fn waits_for_the_end_of_the_pause() {
+        let (_folder, writer) = database();
+        begin_session(&writer, "codex-1");
+        let mut waker = Waker::default();
+        send(&writer, "codex-1");
+        drop(begin(&writer, "codex-1", Request::Mail, 1000).unwrap().unwrap());
+        writer.confirm_wake("codex-1", 1001).unwrap();
+        send(&writer, "codex-1");
+        let end = waker.pass(&writer, 2000).unwrap();
+        assert_eq!(
+            (end.agents.len(), end.next),
+            (0, Some(1000 + crate::integrations::wake::MIN_PAUSE))
+        );
+        assert_eq!(waker.pass(&writer, end.next.unwrap()).unwrap().agents, ["codex-1"]);
+    }
+
+    #[test]
+    fn an_agent_without_waiting_mail_is_not_looked_at_again() {
+        let (_folder, writer) = database();
+        begin_session(&writer, "codex-1");
+        let mut waker = Waker::default();
+        assert_eq!(waker.pass(&writer, 1000).unwrap(), PassEnd::default());
+        assert!(waker.waiting.is_empty());
+    }
+
+    #[test]
+    fn line_is_appended_to_the_file_of_prompts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prompts");
+        std::fs::write(&path, "one\n").unwrap();
+        append(&path, "two").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        assert!(append(&folder.path().join("missing"), "x").is_err());
+    }
+
+    #[test]
+    fn watched_file_changes_and_a_missing_one_is_an_error() {
+        let (_folder, writer) = database();
+        let agent = "claude-1";
+        begin_session(&writer, agent);
+        let file = create(writer.path(), agent).unwrap();
+        send(&writer, agent);
+        let begun = begin(&writer, agent, Request::Mail, 1000).unwrap().unwrap();
+        begun.start(writer.path(), CommandWait::No).unwrap();
+        assert!(!std::fs::read(&file).unwrap().is_empty());
+        std::fs::remove_file(&file).unwrap();
+        let error = begun.start(writer.path(), CommandWait::No).unwrap_err();
+        assert!(error.message().contains("watched file"), "{error}");
+        assert_eq!(create(writer.path(), "../x"), None);
+        assert_eq!(create(writer.path(), ".."), None);
+    }
+
+    #[test]
+    fn failing_command_is_an_error_that_names_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit 3"]);
+        let error = wait_for(command.spawn().unwrap(), &command).unwrap_err();
+        assert!(error.message().contains("sh ended with exit status: 3"), "{error}");
+        let mut command = Command::new("true");
+        wait_for(command.spawn().unwrap(), &command).unwrap();
     }
 }

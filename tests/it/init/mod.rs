@@ -222,7 +222,7 @@ fn keeps_entries_of_other_programs_in_place() {
         "{toml}"
     );
     let settings = home.read(".claude/settings.json");
-    assert_eq!(settings.matches(" hook claude-code\"").count(), 11, "{settings}");
+    assert_eq!(settings.matches(" hook claude-code\"").count(), 12, "{settings}");
     assert!(!settings.contains("agenthub\\\" hook statusline"));
     let hooks: serde_json::Value = serde_json::from_str(&home.read(".codex/hooks.json")).unwrap();
     assert_eq!(hooks["hooks"]["Stop"].as_array().unwrap().len(), 2);
@@ -528,7 +528,9 @@ fn permissions_are_a_question_of_their_own() {
         "{shown}"
     );
     assert!(!home.path(".claude.json").exists());
-    let shown = answer("y\nn\n");
+    let shown = answer("y\nn\n\n");
+    assert!(shown.contains("Wake idle agents"), "{shown}");
+    assert!(shown.contains("Important mail wakes idle agents."), "{shown}");
     assert!(shown.contains("Allow agents to use agenthub's MCP tools"), "{shown}");
     assert!(shown.contains("No permission was added."), "{shown}");
     assert!(home.path(".claude.json").exists());
@@ -687,7 +689,7 @@ fn concurrent_runs_install_once() {
         home.read(".claude/settings.json")
             .matches(" hook claude-code\"")
             .count(),
-        11
+        12
     );
 }
 
@@ -709,7 +711,7 @@ fn entries_are_updated_when_the_database_changes() {
     // Back to the default database: the entries are changed in place.
     home.succeed(&["--yes", "--only", "claude,codex"]);
     let settings = home.read(".claude/settings.json");
-    assert_eq!(settings.matches(" hook claude-code\"").count(), 11);
+    assert_eq!(settings.matches(" hook claude-code\"").count(), 12);
     assert!(!settings.contains("--db"));
     home.succeed(&["--yes", "--undo"]);
     for (name, text) in &COMMENTED_FILES[..4] {
