@@ -21,8 +21,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) async fn run(hub: Arc<Hub>, stop: CancellationToken) {
     let mut signal = hub.signal();
     let mut waker = Waker::default();
-    // The hub's health reports the failure; the wakes fail later because no turn begins.
-    drop(hub.read(wake::start_again).await);
     loop {
         let pause = match pass(&hub, &mut waker).await {
             Ok(end) => until(end.next),

@@ -169,7 +169,7 @@ fn the_sqlite3_shell_and_python_can_use_the_schema() {
     let hub = TestHub::start();
     assert_eq!(
         hub.sql("PRAGMA application_id; PRAGMA user_version; PRAGMA journal_mode"),
-        format!("{}\n4\nwal", 0x4147_4842)
+        format!("{}\n5\nwal", 0x4147_4842)
     );
     assert_eq!(
         hub.sql(

@@ -13,4 +13,4 @@ mod waker;
 
 pub use rules::{Decision, MAX_AN_HOUR, MAX_IN_CHAIN, MIN_PAUSE, Obstacle, Request, WakeState, decide, describe};
 pub use wake_file::{FILE_NAME, create, remove};
-pub use waker::{BegunWake, CommandWait, PassEnd, Waker, after_sending, begin, fail_overdue, start_again};
+pub use waker::{BegunWake, CommandWait, PassEnd, Waker, after_sending, begin, fail_overdue};

@@ -42,6 +42,8 @@ pub struct Waker {
     looked_at: Option<(i64, WakeRules)>,
     /// The agents to look at again, with the times in Unix milliseconds.
     waiting: BTreeMap<String, i64>,
+    /// When watched files were last changed again, Unix milliseconds.
+    repeated_at: i64,
 }
 
 impl Waker {
@@ -87,6 +89,10 @@ impl Waker {
                 Decision::No(_) => drop(self.waiting.remove(&agent)),
             }
         }
+        if self.repeated_at <= now - REPEAT {
+            self.repeated_at = now;
+            change_files_again(reader)?;
+        }
         let overdue = reader.wakes_open_since_before(now - TURN_TIMEOUT)?;
         Ok(PassEnd {
             agents,
@@ -94,6 +100,22 @@ impl Waker {
             next: self.waiting.values().min().copied(),
         })
     }
+}
+
+/// Changes the watched files of the wakes that no tool has fetched: a session that has just begun may not have watched its
+/// file yet, and the process that began the wake may have ended before it changed the file. A tool fetches a wake once,
+/// however often its file changes. A tool's command is not repeated, because it may have given the prompt.
+fn change_files_again(reader: &Reader) -> Result<()> {
+    let is_begun = |wake: &WakeRow| wake.state == "begun" && wake_file::exists(reader.path(), &wake.session);
+    for wake in reader
+        .wakes_open_since_before(i64::MAX)?
+        .iter()
+        .filter(|wake| is_begun(wake))
+    {
+        // If this fails, the wake fails later because no turn begins.
+        drop(wake_file::touch(reader.path(), &wake.session));
+    }
+    Ok(())
 }
 
 /// Whether the process waits for a tool's command.
@@ -139,25 +161,6 @@ pub fn begin(
         })?;
         Ok(Ok(BegunWake { n, target }))
     })
-}
-
-/// Changes the watched files of the wakes that have begun and that no tool has fetched: a hub may have ended before it did
-/// so. A tool fetches a wake once, however often its file changes. A tool's command is not started again, because it may
-/// have given the prompt.
-///
-/// # Errors
-/// A `Store…` code.
-pub fn start_again(reader: &Reader) -> Result<()> {
-    let is_begun = |wake: &WakeRow| wake.state == "begun" && wake_file::exists(reader.path(), &wake.session);
-    for wake in reader
-        .wakes_open_since_before(i64::MAX)?
-        .iter()
-        .filter(|wake| is_begun(wake))
-    {
-        // If this fails, the wake fails later because no turn begins.
-        drop(wake_file::touch(reader.path(), &wake.session));
-    }
-    Ok(())
 }
 
 /// Records that wakes have failed whose sessions did not begin a turn in time.

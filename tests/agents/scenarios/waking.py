@@ -1,6 +1,7 @@
 """Mail that wakes idle sessions."""
 
 import os
+import re
 import statistics
 import threading
 import time
@@ -9,7 +10,7 @@ from processes import check, equal, until
 from programs import ClaudeNow
 from scenarios import scenario
 from scenarios.tools import receipts_are_true
-from scripts import Gate, hub, say, use
+from scripts import Gate, hub, say, shell, use
 from terminal import ENTER
 
 # The tools that can be woken.
@@ -153,7 +154,11 @@ def does_not_wake_a_closed_session(lab):
 def wakes_the_session_after_a_clear_once(lab):
     session, name = _idle_session(lab)
     session.clear()
-    session.ask("Begin again please", say("I have begun again."))
+    if lab.program.tool == "codex":  # It has no session before the first prompt.
+        session.ask("Begin again please", say("I have begun again."))
+    # Mail that comes before that is shown as the session begins.
+    begun = "SELECT count(*), count(ended_at) FROM sessions"
+    until("the new session", lambda: lab.hub.rows(begun) in ([(2, 1)], [(2, 0)]))
     _is_idle(lab, name)
     before = len(lab.model.conversation())
     lab.model.answers(say("I have read my mail."))
@@ -164,6 +169,36 @@ def wakes_the_session_after_a_clear_once(lab):
     requests = lab.model.conversation()[before:]
     equal((len(requests), _wakes(lab)), (1, [("woken", number)]), "requests, wakes")
     check("Begin please" not in requests[0].text(), "the session before the clear was woken")
+
+
+@scenario("claude")
+def wakes_a_session_before_its_first_prompt(lab):
+    """Codex has no session then."""
+    _allow(lab)
+    session = lab.open()
+    name = lab.hub.agent()
+    lab.model.answers(say("I have read my mail."))
+    number = lab.hub.send(name, "Mail before all prompts.", priority="action")
+    session.terminal.wait_for("I have read my mail.")
+    check(lab.model.has_read("Mail before all prompts."), "the model did not get the mail")
+    equal(_wakes(lab), [("woken", number)], "wakes")
+
+
+@scenario("claude")
+def says_which_limit_is_reached(lab):
+    """The earlier wakes are rows without turns."""
+    _, name = _idle_session(lab)
+    number = lab.hub.send(name, "Mail at the limit.")
+    wakes = """INSERT INTO wakes(session, agent, mail, chain, state, at, ended_at)
+               WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < {times})
+               SELECT s.id, s.agent, 0, {chain}, 'woken', now, now FROM k, sessions s,
+               (SELECT (unixepoch() - 60) * 1000 AS now) WHERE s.agent = '{name}'"""
+    lab.hub.execute(wakes.format(times=MAX_IN_CHAIN, chain=number + 1, name=name))
+    chained = lab.hub.send(name, "Mail in the chain.", priority="action")
+    equal(chained, number + 1, "number of the mail")
+    _sleeps_on(lab, chained, "it was woken 3 times in this chain of replies")
+    lab.hub.execute(wakes.format(times=MAX_AN_HOUR - MAX_IN_CHAIN, chain=0, name=name))
+    _sleeps_on(lab, chained, "it was woken 6 times in the last hour")
 
 
 @scenario(*WAKEABLE)
@@ -227,11 +262,13 @@ def bears_a_thousand_mails_at_once(lab):
 @scenario(*WAKEABLE, is_long=True)
 def loses_no_mail_while_the_hub_is_killed(lab):
     session, name = _idle_session(lab)
+    lab.model.otherwise = _ReadsOn()
     begun = time.monotonic()
 
     def send(sender):
+        more = ("--from", sender, "--new", "--priority", "action", "--title", "News")
         for i in range(25):
-            lab.hub.run("send", name, f"Mail {i} of {sender}.", "--from", sender, "--new", "--priority", "action")
+            lab.hub.run("send", name, f"Mail {i} of {sender}.", *more)
             time.sleep(2)
 
     senders = [threading.Thread(target=send, args=(f"sender-{i}",)) for i in range(4)]
@@ -321,18 +358,35 @@ def measures_ten_wakes(lab):
     lab.note(f"from the wake to the request: p50 {statistics.median(times):.2f} s, slowest {max(times):.2f} s")
 
 
+class _ReadsOn:
+    """A model that takes a further step each time that it is told of further mail: hooks hand over a few with each."""
+
+    def __init__(self):
+        self.told = 0
+
+    def __call__(self, request):
+        told = len(re.findall("[0-9]+ more messages? wait", request.text()))
+        is_news, self.told = told > self.told, told
+        return use(shell("true")) if is_news else say("ok")
+
+
 def _idle_session(lab, serves=True):
     """Opens a session whose agent may be woken, and that waits for a prompt. Returns it and the agent's name."""
-    lab.program.ask_first(lab.home)
-    lab.init()
-    lab.hub.as_person("wake", "important")
-    if serves:
-        lab.hub.serve()
+    _allow(lab, serves)
     session = lab.open()
     session.ask("Begin please", say("I have begun."))
     name = lab.hub.agent()
     _is_idle(lab, name)
     return session, name
+
+
+def _allow(lab, serves=True):
+    """Lets important mail wake the sessions that begin now."""
+    lab.program.ask_first(lab.home)
+    lab.init()
+    lab.hub.as_person("wake", "important")
+    if serves:
+        lab.hub.serve()
 
 
 def _is_idle(lab, name):

@@ -25,11 +25,12 @@ class Request:
 class StandIn:
     """A model that answers from a script. A subclass speaks one vendor's protocol.
 
-    Each request of the conversation takes the next step of the script; when it is used up, the answer is "ok".
+    Each request of the conversation takes the next step of the script; when it is used up, `otherwise` answers.
     """
 
     def __init__(self):
         self.steps = []
+        self.otherwise = lambda request: Step(text="ok")
         self.requests = []
         self.others = []  # requests of paths that the stand-in does not serve
         self.changed = threading.Condition()
@@ -60,10 +61,14 @@ class StandIn:
     def take(self, path, body):
         """Records a request and returns the step that answers it."""
         is_side = self.is_side(path, body)
+        request = Request(path, body, time.time(), is_side)
         with self.changed:
-            self.requests.append(Request(path, body, time.time(), is_side))
+            self.requests.append(request)
             self.changed.notify_all()
-            step = Step(text="ok") if is_side or not self.steps else self.steps.pop(0)
+            if is_side:
+                step = Step(text="ok")
+            else:
+                step = self.steps.pop(0) if self.steps else self.otherwise(request)
         if step.gate:
             step.gate.wait()
         return step

@@ -32,7 +32,7 @@ fn path_token_schema_and_open_print_what_scripts_need() {
     assert_ne!(rotated, token);
     assert_eq!(run(&hub, &["token"]), rotated);
     let schema = run_json(&hub, &["schema"]);
-    assert_eq!(schema["version"], json!(4));
+    assert_eq!(schema["version"], json!(5));
     assert_eq!(
         format!("{}\n", schema["sql"].as_str().unwrap().trim_end()),
         run(&hub, &["schema"])

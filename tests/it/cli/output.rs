@@ -49,11 +49,10 @@ fn json_has_the_fields_that_the_help_documents() {
         let fields: BTreeSet<_> = fields.split(' ').map(str::to_owned).collect();
         assert_eq!(key_set(&run_json(&hub, args)), fields, "{args:?}");
     }
+    hub.sql("INSERT INTO wakes(session, agent, mail) SELECT 's', to_inbox, n FROM inbox_messages WHERE n = 1");
     let trace = run_json(&hub, &["trace", "1"]);
-    let found: BTreeSet<_> = key_set(&trace)
-        .union(&key_set(&trace["receipts"][0]))
-        .cloned()
-        .collect();
+    let rows = [&trace, &trace["receipts"][0], &trace["wakes"][0]];
+    let found: BTreeSet<_> = rows.into_iter().flat_map(key_set).collect();
     assert_eq!(found, documented("trace"));
 }
 
