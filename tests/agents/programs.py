@@ -29,6 +29,7 @@ class Program:
     turn_ended = ""  # shown after a turn, if `busy` is not shown during a short one
     compacted = ""  # shown after a compaction
     interrupted = ""  # shown after an interruption
+    tells_calls_late = False  # the stream has a tool's call when the tool has ended
 
     def __init__(self, install):
         self.install = Path(install) / "node_modules"
@@ -292,6 +293,8 @@ class OpenCode(Program):
 
     def interactive(self, prompt=None, continues=False):
         return ["opencode", *(["--prompt", prompt] if prompt else []), *(["-c"] if continues else [])]
+
+    tells_calls_late = True
 
     ready = ("ctrl+p commands",)
     busy = "esc interrupt"
