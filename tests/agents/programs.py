@@ -37,6 +37,7 @@ class Program:
     erase = ""  # the key that removes the interrupted prompt, if the program puts it back into its input
     has_launcher = False  # the program runs in a child of the process that is started
     allows_commands = True  # `agenthub init` allows harmless commands
+    tells_calls_late = False  # the stream has a tool's call when the tool has ended
 
     def __init__(self, install):
         self.install = Path(install) / "node_modules"
@@ -300,6 +301,8 @@ class OpenCode(Program):
 
     def interactive(self, prompt=None, continues=False):
         return ["opencode", *(["--prompt", prompt] if prompt else []), *(["-c"] if continues else [])]
+
+    tells_calls_late = True
 
     ready = ("ctrl+p commands",)
     busy = "esc interrupt"

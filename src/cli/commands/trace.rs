@@ -15,7 +15,7 @@ use crate::store::{InboxMessageRow, MessageRow, Reader, ReceiptRow, SubscriberRo
 #[command(after_long_help = "--json prints one document. For mail:\n  \
     {type: \"mail\", mail, receipts: [{message_id, reader, state, via, created_at}],\n   \
     answers: [mail], known, last_read_at, wakes: [{n, agent, session, mail, chain, state,\n   \
-    via, reason, asked_by, at, ended_at}],     not_woken}\n\
+    via, reason, asked_by, at, ended_at}], not_woken}\n\
     For a message in a thread:\n  \
     {type: \"message\", message, subscribers: [{instance_id, subscribed_at, last_ack_seq}]}\n\
     mail and message are rows as printed by `inbox --json` and `post --json`. A receipt's state is\n\

@@ -34,7 +34,11 @@ def calls_all_nine_tools(lab):
         say("All nine were called."),
     )
     running = lab.begin_recording("Use all tools", name="worker")
-    until("the tool to wait for mail", lambda: _used(lab, "check_inbox"))
+    # A stream with calls that have ended does not show the one that waits: the model has asked for it.
+    def waits():
+        return len(lab.model.conversation()) > 4 if lab.program.tells_calls_late else _used(lab, "check_inbox")
+
+    until("the tool to wait for mail", waits)
     late = lab.hub.send("worker", "Mail that was awaited.")
     question = until("the question", lambda: lab.hub.value("SELECT n FROM inbox_messages WHERE payload LIKE '%May I push?%'"))
     lab.hub.as_person("reply", str(question), "Yes, push it.")
