@@ -161,9 +161,8 @@ pub fn decide(reader: &Reader, agent: &str, request: Request, now: i64) -> Resul
             }
         }
     };
-    let (session, tool) = match open_session(reader, agent)? {
-        Some(found) => found,
-        None => return Ok(Decision::No(Obstacle::NoSession)),
+    let Some((session, tool)) = open_session(reader, agent)? else {
+        return Ok(Decision::No(Obstacle::NoSession));
     };
     let spec = match &tool.wake {
         Ok(spec) => spec,
@@ -402,7 +401,7 @@ mod tests {
 
         /// Wakes the agent, whose session begins a turn and reads its mail.
         fn wake(&self, agent: &str, now: i64) {
-            begin(&self.writer, agent, Request::Mail, now).unwrap().unwrap();
+            drop(begin(&self.writer, agent, Request::Mail, now).unwrap().unwrap());
             assert!(self.writer.give_wake(agent).unwrap());
             assert!(self.writer.confirm_wake(agent, now + 1).unwrap());
         }

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::integrations::program;
 use crate::integrations::spec::WakeMethod;
 use crate::protocol::now_ms;
-use crate::store::{ALL_INBOXES, NewWake, Reader, Record, WakeMode, WakeRow, Writer};
+use crate::store::{ALL_INBOXES, NewWake, Reader, Record, WakeMode, WakeRow, WakeRules, Writer};
 
 /// Milliseconds in which a session must begin a turn.
 const TURN_TIMEOUT: i64 = 30_000;
@@ -38,8 +38,8 @@ pub struct PassEnd {
 /// The agents that are looked at.
 #[derive(Debug, Default)]
 pub struct Waker {
-    /// All inboxes with mail up to this number were looked at; `None` before the first pass.
-    after: Option<i64>,
+    /// All inboxes with mail up to this number were looked at with these rules; `None` before the first pass.
+    looked_at: Option<(i64, WakeRules)>,
     /// The agents to look at again, with the times in Unix milliseconds.
     waiting: BTreeMap<String, i64>,
     /// When watched files were last changed again, Unix milliseconds.
@@ -52,12 +52,14 @@ impl Waker {
     /// # Errors
     /// A `Store…` code.
     pub fn pass(&mut self, reader: &Reader, now: i64) -> Result<PassEnd> {
-        let newest = reader.newest_mail()?;
-        let inboxes = match self.after {
-            // Mail that came before this process may still wake agents.
-            None => vec![ALL_INBOXES.to_owned()],
-            Some(after) if after < newest => reader.inboxes_with_mail((after, newest))?,
-            Some(_) => Vec::new(),
+        let (newest, rules) = (reader.newest_mail()?, reader.wake_rules()?);
+        let inboxes = match &self.looked_at {
+            Some((after, known)) if *known == rules => match *after < newest {
+                true => reader.inboxes_with_mail((*after, newest))?,
+                false => Vec::new(),
+            },
+            // Mail that came before this process, or before the person changed the rules, may still wake agents.
+            _ => vec![ALL_INBOXES.to_owned()],
         };
         for inbox in inboxes {
             match inbox.as_str() {
@@ -67,7 +69,7 @@ impl Waker {
                 _ => drop(self.waiting.insert(inbox, now)),
             }
         }
-        self.after = Some(newest);
+        self.looked_at = Some((newest, rules));
         let due: Vec<String> = self
             .waiting
             .iter()
@@ -244,6 +246,7 @@ fn wait_for(mut child: Child, command: &Command) -> Result<()> {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => return Err(Error::new(Code::Conflict, format!("{name} ended with {status}"))),
+            #[expect(clippy::disallowed_methods, reason = "this thread has nothing else to do meanwhile")]
             Ok(None) if Instant::now() < deadline => std::thread::sleep(COMMAND_INTERVAL),
             Ok(None) => {
                 drop(child.kill());
@@ -289,7 +292,7 @@ pub fn after_sending(writer: &Writer, inbox: &str) {
 mod tests {
     use super::*;
     use crate::integrations::wake::create;
-    use crate::store::{NetworkFs, NewInboxMessage, SessionEvent, WakeRules};
+    use crate::store::{NetworkFs, NewInboxMessage, SessionEvent};
 
     fn database() -> (tempfile::TempDir, Writer) {
         let folder = tempfile::tempdir().unwrap();
@@ -335,6 +338,19 @@ mod tests {
         send(&writer, "nobody");
         assert_eq!(agents(1001), ["codex-2"]);
         assert_eq!(agents(1000 + REPEAT), ["codex-1"]);
+    }
+
+    #[test]
+    fn mail_that_waits_wakes_when_the_person_turns_waking_on() {
+        let (_folder, writer) = database();
+        let rules = writer.wake_rules().unwrap();
+        writer.turn_waking_off().unwrap();
+        begin_session(&writer, "codex-1");
+        send(&writer, "codex-1");
+        let mut waker = Waker::default();
+        assert_eq!(waker.pass(&writer, 1000).unwrap(), PassEnd::default());
+        writer.set_wake_rules(&rules).unwrap();
+        assert_eq!(waker.pass(&writer, 1001).unwrap().agents, ["codex-1"]);
     }
 
     #[test]
