@@ -80,6 +80,7 @@ pub(super) async fn wake_agent(
     match begun {
         Ok(begun) => {
             // A tool's command may take seconds.
+            #[expect(clippy::disallowed_methods, reason = "shutdown does not wait for a tool's command")]
             tokio::spawn(start(Arc::clone(hub), begun));
             Ok(Ok(()))
         }

@@ -161,9 +161,8 @@ pub fn decide(reader: &Reader, agent: &str, request: Request, now: i64) -> Resul
             }
         }
     };
-    let (session, tool) = match open_session(reader, agent)? {
-        Some(found) => found,
-        None => return Ok(Decision::No(Obstacle::NoSession)),
+    let Some((session, tool)) = open_session(reader, agent)? else {
+        return Ok(Decision::No(Obstacle::NoSession));
     };
     let spec = match &tool.wake {
         Ok(spec) => spec,

@@ -246,6 +246,7 @@ fn wait_for(mut child: Child, command: &Command) -> Result<()> {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => return Err(Error::new(Code::Conflict, format!("{name} ended with {status}"))),
+            #[expect(clippy::disallowed_methods, reason = "this thread has nothing else to do meanwhile")]
             Ok(None) if Instant::now() < deadline => std::thread::sleep(COMMAND_INTERVAL),
             Ok(None) => {
                 drop(child.kill());
