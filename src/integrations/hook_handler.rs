@@ -32,12 +32,13 @@ use super::task_builder::{MAX_SHORT_DIRECTIVE, truncate};
 use super::transcript::{self, HookSession};
 use super::usage::Usage;
 use super::{mail_text, prompt_text, wake};
+use crate::config::HUMAN;
 use crate::error::Result;
 use crate::process::ProcessId;
 use crate::protocol::TaskStreamEventType as Kind;
 use crate::store::{
     AgentState, ContinuationLimits, ContinuationRow, Continuations, MailToDeliver, NewTaskEvent, ReadContext, Receipt,
-    Repeat, SessionEvent, SessionRow, Writer, session_key,
+    Repeat, SessionEvent, SessionRow, WakeMode, Writer, session_key,
 };
 use crate::text::quantity::count;
 
@@ -255,7 +256,12 @@ impl<'a> HookCall<'a> {
     fn wake(&self) -> Result<Option<HookOutput>> {
         let Some(form) = self.watch_form() else { return Ok(None) };
         // The file changes for other reasons too. Then there is nothing to write.
-        if !self.writer.has_begun_wake(&self.task)? || !self.writer.give_wake(&self.task)? {
+        let Some(begun) = self.writer.begun_wake(&self.task)? else {
+            return Ok(None);
+        };
+        // The person may have turned waking off since, and any program can write the row.
+        let is_allowed = begun.asked_by == HUMAN || self.writer.wake_rules()?.mode(&begun.agent) != WakeMode::Off;
+        if !is_allowed || !self.writer.give_wake(&self.task)? {
             return Ok(None);
         }
         let (text, place) = match form {

@@ -114,15 +114,16 @@ impl Reader {
         )
     }
 
-    /// Returns whether a wake of a session has begun and its tool has not fetched the prompt.
+    /// Returns the newest wake of a session that has begun and whose prompt the tool has not fetched.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn has_begun_wake(&self, session: &str) -> Result<bool> {
-        Ok(self
-            .conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM wakes WHERE session = ?1 AND state = 'begun')")?
-            .query_row([session], |row| row.get(0))?)
+    pub fn begun_wake(&self, session: &str) -> Result<Option<WakeRow>> {
+        let found = self.wakes_where(
+            "session = ?1 AND state = 'begun' ORDER BY n DESC LIMIT 1",
+            params![session],
+        )?;
+        Ok(found.into_iter().next())
     }
 
     /// Returns the last wake of an agent that reached one of its sessions.

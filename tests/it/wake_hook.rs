@@ -91,6 +91,20 @@ fn mail_wakes_an_idle_session_once() {
 }
 
 #[test]
+fn nothing_is_woken_after_waking_was_turned_off() {
+    let sandbox = Sandbox::new();
+    let file = idle_session(&sandbox);
+    run_as_person(&sandbox.hub, &["wake", "important"]);
+    sandbox.run(&["send", "planner", "one", "--from", "reviewer", "--priority", "action"]);
+    assert_ne!(fs::read(&file).unwrap(), b"");
+    sandbox.run(&["wake", "off"]);
+    assert_eq!(changed(&sandbox, "aaaa-1"), (Some(0), String::new(), String::new()));
+    // Any program can write a row.
+    sandbox.sql("INSERT INTO wakes(session, agent, mail, state) SELECT session, agent, 9, 'begun' FROM wakes");
+    assert_eq!(changed(&sandbox, "aaaa-1"), (Some(0), String::new(), String::new()));
+}
+
+#[test]
 fn session_that_works_is_not_woken() {
     let sandbox = Sandbox::new();
     let file = idle_session(&sandbox);
