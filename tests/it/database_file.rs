@@ -175,7 +175,7 @@ fn the_sqlite3_shell_and_python_can_use_the_schema() {
         hub.sql(
             "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name)"
         ),
-        "agents changes deliveries hub inbox_messages messages receipts sessions subscriptions task_stream telemetry threads"
+        "agents changes deliveries hub inbox_messages messages receipts sessions subscriptions task_stream telemetry threads wakes"
     );
     let printed = hub.agenthub(&["schema"]);
     let printed = String::from_utf8(printed.stdout).unwrap();
