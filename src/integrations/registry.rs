@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_tool_directory_is_listed() {
-        let shared = ["setup", "tests"];
+        let shared = ["setup", "tests", "wake"];
         let dirs: BTreeSet<String> = fs::read_dir(src().join("integrations"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
