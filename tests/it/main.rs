@@ -108,6 +108,9 @@ mod unauthenticated_flood;
 mod unread_responses;
 #[cfg(test)]
 mod wake_hook;
+#[cfg(test)]
+mod waking;
+#[cfg(test)]
 mod watcher;
 #[cfg(test)]
 mod ws_compat;

@@ -20,7 +20,7 @@ const TEST_MAIL: &str = "agenthub doctor: test of waking; nothing to do";
 fn connected() -> Sandbox {
     let sandbox = Sandbox::new();
     let bin = sandbox.hub.folder().join("bin");
-    fs::create_dir(&bin).unwrap();
+    fs::create_dir_all(&bin).unwrap();
     fs::write(bin.join("claude"), "#!/bin/sh\necho '2.1.330 (Claude Code)'\n").unwrap();
     fs::set_permissions(bin.join("claude"), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = sandbox.command(&["init", "--yes", "--only", "claude"]);
@@ -81,10 +81,7 @@ fn finding(sandbox: &Sandbox) -> Value {
 fn doctor_wakes_an_idle_session_and_says_how_long_it_took() {
     let sandbox = connected();
     let file = idle_session(&sandbox);
-    let doctor = doctor(&sandbox, "y\n", &[])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let doctor = doctor(&sandbox, "y\n", &[]).stdout(Stdio::piped()).spawn().unwrap();
     wait_for_change(&file);
     assert_eq!(changed(&sandbox), Some(2));
     let answer = sandbox.hook_with("claude-code", &event("aaaa-1", "UserPromptSubmit", PROMPT), AGENT);
@@ -109,7 +106,10 @@ fn doctor_wakes_no_session_without_the_persons_consent() {
     let file = idle_session(&sandbox);
     let output = doctor(&sandbox, "n\n", &[]).output().unwrap();
     let text = shown(&output);
-    assert!(output.status.success() && text.contains("Claude Code: not tried"), "{text}");
+    assert!(
+        output.status.success() && text.contains("Claude Code: not tried"),
+        "{text}"
+    );
     let output = sandbox.command(&["doctor", "--wake"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("is not a terminal"), "{output:?}");
@@ -123,11 +123,18 @@ fn doctor_says_why_no_session_can_be_woken() {
     let text = problem(&sandbox, "claude");
     assert!(text.contains("Claude Code: no session is open"), "{text}");
     let text = problem(&sandbox, "codex");
-    assert!(text.contains("Codex: not connected") && text.contains("agenthub init --only codex"), "{text}");
+    assert!(
+        text.contains("Codex: not connected") && text.contains("agenthub init --only codex"),
+        "{text}"
+    );
     let text = problem(&sandbox, "gemini");
     assert!(text.contains("Gemini CLI: cannot be woken: "), "{text}");
     let file = idle_session(&sandbox);
-    sandbox.hook_with("claude-code", &event("aaaa-1", "UserPromptSubmit", "\"prompt\":\"go\""), AGENT);
+    sandbox.hook_with(
+        "claude-code",
+        &event("aaaa-1", "UserPromptSubmit", "\"prompt\":\"go\""),
+        AGENT,
+    );
     let text = problem(&sandbox, "claude");
     assert!(
         text.contains("planner: its session works") && text.contains("when the session waits"),
@@ -149,7 +156,10 @@ fn doctor_reports_setting_and_failed_wakes() {
     let found = finding(&sandbox);
     assert_eq!(found["state"], "ok", "{found}");
     let message = found["message"].as_str().unwrap();
-    assert!(message.starts_with("off: ") && message.contains("can be woken: Claude Code"), "{message}");
+    assert!(
+        message.starts_with("off: ") && message.contains("can be woken: Claude Code"),
+        "{message}"
+    );
     run_as_person(&sandbox.hub, &["wake", "important"]);
     let fail = |session: &str, reason: &str, age: &str| {
         sandbox.sql(&format!(
@@ -161,7 +171,13 @@ fn doctor_reports_setting_and_failed_wakes() {
     fail("claude-aaaa-1", "long ago", "-2 days");
     let found = finding(&sandbox);
     assert_eq!(found["state"], "ok", "{found}");
-    assert!(found["message"].as_str().unwrap().starts_with("mail with priority action"), "{found}");
+    assert!(
+        found["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("mail with priority action"),
+        "{found}"
+    );
     fail("claude-aaaa-1", "the tool did not react", "-1 hour");
     let found = finding(&sandbox);
     assert_eq!(found["state"], "bad", "{found}");
@@ -170,12 +186,19 @@ fn doctor_reports_setting_and_failed_wakes() {
         message.contains("failed in the last day: 1 wake: the tool did not react") && !message.contains("long ago"),
         "{message}"
     );
-    assert!(found["advice"].as_str().unwrap().contains("agenthub doctor --wake claude"), "{found}");
+    assert!(
+        found["advice"]
+            .as_str()
+            .unwrap()
+            .contains("agenthub doctor --wake claude"),
+        "{found}"
+    );
 }
 
-/// A hub that is killed between the wake's row and the change of the file leaves the session asleep.
+/// A hub that is killed between the wake's row and the change of the file leaves the session asleep; and a session that has
+/// just begun may not watch its file yet.
 #[test]
-fn a_hub_that_starts_goes_on_with_a_wake_that_was_not_fetched() {
+fn a_hub_repeats_a_wake_until_it_is_fetched() {
     let mut sandbox = Sandbox::new();
     let file = idle_session(&sandbox);
     run_as_person(&sandbox.hub, &["wake", "important"]);
@@ -185,7 +208,10 @@ fn a_hub_that_starts_goes_on_with_a_wake_that_was_not_fetched() {
          SELECT 'claude-aaaa-1', 'planner', n, n, 'begun', 'hook', created_at FROM inbox_messages",
     );
     sandbox.hub.launch();
-    wait_for_change(&file);
+    for _ in 0..2 {
+        wait_for_change(&file);
+        fs::write(&file, "").unwrap();
+    }
     assert_eq!((changed(&sandbox), changed(&sandbox)), (Some(2), Some(0)));
     let answer = sandbox.hook_with("claude-code", &event("aaaa-1", "UserPromptSubmit", PROMPT), AGENT);
     assert!(answer.to_string().contains("one"), "{answer}");
