@@ -249,12 +249,13 @@ CREATE TABLE wakes (
   agent    TEXT,                              -- agents.id
   mail     INTEGER,                           -- the newest inbox_messages.n that it is for: no wake follows for this or older mail
   chain    INTEGER,                           -- the inbox_messages.n with which the chain of replies began
-  state    TEXT,                              -- begun, given (to the tool), woken (the session has begun a turn), failed
+  state    TEXT,                              -- begun, given (to the tool), woken (the session has begun a turn), failed,
+                                              -- cancelled (the agent got the mail without it)
   via      TEXT,                              -- how the tool gets the prompt
-  reason   TEXT,                              -- why it failed
+  reason   TEXT,                              -- why it failed or was cancelled
   asked_by TEXT,                              -- 'human' if the person asked for it
   at       INTEGER,                           -- when it was begun
-  ended_at INTEGER                            -- when the session began the turn, or the wake failed
+  ended_at INTEGER                            -- when the session began the turn, or the wake failed or was cancelled
 );
 CREATE INDEX wakes_agent ON wakes(agent);
 CREATE INDEX wakes_session ON wakes(session);

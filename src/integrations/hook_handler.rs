@@ -261,7 +261,15 @@ impl<'a> HookCall<'a> {
         };
         // The person may have turned waking off since, and any program can write the row.
         let is_allowed = begun.asked_by == HUMAN || self.writer.wake_rules()?.mode(&begun.agent) != WakeMode::Off;
-        if !is_allowed || !self.writer.give_wake(&self.task)? {
+        if !is_allowed {
+            return Ok(None);
+        }
+        if !self.writer.has_mail_to_deliver(&begun.agent, self.environment.now)? {
+            self.writer
+                .cancel_wake(begun.n, "the mail was read before", self.environment.now)?;
+            return Ok(None);
+        }
+        if !self.writer.give_wake(&self.task)? {
             return Ok(None);
         }
         let (text, place) = match form {
@@ -314,6 +322,11 @@ impl<'a> HookCall<'a> {
         let is_wake = prompt.contains(WAKE_PROMPT) && self.writer.confirm_wake(&self.task, self.environment.now)?;
         if !is_wake && !prompt.starts_with(mail_text::MARK) {
             self.writer.note_prompt(&self.task, self.environment.now)?;
+            // This turn gets the mail: another one for it would be empty.
+            if let Some(begun) = self.writer.begun_wake(&self.task)? {
+                self.writer
+                    .cancel_wake(begun.n, "another prompt came first", self.environment.now)?;
+            }
         }
         Ok(())
     }

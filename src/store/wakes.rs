@@ -3,7 +3,8 @@
 //! 1. A wake is `begun` in the transaction that decides on it, so that two processes never wake an agent for the same
 //!    mail. From then on, no wake follows for this mail or older mail of the agent.
 //! 2. It is `given` when the tool has the prompt, where a hook of the tool fetches it. A hook that comes twice gets it once.
-//! 3. It is `woken` when the session has begun a turn with the prompt, or `failed` with a reason.
+//! 3. It is `woken` when the session has begun a turn with the prompt; `failed` with a reason; or `cancelled`, because
+//!    the agent got the mail without it.
 
 use rusqlite::params;
 use serde::Serialize;
@@ -31,11 +32,11 @@ pub struct WakeRow {
     pub mail: i64,
     /// The `inbox_messages.n` with which the chain of replies began.
     pub chain: i64,
-    /// begun, given, woken, failed.
+    /// begun, given, woken, failed, cancelled.
     pub state: String,
     /// How the tool gets the prompt.
     pub via: String,
-    /// Why the wake failed; empty otherwise.
+    /// Why the wake failed or was cancelled; empty otherwise.
     pub reason: String,
     /// `human` if the person asked for the wake; empty otherwise.
     pub asked_by: String,
@@ -177,7 +178,7 @@ impl Reader {
     /// A `Store…` code.
     pub fn wakes_in_chain(&self, session: &str, chain: i64) -> Result<usize> {
         let wakes = self.wakes_where(
-            "session = ?1 AND chain = ?2 AND state <> 'failed'",
+            "session = ?1 AND chain = ?2 AND state IN ('begun', 'given', 'woken')",
             params![session, chain],
         )?;
         Ok(wakes.len())
@@ -337,12 +338,23 @@ impl Writer {
     /// # Errors
     /// A `Store…` code.
     pub fn fail_wake(&self, n: i64, reason: &str, at: i64) -> Result<()> {
+        self.end_wake(n, "failed", reason, at)
+    }
+
+    /// Records why an open wake is not needed any more.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn cancel_wake(&self, n: i64, reason: &str, at: i64) -> Result<()> {
+        self.end_wake(n, "cancelled", reason, at)
+    }
+
+    fn end_wake(&self, n: i64, state: &str, reason: &str, at: i64) -> Result<()> {
         self.conn
             .prepare_cached(
-                "UPDATE wakes SET state = 'failed', reason = ?2, ended_at = ?3 \
-                 WHERE n = ?1 AND ended_at IS NULL",
+                "UPDATE wakes SET state = ?2, reason = ?3, ended_at = ?4 WHERE n = ?1 AND ended_at IS NULL",
             )?
-            .execute(params![n, reason, at])?;
+            .execute(params![n, state, reason, at])?;
         Ok(())
     }
 

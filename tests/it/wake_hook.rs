@@ -91,6 +91,38 @@ fn mail_wakes_an_idle_session_once() {
 }
 
 #[test]
+fn prompt_of_the_person_comes_first() {
+    let sandbox = Sandbox::new();
+    idle_session(&sandbox);
+    run_as_person(&sandbox.hub, &["wake", "important"]);
+    sandbox.run(&["send", "planner", "one", "--from", "reviewer", "--priority", "action"]);
+    let prompt = event("aaaa-1", "UserPromptSubmit", "\"prompt\":\"go\"");
+    let answer = sandbox.hook_with("claude-code", &prompt, AGENT).to_string();
+    assert!(answer.contains("one"), "{answer}");
+    let quiet = (Some(0), String::new(), String::new());
+    assert_eq!(changed(&sandbox, "aaaa-1"), quiet);
+    assert_eq!(
+        sandbox.sql("SELECT state, reason FROM wakes"),
+        "cancelled|another prompt came first"
+    );
+}
+
+#[test]
+fn mail_that_was_read_wakes_nothing() {
+    let sandbox = Sandbox::new();
+    idle_session(&sandbox);
+    run_as_person(&sandbox.hub, &["wake", "important"]);
+    sandbox.run(&["send", "planner", "one", "--from", "reviewer", "--priority", "action"]);
+    sandbox.run(&["read", "1", "--as", "planner"]);
+    let quiet = (Some(0), String::new(), String::new());
+    assert_eq!(changed(&sandbox, "aaaa-1"), quiet);
+    assert_eq!(
+        sandbox.sql("SELECT state, reason FROM wakes"),
+        "cancelled|the mail was read before"
+    );
+}
+
+#[test]
 fn nothing_is_woken_after_waking_was_turned_off() {
     let sandbox = Sandbox::new();
     let file = idle_session(&sandbox);

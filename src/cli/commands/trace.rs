@@ -21,7 +21,7 @@ use crate::store::{InboxMessageRow, MessageRow, Reader, ReceiptRow, SubscriberRo
     mail and message are rows as printed by `inbox --json` and `post --json`. A receipt's state is\n\
     offered (shown to the model), seen or acked; for mail to all also archived. known: the recipient exists as an agent.\n\
     last_read_at: when the recipient last read any mail. A wake's state is begun, given (to the tool), woken (the session\n\
-    has begun a turn) or failed; not_woken: why there is none yet, or null. Times are Unix milliseconds or null.")]
+    has begun a turn), failed or cancelled; not_woken: why there is none yet, or null. Times are Unix milliseconds or null.")]
 pub(super) struct Args {
     /// Number or id of mail, or id of a message
     #[arg(value_parser = args::id)]
@@ -167,6 +167,7 @@ fn wake_text(wake: &WakeRow) -> String {
             "woken{by}: {agent} began a turn after {} ms (by {via})",
             (end - wake.at).max(0)
         ),
+        ("cancelled", _) => format!("wake cancelled: {}", terminal::short(&wake.reason, 120)),
         ("failed", _) => format!("not woken: {} (by {via})", terminal::short(&wake.reason, 120)),
         _ => format!("waking {agent}{by} (by {via})"),
     }
