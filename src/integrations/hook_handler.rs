@@ -173,6 +173,17 @@ pub fn record_late(
     }
 }
 
+/// Returns whether the prompt is that of a wake, in the tool's own tags. A prompt of the person may quote it.
+fn is_wake_prompt(tool: &Integration, prompt: &str) -> bool {
+    let text = prompt.trim();
+    text == WAKE_PROMPT
+        || text.contains(WAKE_PROMPT)
+            && tool
+                .context_tags
+                .iter()
+                .any(|tag| text.strip_prefix('<').is_some_and(|rest| rest.starts_with(tag)))
+}
+
 /// One call of a hook.
 struct HookCall<'a> {
     writer: &'a Writer,
@@ -191,6 +202,8 @@ struct HookCall<'a> {
     occurred_at: Option<i64>,
     /// The file that the tool is told to watch.
     watched_file: Option<PathBuf>,
+    /// The prompt is that of a wake.
+    is_woken: bool,
     /// The usage of the turn that ends, from the tool's record of the session.
     turn: Usage,
 }
@@ -232,6 +245,7 @@ impl<'a> HookCall<'a> {
             task,
             occurred_at: None,
             watched_file: None,
+            is_woken: false,
             turn: Usage::default(),
         }))
     }
@@ -256,20 +270,10 @@ impl<'a> HookCall<'a> {
     fn wake(&self) -> Result<Option<HookOutput>> {
         let Some(form) = self.watch_form() else { return Ok(None) };
         // The file changes for other reasons too. Then there is nothing to write.
-        let Some(begun) = self.writer.begun_wake(&self.task)? else {
-            return Ok(None);
-        };
-        // The person may have turned waking off since, and any program can write the row.
-        let is_allowed = begun.asked_by == HUMAN || self.writer.wake_rules()?.mode(&begun.agent) != WakeMode::Off;
-        if !is_allowed {
+        if self.writer.begun_wake(&self.task)?.is_none() {
             return Ok(None);
         }
-        if !self.writer.has_mail_to_deliver(&begun.agent, self.environment.now)? {
-            self.writer
-                .cancel_wake(begun.n, "the mail was read before", self.environment.now)?;
-            return Ok(None);
-        }
-        if !self.writer.give_wake(&self.task)? {
+        if !self.writer.atomically(|| self.give_wake())? {
             return Ok(None);
         }
         let (text, place) = match form {
@@ -279,6 +283,42 @@ impl<'a> HookCall<'a> {
             }
         };
         Ok(Some(self.output_without_mail(text, place)))
+    }
+
+    /// Gives the prompt of the wake that has begun, if it is still to wake the session. Returns whether it is given. Much
+    /// may have happened since the wake began, and any program can write its row.
+    fn give_wake(&self) -> Result<bool> {
+        let now = self.environment.now;
+        let (Some(begun), Some(session)) = (self.writer.begun_wake(&self.task)?, self.writer.session(&self.task)?)
+        else {
+            return Ok(false);
+        };
+        let is_persons = begun.asked_by == HUMAN;
+        if wake::is_overdue(&begun, now) || session.ended_at.is_some() || wake::is_working(self.writer, &session)? {
+            return Ok(false);
+        }
+        if !is_persons && self.writer.wake_rules()?.mode(&begun.agent) == WakeMode::Off {
+            return Ok(false);
+        }
+        let mail = self
+            .writer
+            .waking_mail(&begun.agent, (0, WakeMode::All), now, mail_text::MAX_MESSAGES)?;
+        if mail.is_empty() {
+            self.writer.cancel_wake(begun.n, "the mail was read before", now)?;
+            return Ok(false);
+        }
+        let mode = self.permission_mode().unwrap_or(&session.permission_mode);
+        let is_unattended = self
+            .tool
+            .wake
+            .as_ref()
+            .is_ok_and(|spec| wake::is_unattended(spec, mode));
+        if is_unattended && !is_persons && !mail.iter().any(|mail| mail.verified) {
+            self.writer
+                .cancel_wake(begun.n, "the session asks before no command now", now)?;
+            return Ok(false);
+        }
+        self.writer.give_wake(&self.task)
     }
 
     /// Names the file to watch to an extension of a session that is recorded, and records the permission mode, which
@@ -317,10 +357,11 @@ impl<'a> HookCall<'a> {
     }
 
     /// Records whether the prompt is that of a wake or the person's.
-    fn record_prompt(&self) -> Result<()> {
+    fn record_prompt(&mut self) -> Result<()> {
         let prompt = (self.hooks.fields.prompt)(self.input);
-        let is_wake = prompt.contains(WAKE_PROMPT) && self.writer.confirm_wake(&self.task, self.environment.now)?;
-        if !is_wake && !prompt.starts_with(mail_text::MARK) {
+        self.is_woken =
+            is_wake_prompt(self.tool, prompt) && self.writer.confirm_wake(&self.task, self.environment.now)?;
+        if !self.is_woken && !prompt.starts_with(mail_text::MARK) {
             self.writer.note_prompt(&self.task, self.environment.now)?;
             // This turn gets the mail: another one for it would be empty.
             if let Some(begun) = self.writer.begun_wake(&self.task)? {
@@ -354,7 +395,7 @@ impl<'a> HookCall<'a> {
     }
 
     /// Records the event in the session's own row: its agent, process and terminal, and whether it is open.
-    fn record_session(&self) -> Result<()> {
+    fn record_session(&mut self) -> Result<()> {
         let event = SessionEvent {
             id: &self.task,
             agent: &self.agent,
@@ -375,11 +416,12 @@ impl<'a> HookCall<'a> {
         if self.session.is_none() {
             self.take_over_label()?;
         }
-        match self.hook.kind {
+        match self.kind {
             EventKind::Prompt if !self.in_subagent() => self.record_prompt(),
             EventKind::SessionEnd => {
                 wake::remove(self.writer.path(), &self.task);
-                Ok(())
+                self.writer
+                    .fail_wakes_of_session(&self.task, "the session has ended", self.environment.now)
             }
             _ => Ok(()),
         }
@@ -519,7 +561,7 @@ impl<'a> HookCall<'a> {
         let prompt = (self.hooks.fields.prompt)(self.input);
         // Some tools run this hook for the text with which the model continues, and a wake is no prompt of the user
         // either.
-        let is_own = prompt.starts_with(mail_text::MARK) || prompt.contains(WAKE_PROMPT);
+        let is_own = prompt.starts_with(mail_text::MARK) || self.is_woken;
         let prompt = if is_own { "" } else { prompt };
         let turn = self.writer.task_progress(&self.task)?.turn + 1;
         self.write(&NewTaskEvent {

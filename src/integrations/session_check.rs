@@ -111,6 +111,7 @@ fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()>
     }
     if finding == Finding::Ended {
         writer.end_session(&session.id, now_ms())?;
+        writer.fail_wakes_of_session(&session.id, "the session has ended", now_ms())?;
         wake::remove(writer.path(), &session.id);
     }
     if session.agent.is_empty() || finding == Finding::Ended && runs_elsewhere(writer, session)? {

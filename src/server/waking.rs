@@ -21,11 +21,21 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) async fn run(hub: Arc<Hub>, stop: CancellationToken) {
     let mut signal = hub.signal();
     let mut waker = Waker::default();
+    // A failure is logged once.
+    let mut is_failing = false;
     loop {
         let pause = match pass(&hub, &mut waker).await {
-            Ok(end) => until(end.next),
-            // The hub's health reports the failure.
-            Err(_) => RETRY_INTERVAL,
+            Ok(end) => {
+                is_failing = false;
+                until(end.next)
+            }
+            Err(error) => {
+                if !is_failing {
+                    tracing::warn!("cannot look for agents to wake: {error}");
+                }
+                is_failing = true;
+                RETRY_INTERVAL
+            }
         };
         tokio::select! {
             () = stop.cancelled() => return,

@@ -61,11 +61,14 @@ impl WakeRules {
 }
 
 /// The value in the database.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Stored {
-    /// [`WakeRules`] as JSON, as it was proved.
+    /// [`WakeRules`] as JSON, as the person has proved it.
     rules: String,
     proof: String,
+    /// Whether waking was turned off since.
+    #[serde(default)]
+    is_off: bool,
 }
 
 impl Reader {
@@ -86,18 +89,30 @@ impl Reader {
     }
 
     fn stored_wake_rules(&self) -> Result<Option<WakeRules>> {
+        let Some(stored) = self.stored()? else {
+            return Ok(None);
+        };
+        // Without a proof, only that it is off counts: any program may turn it off.
+        let is_proved = self.proofs.verify(RowKind::WakeRules, &[&stored.rules], &stored.proof);
+        let rules = serde_json::from_str::<WakeRules>(&stored.rules)
+            .ok()
+            .filter(|_| is_proved);
+        Ok(match stored.is_off {
+            true => Some(WakeRules {
+                default: WakeMode::Off,
+                ..rules.unwrap_or_default()
+            }),
+            false => rules,
+        })
+    }
+
+    fn stored(&self) -> Result<Option<Stored>> {
         let value: Option<Option<Vec<u8>>> = self
             .conn
             .prepare_cached("SELECT CAST(value AS BLOB) FROM hub WHERE key = ?1")?
             .query_row([KEY], |row| row.get(0))
             .optional()?;
-        let stored = value
-            .flatten()
-            .and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
-        let Some(stored) = stored else { return Ok(None) };
-        let rules: Option<WakeRules> = serde_json::from_str(&stored.rules).ok();
-        let is_proved = || self.proofs.verify(RowKind::WakeRules, &[&stored.rules], &stored.proof);
-        Ok(rules.filter(|rules| rules.default == WakeMode::Off || is_proved()))
+        Ok(value.flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 }
 
@@ -109,7 +124,11 @@ impl Writer {
     pub fn set_wake_rules(&self, rules: &WakeRules) -> Result<()> {
         let rules = json(rules)?;
         let proof = self.proofs.make(RowKind::WakeRules, &[&rules], "")?;
-        self.store_wake_rules(&Stored { rules, proof })
+        self.store_wake_rules(&Stored {
+            rules,
+            proof,
+            is_off: false,
+        })
     }
 
     /// Turns waking off. That needs no proof.
@@ -117,13 +136,9 @@ impl Writer {
     /// # Errors
     /// A `Store…` code.
     pub fn turn_waking_off(&self) -> Result<()> {
-        let rules = WakeRules {
-            default: WakeMode::Off,
-            ..self.wake_rules()?
-        };
-        self.store_wake_rules(&Stored {
-            rules: json(&rules)?,
-            proof: String::new(),
+        self.atomically(|| {
+            let stored = self.stored()?.unwrap_or_default();
+            self.store_wake_rules(&Stored { is_off: true, ..stored })
         })
     }
 
@@ -181,6 +196,11 @@ mod tests {
         let (_dir, writer) = temp_database();
         writer.turn_waking_off().unwrap();
         assert!(writer.has_wake_rules().unwrap());
+        // What a program has written beside it does not count when the person turns it on.
+        let planted = r#"{"rules":"{\"default\":\"all\",\"agents\":{\"a\":\"all\"}}","proof":"","is_off":true}"#;
+        let sql = "UPDATE hub SET value = ?1 WHERE key = 'wake_rules'";
+        writer.conn.execute(sql, [planted]).unwrap();
+        assert_eq!(writer.wake_rules().unwrap(), WakeRules::default());
         let rules = WakeRules {
             default: WakeMode::All,
             agents: [("a".to_owned(), WakeMode::Important)].into(),

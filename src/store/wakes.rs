@@ -17,6 +17,9 @@ use super::wake_rules::WakeMode;
 use crate::config::HUMAN;
 use crate::error::Result;
 
+/// Maximum milliseconds after which a session begins a turn with the prompt of a wake.
+const LATE: i64 = 600_000;
+
 const COLUMNS: &str = "n, session, agent, mail, chain, state, via, reason, asked_by, at, ended_at";
 
 /// One row of the `wakes` table. Values of another type count as missing.
@@ -48,8 +51,9 @@ pub struct WakeRow {
 
 impl WakeRow {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        let text = |i| row.get::<_, Option<String>>(i).map(Option::unwrap_or_default);
-        let int = |i| row.get::<_, Option<i64>>(i).map(Option::unwrap_or_default);
+        let text = |i| Ok::<_, rusqlite::Error>(row.get_ref(i)?.as_str().unwrap_or_default().to_owned());
+        let maybe_int = |i| Ok::<_, rusqlite::Error>(row.get_ref(i)?.as_i64().ok());
+        let int = |i| maybe_int(i).map(Option::unwrap_or_default);
         Ok(Self {
             n: int(0)?,
             session: text(1)?,
@@ -61,7 +65,7 @@ impl WakeRow {
             reason: text(7)?,
             asked_by: text(8)?,
             at: int(9)?,
-            ended_at: row.get(10)?,
+            ended_at: maybe_int(10)?,
         })
     }
 
@@ -70,9 +74,9 @@ impl WakeRow {
         self.ended_at.is_none()
     }
 
-    /// Returns whether the session got the prompt, or may still get it.
+    /// Returns whether the wake counts for the limits. A failed one does: the tool may have got the prompt.
     pub fn counts(&self) -> bool {
-        self.is_open() || self.state == "woken"
+        self.state != "cancelled"
     }
 }
 
@@ -127,12 +131,15 @@ impl Reader {
         Ok(found.into_iter().next())
     }
 
-    /// Returns the last wake of an agent that reached one of its sessions.
+    /// Returns the last wake of an agent that was begun at `at` (Unix milliseconds) or before and reached a session.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn last_wake_of(&self, agent: &str) -> Result<Option<WakeRow>> {
-        let found = self.wakes_where("agent = ?1 AND state = 'woken' ORDER BY n DESC LIMIT 1", params![agent])?;
+    pub fn last_wake_before(&self, agent: &str, at: i64) -> Result<Option<WakeRow>> {
+        let found = self.wakes_where(
+            "agent = ?1 AND state = 'woken' AND at <= ?2 ORDER BY n DESC LIMIT 1",
+            params![agent, at],
+        )?;
         Ok(found.into_iter().next())
     }
 
@@ -178,7 +185,7 @@ impl Reader {
     /// A `Store…` code.
     pub fn wakes_in_chain(&self, session: &str, chain: i64) -> Result<usize> {
         let wakes = self.wakes_where(
-            "session = ?1 AND chain = ?2 AND state IN ('begun', 'given', 'woken')",
+            "session = ?1 AND chain = ?2 AND state <> 'cancelled'",
             params![session, chain],
         )?;
         Ok(wakes.len())
@@ -317,8 +324,8 @@ impl Writer {
         Ok(changed > 0)
     }
 
-    /// Records that a session has begun a turn with the prompt of a wake. That may come after the wake has counted as
-    /// failed. Returns whether there was such a wake.
+    /// Records that a session has begun a turn with the prompt of its newest wake. That may come after the wake has
+    /// counted as failed, at most [`LATE`] after its begin. Returns whether there was such a wake.
     ///
     /// # Errors
     /// A `Store…` code.
@@ -327,9 +334,9 @@ impl Writer {
             .conn
             .prepare_cached(
                 "UPDATE wakes SET state = 'woken', reason = NULL, ended_at = ?2 \
-                 WHERE n = (SELECT max(n) FROM wakes WHERE session = ?1) AND state <> 'woken'",
+                 WHERE n = (SELECT max(n) FROM wakes WHERE session = ?1) AND state <> 'woken' AND at > ?2 - ?3",
             )?
-            .execute(params![session, at])?;
+            .execute(params![session, at, LATE])?;
         Ok(changed > 0)
     }
 
@@ -347,6 +354,19 @@ impl Writer {
     /// A `Store…` code.
     pub fn cancel_wake(&self, n: i64, reason: &str, at: i64) -> Result<()> {
         self.end_wake(n, "cancelled", reason, at)
+    }
+
+    /// Records that the open wakes of a session have failed.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn fail_wakes_of_session(&self, session: &str, reason: &str, at: i64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "UPDATE wakes SET state = 'failed', reason = ?2, ended_at = ?3 WHERE session = ?1 AND ended_at IS NULL",
+            )?
+            .execute(params![session, reason, at])?;
+        Ok(())
     }
 
     fn end_wake(&self, n: i64, state: &str, reason: &str, at: i64) -> Result<()> {
@@ -370,5 +390,52 @@ impl Writer {
             [before],
         )?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::temp_database;
+    use super::*;
+
+    #[test]
+    fn values_of_other_types_count_as_missing() {
+        let (_dir, writer) = temp_database();
+        let sql = "INSERT INTO wakes(session, agent, mail, chain, state, at, ended_at) \
+                   VALUES(x'ff', 5, 'many', x'00', 1.5, 1, NULL), (CAST(x'ff' AS TEXT), 'a', 1, 1, 'begun', 2, NULL)";
+        writer.conn.execute_batch(sql).unwrap();
+        let open = writer.wakes_open_since_before(9).unwrap();
+        let texts: Vec<&str> = open.iter().map(|wake| wake.state.as_str()).collect();
+        assert_eq!(
+            (texts, open[0].mail, open[1].session.as_str()),
+            (vec!["", "begun"], 0, "")
+        );
+        for wake in open {
+            writer.fail_wake(wake.n, "no turn", 9).unwrap();
+        }
+        assert!(writer.wakes_open_since_before(9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_last_wake_of_an_existing_agent_is_kept() {
+        let (_dir, writer) = temp_database();
+        writer.register_agent("a").unwrap();
+        for (agent, at) in [("a", 1), ("a", 2), ("gone", 3), ("a", 9)] {
+            writer
+                .begin_wake(&NewWake {
+                    session: "s",
+                    agent,
+                    mail: at,
+                    chain: at,
+                    via: "hook",
+                    is_asked_for: false,
+                    at,
+                })
+                .unwrap();
+        }
+        writer.delete_wakes(5).unwrap();
+        assert_eq!(writer.wakes_since(0).unwrap().len(), 1);
+        writer.delete_wakes(99).unwrap();
+        assert_eq!(writer.newest_woken_mail("a").unwrap(), 9);
     }
 }

@@ -56,7 +56,7 @@ def parse():
     parser.add_argument("--only", action="append", choices=[program.id for program in programs.ALL])
     parser.add_argument("--scenario", action="append", help="only scenarios whose name contains this")
     parser.add_argument("--long", action="store_true", help="also the scenarios that take minutes")
-    parser.add_argument("--jobs", type=int, default=2, help="scenarios at the same time")
+    parser.add_argument("--jobs", type=int, default=3, help="scenarios at the same time")
     parser.add_argument("--record", action="store_true", help="record the formats and the data of the quick tests anew")
     parser.add_argument("--results", action="store_true", help="write the results to RESULTS.md")
     parser.add_argument("--compare", action="store_true", help="differences from the recorded formats are no failure")

@@ -12,7 +12,9 @@ const PROMPT: &str = "You have mail on agenthub.";
 
 /// Begins an idle session of the agent `planner`. Returns the file that its tool watches.
 fn idle_session(sandbox: &Sandbox) -> PathBuf {
-    let start = sandbox.hook_with("claude-code", &event("aaaa-1", "SessionStart", ""), AGENT);
+    // Claude Code names the mode in later inputs only.
+    let start = event("aaaa-1", "SessionStart", "\"permission_mode\":\"default\"");
+    let start = sandbox.hook_with("claude-code", &start, AGENT);
     PathBuf::from(start["hookSpecificOutput"]["watchPaths"][0].as_str().unwrap())
 }
 
@@ -105,6 +107,44 @@ fn prompt_of_the_person_comes_first() {
         sandbox.sql("SELECT state, reason FROM wakes"),
         "cancelled|another prompt came first"
     );
+}
+
+#[test]
+fn old_wake_and_one_of_an_ended_session_wake_nothing() {
+    let sandbox = Sandbox::new();
+    idle_session(&sandbox);
+    run_as_person(&sandbox.hub, &["wake", "important"]);
+    let quiet = (Some(0), String::new(), String::new());
+    let send = || sandbox.run(&["send", "planner", "text", "--from", "reviewer", "--priority", "action"]);
+    send();
+    sandbox.sql("UPDATE wakes SET at = at - 31000");
+    assert_eq!(changed(&sandbox, "aaaa-1"), quiet);
+    sandbox.sql("DELETE FROM wakes");
+    send();
+    sandbox.hook_with("claude-code", &event("aaaa-1", "SessionEnd", ""), AGENT);
+    assert_eq!(
+        sandbox.sql("SELECT state, reason FROM wakes"),
+        "failed|the session has ended"
+    );
+    sandbox.hook_with(
+        "claude-code",
+        &event("aaaa-1", "SessionStart", "\"source\":\"resume\""),
+        AGENT,
+    );
+    assert_eq!(changed(&sandbox, "aaaa-1"), quiet);
+}
+
+#[test]
+fn prompt_that_quotes_the_constant_is_the_persons() {
+    let sandbox = Sandbox::new();
+    idle_session(&sandbox);
+    let quoted = format!("\"prompt\":\"Rename the text {PROMPT} please\"");
+    sandbox.hook_with("claude-code", &event("aaaa-1", "UserPromptSubmit", &quoted), AGENT);
+    assert_eq!(
+        sandbox.sql("SELECT count(*) FROM task_stream WHERE directive_full LIKE 'Rename%'"),
+        "1"
+    );
+    assert_eq!(sandbox.sql("SELECT count(*) FROM sessions WHERE prompted_at > 0"), "1");
 }
 
 #[test]

@@ -89,13 +89,19 @@ struct TraceWithWakes<'a> {
 
 impl Wakes {
     fn of(reader: &Reader, mail: &InboxMessageRow, receipts: &[ReceiptRow]) -> Result<Self> {
+        // A wake that was begun after the agent got the mail was for other mail.
+        let is_before = |wake: &WakeRow| {
+            let got = receipts.iter().filter(|receipt| receipt.reader == wake.agent);
+            let got = got.map(|receipt| receipt.created_at).chain(mail.read_at).min();
+            got.is_none_or(|got| wake.at <= got)
+        };
         if mail.is_for_all() {
             return Ok(Self {
-                wakes: reader.wakes_for_all(mail)?,
+                wakes: reader.wakes_for_all(mail)?.into_iter().filter(is_before).collect(),
                 not_woken: None,
             });
         }
-        let wake = reader.wake_for(mail, &mail.to_inbox)?;
+        let wake = reader.wake_for(mail, &mail.to_inbox)?.filter(is_before);
         let is_waiting = wake.is_none() && mail.status == "unread" && receipts.is_empty();
         let is_agent = !is_human(&mail.to_inbox) && reader.agent_exists(&mail.to_inbox)?;
         let not_woken = match is_waiting && is_agent {

@@ -16,7 +16,7 @@ use crate::store::{Reader, WakeMode, Writer};
     after_long_help = "An idle session of an agent gets a prompt when mail comes, and with it the mail. A session is \
     woken at most 6 times an hour, 3 times in a chain of replies, with 30 seconds between; never while it works, and \
     never twice for the same mail. Each wake is a turn of the model.\n\n\
-    all and important need the person at a terminal; everyone may turn waking off.\n\n\
+    Only the person changes it, at a terminal; everyone may turn waking off for all agents.\n\n\
     --json prints {default, agents: [{agent, mode, can_be_woken, reason, tool, woken_in_last_hour}]}"
 )]
 pub(super) struct Args {
@@ -43,7 +43,7 @@ enum ModeArg {
 pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     let mode = match args.mode {
         None => return show(&database.reader()?, args.json),
-        Some(ModeArg::Now) => return wake_now(database, args.agent.as_deref()),
+        Some(ModeArg::Now) => return wake_now(database, args),
         Some(ModeArg::All) => WakeMode::All,
         Some(ModeArg::Important) => WakeMode::Important,
         Some(ModeArg::Off) => WakeMode::Off,
@@ -63,26 +63,31 @@ fn set(writer: &Writer, mode: WakeMode, agent: Option<&str>) -> Result<()> {
         let message = format!("only the person decides which mail wakes agents: {reason}");
         Error::new(Code::Forbidden, message)
     })?;
-    let mut rules = writer.wake_rules()?;
-    match agent {
-        None => rules.default = mode,
-        Some(agent) => {
-            if rules.default == WakeMode::Off && mode != WakeMode::Off {
+    writer.atomically(|| {
+        let mut rules = writer.wake_rules()?;
+        match agent {
+            None => rules.default = mode,
+            Some(_) if rules.default == WakeMode::Off => {
                 let message = "waking is off for all agents; turn it on first: agenthub wake important";
-                return Err(Error::new(Code::Conflict, message).into());
+                return Err(Error::new(Code::Conflict, message));
             }
-            rules.agents.insert(agent.to_owned(), mode);
+            Some(agent) => drop(rules.agents.insert(agent.to_owned(), mode)),
         }
-    }
-    Ok(writer.set_wake_rules(&rules)?)
+        writer.set_wake_rules(&rules)
+    })?;
+    Ok(())
 }
 
 /// Wakes one agent for the person.
-fn wake_now(database: &DatabaseArgs, agent: Option<&str>) -> Result<()> {
-    let agent = agent.ok_or_else(|| Error::new(Code::Usage, "name the agent: agenthub wake now AGENT"))?;
+fn wake_now(database: &DatabaseArgs, args: &Args) -> Result<()> {
+    let agent = args
+        .agent
+        .as_deref()
+        .ok_or_else(|| Error::new(Code::Usage, "name the agent: agenthub wake now AGENT"))?;
     identity::person_present().map_err(|reason| Error::new(Code::Forbidden, reason))?;
     let writer = database.writer()?;
     let agent = writer.recipient(agent)?;
+    wake::fail_overdue(&writer, now_ms())?;
     let begun = match wake::begin(&writer, &agent, Request::Person, now_ms())? {
         Ok(begun) => begun,
         Err(Decision::Later(obstacle) | Decision::No(obstacle)) => {
@@ -94,6 +99,9 @@ fn wake_now(database: &DatabaseArgs, agent: Option<&str>) -> Result<()> {
     if let Err(error) = begun.start(writer.path(), CommandWait::UntilItEnds) {
         writer.fail_wake(begun.number(), error.message(), now_ms())?;
         return Err(error.into());
+    }
+    if args.json {
+        return terminal::json(&serde_json::json!({"agent": agent, "state": "begun"}));
     }
     terminal::line(&format!("waking {}", terminal::name(&agent)))
 }

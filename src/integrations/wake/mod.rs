@@ -11,6 +11,9 @@ mod rules;
 mod wake_file;
 mod waker;
 
-pub use rules::{Decision, MAX_AN_HOUR, MAX_IN_CHAIN, MIN_PAUSE, Obstacle, Request, WakeState, decide, describe};
+pub use rules::{
+    Decision, MAX_AN_HOUR, MAX_IN_CHAIN, MIN_PAUSE, Obstacle, Request, WakeState, decide, describe, is_unattended,
+    is_working,
+};
 pub use wake_file::{FILE_NAME, create, remove};
-pub use waker::{BegunWake, CommandWait, PassEnd, Waker, after_sending, begin, fail_overdue};
+pub use waker::{BegunWake, CommandWait, PassEnd, Waker, after_sending, begin, fail_overdue, is_overdue};

@@ -83,7 +83,7 @@ pub enum Obstacle {
     HourLimit(i64),
     /// The limit of a chain of replies is reached.
     ChainLimit,
-    /// The tool asks the person nothing in this mode.
+    /// The tool asks the person nothing in this mode, or the mode is not known: then the text is empty.
     Unattended(String),
     /// Mail waits that does not wake agents.
     NotImportant,
@@ -131,6 +131,9 @@ impl fmt::Display for Obstacle {
             Self::TooSoon(_) => write!(f, "it was woken less than {} seconds ago", MIN_PAUSE / 1000),
             Self::HourLimit(_) => write!(f, "it was woken {MAX_AN_HOUR} times in the last hour"),
             Self::ChainLimit => write!(f, "it was woken {MAX_IN_CHAIN} times in this chain of replies"),
+            Self::Unattended(mode) if mode.is_empty() => f.write_str(
+                "its permission mode is not known before its first prompt: only mail from the person wakes it",
+            ),
             Self::Unattended(mode) => {
                 write!(
                     f,
@@ -205,7 +208,7 @@ pub fn decide(reader: &Reader, agent: &str, request: Request, now: i64) -> Resul
     if request == Request::Person {
         return Ok(target(newest, newest));
     }
-    if spec.unattended_modes.contains(&session.permission_mode.as_str()) && !mail.iter().any(|mail| mail.verified) {
+    if is_unattended(spec, &session.permission_mode) && !mail.iter().any(|mail| mail.verified) {
         return Ok(Decision::No(Obstacle::Unattended(session.permission_mode.clone())));
     }
     if let Some(obstacle) = pause(&wakes, now) {
@@ -275,18 +278,24 @@ fn pause(wakes: &[WakeRow], now: i64) -> Option<Obstacle> {
     Some(Obstacle::TooSoon(last.at + MIN_PAUSE))
 }
 
+/// Returns whether the tool asks the person nothing in this mode. A mode that is not known, because no hook has named it
+/// yet, may be one of those.
+pub fn is_unattended(spec: &WakeSpec, mode: &str) -> bool {
+    spec.unattended_modes.contains(&mode) || mode.is_empty() && !spec.unattended_modes.is_empty()
+}
+
 /// Returns the number of the mail with which the chain of replies to which `mail` belongs began: `mail` itself, unless its
 /// sender wrote it after a wake and before the person's next prompt.
 fn chain_of(reader: &Reader, mail: &InboxMessageRow) -> Result<i64> {
     if is_human(&mail.from_agent) {
         return Ok(mail.n);
     }
-    let Some(wake) = reader.last_wake_of(&mail.from_agent)? else {
+    let Some(wake) = reader.last_wake_before(&mail.from_agent, mail.created_at)? else {
         return Ok(mail.n);
     };
     let prompted_at = reader.session(&wake.session)?.and_then(|session| session.prompted_at);
-    let is_after_wake = wake.at <= mail.created_at && prompted_at.is_none_or(|prompted_at| prompted_at < wake.at);
-    Ok(if is_after_wake { wake.chain } else { mail.n })
+    let is_prompted_since = prompted_at.is_some_and(|at| (wake.at..=mail.created_at).contains(&at));
+    Ok(if is_prompted_since { mail.n } else { wake.chain })
 }
 
 /// Returns the open session of an agent with the newest event, and its tool.
@@ -325,7 +334,11 @@ pub(super) fn input_file(
     file(&Process::read(process.pid)?)
 }
 
-fn is_working(reader: &Reader, session: &SessionRow) -> Result<bool> {
+/// Returns whether a session works, or waits for an answer of the person.
+///
+/// # Errors
+/// A `Store…` code.
+pub fn is_working(reader: &Reader, session: &SessionRow) -> Result<bool> {
     let status = reader.task_progress(session.task())?.status;
     Ok(matches!(status.as_str(), "running" | "waiting") || reader.is_turn_open(session.task())?)
 }
@@ -561,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_wakes_do_not_count_and_are_not_repeated() {
+    fn failed_wakes_count_and_are_not_repeated() {
         let db = Database::new();
         db.send("tester", AGENT, "action");
         drop(begin(&db.writer, AGENT, Request::Mail, NOW).unwrap());
@@ -569,11 +582,56 @@ mod tests {
         assert_eq!(db.decide(AGENT, Request::Mail, NOW + 30_000), obstacle("begun"));
         fail_overdue(&db.writer, NOW + 30_001).unwrap();
         assert_eq!(db.decide(AGENT, Request::Mail, NOW + 30_001), obstacle("no_mail"));
-        let mail = db.send("tester", AGENT, "action");
-        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 30_001), Ok(mail.n));
-        // The turn begins late.
+        // The turn begins late, or much too late.
         assert!(db.writer.confirm_wake(AGENT, NOW + 40_000).unwrap());
-        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 40_000), Ok(mail.n));
+        db.send("tester", AGENT, "action");
+        drop(begin(&db.writer, AGENT, Request::Mail, NOW + HOUR).unwrap().unwrap());
+        fail_overdue(&db.writer, NOW + HOUR + 30_001).unwrap();
+        assert!(!db.writer.confirm_wake(AGENT, NOW + 2 * HOUR).unwrap());
+        // The tool may have got the prompt.
+        let wakes = db.writer.wakes_of_session(AGENT, 0).unwrap();
+        assert!(wakes.iter().all(WakeRow::counts), "{wakes:?}");
+    }
+
+    #[test]
+    fn cancelled_wakes_do_not_count() {
+        let db = Database::new();
+        db.send("tester", AGENT, "action");
+        drop(begin(&db.writer, AGENT, Request::Mail, NOW).unwrap().unwrap());
+        let begun = db.writer.begun_wake(AGENT).unwrap().unwrap();
+        db.writer
+            .cancel_wake(begun.n, "the mail was read before", NOW + 1)
+            .unwrap();
+        let mail = db.send("tester", AGENT, "action");
+        assert_eq!(db.decide(AGENT, Request::Mail, NOW + 2), Ok(mail.n));
+    }
+
+    #[test]
+    fn session_whose_mode_is_not_known_is_woken_only_by_the_person() {
+        let db = Database::new();
+        db.begin_session("claude-s2", "");
+        db.send("tester", "claude-s2", "urgent");
+        assert_eq!(db.decide("claude-s2", Request::Mail, NOW), obstacle("unattended"));
+        let mail = db.send("human", "claude-s2", "action");
+        assert_eq!(db.decide("claude-s2", Request::Mail, NOW), Ok(mail.n));
+    }
+
+    /// The sender may be woken again before the recipient's pause is over.
+    #[test]
+    fn mail_belongs_to_the_chain_of_the_wake_before_it() {
+        let db = Database::new();
+        let other = "claude-s2";
+        db.begin_session(other, "default");
+        let now = crate::protocol::now_ms();
+        let first = db.send("human", AGENT, "action");
+        db.wake(AGENT, now - 2000);
+        let reply = db.send(AGENT, other, "action");
+        db.send("human", AGENT, "action");
+        // As if the next wake and the person's prompt came after the mail.
+        let later = reply.created_at + 2 * MIN_PAUSE;
+        db.wake(AGENT, later);
+        db.writer.note_prompt(AGENT, later + 5).unwrap();
+        assert_eq!(chain_of(&db.writer, &reply).unwrap(), first.n);
     }
 
     #[test]

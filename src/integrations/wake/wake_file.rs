@@ -4,15 +4,20 @@
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+use crate::error::Result;
 use crate::fs::beside::beside;
 use crate::fs::private_file::{self, Owner};
 use crate::protocol::now_ms;
+use crate::store::Reader;
 
 /// The name of each file: Claude Code selects hooks by it.
 pub const FILE_NAME: &str = "agenthub-wake";
 /// Maximum length of a session's key in a path.
 const MAX_KEY: usize = 128;
+/// Milliseconds in which the hook that has created a file records its session.
+const NEW: i64 = 60_000;
 
 /// Returns the file of a session. `None` if its key is no simple file name.
 fn path(db: &Path, session: &str) -> Option<PathBuf> {
@@ -46,6 +51,30 @@ pub(super) fn touch(db: &Path, session: &str) -> io::Result<()> {
     let path = path(db, session).ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
     let mut file = fs::OpenOptions::new().write(true).truncate(true).open(path)?;
     file.write_all(now_ms().to_string().as_bytes())
+}
+
+/// Removes the files of sessions that are not open.
+///
+/// # Errors
+/// A `Store…` code.
+pub(super) fn remove_stale(reader: &Reader) -> Result<()> {
+    // Without the directory there is nothing to remove.
+    let folders = fs::read_dir(beside(reader.path(), ".wake")).into_iter().flatten();
+    for folder in folders.flatten() {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let is_open = reader.session(&name)?.is_some_and(|session| session.ended_at.is_none());
+        if !is_open && !is_new(&folder) {
+            remove(reader.path(), &name);
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a hook may still be about to record the session of this folder.
+fn is_new(folder: &fs::DirEntry) -> bool {
+    let changed = folder.metadata().and_then(|metadata| metadata.modified()).ok();
+    let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    changed.is_some_and(|at| i128::from(now_ms()) - at.as_millis().cast_signed() < i128::from(NEW))
 }
 
 /// Removes the file of a session that has ended.

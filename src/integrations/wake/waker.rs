@@ -59,7 +59,10 @@ impl Waker {
                 false => Vec::new(),
             },
             // Mail that came before this process, or before the person changed the rules, may still wake agents.
-            _ => vec![ALL_INBOXES.to_owned()],
+            _ => {
+                wake_file::remove_stale(reader)?;
+                vec![ALL_INBOXES.to_owned()]
+            }
         };
         for inbox in inboxes {
             match inbox.as_str() {
@@ -161,6 +164,11 @@ pub fn begin(
         })?;
         Ok(Ok(BegunWake { n, target }))
     })
+}
+
+/// Returns whether a session should have begun a turn because of this wake.
+pub fn is_overdue(wake: &WakeRow, now: i64) -> bool {
+    wake.at < now - TURN_TIMEOUT
 }
 
 /// Records that wakes have failed whose sessions did not begin a turn in time.
@@ -312,7 +320,7 @@ mod tests {
             agent,
             process: None,
             terminal: None,
-            permission_mode: None,
+            permission_mode: Some("default"),
             at: 1,
         };
         writer.open_session(&event).unwrap();

@@ -110,6 +110,7 @@ pub(super) fn prove(database: &DatabaseArgs, tools: &[&'static Integration]) -> 
         )]);
     }
     let writer = database.writer()?;
+    wake::fail_overdue(&writer, now_ms())?;
     let chosen = if tools.is_empty() { &connected[..] } else { tools };
     let mut findings = Vec::new();
     for tool in chosen.iter().copied() {

@@ -25,9 +25,13 @@ pub(super) fn ask(writer: &Writer, is_agreed: bool) -> Result<()> {
         true => WakeMode::Important,
         false => WakeMode::Off,
     };
-    writer.set_wake_rules(&WakeRules {
-        default,
-        ..WakeRules::default()
+    // Another command may have decided while the question was open.
+    writer.atomically(|| match writer.has_wake_rules()? {
+        true => Ok(()),
+        false => writer.set_wake_rules(&WakeRules {
+            default,
+            ..WakeRules::default()
+        }),
     })?;
     terminal::line(match default {
         WakeMode::Off => "Mail does not wake idle agents. To change it: agenthub wake important",
