@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::agent_name;
 use super::json_fields::{number, text};
-use super::session_agent::known_agent;
+use super::session_agent::{continues_a_session, known_agent};
 use super::session_check::INTERRUPTED;
 use super::spec::{
     EventKind, Hook, HookBlocking, HookSpec, Integration, MailDelivery, MessageExtent, WAKE_PROMPT, WakeMethod,
@@ -396,12 +396,13 @@ impl<'a> HookCall<'a> {
 
     /// Records the event in the session's own row: its agent, process and terminal, and whether it is open.
     fn record_session(&mut self) -> Result<()> {
+        let mode_before = self.mode_before()?;
         let event = SessionEvent {
             id: &self.task,
             agent: &self.agent,
             process: self.environment.process.as_ref(),
             terminal: self.environment.terminal.as_deref(),
-            permission_mode: self.permission_mode(),
+            permission_mode: self.permission_mode().or(mode_before.as_deref()),
             at: self.environment.now,
         };
         match self.kind {
@@ -425,6 +426,20 @@ impl<'a> HookCall<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the permission mode of the session that this one continues in the same process: it stays.
+    fn mode_before(&self) -> Result<Option<String>> {
+        let process = self.environment.process.as_ref();
+        let continues = self.kind == EventKind::SessionStart && continues_a_session(text(self.input, "source"));
+        Ok(match process.filter(|_| continues) {
+            Some(process) => self
+                .writer
+                .last_session_of(process, self.tool.id)?
+                .map(|session| session.permission_mode)
+                .filter(|mode| !mode.is_empty()),
+            None => None,
+        })
     }
 
     /// Returns whether the session was found to have ended although its process runs. An event that comes late,

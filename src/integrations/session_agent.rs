@@ -62,6 +62,11 @@ fn process_among<'a>(
     })
 }
 
+/// Returns whether a session that begins from this source continues in the process of an earlier one.
+pub fn continues_a_session(source: &str) -> bool {
+    CONTINUING_SOURCES.contains(&source)
+}
+
 /// Returns the agent of the session that a hook is about; `None` if the session is new. `begun_from` is the source of
 /// a session that begins with this hook.
 ///
@@ -77,7 +82,7 @@ pub fn known_agent(
     if let Some(agent) = reader.session(&key)?.and_then(agent_in) {
         return Ok(Some(agent));
     }
-    let continues = begun_from.is_some_and(|source| CONTINUING_SOURCES.contains(&source));
+    let continues = begun_from.is_some_and(continues_a_session);
     match process.filter(|_| continues) {
         Some(process) => Ok(reader.last_session_of(process, tool.id)?.and_then(agent_in)),
         None => Ok(None),

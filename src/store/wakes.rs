@@ -408,7 +408,7 @@ mod tests {
         let texts: Vec<&str> = open.iter().map(|wake| wake.state.as_str()).collect();
         assert_eq!(
             (texts, open[0].mail, open[1].session.as_str()),
-            (vec!["", "begun"], 0, "")
+            (vec!["1.5", "begun"], 0, "")
         );
         for wake in open {
             writer.fail_wake(wake.n, "no turn", 9).unwrap();

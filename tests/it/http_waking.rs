@@ -30,7 +30,7 @@ fn hook(hub: &TestHub, name: &str, more: &str) -> Value {
 /// Begins a session of `coder`. Returns the file that its tool watches.
 #[track_caller]
 fn begin_session(hub: &TestHub) -> PathBuf {
-    let output = hook(hub, "SessionStart", r#""source":"startup""#);
+    let output = hook(hub, "SessionStart", r#""source":"startup","permission_mode":"default""#);
     let file = output["hookSpecificOutput"]["watchPaths"][0].as_str();
     file.unwrap_or_else(|| panic!("no file to watch: {output}")).into()
 }

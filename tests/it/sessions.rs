@@ -165,6 +165,9 @@ fn session_after_clear_is_the_same_agent_everywhere() {
     let mut claude = Tool::start(&hub, "claude");
     let greeting = claude.hook("claude-code", FIRST, "SessionStart", &start("startup"));
     assert!(greeting.contains("You are claude-11111111 "), "{greeting}");
+    let prompt = json!({"prompt": "go", "permission_mode": "plan"});
+    claude.hook("claude-code", FIRST, "UserPromptSubmit", &prompt);
+    claude.hook("claude-code", FIRST, "Stop", &json!({"permission_mode": "plan"}));
     run_as(&hub, "boss", &["send", "claude-11111111", "before the clear"]);
     claude.hook("claude-code", FIRST, "SessionEnd", &json!({"reason": "clear"}));
     let greeting = claude.hook("claude-code", SECOND, "SessionStart", &start("clear"));
@@ -172,6 +175,9 @@ fn session_after_clear_is_the_same_agent_everywhere() {
         greeting.contains("You are claude-11111111 ") && greeting.contains("| before the clear"),
         "{greeting}"
     );
+    // Its input does not name the mode, which stays.
+    let modes = hub.sql("SELECT group_concat(permission_mode) FROM sessions");
+    assert_eq!(modes, "plan,plan");
     // The server was started before and has the first id in its environment, the shell the second one.
     let names = [
         claude.name_in_mcp(&format!("CLAUDE_CODE_SESSION_ID={FIRST}")),

@@ -32,7 +32,11 @@ fn connected() -> Sandbox {
 
 /// Begins an idle session of the agent `planner`. Returns the file that its tool watches.
 fn idle_session(sandbox: &Sandbox) -> PathBuf {
-    let start = sandbox.hook_with("claude-code", &event("aaaa-1", "SessionStart", ""), AGENT);
+    let start = sandbox.hook_with(
+        "claude-code",
+        &event("aaaa-1", "SessionStart", r#""permission_mode":"default""#),
+        AGENT,
+    );
     PathBuf::from(start["hookSpecificOutput"]["watchPaths"][0].as_str().unwrap())
 }
 

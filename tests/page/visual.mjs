@@ -34,7 +34,7 @@ const ONLY = process.env.ONLY;
 const hub = await startHub();
 sql(fixtureSql());
 // Two idle agents with sessions; mail waits for one.
-for (const agent of ['docs-writer', 'release-bot']) runHook(agent, 'SessionStart', { source: 'startup' });
+for (const agent of ['docs-writer', 'release-bot']) runHook(agent, 'SessionStart', { source: 'startup', permission_mode: 'default' });
 sql(insert('inbox_messages', { from_agent: 'planner', to_inbox: 'docs-writer', payload: 'The draft is ready.' }));
 runAsPerson('wake', 'important');
 const browser = await startBrowser();

@@ -46,7 +46,7 @@ check(await browser.isLive(), 'the page is live');
 // ---- an agent of a program, and one with a session ----
 
 sql(insert('agents', { id: 'script' }));
-const start = JSON.parse(runHook('coder', 'SessionStart', { source: 'startup' }).stdout);
+const start = JSON.parse(runHook('coder', 'SessionStart', { source: 'startup', permission_mode: 'default' }).stdout);
 const [watchedFile] = start.hookSpecificOutput.watchPaths;
 check(await noteBecomes('coder', 'waking is off'), 'an agent with a session has a note');
 check((await noteOf('script')) === undefined, 'an agent without a session has none');
@@ -170,7 +170,7 @@ check(
 
 // ---- a page without a key ----
 
-runHook('reviewer', 'SessionStart', { source: 'startup' });
+runHook('reviewer', 'SessionStart', { source: 'startup', permission_mode: 'default' });
 sendMail('reviewer', 'info');
 await hub.stop();
 const openHub = await startHub({ args: ['--no-auth'] });
