@@ -325,7 +325,7 @@ impl Writer {
     }
 
     /// Records that a session has begun a turn with the prompt of its newest wake. That may come after the wake has
-    /// counted as failed, at most [`LATE`] after its begin. Returns whether there was such a wake.
+    /// counted as failed, at most ten minutes after its begin. Returns whether there was such a wake.
     ///
     /// # Errors
     /// A `Store…` code.

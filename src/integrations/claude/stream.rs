@@ -46,7 +46,7 @@ static FORM: Form = Form {
     author,
 };
 
-/// A message of the program itself, such as an API error, has the model "<synthetic>".
+/// A message of the program itself, such as an API error, has the model `<synthetic>`.
 fn author(line: &Value) -> Author {
     match text(&line["message"], "model").starts_with('<') {
         false => Author::Model,
