@@ -232,5 +232,36 @@ mod tests {
         assert_eq!(seqs("a", 0, 9), None, "message 1 was removed");
         assert_eq!(seqs("a", 4, 9), None, "the database decides whether there are more");
         assert_eq!(seqs("c", 0, 9), None);
+        let alone = recent.thread_page("a", 2, 9, 1).unwrap();
+        assert_eq!((alone.messages.len(), alone.has_more), (1, true));
+        let alone = recent.thread_page("a", 3, 9, 1).unwrap();
+        assert_eq!((alone.messages.len(), alone.has_more), (1, false));
+    }
+
+    #[test]
+    fn an_update_of_a_message_replaces_its_text() {
+        let mut recent = RecentChanges::new(Position { seq: 0, tag: 1 }, 6);
+        recent.push(message(1, "a", 1));
+        recent.push(message(2, "b", 1));
+        let row = MessageRow {
+            thread_id: "a".into(),
+            message_seq: 1,
+            deleted_at: Some(5),
+            ..MessageRow::default()
+        };
+        let update = Change {
+            pos: Position { seq: 3, tag: 1 },
+            op: Op::Update,
+            row: Row::Message(row, ThreadRow::default()),
+        };
+        recent.push(Arc::new(EncodedChange::new(update, &"e".into())));
+        let RecentLookup::Found(entries) = recent.after(Position { seq: 0, tag: 1 }, 9, ALL) else {
+            panic!("all changes are here");
+        };
+        let deleted = entries.iter().map(|entry| match entry.row() {
+            Row::Message(message, _) => message.deleted_at,
+            _ => None,
+        });
+        assert_eq!(deleted.collect::<Vec<_>>(), [Some(5), None, Some(5)]);
     }
 }

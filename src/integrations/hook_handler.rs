@@ -200,7 +200,7 @@ struct HookCall<'a> {
     session: Option<SessionRow>,
     /// When the event occurred, if it is not recorded at once.
     occurred_at: Option<i64>,
-    /// The file that the tool is told to watch.
+    /// The file that the output tells the tool to watch.
     watched_file: Option<PathBuf>,
     /// The prompt is that of a wake.
     is_woken: bool,
@@ -388,7 +388,7 @@ impl<'a> HookCall<'a> {
                 self.kind = EventKind::Notification;
                 return Ok(());
             }
-            #[expect(clippy::disallowed_methods, reason = "a hook runs in a process of its own")]
+            #[expect(clippy::disallowed_methods, reason = "a hook has its own process")]
             std::thread::sleep(END_OF_TURN_INTERVAL);
         }
         Ok(())

@@ -308,6 +308,7 @@ class OpenCode(Program):
     busy = "esc interrupt"
     compacted = "Compaction · Lab"
     interrupted = " · interrupted"
+    interrupts_again = "esc again to interrupt"
 
     @staticmethod
     def session(lines):

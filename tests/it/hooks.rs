@@ -49,7 +49,7 @@ impl Sandbox {
 pub(super) fn context<'a>(answer: &'a serde_json::Value, event: &str) -> &'a str {
     assert_eq!(answer["hookSpecificOutput"]["hookEventName"], event, "{answer}");
     assert_eq!(answer.as_object().unwrap().len(), 1);
-    // Some tools are told to watch a file when a session starts.
+    // At the start of a session, some tools get a file to watch.
     let fields = answer["hookSpecificOutput"].as_object().unwrap().keys();
     let fields: Vec<&String> = fields
         .filter(|field| event != "SessionStart" || *field != "watchPaths")

@@ -170,3 +170,28 @@ fn shortened(text: &str) -> &str {
     let end = text.char_indices().nth(60).map_or(text.len(), |(i, _)| i);
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::hub::session::ConnectOptions;
+    use crate::store::Position;
+
+    #[test]
+    fn names_of_threads_have_a_maximum_length_together() {
+        let mut session = Session::new(ConnectOptions::COMPAT, Limits::default(), "e".into(), Position::START);
+        let mut subscribe = |length| {
+            session.pending_subscribe = None;
+            session.subscribe(SubscribeEvent {
+                thread_id: "x".repeat(length),
+                ..SubscribeEvent::default()
+            })
+        };
+        assert_eq!(
+            subscribe(MAX_NAME_BYTES + 1).unwrap_err().code(),
+            Code::InvalidSubscribe
+        );
+        subscribe(MAX_NAME_BYTES).unwrap();
+    }
+}

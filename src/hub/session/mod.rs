@@ -405,3 +405,104 @@ impl Session {
         [token, retry, self.next_held()].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Change, MessageRow, Op, Row, ThreadRow};
+
+    /// Creates a session that gets all messages in array frames.
+    fn array_session(limits: Limits) -> Session {
+        let options = ConnectOptions {
+            streams: Streams {
+                messages: true,
+                ..Streams::COMPAT
+            },
+            framing: Framing::Array,
+            ..ConnectOptions::COMPAT
+        };
+        Session::new(options, limits, "e".into(), Position::START)
+    }
+
+    fn message(seq: i64, bytes: usize) -> Arc<EncodedChange> {
+        let row = MessageRow {
+            thread_id: "build".into(),
+            message_seq: seq,
+            content: "x".repeat(bytes),
+            ..MessageRow::default()
+        };
+        let change = Change {
+            pos: Position { seq, tag: 1 },
+            op: Op::Insert,
+            row: Row::Message(row, ThreadRow::default()),
+        };
+        Arc::new(EncodedChange::new(change, &"e".into()))
+    }
+
+    fn now(milliseconds: u64) -> Now {
+        Now {
+            at: Duration::from_millis(milliseconds),
+            wall_ms: 0,
+        }
+    }
+
+    /// Returns the next frame or wait. The change log has no more changes.
+    fn next(session: &mut Session, now: Now) -> Action {
+        loop {
+            match session.next_action(now) {
+                Action::Feed(_) => session.feed(Vec::new()),
+                action => return action,
+            }
+        }
+    }
+
+    #[test]
+    fn array_frames_have_a_maximum_size() {
+        let mut session = array_session(Limits::default());
+        session.feed((1..=20).map(|seq| message(seq, ARRAY_BYTES / 5)).collect());
+        let (mut frames, mut at) = (0, 0);
+        loop {
+            match next(&mut session, now(at)) {
+                Action::Send(frame) => {
+                    frames += 1;
+                    assert!(frame.len() < 2 * ARRAY_BYTES, "{}", frame.len());
+                }
+                Action::Wait(Some(until)) => at = u64::try_from(until.as_millis()).unwrap() + 1,
+                Action::Wait(None) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(frames >= 4, "{frames}");
+    }
+
+    #[test]
+    fn array_frames_have_a_maximum_rate() {
+        let mut session = array_session(Limits {
+            array_frames_per_second: 4,
+            ..Limits::default()
+        });
+        session.feed(vec![message(1, 5)]);
+        assert!(matches!(next(&mut session, now(1000)), Action::Send(_)));
+        session.wake();
+        session.feed(vec![message(2, 5)]);
+        assert_eq!(
+            next(&mut session, now(1249)),
+            Action::Wait(Some(Duration::from_millis(1250)))
+        );
+        assert!(matches!(next(&mut session, now(1250)), Action::Send(_)));
+    }
+
+    #[test]
+    fn no_event_is_accepted_while_the_client_reads_no_replies() {
+        let mut session = array_session(Limits::default());
+        session.acks.extend(vec![AckEvent::default(); MAX_REPLIES - 1]);
+        assert!(session.accepts_events());
+        session.acks.push_back(AckEvent::default());
+        assert!(!session.accepts_events());
+        session.acks.clear();
+        for _ in 0..MAX_REPLIES {
+            session.send_error(now(0), Code::Invalid, "x");
+        }
+        assert!(!session.accepts_events());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! There is no hook before a tool: if it cannot be started, for example because agenthub was removed, Copilot CLI
 //! refuses every tool. The hook after a tool records the call too. There is no hook for `PermissionRequest`: it fires
-//! for each call, also if nobody is asked. There is none for `ErrorOccurred`: it does not tell whether the turn goes on.
+//! for each call, also if the person is not asked. There is none for `ErrorOccurred`: it does not tell whether the turn goes on.
 
 use std::fs;
 use std::path::{Path, PathBuf};

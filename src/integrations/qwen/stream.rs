@@ -2,7 +2,7 @@
 //!
 //! Each line of a message has its own id, and only the last one has tokens. Input tokens include cached ones. The result
 //! counts all requests since the session began, those of subagents included; there is no cost. An API error is a
-//! message of its own, and the result repeats it.
+//! separate message, and the result repeats it.
 
 use serde_json::Value;
 

@@ -314,6 +314,37 @@ mod tests {
     }
 
     #[test]
+    fn mail_to_all_has_a_status_for_each_reader() {
+        let (_dir, writer) = temp_database();
+        let mail = send(&writer, ALL_INBOXES, "for all");
+        let set = |reader, status| {
+            let changed = writer.set_mail_status(&mail.message_id, status, by(reader, 5));
+            changed.map(|mail| mail.status).map_err(|error| error.code())
+        };
+        assert_eq!(set("a", "read").as_deref(), Ok("read"));
+        assert_eq!(set("b", "archived").as_deref(), Ok("archived"));
+        writer
+            .add_receipt(&mail.message_id, Receipt::Acked, by("c", 6))
+            .unwrap();
+        for reader in ["a", "b", "c"] {
+            assert_eq!(set(reader, "unread"), Err(Code::Conflict), "{reader}");
+        }
+        assert_eq!(set("d", "unread").as_deref(), Ok("unread"));
+        assert_eq!(writer.inbox_row(mail.n).unwrap().unwrap().status, "unread");
+    }
+
+    #[test]
+    fn lease_has_a_minimum_and_a_maximum() {
+        let (_dir, writer) = temp_database();
+        send(&writer, "jobs", "1");
+        let claim = |lease| writer.claim(Claim { lease, ..jobs_claim(1) }, by("w1", 1_000));
+        for lease in [Duration::ZERO, MAX_LEASE + Duration::from_millis(1), MAX_LEASE * 2] {
+            assert_eq!(claim(lease).unwrap_err().code(), Code::Invalid, "{lease:?}");
+        }
+        assert_eq!(payloads(&claim(MAX_LEASE).unwrap()), ["1"]);
+    }
+
+    #[test]
     fn claimed_mail_is_not_claimable_until_the_lease_ends() {
         let (_dir, writer) = temp_database();
         let other = Writer::open(writer.path(), NetworkFs::Refuse).unwrap();

@@ -40,6 +40,13 @@ def wakes_an_idle_session(lab):
     check(_PROMPT in requests[0].text(), "the prompt is another one")
 
 
+@scenario("codex")
+def wakes_a_session_of_the_daemon(lab):
+    """Codex starts it by default, for all sessions."""
+    lab.program.daemon = ()
+    wakes_an_idle_session(lab)
+
+
 @scenario("copilot")
 def says_what_a_session_lacks_to_be_woken(lab):
     lab.program.features = ()
