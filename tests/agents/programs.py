@@ -11,6 +11,7 @@ from servers.anthropic import Anthropic
 from servers.chat import OpenCodeChat
 from servers.copilot import CopilotChat
 from servers.gemini import Gemini
+from servers.kimi import Kimi
 from servers.openai import OpenAi
 from servers.qwen import Qwen
 
@@ -437,7 +438,65 @@ class Copilot(Program):
         return tuple(sum(model[name] for model in models) for name in ("inputTokens", "cacheReadTokens", "outputTokens"))
 
 
-ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode, QwenCode, Copilot)
+class KimiCode(Program):
+    id = tool = binary = hooks = "kimi"
+    name, package = "Kimi Code", "@moonshot-ai/kimi-code"
+    server = Kimi
+    has_tokens_of_turns = False
+    allows_commands = False
+
+    def executable(self):
+        return self.install / "@moonshot-ai/kimi-code/dist/main.mjs"
+
+    def prepare(self, home, work, url):
+        self.home = home
+        config = f"""
+            # The settings of the lab.
+            default_model = "lab"
+            telemetry = false
+
+            [providers.lab]
+            type = "openai"
+            base_url = "{url}/v1"
+            api_key = "{KEY}"
+
+            [models.lab]
+            provider = "lab"
+            model = "stand-in"
+            max_context_size = 200000
+        """
+        _write(home / ".kimi-code/config.toml", "\n".join(line.strip() for line in config.strip().splitlines()) + "\n")
+
+    def environment(self, url):
+        return {"KIMI_CODE_NO_AUTO_UPDATE": "1", "KIMI_DISABLE_TELEMETRY": "1"}
+
+    def headless(self, prompt, resume=None, fork=None, is_trusted=True):
+        # Without a terminal, it asks for nothing.
+        return ["kimi", *(["-S", resume] if resume else []), "-p", prompt]
+
+    def interactive(self, prompt=None, continues=False):
+        return ["kimi", "--auto", *(["-c"] if continues else [])]
+
+    ready = ("context:",)
+    busy = "esc to interrupt"
+    compacted = "Compaction complete"
+    interrupted = "Interrupted by user"
+
+    @staticmethod
+    def session(lines):
+        return lines[-1]["session_id"]
+
+    def figures(self, lines):
+        """Returns the totals of the tool's own record: the stream has none."""
+        records = self.home.glob(f".kimi-code/sessions/*/{self.session(lines)}/agents/*/wire.jsonl")
+        entries = [json.loads(line) for record in records for line in record.read_text().splitlines()]
+        used = [entry["usage"] for entry in entries if entry["type"] == "usage.record"]
+        cached = sum(usage["inputCacheRead"] for usage in used)
+        fresh = sum(usage["inputOther"] + usage["inputCacheCreation"] for usage in used)
+        return fresh + cached, cached, sum(usage["output"] for usage in used)
+
+
+ALL = (ClaudeBefore, ClaudeNow, Codex, GeminiCli, OpenCode, QwenCode, Copilot, KimiCode)
 
 
 def node(install):

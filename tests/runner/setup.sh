@@ -177,7 +177,7 @@ npm_install_agents() {
     if [ "${AGENTS:-}" = latest ]; then
         npm install --ignore-scripts --no-audit --no-fund --loglevel=error \
             claude-code@npm:@anthropic-ai/claude-code@latest @openai/codex@latest @google/gemini-cli@latest \
-            opencode-ai@latest @qwen-code/qwen-code@latest @github/copilot@latest
+            opencode-ai@latest @qwen-code/qwen-code@latest @github/copilot@latest @moonshot-ai/kimi-code@latest
     else
         # Not `npm ci`: it refuses a lock file without the optional packages of each platform.
         npm install --ignore-scripts --no-audit --no-fund --loglevel=error
