@@ -51,6 +51,7 @@ mod codex;
 mod copilot;
 mod cursor;
 mod gemini;
+mod kimi;
 mod opencode;
 mod qwen;
 

@@ -1,7 +1,7 @@
 //! The list of all agent tools.
 
 use super::spec::{HookSpec, Integration, RecognizedTool, StreamSpec};
-use super::{claude, codex, copilot, cursor, gemini, opencode, qwen};
+use super::{claude, codex, copilot, cursor, gemini, kimi, opencode, qwen};
 use crate::process::Process;
 
 /// All tools, in the order in which they are shown and in which their session variables are
@@ -14,24 +14,16 @@ pub static ALL: &[&Integration] = &[
     &opencode::INTEGRATION,
     &qwen::INTEGRATION,
     &copilot::INTEGRATION,
+    &kimi::INTEGRATION,
 ];
 
 /// The tools that agenthub recognizes by their shells' variables and their tags.
-pub static RECOGNIZED: &[RecognizedTool] = &[
-    // Its process gives itself this name. Its shells have no variable of it.
-    RecognizedTool {
-        id: "kimi-code",
-        name: "Kimi Code",
-        marker_variables: &[],
-        context_tags: &["hook_result"],
-    },
-    RecognizedTool {
-        id: "droid",
-        name: "Factory Droid",
-        marker_variables: &[],
-        context_tags: &[],
-    },
-];
+pub static RECOGNIZED: &[RecognizedTool] = &[RecognizedTool {
+    id: "droid",
+    name: "Factory Droid",
+    marker_variables: &[],
+    context_tags: &[],
+}];
 
 /// An environment variable that marks the shells of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +71,12 @@ pub struct AgentProgram {
 /// Returns the programs of all tools. An editor is not one of them: the person uses its terminals.
 pub fn agent_programs() -> impl Iterator<Item = AgentProgram> {
     let known = with_stream().map(|(tool, stream)| (stream.binary, tool.id, tool.name));
+    let titled = ALL
+        .iter()
+        .filter_map(|tool| Some((tool.processes.title?, tool.id, tool.name)));
     let recognized = RECOGNIZED.iter().map(|tool| (tool.id, tool.id, tool.name));
     known
+        .chain(titled)
         .chain(recognized)
         .map(|(program, id, name)| AgentProgram { program, id, name })
 }
@@ -92,6 +88,7 @@ pub fn is_program_of(tool: &Integration, process: &Process) -> bool {
         .iter()
         .copied()
         .chain(stream)
+        .chain(tool.processes.title)
         .any(|name| name == process.program)
 }
 
@@ -179,6 +176,7 @@ mod tests {
         names.extend(tool.binaries);
         names.extend(tool.session_variables);
         names.extend(tool.marker_variables);
+        names.extend(tool.processes.title);
         names.extend(tool.stream.as_ref().map(|stream| stream.format));
         names.extend(tool.hooks.as_ref().map(|hooks| hooks.word));
         names.extend(tool.hooks.as_ref().and_then(|hooks| hooks.pid_variable));

@@ -3,7 +3,7 @@
 //!
 //! The hub records what it finds. Without a hub, listings show the same.
 
-use super::spec::Integration;
+use super::spec::{Integration, RunningSession};
 use super::task_builder::truncate;
 use super::{registry, wake};
 use crate::error::Result;
@@ -26,6 +26,8 @@ enum Finding {
     Ended,
     /// It waits for a prompt, but its turn is open.
     Interrupted,
+    /// It waits for a prompt after a completed turn, but its task runs.
+    Completed,
 }
 
 impl Finding {
@@ -37,23 +39,41 @@ impl Finding {
             return Ok(Some(Self::Ended));
         }
         let Some(tool) = tool_of(session) else { return Ok(None) };
-        let running = (tool.processes.running_session)(process.pid);
-        let is_idle = running.is_some_and(|running| {
-            let is_this = session.id.strip_prefix(tool.id) == Some(&format!("-{}", running.id));
-            // A hook that ran at the same time as the interruption may have recorded its event later.
-            let is_later = |since| since > session.last_event_at || now_ms() - session.last_event_at > IDLE_GRACE;
-            is_this && running.idle_since.is_some_and(is_later)
-        });
-        Ok((is_idle && reader.is_turn_open(&session.id)?).then_some(Self::Interrupted))
+        let Some(running) = running_session(tool, session, process.pid) else {
+            return Ok(None);
+        };
+        // A hook that ran at the same time as the interruption may have recorded its event later.
+        let is_later = |since| since > session.last_event_at || now_ms() - session.last_event_at > IDLE_GRACE;
+        if !running.idle_since.is_some_and(is_later) {
+            return Ok(None);
+        }
+        Ok(if running.is_completed {
+            let is_active = is_active(&reader.task_progress(&session.id)?.status);
+            is_active.then_some(Self::Completed)
+        } else {
+            reader.is_turn_open(&session.id)?.then_some(Self::Interrupted)
+        })
     }
 
     /// Returns the status of the session's agent.
     fn agent_status(self) -> &'static str {
         match self {
             Self::Ended => GONE,
-            Self::Interrupted => IDLE,
+            Self::Interrupted | Self::Completed => IDLE,
         }
     }
+}
+
+/// Returns what the tool has recorded about the session, if the process runs it.
+fn running_session(tool: &Integration, session: &SessionRow, pid: u32) -> Option<RunningSession> {
+    let id = session.id.strip_prefix(tool.id)?.strip_prefix('-')?;
+    let running = (tool.processes.running_session)(pid).or_else(|| (tool.processes.recorded_session)(pid, id));
+    running.filter(|running| running.id == id)
+}
+
+/// Returns whether a task with this status has not ended.
+fn is_active(status: &str) -> bool {
+    matches!(status, "running" | "waiting")
 }
 
 fn tool_of(session: &SessionRow) -> Option<&'static Integration> {
@@ -84,7 +104,7 @@ pub fn record_ends(writer: &Writer) -> Result<usize> {
 
 fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()> {
     let progress = writer.task_progress(&session.id)?;
-    if matches!(progress.status.as_str(), "running" | "waiting") {
+    if is_active(&progress.status) {
         let row = |stream_type| NewTaskEvent {
             task_id: session.id.clone(),
             stream_type,
@@ -94,18 +114,22 @@ fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()>
             ..NewTaskEvent::default()
         };
         let reason = match finding {
-            Finding::Ended => "the process has ended".to_owned(),
-            Finding::Interrupted => turn_error(session).unwrap_or_else(|| INTERRUPTED.to_owned()),
+            Finding::Ended => Some("the process has ended".to_owned()),
+            Finding::Interrupted => Some(turn_error(session).unwrap_or_else(|| INTERRUPTED.to_owned())),
+            Finding::Completed => None,
         };
-        writer.record_task_event(&NewTaskEvent {
-            error_msg: truncate(&reason),
-            ..row(Kind::ERROR)
-        })?;
+        let status = if reason.is_some() { "failed" } else { "completed" };
+        if let Some(reason) = reason {
+            writer.record_task_event(&NewTaskEvent {
+                error_msg: truncate(&reason),
+                ..row(Kind::ERROR)
+            })?;
+        }
         if writer.is_turn_open(&session.id)? {
             writer.record_task_event(&row(Kind::TURN_END))?;
         }
         writer.record_task_event(&NewTaskEvent {
-            status: "failed".to_owned(),
+            status: status.to_owned(),
             ..row(Kind::STATUS)
         })?;
     }
@@ -126,8 +150,7 @@ fn record(writer: &Writer, session: &SessionRow, finding: Finding) -> Result<()>
 
 /// Returns why the last turn of a session has failed, as its tool has recorded it.
 fn turn_error(session: &SessionRow) -> Option<String> {
-    let running = tool_of(session)?.processes.running_session;
-    running(session.process.as_ref()?.pid)?.error
+    running_session(tool_of(session)?, session, session.process.as_ref()?.pid)?.error
 }
 
 /// Returns whether the agent of a session has another open session, whose process runs or is not known.

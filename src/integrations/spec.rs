@@ -111,11 +111,16 @@ pub enum WatchForm {
 /// What is known about the processes of a tool.
 #[derive(Debug)]
 pub struct ProcessSpec {
+    /// The name that the tool's process gives itself instead of its program's.
+    pub title: Option<&'static str>,
     /// Returns whether the process runs many sessions at once. Its environment is that of the program that
     /// has started it, so it names the agent of no session.
     pub is_shared: fn(&Process) -> bool,
     /// Returns what the tool itself has recorded about the session that its process with this number runs now.
     pub running_session: fn(pid: u32) -> Option<RunningSession>,
+    /// Returns what the tool itself has recorded about the session with this id in that process, for a tool whose
+    /// records do not name the process.
+    pub recorded_session: fn(pid: u32, session: &str) -> Option<RunningSession>,
     /// Returns the id of the session that begins, from the input of a hook of [`EventKind::SessionStart`] and the tool's
     /// process. `None` if a later hook names it first.
     pub begun_session: fn(&Value, &Process) -> Option<String>,
@@ -124,8 +129,10 @@ pub struct ProcessSpec {
 impl ProcessSpec {
     /// Each process runs one session, about which the tool records nothing.
     pub const DEFAULT: Self = Self {
+        title: None,
         is_shared: |_| false,
         running_session: |_| None,
+        recorded_session: |_, _| None,
         begun_session: |input, _| input["session_id"].as_str().map(str::to_owned),
     };
 }
@@ -138,6 +145,8 @@ pub struct RunningSession {
     /// Since when the session waits for a prompt, Unix milliseconds; `None` if it works, or if that is not
     /// known.
     pub idle_since: Option<i64>,
+    /// Whether the tool says that the last turn is completed.
+    pub is_completed: bool,
     /// Why the last turn has failed; `None` if the user has interrupted it, or if that is not known.
     pub error: Option<String>,
 }
@@ -298,7 +307,8 @@ pub struct HookSpec {
     pub waiting_notifications: &'static [&'static str],
     /// Maximum times in a row that the tool lets hooks keep a session from stopping, if it has a limit.
     pub max_continuations_in_a_row: Option<i64>,
-    /// How the tool's file has the hooks, for [`ConfigContent::Hooks`].
+    /// How the tool's file has the hooks, for [`ConfigContent::Hooks`]. Of it, [`ConfigContent::HooksToml`] has the
+    /// timeouts.
     pub file: HookFileForm,
     /// The environment variable with the process id of the tool.
     pub pid_variable: Option<&'static str>,
@@ -444,6 +454,8 @@ pub enum OutputForm {
     Decision(&'static str),
     /// `{FIELD:TEXT}`, with this field.
     Field(&'static str),
+    /// `{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":TEXT}}`.
+    Denial,
 }
 
 impl OutputForm {
@@ -453,6 +465,9 @@ impl OutputForm {
             Self::Context => json!({"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}),
             Self::Decision(value) => json!({"decision": value, "reason": text}),
             Self::Field(field) => json!({ field: text }),
+            Self::Denial => {
+                json!({"hookSpecificOutput": {"permissionDecision": "deny", "permissionDecisionReason": text}})
+            }
         }
     }
 
@@ -462,6 +477,7 @@ impl OutputForm {
             Self::Context => output["hookSpecificOutput"]["additionalContext"].as_str(),
             Self::Decision(_) => output["reason"].as_str(),
             Self::Field(field) => output[field].as_str(),
+            Self::Denial => output["hookSpecificOutput"]["permissionDecisionReason"].as_str(),
         }
     }
 }
@@ -601,6 +617,8 @@ impl InstallTarget {
 pub enum ConfigContent {
     /// The hooks, in JSON.
     Hooks,
+    /// The hooks, in TOML: an array of tables, each with an event, a command and a timeout.
+    HooksToml,
     /// The MCP server, in JSON.
     McpJson(&'static McpJson),
     /// The MCP server, in TOML.
@@ -621,7 +639,7 @@ impl ConfigContent {
     /// Returns whether the content gives agents permission to do something without asking the user.
     pub fn is_permission(self) -> bool {
         match self {
-            Self::Hooks | Self::McpJson(_) | Self::McpToml(_) | Self::Extension(_) => false,
+            Self::Hooks | Self::HooksToml | Self::McpJson(_) | Self::McpToml(_) | Self::Extension(_) => false,
             Self::AllowList(_) | Self::AllowServerJson(_) | Self::AllowServerToml(_) | Self::AllowRules(_) => true,
         }
     }
@@ -629,7 +647,7 @@ impl ConfigContent {
     /// Returns whether the tool runs agenthub's hooks because of the content.
     pub fn has_hooks(self) -> bool {
         match self {
-            Self::Hooks => true,
+            Self::Hooks | Self::HooksToml => true,
             Self::Extension(file) => file.runs_hooks,
             _ => false,
         }

@@ -114,10 +114,10 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
     let (row, stored) = session_state::load(writer, session.id)?;
     // Some hooks of a tool may not name the record.
     let named = text(input, "transcript_path");
-    let path = if named.is_empty() {
-        row.path.clone()
-    } else {
-        named.to_owned()
+    let path = match (named, row.path.as_str()) {
+        ("", "") => found_record(session).unwrap_or_default(),
+        ("", known) => known.to_owned(),
+        _ => named.to_owned(),
     };
     let record = session.tool.transcript.as_ref().filter(|_| !path.is_empty());
     let usage = session.tool.hooks.as_ref().map(|hooks| hooks.fields.usage);
@@ -137,6 +137,13 @@ pub fn read(writer: &Writer, session: HookSession<'_>, event: EventKind, input: 
         messages,
     };
     add_usage(writer, session, event, source, (row, stored))
+}
+
+/// Returns the record of a session of a tool whose hooks do not name it, if the tool has written it.
+fn found_record(session: HookSession<'_>) -> Option<String> {
+    let late = session.tool.transcript.as_ref()?.late.as_ref()?;
+    let path = (late.of_session)(session.instance)?;
+    path.is_file().then(|| path.to_str().map(str::to_owned))?
 }
 
 /// Where the usage is found.

@@ -92,7 +92,8 @@ class Lab:
         (self.home / "hooks").mkdir()
         recorder.write_text(recordings.RECORDER.format(home=self.home))
         recorder.chmod(0o755)
-        names = (".*/settings.json", ".codex/hooks.json", ".*/hooks/agenthub.json", ".config/opencode/plugin/agenthub.js")
+        names = (".*/settings.json", ".codex/hooks.json", ".*/hooks/agenthub.json", ".kimi-code/config.toml")
+        names += (".config/opencode/plugin/agenthub.js",)
         forms = ("{} hook", '"{}","hook"')  # a command line, or its words in JSON
         for file in (file for name in names for file in self.home.glob(name)):
             text = file.read_text()

@@ -23,7 +23,7 @@ class Program:
 
     id = tool = binary = hooks = name = package = ""
     server = None
-    listing = ()
+    listing = ()  # the command that lists the MCP servers, if the program has one
     dialog = None  # what asks for trust in hooks, the key that agrees, what is shown then
     fault_at_start = None  # shown if the program ends at its start for a reason that is not agenthub's
     clear, compact, leave = "/clear", "/compact", "/exit"

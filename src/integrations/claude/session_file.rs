@@ -43,6 +43,7 @@ fn parse(text: &str, pid: u32) -> Option<RunningSession> {
     (file["pid"].as_u64() == Some(pid.into())).then(|| RunningSession {
         id: id.to_owned(),
         idle_since: since.filter(|_| file["status"] == "idle"),
+        is_completed: false,
         error: None,
     })
 }

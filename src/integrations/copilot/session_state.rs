@@ -54,6 +54,7 @@ fn session_in(folder: &Path, pid: u32) -> Option<RunningSession> {
     Some(RunningSession {
         id: session.file_name()?.to_str()?.to_owned(),
         idle_since: end.as_ref().map(|(at, _)| *at),
+        is_completed: false,
         error: end.and_then(|(_, error)| error),
     })
 }

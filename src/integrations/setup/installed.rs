@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::change::read_unmarked;
 use super::hook_command::HookCommand;
-use super::{extension_file, hook_command, json_config, toml_config};
+use super::{extension_file, hook_command, json_config, toml_config, toml_hooks};
 use crate::error::Result;
 use crate::integrations::spec::{ConfigContent, ConfigFile, InstallTarget, Integration, Refusal};
 use crate::text::shell;
@@ -45,6 +45,10 @@ impl ConfigFile {
                 let line = json_config::hook(&text, hooks, hooks.start_event())?;
                 from_hook(line, hooks.word)
             }),
+            ConfigContent::HooksToml => self.tool.hooks.as_ref().and_then(|hooks| {
+                let line = toml_hooks::hook(&text, hooks, hooks.start_event())?;
+                from_hook(line, hooks.word)
+            }),
             ConfigContent::McpJson(form) => json_config::server(&text, form).and_then(|server| from_json(&server)),
             ConfigContent::McpToml(form) => {
                 toml_config::server(&text, form).map(|(program, args)| from_words(program.into(), args))
@@ -72,6 +76,9 @@ impl ConfigFile {
         let reinstalled = match (self.content, &self.tool.hooks) {
             (ConfigContent::Hooks, Some(hooks)) => {
                 return json_config::outdated_events(&text, hooks).map_err(|reason| self.refused(&reason));
+            }
+            (ConfigContent::HooksToml, Some(hooks)) => {
+                return toml_hooks::outdated_events(&text, hooks).map_err(|reason| self.refused(&reason));
             }
             (ConfigContent::McpJson(form), _) => json_config::server(&text, form)
                 .and_then(|server| from_json(&server))
@@ -129,7 +136,7 @@ fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal>
         | ConfigContent::McpJson(_)
         | ConfigContent::AllowList(_)
         | ConfigContent::AllowServerJson(_) => json_config::check(text),
-        ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::HooksToml | ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
         ConfigContent::AllowRules(_) | ConfigContent::Extension(_) => Ok(()),
     }
 }

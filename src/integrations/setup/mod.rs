@@ -16,6 +16,7 @@ pub(super) mod json_config;
 mod plan;
 mod rules_file;
 pub(super) mod toml_config;
+mod toml_hooks;
 
 pub use change::{Backup, Change, Lock, apply};
 pub use hook_command::is_hook_command;

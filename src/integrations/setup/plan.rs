@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::change::{Backup, Change, backup_path, read, read_unmarked, split_mark};
-use super::{extension_file, hook_command, json_config, rules_file, toml_config};
+use super::{extension_file, hook_command, json_config, rules_file, toml_config, toml_hooks};
 use crate::error::{Code, Error, Result};
 use crate::integrations::allowed_commands;
 use crate::integrations::spec::{ConfigContent, ConfigFile, HookSpec, InstallTarget};
@@ -152,6 +152,10 @@ fn installed_text(files: &[ConfigFile], text: Option<&str>, target: &InstallTarg
                 let command = hook_command::for_target(target, hooks.word);
                 json_config::install_hooks(text, &command, hooks)
             }
+            ConfigContent::HooksToml => {
+                let hooks = hooks(file)?;
+                toml_hooks::install(text, &hook_command::for_target(target, hooks.word), hooks)
+            }
             ConfigContent::McpJson(form) => json_config::install_server(text, form, &target.program, &args),
             ConfigContent::McpToml(form) => toml_config::install_server(text, form, &target.program, &args),
             ConfigContent::AllowList(form) => {
@@ -176,6 +180,7 @@ fn removed_text(files: &[ConfigFile], text: &str) -> Result<String> {
         let (mark, text) = split_mark(&text);
         let new = match file.content {
             ConfigContent::Hooks => json_config::remove_hooks(text, hooks(file)?),
+            ConfigContent::HooksToml => toml_hooks::remove(text, hooks(file)?),
             ConfigContent::McpJson(form) => json_config::remove_server(text, form),
             ConfigContent::McpToml(form) => toml_config::remove_server(text, form),
             ConfigContent::AllowList(form) => json_config::remove_permissions(text, form),

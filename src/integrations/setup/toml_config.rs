@@ -64,7 +64,7 @@ pub(super) fn install_server(text: &str, form: &McpToml, program: &Path, args: &
 }
 
 /// Returns `new` with the line ends of `text`. Parsing turns `\r\n` into `\n`.
-fn with_line_ends_of(text: &str, new: &str) -> String {
+pub(super) fn with_line_ends_of(text: &str, new: &str) -> String {
     if text.contains("\r\n") {
         new.replace("\r\n", "\n").replace('\n', "\r\n")
     } else {
@@ -96,7 +96,7 @@ pub(super) fn server(text: &str, form: &McpToml) -> Option<(String, Vec<String>)
 }
 
 /// Sets a value in place. The comments around it stay.
-fn set(server: &mut dyn TableLike, name: &str, mut wanted: Value) {
+pub(super) fn set(server: &mut dyn TableLike, name: &str, mut wanted: Value) {
     match server.get_mut(name).and_then(Item::as_value_mut) {
         Some(found) => {
             *wanted.decor_mut() = found.decor().clone();
@@ -211,7 +211,7 @@ fn permission_value(form: &ServerPermission) -> Result<Value, Refusal> {
 }
 
 /// Moves the comments before the header of a removed table to the item that follows it.
-fn keep_comments(document: &mut DocumentMut, removed: &Table) {
+pub(super) fn keep_comments(document: &mut DocumentMut, removed: &Table) {
     let comments = removed.decor().prefix().and_then(RawString::as_str).unwrap_or_default();
     // The empty line before the header is removed.
     let comments = comments.strip_suffix('\n').unwrap_or(comments).to_owned();

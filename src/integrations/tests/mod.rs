@@ -1,6 +1,7 @@
 //! The recorded streams of all tools, complete and broken.
 
 mod copilot;
+mod kimi;
 mod opencode_sessions;
 mod stream_shapes;
 mod transcripts;

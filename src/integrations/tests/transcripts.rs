@@ -13,14 +13,14 @@ use super::super::transcript::{HookSession, MAX_READ, read};
 use super::*;
 use crate::store::{NetworkFs, TelemetryRow, Writer};
 
-struct Session {
+pub(super) struct Session {
     folder: tempfile::TempDir,
     writer: Writer,
     tool: &'static Integration,
 }
 
 impl Session {
-    fn new(tool: &'static Integration) -> Self {
+    pub(super) fn new(tool: &'static Integration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let writer = Writer::open(&folder.path().join("hub.db"), NetworkFs::Refuse).unwrap();
         Self { folder, writer, tool }
@@ -30,7 +30,7 @@ impl Session {
         self.folder.path().join("record.jsonl")
     }
 
-    fn append(&self, text: &str) {
+    pub(super) fn append(&self, text: &str) {
         let file = fs::OpenOptions::new().create(true).append(true).open(self.path());
         file.unwrap().write_all(text.as_bytes()).unwrap();
     }
@@ -40,7 +40,7 @@ impl Session {
         json!({"session_id": "s", "hook_event_name": event, "transcript_path": path, "cwd": "/w"})
     }
 
-    fn hook(&self, event: &str) {
+    pub(super) fn hook(&self, event: &str) {
         self.hook_with(event, &HookEnvironment::default());
     }
 
@@ -53,7 +53,7 @@ impl Session {
         self.writer.totals("s").unwrap()
     }
 
-    fn tokens(&self) -> (i64, i64, i64) {
+    pub(super) fn tokens(&self) -> (i64, i64, i64) {
         self.totals().map_or((0, 0, 0), |row| {
             (row.turns.unwrap(), row.tokens_in.unwrap(), row.tokens_out.unwrap())
         })

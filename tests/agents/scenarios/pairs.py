@@ -7,7 +7,7 @@ from scenarios import scenario
 from scripts import hub, say, use
 
 
-@scenario("gemini", "codex", "qwen", "copilot")
+@scenario("gemini", "codex", "qwen", "copilot", "kimi")
 def writes_to_another_vendor(lab):
     """The other program is Claude Code."""
     lab.hub.serve()

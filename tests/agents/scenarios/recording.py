@@ -30,7 +30,7 @@ def records_turns_and_tools(lab):
 
 
 # Gemini CLI does not say that a command has failed.
-@scenario("claude", "codex", "opencode", "qwen", "copilot")
+@scenario("claude", "codex", "opencode", "qwen", "copilot", "kimi")
 def marks_a_failed_tool(lab):
     lab.model.answers(use(shell("echo two >&2; exit 3")), say("It failed."))
     lab.record("Try it")
@@ -51,7 +51,7 @@ def goes_on_after_a_server_error(lab):
     _succeeds(lab, "Here I am.")
 
 
-@scenario("claude", "codex", "opencode", "qwen", "copilot")
+@scenario("claude", "codex", "opencode", "qwen", "copilot", "kimi")
 def goes_on_after_overload(lab):
     lab.model.answers(error(529), say("Here I am."))
     _succeeds(lab, "Here I am.")

@@ -20,7 +20,8 @@ def greets_the_model(lab):
     until("the end of the turn", lambda: _state(lab, name) != "running")
 
 
-@scenario()
+# Kimi Code takes no text from a hook after a tool.
+@scenario("claude", "codex", "gemini", "opencode", "qwen", "copilot")
 def hands_over_mail_during_a_turn(lab):
     lab.init()
     session = lab.open()
@@ -39,6 +40,28 @@ def hands_over_mail_during_a_turn(lab):
     check(lab.model.has_read("Mail at the end."), "the model did not get the mail at the end of its turn")
     for number in (during, at_end):
         lab.hub.wait_for_receipt(number, "seen")
+    receipts_are_true(lab)
+
+
+@scenario("kimi")
+def hands_over_mail_at_the_end_of_a_turn(lab):
+    """It runs no hook at the end of a turn that a hook has continued."""
+    lab.init()
+    lab.hub.serve()
+    session = lab.open()
+    session.ask("Begin please", say("I have begun."))
+    name = _greeting(lab)
+    last = Gate()
+    lab.model.answers(say("I stop here.", gate=last), use(shell("echo one")), say("I have read it."))
+    session.say("Work please", last.reached.is_set)
+    number = lab.hub.send(name, "Mail at the end.")
+    last.open()
+    session.terminal.wait_for("I have read it.")
+    check(lab.model.has_read("Mail at the end."), "the model did not get the mail at the end of its turn")
+    until("the end of the turn", lambda: _state(lab, name) != "running")
+    equal(lab.hub.status(lab.hub.task()), "completed", "status")
+    session.ask("Go on please", say("There is no more."))
+    lab.hub.wait_for_receipt(number, "seen")
     receipts_are_true(lab)
 
 

@@ -5,11 +5,17 @@ import subprocess
 
 from processes import check, equal
 from scenarios import scenario
+from scripts import hub, say, use
 
 
 @scenario()
 def connects(lab):
     lab.init()
+    if not lab.program.listing:
+        lab.model.answers(use(hub("list_agents")), say("I have seen them."))
+        lab.headless("Look at the agents")
+        check(lab.model.has_read("active_seconds_ago"), "the MCP tool does not work")
+        return
     listed = lab.command(lab.program.binary, *lab.program.listing)
     text = listed.out + listed.err
     is_connected = any(word in text for word in lab.program.connected)
@@ -32,9 +38,12 @@ def is_disconnected_again(lab):
     before = {path: path.read_text() for path in lab.home.glob(".*/*.*") if path.is_file()}
     lab.init()
     lab.hub.run("init", "--yes", "--undo")
-    listed = lab.command(lab.program.binary, *lab.program.listing)
-    check("agenthub" not in listed.out + listed.err, lambda: f"still listed: {listed}")
+    if lab.program.listing:
+        listed = lab.command(lab.program.binary, *lab.program.listing)
+        check("agenthub" not in listed.out + listed.err, lambda: f"still listed: {listed}")
     for path, text in before.items():
+        if path.suffix == ".toml" and not lab.program.listing:
+            equal(path.read_text(), text, path.name)
         if path.suffix == ".json" and "claude.json" not in path.name:
             equal(json.loads(path.read_text()), json.loads(text), path.name)
 

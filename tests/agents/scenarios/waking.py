@@ -124,7 +124,7 @@ def does_not_wake_a_session_that_asks_nothing(lab):
     check(lab.model.has_read("Mail from the person."), "the model did not get the mail")
 
 
-@scenario("gemini")
+@scenario("gemini", "kimi")
 def says_that_a_tool_cannot_be_woken(lab):
     _, name = _idle_session(lab)
     number = lab.hub.send(name, "Mail that waits.", priority="action")
