@@ -352,6 +352,12 @@ impl HookSpec {
         let start = self.hooks.iter().find(|hook| hook.kind == EventKind::SessionStart);
         start.map_or("", |hook| hook.event)
     }
+
+    /// Returns the tool's name of the first event at which mail is delivered; "" if there is none.
+    pub fn first_delivery(&self) -> &'static str {
+        let delivers = self.hooks.iter().find(|hook| hook.mail != MailDelivery::None);
+        delivers.map_or("", |hook| hook.event)
+    }
 }
 
 /// What an event means.

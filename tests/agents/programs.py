@@ -3,6 +3,7 @@
 `headless` and `interactive` return command lines; `prepare` writes what a person has answered at the first start.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -444,6 +445,7 @@ class KimiCode(Program):
     server = Kimi
     has_tokens_of_turns = False
     allows_commands = False
+    tells_calls_late = True
 
     def executable(self):
         return self.install / "@moonshot-ai/kimi-code/dist/main.mjs"
@@ -466,6 +468,8 @@ class KimiCode(Program):
             max_context_size = 200000
         """
         _write(home / ".kimi-code/config.toml", "\n".join(line.strip() for line in config.strip().splitlines()) + "\n")
+        key = f"wd_{work.name}_{hashlib.sha256(str(work).encode()).hexdigest()[:12]}"
+        _write(home / ".kimi-code/workspace-trust" / key, json.dumps({"root": str(work), "trustedAt": 1}))
 
     def environment(self, url):
         return {"KIMI_CODE_NO_AUTO_UPDATE": "1", "KIMI_DISABLE_TELEMETRY": "1"}
@@ -478,7 +482,7 @@ class KimiCode(Program):
         return ["kimi", "--auto", *(["-c"] if continues else [])]
 
     ready = ("context:",)
-    busy = "esc to interrupt"
+    busy = "· Tip:"  # in the line of its spinner
     compacted = "Compaction complete"
     interrupted = "Interrupted by user"
 

@@ -16,7 +16,7 @@ pub(super) static INTEGRATION: Integration = Integration {
     home_folder: config::HOME_FOLDER,
     session_variables: &[],
     marker_variables: &[],
-    context_tags: &["hook_result"],
+    context_tags: &["hook_result", "system-reminder"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

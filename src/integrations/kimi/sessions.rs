@@ -116,7 +116,7 @@ mod tests {
                 Some("400 no"),
             ),
             (
-                "{\"type\":\"turn.ended\",\"reason\":\"completed\"}\n{\"type\":\"turn.started\"}\n",
+                "{\"type\":\"turn.ended\",\"reason\":\"completed\"}\n{\"type\":\"turn.prompt\"}\n",
                 false,
                 false,
                 None,

@@ -69,7 +69,7 @@ fn verify_hook(
     Writer::open(db, NetworkFs::Allow)?.send(&NewInboxMessage::new("agenthub", agent, message.clone()))?;
     let input = json!({
         hooks.fields.session: format!("{TESTER}-{}", tool.id),
-        "hook_event_name": hooks.start_event(),
+        "hook_event_name": hooks.first_delivery(),
         "source": "startup",
         "cwd": target.home,
     });
