@@ -25,7 +25,9 @@ def writes_to_another_vendor(lab):
             say("I know the answer."),
         )
         answering = lab.begin_recording("Answer", task="second", name="second")
-        until("the tool to wait", lambda: _used(lab, "second", "check_inbox"))
+        # A stream with calls that have ended does not show the one that waits: the model has asked for it.
+        is_late = lab.program.tells_calls_late
+        until("the tool to wait", lambda: lab.model.conversation() if is_late else _used(lab, "second", "check_inbox"))
         asking = other.begin_recording("Ask", task="first", name="first")
         question = until("the question", lambda: lab.hub.value(_MAIL, "%go home?%"))
         lab.hub.as_person("reply", str(question), "Yes, go.")

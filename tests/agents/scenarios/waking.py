@@ -128,7 +128,7 @@ def does_not_wake_a_session_that_asks_nothing(lab):
 def says_that_a_tool_cannot_be_woken(lab):
     _, name = _idle_session(lab)
     number = lab.hub.send(name, "Mail that waits.", priority="action")
-    _sleeps_on(lab, number, "Gemini CLI takes no prompt from outside")
+    _sleeps_on(lab, number, f"{lab.program.name} takes no prompt from outside")
 
 
 @scenario("claude", "opencode")
