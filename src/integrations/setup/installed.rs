@@ -136,7 +136,9 @@ fn check(content: ConfigContent, text: &str) -> std::result::Result<(), Refusal>
         | ConfigContent::McpJson(_)
         | ConfigContent::AllowList(_)
         | ConfigContent::AllowServerJson(_) => json_config::check(text),
-        ConfigContent::HooksToml | ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => toml_config::parse(text).map(drop),
+        ConfigContent::HooksToml | ConfigContent::McpToml(_) | ConfigContent::AllowServerToml(_) => {
+            toml_config::parse(text).map(drop)
+        }
         ConfigContent::AllowRules(_) | ConfigContent::Extension(_) => Ok(()),
     }
 }
