@@ -216,6 +216,7 @@ class Session:
         self.last_answer = answers[-1].text
         terminal.wait_until_gone(program.busy)
         until("the end of the turn", lambda: not program.turn_ended or terminal.count(program.turn_ended) > turns)
+        until("the end of the turn in the program's record", program.is_idle)
 
     def interrupt(self):
         """Sends a prompt, and interrupts the model in the middle of its answer."""

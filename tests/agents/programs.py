@@ -62,6 +62,10 @@ class Program:
     def environment(self, url):
         return {}
 
+    def is_idle(self):
+        """Returns whether the program's own record says that no turn runs. True for a program whose screen says it."""
+        return True
+
 
 class Claude(Program):
     tool = binary = "claude"
@@ -486,13 +490,24 @@ class KimiCode(Program):
     compacted = "Compaction complete"
     interrupted = "Interrupted by user"
 
+    def is_idle(self):
+        # The spinner disappears before the hooks at the end of a turn have run.
+        def ends(record):
+            turns = [line for line in record.read_text().splitlines() if line.startswith('{"type":"turn.')]
+            return not turns or turns[-1].startswith('{"type":"turn.ended"')
+
+        return all(ends(record) for record in self._records("*", "main"))
+
     @staticmethod
     def session(lines):
         return lines[-1]["session_id"]
 
+    def _records(self, session, agent):
+        return self.home.glob(f".kimi-code/sessions/*/{session}/agents/{agent}/wire.jsonl")
+
     def figures(self, lines):
         """Returns the totals of the tool's own record: the stream has none."""
-        records = self.home.glob(f".kimi-code/sessions/*/{self.session(lines)}/agents/*/wire.jsonl")
+        records = self._records(self.session(lines), "*")
         entries = [json.loads(line) for record in records for line in record.read_text().splitlines()]
         used = [entry["usage"] for entry in entries if entry["type"] == "usage.record"]
         cached = sum(usage["inputCacheRead"] for usage in used)
