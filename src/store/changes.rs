@@ -240,3 +240,104 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+    use crate::store::test_support::temp_database;
+    use crate::store::{NetworkFs, NewMessage, Writer};
+
+    fn post(writer: &Writer, count: usize) {
+        for _ in 0..count {
+            writer.post_message(&NewMessage::new("t", "a", "x")).unwrap();
+        }
+    }
+
+    fn open(writer: &Writer) -> (Reader, String) {
+        let reader = Reader::open(writer.path(), NetworkFs::Refuse).unwrap();
+        let epoch = reader.epoch().unwrap();
+        (reader, epoch)
+    }
+
+    fn messages(page: &LogPage) -> Vec<i64> {
+        let number = |change: &Change| match &change.row {
+            Row::Message(message, _) if change.op == Op::Insert => Some(message.message_seq),
+            _ => None,
+        };
+        page.changes.iter().filter_map(number).collect()
+    }
+
+    /// Returns the positions of the changes in the log.
+    fn positions(reader: &Reader, epoch: &str) -> Vec<Position> {
+        let page = reader.log_after(epoch, Position::START, 1000, usize::MAX).unwrap();
+        page.changes.iter().map(|change| change.pos).collect()
+    }
+
+    #[test]
+    fn data_version_changes_with_each_commit_of_another_connection() {
+        let (_dir, writer) = temp_database();
+        let (reader, _) = open(&writer);
+        let before = reader.data_version().unwrap();
+        assert_eq!(reader.data_version().unwrap(), before);
+        for _ in 0..3 {
+            let before = reader.data_version().unwrap();
+            post(&writer, 1);
+            assert_ne!(reader.data_version().unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn page_ends_at_the_row_limit_or_at_the_byte_limit() {
+        let (_dir, writer) = temp_database();
+        post(&writer, 5);
+        let (reader, epoch) = open(&writer);
+        let all = reader.log_after(&epoch, Position::START, 1000, usize::MAX).unwrap();
+        assert!(!all.has_more);
+        let count = all.changes.len();
+        for limit in 1..count {
+            let page = reader.log_after(&epoch, Position::START, limit, usize::MAX).unwrap();
+            assert_eq!((page.changes.len(), page.has_more), (limit, true));
+        }
+        let exact = reader.log_after(&epoch, Position::START, count, usize::MAX).unwrap();
+        assert_eq!((exact.changes.len(), exact.has_more), (count, false));
+        // The row that reaches the limit is the last of its page.
+        let mut weight = 0;
+        for (i, change) in all.changes.iter().enumerate() {
+            weight += change.row.weight();
+            for (bytes, rows) in [(weight, i + 1), (weight + 1, i + 2)] {
+                let page = reader.log_after(&epoch, Position::START, 1000, bytes).unwrap();
+                assert_eq!((page.changes.len(), page.has_more), (rows.min(count), rows < count));
+            }
+        }
+    }
+
+    #[test]
+    fn pruned_position_continues_at_the_oldest_change() {
+        let (_dir, writer) = temp_database();
+        post(&writer, 4);
+        let (reader, epoch) = open(&writer);
+        let log = positions(&reader, &epoch);
+        let head = *log.last().unwrap();
+        let oldest = log[3];
+        let prune = format!(
+            "INSERT INTO hub(key) VALUES('pruning'); DELETE FROM changes WHERE seq < {}; \
+             DELETE FROM hub WHERE key = 'pruning'",
+            oldest.seq
+        );
+        writer.conn.execute_batch(&prune).unwrap();
+        let lost = |after: Position, anchor: Position| {
+            let page = reader.log_after_pruned(&epoch, after, anchor, 1000, usize::MAX);
+            page.unwrap_err().code() == Code::PositionLost
+        };
+        let page = reader.log_after_pruned(&epoch, log[2], head, 1000, usize::MAX).unwrap();
+        assert_eq!(page.changes.first().map(|change| change.pos), Some(oldest));
+        assert_eq!(page.changes.len(), log.len() - 3);
+        assert_eq!(messages(&page).last(), Some(&4));
+        // This position is in the log, or newer than the log: it was not pruned.
+        assert!(lost(oldest, head));
+        assert!(lost(head, head));
+        // The position that must be in the log is not.
+        assert!(lost(log[1], log[2]));
+    }
+}
