@@ -61,6 +61,8 @@ async function checkLayout(description) {
         `[document.documentElement, document.body, ...document.querySelectorAll('main, main *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && (e.closest('main > *') === e || /auto|scroll/.test(getComputedStyle(e).overflowY) && !e.matches('pre, .scroll'))).map(e => e.className + ' ' + e.scrollWidth + ' of ' + e.clientWidth)`
     );
     check(!overflowing.length, description + ': nothing overflows sideways', overflowing.join(', '));
+    // A phone zooms out of a page that is wider than its screen.
+    check(await browser.evaluate('visualViewport.scale === 1'), description + ': the page is as wide as the screen');
     // WCAG 2.2, 2.5.8: targets are at least 24 px, except links within a text.
     const small = await browser.evaluate(
         `[...document.querySelectorAll('a, button, summary, input, select')].filter(e => e.offsetParent && !e.closest('.text, .mail-body, .visually-hidden, .skip-link') && !e.matches('[type=checkbox]')).filter(e => { const r = e.getBoundingClientRect(); return r.width && (r.height < 23.5 || r.width < 23.5); }).map(e => e.className + ' ' + e.textContent.slice(0, 20) + ' ' + Math.round(e.getBoundingClientRect().width) + 'x' + Math.round(e.getBoundingClientRect().height)).slice(0, 5)`
