@@ -34,16 +34,16 @@ export function Sparkline() {
   return root;
 }
 
-// ---- status tags: a sign, a word and a colour; unknown words are shown as they are ----
+// ---- status tags: a sign, a word, and a colour if it is a state; unknown words are shown as they are ----
 
 const TAG_STYLES = {};
 for (const [tone, sign, words] of [
   ['run', '●', 'running working'],
-  ['ok', '✓', 'arrived completed resolved result response completion'],
+  ['ok', '✓', 'arrived completed resolved'],
   ['bad', '▲', 'error failed urgent'],
-  ['accent', '↗', 'directive'],
-  ['warn', '◆', 'paused waiting question mail action approval_request request'],
-  ['info', '◇', 'proposal feedback handoff']
+  ['warn', '◆', 'paused waiting question action approval_request request'],
+  ['none', '↗', 'directive'],
+  ['none', '◇', 'proposal feedback handoff']
 ]) {
   for (const word of words.split(' ')) TAG_STYLES[word] = { tone, sign };
 }

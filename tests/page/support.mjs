@@ -379,8 +379,10 @@ export async function startBrowser() {
             ),
         resize: (width, height) =>
             send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 500 }),
-        emulateMedia: features =>
+        /** Emulates media features, and a medium: 'print' or, if it is empty, the screen. */
+        emulateMedia: (features, media = '') =>
             send('Emulation.setEmulatedMedia', {
+                media,
                 features: Object.entries(features).map(([name, value]) => ({ name, value }))
             }),
         async open(url) {
