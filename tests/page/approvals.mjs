@@ -96,7 +96,7 @@ check(
 await browser.click(YES_BUTTON);
 check(await eventually(() => replies() === 'a1:yes,a4:yes'), 'later it accepts them', replies());
 await browser.evaluate(
-    `import('./sync.js').then(async sync => { const mail = { id: 'twice', from_agent: 'a5', message_id: 'm', status: 'unread', payload: '' }; await Promise.allSettled([sync.reply(mail, 'yes'), sync.reply(mail, 'yes')]); })`
+    `import('./sync/mail.js').then(async sync => { const mail = { id: 'twice', from_agent: 'a5', message_id: 'm', status: 'unread', payload: '' }; await Promise.allSettled([sync.reply(mail, 'yes'), sync.reply(mail, 'yes')]); })`
 );
 check(sql(`SELECT count(*) FROM inbox_messages WHERE to_inbox = 'a5'`) === '1', 'the same reply sent twice is one row');
 
