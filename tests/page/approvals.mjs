@@ -48,6 +48,12 @@ check(
     'changes of its label and status are shown'
 );
 
+// ---- a request that is only a title ----
+
+sql(insert('inbox_messages', { from_agent: 'a0', to_inbox: 'human', title: 'only a title?', message_type: 'question' }));
+check(await browser.eventually(hasCard('only a title')), 'a request without a text is shown');
+await removeRequests();
+
 // ---- the pointer rests on a card ----
 
 writeRequest('cache', 'a1');
