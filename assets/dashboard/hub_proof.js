@@ -11,6 +11,8 @@
 // page is notified of the closed connection (milliseconds), receives the key. A browser does not tell a
 // page which connection it uses for a request.
 
+/** @import { Session } from './types.d.ts' */
+
 const PURPOSE = 'agenthub hub 1';
 const NONCE_BYTES = 16;
 const TIMEOUT_MS = 15000;
@@ -19,35 +21,45 @@ const TIMEOUT_MS = 15000;
 export const OTHER_PROGRAM = 'other program';
 export const UNKNOWN_SESSION = 'unknown session';
 
+/**
+ * @param {string} reason
+ * @param {string} message
+ */
 const refuse = (reason, message) => Object.assign(new Error(message), { status: 0, reason });
 
-/** The session for which the hub has proved itself, as long as the WebSocket is open. */
-let provenFor = null;
-/** Session id → proof under way. */
+/** The id of the session for which the hub has proved itself, as long as the WebSocket is open. */
+let provenFor = '';
+/** @type {Map<string, Promise<void>>} Session id → proof under way. */
 const underWay = new Map();
 
-/** Called when the WebSocket that was opened after the proof for this session is connected. */
+/**
+ * Called when the WebSocket that was opened after the proof for this session is connected.
+ * @param {Session | null} session
+ */
 export function keepProof(session) {
-  provenFor = session?.id;
+  provenFor = session?.id || '';
 }
 
 /** Called when the connection has ended: the next program that answers must prove itself. */
 export function dropProof() {
-  provenFor = null;
+  provenFor = '';
 }
 
-/** Resolves when the hub has proved that it has this session's key; requests at the same time share one proof. */
+/**
+ * Resolves when the hub has proved that it has this session's key; requests at the same time share one proof.
+ * @param {Session} session
+ * @returns {Promise<void>}
+ */
 export function requireProof(session) {
   if (provenFor === session.id) return Promise.resolve();
-  if (!underWay.has(session.id)) {
-    underWay.set(
-      session.id,
-      prove(session).finally(() => underWay.delete(session.id))
-    );
-  }
-  return underWay.get(session.id);
+  const known = underWay.get(session.id);
+  if (known) return known;
+  const proof = prove(session).finally(() => underWay.delete(session.id));
+  underWay.set(session.id, proof);
+  return proof;
 }
 
+/** @param {Session} session */
 async function prove({ id, key }) {
   // Browsers have no crypto.subtle on pages that came over plain HTTP from another machine. There the check
   // is impossible, and without TLS it would not stop a program that can redirect the connection.
@@ -77,6 +89,7 @@ async function prove({ id, key }) {
   }
 }
 
+/** @param {string} text */
 function parseObject(text) {
   try {
     const value = JSON.parse(text);
@@ -86,11 +99,18 @@ function parseObject(text) {
   }
 }
 
+/** @param {string} text */
 const encode = text => new TextEncoder().encode(text);
+/** @param {ArrayBuffer | Uint8Array<ArrayBuffer>} bytes */
 const toHex = bytes => Array.from(new Uint8Array(bytes), byte => byte.toString(16).padStart(2, '0')).join('');
+/** @param {string} text */
 const sha256Hex = async text => toHex(await crypto.subtle.digest('SHA-256', encode(text)));
 
-/** Returns the HMAC-SHA-256 of the fields, each after its length in 8 bytes, in hex digits. */
+/**
+ * Returns the HMAC-SHA-256 of the fields, each after its length in 8 bytes, in hex digits.
+ * @param {string} keyText
+ * @param {string[]} fields
+ */
 async function hmac(keyText, fields) {
   const algorithm = { name: 'HMAC', hash: 'SHA-256' };
   const key = await crypto.subtle.importKey('raw', encode(keyText), algorithm, false, ['sign']);

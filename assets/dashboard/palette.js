@@ -1,19 +1,31 @@
-// The command palette (/ or Ctrl+K): runs commands, goes to agents, threads and tasks by name,
-// which are matched here, and searches all texts, which the hub does.
+// The command palette (/ or Ctrl+K): runs commands, goes to agents, threads and tasks by name, which are matched here, and
+// searches all texts, which the hub does.
+
+/** @import { CommandEntry, SearchResult } from './types.d.ts' */
 
 import { element, setText, setAttribute } from './dom.js';
 import { state } from './store.js';
-import { search } from './sync.js';
-import { Dialog } from './components.js';
+import { search } from './sync/requests.js';
+import { Dialog } from './components/forms.js';
 import { authorOf } from './authors.js';
 import { routeTo, routeToRow, routeToNewMail } from './routes.js';
 import { oneLine, safeText } from './safe_text.js';
 
 const MAX_LOCAL_RESULTS = 9;
+const MIN_SEARCH_LENGTH = 2;
 const SEARCH_DELAY_MS = 160;
+
+/**
+ * `note` is the command's keys, or what the result is. The action is a route or a function.
+ * @typedef {{ label: string, note: string, action: CommandEntry['action'] }} Result
+ */
+
+/** @type {Result[]} */
 let commands = [];
-/** [label, note, action]: the action is a route or a function. */
+/** @type {Result[]} */
 let results = [];
+/** @type {HTMLElement[]} */
+let options = [];
 let selected = 0;
 let searchNumber = 0;
 
@@ -26,62 +38,103 @@ const input = element('input', {
   placeholder: 'Search messages, go to a view, run a command…',
   autocomplete: 'off',
   spellcheck: 'false',
-  oninput: update,
-  onkeydown(event) {
-    const direction = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (direction) {
-      selected = (selected + direction + results.length) % results.length || 0;
-      markSelected();
-    } else if (event.key === 'Enter') {
-      run(selected);
-    } else {
-      return;
-    }
-    event.preventDefault();
-  }
+  oninput: () => void update(),
+  onkeydown
 });
 const list = element('ul', { id: 'palette-results', role: 'listbox', 'aria-label': 'Results' });
 const hint = element('p.hint', { role: 'status' });
 const dialog = Dialog('palette', 'Search or run a command', input, list, hint);
 
-/** Sets the commands: [label, key, action]. */
-export const setCommands = newCommands => {
-  commands = newCommands;
-};
+/**
+ * Sets the commands.
+ * @param {CommandEntry[]} entries
+ */
+export function setCommands(entries) {
+  commands = entries.map(({ label, keys, action }) => ({ label, note: keys, action }));
+}
 
+/** Opens or closes the palette. */
+export function togglePalette() {
+  if (dialog.open) return dialog.close();
+  input.value = '';
+  selected = 0;
+  dialog.showModal();
+  void update();
+}
+
+/** @param {KeyboardEvent} event */
+function onkeydown(event) {
+  if (event.key === 'ArrowDown') moveSelection(1);
+  else if (event.key === 'ArrowUp') moveSelection(-1);
+  else if (event.key === 'Enter') run(results[selected]);
+  else return;
+  event.preventDefault();
+}
+
+/** @param {number} offset */
+function moveSelection(offset) {
+  selected = (selected + offset + results.length) % results.length || 0;
+  markSelected();
+}
+
+/**
+ * @param {string} query
+ * @returns {Result[]}
+ */
 function localResults(query) {
   const candidates = [
     ...commands,
-    ...[...state.agents.keys()].map(id => ['Message ' + id, 'agent', routeToNewMail(id)]),
-    ...[...state.threads.values()].map(thread => [thread.title || thread.id, 'thread', routeTo('threads', thread.id)]),
-    ...[...state.tasks.values()].map(task => [task.directive || task.task_id, 'task', routeTo('tasks', task.task_id)])
+    ...[...state.agents.keys()].map(id => ({ label: 'Message ' + id, note: 'agent', action: routeToNewMail(id) })),
+    ...[...state.threads.values()].map(({ id, title }) => ({
+      label: title || id,
+      note: 'thread',
+      action: routeTo('threads', id)
+    })),
+    ...[...state.tasks.values()].map(({ task_id, directive }) => ({
+      label: directive || task_id,
+      note: 'task',
+      action: routeTo('tasks', task_id)
+    }))
   ];
   const words = query.toLowerCase().split(/\s+/);
   return candidates
-    .filter(([label]) => words.every(word => label.toLowerCase().includes(word)))
+    .filter(({ label }) => words.every(word => label.toLowerCase().includes(word)))
     .slice(0, MAX_LOCAL_RESULTS);
 }
 
-function showResults(searchResults = []) {
-  results = [...localResults(input.value.trim()), ...searchResults];
+/**
+ * @param {SearchResult} row
+ * @returns {Result}
+ */
+const searchResult = row => ({
+  label: [row.title, row.snippet].filter(Boolean).join(': '),
+  note: row.from ? authorOf(row).label : '',
+  action: routeToRow(row)
+});
+
+/**
+ * Shows what matches the input on this page, and after it what the hub has found.
+ * @param {Result[]} found
+ */
+function showResults(found) {
+  results = [...localResults(input.value.trim()), ...found];
   selected = Math.min(selected, Math.max(0, results.length - 1));
-  list.replaceChildren(
-    ...results.map(([label, note], i) =>
-      element(
-        'li',
-        { role: 'option', id: 'palette-result-' + i, onclick: () => run(i) },
-        element('span.snippet', oneLine(label, 140)),
-        element('span.secondary', safeText(note, 40))
-      )
+  options = results.map((result, i) =>
+    element(
+      'li',
+      { role: 'option', id: 'palette-result-' + i, onclick: () => run(result) },
+      element('span.snippet', oneLine(result.label, 140)),
+      element('span.secondary', safeText(result.note, 40))
     )
   );
+  list.replaceChildren(...options);
   markSelected();
 }
 
 function markSelected() {
-  [...list.children].forEach((option, i) => setAttribute(option, 'aria-selected', String(i === selected)));
+  options.forEach((option, i) => setAttribute(option, 'aria-selected', String(i === selected)));
   setAttribute(input, 'aria-activedescendant', results.length ? 'palette-result-' + selected : null);
-  list.children[selected]?.scrollIntoView({ block: 'nearest' });
+  options[selected]?.scrollIntoView({ block: 'nearest' });
 }
 
 async function update() {
@@ -89,39 +142,25 @@ async function update() {
   const number = ++searchNumber;
   const isCurrent = () => number === searchNumber;
   selected = 0;
-  showResults();
+  showResults([]);
   setText(hint, '');
-  if (query.length < 2) return;
+  if (query.length < MIN_SEARCH_LENGTH) return;
   await new Promise(resolve => setTimeout(resolve, SEARCH_DELAY_MS));
   if (!isCurrent()) return;
   try {
     const { items } = await search(query);
     if (!isCurrent()) return;
-    showResults(
-      items.map(item => [
-        [item.title, item.snippet].filter(Boolean).join(': '),
-        item.from ? authorOf(item).label : '',
-        routeToRow(item)
-      ])
-    );
+    showResults(items.map(searchResult));
     if (!results.length) setText(hint, 'No results.');
   } catch (error) {
-    if (isCurrent()) setText(hint, 'Search failed: ' + error.message);
+    if (isCurrent()) setText(hint, 'Search failed: ' + /** @type {Error} */ (error).message);
   }
 }
 
-function run(index) {
-  const action = results[index]?.[2];
-  if (!action) return;
+/** @param {Result | undefined} result */
+function run(result) {
+  if (!result) return;
   dialog.close();
-  if (typeof action === 'string') location.hash = action.slice(1);
-  else action();
-}
-
-export function togglePalette() {
-  if (dialog.open) return dialog.close();
-  input.value = '';
-  selected = 0;
-  dialog.showModal();
-  update();
+  if (typeof result.action === 'string') location.hash = result.action.slice(1);
+  else result.action();
 }

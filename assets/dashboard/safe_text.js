@@ -8,11 +8,17 @@ const ANSI_ESCAPES = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z
 const INVISIBLE =
   /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 
-/** ⟨202e⟩ instead of the character itself; carriage returns are dropped. */
+/**
+ * ⟨202e⟩ instead of the character itself; carriage returns are dropped.
+ * @param {string} char
+ */
 const codePointLabel = char =>
-  char === '\r' ? '' : '\u27e8' + char.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9';
+  char === '\r' ? '' : '\u27e8' + (char.codePointAt(0) ?? 0).toString(16).padStart(4, '0') + '\u27e9';
 
-/** Returns the text without escapes and invisible characters, cut at `maxLength` UTF-16 units. */
+/**
+ * Returns the text without escapes and invisible characters, cut at `maxLength` UTF-16 units.
+ * @param {unknown} value
+ */
 export function safeText(value, maxLength = 20000) {
   let text = String(value ?? '');
   if (text.length > maxLength) {
@@ -21,13 +27,19 @@ export function safeText(value, maxLength = 20000) {
   return text.replace(ANSI_ESCAPES, '').replace(INVISIBLE, codePointLabel);
 }
 
-/** Returns the beginning of a text on one line, for lists. */
+/**
+ * Returns the beginning of a text on one line, for lists.
+ * @param {unknown} value
+ */
 export const oneLine = (value, maxLength = 160) =>
   safeText(String(value ?? '').slice(0, maxLength))
     .replace(/\s+/g, ' ')
     .trim();
 
-/** Summarises a tool's input on one line: if it is a JSON object, its most informative value. */
+/**
+ * Summarises a tool's input on one line: if it is a JSON object, its most informative value.
+ * @param {string | undefined} input
+ */
 export function toolSummary(input) {
   let summary = input;
   if (input && input[0] === '{') {
@@ -49,7 +61,10 @@ export function toolSummary(input) {
   return oneLine(summary);
 }
 
-/** Indents the text if it is JSON. */
+/**
+ * Indents the text if it is JSON.
+ * @param {string} value
+ */
 export function prettyJson(value) {
   let text = value;
   if (/^[[{]/.test(text)) {
@@ -62,10 +77,16 @@ export function prettyJson(value) {
   return safeText(text);
 }
 
-/** Returns the last folder of a path. */
+/**
+ * Returns the last folder of a path.
+ * @param {string | undefined} path
+ */
 export const folderName = path => oneLine((path || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
 
-/** Returns the initials of a name: two lower-case letters or digits. */
+/**
+ * Returns the initials of a name: two lower-case letters or digits.
+ * @param {string} name
+ */
 export function initialsOf(name) {
   const [first, second] = name.match(/[\p{L}\p{N}]+/gu) || ['?'];
   const letters = [...first];

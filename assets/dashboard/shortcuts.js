@@ -1,34 +1,47 @@
 // The dialog that lists the keyboard shortcuts (?), and turns single-key shortcuts on and off.
 
-import { element } from './dom.js';
-import { Dialog } from './components.js';
+/** @import { CommandEntry } from './types.d.ts' */
 
-/** [what they do, keys], in addition to the commands that have a key. */
-const SHORTCUTS = [
-  ['Next, previous', 'j k'],
-  ['Open', 'Enter o'],
-  ['Back', 'Esc'],
-  ['Reply', 'r'],
-  ['Mark as read', 'a'],
-  ['Send', 'Ctrl Enter'],
-  ['Previous, next task', '[ ]'],
-  ['Next, previous error', 'e E'],
-  ['Follow latest', 'f'],
-  ['Show waterfall', 'w']
+import { element } from './dom.js';
+import { Dialog } from './components/forms.js';
+
+/** The keys of the views, in addition to the commands that have a key. */
+const VIEW_SHORTCUTS = [
+  { label: 'Next, previous', keys: 'j k' },
+  { label: 'Open', keys: 'Enter o' },
+  { label: 'Back', keys: 'Esc' },
+  { label: 'Reply', keys: 'r' },
+  { label: 'Mark as read', keys: 'a' },
+  { label: 'Send', keys: 'Ctrl Enter' },
+  { label: 'Previous, next task', keys: '[ ]' },
+  { label: 'Next, previous error', keys: 'e E' },
+  { label: 'Follow latest', keys: 'f' },
+  { label: 'Show waterfall', keys: 'w' }
 ];
+/** @type {HTMLDialogElement | undefined} */
 let dialog;
 
-/** Opens or closes the dialog. `commands` are [label, keys, action]. */
+/**
+ * Opens or closes the dialog.
+ * @param {CommandEntry[]} commands
+ * @param {boolean} singleKeysEnabled
+ * @param {(enabled: boolean) => void} onToggleSingleKeys
+ */
 export function toggleShortcuts(commands, singleKeysEnabled, onToggleSingleKeys) {
   dialog ||= createDialog(commands, singleKeysEnabled, onToggleSingleKeys);
   if (dialog.open) dialog.close();
   else dialog.showModal();
 }
 
+/**
+ * @param {CommandEntry[]} commands
+ * @param {boolean} singleKeysEnabled
+ * @param {(enabled: boolean) => void} onToggleSingleKeys
+ */
 function createDialog(commands, singleKeysEnabled, onToggleSingleKeys) {
   const checkbox = element('input', { type: 'checkbox', onchange: () => onToggleSingleKeys(checkbox.checked) });
   checkbox.checked = singleKeysEnabled;
-  const rows = [...commands.filter(([, keys]) => keys), ...SHORTCUTS].map(([label, keys]) =>
+  const rows = [...commands.filter(({ keys }) => keys), ...VIEW_SHORTCUTS].map(({ label, keys }) =>
     element('div', element('dt', ...keys.split(' ').map(key => element('kbd', key))), element('dd', label))
   );
   return Dialog(

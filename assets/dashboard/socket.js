@@ -6,6 +6,8 @@
 //   4. If the position is lost or the database was replaced (close code 4010), the position is dropped,
 //      the caller is notified, and step 1 follows.
 
+/** @import { ConnectionState, HubError, HubEvent, Session } from './types.d.ts' */
+
 import { savedSession } from './session.js';
 import { requireProof, keepProof, dropProof, OTHER_PROGRAM, UNKNOWN_SESSION } from './hub_proof.js';
 
@@ -23,12 +25,27 @@ const HELLO_TIMEOUT_MS = 15000;
 const STABLE_AFTER_MS = 1500;
 const CLOSE_DATABASE_REPLACED = 4010;
 
+/**
+ * @typedef {object} Handlers
+ * @property {(state: ConnectionState, at?: number) => void} onState `at`: since when it is silent, or the time of the next
+ *   attempt
+ * @property {(resumed: boolean, gapMs: number) => void} onReady `hello` arrived; `gapMs` is how long the connection was down
+ * @property {(events: HubEvent[]) => void} onEvents
+ * @property {(reason?: string) => void} onPositionLost
+ * @property {(error: HubError) => void} onError an `error` event from the hub
+ * @property {() => void} onRefused the hub does not know this browser's session, or its key cannot be sent as a subprotocol
+ * @property {() => void} onHandshakeFailed closed before `hello`
+ */
+
+/** @type {Handlers} */
 let handlers;
+/** @type {WebSocket | null} */
 let socket = null;
-/** The attempt to connect that waits for the hub's proof; null if there is none. */
+/** @type {object | null} The attempt to connect that waits for the hub's proof. */
 let proving = null;
-let position = null;
-let epoch = null;
+/** The position of the last event, and the epoch of its database; empty without one. */
+let position = '';
+let epoch = '';
 let isLive = false;
 let attempts = 0;
 let retryTimer = 0;
@@ -40,26 +57,21 @@ let stopped = true;
 
 /**
  * Sets the handlers and starts the keepalive; `resume()` connects.
- *   onState(state, at): 'connecting', 'live', 'stale' (silent since `at`), 'retry' (next attempt at `at`) or 'foreign'
- *     (as 'retry', because another program answers)
- *   onReady(resumed, gapMs): `hello` arrived; `gapMs` is how long the connection was down
- *   onEvents(events)
- *   onPositionLost(reason)
- *   onError(error): an `error` event from the hub
- *   onRefused(): the hub does not know this browser's session, or its key cannot be sent as a subprotocol
- *   onHandshakeFailed(): closed before `hello`
+ * @param {Handlers} socketHandlers
  */
 export function start(socketHandlers) {
   handlers = socketHandlers;
   setInterval(checkAlive, 1000);
-  document.addEventListener('visibilitychange', () => document.hidden || connectNow());
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) connectNow();
+  });
 }
 
 /** Connects without waiting for the retry delay. */
 function connectNow() {
   if (!stopped && !socket && !proving) {
     attempts = 0;
-    open();
+    void open();
   }
 }
 
@@ -80,11 +92,11 @@ export function stop() {
 export function restart() {
   dropPosition();
   close();
-  open();
+  void open();
 }
 
 function dropPosition() {
-  position = epoch = null;
+  position = epoch = '';
 }
 
 function close() {
@@ -108,6 +120,7 @@ async function open() {
   if (position) query.set('since', position);
   const resumed = !!position;
   const protocols = session ? ['agenthub', 'bearer.' + session.key] : ['agenthub'];
+  /** @type {WebSocket} */
   let opening;
   try {
     opening = socket = new WebSocket(location.origin.replace('http', 'ws') + '/ws?' + query, protocols);
@@ -120,14 +133,18 @@ async function open() {
   opening.onclose = event => opening === socket && onClose(event.code);
 }
 
-/** Returns whether the hub has proved itself and this attempt to connect is still wanted. */
+/**
+ * Returns whether the hub has proved itself and this attempt to connect is still wanted.
+ * @param {Session} session
+ */
 async function isProven(session) {
   const attempt = (proving = {});
+  /** @type {{ reason?: string } | null} */
   let failure = null;
   try {
     await requireProof(session);
   } catch (error) {
-    failure = error;
+    failure = /** @type {{ reason?: string }} */ (error);
   }
   if (attempt !== proving) return false;
   proving = null;
@@ -136,6 +153,10 @@ async function isProven(session) {
   return !failure;
 }
 
+/**
+ * @param {boolean} resumed
+ * @param {Session | null} session
+ */
 function onHello(resumed, session) {
   isLive = true;
   keepProof(session);
@@ -146,6 +167,11 @@ function onHello(resumed, session) {
   handlers.onReady(resumed, gapMs);
 }
 
+/**
+ * @param {string} text one event, or an array of events
+ * @param {boolean} resumed
+ * @param {Session | null} session
+ */
 function onFrame(text, resumed, session) {
   lastFrameAt = Date.now();
   if (pingSentAt) {
@@ -178,6 +204,7 @@ function onFrame(text, resumed, session) {
   if (events.length) handlers.onEvents(events);
 }
 
+/** @param {string} [reason] */
 function onPositionLost(reason) {
   // The hub itself works, so the first attempt is made soon.
   attempts = 0;
@@ -187,6 +214,7 @@ function onPositionLost(reason) {
   scheduleRetry();
 }
 
+/** @param {number} code */
 function onClose(code) {
   const wasLive = isLive;
   socket = null;
@@ -201,7 +229,8 @@ function onClose(code) {
   scheduleRetry(wasLive);
 }
 
-function scheduleRetry(wasLive, retryState = 'retry') {
+/** @param {ConnectionState} retryState */
+function scheduleRetry(wasLive = false, retryState = 'retry') {
   if (stopped) return;
   if (wasLive && Date.now() - openedAt > STABLE_AFTER_MS) attempts = 0;
   const delay = RETRY_DELAYS_MS[Math.min(attempts++, RETRY_DELAYS_MS.length - 1)] * (0.7 + Math.random() * 0.6);

@@ -2,17 +2,28 @@
 
 const PREFIX = 'agenthub.';
 
-// Used when the browser refuses localStorage, as private windows may. Exists as long as the tab.
+/**
+ * Used when the browser refuses localStorage, as private windows may. Exists as long as the tab.
+ * @type {Record<string, any>}
+ */
 const fallback = {};
 
+/**
+ * @param {string} key
+ * @returns {any} undefined if it was never saved
+ */
 export function loadSetting(key) {
   try {
-    return JSON.parse(localStorage.getItem(PREFIX + key)) ?? fallback[key];
+    return JSON.parse(localStorage.getItem(PREFIX + key) ?? 'null') ?? fallback[key];
   } catch {
     return fallback[key];
   }
 }
 
+/**
+ * @param {string} key
+ * @param {unknown} value
+ */
 export function saveSetting(key, value) {
   fallback[key] = value;
   try {
@@ -22,6 +33,7 @@ export function saveSetting(key, value) {
   }
 }
 
+/** @param {string} key */
 export function removeSetting(key) {
   delete fallback[key];
   try {
@@ -31,6 +43,10 @@ export function removeSetting(key) {
   }
 }
 
-/** Calls `handler` when another tab of this browser has changed a setting. */
+/**
+ * Calls `handler` when another tab of this browser has changed a setting.
+ * @param {string} key
+ * @param {() => void} handler
+ */
 export const onSettingChange = (key, handler) =>
   addEventListener('storage', event => event.key === PREFIX + key && handler());

@@ -201,7 +201,7 @@ async function checkImpostor(description, answer) {
     );
     // What the person does meanwhile.
     const failure = await browser.evaluate(
-        `import('./sync.js').then(sync => sync.sendMail({ to_inbox: 'planner', payload: 'secret plan' })).then(() => 'sent', e => e.message)`
+        `import('./sync/mail.js').then(sync => sync.sendMail({ to_inbox: 'planner', payload: 'secret plan' })).then(() => 'sent', e => e.message)`
     );
     check(/another program answers/.test(failure), `${description}: nothing can be sent`, failure);
     check(

@@ -48,6 +48,12 @@ check(
     'changes of its label and status are shown'
 );
 
+// ---- a request that is only a title ----
+
+sql(insert('inbox_messages', { from_agent: 'a0', to_inbox: 'human', title: 'only a title?', message_type: 'question' }));
+check(await browser.eventually(hasCard('only a title')), 'a request without a text is shown');
+await removeRequests();
+
 // ---- the pointer rests on a card ----
 
 writeRequest('cache', 'a1');
@@ -96,7 +102,7 @@ check(
 await browser.click(YES_BUTTON);
 check(await eventually(() => replies() === 'a1:yes,a4:yes'), 'later it accepts them', replies());
 await browser.evaluate(
-    `import('./sync.js').then(async sync => { const mail = { id: 'twice', from_agent: 'a5', message_id: 'm', status: 'unread', payload: '' }; await Promise.allSettled([sync.reply(mail, 'yes'), sync.reply(mail, 'yes')]); })`
+    `import('./sync/mail.js').then(async sync => { const mail = { id: 'twice', from_agent: 'a5', message_id: 'm', status: 'unread', payload: '' }; await Promise.allSettled([sync.reply(mail, 'yes'), sync.reply(mail, 'yes')]); })`
 );
 check(sql(`SELECT count(*) FROM inbox_messages WHERE to_inbox = 'a5'`) === '1', 'the same reply sent twice is one row');
 

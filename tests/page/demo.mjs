@@ -10,10 +10,10 @@ check(await browser.isLive(), 'the page is live');
 // Builds have finished, the coder has fixed a failed one, and the planner asks a question.
 check(
     await browser.eventually(
-        `import('./store.js').then(store => {
+        `Promise.all([import('./store.js'), import('./store/mail.js')]).then(([store, mail]) => {
             const tasks = [...store.state.tasks.values()];
             const isDone = task => task.status === 'completed';
-            return tasks.filter(isDone).length >= 3 && tasks.some(t => t.agent_id === 'coder' && isDone(t)) && store.pendingMail().length;
+            return tasks.filter(isDone).length >= 3 && tasks.some(t => t.agent_id === 'coder' && isDone(t)) && mail.pendingMail().length;
         })`,
         90000
     ),

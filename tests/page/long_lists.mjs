@@ -187,7 +187,7 @@ await browser.goTo('tasks');
 await browser.click(`[...document.querySelectorAll('.column-headers button')].find(e => e.textContent === 'Cost')`);
 check(
     await browser.eventually(
-        `[...document.querySelectorAll('.task-table .row')].find(e => e.index === 0)?.innerText.includes('job 3')`
+        `[...document.querySelectorAll('.task-table .row')].find(e => e.ariaPosInSet === '1')?.innerText.includes('job 3')`
     ),
     'a click on a column heading sorts by it',
     await browser.evaluate('location.hash')

@@ -59,7 +59,7 @@ for (let i = 0; i < 3; i++) {
 check(themes.join() === 'Light,Dark dark,System', 'the theme button cycles through light, dark, system', themes.join());
 await browser.goTo('tasks');
 await browser.evaluate(
-    `[...document.querySelectorAll('.row .task-row')].find(link => link.parentNode.index === 2).focus()`
+    `[...document.querySelectorAll('.row .task-row')].find(link => link.parentNode.ariaPosInSet === '3').focus()`
 );
 const focusedRow = await browser.evaluate(`document.activeElement.getAttribute('href')`);
 await browser.press('Enter');

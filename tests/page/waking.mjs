@@ -11,7 +11,7 @@ const browser = await startBrowser();
 
 /** The visible element of an agent on Now, as a JavaScript expression. */
 const rowOf = agent =>
-    `[...document.querySelectorAll('.agent-line, .card')].find(e => e.agentId === '${agent}' && e.offsetParent)`;
+    `[...document.querySelectorAll('.agent-line, .card')].find(e => e.querySelector('a[href$="?to=${agent}"]') && e.offsetParent)`;
 const noteOf = agent =>
     browser.evaluate(`${rowOf(agent)}?.querySelector('.wake:not([hidden]) .wake-text')?.textContent`);
 const noteBecomes = async (agent, text) => {

@@ -1,226 +1,125 @@
-// Inbox: the mailboxes, the person's own first; their unread, all or sent mail; one message in full
-// with its receipts and a reply form; a form for new mail. Opening a message does not mark it as read:
-// the person does that explicitly.
+// Inbox: the mailboxes, the person's own first; their unread, all or sent mail; one message in full; a form for new mail.
+// Opening a message does not mark it as read: the person does that explicitly.
+
+/** @import { ItemContent, Mail, Mailbox, Topics, View } from '../types.d.ts' */
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
-import {
-  state,
-  throttledList,
-  openMailbox as mailboxOf,
-  mailIn,
-  isPending,
-  pendingMailCount,
-  invalidate
-} from '../store.js';
-import {
-  openMailbox,
-  loadOlderMail,
-  sendMail,
-  setMailStatus,
-  markAllRead,
-  confirmRecipient,
-  fetchMailDetails,
-  showNotice
-} from '../sync.js';
-import {
-  TwoLineList,
-  SplitView,
-  EmptyState,
-  Initials,
-  setInitials,
-  Tag,
-  setTag,
-  mailTag,
-  Field,
-  Select,
-  handleSubmit,
-  Chips,
-  button
-} from '../components.js';
-import { authorOf, isByPerson, displayName, HUMAN } from '../authors.js';
-import { ReplyForm } from '../reply_form.js';
-import { WakeNote } from '../wake_note.js';
-import { capitalize, formatDateTimeOrEmpty, formatDayAndTime, pluralize } from '../format.js';
-import { routeTo, routeToRow, routeToNewMail, queryString } from '../routes.js';
-import { oneLine, safeText } from '../safe_text.js';
-import { renderMarkdown } from '../markdown.js';
+import { showNotice, state } from '../store.js';
+import { isPending, mailIn, openMailbox, pendingMailCount } from '../store/mail.js';
+import { invalidate, throttledList } from '../store/schedule.js';
+import { loadMailbox, loadOlderMail, markAllRead, setMailStatus } from '../sync/mail.js';
+import { EmptyState } from '../components/commands.js';
+import { button } from '../components/forms.js';
+import { mailTag } from '../components/labels.js';
+import { Chips, SplitView, TwoLineList } from '../components/lists.js';
+import { toggledStatus } from '../components/reply_form.js';
+import { WakeNote } from '../components/wake_note.js';
+import { authorOf, displayName, HUMAN } from '../authors.js';
+import { capitalize, pluralize } from '../format.js';
+import { routeTo, routeToNewMail, queryString } from '../routes.js';
+import { oneLine } from '../safe_text.js';
+import { MailDetails } from './inbox/mail_details.js';
+import { MailView } from './inbox/mail_view.js';
+import { NewMailForm } from './inbox/new_mail_form.js';
 
 const MAX_MAILBOX_CHIPS = 12;
 const FILTERS = ['unread', 'all', 'sent'];
-/** The receipts of an open, unread message are requested this often: no event reports them. */
-const RECEIPTS_INTERVAL_MS = 3000;
+/** In the place of a message's id: the form for new mail. */
+const NEW = 'new';
 
+/** @param {string} name */
 function mailboxLabel(name) {
   if (name === '*') return 'All mailboxes';
   return name === 'all' ? 'To everyone' : displayName(name);
 }
 
+/** @param {Mailbox} mailbox */
+const isAgentMailbox = ({ name }) => name !== HUMAN && name !== '*' && name[0] !== '>';
+
 const agentMailboxes = () =>
   [...state.mailboxes.values()]
-    .filter(mailbox => !/^(human|\*|>.*)$/.test(mailbox.name))
+    .filter(isAgentMailbox)
     .sort((a, b) => b.unread - a.unread || (a.name < b.name ? -1 : 1));
 
-/** The status of mail to everyone differs by reader, and follows from receipts. */
-const unreadIn = name =>
-  name === HUMAN ? pendingMail().length : name === 'all' ? 0 : state.mailboxes.get(name)?.unread;
-
-const toggledStatus = mail => (mail.status === 'unread' ? 'read' : 'unread');
-
-// ---- delivery ----
-
-const RECEIPT_LABELS = {
-  offered: 'Delivered to',
-  seen: 'Read by',
-  acked: 'Acknowledged by',
-  archived: 'Archived by'
-};
-
-function receiptLine(receipt) {
-  const label = RECEIPT_LABELS[receipt.state] || capitalize(safeText(receipt.state, 30)) + ' by';
-  const isPerson = receipt.reader === HUMAN;
-  const reader = isPerson ? 'you' : displayName(receipt.reader);
-  const via = receipt.via && !isPerson ? ` (${safeText(receipt.via, 60)})` : '';
-  return `${label} ${reader}${via} · ${formatDayAndTime(receipt.created_at)}`;
+/**
+ * Returns the number that the chip of a mailbox shows.
+ * @param {string} name
+ */
+function unreadIn(name) {
+  if (name === HUMAN) return pendingMailCount();
+  // The status of mail to everyone differs by reader, and follows from receipts.
+  return name === 'all' ? 0 : state.mailboxes.get(name)?.unread;
 }
 
-/** Returns the facts about the delivery of a message, one per line. */
-function deliveryLines(mail, receipts) {
-  const sender = isByPerson(mail) ? 'you' : authorOf(mail).label;
-  const lines = [`Sent by ${sender} · ${formatDayAndTime(mail.created_at)}`, ...receipts.map(receiptLine)];
-  if (mail.to_inbox === 'all') {
-    const readers = new Set(receipts.map(receipt => receipt.reader));
-    // Agents that appeared later do not get it.
-    const wasThere = agent => !(agent.created_at > mail.created_at);
-    const missing = [...state.agents.values()]
-      .filter(agent => wasThere(agent) && agent.id !== mail.from_agent && !readers.has(agent.id))
-      .map(agent => agent.id);
-    if (missing.length) lines.push('Not read yet by ' + missing.map(name => safeText(name, 60)).join(', '));
+/** The links to the mailboxes; those of agents above the limit are shown on request. */
+function MailboxChips() {
+  let showsAll = false;
+  const chips = Chips('Mailboxes');
+  const moreButton = button('', toggle, 'button.link-button');
+  const listedNames = throttledList('inbox', () => {
+    const names = agentMailboxes().map(mailbox => mailbox.name);
+    return [HUMAN, '*', ...(showsAll ? names : names.slice(0, MAX_MAILBOX_CHIPS))];
+  });
+  function toggle() {
+    showsAll = !showsAll;
+    invalidate('inbox');
   }
-  if (mail.claimed_by) {
-    lines.push(`Claimed by ${safeText(mail.claimed_by, 60)} until ${formatDayAndTime(mail.claim_expires_at)}`);
-  }
-  const hasReadReceipt = receipts.some(receipt => receipt.state !== 'offered');
-  if (mail.read_at && !hasReadReceipt) lines.push('Read · ' + formatDayAndTime(mail.read_at));
-  else if (mail.status === 'unread' && lines.length === 1) {
-    lines.push(mail.to_inbox === HUMAN ? 'You haven’t read it yet' : 'Not read yet');
-  }
-  return lines;
+  return {
+    root: chips.root,
+    moreButton,
+    /**
+     * @param {Topics} topics
+     * @param {string} currentName
+     */
+    set(topics, currentName) {
+      const names = listedNames(topics, chips.root.matches(':hover'));
+      chips.set(
+        names.map(name => ({
+          label: mailboxLabel(name),
+          href: routeTo('inbox', name),
+          isCurrent: name === currentName,
+          count: unreadIn(name)
+        }))
+      );
+      const hiddenCount = agentMailboxes().length - MAX_MAILBOX_CHIPS;
+      const more = `Show ${pluralize(hiddenCount, 'more mailbox', 'more mailboxes')}`;
+      setTextOrHide(moreButton, hiddenCount > 0 ? (showsAll ? 'Show fewer mailboxes' : more) : '');
+    }
+  };
 }
 
-export default function inbox() {
-  // The route: a mailbox, the id of a message or 'new', a filter.
+/** @returns {View} */
+export default function InboxView() {
+  // The route: a mailbox, the id of a message or NEW, a filter.
   let mailboxName = HUMAN;
-  let id;
+  let id = '';
   let filter = 'all';
   /** The mailbox that is listed: `mailboxName`, or '>name' for what that name has sent. */
   let source = HUMAN;
   let query = '';
-  /** { id, row, receipts, missing, status }: the open message as the hub returned it. */
-  let details = null;
-  let detailsRequestedAt = 0;
-  let showAllMailboxes = false;
+  /** The list that was shown last: another one is shown at once. */
+  let shownList = '';
+  const details = MailDetails();
 
   const listedMail = throttledList('inbox', () =>
     mailIn(source).filter(mail => filter !== 'unread' || isPending(mail))
   );
-  const listedMailboxes = throttledList('inbox', () => {
-    const names = agentMailboxes().map(mailbox => mailbox.name);
-    return [HUMAN, '*', ...(showAllMailboxes ? names : names.slice(0, MAX_MAILBOX_CHIPS))];
-  });
-
-  // ---- the list ----
-
-  const mailboxChips = Chips('Mailboxes');
+  const mailboxChips = MailboxChips();
   const filterChips = Chips('Filter');
   const summary = element('p.facts');
   const hint = element('p.hint');
-  const markAllButton = button('', markAll, 'button.link-button');
-  const moreMailboxesButton = button(
-    '',
-    () => {
-      showAllMailboxes = !showAllMailboxes;
-      invalidate('inbox');
-    },
-    'button.link-button'
-  );
+  const markAllButton = button('', () => void markAll(), 'button.link-button');
   const wakeNote = WakeNote({ showsName: true });
   const list = TwoLineList({
     label: 'Messages, newest first',
-    keyOf: mail => mail.id,
-    describe: mail => {
-      const recipients = authorOf(mail).label + ' → ' + displayName(mail.to_inbox);
-      return {
-        href: routeTo('inbox', mailboxName, mail.id) + query,
-        author: authorOf(mail),
-        title: oneLine(mail.title || mail.payload, 100) || '(no text)',
-        tag: mailTag(mail),
-        snippet: recipients + (isPending(mail) ? ' · unread' : ''),
-        time: mail.created_at,
-        isNew: isPending(mail)
-      };
-    },
+    keyOf: (/** @type {Mail} */ mail) => mail.id,
+    describe: describeMail,
     onNearEnd: () => loadOlderMail(source)
   });
   const empty = EmptyState('No messages yet', 'Messages wait here until read.', 'send', 'ask');
-
-  // ---- one message ----
-
-  const backLink = () => element('a.back', { href: '#/inbox' }, '← Inbox');
-  const title = element('h2', { tabindex: -1 });
-  const facts = element('p.facts');
-  const initials = Initials();
-  const authorNote = element('p.author-note', { 'data-tone': 'warn' });
-  const tags = [Tag(), Tag(), Tag()];
-  const body = element('div.mail-body', { dir: 'auto' });
-  const receiptList = element('ol.receipts');
-  const replyForm = ReplyForm();
-  const mailView = element(
-    'article.mail-view',
-    element('header.view-header', backLink(), initials, title, ...tags, facts),
-    authorNote,
-    body,
-    replyForm.root,
-    element('h3', 'Delivery'),
-    receiptList
-  );
-
-  // ---- new mail ----
-
-  const recipientInput = element('input', { required: true, autocomplete: 'off', list: 'agents' });
-  const prioritySelect = Select(['info', 'action', 'urgent']);
-  const textInput = element('textarea', { required: true });
-  const alert = element('p.form-error', { role: 'alert' });
-  const submitButton = element('button.primary', 'Send');
-  const newMailForm = element(
-    'form.new-mail',
-    element(
-      'header.view-header',
-      backLink(),
-      element('h2', 'New message'),
-      element('p.facts', 'Agents see “human” as the sender.')
-    ),
-    element('div.form-grid', Field('To', recipientInput), Field('Priority', prioritySelect)),
-    Field('Text', textInput),
-    element('div.toolbar', alert, submitButton)
-  );
-  handleSubmit({
-    form: newMailForm,
-    submitButton,
-    alert,
-    verb: 'send',
-    async submit() {
-      const recipient = recipientInput.value.trim();
-      confirmRecipient(recipient);
-      const mail = await sendMail({
-        to_inbox: recipient,
-        payload: textInput.value,
-        priority: prioritySelect.value
-      });
-      textInput.value = '';
-      location.hash = routeToRow(mail);
-    }
-  });
-
+  const BackLink = () => element('a.back', { href: '#/inbox' }, '← Inbox');
+  const mailView = MailView(BackLink);
+  const newMailForm = NewMailForm(BackLink);
   const root = SplitView(
     'inbox',
     [
@@ -230,19 +129,38 @@ export default function inbox() {
         summary,
         element('a.primary', { href: routeToNewMail() }, 'New message')
       ),
-      mailboxChips,
-      element('div.toolbar', filterChips, moreMailboxesButton, markAllButton),
+      mailboxChips.root,
+      element('div.toolbar', filterChips.root, mailboxChips.moreButton, markAllButton),
       wakeNote.root,
-      empty,
+      empty.root,
       list.root
     ],
-    [hint, mailView, newMailForm]
+    [hint, mailView.root, newMailForm.root]
   );
 
-  /** Returns the open message from any mailbox that has it. */
+  /**
+   * @param {Mail} mail
+   * @returns {ItemContent & { isNew: boolean }}
+   */
+  function describeMail(mail) {
+    const author = authorOf(mail);
+    const isNew = isPending(mail);
+    return {
+      href: routeTo('inbox', mailboxName, mail.id) + query,
+      author,
+      title: oneLine(mail.title || mail.payload, 100) || '(no text)',
+      tag: mailTag(mail),
+      snippet: author.label + ' → ' + displayName(mail.to_inbox) + (isNew ? ' · unread' : ''),
+      time: mail.created_at,
+      isNew
+    };
+  }
+
+  /** Returns the open message from any mailbox that has it, or as the hub returned it. */
   function openMail() {
+    if (!id || id === NEW) return undefined;
     const rows = [source, mailboxName, HUMAN, '*'].map(name => state.mailboxes.get(name)?.rows?.get(id));
-    return rows.find(Boolean) || (id && details?.id === id && details.row);
+    return rows.find(Boolean) || details.of(id)?.row;
   }
 
   async function markAll() {
@@ -250,107 +168,62 @@ export default function inbox() {
     try {
       await markAllRead(source);
     } catch (error) {
-      showNotice('Couldn’t mark the messages as read: ' + error.message);
+      showNotice('Couldn’t mark the messages as read: ' + /** @type {Error} */ (error).message);
     }
     markAllButton.disabled = false;
     invalidate('all');
   }
 
+  /** @param {Mail} mail */
   function toggleRead(mail) {
     setMailStatus(mail, toggledStatus(mail)).catch(error => showNotice('Couldn’t mark the message: ' + error.message));
   }
 
-  async function loadDetails() {
-    if (details?.id !== id) details = { id };
-    const loading = details;
-    detailsRequestedAt = Date.now();
-    try {
-      loading.row = await fetchMailDetails(loading.id);
-      loading.receipts = loading.row.receipts;
-      invalidate('inbox');
-    } catch (error) {
-      loading.missing = error.status === 404;
-    }
-  }
-
-  function drawDelivery(mail) {
-    const lines = deliveryLines(mail, details?.receipts || []);
-    const content = lines.join('\n');
-    if (receiptList.content === content) return;
-    receiptList.content = content;
-    receiptList.replaceChildren(...lines.map(line => element('li', line)));
-  }
-
+  /**
+   * @param {Mail | undefined} mail the open message
+   * @param {Mailbox} mailbox
+   * @param {number} mailCount
+   */
   function hintText(mail, mailbox, mailCount) {
-    if (id === 'new' || mail) return '';
-    if (id) return details?.missing ? 'Message not found.' : 'Loading…';
+    if (id === NEW || mail) return '';
+    if (id) return details.of(id)?.isMissing ? 'Message not found.' : 'Loading…';
     if (mailCount) return 'Select a message to read it.';
     if (!mailbox.filled) return 'Loading…';
-    if (!empty.hidden) return '';
+    if (!empty.root.hidden) return '';
     return filter === 'unread' ? 'No unread messages.' : 'No messages.';
   }
 
-  function filterHref(name) {
-    return routeTo('inbox', mailboxName) + queryString({ show: name === 'all' ? '' : name });
-  }
-
-  function drawChips(topics) {
-    const names = listedMailboxes(topics, mailboxChips.matches(':hover'));
-    mailboxChips.set(
-      names.map(name => ({
-        label: mailboxLabel(name),
-        href: routeTo('inbox', name),
-        isCurrent: name === mailboxName,
-        count: name === HUMAN ? pendingMailCount() : unreadIn(name)
-      }))
-    );
+  function renderFilter() {
+    const hrefOf = (/** @type {string} */ name) =>
+      routeTo('inbox', mailboxName) + queryString({ show: name === 'all' ? '' : name });
     filterChips.set(
-      FILTERS.map(name => ({ label: capitalize(name), href: filterHref(name), isCurrent: name === filter }))
+      FILTERS.map(name => ({ label: capitalize(name), href: hrefOf(name), isCurrent: name === filter }))
     );
-    const hiddenCount = agentMailboxes().length - MAX_MAILBOX_CHIPS;
-    const moreLabel = showAllMailboxes ? 'Show fewer mailboxes' : `Show ${pluralize(hiddenCount, 'more mailbox', 'more mailboxes')}`;
-    setTextOrHide(moreMailboxesButton, hiddenCount > 0 ? moreLabel : '');
   }
 
-  function drawList(topics, mailbox) {
-    const listKey = source + filter;
-    const mails = listedMail(topics, list.isInUse() && list.listKey === listKey);
-    list.listKey = listKey;
-    list.render(mails, id ?? null);
-    const isOwn = source === HUMAN;
-    const pending = isOwn ? pendingMailCount() : mailIn(source).filter(isPending).length;
-    const unread = filter === 'sent' ? 0 : pending;
-    const hasMore = mailbox.hasMoreUnread && !isOwn;
-    setTextOrHide(markAllButton, unread && `Mark ${unread}${hasMore ? '+' : ''} as read`);
+  /**
+   * @param {Topics} topics
+   * @param {Mailbox} mailbox
+   */
+  function renderList(topics, mailbox) {
+    const wantedList = source + filter;
+    const mails = listedMail(topics, list.isInUse() && shownList === wantedList);
+    shownList = wantedList;
+    list.render(mails, id || null);
+    renderMarkAll(mailbox);
     empty.show(state.loaded && !mails.length && mailboxName === HUMAN && filter === 'all');
     const count = mails.length ? ` · ${mails.length}${mailbox.next ? '+' : ''}` : '';
     setText(summary, mailboxLabel(mailboxName) + count);
     return mails;
   }
 
-  function drawMail(mail) {
-    const author = authorOf(mail);
-    setInitials(initials, author);
-    setText(title, safeText(mail.title, 300) || '(no title)');
-    const words = [mail.message_type, mail.priority === 'info' ? '' : mail.priority, mail.status];
-    words.forEach((word, i) => setTag(tags[i], word));
-    const recipients = `${author.label} → ${displayName(mail.to_inbox)}`;
-    setText(facts, `${recipients} · ${formatDateTimeOrEmpty(mail.created_at)}`);
-    renderMarkdown(body, mail.payload);
-    setTextOrHide(authorNote, author.note);
-    setHidden(replyForm.root, isByPerson(mail));
-    replyForm.set(mail);
-    drawDelivery(mail);
-  }
-
-  function refreshDetails(mail) {
-    if (!id || id === 'new' || !state.loaded) return;
-    const isOther = details?.id !== id;
-    const hasChanged = mail && details?.status !== mail.status;
-    const isOld = mail?.status === 'unread' && Date.now() - detailsRequestedAt > RECEIPTS_INTERVAL_MS;
-    if (!isOther && !hasChanged && !isOld) return;
-    loadDetails();
-    details.status = mail?.status;
+  /** @param {Mailbox} mailbox */
+  function renderMarkAll(mailbox) {
+    const isOwn = source === HUMAN;
+    const pending = isOwn ? pendingMailCount() : mailIn(source).filter(isPending).length;
+    const unread = filter === 'sent' ? 0 : pending;
+    const more = mailbox.hasMoreUnread && !isOwn ? '+' : '';
+    setTextOrHide(markAllButton, unread ? `Mark ${unread}${more} as read` : '');
   }
 
   return {
@@ -358,41 +231,39 @@ export default function inbox() {
     title: 'Inbox',
     keys: {
       a() {
-        const row = document.activeElement.closest?.('.row');
-        const mail = row && list.items[row.index];
+        const mail = list.focusedItem();
         if (mail) toggleRead(mail);
-        else if (!mailView.hidden) replyForm.markButton.click();
+        else if (!mailView.root.hidden) mailView.replyForm.markButton.click();
       },
-      r: () => mailView.hidden || replyForm.input.focus(),
+      r: () => mailView.root.hidden || mailView.replyForm.input.focus(),
       m() {
         location.hash = routeToNewMail();
       }
     },
-    route([name = HUMAN, mailId], params) {
+    route([name = HUMAN, mailId = ''], params) {
+      const show = params.get('show') || '';
       mailboxName = name;
       id = mailId;
-      filter = FILTERS.includes(params.get('show')) ? params.get('show') : 'all';
+      filter = FILTERS.includes(show) ? show : 'all';
       source = filter === 'sent' ? '>' + mailboxName : mailboxName;
       query = queryString({ show: filter === 'all' ? '' : filter });
-      if (id === 'new') {
-        recipientInput.value = params.get('to') || recipientInput.value;
-        requestAnimationFrame(() => (recipientInput.value ? textInput : recipientInput).focus());
-      }
-      setText(alert, '');
-      setAttribute(root, 'data-detail', id);
+      if (id === NEW) newMailForm.open(params.get('to'));
+      newMailForm.clearError();
+      setAttribute(root, 'data-detail', id || null);
     },
     render(topics) {
-      if (topics.has('all')) openMailbox(source);
-      const mailbox = mailboxOf(source);
-      const mail = id !== 'new' && openMail();
-      drawChips(topics);
-      const mails = drawList(topics, mailbox);
+      if (topics.has('all')) loadMailbox(source);
+      const mailbox = openMailbox(source);
+      const mail = openMail();
+      mailboxChips.set(topics, mailboxName);
+      renderFilter();
+      const mails = renderList(topics, mailbox);
       wakeNote.set(mailboxName, state.agents.get(mailboxName)?.status !== 'running');
-      setHidden(mailView, !mail);
-      setHidden(newMailForm, id !== 'new');
+      setHidden(mailView.root, !mail);
+      setHidden(newMailForm.root, id !== NEW);
       setTextOrHide(hint, hintText(mail, mailbox, mails.length));
-      refreshDetails(mail);
-      if (mail) drawMail(mail);
+      if (id && id !== NEW && state.loaded) details.refresh(id, mail);
+      if (mail) mailView.set(mail, details.of(id)?.row?.receipts || []);
     }
   };
 }

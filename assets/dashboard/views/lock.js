@@ -1,8 +1,11 @@
 // Shown while this browser has no key that the hub accepts.
 
+/** @import { View } from '../types.d.ts' */
+
 import { element, setText, setTextOrHide } from '../dom.js';
 import { state } from '../store.js';
-import { Command, Field, handleSubmit } from '../components.js';
+import { Command } from '../components/commands.js';
+import { ErrorText, Field, handleSubmit, SubmitButton } from '../components/forms.js';
 import { savedSession, codeFromInput } from '../session.js';
 import { unlockWith } from '../sync.js';
 
@@ -10,12 +13,13 @@ const NO_KEY = 'This browser has no key for the hub yet. A link from agenthub op
 const KEY_NOT_ACCEPTED =
   'This browser’s key was revoked, has expired after 30 days without use, or belongs to another hub. A link from agenthub open gives it a new one.';
 
-export default function lock() {
+/** @returns {View} */
+export default function LockView() {
   const explanation = element('p');
-  const linkError = element('p.form-error', { role: 'alert' });
+  const linkError = ErrorText();
   const input = element('input', { required: true, autocomplete: 'off', spellcheck: 'false' });
-  const submitButton = element('button.primary', 'Unlock');
-  const alert = element('p.form-error', { role: 'alert' });
+  const submitButton = SubmitButton('Unlock');
+  const alert = ErrorText();
   const form = element('form.unlock-form', Field('Link or code', input), submitButton, alert);
   handleSubmit({
     form,

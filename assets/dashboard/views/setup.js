@@ -1,11 +1,17 @@
-// Setup: the hub's status, the rows it rejected and why, the agents seen, which mail wakes them, the browsers that have
-// a key, and commands that write a test row from several languages. Each command gets a check mark when its row arrives.
+// Setup: the hub's status, the rows it rejected and why, the agents seen, which mail wakes them, the browsers that have a
+// key, and commands that write a test row from several languages. Each command gets a check mark when its row arrives.
+
+/** @import { Agent, CommandText, Pair, Status, View } from '../types.d.ts' */
 
 import { element, setText, setHidden, setTextOrHide } from '../dom.js';
-import { state, eventRates, refresh } from '../store.js';
-import { Command, showCommands, Tag, setTag, Item, setItem, updateChildren } from '../components.js';
-import { SessionList } from '../session_list.js';
-import { wakeSentences } from '../wake_note.js';
+import { state } from '../store.js';
+import { refresh } from '../store/refresh.js';
+import { Command, CommandList } from '../components/commands.js';
+import { ErrorText } from '../components/forms.js';
+import { Tag } from '../components/labels.js';
+import { ItemOf, Lines, Pairs, Repeated } from '../components/lists.js';
+import { SessionList } from '../components/session_list.js';
+import { wakeLimitsText, wakeRuleText } from '../components/wake_note.js';
 import { inboxOwner } from '../authors.js';
 import { formatCount, formatBytes, formatDayAndTime, formatClock } from '../format.js';
 import { routeTo } from '../routes.js';
@@ -18,7 +24,12 @@ const STATUS_INTERVAL_MS = 5000;
 const RENDER_INTERVAL_MS = 900;
 const PAGE_OPENED_AT = Date.now();
 
-/** Formats a value of /api/status. */
+/**
+ * Formats a value of /api/status.
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
 function formatStatusValue(name, value) {
   if (value && typeof value === 'object') {
     const parts = Object.entries(value).map(
@@ -26,41 +37,117 @@ function formatStatusValue(name, value) {
     );
     return parts.join(' · ') || 'none';
   }
-  if (/size$/.test(name)) return formatBytes(value);
-  if (name === 'uptime_ms') return formatClock(value / 1e3);
+  if (name.endsWith('size')) return formatBytes(Number(value));
+  if (name === 'uptime_ms') return formatClock(Number(value) / 1e3);
   return safeText(value, 300);
 }
 
-/** Fills a <dl> with { label, value, tone? }, if anything changed. */
-function setPairs(list, pairs) {
-  const content = JSON.stringify(pairs);
-  if (list.content === content) return;
-  list.content = content;
-  list.replaceChildren(
-    ...pairs.map(({ label, value, tone }) =>
-      element('div', { 'data-tone': tone }, element('dt', label), element('dd', value))
-    )
-  );
+/**
+ * Returns the facts about the hub and the database.
+ * @param {Status} status
+ * @returns {Pair[]}
+ */
+function hubFacts({ trouble, rejected, db, watcher, limits, epoch, pos, ...rest }) {
+  return Object.entries({ ...db, ...rest, ...watcher }).map(([name, value]) => ({
+    label: name.replace(/_ms$/, '').replace(/_/g, ' '),
+    value: formatStatusValue(name, value),
+    tone: name === 'state' ? (value === 'ok' ? 'ok' : 'bad') : undefined
+  }));
 }
 
-export default function setup() {
-  const trouble = element('p.form-error', { role: 'alert' });
-  const latency = element('dl.figures');
-  const hubFacts = element('dl.facts-table');
-  const rejectedList = element('ul.reject-list');
-  const rejectedSection = element('section', element('h2', 'Rejected rows'), rejectedList);
-  const agentCount = element('span.facts');
-  const agentList = element('ul.compact-list', { tabindex: 0, 'aria-label': 'Agents' });
-  const sessions = SessionList();
-  const wakeSetting = element('p');
-  const wakeLimits = element('p.facts');
-  const wakeCommands = element('div');
-  const connectCommands = element('div');
-  const testCommands = element('div');
-  /** { from, tag }: the tag of each test command and the agent its row comes from. */
+/** How long rows take to arrive. */
+function LatencyFigures() {
+  const figures = Pairs('dl.figures');
+  return {
+    root: figures.root,
+    render() {
+      const sorted = [...state.latencies].sort((a, b) => a - b);
+      const percentile = (/** @type {number} */ fraction) => {
+        if (!sorted.length) return '–';
+        const index = Math.min(sorted.length - 1, Math.floor(fraction * sorted.length));
+        return Math.max(0, sorted[index]) + ' ms';
+      };
+      figures.set([
+        { label: 'Median', value: percentile(0.5) },
+        { label: 'p95', value: percentile(0.95) },
+        { label: 'Events', value: formatCount(state.eventRates.at(-2)) + '/s' }
+      ]);
+    }
+  };
+}
+
+/** The commands that write a test row, each with a tag that says whether its row has arrived. */
+function TestCommands() {
+  /** @type {{ from: string, tag: ReturnType<typeof Tag> }[]} The agent that a row comes from. */
   let checkMarks = [];
-  let requestedAt = 0;
-  let drawnAt = 0;
+  const list = CommandList(command => {
+    const tag = Tag();
+    checkMarks.push({ from: command.from || '', tag });
+    return Command(command, ' ', tag.root);
+  });
+  const isTest = (/** @type {CommandText} */ command) => command.from;
+  /** @param {string} agentId */
+  const hasArrived = agentId => (state.agents.get(agentId)?.last_active_at || 0) > PAGE_OPENED_AT;
+  return {
+    root: list.root,
+    render() {
+      list.set([...state.commands.values()].filter(isTest).map(command => command.name));
+      checkMarks = checkMarks.filter(({ tag }) => list.root.contains(tag.root));
+      for (const { from, tag } of checkMarks) tag.set(hasArrived(from) ? 'arrived' : '');
+    }
+  };
+}
+
+/** Which mail wakes agents, how often, and the command that changes it. */
+function WakeSection() {
+  const rule = element('p');
+  const limits = element('p.facts');
+  const commands = CommandList();
+  return {
+    root: element('section', element('h2', 'Waking idle agents'), rule, limits, commands.root),
+    render() {
+      setTextOrHide(rule, state.wake ? wakeRuleText(state.wake) : '');
+      setTextOrHide(limits, state.wake ? wakeLimitsText(state.wake) : '');
+      if (state.loaded) commands.set(['wake']);
+    }
+  };
+}
+
+/** All agents, the last active first. */
+function AgentSection() {
+  const count = element('span.facts');
+  const list = Repeated(
+    element('ul.compact-list', { tabindex: 0, 'aria-label': 'Agents' }),
+    ItemOf((/** @type {Agent} */ agent) => ({
+      href: routeTo('inbox', agent.id),
+      author: inboxOwner(agent.id),
+      title: inboxOwner(agent.id).label,
+      snippet: folderName(agent.workspace),
+      time: agent.last_active_at
+    }))
+  );
+  return {
+    root: element('section', element('h2', 'Agents', count), list.root),
+    render() {
+      const agents = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
+      setText(count, formatCount(agents.length));
+      list.set(agents.slice(0, MAX_AGENTS));
+    }
+  };
+}
+
+/** @returns {View} */
+export default function SetupView() {
+  const trouble = ErrorText();
+  const latency = LatencyFigures();
+  const sessions = SessionList();
+  const facts = Pairs('dl.facts-table');
+  const rejectedLines = Lines('ul.reject-list');
+  const rejectedSection = element('section', element('h2', 'Rejected rows'), rejectedLines.root);
+  const agents = AgentSection();
+  const waking = WakeSection();
+  const connectCommands = CommandList();
+  const testCommands = TestCommands();
   const root = element(
     'div.setup',
     element('header.view-header', element('h1', 'Setup')),
@@ -70,99 +157,41 @@ export default function setup() {
       element(
         'section',
         element('h2', 'Delivery latency'),
-        latency,
+        latency.root,
         element('p.facts', 'From a row’s timestamp to this page, over the last 200 rows.')
       ),
       element('section', element('h2', 'Browsers with a key'), sessions.root),
-      element('section', element('h2', 'Hub'), hubFacts),
+      element('section', element('h2', 'Hub'), facts.root),
       rejectedSection,
-      element('section', element('h2', 'Agents', agentCount), agentList),
-      element('section', element('h2', 'Waking idle agents'), wakeSetting, wakeLimits, wakeCommands),
-      element('section', element('h2', 'Connect agents'), connectCommands),
+      agents.root,
+      waking.root,
+      element('section', element('h2', 'Connect agents'), connectCommands.root),
       element(
         'section',
         element('h2', 'Write a test row'),
         element('p.facts', 'A check mark appears when the row arrives.'),
-        testCommands
+        testCommands.root
       )
     )
   );
+  let requestedAt = 0;
+  let renderedAt = 0;
 
-  function TestCommand(command) {
-    const tag = Tag();
-    const root = Command(command);
-    root.firstChild.append(' ', tag);
-    checkMarks.push({ from: command.from, tag });
-    return root;
-  }
-
-  function drawCommands() {
-    if (!state.loaded || testCommands.commands === state.commands) return;
-    checkMarks = [];
-    showCommands(connectCommands, ['init', 'doctor'], Command);
-    showCommands(wakeCommands, ['wake'], Command);
-    const testNames = [...state.commands.values()].filter(command => command.from).map(command => command.name);
-    showCommands(testCommands, testNames, TestCommand);
-  }
-
-  function drawWaking() {
-    const [setting, limits] = state.wake ? wakeSentences(state.wake) : ['', ''];
-    setTextOrHide(wakeSetting, setting);
-    setTextOrHide(wakeLimits, limits);
-  }
-
-  function drawLatency() {
-    const sorted = [...state.latencies].sort((a, b) => a - b);
-    const percentile = fraction => {
-      if (!sorted.length) return '–';
-      const index = Math.min(sorted.length - 1, Math.floor(fraction * sorted.length));
-      return Math.max(0, sorted[index]) + ' ms';
-    };
-    setPairs(latency, [
-      { label: 'Median', value: percentile(0.5) },
-      { label: 'p95', value: percentile(0.95) },
-      { label: 'Events', value: formatCount(eventRates.at(-2)) + '/s' }
-    ]);
-  }
-
-  function drawAgents() {
-    const agents = [...state.agents.values()].sort((a, b) => b.last_active_at - a.last_active_at);
-    setText(agentCount, formatCount(agents.length));
-    updateChildren(agentList, agents.slice(0, MAX_AGENTS), Item, (item, agent) =>
-      setItem(item, {
-        href: routeTo('inbox', agent.id),
-        author: inboxOwner(agent.id),
-        title: inboxOwner(agent.id).label,
-        tag: '',
-        snippet: folderName(agent.workspace),
-        time: agent.last_active_at
-      })
-    );
-  }
-
-  function drawStatus() {
-    if (!state.status) return;
-    const { trouble: problem, rejected, db, watcher, limits, epoch, pos, ...rest } = state.status;
+  /** @param {Status} status */
+  function renderStatus(status) {
+    const problem = status.trouble;
     setTextOrHide(
       trouble,
-      problem && `Hub problem (${safeText(state.status.state, 40)}): ${safeText(problem.message, 400)}`
+      problem ? `Hub problem (${safeText(status.state, 40)}): ${safeText(problem.message, 400)}` : ''
     );
-    setPairs(
-      hubFacts,
-      Object.entries({ ...db, ...rest, ...watcher }).map(([name, value]) => ({
-        label: name.replace(/_ms$/, '').replace(/_/g, ' '),
-        value: formatStatusValue(name, value),
-        tone: name === 'state' && (value === 'ok' ? 'ok' : 'bad')
-      }))
+    facts.set(hubFacts(status));
+    setHidden(rejectedSection, !status.rejected.length);
+    rejectedLines.set(
+      status.rejected
+        .slice(-MAX_REJECTED)
+        .map(row => `${row.table}, row ${row.row}: ${row.reason} (${formatDayAndTime(row.at)})`)
+        .map(line => oneLine(line, 400))
     );
-    setHidden(rejectedSection, !rejected.length);
-    const lines = rejected
-      .slice(-MAX_REJECTED)
-      .map(row => `${row.table}, row ${row.row}: ${row.reason} (${formatDayAndTime(row.at)})`);
-    const content = lines.join('\n');
-    if (rejectedList.content === content) return;
-    rejectedList.content = content;
-    rejectedList.replaceChildren(...lines.map(line => element('li', oneLine(line, 400))));
   }
 
   return {
@@ -174,18 +203,18 @@ export default function setup() {
         requestedAt = now;
         refresh.status();
         refresh.wake();
-        sessions.load();
+        void sessions.load();
       }
-      if (now - drawnAt < RENDER_INTERVAL_MS) return;
-      drawnAt = now;
-      drawCommands();
-      drawLatency();
-      for (const { from, tag } of checkMarks) {
-        setTag(tag, state.agents.get(from)?.last_active_at > PAGE_OPENED_AT ? 'arrived' : '');
+      if (now - renderedAt < RENDER_INTERVAL_MS) return;
+      renderedAt = now;
+      if (state.loaded) {
+        connectCommands.set(['init', 'doctor']);
+        testCommands.render();
       }
-      drawAgents();
-      drawWaking();
-      drawStatus();
+      latency.render();
+      agents.render();
+      waking.render();
+      if (state.status) renderStatus(state.status);
     }
   };
 }

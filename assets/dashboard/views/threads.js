@@ -1,96 +1,42 @@
-// Threads: the list, most recent first, with unread counts; the messages of one thread with their
-// numbers, each of which links to its message; a form to write to it. The numbers come from the
-// database: 1, 2, 3 …, without gaps.
+// Threads: the list, most recent first, with unread counts; the messages of one thread with their numbers, each of which
+// links to its message; a form to write to it. The numbers come from the database: 1, 2, 3 …, without gaps.
+
+/** @import { ItemContent, Message, Thread, Timeline, Topics, View } from '../types.d.ts' */
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
-import { TimelineView } from '../timeline_view.js';
-import { state, throttledList, threadCount, unreadCount, markThreadRead, invalidate } from '../store.js';
-import {
-  openTimeline,
-  loadTimeline,
-  loadOlder,
-  loadNewer,
-  returnToLatest,
-  loadMoreItems,
-  postMessage,
-  setThreadStatus,
-  confirmRecipient,
-  showNotice
-} from '../sync.js';
-import {
-  TwoLineList,
-  SplitView,
-  EmptyState,
-  Initials,
-  setInitials,
-  setAuthor,
-  Tag,
-  setTag,
-  Field,
-  Select,
-  handleSubmit
-} from '../components.js';
-import { authorOf, agentAuthor, displayName } from '../authors.js';
-import { formatTime, formatDateTimeOrEmpty, formatCount, pluralize } from '../format.js';
-import { routeTo, routeToRow } from '../routes.js';
+import { showNotice, state } from '../store.js';
+import { markThreadRead, unreadCount } from '../store/read_marks.js';
+import { invalidate, throttledList } from '../store/schedule.js';
+import { threadCount } from '../store/threads.js';
+import { loadMoreItems } from '../sync/lists.js';
+import { setThreadStatus } from '../sync/threads.js';
+import { loadNewer, loadOlder, loadTimeline, openTimeline, returnToLatest } from '../sync/timelines.js';
+import { EmptyState } from '../components/commands.js';
+import { Field, Select } from '../components/forms.js';
+import { Tag } from '../components/labels.js';
+import { SplitView, TwoLineList } from '../components/lists.js';
+import { TimelineView } from '../components/timeline_view.js';
+import { authorOf, agentAuthor } from '../authors.js';
+import { formatCount, pluralize } from '../format.js';
+import { routeTo } from '../routes.js';
 import { oneLine, safeText } from '../safe_text.js';
-import { renderMarkdown } from '../markdown.js';
+import { ComposeForm } from './threads/compose_form.js';
+import { MessageRow } from './threads/message_row.js';
 
-/** Messages of one sender closer together than this share one header. */
-const SAME_GROUP_MS = 120000;
+const STATUS_OPTIONS = ['active', 'paused', 'resolved', 'archived'];
+
 const threadsByActivity = () => [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at);
+
+/** @param {{ id: string, title?: string }} thread */
 const threadTitle = thread => oneLine(thread.title, 100) || safeText(thread.id, 100);
 
-const createMessage = () =>
-  element(
-    'div.message',
-    element('a.gutter'),
-    Initials(),
-    element(
-      'div.message-content',
-      element('p.message-header', element('b'), element('span.recipient'), Tag(), element('time')),
-      element('strong'),
-      element('div.text', { dir: 'auto' })
-    )
-  );
+/** @param {Thread | undefined} thread */
+const statusWord = thread => (thread && thread.status !== 'active' ? thread.status : '');
 
-function continuesGroup(message, previous) {
-  return (
-    previous &&
-    previous.from_id === message.from_id &&
-    authorOf(previous).label === authorOf(message).label &&
-    previous.kind === message.kind &&
-    previous.to_id === message.to_id &&
-    !message.subject &&
-    message.created_at - previous.created_at < SAME_GROUP_MS
-  );
-}
-
-function recipientLabel(message) {
-  if (message.to_id) return '→ ' + displayName(message.to_id);
-  return message.to_type === 'broadcast' ? '→ everyone' : '';
-}
-
-function fillMessage(node, { event: message }, previousRow) {
-  const [number, initials, content] = node.children;
-  const [header, subject, text] = content.children;
-  const [sender, recipient, tag, time] = header.children;
-  const isContinued = continuesGroup(message, previousRow?.event);
-  setAttribute(node, 'data-joined', isContinued);
-  setHidden(header, isContinued);
-  setHidden(subject, !message.subject);
-  setText(number, String(message.message_seq));
-  setAttribute(number, 'href', routeToRow(message));
-  setInitials(initials, authorOf(message));
-  setAuthor(sender, authorOf(message));
-  setText(recipient, recipientLabel(message));
-  setTag(tag, message.kind === 'status' ? '' : message.kind);
-  setText(time, formatTime(message.created_at));
-  time.title = formatDateTimeOrEmpty(message.created_at);
-  setText(subject, safeText(message.subject, 300));
-  renderMarkdown(text, message.deleted_at ? 'This message was deleted.' : message.content);
-}
-
+/**
+ * @param {Thread} thread
+ * @returns {ItemContent & { isNew: boolean }}
+ */
 function describeThread(thread) {
   const { preview } = thread;
   const unread = unreadCount(thread);
@@ -101,21 +47,70 @@ function describeThread(thread) {
     href: routeTo('threads', thread.id),
     author: preview ? authorOf(preview) : agentAuthor(thread.id),
     title: threadTitle(thread),
-    tag: thread.status === 'active' ? '' : thread.status,
+    tag: statusWord(thread),
     snippet: (unread ? formatCount(unread) + ' new · ' : '') + snippet,
     time: thread.updated_at,
-    isNew: unread
+    isNew: unread > 0
   };
 }
 
-export default function threads() {
-  let id;
-  let timeline;
+/** The title, the facts and the status of the open thread. */
+function ThreadHeader() {
+  let id = '';
+  const title = element('h2', { tabindex: -1 });
+  const tag = Tag();
+  const facts = element('p.facts');
+  const statusSelect = Select(STATUS_OPTIONS);
+  const statusField = Field('Status', statusSelect);
+  const root = element(
+    'header.view-header',
+    element('a.back', { href: '#/threads' }, '← Threads'),
+    title,
+    tag.root,
+    facts,
+    statusField
+  );
+  statusSelect.onchange = () =>
+    setThreadStatus(id, statusSelect.value).catch(error => {
+      showNotice('Couldn’t change the status: ' + error.message);
+      invalidate('all');
+    });
+  return {
+    root,
+    /**
+     * @param {string} threadId
+     * @param {Thread | undefined} thread
+     * @param {Topics} topics
+     */
+    set(threadId, thread, topics) {
+      id = threadId;
+      setText(title, threadTitle(thread || { id }));
+      tag.set(statusWord(thread));
+      // Events must not change what the person is choosing.
+      const isChoosing = statusSelect === document.activeElement && !topics.has('all');
+      if (!isChoosing) statusSelect.value = thread?.status || 'active';
+      setHidden(statusField, !thread);
+      const idLabel = thread?.title ? safeText(id, 60) + ' · ' : '';
+      setText(facts, thread ? idLabel + pluralize(thread.last_seq, 'message') : '');
+    }
+  };
+}
+
+function summaryText() {
+  const count = threadCount();
+  if (!count) return '';
+  return count + (count === 1 ? ' thread' : ' threads, most recent first');
+}
+
+/** @returns {View} */
+export default function ThreadsView() {
+  /** The open thread; empty if none. */
+  let id = '';
+  /** @type {Timeline<Message> | null} */
+  let timeline = null;
   /** The message_seq of the route, until it is shown; 0 if none. */
   let wantedSeq = 0;
-  const drafts = new Map();
   const sortedThreads = throttledList('threads', threadsByActivity);
-
   const summary = element('p.facts');
   const list = TwoLineList({
     label: 'Threads, most recent first',
@@ -129,84 +124,44 @@ export default function threads() {
     'sqlite3',
     'post'
   );
-
-  const title = element('h2', { tabindex: -1 });
-  const tag = Tag();
-  const facts = element('p.facts');
+  const header = ThreadHeader();
   const hint = element('p.hint');
-  const statusSelect = Select(['active', 'paused', 'resolved', 'archived']);
-  const header = element(
-    'header.view-header',
-    element('a.back', { href: '#/threads' }, '← Threads'),
-    title,
-    tag,
-    facts,
-    Field('Status', statusSelect)
-  );
   const messages = new TimelineView({
     label: 'Messages',
     ariaLive: 'polite',
-    createRow: createMessage,
-    fillRow: fillMessage,
+    createRow: MessageRow,
     loadOlder,
     loadNewer,
     loadLatest: loadTimeline
   });
-
-  const input = element('textarea', {
-    required: true,
-    placeholder: 'Message as yourself (Ctrl+Enter to send)',
-    'aria-label': 'Message'
-  });
-  const kindSelect = Select(['directive', 'question', 'proposal', 'status', 'result']);
-  const recipientInput = element('input', { placeholder: 'everyone', autocomplete: 'off', list: 'agents' });
-  const alert = element('p.form-error', { role: 'alert' });
-  const submitButton = element('button.primary', 'Send');
-  const form = element(
-    'form.compose',
-    input,
-    element('div.toolbar', Field('Kind', kindSelect), Field('To', recipientInput), alert, submitButton)
-  );
+  const form = ComposeForm(() => messages.followLatest());
   const root = SplitView(
     'threads',
-    [element('header.view-header', element('h1', 'Threads'), summary), empty, list.root],
-    [header, hint, messages.root, form]
+    [element('header.view-header', element('h1', 'Threads'), summary), empty.root, list.root],
+    [header.root, hint, messages.root, form.root]
   );
 
-  handleSubmit({
-    form,
-    submitButton,
-    alert,
-    verb: 'send',
-    async submit() {
-      const threadId = id;
-      const recipient = recipientInput.value.trim();
-      confirmRecipient(recipient);
-      await postMessage(threadId, { content: input.value, kind: kindSelect.value, to_id: recipient || undefined });
-      drafts.delete(threadId);
-      if (threadId === id) {
-        input.value = '';
-        messages.followLatest();
-      }
-    }
-  });
-  statusSelect.onchange = () =>
-    setThreadStatus(id, statusSelect.value).catch(error => {
-      showNotice('Couldn’t change the status: ' + error.message);
-      invalidate('all');
-    });
-
+  /** @param {number} count number of threads */
   function hintText(count) {
-    if (!id) return count ? 'Select a thread to read it.' : '';
+    if (!id || !timeline) return count ? 'Select a thread to read it.' : '';
     if (timeline.error) return timeline.error;
     if (timeline.loading) return 'Loading…';
     return timeline.rows.length ? '' : 'No messages yet. The first message creates the thread.';
   }
 
-  function summaryText() {
-    const count = threadCount();
-    if (!count) return '';
-    return count + (count === 1 ? ' thread' : ' threads, most recent first');
+  /**
+   * @param {Timeline<Message>} openedTimeline
+   * @param {Topics} topics
+   */
+  function renderThread(openedTimeline, topics) {
+    const thread = state.threads.get(id);
+    header.set(id, thread, topics);
+    messages.render(openedTimeline);
+    if (wantedSeq && !openedTimeline.busy && !openedTimeline.loading && openedTimeline.rows.length) {
+      if (messages.selectPosition(wantedSeq)) wantedSeq = 0;
+      else void loadTimeline(openedTimeline, wantedSeq + 1);
+    }
+    if (thread && messages.following && !document.hidden) markThreadRead(id, thread.last_seq);
   }
 
   return {
@@ -214,40 +169,24 @@ export default function threads() {
     get title() {
       return id ? threadTitle(state.threads.get(id) || { id }) : 'Threads';
     },
-    keys: { r: () => id && input.focus(), f: () => messages.followLatest() },
-    route([threadId, seq]) {
-      drafts.set(id, input.value);
+    keys: { r: () => id && form.focus(), f: () => messages.followLatest() },
+    route([threadId = '', seq]) {
       id = threadId;
-      wantedSeq = +seq || 0;
-      input.value = drafts.get(id) || '';
-      setText(alert, '');
+      wantedSeq = Number(seq) || 0;
+      form.open(id);
       if (!wantedSeq) returnToLatest('threads', id);
-      setAttribute(root, 'data-detail', id);
+      setAttribute(root, 'data-detail', id || null);
     },
     render(topics) {
-      if (topics.has('all')) timeline = id && openTimeline('threads', id);
+      if (topics.has('all')) timeline = id ? openTimeline('threads', id) : null;
       const items = sortedThreads(topics, list.isInUse());
-      list.render(items, id ?? null);
+      list.render(items, id || null);
       empty.show(state.loaded && !items.length);
       setHidden(list.root, !items.length);
       setText(summary, summaryText());
-      for (const node of [header, messages.root, form]) setHidden(node, !id);
+      for (const node of [header.root, messages.root, form.root]) setHidden(node, !id);
       setTextOrHide(hint, hintText(items.length));
-      if (!id) return;
-      const thread = state.threads.get(id);
-      setText(title, threadTitle(thread || { id }));
-      setTag(tag, thread && thread.status !== 'active' ? thread.status : '');
-      const isChoosing = statusSelect === document.activeElement && !topics.has('all');
-      if (!isChoosing) statusSelect.value = thread?.status || 'active';
-      setHidden(statusSelect.parentNode, !thread);
-      const idLabel = thread?.title ? safeText(id, 60) + ' · ' : '';
-      setText(facts, thread ? idLabel + pluralize(thread.last_seq, 'message') : '');
-      messages.render(timeline);
-      if (wantedSeq && !timeline.busy && !timeline.loading && timeline.rows.length) {
-        if (messages.selectPosition(wantedSeq)) wantedSeq = 0;
-        else loadTimeline(timeline, wantedSeq + 1);
-      }
-      if (thread && messages.following && !document.hidden) markThreadRead(id, thread.last_seq);
+      if (id && timeline) renderThread(timeline, topics);
     }
   };
 }

@@ -1,0 +1,181 @@
+// The agents on Now: a card for one that works or needs the person, a line for one that is idle.
+
+/** @import { AgentSummary, TaskEvent } from '../../types.d.ts' */
+
+import { element, setText, setHidden, setTextOrHide, setAttribute } from '../../dom.js';
+import { state } from '../../store.js';
+import { dismissAgent, isTroubled } from '../../store/agents.js';
+import { isStepOfTurn } from '../../store/tasks.js';
+import { button } from '../../components/forms.js';
+import { Age, Initials, setTone, Sparkline, Tag } from '../../components/labels.js';
+import { Item } from '../../components/lists.js';
+import { WakeNote } from '../../components/wake_note.js';
+import { agentAuthor, agentName } from '../../authors.js';
+import { formatClock, formatCount, formatMoney } from '../../format.js';
+import { routeTo, routeToNewMail } from '../../routes.js';
+import { folderName, oneLine, safeText } from '../../safe_text.js';
+import { stepLabel, stepSummary } from '../../steps.js';
+
+/** @param {AgentSummary} agent */
+const agentRoute = agent => (agent.task ? routeTo('tasks', agent.task.task_id) : routeTo('inbox', agent.row.id));
+
+/** @param {AgentSummary} agent */
+const agentLabel = agent => agentName(agent.row.label || agent.row.id);
+
+/**
+ * Returns the last event if it shows what the agent does now.
+ * @param {AgentSummary} agent
+ * @returns {TaskEvent | undefined}
+ */
+function currentStep({ lastEvent }) {
+  return lastEvent && (!isStepOfTurn(lastEvent) || lastEvent.text) ? lastEvent : undefined;
+}
+
+/** The links to the mail of an agent: to what it has not read, and to the form that writes to it. */
+function MailLinks() {
+  const unread = element('a.mail');
+  const message = element('a', 'Message');
+  return {
+    nodes: [unread, message],
+    /** @param {AgentSummary} agent */
+    set(agent) {
+      setHidden(unread, !agent.unread);
+      setText(unread, agent.unread + ' unread');
+      setAttribute(unread, 'href', routeTo('inbox', agent.row.id));
+      setAttribute(message, 'href', routeToNewMail(agent.row.id));
+    }
+  };
+}
+
+/** The last step of an agent, or its task, and how long it takes. */
+function CurrentStep() {
+  const tool = element('b');
+  const snippet = element('span.snippet');
+  const duration = element('span.duration');
+  const root = element('p.current-step', tool, snippet, duration);
+  return {
+    root,
+    /** @param {AgentSummary} agent */
+    set(agent) {
+      const event = currentStep(agent);
+      const summary = event ? stepSummary(event) : oneLine(agent.task?.directive);
+      setTextOrHide(tool, event ? oneLine(stepLabel(event), 30) : '');
+      setText(snippet, summary);
+      setHidden(root, !summary && !event);
+      setText(duration, event ? formatClock((Date.now() - event.created_at) / 1e3) : '');
+    }
+  };
+}
+
+/**
+ * @typedef {object} Figure
+ * @property {string} label
+ * @property {'turns' | 'tokens_in' | 'tokens_out' | 'cost'} field
+ * @property {(value: number) => string} format
+ */
+/** @type {Figure[]} */
+const FIGURES = [
+  { label: 'turns', field: 'turns', format: formatCount },
+  { label: 'in', field: 'tokens_in', format: formatCount },
+  { label: 'out', field: 'tokens_out', format: formatCount },
+  { label: 'cost', field: 'cost', format: formatMoney }
+];
+
+/** What an agent has used in the last 24 hours. */
+function UsageFigures() {
+  const values = FIGURES.map(() => element('dd'));
+  const root = element('dl.totals', ...FIGURES.map(({ label }, i) => element('div', element('dt', label), values[i])));
+  return {
+    root,
+    /** @param {AgentSummary['usage']} usage */
+    set(usage) {
+      FIGURES.forEach(({ field, format }, i) => {
+        const value = usage?.[field];
+        setText(values[i], value ? format(value) : '–');
+      });
+    }
+  };
+}
+
+export function AgentCard() {
+  /** @type {AgentSummary} */
+  let agent;
+  const initials = Initials();
+  const name = element('a');
+  const model = element('span.secondary');
+  const tag = Tag();
+  const step = CurrentStep();
+  const figures = UsageFigures();
+  const sparkline = Sparkline();
+  const wakeNote = WakeNote();
+  const workspace = element('span.workspace');
+  const mailLinks = MailLinks();
+  const dismissButton = button('Dismiss', () => dismissAgent(agent), 'button.link-button');
+  const age = Age();
+  const root = element(
+    'article.card',
+    element('header', initials.root, element('h3', name), model, tag.root),
+    step.root,
+    element('div.usage', figures.root, sparkline.root),
+    wakeNote.root,
+    element('footer', workspace, ...mailLinks.nodes, dismissButton, age.root)
+  );
+  return {
+    root,
+    agentId: () => agent.row.id,
+    /** @param {AgentSummary} newAgent */
+    set(newAgent) {
+      agent = newAgent;
+      const { row, usage, task } = agent;
+      initials.set(agentAuthor(row.id));
+      setText(name, agentLabel(agent));
+      setAttribute(name, 'href', agentRoute(agent));
+      tag.set(agent.status);
+      setText(model, oneLine(usage?.model, 30));
+      setTone(root, agent.status);
+      step.set(agent);
+      figures.set(usage);
+      sparkline.set(state.activity.get(row.id) || []);
+      setText(workspace, folderName(row.workspace || task?.workspace));
+      workspace.title = safeText(row.workspace, 300);
+      wakeNote.set(row.id, agent.status === 'error');
+      mailLinks.set(agent);
+      setHidden(dismissButton, !isTroubled(agent));
+      age.set(agent.at);
+    }
+  };
+}
+
+export function AgentLine() {
+  let id = '';
+  const item = Item();
+  const mailLinks = MailLinks();
+  const wakeNote = WakeNote();
+  const root = element('div.agent-line', item.root, ...mailLinks.nodes, wakeNote.root);
+  return {
+    root,
+    agentId: () => id,
+    /** @param {AgentSummary} agent */
+    set(agent) {
+      id = agent.row.id;
+      item.set({
+        href: agentRoute(agent),
+        author: agentAuthor(id),
+        title: agentLabel(agent),
+        snippet: agent.status === 'idle' ? idleFacts(agent) : workSummary(agent),
+        time: agent.at
+      });
+      mailLinks.set(agent);
+      wakeNote.set(id, agent.status === 'idle');
+    }
+  };
+}
+
+/** @param {AgentSummary} agent */
+const idleFacts = ({ row, usage }) =>
+  [row.status === 'gone' && 'ended', folderName(row.workspace), usage && formatMoney(usage.cost)]
+    .filter(Boolean)
+    .join(' · ');
+
+/** @param {AgentSummary} agent */
+const workSummary = ({ task, lastEvent }) => (lastEvent ? stepSummary(lastEvent) : oneLine(task?.directive));

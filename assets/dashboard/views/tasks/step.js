@@ -1,0 +1,211 @@
+// One step of a task. A tool call and its result are one step.
+
+/** @import { TaskEvent, TimelineRow } from '../../types.d.ts' */
+
+import { element, setText, setHidden, setAttribute, drawing, drawnPath } from '../../dom.js';
+import { isFailure } from '../../store/tasks.js';
+import { MarkdownText } from '../../components/markdown.js';
+import { formatClock, formatCount, formatDuration, formatMoney, formatTime } from '../../format.js';
+import { oneLine, prettyJson, toolSummary } from '../../safe_text.js';
+
+/** @typedef {TimelineRow<TaskEvent>} Step */
+
+const TOOL_STEPS = new Set(['tool_use', 'tool_result']);
+
+/**
+ * Returns the event that ends a step: the result of a call, or a result without a call.
+ * @param {Step} step
+ */
+export const endEvent = ({ event, result }) => result || (event.stream_type === 'tool_result' ? event : undefined);
+
+/** @param {Step} step */
+export function isErrorStep(step) {
+  const end = endEvent(step);
+  return step.event.stream_type === 'error' || (!!end && (!!end.error_msg || isFailure(end.status)));
+}
+
+/**
+ * Returns the text of an event that is not a tool call.
+ * @param {TaskEvent} event
+ */
+export function stepText(event) {
+  const hasUsage = event.tokens_in || event.tokens_out;
+  const cost = event.cost ? ' · ' + formatMoney(event.cost) : '';
+  const usage = hasUsage ? ` · ${formatCount(event.tokens_in)} in · ${formatCount(event.tokens_out)} out` + cost : '';
+  const turn = 'Turn ' + (event.turn_num || '');
+  switch (event.stream_type) {
+    case 'turn_start':
+      return turn;
+    case 'turn_end':
+      return turn + ' ended' + usage;
+    case 'error':
+      return 'Error: ' + (event.error_msg || event.text || 'no details');
+    case 'status':
+      return event.status + usage + (event.text ? ': ' + event.text : '');
+    default:
+      return event.text || event.status || event.stream_type;
+  }
+}
+
+/**
+ * The input and output of a tool call.
+ * @param {Step} step
+ */
+function ToolIo({ event, result }) {
+  const end = result || event;
+  const root = element('div.tool-io');
+  for (const { label, text } of [
+    { label: 'Input', text: event.tool_input },
+    { label: 'Output', text: end.tool_output },
+    { label: 'Error', text: end.error_msg }
+  ]) {
+    if (text) root.append(element('h4', label), element('pre', { tabindex: 0 }, prettyJson(text)));
+  }
+  if (!root.firstChild) root.append(element('p', 'No input or output was recorded.'));
+  return root;
+}
+
+/**
+ * A tool call on one line, which opens its input and output.
+ */
+function ToolCall() {
+  const outcome = element('i');
+  const tool = element('b');
+  const snippet = element('span.snippet');
+  const duration = element('span.duration');
+  const root = element('details', { ontoggle }, element('summary', outcome, tool, snippet, duration));
+  /** @type {Step | undefined} */
+  let shown;
+  let shownVersion = 0;
+  /** @type {HTMLElement | undefined} */
+  let toolIo;
+
+  function ontoggle() {
+    if (!shown || !!shown.open === root.open) return;
+    shown.open = root.open;
+    updateToolIo(shown);
+  }
+
+  /** Creates the input and output when the call is opened: most never are. */
+  function updateToolIo(/** @type {Step} */ step) {
+    toolIo?.remove();
+    toolIo = undefined;
+    if (!root.open) return;
+    toolIo = ToolIo(step);
+    root.append(toolIo);
+  }
+
+  /**
+   * @param {Step} step
+   * @param {number} seconds how long it took, or has run so far
+   */
+  function set(step, seconds) {
+    const { event, running } = step;
+    const end = endEvent(step);
+    setText(outcome, outcomeWord(step));
+    setText(tool, oneLine(event.tool_name || 'tool', 60));
+    setText(snippet, toolSummary(event.tool_input || event.tool_output));
+    const clock = running ? formatClock(seconds) : '';
+    setText(duration, end ? formatDuration(seconds) : clock);
+    if (shown === step && shownVersion === step.version) return;
+    shown = step;
+    shownVersion = step.version;
+    root.open = !!step.open;
+    updateToolIo(step);
+  }
+  return { root, set };
+}
+
+/** @param {Step} step */
+function outcomeWord(step) {
+  if (isErrorStep(step)) return 'error';
+  if (endEvent(step)) return 'done';
+  return step.running ? 'running' : 'no result';
+}
+
+/** @param {Step} step */
+function stepTone(step) {
+  if (isErrorStep(step)) return 'bad';
+  if (!TOOL_STEPS.has(step.event.stream_type)) return step.event.stream_type;
+  if (endEvent(step)) return 'ok';
+  return step.running ? 'run' : 'none';
+}
+
+/**
+ * What steps need to know about their task.
+ * @typedef {object} StepContext
+ * @property {() => boolean} isTaskRunning a call without a result runs as long as its task
+ * @property {() => boolean} showsWaterfall
+ * @property {() => { start: number, end: number }} timeAxis Unix milliseconds
+ * @property {(event: TaskEvent) => string} routeOf
+ */
+
+/** @param {StepContext} context */
+export function StepRow(context) {
+  const timeLink = element('a.gutter');
+  const call = ToolCall();
+  const text = MarkdownText('div.text');
+  const line = drawnPath();
+  const root = element('div.step', timeLink, call.root, text.root, drawing('lane', '100 10', '', line));
+
+  /**
+   * @param {Step} step
+   * @param {Step | undefined} previous
+   */
+  function set(step, previous) {
+    const { event } = step;
+    const type = event.stream_type;
+    const isTool = TOOL_STEPS.has(type);
+    const end = endEvent(step);
+    step.running = isTool && !end && context.isTaskRunning();
+    setTime(event, previous?.event);
+    setHidden(call.root, !isTool);
+    setHidden(text.root, isTool);
+    setAttribute(root, 'data-type', type);
+    setAttribute(root, 'data-depth', step.depth || null);
+    root.style.setProperty('--indent', step.depth * 1.4 + 'rem');
+    setAttribute(root, 'data-tone', stepTone(step));
+    const endedAt = endTime(step, isTool);
+    if (context.showsWaterfall()) setAttribute(line, 'd', linePath(event.created_at, endedAt));
+    if (isTool) call.set(step, (endedAt - event.created_at) / 1e3);
+    else text.set(stepText(event));
+  }
+
+  /**
+   * @param {TaskEvent} event
+   * @param {TaskEvent | undefined} previous
+   */
+  function setTime(event, previous) {
+    const time = formatTime(event.created_at);
+    const isSame = previous && formatTime(previous.created_at) === time;
+    setText(timeLink, isSame ? '·' : time);
+    setAttribute(timeLink, 'href', context.routeOf(event));
+    setAttribute(timeLink, 'aria-label', 'Link to the step at ' + time);
+  }
+
+  /**
+   * @param {Step} step
+   * @param {boolean} isTool
+   */
+  function endTime(step, isTool) {
+    const end = endEvent(step);
+    if (end) return end.created_at;
+    if (!isTool) return step.event.created_at;
+    return step.running ? Date.now() : context.timeAxis().end;
+  }
+
+  /**
+   * Returns the path of a step on the time axis.
+   * @param {number} startedAt
+   * @param {number} endedAt
+   */
+  function linePath(startedAt, endedAt) {
+    const axis = context.timeAxis();
+    const span = Math.max(1, axis.end - axis.start);
+    const x = (/** @type {number} */ ms) => Math.max(0, Math.min(100, (100 * (ms - axis.start)) / span));
+    const start = x(startedAt);
+    return `M${start.toFixed(2)} 5H${Math.max(start + 0.4, x(endedAt)).toFixed(2)}`;
+  }
+
+  return { root, set };
+}
