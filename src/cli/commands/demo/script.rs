@@ -186,7 +186,7 @@ pub(super) const fn call(tool: &'static str, duration: f64, input: &'static str,
         duration,
     };
     Step {
-        pause: 1.5,
+        pause: 2.0,
         act: Act::Call(call),
     }
 }
@@ -207,7 +207,7 @@ pub(super) const fn failing_call(
         duration,
     };
     Step {
-        pause: 1.5,
+        pause: 2.0,
         act: Act::Call(call),
     }
 }
@@ -227,7 +227,7 @@ pub(super) const fn delegate(
         duration: 2.0,
     };
     Step {
-        pause: 1.5,
+        pause: 2.0,
         act: Act::Delegate(call, steps),
     }
 }

@@ -293,7 +293,7 @@ const PLANNER: &[Step] = &[
         title: "How do we release {version}?",
         text: "{feature} are ready: {tests} tests pass, the review is done. How do we release {version}?\n\n1. **today**, for all customers\n2. **flag**: today, for 5 % of the customers\n3. **monday**: staging only until then\n\nReply with a number or a word.",
         permission: None,
-        wait: 45.0,
+        wait: 50.0,
         choices: &[
             Choice {
                 words: &["1", "today", "all"],
@@ -458,6 +458,41 @@ const BACKEND: &[Step] = &[
         title: "Fixed: one {field}, two requests",
         text: "Fixed with a conditional `UPDATE`, and there is a test that starts both requests at once. The receipt stays as it is: planner opens an issue.",
     }),
+    done(),
+    read("approved-for-backend"),
+    prompt("Open an issue for the tax on the receipt, and write the changelog of {version} on the branch feat/{slug}."),
+    say("First a test that shows what is wrong with the receipt."),
+    failing_call(
+        "shell",
+        9.0,
+        r#"{"command": "cargo test --color always receipt -- --ignored"}"#,
+        "running 1 test\ntest receipt::shows_tax_of_reduction ... \x1b[31mFAILED\x1b[0m\n\n  left: \"Tax: 3.80\"\n right: \"Tax: 3.23\"\n\ntest result: \x1b[31mFAILED\x1b[0m. 0 passed; 1 failed",
+        "exit code 101",
+    )
+    .after(4.0),
+    call(
+        "mcp__github__create_issue",
+        2.0,
+        r#"{"owner": "acme", "repo": "shop-api", "title": "Receipt: the tax ignores {feature}", "labels": ["receipt"]}"#,
+        r#"{"number": {issue}1, "state": "open"}"#,
+    )
+    .after(5.0),
+    say("The issue is open. Now the changelog: one line for customers, one for clients of the API."),
+    call(
+        "apply_patch",
+        1.0,
+        r#"{"changes": [{"path": "/home/ada/src/shop-api/CHANGELOG.md", "kind": "update"}]}"#,
+        "completed",
+    )
+    .after(6.0),
+    call(
+        "shell",
+        3.0,
+        r#"{"command": "git commit -qam 'Changelog of {version}' && git push -q && git log --oneline -3"}"#,
+        "9d04c1e Changelog of {version}\n5e77ab2 Use a {field} once\n1f3c9d8 Cart: {feature}",
+    )
+    .after(7.0),
+    post("{slug}", "result", "The changelog is on the branch, and issue #{issue}1 is open for the tax on the receipt."),
     done(),
 ];
 
@@ -662,6 +697,14 @@ const REVIEWER: &[Step] = &[
         "running 11 tests\ntest {field}::two_requests_at_once ... \x1b[32mok\x1b[0m\n\ntest result: \x1b[32mok\x1b[0m. 11 passed; 0 failed; finished in 3.02s",
     ),
     say("The fix holds with eight threads. **Approved.**"),
+    send(Mail {
+        key: "approved-for-backend",
+        to: "backend",
+        kind: "response",
+        priority: "info",
+        title: "Approved: feat/{slug}",
+        text: "Thank you, finding 2 is fixed. Please open an issue for finding 3, and write the changelog.",
+    }),
     call(
         "mcp__github__create_pull_request_review",
         2.0,

@@ -389,9 +389,10 @@ fn the_story_lasts_about_five_minutes_at_the_pace_of_real_agents() {
             );
         }
     }
-    // There is never a minute in which nothing happens.
+    // Something is always happening.
     let times: Vec<_> = stage.rows.iter().map(|(at, _)| *at).collect();
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] < seconds(15.0)));
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest < seconds(15.0), "{longest:?}");
 }
 
 #[test]
