@@ -40,7 +40,9 @@ pub(super) fn week(story: &Story, seed: u64, now: i64) -> Vec<Row> {
                     0 => now - minutes(&mut random, 15, 120),
                     _ => now - days_ago * DAY - minutes(&mut random, 0, 600),
                 };
-                task(agent, end, &mut random, &mut rows);
+                // An agent whose last task has failed needs the person; the story begins without that.
+                let has_failed = days_ago > 0 && random.between(1, 9) == 1;
+                task(agent, end, has_failed, &mut random, &mut rows);
             }
         }
     }
@@ -53,7 +55,7 @@ fn minutes(random: &mut Random, low: u32, high: u32) -> i64 {
 }
 
 /// Adds the rows of one task that has ended at `end`, each with its time.
-fn task(agent: &Agent, end: i64, random: &mut Random, rows: &mut Vec<(i64, Row)>) {
+fn task(agent: &Agent, end: i64, has_failed: bool, random: &mut Random, rows: &mut Vec<(i64, Row)>) {
     let id = format!("{}-{}", agent.tool.id, random.hex());
     let turns = i64::from(random.between(6, 30));
     let duration = minutes(random, 8, 45);
@@ -62,9 +64,9 @@ fn task(agent: &Agent, end: i64, random: &mut Random, rows: &mut Vec<(i64, Row)>
     let tokens_cached = tokens_in * i64::from(random.between(78, 93)) / 100;
     let tokens_out = turns * i64::from(random.between(250, 900));
     let cost = agent.price.of(tokens_in - tokens_cached, tokens_cached, tokens_out);
-    let (status, telemetry_status) = match random.between(1, 9) {
-        1 => ("failed", "error"),
-        _ => ("completed", "completed"),
+    let (status, telemetry_status) = match has_failed {
+        true => ("failed", "error"),
+        false => ("completed", "completed"),
     };
     let step = |stream_type, at| NewTaskEvent {
         task_id: id.clone(),

@@ -254,7 +254,7 @@ impl Player {
         match act {
             Act::Prompt(text) => self.begin_task(i, text, now, stage),
             Act::Say(text) => {
-                self.begin_turn(i, stage)?;
+                self.begin_turn(i, now, stage)?;
                 let text = self.text_of(i, text);
                 let paragraphs = paragraphs(&text).into_iter().enumerate().map(|(n, paragraph)| Item {
                     pause: match n {
@@ -336,8 +336,8 @@ impl Player {
         stage.write(Row::Step(Box::new(step)))
     }
 
-    fn begin_turn(&mut self, i: usize, stage: &mut impl Stage) -> Result<()> {
-        self.end_turn(i, stage)?;
+    fn begin_turn(&mut self, i: usize, now: Duration, stage: &mut impl Stage) -> Result<()> {
+        self.end_turn(i, now, stage)?;
         let Some(task) = &mut self.tracks[i].task else {
             return Ok(());
         };
@@ -348,7 +348,7 @@ impl Player {
     }
 
     /// Ends the turn with its usage: the model reads everything so far again, most of it from its cache.
-    fn end_turn(&mut self, i: usize, stage: &mut impl Stage) -> Result<()> {
+    fn end_turn(&mut self, i: usize, now: Duration, stage: &mut impl Stage) -> Result<()> {
         let price = self.tracks[i].agent.price;
         let Some(task) = self.tracks[i].task.as_mut().filter(|task| task.is_turn_open) else {
             return Ok(());
@@ -372,11 +372,12 @@ impl Player {
             cost,
             ..self.step(i, Kind::TURN_END)
         };
-        stage.write(Row::Step(Box::new(step)))
+        stage.write(Row::Step(Box::new(step)))?;
+        self.write_usage(i, "running", now, stage)
     }
 
     fn end_task(&mut self, i: usize, status: &str, agent: &str, now: Duration, stage: &mut impl Stage) -> Result<()> {
-        self.end_turn(i, stage)?;
+        self.end_turn(i, now, stage)?;
         let step = NewTaskEvent {
             status: status.to_owned(),
             ..self.step(i, Kind::STATUS)
@@ -502,7 +503,7 @@ impl Player {
     }
 
     fn write_result(
-        &mut self,
+        &self,
         i: usize,
         call: &OpenCall,
         tool_output: String,
@@ -517,8 +518,7 @@ impl Player {
             parent_call_id: call.parent.clone(),
             ..self.step(i, Kind::TOOL_RESULT)
         };
-        stage.write(Row::Step(Box::new(step)))?;
-        self.write_usage(i, "running", self.last, stage)
+        stage.write(Row::Step(Box::new(step)))
     }
 
     // ---- mail ----

@@ -276,6 +276,7 @@ const PLANNER: &[Step] = &[
         text: "frontend has stopped in the middle of its work:\n\n> {failure}\n\nPlease finish `feat/{slug}` in `shop-web`: the field exists, the sentences for `expired` and `used` do not. Run the browser tests before you report.",
     }),
     post("{slug}", "status", "tester takes over the form from frontend."),
+    read("flaky"),
     read("api-done"),
     send(Mail {
         key: "review",
@@ -411,7 +412,7 @@ const BACKEND: &[Step] = &[
     call(
         "Write",
         1.0,
-        r#"{"file_path": "/home/ada/src/shop-api/src/cart/{field}_error.rs", "content": "/// Why a {field} is refused.\n#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]\n#[serde(rename_all = \"snake_case\")]\npub enum {Type}Error {\n    Unknown,\n    Expired,\n    Used,\n}\n"}"#,
+        r#"{"file_path": "/home/ada/src/shop-api/src/cart/{field}_error.rs", "content": "/// Why a code is refused.\n#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]\n#[serde(rename_all = \"snake_case\")]\npub enum {Type}Error {\n    Unknown,\n    Expired,\n    Used,\n}\n"}"#,
         "File created: src/cart/{field}_error.rs",
     ),
     call(
@@ -437,7 +438,7 @@ const BACKEND: &[Step] = &[
     }),
     post("{slug}", "result", "API is ready on `feat/{slug}`. frontend, tester: the error codes are in `cart/{field}_error.rs`."),
     read("findings"),
-    say("The second finding is right: two requests can use the same {field}. A conditional `UPDATE` decides who is first."),
+    say("The second finding is right: two requests can use the same code. A conditional `UPDATE` decides who is first."),
     call(
         "Edit",
         1.0,
@@ -455,7 +456,7 @@ const BACKEND: &[Step] = &[
         to: "reviewer",
         kind: "response",
         priority: "action",
-        title: "Fixed: one {field}, two requests",
+        title: "Fixed: one code, two requests",
         text: "Fixed with a conditional `UPDATE`, and there is a test that starts both requests at once. The receipt stays as it is: planner opens an issue.",
     }),
     done(),
@@ -489,7 +490,7 @@ const BACKEND: &[Step] = &[
         "shell",
         3.0,
         r#"{"command": "git commit -qam 'Changelog of {version}' && git push -q && git log --oneline -3"}"#,
-        "9d04c1e Changelog of {version}\n5e77ab2 Use a {field} once\n1f3c9d8 Cart: {feature}",
+        "9d04c1e Changelog of {version}\n5e77ab2 Use a code once\n1f3c9d8 Cart: {feature}",
     )
     .after(7.0),
     post("{slug}", "result", "The changelog is on the branch, and issue #{issue}1 is open for the tax on the receipt."),
@@ -682,12 +683,12 @@ const REVIEWER: &[Step] = &[
         kind: "feedback",
         priority: "action",
         title: "Review of feat/{slug}: one thing to fix",
-        text: "Clean work; one finding must be fixed before the merge.\n\n| # | place | finding | weight |\n|---|---|---|---|\n| 1 | `total.rs:6` | the limit is right, and tested | – |\n| 2 | `{field}.rs:22` | two requests can use one {field} | **must** |\n| 3 | `receipt.rs:77` | the reduction is shown without tax | later |\n\nFor 2, let the database decide:\n\n```sql\nUPDATE {field} SET used_at = now()\n WHERE code = $1 AND used_at IS NULL;\n```\n\n- [x] rounding\n- [x] error codes\n- [ ] two requests at the same time\n\nWhy one statement is enough: [Postgres, Read Committed](https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).",
+        text: "Clean work; one finding must be fixed before the merge.\n\n| # | place | finding | weight |\n|---|---|---|---|\n| 1 | `total.rs:6` | the limit is right, and tested | – |\n| 2 | `{field}.rs:22` | two requests can use one code | **must** |\n| 3 | `receipt.rs:77` | the reduction is shown without tax | later |\n\nFor 2, let the database decide:\n\n```sql\nUPDATE {field} SET used_at = now()\n WHERE code = $1 AND used_at IS NULL;\n```\n\n- [x] rounding\n- [x] error codes\n- [ ] two requests at the same time\n\nWhy one statement is enough: [Postgres, Read Committed](https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).",
     }),
     post(
         "{slug}",
         "question",
-        "Finding 2 for backend: one {field}, two requests. Does the form disable its button while it waits? tester, please check.",
+        "Finding 2 for backend: one code, two requests. Does the form disable its button while it waits? tester, please check.",
     ),
     read("fixed"),
     call(

@@ -356,6 +356,15 @@ fn every_answer_leads_to_the_end_of_the_story() {
                     .mail()
                     .any(|(_, mail)| mail.message_id.as_deref() == Some("demo-1-report"))
             );
+            let read = stage.rows.iter().filter_map(|(_, row)| match row {
+                Row::Read { mail, .. } => Some(mail),
+                _ => None,
+            });
+            let read: BTreeSet<_> = read.collect();
+            for (_, mail) in stage.mail().filter(|(_, mail)| mail.to_inbox != HUMAN) {
+                let id = mail.message_id.as_ref().unwrap();
+                assert!(read.contains(id), "{id} is not read");
+            }
             let mut states = BTreeMap::new();
             for (_, step) in stage.steps().filter(|(_, step)| !step.status.is_empty()) {
                 states.insert(&step.task_id, step.status.as_str());
