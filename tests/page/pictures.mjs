@@ -48,8 +48,8 @@ async function takePictures(name, route) {
 
 // An agent asks for permission while most others work.
 await waitFor(
-    'an agent asks the person, and four work',
-    `store.pendingMail().length && [...s.agents.values()].filter(a => a.status === 'running').length >= 4`
+    'an agent asks the person, and four others work',
+    `store.pendingMail().length && [...s.agents.values()].filter(a => a.status === 'running').length >= 5`
 );
 await takePictures('now', 'now');
 const task = await browser.state(`${PLANNER_TASK}.task_id`);

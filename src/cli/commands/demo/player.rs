@@ -333,7 +333,8 @@ impl Player {
             directive_full: prompt,
             ..self.step(i, Kind::STATUS)
         };
-        stage.write(Row::Step(Box::new(step)))
+        stage.write(Row::Step(Box::new(step)))?;
+        self.write_usage(i, "running", now, stage)
     }
 
     fn begin_turn(&mut self, i: usize, now: Duration, stage: &mut impl Stage) -> Result<()> {

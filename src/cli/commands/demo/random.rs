@@ -1,6 +1,6 @@
 //! A sequence of numbers that depends on a seed only.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
+/// The generator `SplitMix64` (Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 

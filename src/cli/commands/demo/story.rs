@@ -557,7 +557,7 @@ const TESTER: &[Step] = &[
     say("I repeat the test until it fails, and keep the trace."),
     failing_call(
         "run_shell_command",
-        14.0,
+        22.0,
         r#"{"command": "npx playwright test basket --repeat-each 20 --trace retain-on-failure", "description": "Repeat the test"}"#,
         "Running 20 tests using 4 workers\n\n  \x1b[32m✓\x1b[0m  1 basket.spec.ts:12 › removes an item (1.1s)\n  \x1b[32m✓\x1b[0m  2 basket.spec.ts:12 › removes an item (1.0s)\n  \x1b[31m✘\x1b[0m  3 basket.spec.ts:12 › removes an item (5.2s)\n\n  \x1b[31m2 failed\x1b[0m\n  \x1b[32m18 passed\x1b[0m (31.4s)",
         "exit code 1",
@@ -571,7 +571,7 @@ const TESTER: &[Step] = &[
     ),
     call(
         "run_shell_command",
-        12.0,
+        24.0,
         r#"{"command": "npx playwright test basket --repeat-each 40", "description": "Repeat the test"}"#,
         "Running 40 tests using 4 workers\n\n  \x1b[32m40 passed\x1b[0m (44.0s)",
     ),
