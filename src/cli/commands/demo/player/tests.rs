@@ -69,7 +69,7 @@ impl Stage for TestStage {
 }
 
 const TOOL: Tool = Tool {
-    id: "codex",
+    id: "tool",
     mcp_prefix: "mcp__agenthub__",
 };
 
