@@ -402,6 +402,7 @@ impl TaskBuilder {
             // A broken stream may report more cached tokens than tokens.
             tokens_cached: Some(totals.tokens_cached.min(totals.tokens_in)),
             cost_source: Some(if cost.is_some() { "reported" } else { "unknown" }.to_owned()),
+            created_at: None,
         })));
     }
 

@@ -290,6 +290,7 @@ fn telemetry(session: HookSession<'_>, transcript: &TranscriptState, status: &st
         model: Some(transcript.model.clone()).filter(|model| !model.is_empty()),
         tokens_cached: Some(totals.tokens_cached.min(totals.tokens_in)),
         cost_source: Some(if cost.is_some() { "reported" } else { "unknown" }.to_owned()),
+        created_at: None,
     }
 }
 

@@ -140,6 +140,9 @@ pub struct NewTelemetry {
     pub tokens_cached: Option<i64>,
     /// reported, priced, unknown.
     pub cost_source: Option<String>,
+    /// When the totals were counted, Unix milliseconds; `None` for now.
+    #[serde(skip)]
+    pub created_at: Option<i64>,
 }
 
 impl Reader {
@@ -183,8 +186,9 @@ impl Writer {
         self.conn
             .prepare_cached(
                 "INSERT INTO telemetry(instance_id, pid, turns, tokens_in, tokens_out, cost, status, duration_sec, \
-                 agent_id, model, tokens_cached, cost_source) \
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, 'running'), ?8, ?9, ?10, ?11, ?12)",
+                 agent_id, model, tokens_cached, cost_source, created_at) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, 'running'), ?8, ?9, ?10, ?11, ?12, \
+                 coalesce(?13, CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)))",
             )?
             .execute(params![
                 new.instance_id,
@@ -199,6 +203,7 @@ impl Writer {
                 new.model,
                 new.tokens_cached,
                 new.cost_source,
+                new.created_at,
             ])?;
         match self.telemetry_row(self.conn.last_insert_rowid())? {
             Some(Ok(row)) => Ok(row),

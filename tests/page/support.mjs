@@ -158,9 +158,10 @@ export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0', a
     };
 }
 
-/** Starts `agenthub demo`: simulated agents, on a hub and a database of its own. */
-export async function startDemo(seconds) {
-    const child = startChild(AGENTHUB, ['demo', '--listen', '127.0.0.1:0', '--no-open', '--for', String(seconds)], {
+/** Starts `agenthub demo` with these further options: simulated agents, on a hub and a database of its own. */
+export async function startDemo(seconds, ...options) {
+    const args = ['demo', '--listen', '127.0.0.1:0', '--no-open', '--for', String(seconds), ...options];
+    const child = startChild(AGENTHUB, args, {
         env: { ...env, TMPDIR: folder },
         stdio: ['ignore', 'pipe', 'ignore']
     });

@@ -1,34 +1,57 @@
-//! `agenthub demo`: a hub on a temporary database, with simulated agents.
-//!
-//! The agents' behavior is scripted, but each is a real process that writes as agents do: a shell
-//! with `sqlite3`, Python, the MCP server, `agenthub run`, this command line.
+//! `agenthub demo`: a hub on a temporary database, with agents that follow a script.
 //!
 //! 1. The database and all other files are in one new temporary directory.
-//! 2. Each agent is a process group that ends with this process.
-//! 3. On Ctrl-C, SIGTERM, SIGHUP or after `--for`, the hub shuts down, the agents are killed and the
-//!    directory is removed.
+//! 2. A thread plays the story (`story`) with the player (`player`): it writes the rows that real agents write, at
+//!    their pace, and reads the person's answers.
+//! 3. On Ctrl-C, SIGTERM, SIGHUP or after `--for`, the hub shuts down, the thread ends and the directory is removed.
 
-mod planner;
+mod history;
+mod player;
+mod random;
+mod script;
+mod stage;
+mod story;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
-use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::sync::oneshot;
 
+use self::player::Player;
+use self::stage::Database;
+use self::story::STORY;
 use super::{open, serve};
 use crate::cli::args::{self, DatabaseArgs};
 use crate::cli::{hub_client, terminal};
 use crate::error::{Code, Error};
-use crate::store::{NetworkFs, NewThread, Writer};
+use crate::protocol::now_ms;
+
+/// How much faster the story is with `--fast`.
+const FAST: u32 = 12;
+
+/// What `--help` says about the pace.
+const HELP: &str = "Six agents of five tools work in three repositories: they divide work by mail, review it, fail, \
+take over from each other, and ask you for decisions. One round of the story takes about five minutes; then it \
+continues with variations. The agents go on without your answer after a while.
+
+By default the agents work at the pace of real ones: a tool call every few seconds. With --fast, everything is 12 times \
+as fast: a round takes half a minute.
+
+The demo has a temporary database with a week of past costs. It is removed when the demo ends, and no other database \
+is touched.";
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Args {
+    /// Play the story 12 times as fast as real agents work
+    #[arg(long)]
+    fast: bool,
     /// Stop after this many seconds [default: run until Ctrl-C]
     #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
     duration: Option<Duration>,
@@ -41,22 +64,12 @@ pub(super) struct Args {
     /// Do not open the page in the browser
     #[arg(long)]
     no_open: bool,
-    /// Run the simulated agent that uses MCP
-    #[arg(long, hide = true)]
-    planner: bool,
 }
 
-/// The programs of the simulated agents.
-const BUILDER: &str = include_str!("../../../../assets/demo/builder.sh");
-const TESTER: &str = include_str!("../../../../assets/demo/tester.sh");
-const CODER: &str = include_str!("../../../../assets/demo/coder.sh");
-const ANALYST: &str = include_str!("../../../../assets/demo/analyst.py");
-
 pub(super) fn run(args: &Args) -> Result<()> {
-    if args.planner {
-        return planner::run();
-    }
-    let workspace = Workspace::create(args.seed)?;
+    let workspace = Workspace::create()?;
+    let seed = u64::from(args.seed);
+    Database::open(&workspace.db())?.write_all(history::week(&STORY, seed, now_ms()))?;
     let db = workspace.db().display().to_string();
     let serve_args = ["agenthub", "--db", &db, "--listen", &args.listen];
     let Serve { database, hub } =
@@ -69,33 +82,37 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 None => std::future::pending().await,
             }
         };
-        let start_agents = async {
+        let (mut performance, mut failure) = (None, None);
+        let until_end = async {
             while hub_client::running(&workspace.db()).await.is_none() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            let agents = workspace.start_agents()?;
-            terminal::note("Simulated agents in real processes. Nothing is saved; Ctrl-C stops the demo.")?;
-            if !args.no_open && terminal::is_terminal() {
-                open_page(&database);
-            }
-            anyhow::Ok(agents)
-        };
-        let (mut agents, mut failure) = (None, None);
-        let until_end = async {
-            match start_agents.await {
-                Ok(started) => {
-                    agents = Some(started);
-                    end.await;
+            let begun = Performance::begin(&workspace.db(), seed, if args.fast { FAST } else { 1 });
+            let failed = match begun {
+                Ok((begun, failed)) => {
+                    performance = Some(begun);
+                    failed
                 }
-                Err(e) => failure = Some(e),
+                Err(e) => {
+                    failure = Some(e);
+                    return;
+                }
+            };
+            if let Err(e) = greet(args, &database, &workspace) {
+                failure = Some(e);
+                return;
+            }
+            tokio::select! {
+                () = end => {}
+                Ok(e) = failed => failure = Some(e),
             }
         };
         let served = Box::pin(serve::serve(&database, hub, until_end)).await;
-        drop(agents);
+        drop(performance);
         failure.map_or(served, Err)
     });
     runtime.shutdown_timeout(Duration::from_millis(100));
-    drop(workspace);
+    workspace.remove()?;
     outcome
 }
 
@@ -108,129 +125,110 @@ struct Serve {
     hub: serve::Args,
 }
 
-/// Opens the page from another thread: starting a browser may take a long time.
-fn open_page(database: &DatabaseArgs) {
-    let database = database.clone();
-    drop(std::thread::spawn(move || {
-        open::run(&database, &open::Args { json: false })
-    }));
+/// Says what runs and how it ends, and opens the page.
+fn greet(args: &Args, database: &DatabaseArgs, workspace: &Workspace) -> Result<()> {
+    let pace = if args.fast {
+        "fast"
+    } else {
+        "at the pace of real ones; --fast is 12 times as fast"
+    };
+    terminal::note(&format!(
+        "Simulated agents ({pace}). Ctrl-C stops the demo and removes its data in {}.",
+        workspace.dir.display()
+    ))?;
+    if !args.no_open && terminal::is_terminal() {
+        let database = database.clone();
+        // In another thread: starting a browser may take a long time.
+        drop(thread::spawn(move || open::run(&database, &open::Args { json: false })));
+    }
+    Ok(())
+}
+
+/// The thread that plays the story. Ends when dropped.
+struct Performance {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Performance {
+    /// Begins to play the story. The receiver gets the error if the story cannot be continued.
+    fn begin(db: &Path, seed: u64, speed: u32) -> Result<(Self, oneshot::Receiver<anyhow::Error>)> {
+        let (stop, stopped) = channel();
+        let (failed, failure) = oneshot::channel();
+        let db = db.to_owned();
+        let thread = thread::Builder::new()
+            .name("agenthub-demo".into())
+            .spawn(move || {
+                if let Err(e) = play(&db, seed, speed, &stopped) {
+                    drop(failed.send(e));
+                }
+            })
+            .context("cannot start a thread")?;
+        let performance = Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        };
+        Ok((performance, failure))
+    }
+}
+
+impl Drop for Performance {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // A panic of the thread was printed, and the data is removed anyway.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Plays the story until the sender of `stopped` is dropped.
+fn play(db: &Path, seed: u64, speed: u32, stopped: &Receiver<()>) -> Result<()> {
+    let mut database = Database::open(db)?;
+    let mut player = Player::new(&STORY, seed);
+    let begin = Instant::now();
+    loop {
+        let now = begin.elapsed() * speed;
+        let next = player.play(now, &mut database)?;
+        if stopped.recv_timeout(next.saturating_sub(now) / speed) != Err(RecvTimeoutError::Timeout) {
+            return Ok(());
+        }
+    }
 }
 
 /// The temporary directory of one demo. Removed when dropped.
 struct Workspace {
     dir: PathBuf,
-    program: PathBuf,
-    seed: u16,
 }
 
 impl Workspace {
-    fn create(seed: u16) -> Result<Self> {
+    fn create() -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("agenthub-demo-{}", std::process::id()));
-        let workspace = Self {
-            program: std::env::current_exe().context("cannot find the path of this program")?,
-            dir,
-            seed,
-        };
-        DirBuilder::new().mode(0o700).create(&workspace.dir).map_err(|e| {
+        DirBuilder::new().mode(0o700).create(&dir).map_err(|e| {
             let message = format!(
                 "cannot create {}: {e}; set TMPDIR to a writable directory",
-                workspace.dir.display()
+                dir.display()
             );
             Error::new(Code::StoreUnavailable, message)
         })?;
-        let writer = Writer::open(&workspace.db(), NetworkFs::Refuse)?;
-        for (id, title) in [
-            ("build", "Builds of main"),
-            ("testing", "Test results"),
-            ("costs", "Costs"),
-        ] {
-            writer.create_thread(&NewThread {
-                id: id.to_owned(),
-                title: Some(title.to_owned()),
-                ..NewThread::default()
-            })?;
-        }
-        Ok(workspace)
+        Ok(Self { dir })
     }
 
     fn db(&self) -> PathBuf {
         self.dir.join("hub.db")
     }
 
-    /// Starts the agents whose interpreters are installed.
-    fn start_agents(&self) -> Result<Agents> {
-        let mut agents = Agents(Vec::new());
-        agents.add(self.agent("planner", &self.program, &["demo", "--planner"]))?;
-        agents.add(self.agent("tester", Path::new("sh"), &["-c", TESTER]))?;
-        if can_run("sqlite3", "-version") {
-            agents.add(self.agent("builder", Path::new("sh"), &["-c", BUILDER]))?;
-        } else {
-            terminal::note("sqlite3 is not on PATH: the agent \"builder\" is left out")?;
+    /// Removes the directory, and says so.
+    fn remove(self) -> Result<()> {
+        let dir = self.dir.display();
+        match std::fs::remove_dir_all(&self.dir) {
+            Ok(()) => terminal::note(&format!("The demo has ended; its data in {dir} is removed.")),
+            Err(e) => terminal::note(&format!("cannot remove {dir}: {e}; remove it with: rm -r '{dir}'")),
         }
-        if can_run("python3", "-c import sqlite3") {
-            agents.add(self.agent("analyst", Path::new("python3"), &["-c", ANALYST]))?;
-        } else {
-            terminal::note("python3 is not on PATH: the agent \"analyst\" is left out")?;
-        }
-        agents.add(self.agent("coder", Path::new("sh"), &["-c", CODER]))?;
-        Ok(agents)
-    }
-
-    fn agent(&self, name: &str, program: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command
-            .args(args)
-            .current_dir(&self.dir)
-            .env("AGENTHUB", &self.program)
-            .env("AGENTHUB_AGENT", name)
-            .env("AGENTHUB_DB", self.db())
-            .env("DEMO", std::process::id().to_string())
-            .env("SEED", self.seed.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        command
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        // If this fails, the system removes the directory with other temporary files.
+        // After `remove`, or after an error: then the system removes what is left with other temporary files.
         drop(std::fs::remove_dir_all(&self.dir));
     }
-}
-
-/// The agents' process groups. Killed when dropped.
-struct Agents(Vec<Child>);
-
-impl Agents {
-    fn add(&mut self, mut command: Command) -> Result<()> {
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        self.0.push(child);
-        Ok(())
-    }
-}
-
-impl Drop for Agents {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // Fails if the group has ended already.
-            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-            drop(child.wait());
-        }
-    }
-}
-
-fn can_run(program: &str, args: &str) -> bool {
-    let (first, rest) = args.split_once(' ').unwrap_or((args, ""));
-    let mut command = Command::new(program);
-    command.arg(first);
-    if !rest.is_empty() {
-        command.arg(rest);
-    }
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
 }
