@@ -316,7 +316,7 @@ fn refuses_commands_that_cannot_be_recorded() {
         (
             &["my-agent"],
             2,
-            "unsupported program \"my-agent\"; supported: claude, codex, gemini, cursor-agent, opencode, qwen, copilot, or pass --format",
+            "unsupported program \"my-agent\"; supported: claude, codex, gemini, cursor-agent, opencode, qwen, copilot, kimi, or pass --format",
         ),
         (&["/nowhere/claude", "-p", "x"], 127, "cannot find"),
         (&["/dev/null/claude", "-p", "x"], 126, "cannot start"),
