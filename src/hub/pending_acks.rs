@@ -71,3 +71,57 @@ impl PendingAcks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn ack(instance: &str, thread_id: &str, seq: i64) -> Ack {
+        Ack {
+            instance: instance.to_owned(),
+            thread_id: thread_id.to_owned(),
+            seq,
+        }
+    }
+
+    #[test]
+    fn highest_number_of_each_instance_and_thread_is_pending() {
+        let acks = PendingAcks::default();
+        for (instance, thread_id, seq) in [("a", "t", 3), ("a", "t", 2), ("a", "u", 1), ("b", "t", 4)] {
+            acks.add(ack(instance, thread_id, seq));
+        }
+        assert_eq!((acks.get("a", "t"), acks.get("a", "u"), acks.get("b", "t")), (3, 1, 4));
+        assert_eq!(acks.get("b", "u"), 0);
+        assert_eq!(acks.all().len(), 3);
+        acks.clear();
+        assert!(acks.all().is_empty());
+    }
+
+    #[test]
+    fn stored_numbers_are_removed_and_higher_ones_stay() {
+        let acks = PendingAcks::default();
+        acks.add(ack("a", "t", 3));
+        acks.add(ack("a", "u", 3));
+        acks.add(ack("a", "v", 3));
+        acks.remove(vec![
+            ack("a", "t", 2),
+            ack("a", "u", 3),
+            ack("a", "v", 4),
+            ack("a", "w", 1),
+        ]);
+        assert_eq!((acks.get("a", "t"), acks.get("a", "u"), acks.get("a", "v")), (3, 0, 0));
+    }
+
+    #[test]
+    fn added_returns_after_an_acknowledgement_and_after_a_failed_write() {
+        let acks = PendingAcks::default();
+        assert!(acks.added().now_or_never().is_none());
+        acks.add(ack("a", "t", 1));
+        assert!(acks.added().now_or_never().is_some());
+        assert!(acks.added().now_or_never().is_none());
+        acks.retry();
+        assert!(acks.added().now_or_never().is_some());
+    }
+}

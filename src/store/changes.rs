@@ -340,4 +340,52 @@ mod tests {
         // The position that must be in the log is not.
         assert!(lost(log[1], log[2]));
     }
+
+    #[test]
+    fn updates_are_read_and_rows_that_were_pruned_are_marked() {
+        let (_dir, writer) = temp_database();
+        post(&writer, 2);
+        writer.change_thread("t", None, Some("Builds")).unwrap();
+        let (reader, epoch) = open(&writer);
+        let page = reader.log_after(&epoch, Position::START, 1000, usize::MAX).unwrap();
+        let updated: Vec<&Row> = page
+            .changes
+            .iter()
+            .filter(|c| c.op == Op::Update)
+            .map(|c| &c.row)
+            .collect();
+        assert!(updated.iter().any(|row| matches!(row, Row::Thread(_))), "{updated:?}");
+        assert!(updated.iter().all(|row| row.thread_id() == Some("t")), "{updated:?}");
+        let prune = "INSERT INTO hub(key) VALUES('pruning'); DELETE FROM messages WHERE n = 1; \
+             DELETE FROM hub WHERE key = 'pruning'";
+        writer.conn.execute_batch(prune).unwrap();
+        let page = reader.log_after(&epoch, Position::START, 1000, usize::MAX).unwrap();
+        let pruned = page
+            .changes
+            .iter()
+            .filter(|c| matches!(c.row, Row::Pruned(Table::Messages)));
+        assert_eq!(pruned.count(), 1);
+        assert_eq!(messages(&page), [2]);
+    }
+
+    #[test]
+    fn weight_of_a_message_counts_its_texts_and_those_of_its_thread() {
+        let (_dir, writer) = temp_database();
+        let weigh = |thread: &str, text: &str| {
+            writer.post_message(&NewMessage::new(thread, "a", text)).unwrap();
+            let (reader, epoch) = open(&writer);
+            let page = reader.log_after(&epoch, Position::START, 1000, usize::MAX).unwrap();
+            let is_message = |change: &&Change| matches!(change.row, Row::Message(..));
+            let row = &page.changes.iter().rfind(|change| is_message(change)).unwrap().row;
+            let Row::Message(message, thread) = row else {
+                unreachable!()
+            };
+            (row.weight(), message.weight(), thread.weight())
+        };
+        let (weight, message, thread) = weigh("t", "x");
+        assert_eq!(weight, message + thread);
+        assert!(message > 1 && thread > 1);
+        let (longer, ..) = weigh("t", &"x".repeat(1001));
+        assert_eq!(longer, weight + 1000);
+    }
 }

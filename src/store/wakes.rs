@@ -395,8 +395,9 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::temp_database;
+    use super::super::test_support::{by, temp_database};
     use super::*;
+    use crate::store::{NewInboxMessage, Receipt};
 
     #[test]
     fn values_of_other_types_count_as_missing() {
@@ -414,6 +415,33 @@ mod tests {
             writer.fail_wake(wake.n, "no turn", 9).unwrap();
         }
         assert!(writer.wakes_open_since_before(9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn mail_that_a_hook_would_deliver_wakes() {
+        let (_dir, writer) = temp_database();
+        writer.register_agent("a").unwrap();
+        let waking = |after: i64, mode: WakeMode| {
+            let mail = writer.waking_mail("a", (after, mode), 9, 10).unwrap();
+            mail.iter().map(|mail| mail.n).collect::<Vec<_>>()
+        };
+        let send = |priority: &str| {
+            let mail = NewInboxMessage {
+                priority: Some(priority.to_owned()),
+                ..NewInboxMessage::new("boss", "a", "x")
+            };
+            writer.send(&mail).unwrap().into_row()
+        };
+        let (news, urgent) = (send("info"), send("urgent"));
+        assert_eq!(waking(0, WakeMode::All), [urgent.n, news.n]);
+        assert_eq!(waking(0, WakeMode::Important), [urgent.n]);
+        assert_eq!(waking(news.n, WakeMode::All), [urgent.n]);
+        assert!(waking(0, WakeMode::Off).is_empty());
+        // Mail of another agent, and mail that the agent has read, wake it no more.
+        writer.send(&NewInboxMessage::new("boss", "b", "x")).unwrap();
+        let (n, urgent) = (news.n, [urgent]);
+        writer.add_receipts(&urgent, Receipt::Seen, by("a", 9)).unwrap();
+        assert_eq!(waking(0, WakeMode::All), [n]);
     }
 
     #[test]

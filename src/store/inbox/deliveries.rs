@@ -501,6 +501,18 @@ mod tests {
         assert_eq!(delivered_to("t"), ["1"]);
     }
 
+    #[test]
+    fn hooks_need_not_look_for_mail_that_is_delivered() {
+        let (_dir, writer) = temp_database();
+        let has_mail = || writer.has_mail_to_deliver("planner", 2).unwrap();
+        assert!(!has_mail());
+        send(&writer, "planner", "one");
+        assert!(has_mail());
+        let mail = to_deliver(&writer, "planner", 2);
+        writer.record_delivery(&mail, "s", by("planner", 2)).unwrap();
+        assert!(!has_mail());
+    }
+
     /// A process of schema version 2 holds the file open across the migration and writes its JSON again.
     #[test]
     fn adopts_what_an_older_process_records() {
