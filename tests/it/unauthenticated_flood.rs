@@ -177,7 +177,11 @@ fn with_no_auth_connections_count_from_their_first_valid_request() {
 fn closes_connections_that_do_not_read() {
     // Few, so that a busy machine closes them for this reason before their lifetime ends.
     const CLIENTS: usize = 30;
-    let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "30"]);
+    // The responses of a client exceed the buffers of its connection.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.css"), "x".repeat(16 << 10)).unwrap();
+    let assets = folder.path().to_str().unwrap();
+    let hub = TestHub::with_args(&["--write-wait", "1", "--max-connections", "30", "--assets", assets]);
     let request = format!("GET /app.css HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", hub.port());
     let requests = request.repeat(1500);
     let begun = Instant::now();

@@ -26,7 +26,7 @@ fn last_line() -> serde_json::Value {
 fn failed_run_has_no_last_line() {
     let (tasks, _) = parse(KIMI, &lines(&[version()]), StreamEnd::Exit(1));
     assert_eq!(last_status(&tasks), "failed");
-    assert_eq!(of(&tasks, &Kind::ERROR)[0].error_msg, "exit code 1");
+    assert_eq!(of(&tasks, &Kind::ERROR)[0].error_msg, "exited with code 1");
 }
 
 #[test]
