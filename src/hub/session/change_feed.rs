@@ -271,3 +271,115 @@ impl Session {
             .min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, ConnectOptions};
+    use super::*;
+    use crate::config::Limits;
+    use crate::store::Change;
+
+    /// The change up to which the client of a test has everything.
+    const RESUMED: i64 = 5;
+    /// The change up to which rows were pruned when the client connected.
+    const KEPT: i64 = 7;
+
+    const NOW: Now = Now {
+        at: Duration::ZERO,
+        wall_ms: 0,
+    };
+
+    fn position(seq: i64) -> Position {
+        Position { seq, tag: 1 }
+    }
+
+    /// Returns the insert with this number, whose row was pruned.
+    fn pruned(seq: i64, table: Table) -> Arc<EncodedChange> {
+        let change = Change {
+            pos: position(seq),
+            op: Op::Insert,
+            row: Row::Pruned(table),
+        };
+        Arc::new(EncodedChange::new(change, &"e".into()))
+    }
+
+    fn session(streams: Streams) -> Session {
+        let options = ConnectOptions {
+            streams,
+            ..ConnectOptions::COMPAT
+        };
+        let mut session = Session::new(options, Limits::default(), "e".into(), position(RESUMED - 2));
+        session.resume(position(RESUMED), position(KEPT));
+        session
+    }
+
+    /// Returns whether the session closes because of a pruned row.
+    fn closes(streams: Streams, seq: i64, table: Table) -> bool {
+        let mut session = session(streams);
+        session.process(NOW, &pruned(seq, table));
+        let mut actions = std::iter::from_fn(|| match session.next_action(NOW) {
+            Action::Feed(_) | Action::Wait(_) => None,
+            action => Some(action),
+        });
+        actions.any(|action| action == Action::Close(Code::PositionLost))
+    }
+
+    #[test]
+    fn a_pruned_row_is_lost_if_the_client_was_to_get_it() {
+        let messages = Streams {
+            messages: true,
+            ..Streams::NONE
+        };
+        let inbox = Streams {
+            inbox: true,
+            ..Streams::NONE
+        };
+        let tasks = Streams {
+            tasks: true,
+            ..Streams::NONE
+        };
+        for (streams, table, other) in [
+            (messages, Table::Messages, Table::Inbox),
+            (inbox, Table::Inbox, Table::Tasks),
+            (tasks, Table::Tasks, Table::Messages),
+        ] {
+            for seq in [RESUMED - 1, RESUMED, RESUMED + 1, KEPT] {
+                assert!(!closes(streams, seq, table), "{seq} was pruned before the client asked");
+            }
+            assert!(closes(streams, KEPT + 1, table));
+            assert!(!closes(streams, KEPT + 1, other));
+        }
+    }
+
+    #[test]
+    fn a_pruned_message_is_lost_with_the_state_of_its_thread() {
+        let threads = Streams {
+            threads: true,
+            ..Streams::NONE
+        };
+        // The client may not have these states.
+        for seq in [RESUMED - 1, RESUMED] {
+            assert!(closes(threads, seq, Table::Messages), "{seq}");
+        }
+        for seq in [RESUMED + 1, KEPT] {
+            assert!(!closes(threads, seq, Table::Messages), "{seq}");
+        }
+        assert!(closes(threads, KEPT + 1, Table::Messages));
+        for table in [Table::Threads, Table::Telemetry, Table::Agents] {
+            assert!(!closes(threads, KEPT + 1, table), "{table:?}");
+        }
+    }
+
+    #[test]
+    fn rows_pruned_after_the_first_row_of_a_stream_are_lost() {
+        let streams = Streams {
+            messages: true,
+            ..Streams::NONE
+        };
+        let mut session = session(streams);
+        assert!(!session.is_loss(&pruned(KEPT, Table::Messages), Table::Messages));
+        session.has_streamed = true;
+        assert!(session.is_loss(&pruned(KEPT, Table::Messages), Table::Messages));
+        assert!(!session.is_loss(&pruned(RESUMED, Table::Messages), Table::Messages));
+    }
+}
