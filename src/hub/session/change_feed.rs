@@ -274,10 +274,11 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, ConnectOptions};
+    use super::super::subscription::Subscription;
+    use super::super::{Action, ConnectOptions, Read};
     use super::*;
     use crate::config::Limits;
-    use crate::store::Change;
+    use crate::store::{Change, ThreadRow};
 
     /// The change up to which the client of a test has everything.
     const RESUMED: i64 = 5;
@@ -381,5 +382,121 @@ mod tests {
         session.has_streamed = true;
         assert!(session.is_loss(&pruned(KEPT, Table::Messages), Table::Messages));
         assert!(!session.is_loss(&pruned(RESUMED, Table::Messages), Table::Messages));
+    }
+
+    fn message(seq: i64, thread_id: &str, message_seq: i64, bytes: usize, op: Op) -> Arc<EncodedChange> {
+        let row = MessageRow {
+            thread_id: thread_id.to_owned(),
+            message_seq,
+            content: "x".repeat(bytes),
+            ..MessageRow::default()
+        };
+        let thread = ThreadRow {
+            id: thread_id.to_owned(),
+            ..ThreadRow::default()
+        };
+        let change = Change {
+            pos: position(seq),
+            op,
+            row: Row::Message(row, thread),
+        };
+        Arc::new(EncodedChange::new(change, &"e".into()))
+    }
+
+    /// Returns how many messages each event for the client has: the type `message` counts as one.
+    fn sizes_of_events(session: &mut Session) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        loop {
+            match session.next_action(NOW) {
+                Action::Feed(_) => session.feed(Vec::new()),
+                Action::Send(frame) => {
+                    let sent: serde_json::Value = serde_json::from_slice(frame.bytes()).unwrap();
+                    let events = sent.as_array().cloned().unwrap_or_else(|| vec![sent]);
+                    for event in events {
+                        match event["type"].as_str().unwrap() {
+                            "message" => sizes.push(1),
+                            "batch" => sizes.push(event["data"]["messages"].as_array().unwrap().len()),
+                            other => panic!("{other}"),
+                        }
+                    }
+                }
+                _ => return sizes,
+            }
+        }
+    }
+
+    /// Returns a session that gets all messages.
+    fn streaming(framing: Framing, max_batch_size: usize) -> Session {
+        let options = ConnectOptions {
+            streams: Streams {
+                messages: true,
+                ..Streams::NONE
+            },
+            framing,
+            ..ConnectOptions::COMPAT
+        };
+        let limits = Limits {
+            max_batch_size,
+            ..Limits::default()
+        };
+        Session::new(options, limits, "e".into(), Position::START)
+    }
+
+    #[test]
+    fn streamed_messages_of_one_thread_form_a_batch() {
+        let insert = |seq, thread: &str, bytes| message(seq, thread, seq, bytes, Op::Insert);
+        let sizes = |framing, entries: Vec<Arc<EncodedChange>>| {
+            let mut session = streaming(framing, 3);
+            session.feed(entries);
+            sizes_of_events(&mut session)
+        };
+        let five = || (1..=5).map(|seq| insert(seq, "a", 1)).collect::<Vec<_>>();
+        assert_eq!(sizes(Framing::Single, five()), [3, 2]);
+        assert_eq!(sizes(Framing::Array, five()), [1; 5]);
+        let threads = vec![
+            insert(1, "a", 1),
+            insert(2, "a", 1),
+            insert(3, "b", 1),
+            insert(4, "a", 1),
+        ];
+        assert_eq!(sizes(Framing::Single, threads), [2, 1, 1]);
+        let large = vec![insert(1, "a", MAX_BATCH_BYTES), insert(2, "a", 1), insert(3, "a", 1)];
+        assert_eq!(sizes(Framing::Single, large), [1, 2]);
+        // The sum is the maximum, then one byte more.
+        let overhead = insert(1, "a", 0).row().weight();
+        let half = MAX_BATCH_BYTES / 2 - overhead;
+        let exact = vec![insert(1, "a", half), insert(2, "a", half)];
+        assert_eq!(sizes(Framing::Single, exact), [2]);
+        let more = vec![insert(1, "a", half), insert(2, "a", half + 1)];
+        assert_eq!(sizes(Framing::Single, more), [1, 1]);
+    }
+
+    #[test]
+    fn next_message_of_a_subscription_needs_no_read() {
+        let mut session = streaming(Framing::Single, 3);
+        session.options.streams = Streams::NONE;
+        let mut thread = Subscription::new(4, 4);
+        (thread.source, thread.owes_batch) = (ReplaySource::Live, false);
+        session.subscriptions.insert("a".to_owned(), thread);
+        // A changed message is no new message.
+        for (seq, number, op) in [(1, 5, Op::Update), (2, 4, Op::Insert), (3, 5, Op::Insert)] {
+            session.process(NOW, &message(seq, "a", number, 1, op));
+        }
+        assert_eq!(sizes_of_events(&mut session), [1]);
+        assert_eq!(session.subscriptions["a"].sent, 5);
+        // Message 6 is missing: the subscription reads it from the database.
+        session.process(NOW, &message(4, "a", 7, 1, Op::Insert));
+        assert_eq!(session.subscriptions["a"].sent, 5);
+        assert_eq!(session.subscriptions["a"].source, ReplaySource::Database);
+        let action = loop {
+            match session.next_action(NOW) {
+                Action::Feed(_) => session.feed(Vec::new()),
+                action => break action,
+            }
+        };
+        assert!(
+            matches!(action, Action::Read(Read::Page { after: 5, .. })),
+            "{action:?}"
+        );
     }
 }
