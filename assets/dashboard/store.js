@@ -26,6 +26,7 @@ const noData = () => ({
   timelines: new Map(),
   commands: new Map(),
   lastEvents: new Map(),
+  lastCalls: new Map(),
   activity: new Map(),
   questions: new Map(),
   readBroadcasts: new Set(),

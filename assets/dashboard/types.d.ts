@@ -351,13 +351,33 @@ export interface AgentSummary {
   status: AgentStatus;
   /** Number of unread mail. */
   unread?: number;
+  /** What it waits for. */
+  wait?: AgentWait;
 }
 
-/** What needs the person. The counts include requests that are not loaded. */
+export interface AgentWait {
+  /** Completes the sentence "Waits for …". */
+  reason: string;
+  since: number;
+  /** The call for which the tool asks for permission. */
+  call?: TaskEvent;
+}
+
+/** A request that waits for a reply, with its sender, or an agent that waits for a permission. */
+export type Blocked = { key: string; since: number } & (
+  | { request: Request; sender?: AgentSummary }
+  | { request?: undefined; agent: AgentSummary }
+);
+
+/** What needs the person. The counts include mail that is not loaded. */
 export interface Attention {
-  requests: Request[];
-  troubled: AgentSummary[];
-  requestCount: number;
+  /** Newest first. */
+  blocked: Blocked[];
+  /** Newest first. */
+  failed: AgentSummary[];
+  /** The loaded unread mail that expects no reply. */
+  otherMail: Mail[];
+  otherMailCount: number;
   count: number;
 }
 
@@ -379,6 +399,8 @@ export interface Data {
   commands: Map<string, CommandText>;
   /** Agent → its last task event. */
   lastEvents: Map<string, TaskEvent>;
+  /** Agent → its last call of a tool. */
+  lastCalls: Map<string, TaskEvent>;
   /** Agent → events in each of the last 60 intervals of 5 s. */
   activity: Map<string, number[]>;
   /** Questions to the person in threads, by message id. */
@@ -516,6 +538,14 @@ export type Attributes = {
 export interface Component<T> {
   root: HTMLElement;
   set(value: T): void;
+}
+
+/** A component in a list of cards (components/card_list.js). */
+export interface Card<T> extends Component<T> {
+  /** Moves the focus to the card. */
+  focus(): void;
+  /** Shows that its item is no longer listed. */
+  close?(): void;
 }
 
 /** How the page shows the writer of a row. */

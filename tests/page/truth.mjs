@@ -60,4 +60,92 @@ check(
 check(!(await misplacedRows('.inbox')).length, 'none of its rows covers another one', await misplacedRows('.inbox'));
 check(await browser.eventually(`document.activeElement.innerText.includes('box-b')`), 'the focus moves to one of its rows', await focusedText());
 
+// ---- groups of agents while the board has the focus ----
+
+const status = (agent, fields) =>
+    insert('task_stream', { task_id: 't-' + agent, agent_id: agent, stream_type: 'status', ...fields });
+const SECTION_OF = `((agent, sections) => sections.filter(e => e.offsetParent && [...e.querySelectorAll('.card')].some(card => card.innerText.includes(agent))).map(e => e.querySelector('h2').textContent).join())`;
+const isIn = (agent, section) =>
+    `${SECTION_OF}('${agent}', [...document.querySelectorAll('.board section')]) === '${section}'`;
+sql(
+    insert('agents', { id: 'focused-one', status: 'running' }) +
+        status('builder', { status: 'running', directive: 'build it' }) +
+        status('ender', { status: 'running', directive: 'end it' })
+);
+await browser.goTo('now');
+check(await browser.eventually(isIn('builder', 'Working')), 'an agent with a running task works');
+await browser.eventually(isIn('focused-one', 'Working'));
+const focusCard = agent =>
+    browser.evaluate(
+        `[...document.querySelectorAll('.card h3 a')].find(e => e.textContent.includes('${agent}')).focus()`
+    );
+await focusCard('focused-one');
+sql(status('builder', { status: 'failed' }));
+check(await browser.eventually(isIn('builder', 'Needs you'), 5000), 'an agent that fails needs the person at once, wherever the focus is');
+sql(status('builder', { status: 'running' }));
+check(await browser.eventually(isIn('builder', 'Working'), 5000), 'when it continues, it works again');
+await focusCard('ender');
+const pointer = await browser.centerOf(`document.querySelector('.board h1')`);
+await browser.mouse('mouseMoved', pointer);
+sql(status('ender', { status: 'failed', text: 'broken' }));
+check(await browser.eventually(isIn('ender', 'Needs you'), 2000), 'the pointer does not delay that');
+check(
+    await browser.eventually(`document.activeElement.closest('.attention .card')?.innerText.includes('ender')`, 2000),
+    'the focus stays on the agent'
+);
+// The card under the pointer is another one after the change.
+const place = await browser.centerOf(`[...document.querySelectorAll('.board .card')].find(e => e.innerText.includes('builder')).querySelector('h3 a')`);
+await browser.mouse('mouseMoved', place);
+sql(status('another', { status: 'failed' }) + status('first', { status: 'waiting', text: 'asks for permission: Bash' }));
+const wasGuarded = await browser.evaluate(
+    `new Promise(resolve => { const look = () => (${isIn('first', 'Needs you')} ? resolve(!document.elementFromPoint(${place})?.closest('a')) : requestAnimationFrame(look)); look(); })`
+);
+check(wasGuarded, 'a card that has just moved ignores clicks');
+sql(status('builder', { status: 'completed' }));
+check(
+    await browser.eventually(`[...document.querySelectorAll('.agent-line')].some(e => e.offsetParent && e.innerText.includes('builder'))`, 6000),
+    'an agent that ends its work is idle although the pointer rests on the board'
+);
+
+// ---- what waits for the person ----
+
+insertRows(18, i => insert('inbox_messages', { from_agent: 'w', to_inbox: 'human', title: 'fyi ' + i, payload: 'x' }));
+sql(insert('inbox_messages', { from_agent: 'w', to_inbox: 'human', title: 'urgent', payload: 'x', priority: 'urgent' }));
+sql(
+    status('asker', { status: 'running', directive: 'migrate the tables' }) +
+        insert('task_stream', { task_id: 't-asker', agent_id: 'asker', stream_type: 'tool_use', tool_name: 'Bash', tool_input: '{"command":"dropdb prod"}', call_id: '1' }) +
+        status('asker', { status: 'waiting', text: 'asks for permission: Bash' }) +
+        status('ship', { status: 'running', directive: 'release 0.5' })
+);
+await browser.eventually(isIn('asker', 'Needs you'));
+sql(insert('inbox_messages', { from_agent: 'ship', to_inbox: 'human', title: 'Ship it?', payload: 'Ship it?', message_type: 'request' }));
+const blockedTexts = () =>
+    browser.evaluate(`[...document.querySelectorAll('.requests > li')].map(e => e.innerText.replace(/\\s+/g, ' '))`);
+await browser.eventually(`document.querySelector('.requests').innerText.includes('Ship it?')`);
+await browser.mouse('mouseMoved', [1, 1]);
+await browser.eventually(`document.querySelector('.requests > li').innerText.includes('Ship it?')`);
+const texts = await blockedTexts();
+check(texts.length === 3 && /Ship it\?/.test(texts[0]) && /asker/.test(texts[1]) && /first/.test(texts[2]), 'what waits is shown first, the newest at the top', texts);
+check(/Blocks release 0\.5 · waits \d/.test(texts[0]), 'a question shows the task that waits and how long', texts[0]);
+check(
+    /Waits \d+ s for permission: Bash/.test(texts[1]) && /dropdb prod/.test(texts[1]) && /Blocks migrate the tables/.test(texts[1]),
+    'a permission shows the tool, the call, the task and how long it waits',
+    texts[1]
+);
+check(
+    await browser.eventually(`document.querySelector('.attention .more').textContent === '19 unread · 1 urgent'`),
+    'other mail is one line',
+    await browser.text('.attention .more')
+);
+await browser.screenshot('truth-needs');
+await browser.open(hub.link());
+await browser.isLive();
+check(
+    await browser.eventually(`/dropdb prod/.test(document.querySelector('.requests').innerText)`),
+    'after a reload the call is still shown',
+    await blockedTexts()
+);
+await browser.click(`document.querySelector('.attention .more')`);
+check(await browser.evaluate(`location.hash === '#/inbox/human?show=unread'`), 'it leads to the unread mail');
+
 await finish(hub, browser);

@@ -93,11 +93,21 @@ export function putTaskEvent(row, time) {
   if (isStepOfTurn(event)) refresh.wake();
   if (type === 'status' || task.status === 'waiting') refresh.totals();
   event.agent_id ||= task.agent_id;
-  if (event.agent_id) state.lastEvents.set(event.agent_id, event);
+  if (event.agent_id) setLastEvent(event);
   noteActivity(event.agent_id, time);
   if (!TURN_BOUNDARIES.has(type)) addToFeed('task', time, event);
   invalidate('tasks');
   addToTimeline('tasks', row.task_id, event);
+}
+
+/**
+ * Keeps the last event of an agent.
+ * @param {TaskEvent & { agent_id?: string }} event
+ */
+export function setLastEvent(event) {
+  const agentId = event.agent_id || '';
+  state.lastEvents.set(agentId, event);
+  if (event.stream_type === 'tool_use') state.lastCalls.set(agentId, event);
 }
 
 /**

@@ -11,10 +11,10 @@ import { Age, Initials, setTone, Sparkline, Tag } from '../../components/labels.
 import { Item } from '../../components/lists.js';
 import { WakeNote } from '../../components/wake_note.js';
 import { agentAuthor, agentName } from '../../authors.js';
-import { formatClock, formatCount, formatMoney } from '../../format.js';
+import { formatClock, formatCount, formatMoney, formatWait } from '../../format.js';
 import { routeTo, routeToNewMail } from '../../routes.js';
 import { folderName, oneLine, safeText } from '../../safe_text.js';
-import { stepLabel, stepSummary } from '../../steps.js';
+import { stepLabel, stepSummary, taskTitle } from '../../steps.js';
 
 /** @param {AgentSummary} agent */
 const agentRoute = agent => (agent.task ? routeTo('tasks', agent.task.task_id) : routeTo('inbox', agent.row.id));
@@ -27,7 +27,8 @@ const agentLabel = agent => agentName(agent.row.label || agent.row.id);
  * @param {AgentSummary} agent
  * @returns {TaskEvent | undefined}
  */
-function currentStep({ lastEvent }) {
+function currentStep({ lastEvent, wait, status }) {
+  if (status === 'waiting') return wait?.call;
   return lastEvent && (!isStepOfTurn(lastEvent) || lastEvent.text) ? lastEvent : undefined;
 }
 
@@ -58,11 +59,35 @@ function CurrentStep() {
     /** @param {AgentSummary} agent */
     set(agent) {
       const event = currentStep(agent);
-      const summary = event ? stepSummary(event) : oneLine(agent.task?.directive);
+      // Of an agent that waits, the task is shown with what it waits for.
+      const directive = agent.status === 'waiting' ? '' : oneLine(agent.task?.directive);
+      const summary = event ? stepSummary(event) : directive;
       setTextOrHide(tool, event ? oneLine(stepLabel(event), 30) : '');
       setText(snippet, summary);
       setHidden(root, !summary && !event);
       setText(duration, event ? formatClock((Date.now() - event.created_at) / 1e3) : '');
+    }
+  };
+}
+
+/** What an agent waits for and how long, and the task that this blocks. */
+function Wait() {
+  const reason = element('b');
+  const link = element('a');
+  const blocked = element('span', 'Blocks ', link);
+  const root = element('p.wait', reason, blocked);
+  return {
+    root,
+    /** @param {AgentSummary} agent */
+    set({ wait, task, status }) {
+      setHidden(root, !wait);
+      if (!wait) return;
+      setText(reason, `Waits ${formatWait(wait.since)} for ${wait.reason}`);
+      const isBlocked = status === 'waiting' && !!task?.directive;
+      setHidden(blocked, !isBlocked);
+      if (!task || !isBlocked) return;
+      setText(link, taskTitle(task));
+      setAttribute(link, 'href', routeTo('tasks', task.task_id));
     }
   };
 }
@@ -104,6 +129,7 @@ export function AgentCard() {
   const name = element('a');
   const model = element('span.secondary');
   const tag = Tag();
+  const wait = Wait();
   const step = CurrentStep();
   const figures = UsageFigures();
   const sparkline = Sparkline();
@@ -115,6 +141,7 @@ export function AgentCard() {
   const root = element(
     'article.card',
     element('header', initials.root, element('h3', name), model, tag.root),
+    wait.root,
     step.root,
     element('div.usage', figures.root, sparkline.root),
     wakeNote.root,
@@ -122,7 +149,7 @@ export function AgentCard() {
   );
   return {
     root,
-    agentId: () => agent.row.id,
+    focus: () => name.focus(),
     /** @param {AgentSummary} newAgent */
     set(newAgent) {
       agent = newAgent;
@@ -133,6 +160,7 @@ export function AgentCard() {
       tag.set(agent.status);
       setText(model, oneLine(usage?.model, 30));
       setTone(root, agent.status);
+      wait.set(agent);
       step.set(agent);
       figures.set(usage);
       sparkline.set(state.activity.get(row.id) || []);
@@ -147,17 +175,16 @@ export function AgentCard() {
 }
 
 export function AgentLine() {
-  let id = '';
   const item = Item();
   const mailLinks = MailLinks();
   const wakeNote = WakeNote();
   const root = element('div.agent-line', item.root, ...mailLinks.nodes, wakeNote.root);
   return {
     root,
-    agentId: () => id,
+    focus: () => item.root.focus(),
     /** @param {AgentSummary} agent */
     set(agent) {
-      id = agent.row.id;
+      const { id } = agent.row;
       item.set({
         href: agentRoute(agent),
         author: agentAuthor(id),
@@ -178,4 +205,7 @@ const idleFacts = ({ row, usage }) =>
     .join(' · ');
 
 /** @param {AgentSummary} agent */
-const workSummary = ({ task, lastEvent }) => (lastEvent ? stepSummary(lastEvent) : oneLine(task?.directive));
+const workSummary = ({ task, lastEvent, wait }) => {
+  if (wait) return 'waits for ' + wait.reason;
+  return lastEvent ? stepSummary(lastEvent) : oneLine(task?.directive);
+};
