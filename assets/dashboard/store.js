@@ -39,7 +39,7 @@ const noData = () => ({
 /** @type {State} */
 export const state = {
   ...noData(),
-  connection: { state: 'connecting', at: 0 },
+  connection: { state: 'connecting', at: 0, lostAt: 0 },
   locked: false,
   unlockError: '',
   paused: 0,

@@ -422,8 +422,11 @@ export interface ItemPage {
 }
 
 export interface State extends Data {
-  /** `at`: the time of the last frame from the hub, or of the next attempt to connect. */
-  connection: { state: ConnectionState; at: number };
+  /**
+   * `at`: the time of the last frame from the hub, or of the next attempt to connect. `lostAt`: since when the data is not
+   * updated; 0 while it is.
+   */
+  connection: { state: ConnectionState; at: number; lostAt: number };
   locked: boolean;
   /** Why the last link did not unlock the page. */
   unlockError: string;
@@ -572,6 +575,8 @@ export interface ItemContent {
   author: Author;
   title: string;
   tag?: string;
+  /** Explains the tag. */
+  tagNote?: string;
   snippet: string;
   /** Unix milliseconds. */
   time: number;

@@ -148,4 +148,70 @@ check(
 await browser.click(`document.querySelector('.attention .more')`);
 check(await browser.evaluate(`location.hash === '#/inbox/human?show=unread'`), 'it leads to the unread mail');
 
+// ---- tasks and agents that are silent or gone ----
+
+sql(
+    status('silent', { status: 'running', directive: 'be silent', created_at: NOW - 11 * MINUTE }) +
+        insert('agents', { id: 'killed', status: 'gone' }) +
+        status('killed', { status: 'running', directive: 'be killed' })
+);
+const taskTag = task =>
+    `[...document.querySelectorAll('.task-table .row')].find(e => e.innerText.includes('${task}'))?.querySelector('.tag')`;
+await browser.goTo('tasks');
+check(
+    await browser.eventually(`${taskTag('be silent')}.textContent === 'stale' && /10 minutes/.test(${taskTag('be silent')}.title)`),
+    'a running task without steps is stale, and the tooltip says since when it is called so'
+);
+check(
+    await browser.eventually(`${taskTag('be killed')}.textContent === 'gone'`),
+    'a task whose process has ended is gone'
+);
+check(
+    await browser.evaluate(`${taskTag('release 0.5')}.textContent === 'running'`),
+    'a task with a recent step is neither'
+);
+await browser.goTo('now');
+check(
+    await browser.eventually(
+        `[...document.querySelectorAll('.agent-line')].some(e => e.offsetParent && /killed\\s+gone/.test(e.innerText))`
+    ),
+    'an agent whose process has ended is gone'
+);
+await browser.screenshot('truth-gone');
+
+// ---- without a hub ----
+
+const BANNER = `document.getElementById('banner')`;
+await browser.evaluate(
+    `window.spoken = []; new MutationObserver(() => spoken.push(document.getElementById('announcements').textContent)).observe(document.getElementById('announcements'), { childList: true, characterData: true, subtree: true })`
+);
+check(await browser.evaluate(`${BANNER}.hidden && !document.querySelector('[data-stale]')`), 'while the page is live there is no banner');
+const lostAt = Date.now();
+await hub.stop();
+check(await browser.eventually(`!${BANNER}.hidden`), 'without a hub there is a banner');
+check(Date.now() - lostAt > 1900, 'a short interruption shows none', Date.now() - lostAt);
+const clock = ms => new Date(ms).toTimeString().slice(0, 5);
+const bannerText = await browser.text('#banner');
+check(
+    [lostAt, lostAt + MINUTE].some(ms => bannerText === `Disconnected. Showing data from ${clock(ms)}. Run agenthub serve.`),
+    'the banner says from when the data is and what to do',
+    bannerText
+);
+check(await browser.evaluate(`document.documentElement.matches('[data-stale]')`), 'ages are marked as possibly out of date');
+await browser.eventually(`spoken.some(text => /Disconnected/.test(text))`, 8000);
+await browser.screenshot('truth-disconnected');
+await eventually(() => Date.now() - lostAt > 9000);
+const spoken = await browser.evaluate('spoken');
+check(
+    spoken.length === 1 && /Disconnected.*agenthub serve/.test(spoken[0]),
+    'it is announced once, and attempts to reconnect are not',
+    spoken
+);
+hub = await startHub({ listen: hub.listen });
+check(await browser.isLive(30000), 'the page reconnects');
+check(
+    await browser.eventually(`${BANNER}.hidden && !document.querySelector('[data-stale]')`),
+    'the banner disappears'
+);
+
 await finish(hub, browser);

@@ -5,7 +5,7 @@
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../../dom.js';
 import { state } from '../../store.js';
 import { dismissAgent, isTroubled } from '../../store/agents.js';
-import { isStepOfTurn } from '../../store/tasks.js';
+import { isStepOfTurn, shownStatus, statusNote } from '../../store/tasks.js';
 import { button } from '../../components/forms.js';
 import { Age, Initials, setTone, Sparkline, Tag } from '../../components/labels.js';
 import { Item } from '../../components/lists.js';
@@ -30,6 +30,15 @@ const agentLabel = agent => agentName(agent.row.label || agent.row.id);
 function currentStep({ lastEvent, wait, status }) {
   if (status === 'waiting') return wait?.call;
   return lastEvent && (!isStepOfTurn(lastEvent) || lastEvent.text) ? lastEvent : undefined;
+}
+
+/**
+ * Returns 'gone' if the process of an agent has ended, 'stale' if its task runs without steps, or an empty string.
+ * @param {AgentSummary} agent
+ */
+function agentCondition({ row, task }) {
+  if (row.status === 'gone') return 'gone';
+  return task && shownStatus(task) === 'stale' ? 'stale' : '';
 }
 
 /** The links to the mail of an agent: to what it has not read, and to the form that writes to it. */
@@ -135,6 +144,7 @@ export function AgentCard() {
   const sparkline = Sparkline();
   const wakeNote = WakeNote();
   const workspace = element('span.workspace');
+  const condition = Tag();
   const mailLinks = MailLinks();
   const dismissButton = button('Dismiss', () => dismissAgent(agent), 'button.link-button');
   const age = Age();
@@ -145,7 +155,7 @@ export function AgentCard() {
     step.root,
     element('div.usage', figures.root, sparkline.root),
     wakeNote.root,
-    element('footer', workspace, ...mailLinks.nodes, dismissButton, age.root)
+    element('footer', workspace, condition.root, ...mailLinks.nodes, dismissButton, age.root)
   );
   return {
     root,
@@ -166,6 +176,7 @@ export function AgentCard() {
       sparkline.set(state.activity.get(row.id) || []);
       setText(workspace, folderName(row.workspace || task?.workspace));
       workspace.title = safeText(row.workspace, 300);
+      condition.set(agentCondition(agent), statusNote(agentCondition(agent)));
       wakeNote.set(row.id, agent.status === 'error');
       mailLinks.set(agent);
       setHidden(dismissButton, !isTroubled(agent));
@@ -189,6 +200,8 @@ export function AgentLine() {
         href: agentRoute(agent),
         author: agentAuthor(id),
         title: agentLabel(agent),
+        tag: agentCondition(agent),
+        tagNote: statusNote(agentCondition(agent)),
         snippet: agent.status === 'idle' ? idleFacts(agent) : workSummary(agent),
         time: agent.at
       });
@@ -200,9 +213,7 @@ export function AgentLine() {
 
 /** @param {AgentSummary} agent */
 const idleFacts = ({ row, usage }) =>
-  [row.status === 'gone' && 'ended', folderName(row.workspace), usage && formatMoney(usage.cost)]
-    .filter(Boolean)
-    .join(' · ');
+  [folderName(row.workspace), usage && formatMoney(usage.cost)].filter(Boolean).join(' · ');
 
 /** @param {AgentSummary} agent */
 const workSummary = ({ task, lastEvent, wait }) => {

@@ -10,7 +10,7 @@ import { hasStatus, taskCount } from '../../store/tasks.js';
 import { loadForSearch, loadMoreItems } from '../../sync/lists.js';
 import { EmptyState } from '../../components/commands.js';
 import { button } from '../../components/forms.js';
-import { Age, Initials, Tag } from '../../components/labels.js';
+import { Age, Initials, TaskTag } from '../../components/labels.js';
 import { ListView } from '../../components/list_view.js';
 import { Chips } from '../../components/lists.js';
 import { agentAuthor, agentName } from '../../authors.js';
@@ -57,7 +57,7 @@ const taskWord = count => (count === 1 ? 'task' : 'tasks');
 function TaskRow(querySuffix) {
   const initials = Initials();
   const title = element('b');
-  const tag = Tag();
+  const tag = TaskTag();
   const cells = COLUMNS.map(() => element('span'));
   const age = Age();
   const root = element('a.task-row', element('span', initials.root, title), tag.root, ...cells, age.root);
@@ -68,7 +68,7 @@ function TaskRow(querySuffix) {
       setAttribute(root, 'href', routeTo('tasks', task.task_id) + querySuffix());
       initials.set(agentAuthor(task.agent_id || task.task_id));
       setText(title, taskTitle(task));
-      tag.set(task.status);
+      tag.set(task);
       COLUMNS.forEach((column, i) => setText(cells[i], column.text(task)));
       age.set(task.updated_at);
     }
