@@ -161,7 +161,9 @@ const setCosts = Badge('costs', 'today');
 /** Updates the title, the icon and the badges, also while the page is hidden. */
 export function renderCounts() {
   setTasks(taskCount('running', hasStatus('running')));
-  setThreads([...state.threads.values()].filter(unreadCount).length);
+  // What the person has read is kept in this browser: of threads that are not loaded the number is not known.
+  const more = state.lastPages?.threads.next ? '+' : '';
+  setThreads([...state.threads.values()].filter(unreadCount).length, count => formatCount(count) + more);
   setInbox(pendingMailCount());
   setCosts(state.costToday, formatMoney);
   const { count } = needsAttention();

@@ -162,6 +162,8 @@ export type Query = Record<string, string | number | null | undefined>;
 export interface InboxRow {
   inbox: string;
   unread: number;
+  /** Number of messages that are not deleted. */
+  total: number;
 }
 
 export interface RejectedRow {
@@ -240,6 +242,7 @@ export interface SearchResult {
   verified?: boolean;
   title?: string;
   snippet?: string;
+  created_at?: number;
 }
 
 /** A browser that has a key. */
@@ -306,6 +309,8 @@ export type InstanceUsage = TelemetryRow & { at: number };
 export interface Mailbox {
   name: string;
   unread: number;
+  /** Number of messages in the database; undefined for mailboxes that are queries. */
+  total?: number;
   /** By id, oldest first; null until the mailbox is opened. */
   rows: Map<string, Mail> | null;
   next?: number | string | null;

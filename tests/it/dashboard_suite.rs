@@ -116,3 +116,8 @@ fn a_person_can_use_every_view_by_mouse_and_keyboard() {
 fn what_the_page_shows_is_true() {
     run_script("truth.mjs");
 }
+
+#[test]
+fn totals_count_rows_that_are_not_loaded() {
+    run_script("totals.mjs");
+}

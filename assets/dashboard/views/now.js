@@ -16,7 +16,7 @@ import { button } from '../components/forms.js';
 import { ItemOf, Repeated } from '../components/lists.js';
 import { agentAuthor, agentName } from '../authors.js';
 import { formatMoney, startOfDay } from '../format.js';
-import { routeTo, routeToNewMail } from '../routes.js';
+import { queryString, routeTo, routeToNewMail } from '../routes.js';
 import { taskTitle } from '../steps.js';
 import { AgentCard, AgentLine } from './now/agents.js';
 import { AttentionSection } from './now/attention.js';
@@ -70,7 +70,8 @@ function FinishedTasks() {
     }))
   );
   const summary = element('summary');
-  const root = element('details.finished', summary, list.root);
+  const allLink = element('a.more', { href: '#/tasks' + queryString({ q: 'status:completed' }) });
+  const root = element('details.finished', summary, list.root, allLink);
   root.ontoggle = () => invalidate('all');
   return {
     root,
@@ -80,6 +81,7 @@ function FinishedTasks() {
       const count = taskCount('completed_since', isFinished);
       const finished = [...state.tasks.values()].filter(isFinished).sort((a, b) => b.updated_at - a.updated_at);
       list.set(root.open ? finished.slice(0, MAX_LINES) : []);
+      setTextOrHide(allLink, count > MAX_LINES ? `Show all ${count} completed today` : '');
       setText(summary, `Finished today (${count})`);
       setHidden(root, !count);
     }

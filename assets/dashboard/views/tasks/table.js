@@ -39,6 +39,7 @@ const COUNTED_FILTERS = new Map(
   /** @type {const} */ ([
     ['', ''],
     ['status:running', 'running'],
+    ['status:waiting', 'waiting'],
     ['status:completed', 'completed'],
     ['status:failed', 'failed']
   ])
@@ -46,6 +47,9 @@ const COUNTED_FILTERS = new Map(
 
 /** @param {string} query */
 const tasksRoute = query => '#/tasks' + queryString({ q: query });
+
+/** @param {string} query */
+const withoutSorting = query => query.replace(/\bsort:\S*/g, '').trim();
 
 /** @param {number} count */
 const taskWord = count => (count === 1 ? 'task' : 'tasks');
@@ -124,8 +128,7 @@ export function TaskTable() {
   const hint = element('p.hint');
   const empty = EmptyState('No tasks yet', 'A task is the recorded steps of one agent run.', 'run', 'demo');
   const headings = Headings(key => {
-    const unsorted = query.replace(/\s*sort:\S*/g, '');
-    location.hash = tasksRoute((unsorted + (key && ' sort:' + key)).trim());
+    location.hash = tasksRoute((withoutSorting(query) + (key && ' sort:' + key)).trim());
   });
   const list = ListView({
     label: 'Tasks',
@@ -149,19 +152,19 @@ export function TaskTable() {
     if (!total) return '';
     // A filter also applies to tasks that are not loaded yet.
     const hasMore = query && state.loaded && loadForSearch('tasks');
-    const counted = COUNTED_FILTERS.get(/** @type {'status:failed'} */ (query));
+    const counted = COUNTED_FILTERS.get(/** @type {'status:failed'} */ (withoutSorting(query)));
     if (counted !== undefined) return countedText(counted);
     const running = items.filter(hasStatus('running')).length;
     if (hasMore && total >= KEPT_ITEMS) {
       return `${items.length} of the newest ${formatCount(total)} tasks, ${running} running`;
     }
     const more = state.lastPages?.tasks.next ? '+' : '';
-    return `${items.length}${more} ${more ? 'tasks' : taskWord(items.length)}, ${running} running`;
+    return `${items.length}${more} ${more ? 'tasks' : taskWord(items.length)}, ${running}${more} running`;
   }
 
-  /** @param {'' | 'running' | 'completed' | 'failed'} status */
+  /** @param {'' | 'running' | 'waiting' | 'completed' | 'failed'} status */
   function countedText(status) {
-    const countOf = (/** @type {'running' | 'completed' | 'failed'} */ name) => taskCount(name, hasStatus(name));
+    const countOf = (/** @type {'running' | 'waiting' | 'completed' | 'failed'} */ name) => taskCount(name, hasStatus(name));
     const count = status ? countOf(status) : taskCount('total');
     const running = status === '' || status === 'running' ? countOf('running') : 0;
     return `${count} ${taskWord(count)}, ${running} running`;
