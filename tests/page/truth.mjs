@@ -1,7 +1,7 @@
 // What the page shows is true: the place of each row, the group of each agent, what waits for the person, the totals, and
 // whether the data is still up to date.
 
-import { startBrowser, startHub, sql, insert, transaction, check, finish, eventually } from './support.mjs';
+import { startBrowser, startHub, sql, insert, transaction, check, finish, eventually, CTRL } from './support.mjs';
 
 let hub = await startHub();
 const browser = await startBrowser();
@@ -213,5 +213,77 @@ check(
     await browser.eventually(`${BANNER}.hidden && !document.querySelector('[data-stale]')`),
     'the banner disappears'
 );
+
+// ---- a message to an agent, without leaving the board ----
+
+await browser.goTo('now');
+const messageLink = `[...document.querySelectorAll('.card')].find(e => e.innerText.includes('asker')).querySelector('footer a:not([hidden]):last-of-type')`;
+const dialogField = name => `document.querySelector('.message-dialog[open] ${name}')`;
+await browser.click(messageLink);
+check(
+    (await browser.eventually(`${dialogField('input')}?.value === 'asker'`, 5000)) &&
+        (await browser.evaluate(`location.hash === '#/now'`)),
+    'Message on a card opens a form with the recipient on the same view',
+    await browser.evaluate('location.hash')
+);
+await browser.screenshot('truth-message');
+await browser.press('Escape');
+check(
+    await browser.evaluate(`document.activeElement === ${messageLink}`),
+    'Escape returns the focus to the card',
+    await browser.evaluate('document.activeElement.outerHTML.slice(0, 100)')
+);
+await browser.press('m');
+await browser.type('go on');
+await browser.press('Enter', CTRL);
+check(
+    await eventually(() => sql(`SELECT payload FROM inbox_messages WHERE to_inbox = 'asker'`) === 'go on'),
+    'm writes to the agent of the card with the focus'
+);
+check(
+    await browser.eventually(`!document.querySelector('.message-dialog[open]') && location.hash === '#/now'`),
+    'after sending, the board is shown'
+);
+
+// ---- an agent that waits for mail or for an answer ----
+
+sql(
+    status('reader', { status: 'running', directive: 'read mail' }) +
+        insert('task_stream', {
+            task_id: 't-reader',
+            agent_id: 'reader',
+            stream_type: 'tool_use',
+            tool_name: 'Bash',
+            tool_input: '{"command":"agenthub inbox reader --wait 60"}'
+        })
+);
+const cardText = agent =>
+    `[...document.querySelectorAll('.board section:not(.attention) .card')].find(e => e.innerText.includes('${agent}'))?.innerText || ''`;
+check(await browser.eventually(`/Waits \\d+ s for mail/.test(${cardText('reader')})`), 'an agent that waits for mail says so');
+check(
+    await browser.eventually(`/for your answer: Ship it\\?/.test(${cardText('ship')})`),
+    'an agent that has asked the person shows the question'
+);
+
+// ---- the palette ----
+
+sql(
+    status('twin-1', { status: 'running', directive: 'same words' }) +
+        status('twin-2', { status: 'failed', directive: 'same words' })
+);
+await browser.eventually(`import('./store.js').then(({ state: s }) => s.tasks.has('t-twin-2'))`);
+await browser.press('/');
+await browser.type('same words');
+await browser.eventually(`document.querySelectorAll('[role=option]').length >= 2`);
+const options = await browser.evaluate(
+    `[...document.querySelectorAll('[role=option]')].slice(0, 2).map(e => e.innerText.replace(/\\s+/g, ' ')).sort()`
+);
+check(
+    /failed.*task · twin-2 · now/.test(options[0]) && /running.*task · twin-1 · now/.test(options[1]),
+    'results with the same text show status, kind, agent and age',
+    options
+);
+await browser.screenshot('truth-palette');
+await browser.press('Escape');
 
 await finish(hub, browser);

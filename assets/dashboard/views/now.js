@@ -14,13 +14,15 @@ import { EmptyState } from '../components/commands.js';
 import { CardList } from '../components/card_list.js';
 import { button } from '../components/forms.js';
 import { ItemOf, Repeated } from '../components/lists.js';
+import { openMessageDialog } from '../components/message_form.js';
 import { agentAuthor, agentName } from '../authors.js';
 import { formatMoney, startOfDay } from '../format.js';
-import { queryString, routeTo, routeToNewMail } from '../routes.js';
+import { queryString, routeTo } from '../routes.js';
 import { taskTitle } from '../steps.js';
 import { AgentCard, AgentLine } from './now/agents.js';
 import { AttentionSection } from './now/attention.js';
 import { Feed } from './now/feed.js';
+import { FirstRow } from './now/first_row.js';
 
 const MAX_CARDS = 12;
 const MAX_LINES = 24;
@@ -121,9 +123,11 @@ export default function NowView() {
     'init',
     'sqlite3'
   );
+  const firstRow = FirstRow();
   const board = element(
     'div.board',
     element('header.view-header', element('h1', 'Now'), facts),
+    firstRow.root,
     attention.root,
     workingSection,
     idleSection,
@@ -175,7 +179,9 @@ export default function NowView() {
     finished.render();
     const cost = state.costToday != null ? ` · ${formatMoney(state.costToday)} today` : '';
     setText(facts, agents.length ? `${working.length} of ${agents.length} working` + cost : '');
-    empty.show(state.loaded && !(agents.length || state.feed.length || state.threads.size));
+    const isEmpty = state.loaded && !(agents.length || state.feed.length || state.threads.size);
+    empty.show(isEmpty);
+    firstRow.set(isEmpty);
     // The focus stays with its agent, whose card may be in another list now.
     if (focusedId && focusedAgent() !== focusedId) cardOf(focusedId)?.focus();
     for (const list of [...attention.lists, ...agentLists]) list.checkPlaces();
@@ -194,9 +200,7 @@ export default function NowView() {
     keys: {
       a: () => attention.currentForm()?.markButton.click(),
       r: () => attention.currentForm()?.input.focus(),
-      m() {
-        location.hash = routeToNewMail(focusedAgent());
-      }
+      m: () => openMessageDialog(focusedAgent())
     },
     /** @param {Topics} topics */
     render(topics) {

@@ -9,6 +9,7 @@ import { isStepOfTurn, shownStatus, statusNote } from '../../store/tasks.js';
 import { button } from '../../components/forms.js';
 import { Age, Initials, setTone, Sparkline, Tag } from '../../components/labels.js';
 import { Item } from '../../components/lists.js';
+import { openMessageDialog } from '../../components/message_form.js';
 import { WakeNote } from '../../components/wake_note.js';
 import { agentAuthor, agentName } from '../../authors.js';
 import { formatClock, formatCount, formatMoney, formatWait } from '../../format.js';
@@ -44,11 +45,20 @@ function agentCondition({ row, task }) {
 /** The links to the mail of an agent: to what it has not read, and to the form that writes to it. */
 function MailLinks() {
   const unread = element('a.mail');
-  const message = element('a', 'Message');
+  let id = '';
+  const message = element('a', { onclick: openDialog }, 'Message');
+  /** @param {MouseEvent} event */
+  function openDialog(event) {
+    // With a modifier, the link opens another tab.
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openMessageDialog(id);
+  }
   return {
     nodes: [unread, message],
     /** @param {AgentSummary} agent */
     set(agent) {
+      id = agent.row.id;
       setHidden(unread, !agent.unread);
       setText(unread, agent.unread + ' unread');
       setAttribute(unread, 'href', routeTo('inbox', agent.row.id));
