@@ -19,9 +19,9 @@ const MIN_SEARCH_LENGTH = 2;
 const SEARCH_DELAY_MS = 160;
 
 /**
- * `note` is the command's keys, or what the result is. `status` is that of a task, a thread or an agent. The action is a
- * route or a function.
- * @typedef {{ label: string, note: string, status?: string, action: CommandEntry['action'] }} Result
+ * `note()` returns the command's keys, or what the result is. `status` is that of a task, a thread or an agent. The action
+ * is a route or a function.
+ * @typedef {{ label: string, note: () => string, status?: string, action: CommandEntry['action'] }} Result
  */
 
 /** @type {Result[]} */
@@ -54,7 +54,7 @@ const dialog = Dialog('palette', 'Search or run a command', input, list, hint);
  * @param {CommandEntry[]} entries
  */
 export function setCommands(entries) {
-  commands = entries.map(({ label, keys, action }) => ({ label, note: keys, action }));
+  commands = entries.map(({ label, keys, action }) => ({ label, note: () => keys, action }));
 }
 
 /** Opens or closes the palette. */
@@ -110,19 +110,19 @@ function localResults(query) {
     ...commands,
     ...[...state.agents.values()].map(agent => ({
       label: 'Message ' + agent.id,
-      note: noteOf('agent', '', agent.last_active_at),
+      note: () => noteOf('agent', '', agent.last_active_at),
       status: agent.status,
       action: routeToNewMail(agent.id)
     })),
     ...newestFirst([...state.threads.values()]).map(thread => ({
       label: thread.title || thread.id,
-      note: noteOf('thread', thread.title ? thread.id : '', thread.updated_at),
+      note: () => noteOf('thread', thread.title ? thread.id : '', thread.updated_at),
       status: thread.status === 'active' ? '' : thread.status,
       action: routeTo('threads', thread.id)
     })),
     ...newestFirst([...state.tasks.values()]).map(task => ({
       label: task.directive || task.task_id,
-      note: noteOf('task', task.agent_id && agentName(task.agent_id), task.updated_at),
+      note: () => noteOf('task', task.agent_id && agentName(task.agent_id), task.updated_at),
       status: shownStatus(task),
       action: routeTo('tasks', task.task_id)
     }))
@@ -139,7 +139,7 @@ function localResults(query) {
  */
 const searchResult = row => ({
   label: [row.title, row.snippet].filter(Boolean).join(': '),
-  note: noteOf(kindOf(row), row.from ? authorOf(row).label : '', row.created_at),
+  note: () => noteOf(kindOf(row), row.from ? authorOf(row).label : '', row.created_at),
   action: routeToRow(row)
 });
 
@@ -156,7 +156,7 @@ function showResults(found) {
       { role: 'option', id: 'palette-result-' + i, onclick: () => run(result) },
       element('span.snippet', oneLine(result.label, 140)),
       statusTag(result.status),
-      element('span.secondary', safeText(result.note, 100))
+      element('span.secondary', safeText(result.note(), 100))
     )
   );
   list.replaceChildren(...options);
