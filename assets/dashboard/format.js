@@ -115,6 +115,17 @@ export const formatDayUnlessToday = ms => (formatDay(ms) === formatDay(Date.now(
 export const formatDayAndTime = ms => (formatDayUnlessToday(ms) + ' ' + formatTime(ms)).trim();
 
 /**
+ * How long something has waited: 12 s, 3 min, 2 h, 4 d.
+ * @param {number} since Unix milliseconds
+ */
+export function formatWait(since) {
+  const seconds = Math.max(0, Math.floor((Date.now() - since) / 1e3));
+  if (seconds < 60) return seconds + ' s';
+  if (seconds < 3600) return Math.floor(seconds / 60) + ' min';
+  return seconds < 86400 ? Math.floor(seconds / 3600) + ' h' : Math.floor(seconds / 86400) + ' d';
+}
+
+/**
  * Age as one short word. A time in the future, from a writer whose clock is ahead, is 'now'.
  * @param {number | undefined} ms
  */

@@ -6,8 +6,11 @@
 import { element, setText, setAttribute } from './dom.js';
 import { state } from './store.js';
 import { search } from './sync/requests.js';
+import { shownStatus } from './store/tasks.js';
 import { Dialog } from './components/forms.js';
-import { authorOf } from './authors.js';
+import { Tag } from './components/labels.js';
+import { agentName, authorOf } from './authors.js';
+import { formatAge } from './format.js';
 import { routeTo, routeToRow, routeToNewMail } from './routes.js';
 import { oneLine, safeText } from './safe_text.js';
 
@@ -16,8 +19,9 @@ const MIN_SEARCH_LENGTH = 2;
 const SEARCH_DELAY_MS = 160;
 
 /**
- * `note` is the command's keys, or what the result is. The action is a route or a function.
- * @typedef {{ label: string, note: string, action: CommandEntry['action'] }} Result
+ * `note()` returns the command's keys, or what the result is. `status` is that of a task, a thread or an agent. The action
+ * is a route or a function.
+ * @typedef {{ label: string, note: () => string, status?: string, action: CommandEntry['action'] }} Result
  */
 
 /** @type {Result[]} */
@@ -50,7 +54,7 @@ const dialog = Dialog('palette', 'Search or run a command', input, list, hint);
  * @param {CommandEntry[]} entries
  */
 export function setCommands(entries) {
-  commands = entries.map(({ label, keys, action }) => ({ label, note: keys, action }));
+  commands = entries.map(({ label, keys, action }) => ({ label, note: () => keys, action }));
 }
 
 /** Opens or closes the palette. */
@@ -78,22 +82,49 @@ function moveSelection(offset) {
 }
 
 /**
+ * Returns what distinguishes results with the same text: their kind, an agent or an id, and their age.
+ * @param {string} kind
+ * @param {string} name
+ * @param {number | undefined} time
+ */
+const noteOf = (kind, name, time) => [kind, oneLine(name, 40), formatAge(time)].filter(Boolean).join(' · ');
+
+/**
+ * @template {{ updated_at: number }} T
+ * @param {T[]} items
+ */
+const newestFirst = items => items.sort((a, b) => b.updated_at - a.updated_at);
+
+/** @param {SearchResult} row */
+function kindOf(row) {
+  if (row.task_id) return 'step';
+  return row.message_seq ? 'message' : 'mail';
+}
+
+/**
  * @param {string} query
  * @returns {Result[]}
  */
 function localResults(query) {
   const candidates = [
     ...commands,
-    ...[...state.agents.keys()].map(id => ({ label: 'Message ' + id, note: 'agent', action: routeToNewMail(id) })),
-    ...[...state.threads.values()].map(({ id, title }) => ({
-      label: title || id,
-      note: 'thread',
-      action: routeTo('threads', id)
+    ...[...state.agents.values()].map(agent => ({
+      label: 'Message ' + agent.id,
+      note: () => noteOf('agent', '', agent.last_active_at),
+      status: agent.status,
+      action: routeToNewMail(agent.id)
     })),
-    ...[...state.tasks.values()].map(({ task_id, directive }) => ({
-      label: directive || task_id,
-      note: 'task',
-      action: routeTo('tasks', task_id)
+    ...newestFirst([...state.threads.values()]).map(thread => ({
+      label: thread.title || thread.id,
+      note: () => noteOf('thread', thread.title ? thread.id : '', thread.updated_at),
+      status: thread.status === 'active' ? '' : thread.status,
+      action: routeTo('threads', thread.id)
+    })),
+    ...newestFirst([...state.tasks.values()]).map(task => ({
+      label: task.directive || task.task_id,
+      note: () => noteOf('task', task.agent_id && agentName(task.agent_id), task.updated_at),
+      status: shownStatus(task),
+      action: routeTo('tasks', task.task_id)
     }))
   ];
   const words = query.toLowerCase().split(/\s+/);
@@ -108,7 +139,7 @@ function localResults(query) {
  */
 const searchResult = row => ({
   label: [row.title, row.snippet].filter(Boolean).join(': '),
-  note: row.from ? authorOf(row).label : '',
+  note: () => noteOf(kindOf(row), row.from ? authorOf(row).label : '', row.created_at),
   action: routeToRow(row)
 });
 
@@ -124,11 +155,19 @@ function showResults(found) {
       'li',
       { role: 'option', id: 'palette-result-' + i, onclick: () => run(result) },
       element('span.snippet', oneLine(result.label, 140)),
-      element('span.secondary', safeText(result.note, 40))
+      statusTag(result.status),
+      element('span.secondary', safeText(result.note(), 100))
     )
   );
   list.replaceChildren(...options);
   markSelected();
+}
+
+/** @param {string | undefined} status */
+function statusTag(status) {
+  const tag = Tag();
+  tag.set(status);
+  return tag.root;
 }
 
 function markSelected() {

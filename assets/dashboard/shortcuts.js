@@ -8,11 +8,14 @@ import { Dialog } from './components/forms.js';
 /** The keys of the views, in addition to the commands that have a key. */
 const VIEW_SHORTCUTS = [
   { label: 'Next, previous', keys: 'j k' },
+  { label: 'First, last', keys: 'Home End' },
+  { label: 'Page up, page down', keys: 'PgUp PgDn' },
   { label: 'Open', keys: 'Enter o' },
   { label: 'Back', keys: 'Esc' },
   { label: 'Reply', keys: 'r' },
-  { label: 'Mark as read', keys: 'a' },
+  { label: 'Mark as read or unread', keys: 'a' },
   { label: 'Send', keys: 'Ctrl Enter' },
+  { label: 'Search, also in a field', keys: 'Ctrl K' },
   { label: 'Previous, next task', keys: '[ ]' },
   { label: 'Next, previous error', keys: 'e E' },
   { label: 'Follow latest', keys: 'f' },

@@ -2,7 +2,7 @@
 // and the icon, and announcements to screen readers.
 
 import { setText, setAttribute, setHidden } from './dom.js';
-import { formatClock, formatCount, formatMoney, pluralize } from './format.js';
+import { formatClock, formatCount, formatDayUnlessToday, formatMoney, formatTime, pluralize } from './format.js';
 import { currentView } from './router.js';
 import { safeText } from './safe_text.js';
 import { showNotice, state } from './store.js';
@@ -18,12 +18,17 @@ const SECONDS_BETWEEN_ANNOUNCEMENTS = 4;
 /** An attempt to connect that is this close is shown as under way. */
 const SOON_MS = 500;
 
+/** A connection that is lost for a shorter time is not mentioned. */
+const GRACE_MS = 2000;
+
 /** @param {string} id */
 const byId = id => /** @type {HTMLElement} */ (document.getElementById(id));
 const pill = byId('pill');
 const announcements = byId('announcements');
 const noticeBar = byId('notice');
 const noticeText = /** @type {HTMLElement} */ (noticeBar.querySelector('p'));
+const banner = byId('banner');
+const [bannerText, bannerAdvice] = banner.querySelectorAll('span');
 const dismissButton = /** @type {HTMLElement} */ (noticeBar.querySelector('button'));
 const favicon = /** @type {HTMLLinkElement} */ (document.querySelector('[rel=icon]'));
 const defaultIcon = favicon.href;
@@ -92,9 +97,37 @@ export function renderConnection() {
   setText(pill, label);
   setAttribute(pill, 'data-state', word);
   setAttribute(pill, 'aria-pressed', String(!!state.paused));
-  if (word === announcedState || word === 'connecting') return;
-  announce(label);
+  renderBanner();
+  // The banner announces a lost connection.
+  if (word === announcedState || (state.connection.state !== 'live' && !state.locked)) return;
+  if (word !== 'connecting') announce(label);
   announcedState = word;
+}
+
+/** Returns what is wrong with the connection, and from when the data is; an empty string while it is updated. */
+function outageText() {
+  const { state: connection, lostAt } = state.connection;
+  const isStarting = connection === 'connecting' && !state.loaded;
+  if (state.locked || isStarting || !lostAt || Date.now() - lostAt < GRACE_MS) return '';
+  const time = (formatDayUnlessToday(lostAt) + ' ' + formatTime(lostAt).slice(0, 'HH:MM'.length)).trim();
+  const age = state.loaded ? ` Showing data from ${time}.` : '';
+  if (connection === 'stale') return 'The hub does not respond.' + age;
+  if (connection === 'foreign') return `Disconnected.${age} Another program answers at ${location.host}.`;
+  return 'Disconnected.' + age;
+}
+
+function renderBanner() {
+  const text = outageText();
+  const wasHidden = banner.hidden;
+  const { state: connection } = state.connection;
+  setText(bannerText, text);
+  setHidden(bannerAdvice, connection === 'stale' || connection === 'foreign');
+  setHidden(banner, !text);
+  setAttribute(banner, 'data-state', connection === 'foreign' ? 'foreign' : 'disconnected');
+  // The styles show times as possibly out of date.
+  setAttribute(document.documentElement, 'data-stale', !!text);
+  if (text && wasHidden) announce(text + (bannerAdvice.hidden ? '' : bannerAdvice.textContent));
+  if (!text && !wasHidden && connection === 'live') announce('Connected');
 }
 
 export function renderNotice() {
@@ -128,7 +161,9 @@ const setCosts = Badge('costs', 'today');
 /** Updates the title, the icon and the badges, also while the page is hidden. */
 export function renderCounts() {
   setTasks(taskCount('running', hasStatus('running')));
-  setThreads([...state.threads.values()].filter(unreadCount).length);
+  // What the person has read is kept in this browser: of threads that are not loaded the number is not known.
+  const more = state.lastPages?.threads.next ? '+' : '';
+  setThreads([...state.threads.values()].filter(unreadCount).length, count => formatCount(count) + more);
   setInbox(pendingMailCount());
   setCosts(state.costToday, formatMoney);
   const { count } = needsAttention();

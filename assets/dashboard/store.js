@@ -26,6 +26,7 @@ const noData = () => ({
   timelines: new Map(),
   commands: new Map(),
   lastEvents: new Map(),
+  lastCalls: new Map(),
   activity: new Map(),
   questions: new Map(),
   readBroadcasts: new Set(),
@@ -38,7 +39,7 @@ const noData = () => ({
 /** @type {State} */
 export const state = {
   ...noData(),
-  connection: { state: 'connecting', at: 0 },
+  connection: { state: 'connecting', at: 0, lostAt: 0 },
   locked: false,
   unlockError: '',
   paused: 0,

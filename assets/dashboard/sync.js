@@ -128,7 +128,9 @@ function onState(connectionState, at = 0) {
     state.unlockError = '';
     if (state.notice === OTHER_PROGRAM_NOTICE) showNotice('');
   }
-  state.connection = { state: connectionState, at };
+  const silentSince = connectionState === 'stale' ? at : Date.now();
+  const lostAt = connectionState === 'live' ? 0 : state.connection.lostAt || silentSince;
+  state.connection = { state: connectionState, at, lostAt };
   invalidate('connection');
 }
 

@@ -162,6 +162,8 @@ export type Query = Record<string, string | number | null | undefined>;
 export interface InboxRow {
   inbox: string;
   unread: number;
+  /** Number of messages that are not deleted. */
+  total: number;
 }
 
 export interface RejectedRow {
@@ -240,6 +242,7 @@ export interface SearchResult {
   verified?: boolean;
   title?: string;
   snippet?: string;
+  created_at?: number;
 }
 
 /** A browser that has a key. */
@@ -306,6 +309,8 @@ export type InstanceUsage = TelemetryRow & { at: number };
 export interface Mailbox {
   name: string;
   unread: number;
+  /** Number of messages in the database; undefined for mailboxes that are queries. */
+  total?: number;
   /** By id, oldest first; null until the mailbox is opened. */
   rows: Map<string, Mail> | null;
   next?: number | string | null;
@@ -351,13 +356,33 @@ export interface AgentSummary {
   status: AgentStatus;
   /** Number of unread mail. */
   unread?: number;
+  /** What it waits for. */
+  wait?: AgentWait;
 }
 
-/** What needs the person. The counts include requests that are not loaded. */
+export interface AgentWait {
+  /** Completes the sentence "Waits for …". */
+  reason: string;
+  since: number;
+  /** The call for which the tool asks for permission. */
+  call?: TaskEvent;
+}
+
+/** A request that waits for a reply, with its sender, or an agent that waits for a permission. */
+export type Blocked = { key: string; since: number } & (
+  | { request: Request; sender?: AgentSummary }
+  | { request?: undefined; agent: AgentSummary }
+);
+
+/** What needs the person. The counts include mail that is not loaded. */
 export interface Attention {
-  requests: Request[];
-  troubled: AgentSummary[];
-  requestCount: number;
+  /** Newest first. */
+  blocked: Blocked[];
+  /** Newest first. */
+  failed: AgentSummary[];
+  /** The loaded unread mail that expects no reply. */
+  otherMail: Mail[];
+  otherMailCount: number;
   count: number;
 }
 
@@ -379,6 +404,8 @@ export interface Data {
   commands: Map<string, CommandText>;
   /** Agent → its last task event. */
   lastEvents: Map<string, TaskEvent>;
+  /** Agent → its last call of a tool. */
+  lastCalls: Map<string, TaskEvent>;
   /** Agent → events in each of the last 60 intervals of 5 s. */
   activity: Map<string, number[]>;
   /** Questions to the person in threads, by message id. */
@@ -400,8 +427,11 @@ export interface ItemPage {
 }
 
 export interface State extends Data {
-  /** `at`: the time of the last frame from the hub, or of the next attempt to connect. */
-  connection: { state: ConnectionState; at: number };
+  /**
+   * `at`: the time of the last frame from the hub, or of the next attempt to connect. `lostAt`: since when the data is not
+   * updated; 0 while it is.
+   */
+  connection: { state: ConnectionState; at: number; lostAt: number };
   locked: boolean;
   /** Why the last link did not unlock the page. */
   unlockError: string;
@@ -518,6 +548,14 @@ export interface Component<T> {
   set(value: T): void;
 }
 
+/** A component in a list of cards (components/card_list.js). */
+export interface Card<T> extends Component<T> {
+  /** Moves the focus to the card. */
+  focus(): void;
+  /** Shows that its item is no longer listed. */
+  close?(): void;
+}
+
 /** How the page shows the writer of a row. */
 export interface Author {
   name: string;
@@ -542,6 +580,8 @@ export interface ItemContent {
   author: Author;
   title: string;
   tag?: string;
+  /** Explains the tag. */
+  tagNote?: string;
   snippet: string;
   /** Unix milliseconds. */
   time: number;

@@ -111,3 +111,13 @@ fn shows_which_agents_mail_wakes_and_wakes_one_for_the_person() {
 fn a_person_can_use_every_view_by_mouse_and_keyboard() {
     run_script("user_journey.mjs");
 }
+
+#[test]
+fn what_the_page_shows_is_true() {
+    run_script("truth.mjs");
+}
+
+#[test]
+fn totals_count_rows_that_are_not_loaded() {
+    run_script("totals.mjs");
+}

@@ -113,7 +113,7 @@ for (const i of [1, 2, 3]) {
     writeRequest('k' + i, 'ag' + i, { message_type: 'request', created_at: Date.now() - 10000 + i });
 }
 await browser.eventually(`${CARDS}.length === 3`);
-await browser.evaluate(`${CARDS}[2].querySelector('a').focus()`);
+await browser.evaluate(`${CARDS}[0].querySelector('a').focus()`);
 await browser.press('a');
 const readRequests = `SELECT coalesce(group_concat(id), '') FROM inbox_messages WHERE status = 'read' AND id LIKE 'k_'`;
 check(await eventually(() => sql(readRequests) === 'k3'), 'a marks the focused request as read');
@@ -148,7 +148,14 @@ check(
 await removeRequests();
 const claim = { claimed_by: 'bob', claim_expires_at: Date.now() + 600000 };
 sql(insert('inbox_messages', { from_agent: 'a', to_inbox: 'human', title: 'claimed', payload: 'x', ...claim }));
-const broadcast = { id: 'all1', from_agent: 'planner', to_inbox: 'all', title: 'freeze?', payload: 'freeze at noon' };
+const broadcast = {
+    id: 'all1',
+    from_agent: 'planner',
+    to_inbox: 'all',
+    title: 'freeze?',
+    payload: 'freeze at noon',
+    message_type: 'request'
+};
 sql(insert('agents', { id: 'rev1' }) + insert('inbox_messages', broadcast));
 check(await browser.eventually(hasCard('freeze')), 'mail to everyone is shown on Now');
 check(await titleBecomes('(1) agenthub'), 'mail that an agent has claimed is not pending', await title());
@@ -167,9 +174,9 @@ check(
 
 // ---- agents and threads that need the person ----
 
-const permissionRequest = 'asks for permission: Bash';
+const permissionRequest = 'permission: Bash';
 const waitingStatus = { task_id: 'perm', agent_id: 'asker', stream_type: 'status', status: 'waiting' };
-sql(insert('task_stream', { ...waitingStatus, text: permissionRequest }));
+sql(insert('task_stream', { ...waitingStatus, text: 'asks for ' + permissionRequest }));
 check(
     await browser.eventually(
         `document.querySelector('.attention').innerText.includes('${permissionRequest}') && document.title === '(1) agenthub'`

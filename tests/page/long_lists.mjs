@@ -430,7 +430,7 @@ check(
     'every agent can be shown'
 );
 check(
-    /killed[\s\S]{0,80}ended/.test(await browser.evaluate(sectionText('Idle'))),
+    /killed[\s\S]{0,80}gone/.test(await browser.evaluate(sectionText('Idle'))),
     'an agent whose process has ended is not working'
 );
 check(

@@ -20,6 +20,15 @@ check(
     ),
     'the first row replaces the empty state'
 );
+check(
+    await browser.eventually(
+        `(e => e?.offsetParent && /build/.test(e.textContent) && e.hash === '#/threads/build/1')(document.querySelector('.first-row a'))`
+    ),
+    'a link leads to the first row'
+);
+check(/agenthub.*init/s.test(await browser.text('.first-row')), 'the page says what to do next');
+await browser.click(`document.querySelector('.first-row > button')`);
+check(await browser.eventually(`document.querySelector('.first-row').hidden`), 'that can be dismissed');
 
 // ---- an agent asks, the person answers with the mouse ----
 

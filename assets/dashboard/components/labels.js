@@ -1,11 +1,12 @@
 // Small parts that show one value: initials, names, status tags, times, a bar chart.
 
-/** @import { Author, Component, Mail } from '../types.d.ts' */
+/** @import { Author, Component, Mail, Task } from '../types.d.ts' */
 
 import { element, setText, setAttribute, setTextOrHide, drawing, drawnPath } from '../dom.js';
 import { initialsOfAuthor } from '../authors.js';
 import { formatAge, formatDateTimeOrEmpty } from '../format.js';
 import { safeText } from '../safe_text.js';
+import { shownStatus, statusNote } from '../store/tasks.js';
 
 /**
  * The square with the initials of an author.
@@ -46,6 +47,8 @@ const TONES = [
   ['ok', '✓', 'arrived completed resolved'],
   ['bad', '▲', 'error failed urgent'],
   ['warn', '◆', 'paused waiting question action approval_request request'],
+  ['stale', '◷', 'stale'],
+  ['gone', '×', 'gone'],
   ['none', '↗', 'directive'],
   ['none', '◇', 'proposal feedback handoff']
 ];
@@ -70,13 +73,32 @@ export function Tag() {
   let shown;
   return {
     root,
-    /** @param {string | undefined} word */
-    set(word = '') {
+    /**
+     * @param {string | undefined} word
+     * @param {string} note the tooltip
+     */
+    set(word = '', note = '') {
+      setAttribute(root, 'title', note || null);
       if (shown === word) return;
       shown = word;
       setTextOrHide(root, safeText(word, 40).replace(/_/g, ' '));
       setTone(root, word);
       setAttribute(root, 'data-sign', TAG_STYLES.get(word)?.sign || '○');
+    }
+  };
+}
+
+/**
+ * The tag for the status of a task.
+ * @returns {Component<Task | undefined>}
+ */
+export function TaskTag() {
+  const tag = Tag();
+  return {
+    root: tag.root,
+    set(task) {
+      const status = task && shownStatus(task);
+      tag.set(status, statusNote(status));
     }
   };
 }

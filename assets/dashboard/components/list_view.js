@@ -14,7 +14,8 @@ const NEAR_END_PX = 600;
 
 /**
  * @template T
- * @typedef {{ root: HTMLElement, content: Component<T>, index: number }} Row `index`: that of the item it shows
+ * A row that has an element. `index` is that of its item, -1 before it shows one.
+ * @typedef {{ root: HTMLElement, content: Component<T>, item?: T, index: number }} Row
  */
 
 /**
@@ -48,7 +49,7 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
   };
   root.onpointermove = noteInput;
   root.addEventListener('focusin', event => {
-    const item = items[rowAt(event.target)?.index ?? -1];
+    const item = rowAt(event.target)?.item;
     if (item) focusedKey = keyOf(item);
   });
   root.onkeydown = event => {
@@ -79,13 +80,18 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
       space.style.height = count * rowHeight + 'px';
     }
     const wanted = indexesInSight();
+    const focused = rowAt(document.activeElement);
+    if (focused) addIndexOf(focused, wanted);
     const unused = takeUnused(wanted);
+    // A row with the focus is not reused: the focus would silently be on another item.
+    const reusable = unused.filter(row => row !== focused);
     // The whole list has one tab stop; the arrow keys move within it.
     const [firstKey] = wanted.keys();
     const tabStop = [focusedKey, currentKey].find(key => key != null && wanted.has(key)) ?? firstKey;
     for (const [key, index] of wanted) {
-      const row = rows.get(key) || unused.pop() || newRow();
+      const row = rows.get(key) || reusable.pop() || newRow();
       rows.set(key, row);
+      row.item = items[index];
       placeRow(row, index);
       setAttribute(row.root, 'aria-setsize', count);
       const link = row.content.root;
@@ -94,7 +100,11 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
       if (link.tabIndex !== tabIndex) link.tabIndex = tabIndex;
       setAttribute(link, 'aria-current', key === currentKey);
     }
-    for (const row of unused) row.root.remove();
+    for (const row of reusable) row.root.remove();
+    if (focused && unused.includes(focused)) {
+      focused.root.remove();
+      focusNear(focused.index);
+    }
   }
 
   /** Returns the keys and indexes of the items in sight and around it. */
@@ -108,14 +118,38 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
   }
 
   /**
-   * Takes out the rows whose items are not wanted. The row with the focus is kept: the focus would jump to another item.
+   * Adds the item of the row with the focus to those that have elements: the focus would be lost if it left the window.
+   * @param {Row<T>} focused
+   * @param {Map<string | number, number>} wanted
+   */
+  function addIndexOf({ item, index }, wanted) {
+    if (!item) return;
+    const key = keyOf(item);
+    if (wanted.has(key)) return;
+    const hasKey = (/** @type {T | undefined} */ other) => !!other && keyOf(other) === key;
+    const newIndex = hasKey(items[index]) ? index : items.findIndex(hasKey);
+    if (newIndex >= 0) wanted.set(key, newIndex);
+  }
+
+  /**
+   * Moves the focus to the row at an index, or to the nearest one that has an element.
+   * @param {number} index
+   */
+  function focusNear(index) {
+    const distance = (/** @type {Row<T>} */ row) => Math.abs(row.index - index);
+    const [nearest] = [...rows.values()].sort((a, b) => distance(a) - distance(b));
+    nearest?.content.root.focus({ preventScroll: true });
+  }
+
+  /**
+   * Takes out the rows whose items are not wanted.
    * @param {Map<string | number, number>} wanted
    */
   function takeUnused(wanted) {
     /** @type {Row<T>[]} */
     const unused = [];
     for (const [key, row] of rows) {
-      if (wanted.has(key) || row.root.contains(document.activeElement)) continue;
+      if (wanted.has(key)) continue;
       rows.delete(key);
       unused.push(row);
     }
@@ -145,7 +179,9 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
   function moveFocus(event) {
     const row = rowAt(event.target);
     if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = targetIndex(event.key, row.index);
+    // The items may have changed since the row was rendered.
+    const current = items.findIndex(item => row.item && keyOf(item) === keyOf(row.item));
+    const target = targetIndex(event.key, current < 0 ? row.index : current);
     if (target === undefined) return;
     event.preventDefault();
     const index = Math.max(0, Math.min(items.length - 1, target));
@@ -191,6 +227,6 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
     },
     render,
     isInUse: () => performance.now() - lastInput < IN_USE_MS,
-    focusedItem: () => items[rowAt(document.activeElement)?.index ?? -1]
+    focusedItem: () => rowAt(document.activeElement)?.item
   };
 }

@@ -25,7 +25,7 @@ export function Item(selector = 'a.item') {
       setAttribute(root, 'title', content.author.note || null);
       initials.set(content.author);
       setText(title, content.title);
-      tag.set(content.tag);
+      tag.set(content.tag, content.tagNote);
       setText(snippet, content.snippet);
       age.set(content.time);
     }

@@ -4,14 +4,10 @@
 /** @import { Request } from '../types.d.ts' */
 
 import { element, setText, setAttribute, setHidden } from '../dom.js';
+import { expectsReply } from '../store/waits.js';
 import { reply, setMailStatus } from '../sync/mail.js';
 import { button, ErrorText, handleSubmit, SubmitButton } from './forms.js';
 import { agentName, isHumanName } from '../authors.js';
-
-const TYPES_WITH_REPLY = new Set(['request', 'approval_request', 'question']);
-
-/** @param {Request} mail */
-const expectsReply = mail => TYPES_WITH_REPLY.has(mail.message_type || '');
 
 /**
  * Returns whether 'yes' or 'no' answers the message. A "(yes or no)" at its end is no alternative question.

@@ -9,6 +9,9 @@ import { invalidate } from './schedule.js';
 import { refresh } from './refresh.js';
 import { noteActivity } from './activity.js';
 import { isFailure } from './tasks.js';
+import { agentWait, expectsReply } from './waits.js';
+import { pendingMail } from './mail.js';
+import { pendingQuestions } from './questions.js';
 
 const DAY_MS = 864e5;
 /** A running session or task without activity for this long counts as idle. */
@@ -91,6 +94,13 @@ function lastTasks() {
   return tasks;
 }
 
+/** Returns the newest question of each agent that the person has not answered. */
+function openQuestions() {
+  const questions = [...pendingMail().filter(expectsReply), ...pendingQuestions()];
+  questions.sort((a, b) => a.created_at - b.created_at);
+  return new Map(questions.map(question => [question.from_agent, question]));
+}
+
 /**
  * Returns a summary of each agent, sorted by id.
  * @returns {AgentSummary[]}
@@ -110,11 +120,13 @@ export function summarizeAgents() {
     summaries.set(id, summary);
   }
   const tasks = lastTasks();
+  const questions = openQuestions();
   const dismissed = loadSetting('hushed') || {};
   for (const [id, summary] of summaries) {
     summary.task = tasks.get(id);
     summary.lastEvent = state.lastEvents.get(id);
     summary.status = agentStatus(summary, now, dismissed[id]);
+    summary.wait = agentWait(summary, questions.get(id));
     if (summary.status === 'idle') summary.lastEvent = undefined;
     summary.unread = state.mailboxes.get(id)?.unread;
   }

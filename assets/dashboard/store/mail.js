@@ -91,6 +91,36 @@ export function mailIn(name) {
     .sort((a, b) => b.created_at - a.created_at);
 }
 
+/**
+ * Returns the number of messages in a mailbox from the hub's counts, or undefined if it does not count them. The hub counts
+ * mail to everyone by itself; of that, agents get what is newer than they are.
+ * @param {string} name
+ */
+function countedMail(name) {
+  const toAll = state.mailboxes.get('all')?.total || 0;
+  if (name === '*') return [...state.mailboxes.values()].reduce((sum, { total = 0 }) => sum + total, 0);
+  const total = state.mailboxes.get(name)?.total;
+  if (name === HUMAN) return (total || 0) + toAll;
+  return toAll && name !== 'all' ? undefined : total;
+}
+
+/**
+ * Returns the number of messages, or of unread messages, in a mailbox as a text: exact, or with a + if the hub does not
+ * count them and more exist than are loaded.
+ * @param {Mailbox} mailbox
+ * @param {number} loadedCount
+ * @param {{ unreadOnly: boolean }} filter
+ */
+export function mailCountText(mailbox, loadedCount, { unreadOnly }) {
+  const { name, next, unread, hasMoreUnread } = mailbox;
+  if (unreadOnly && name === HUMAN) return String(pendingMailCount());
+  if (next == null && !hasMoreUnread) return String(loadedCount);
+  const toAll = state.mailboxes.get('all')?.total;
+  const unreadCount = toAll || mailbox.total === undefined ? undefined : unread;
+  const counted = unreadOnly ? unreadCount : countedMail(name);
+  return counted === undefined ? loadedCount + '+' : String(Math.max(counted, loadedCount));
+}
+
 /** @param {Mail} mail */
 const isClaimedByAgent = mail =>
   mail.claimed_by && mail.claimed_by !== HUMAN && (mail.claim_expires_at || 0) > Date.now();

@@ -18,6 +18,8 @@ const STEPS_WITH_USAGE = new Set(['turn_end', 'status', 'error']);
 /** After these steps an agent may begin or end to work; a session that works is not woken. */
 const STEPS_OF_TURNS = new Set(['turn_start', 'turn_end', 'status']);
 const TURN_BOUNDARIES = new Set(['turn_start', 'turn_end']);
+/** A running task without a step for this long is shown as stale. */
+const STALE_AFTER_MS = 6e5;
 /** The fields that a step sets in its task. */
 const TASK_FIELDS = /** @type {const} */ (['agent_id', 'workspace', 'directive', 'model']);
 
@@ -26,6 +28,30 @@ export const isFailure = status => FAILURES.has(status || '');
 
 /** @param {{ status: string } | undefined} task */
 export const isUnfinished = task => UNFINISHED.has(task?.status || '');
+
+/**
+ * Returns the word that is shown as the status of a task: 'gone' if the process of its agent has ended, and 'stale' if it
+ * runs without steps.
+ * @param {Task} task
+ */
+export function shownStatus(task) {
+  if (isUnfinished(task) && state.agents.get(task.agent_id)?.status === 'gone') return 'gone';
+  // What happens while the page is disconnected is not known.
+  const now = state.connection.lostAt || Date.now();
+  return task.status === 'running' && now - task.updated_at >= STALE_AFTER_MS ? 'stale' : task.status;
+}
+
+/** What the words mean that only the page uses. */
+const STATUS_NOTES = new Map([
+  ['gone', 'The process has ended.'],
+  ['stale', `No step for ${STALE_AFTER_MS / 6e4} minutes or more.`]
+]);
+
+/**
+ * Returns what a status means, if its word does not say it.
+ * @param {string | undefined} status
+ */
+export const statusNote = status => STATUS_NOTES.get(status || '') || '';
 
 /**
  * Returns whether a step only says that a turn or a task has begun or ended.
@@ -93,11 +119,21 @@ export function putTaskEvent(row, time) {
   if (isStepOfTurn(event)) refresh.wake();
   if (type === 'status' || task.status === 'waiting') refresh.totals();
   event.agent_id ||= task.agent_id;
-  if (event.agent_id) state.lastEvents.set(event.agent_id, event);
+  if (event.agent_id) setLastEvent(event);
   noteActivity(event.agent_id, time);
   if (!TURN_BOUNDARIES.has(type)) addToFeed('task', time, event);
   invalidate('tasks');
   addToTimeline('tasks', row.task_id, event);
+}
+
+/**
+ * Keeps the last event of an agent.
+ * @param {TaskEvent & { agent_id?: string }} event
+ */
+export function setLastEvent(event) {
+  const agentId = event.agent_id || '';
+  state.lastEvents.set(agentId, event);
+  if (event.stream_type === 'tool_use') state.lastCalls.set(agentId, event);
 }
 
 /**

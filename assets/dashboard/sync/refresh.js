@@ -103,7 +103,7 @@ function loadTimelineSoon(timeline) {
 
 Object.assign(refresh, {
   status: delayed(0, loadStatus),
-  agents: delayed(1000, async () => rows.putAgents(await rows.fetchAgents())),
+  agents: delayed(1000, async () => rows.putAgents(await rows.fetchRecentAgents())),
   telemetry: delayed(1000, async () => rows.putTelemetryRows(await rows.fetchTelemetry())),
   mailboxes: delayed(700, loadMailboxes),
   tasks: delayed(3000, loadTasks),

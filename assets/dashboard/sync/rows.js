@@ -14,10 +14,38 @@ export const PAGE_SIZE = 200;
 /** A position after every row. */
 export const END = Number.MAX_SAFE_INTEGER;
 
+/** Limits how much is loaded of lists that are usually short. */
+const MAX_PAGES = 5;
+const MAX_PAGE_SIZE = 1000;
+
+/**
+ * Fetches the first pages of a list as one page.
+ * @template T
+ * @param {string} path
+ * @returns {Promise<Page<T>>}
+ */
+async function fetchPages(path) {
+  /** @type {Page<T>} */
+  const all = { items: [], next: null };
+  for (let page = 0; page < MAX_PAGES; page++) {
+    /** @type {Page<T>} */
+    const { items, next } = await get(path, { limit: MAX_PAGE_SIZE, before: all.next });
+    all.items.push(...items);
+    all.next = next;
+    if (next == null) break;
+  }
+  return all;
+}
+
+/**
+ * Fetches the agents that were active last.
+ * @returns {Promise<Page<Agent>>}
+ */
+export const fetchRecentAgents = () => get('agents');
 /** @returns {Promise<Page<Agent>>} */
-export const fetchAgents = () => get('agents');
+export const fetchAgents = () => fetchPages('agents');
 /** @returns {Promise<Page<TelemetryRow>>} */
-export const fetchTelemetry = () => get('telemetry');
+export const fetchTelemetry = () => fetchPages('telemetry');
 /** @returns {Promise<Page<InboxRow>>} */
 export const fetchMailboxes = () => get('inboxes');
 /** @returns {Promise<Totals>} */
@@ -69,7 +97,8 @@ export const putAgents = page => page.items.forEach(putAgent);
 /** @param {Page<TelemetryRow>} page */
 export const putTelemetryRows = page => page.items.forEach(row => putTelemetry(row, row.created_at));
 /** @param {Page<InboxRow>} page */
-export const putMailboxes = page => page.items.forEach(row => (openMailbox(row.inbox).unread = row.unread));
+export const putMailboxes = page =>
+  page.items.forEach(({ inbox, unread, total }) => Object.assign(openMailbox(inbox), { unread, total }));
 
 /**
  * How the pages of the two long lists are fetched and put into the store.

@@ -10,7 +10,7 @@ import { openMailbox, withPersonalStatus } from '../store/mail.js';
 import { loadReadMarks } from '../store/read_marks.js';
 import { refresh } from '../store/refresh.js';
 import { invalidate } from '../store/schedule.js';
-import { isUnfinished } from '../store/tasks.js';
+import { isUnfinished, setLastEvent } from '../store/tasks.js';
 import { trackQuestion } from '../store/threads.js';
 import { newTimeline } from '../store/timeline.js';
 import { fillMailbox } from './mail.js';
@@ -21,6 +21,8 @@ const RECENT_MAIL = 20;
 const RECENT_THREADS = 10;
 const RECENT_MESSAGES = 20;
 const RECENT_TASKS = 12;
+/** The last step, and the call before it for which a tool may ask for permission. */
+const RECENT_STEPS = 2;
 
 /** Loads all lists, and the open timelines again. */
 export async function loadSnapshot() {
@@ -37,7 +39,7 @@ export async function loadSnapshot() {
     rows.fetchAgents(),
     rows.fetchTelemetry()
   ]);
-  for (const map of [state.threads, state.tasks, state.agents, state.telemetry, state.mailboxes, state.lastEvents]) {
+  for (const map of [state.threads, state.tasks, state.agents, state.telemetry, state.mailboxes, state.lastEvents, state.lastCalls]) {
     map.clear();
   }
   state.status = status;
@@ -64,18 +66,20 @@ export async function loadRecentActivity() {
   const recentThreads = [...state.threads.values()].sort((a, b) => b.updated_at - a.updated_at).slice(0, RECENT_THREADS);
   const activeTasks = [...state.tasks.values()]
     .filter(task => task.agent_id && isUnfinished(task))
+    .sort((a, b) => +(b.status === 'waiting') - +(a.status === 'waiting'))
     .slice(0, RECENT_TASKS);
   /** @type {[Page<Mail>, Page<TaskEvent>[], Page<Message>[]]} */
   const [mail, taskPages, threadPages] = await Promise.all([
     get('inbox', { limit: RECENT_MAIL }),
-    Promise.all(activeTasks.map(task => fetchRows(newTimeline('tasks', task.task_id), 'before', rows.END, 1))),
+    Promise.all(activeTasks.map(task => fetchRows(newTimeline('tasks', task.task_id), 'before', rows.END, RECENT_STEPS))),
     Promise.all(
       recentThreads.map(thread => fetchRows(newTimeline('threads', thread.id), 'before', rows.END, RECENT_MESSAGES))
     )
   ]);
-  taskPages.forEach(({ items: [event] }, i) => {
-    const agentId = activeTasks[i].agent_id;
-    if (event && !state.lastEvents.has(agentId)) state.lastEvents.set(agentId, event);
+  taskPages.forEach(({ items }, i) => {
+    const { agent_id } = activeTasks[i];
+    if (state.lastEvents.has(agent_id)) return;
+    for (const event of items) setLastEvent({ ...event, agent_id });
   });
   threadPages.forEach((page, i) => {
     recentThreads[i].preview ||= page.items.at(-1);

@@ -5,7 +5,7 @@
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../dom.js';
 import { showNotice, state } from '../store.js';
-import { isPending, mailIn, openMailbox, pendingMailCount } from '../store/mail.js';
+import { isPending, mailCountText, mailIn, openMailbox, pendingMailCount } from '../store/mail.js';
 import { invalidate, throttledList } from '../store/schedule.js';
 import { loadMailbox, loadOlderMail, markAllRead, setMailStatus } from '../sync/mail.js';
 import { EmptyState } from '../components/commands.js';
@@ -212,18 +212,16 @@ export default function InboxView() {
     list.render(mails, id || null);
     renderMarkAll(mailbox);
     empty.show(state.loaded && !mails.length && mailboxName === HUMAN && filter === 'all');
-    const count = mails.length ? ` · ${mails.length}${mailbox.next ? '+' : ''}` : '';
-    setText(summary, mailboxLabel(mailboxName) + count);
+    const count = mailCountText(mailbox, mails.length, { unreadOnly: filter === 'unread' });
+    setText(summary, mailboxLabel(mailboxName) + (mails.length ? ' · ' + count : ''));
     return mails;
   }
 
   /** @param {Mailbox} mailbox */
   function renderMarkAll(mailbox) {
-    const isOwn = source === HUMAN;
-    const pending = isOwn ? pendingMailCount() : mailIn(source).filter(isPending).length;
-    const unread = filter === 'sent' ? 0 : pending;
-    const more = mailbox.hasMoreUnread && !isOwn ? '+' : '';
-    setTextOrHide(markAllButton, unread ? `Mark ${unread}${more} as read` : '');
+    const pending = filter === 'sent' ? 0 : mailIn(source).filter(isPending).length;
+    const count = mailCountText(mailbox, pending, { unreadOnly: true });
+    setTextOrHide(markAllButton, pending ? `Mark ${count} as read` : '');
   }
 
   return {

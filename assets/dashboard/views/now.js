@@ -1,36 +1,43 @@
 // Now: what needs the person, which agents work and which are idle, the tasks finished today, and a feed of all events.
-// Rendered four times a second at most. Nothing moves while the pointer is on the board.
+// Rendered four times a second at most. Cards keep their order for a moment after each movement of the pointer and each key,
+// and those that have moved ignore clicks (components/card_list.js).
 
-/** @import { AgentStatus, AgentSummary, Attention, Task, Topics, View } from '../types.d.ts' */
+/** @import { AgentStatus, AgentSummary, Task, Topics, View } from '../types.d.ts' */
 
 import { element, setText, setHidden, setTextOrHide } from '../dom.js';
 import { state } from '../store.js';
-import { summarizeAgents } from '../store/agents.js';
+import { isTroubled, summarizeAgents } from '../store/agents.js';
 import { needsAttention } from '../store/attention.js';
 import { invalidate, renderLater } from '../store/schedule.js';
 import { taskCount } from '../store/tasks.js';
 import { EmptyState } from '../components/commands.js';
+import { CardList } from '../components/card_list.js';
 import { button } from '../components/forms.js';
 import { ItemOf, Repeated } from '../components/lists.js';
+import { openMessageDialog } from '../components/message_form.js';
 import { agentAuthor, agentName } from '../authors.js';
 import { formatMoney, startOfDay } from '../format.js';
-import { routeTo, routeToNewMail } from '../routes.js';
+import { queryString, routeTo } from '../routes.js';
 import { taskTitle } from '../steps.js';
 import { AgentCard, AgentLine } from './now/agents.js';
+import { AttentionSection } from './now/attention.js';
 import { Feed } from './now/feed.js';
-import { MAX_REQUESTS, RequestList } from './now/requests.js';
+import { FirstRow } from './now/first_row.js';
 
 const MAX_CARDS = 12;
 const MAX_LINES = 24;
 const MAX_EXPANDED_LINES = 500;
-/** The board does not reorder for this long after the pointer moved on it. */
-const IN_USE_MS = 2500;
+/** Cards keep their order for this long after the pointer moved on the board or a key was pressed. */
+const ORDER_HELD_MS = 2500;
 const RENDER_INTERVAL_MS = 240;
+
+/** @param {AgentSummary} agent */
+const agentId = agent => agent.row.id;
 
 /** Lines of agents, with a button that shows those above the limit. */
 function AgentLines() {
   let isExpanded = false;
-  const list = Repeated(element('ul.compact-list'), AgentLine);
+  const list = CardList(element('ul.compact-list'), { keyOf: agentId, create: AgentLine });
   const moreButton = button('', expand, 'button.link-button');
   function expand() {
     isExpanded = true;
@@ -39,10 +46,13 @@ function AgentLines() {
   return {
     list,
     nodes: [list.root, moreButton],
-    /** @param {AgentSummary[]} agents */
-    set(agents) {
+    /**
+     * @param {AgentSummary[]} agents
+     * @param {{ isOrderHeld: boolean }} order
+     */
+    set(agents, order) {
       const max = isExpanded ? MAX_EXPANDED_LINES : MAX_LINES;
-      list.set(agents.slice(0, max));
+      list.set(agents.slice(0, max), order);
       setTextOrHide(moreButton, agents.length > max ? `Show ${agents.length - max} more` : '');
     }
   };
@@ -62,7 +72,8 @@ function FinishedTasks() {
     }))
   );
   const summary = element('summary');
-  const root = element('details.finished', summary, list.root);
+  const allLink = element('a.more', { href: '#/tasks' + queryString({ q: 'status:completed' }) });
+  const root = element('details.finished', summary, list.root, allLink);
   root.ontoggle = () => invalidate('all');
   return {
     root,
@@ -72,50 +83,23 @@ function FinishedTasks() {
       const count = taskCount('completed_since', isFinished);
       const finished = [...state.tasks.values()].filter(isFinished).sort((a, b) => b.updated_at - a.updated_at);
       list.set(root.open ? finished.slice(0, MAX_LINES) : []);
+      setTextOrHide(allLink, count > MAX_LINES ? `Show all ${count} completed today` : '');
       setText(summary, `Finished today (${count})`);
       setHidden(root, !count);
     }
   };
 }
 
-/** What needs the person: requests, then agents that failed or wait. */
-function AttentionSection() {
-  const requests = RequestList();
-  const cards = Repeated(element('ul.cards'), AgentCard);
-  const moreLink = element('a.more', { href: '#/inbox/human?show=unread' });
-  const root = element(
-    'section.attention',
-    { 'aria-label': 'Needs your attention' },
-    element('h2', 'Needs your attention'),
-    requests.root,
-    cards.root,
-    moreLink
-  );
-  return {
-    root,
-    requests,
-    cards,
-    /**
-     * @param {Attention} attention
-     * @param {AgentSummary[]} troubled
-     */
-    set(attention, troubled) {
-      requests.set(attention.requests);
-      cards.set(troubled.slice(0, MAX_CARDS));
-      const hiddenCount = attention.requestCount - MAX_REQUESTS;
-      setTextOrHide(moreLink, hiddenCount > 0 ? `${hiddenCount} more in your inbox` : '');
-      setHidden(root, requests.isEmpty() && !troubled.length);
-    }
-  };
-}
-
-/** Returns a function that returns the agents by the group that they are shown in. */
+/** Returns a function that returns the agents that work or are idle, by the group that they are shown in. */
 function AgentGroups() {
   /** @type {Map<string, AgentStatus>} */
   let groups = new Map();
-  return (/** @type {AgentSummary[]} */ agents, /** @type {boolean} */ isInUse) => {
-    // While the board is in use, agents stay in their last group.
-    const groupOf = (/** @type {AgentSummary} */ agent) => (isInUse && groups.get(agent.row.id)) || agent.status;
+  return (/** @type {AgentSummary[]} */ agents, /** @type {boolean} */ isOrderHeld) => {
+    // Only changes between working and idle may wait.
+    const groupOf = (/** @type {AgentSummary} */ agent) => {
+      const held = isOrderHeld && !isTroubled(agent) && groups.get(agent.row.id);
+      return held === 'working' || held === 'idle' ? held : agent.status;
+    };
     groups = new Map(agents.map(agent => [agent.row.id, groupOf(agent)]));
     return (/** @type {AgentStatus} */ group) => agents.filter(agent => groups.get(agent.row.id) === group);
   };
@@ -125,7 +109,7 @@ function AgentGroups() {
 export default function NowView() {
   const facts = element('p.facts');
   const attention = AttentionSection();
-  const workingCards = Repeated(element('ul.cards'), AgentCard);
+  const workingCards = CardList(element('ul.cards'), { keyOf: agentId, create: AgentCard });
   const workingLines = AgentLines();
   const workingSection = element('section', element('h2', 'Working'), workingCards.root, ...workingLines.nodes);
   const idleLines = AgentLines();
@@ -139,9 +123,11 @@ export default function NowView() {
     'init',
     'sqlite3'
   );
+  const firstRow = FirstRow();
   const board = element(
     'div.board',
     element('header.view-header', element('h1', 'Now'), facts),
+    firstRow.root,
     attention.root,
     workingSection,
     idleSection,
@@ -156,51 +142,65 @@ export default function NowView() {
     element('section.feed', { 'aria-label': 'Activity' }, element('h2', 'Activity'), feedHint, feed.root)
   );
 
+  const agentLists = [workingCards, workingLines.list, idleLines.list];
   const groupsOf = AgentGroups();
   let renderedAt = 0;
-  let pointerMovedAt = -Infinity;
-  board.onpointermove = () => {
-    pointerMovedAt = performance.now();
+  let lastInput = -Infinity;
+  let orderTimer = 0;
+  const noteInput = () => {
+    lastInput = performance.now();
   };
+  for (const type of ['pointermove', 'pointerdown', 'keydown']) board.addEventListener(type, noteInput);
+
+  /** Returns whether cards keep their order. If so, the board is rendered again when this ends. */
+  function holdsOrder() {
+    const remaining = lastInput + ORDER_HELD_MS - performance.now();
+    if (remaining <= 0) return false;
+    orderTimer ||= setTimeout(() => {
+      orderTimer = 0;
+      invalidate('tick');
+    }, remaining);
+    return true;
+  }
 
   function renderBoard() {
     const agents = summarizeAgents();
-    const isInUse = performance.now() - pointerMovedAt < IN_USE_MS || board.contains(document.activeElement);
-    const inGroup = groupsOf(agents, isInUse);
+    const order = { isOrderHeld: holdsOrder() };
+    const focusedId = focusedAgent();
+    const inGroup = groupsOf(agents, order.isOrderHeld);
     const working = inGroup('working');
     const idle = inGroup('idle');
-    attention.set(needsAttention(agents), [...inGroup('waiting'), ...inGroup('error')]);
-    workingCards.set(working.slice(0, MAX_CARDS));
-    workingLines.set(working.slice(MAX_CARDS));
-    idleLines.set(idle);
+    attention.set(needsAttention(agents), order);
+    workingCards.set(working.slice(0, MAX_CARDS), order);
+    workingLines.set(working.slice(MAX_CARDS), order);
+    idleLines.set(idle, order);
     setHidden(workingSection, !working.length);
     setHidden(idleSection, !idle.length);
     finished.render();
     const cost = state.costToday != null ? ` · ${formatMoney(state.costToday)} today` : '';
     setText(facts, agents.length ? `${working.length} of ${agents.length} working` + cost : '');
-    empty.show(state.loaded && !(agents.length || state.feed.length || state.threads.size));
+    const isEmpty = state.loaded && !(agents.length || state.feed.length || state.threads.size);
+    empty.show(isEmpty);
+    firstRow.set(isEmpty);
+    // The focus stays with its agent, whose card may be in another list now.
+    if (focusedId && focusedAgent() !== focusedId) cardOf(focusedId)?.focus();
+    for (const list of [...attention.lists, ...agentLists]) list.checkPlaces();
   }
 
+  /** @param {string} id */
+  const cardOf = id => attention.cardOf(id) || agentLists.map(list => list.get(id)).find(Boolean);
+
   /** Returns the agent whose card or line has the focus. */
-  function focusedAgent() {
-    const focused = document.activeElement;
-    const agent =
-      attention.cards.find(focused) ||
-      workingCards.find(focused) ||
-      workingLines.list.find(focused) ||
-      idleLines.list.find(focused);
-    return agent?.agentId();
-  }
+  const focusedAgent = () =>
+    attention.focusedAgent() || agentLists.map(list => list.keyAt(document.activeElement)).find(Boolean);
 
   return {
     root,
     title: '',
     keys: {
-      a: () => attention.requests.currentForm()?.markButton.click(),
-      r: () => attention.requests.currentForm()?.input.focus(),
-      m() {
-        location.hash = routeToNewMail(focusedAgent());
-      }
+      a: () => attention.currentForm()?.markButton.click(),
+      r: () => attention.currentForm()?.input.focus(),
+      m: () => openMessageDialog(focusedAgent())
     },
     /** @param {Topics} topics */
     render(topics) {

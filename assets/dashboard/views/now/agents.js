@@ -5,16 +5,17 @@
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../../dom.js';
 import { state } from '../../store.js';
 import { dismissAgent, isTroubled } from '../../store/agents.js';
-import { isStepOfTurn } from '../../store/tasks.js';
+import { isStepOfTurn, shownStatus, statusNote } from '../../store/tasks.js';
 import { button } from '../../components/forms.js';
 import { Age, Initials, setTone, Sparkline, Tag } from '../../components/labels.js';
 import { Item } from '../../components/lists.js';
+import { openMessageDialog } from '../../components/message_form.js';
 import { WakeNote } from '../../components/wake_note.js';
 import { agentAuthor, agentName } from '../../authors.js';
-import { formatClock, formatCount, formatMoney } from '../../format.js';
+import { formatClock, formatCount, formatMoney, formatWait } from '../../format.js';
 import { routeTo, routeToNewMail } from '../../routes.js';
 import { folderName, oneLine, safeText } from '../../safe_text.js';
-import { stepLabel, stepSummary } from '../../steps.js';
+import { stepLabel, stepSummary, taskTitle } from '../../steps.js';
 
 /** @param {AgentSummary} agent */
 const agentRoute = agent => (agent.task ? routeTo('tasks', agent.task.task_id) : routeTo('inbox', agent.row.id));
@@ -27,18 +28,37 @@ const agentLabel = agent => agentName(agent.row.label || agent.row.id);
  * @param {AgentSummary} agent
  * @returns {TaskEvent | undefined}
  */
-function currentStep({ lastEvent }) {
+function currentStep({ lastEvent, wait, status }) {
+  if (status === 'waiting') return wait?.call;
   return lastEvent && (!isStepOfTurn(lastEvent) || lastEvent.text) ? lastEvent : undefined;
+}
+
+/**
+ * Returns 'gone' if the process of an agent has ended, 'stale' if its task runs without steps, or an empty string.
+ * @param {AgentSummary} agent
+ */
+function agentCondition({ row, task }) {
+  if (row.status === 'gone') return 'gone';
+  return task && shownStatus(task) === 'stale' ? 'stale' : '';
 }
 
 /** The links to the mail of an agent: to what it has not read, and to the form that writes to it. */
 function MailLinks() {
   const unread = element('a.mail');
-  const message = element('a', 'Message');
+  let id = '';
+  const message = element('a', { onclick: openDialog }, 'Message');
+  /** @param {MouseEvent} event */
+  function openDialog(event) {
+    // With a modifier, the link opens another tab.
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openMessageDialog(id);
+  }
   return {
     nodes: [unread, message],
     /** @param {AgentSummary} agent */
     set(agent) {
+      id = agent.row.id;
       setHidden(unread, !agent.unread);
       setText(unread, agent.unread + ' unread');
       setAttribute(unread, 'href', routeTo('inbox', agent.row.id));
@@ -58,11 +78,35 @@ function CurrentStep() {
     /** @param {AgentSummary} agent */
     set(agent) {
       const event = currentStep(agent);
-      const summary = event ? stepSummary(event) : oneLine(agent.task?.directive);
+      // Of an agent that waits, the task is shown with what it waits for.
+      const directive = agent.status === 'waiting' ? '' : oneLine(agent.task?.directive);
+      const summary = event ? stepSummary(event) : directive;
       setTextOrHide(tool, event ? oneLine(stepLabel(event), 30) : '');
       setText(snippet, summary);
       setHidden(root, !summary && !event);
       setText(duration, event ? formatClock((Date.now() - event.created_at) / 1e3) : '');
+    }
+  };
+}
+
+/** What an agent waits for and how long, and the task that this blocks. */
+function Wait() {
+  const reason = element('b');
+  const link = element('a');
+  const blocked = element('span', 'Blocks ', link);
+  const root = element('p.wait', reason, blocked);
+  return {
+    root,
+    /** @param {AgentSummary} agent */
+    set({ wait, task, status }) {
+      setHidden(root, !wait);
+      if (!wait) return;
+      setText(reason, `Waits ${formatWait(wait.since)} for ${wait.reason}`);
+      const isBlocked = status === 'waiting' && !!task?.directive;
+      setHidden(blocked, !isBlocked);
+      if (!task || !isBlocked) return;
+      setText(link, taskTitle(task));
+      setAttribute(link, 'href', routeTo('tasks', task.task_id));
     }
   };
 }
@@ -104,25 +148,28 @@ export function AgentCard() {
   const name = element('a');
   const model = element('span.secondary');
   const tag = Tag();
+  const wait = Wait();
   const step = CurrentStep();
   const figures = UsageFigures();
   const sparkline = Sparkline();
   const wakeNote = WakeNote();
   const workspace = element('span.workspace');
+  const condition = Tag();
   const mailLinks = MailLinks();
   const dismissButton = button('Dismiss', () => dismissAgent(agent), 'button.link-button');
   const age = Age();
   const root = element(
     'article.card',
     element('header', initials.root, element('h3', name), model, tag.root),
+    wait.root,
     step.root,
     element('div.usage', figures.root, sparkline.root),
     wakeNote.root,
-    element('footer', workspace, ...mailLinks.nodes, dismissButton, age.root)
+    element('footer', workspace, condition.root, ...mailLinks.nodes, dismissButton, age.root)
   );
   return {
     root,
-    agentId: () => agent.row.id,
+    focus: () => name.focus(),
     /** @param {AgentSummary} newAgent */
     set(newAgent) {
       agent = newAgent;
@@ -133,11 +180,13 @@ export function AgentCard() {
       tag.set(agent.status);
       setText(model, oneLine(usage?.model, 30));
       setTone(root, agent.status);
+      wait.set(agent);
       step.set(agent);
       figures.set(usage);
       sparkline.set(state.activity.get(row.id) || []);
       setText(workspace, folderName(row.workspace || task?.workspace));
       workspace.title = safeText(row.workspace, 300);
+      condition.set(agentCondition(agent), statusNote(agentCondition(agent)));
       wakeNote.set(row.id, agent.status === 'error');
       mailLinks.set(agent);
       setHidden(dismissButton, !isTroubled(agent));
@@ -147,21 +196,22 @@ export function AgentCard() {
 }
 
 export function AgentLine() {
-  let id = '';
   const item = Item();
   const mailLinks = MailLinks();
   const wakeNote = WakeNote();
   const root = element('div.agent-line', item.root, ...mailLinks.nodes, wakeNote.root);
   return {
     root,
-    agentId: () => id,
+    focus: () => item.root.focus(),
     /** @param {AgentSummary} agent */
     set(agent) {
-      id = agent.row.id;
+      const { id } = agent.row;
       item.set({
         href: agentRoute(agent),
         author: agentAuthor(id),
         title: agentLabel(agent),
+        tag: agentCondition(agent),
+        tagNote: statusNote(agentCondition(agent)),
         snippet: agent.status === 'idle' ? idleFacts(agent) : workSummary(agent),
         time: agent.at
       });
@@ -173,9 +223,10 @@ export function AgentLine() {
 
 /** @param {AgentSummary} agent */
 const idleFacts = ({ row, usage }) =>
-  [row.status === 'gone' && 'ended', folderName(row.workspace), usage && formatMoney(usage.cost)]
-    .filter(Boolean)
-    .join(' · ');
+  [folderName(row.workspace), usage && formatMoney(usage.cost)].filter(Boolean).join(' · ');
 
 /** @param {AgentSummary} agent */
-const workSummary = ({ task, lastEvent }) => (lastEvent ? stepSummary(lastEvent) : oneLine(task?.directive));
+const workSummary = ({ task, lastEvent, wait }) => {
+  if (wait) return 'waits for ' + wait.reason;
+  return lastEvent ? stepSummary(lastEvent) : oneLine(task?.directive);
+};

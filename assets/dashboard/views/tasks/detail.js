@@ -10,7 +10,7 @@ import { invalidate, renderLater } from '../../store/schedule.js';
 import { isUnfinished } from '../../store/tasks.js';
 import { loadNewer, loadOlder, loadTimeline, openTimeline, returnToLatest } from '../../sync/timelines.js';
 import { button } from '../../components/forms.js';
-import { Tag } from '../../components/labels.js';
+import { TaskTag } from '../../components/labels.js';
 import { ListView } from '../../components/list_view.js';
 import { TimelineView } from '../../components/timeline_view.js';
 import { WakeNote } from '../../components/wake_note.js';
@@ -87,7 +87,7 @@ export function TaskDetail() {
   const routeOf = event => routeTo('tasks', id, event.id) + querySuffix;
   const backLink = element('a.back', '← Tasks');
   const title = element('h1', { tabindex: -1 });
-  const tag = Tag();
+  const tag = TaskTag();
   const facts = element('p.facts');
   const hint = element('p.hint');
   const wakeNote = WakeNote({ showsName: true });
@@ -147,7 +147,7 @@ export function TaskDetail() {
     const agentId = task?.agent_id || '';
     setText(title, taskTitle(task || { task_id: id }));
     title.title = safeText(task?.directive, 600);
-    tag.set(task?.status);
+    tag.set(task);
     setText(facts, factsText(task));
     setAttribute(messageLink, 'href', routeToNewMail(agentId));
     setHidden(messageLink, !agentId);

@@ -10,7 +10,7 @@ import { hasStatus, taskCount } from '../../store/tasks.js';
 import { loadForSearch, loadMoreItems } from '../../sync/lists.js';
 import { EmptyState } from '../../components/commands.js';
 import { button } from '../../components/forms.js';
-import { Age, Initials, Tag } from '../../components/labels.js';
+import { Age, Initials, TaskTag } from '../../components/labels.js';
 import { ListView } from '../../components/list_view.js';
 import { Chips } from '../../components/lists.js';
 import { agentAuthor, agentName } from '../../authors.js';
@@ -39,6 +39,7 @@ const COUNTED_FILTERS = new Map(
   /** @type {const} */ ([
     ['', ''],
     ['status:running', 'running'],
+    ['status:waiting', 'waiting'],
     ['status:completed', 'completed'],
     ['status:failed', 'failed']
   ])
@@ -46,6 +47,9 @@ const COUNTED_FILTERS = new Map(
 
 /** @param {string} query */
 const tasksRoute = query => '#/tasks' + queryString({ q: query });
+
+/** @param {string} query */
+const withoutSorting = query => query.replace(/\bsort:\S*/g, '').trim();
 
 /** @param {number} count */
 const taskWord = count => (count === 1 ? 'task' : 'tasks');
@@ -57,7 +61,7 @@ const taskWord = count => (count === 1 ? 'task' : 'tasks');
 function TaskRow(querySuffix) {
   const initials = Initials();
   const title = element('b');
-  const tag = Tag();
+  const tag = TaskTag();
   const cells = COLUMNS.map(() => element('span'));
   const age = Age();
   const root = element('a.task-row', element('span', initials.root, title), tag.root, ...cells, age.root);
@@ -68,7 +72,7 @@ function TaskRow(querySuffix) {
       setAttribute(root, 'href', routeTo('tasks', task.task_id) + querySuffix());
       initials.set(agentAuthor(task.agent_id || task.task_id));
       setText(title, taskTitle(task));
-      tag.set(task.status);
+      tag.set(task);
       COLUMNS.forEach((column, i) => setText(cells[i], column.text(task)));
       age.set(task.updated_at);
     }
@@ -124,8 +128,7 @@ export function TaskTable() {
   const hint = element('p.hint');
   const empty = EmptyState('No tasks yet', 'A task is the recorded steps of one agent run.', 'run', 'demo');
   const headings = Headings(key => {
-    const unsorted = query.replace(/\s*sort:\S*/g, '');
-    location.hash = tasksRoute((unsorted + (key && ' sort:' + key)).trim());
+    location.hash = tasksRoute((withoutSorting(query) + (key && ' sort:' + key)).trim());
   });
   const list = ListView({
     label: 'Tasks',
@@ -149,19 +152,19 @@ export function TaskTable() {
     if (!total) return '';
     // A filter also applies to tasks that are not loaded yet.
     const hasMore = query && state.loaded && loadForSearch('tasks');
-    const counted = COUNTED_FILTERS.get(/** @type {'status:failed'} */ (query));
+    const counted = COUNTED_FILTERS.get(/** @type {'status:failed'} */ (withoutSorting(query)));
     if (counted !== undefined) return countedText(counted);
     const running = items.filter(hasStatus('running')).length;
     if (hasMore && total >= KEPT_ITEMS) {
       return `${items.length} of the newest ${formatCount(total)} tasks, ${running} running`;
     }
     const more = state.lastPages?.tasks.next ? '+' : '';
-    return `${items.length}${more} ${more ? 'tasks' : taskWord(items.length)}, ${running} running`;
+    return `${items.length}${more} ${more ? 'tasks' : taskWord(items.length)}, ${running}${more} running`;
   }
 
-  /** @param {'' | 'running' | 'completed' | 'failed'} status */
+  /** @param {'' | 'running' | 'waiting' | 'completed' | 'failed'} status */
   function countedText(status) {
-    const countOf = (/** @type {'running' | 'completed' | 'failed'} */ name) => taskCount(name, hasStatus(name));
+    const countOf = (/** @type {'running' | 'waiting' | 'completed' | 'failed'} */ name) => taskCount(name, hasStatus(name));
     const count = status ? countOf(status) : taskCount('total');
     const running = status === '' || status === 'running' ? countOf('running') : 0;
     return `${count} ${taskWord(count)}, ${running} running`;
