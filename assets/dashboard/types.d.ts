@@ -523,6 +523,8 @@ export interface Author {
   name: string;
   label: string;
   mark: 'you' | 'unverified' | 'agent';
+  /** The hue of an agent's mark; names that no agent has are grey. */
+  hue?: number;
   /** Explains the mark to the person, or is empty. */
   note: string;
 }

@@ -18,6 +18,7 @@ export function Initials() {
     set(author) {
       setText(root, initialsOfAuthor(author));
       setAttribute(root, 'data-mark', author.mark);
+      setAttribute(root, 'data-hue', author.hue);
     }
   };
 }

@@ -1,6 +1,7 @@
 // What has happened in the last minutes, and what happens every second.
 
 import { state, SAMPLES } from '../store.js';
+import { chooseMark } from '../agent_marks.js';
 import { HUMAN } from '../authors.js';
 import { invalidate } from './schedule.js';
 import { refresh } from './refresh.js';
@@ -21,6 +22,7 @@ export function noteActivity(agentId, time) {
   const agent = state.agents.get(agentId);
   if (!agent) {
     state.agents.set(agentId, { id: agentId, last_active_at: time });
+    chooseMark(agentId);
     refresh.agents();
   } else if (time > agent.last_active_at) {
     agent.last_active_at = time;

@@ -5,6 +5,7 @@
 import { get } from '../api.js';
 import { startOfDay } from '../format.js';
 import { state } from '../store.js';
+import { putAgents } from '../store/agents.js';
 import { refresh } from '../store/refresh.js';
 import { invalidate } from '../store/schedule.js';
 import { putTask } from '../store/tasks.js';
@@ -103,7 +104,7 @@ function loadTimelineSoon(timeline) {
 
 Object.assign(refresh, {
   status: delayed(0, loadStatus),
-  agents: delayed(1000, async () => rows.putAgents(await rows.fetchAgents())),
+  agents: delayed(1000, async () => putAgents((await rows.fetchAgents()).items)),
   telemetry: delayed(1000, async () => rows.putTelemetryRows(await rows.fetchTelemetry())),
   mailboxes: delayed(700, loadMailboxes),
   tasks: delayed(3000, loadTasks),

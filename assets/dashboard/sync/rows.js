@@ -5,7 +5,7 @@
 
 import { get } from '../api.js';
 import { startOfDay } from '../format.js';
-import { putAgent, putTelemetry } from '../store/agents.js';
+import { putTelemetry } from '../store/agents.js';
 import { openMailbox } from '../store/mail.js';
 import { addTask } from '../store/tasks.js';
 import { putThread } from '../store/threads.js';
@@ -64,8 +64,6 @@ function mailboxFilter(mailboxName) {
  */
 export const fetchCosts = (groupBy, since) => get('costs', { by: groupBy, since });
 
-/** @param {Page<Agent>} page */
-export const putAgents = page => page.items.forEach(putAgent);
 /** @param {Page<TelemetryRow>} page */
 export const putTelemetryRows = page => page.items.forEach(row => putTelemetry(row, row.created_at));
 /** @param {Page<InboxRow>} page */

@@ -37,6 +37,7 @@ const ASSETS: &[Asset] = assets![
     "app.css",
     "favicon.svg",
     "main.js",
+    "agent_marks.js",
     "api.js",
     "authors.js",
     "commands.js",
