@@ -6,6 +6,8 @@ import { initialsOf, nameParts } from './safe_text.js';
 
 /** The number of hues that styles/components/mark.css defines. */
 const HUES = 12;
+/** Hues at this distance do not look alike, in steps of 30°. */
+const MIN_DISTANCE = 2;
 
 /** @typedef {{ hue: number, initials: string }} Mark */
 /** @type {Map<string, Mark>} */
@@ -24,14 +26,32 @@ function hash(text) {
 }
 
 /**
- * Returns the hue that follows from the name, or the next that none of the last agents has.
+ * Returns how far two hues are apart on the colour circle, in steps of 30°. Hues with successive numbers are 150° apart.
+ * @param {number} a
+ * @param {number} b
+ */
+function distance(a, b) {
+  const steps = (Math.abs(a - b) * 5) % HUES;
+  return Math.min(steps, HUES - steps);
+}
+
+/**
+ * Returns the hue that follows from the name. If one of the last agents has this hue or the one beside it, returns the hue
+ * that is furthest from theirs. None of the last agents has the same one.
  * @param {string} name
  */
 function freeHue(name) {
-  let hue = hash(name) % HUES;
-  while (recentHues.includes(hue)) hue = (hue + 1) % HUES;
-  recentHues = [...recentHues, hue].slice(1 - HUES);
-  return hue;
+  const usual = hash(name) % HUES;
+  const room = (/** @type {number} */ hue) => Math.min(HUES, ...recentHues.map(other => distance(hue, other)));
+  let chosen = usual;
+  if (room(usual) < MIN_DISTANCE) {
+    for (let i = 1; i < HUES; i++) {
+      const hue = (usual + i) % HUES;
+      if (room(hue) > room(chosen)) chosen = hue;
+    }
+  }
+  recentHues = [...recentHues, chosen].slice(1 - HUES);
+  return chosen;
 }
 
 /**

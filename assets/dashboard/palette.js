@@ -1,14 +1,16 @@
 // The command palette (/ or Ctrl+K): runs commands, goes to agents, threads and tasks by name, which are matched here, and
 // searches all texts, which the hub does.
 
-/** @import { CommandEntry, SearchResult } from './types.d.ts' */
+/** @import { Author, CommandEntry, SearchResult } from './types.d.ts' */
 
 import { element, setText, setAttribute } from './dom.js';
 import { state } from './store.js';
+import { summarizeAgents } from './store/agents.js';
 import { search } from './sync/requests.js';
 import { Dialog } from './components/forms.js';
-import { authorOf } from './authors.js';
-import { routeTo, routeToRow, routeToNewMail } from './routes.js';
+import { Initials } from './components/labels.js';
+import { agentAuthor, authorOf } from './authors.js';
+import { routeTo, routeToAgent, routeToRow, routeToNewMail } from './routes.js';
 import { oneLine, safeText } from './safe_text.js';
 
 const MAX_LOCAL_RESULTS = 9;
@@ -16,8 +18,8 @@ const MIN_SEARCH_LENGTH = 2;
 const SEARCH_DELAY_MS = 160;
 
 /**
- * `note` is the command's keys, or what the result is. The action is a route or a function.
- * @typedef {{ label: string, note: string, action: CommandEntry['action'] }} Result
+ * `note` is the command's keys, or what the result is. The action is a route or a function. An agent has a mark.
+ * @typedef {{ label: string, note: string, action: CommandEntry['action'], author?: Author }} Result
  */
 
 /** @type {Result[]} */
@@ -84,6 +86,12 @@ function moveSelection(offset) {
 function localResults(query) {
   const candidates = [
     ...commands,
+    ...summarizeAgents().map(({ row, status }) => ({
+      label: row.id,
+      note: 'agent, ' + status,
+      action: routeToAgent(row.id),
+      author: agentAuthor(row.id)
+    })),
     ...[...state.agents.keys()].map(id => ({ label: 'Message ' + id, note: 'agent', action: routeToNewMail(id) })),
     ...[...state.threads.values()].map(({ id, title }) => ({
       label: title || id,
@@ -123,12 +131,20 @@ function showResults(found) {
     element(
       'li',
       { role: 'option', id: 'palette-result-' + i, onclick: () => run(result) },
+      ...(result.author ? [markOf(result.author)] : []),
       element('span.snippet', oneLine(result.label, 140)),
       element('span.secondary', safeText(result.note, 40))
     )
   );
   list.replaceChildren(...options);
   markSelected();
+}
+
+/** @param {Author} author */
+function markOf(author) {
+  const initials = Initials();
+  initials.set(author);
+  return initials.root;
 }
 
 function markSelected() {

@@ -46,7 +46,10 @@ export function onSecond() {
   seconds++;
   if (seconds % SECONDS_PER_SAMPLE === 0) state.activity.forEach(shiftSamples);
   // No event reports a changed status or label, or an agent that only reads.
-  if (seconds % SECONDS_PER_AGENT_REFRESH === 0 && !document.hidden) refresh.agents();
+  if (seconds % SECONDS_PER_AGENT_REFRESH === 0 && !document.hidden) {
+    refresh.agents();
+    refresh.repositories();
+  }
   saveReadMarks();
   invalidate('tick');
 }

@@ -1,7 +1,7 @@
 // Fetches rows over HTTP and puts them into the store.
 
 /** @import { Agent, CostGroup, InboxRow, Mail, Page, Query } from '../types.d.ts' */
-/** @import { Task, TelemetryRow, ThreadRow, TimelineKind, Totals } from '../types.d.ts' */
+/** @import { Task, TelemetryRow, ThreadRow, TimelineKind, Totals, WorkspaceRepository } from '../types.d.ts' */
 
 import { get } from '../api.js';
 import { startOfDay } from '../format.js';
@@ -16,6 +16,8 @@ export const END = Number.MAX_SAFE_INTEGER;
 
 /** @returns {Promise<Page<Agent>>} */
 export const fetchAgents = () => get('agents');
+/** @returns {Promise<Page<WorkspaceRepository>>} */
+export const fetchRepositories = () => get('repositories');
 /** @returns {Promise<Page<TelemetryRow>>} */
 export const fetchTelemetry = () => get('telemetry');
 /** @returns {Promise<Page<InboxRow>>} */
