@@ -99,6 +99,7 @@ export function MailHistory() {
       const isLoading = names.some(name => !state.mailboxes.get(name)?.filled);
       const hasOlder = names.some(name => state.mailboxes.get(name)?.next);
       list.set(mail.slice(0, shownCount));
+      setHidden(list.root, !mail.length);
       const none = isOnlyWithPerson ? 'No mail between you and this agent.' : 'No mail to or from this agent.';
       setTextOrHide(hint, mail.length ? '' : isLoading ? 'Loading…' : none);
       setHidden(moreButton, mail.length <= shownCount && !hasOlder);

@@ -35,12 +35,18 @@ const MAX_REQUESTS = 5;
  * @param {Node[]} nodes
  */
 function Section(heading, emptyText, ...nodes) {
-  const hint = element('p.facts', emptyText);
+  const hint = element('p.facts');
   const title = element('h2', heading);
   return {
     root: element('section.panel', title, ...nodes, hint),
-    /** @param {boolean} isEmpty */
-    setEmpty: isEmpty => setHidden(hint, !isEmpty)
+    /**
+     * @param {boolean} isLoading
+     * @param {boolean} isEmpty
+     */
+    set(isLoading, isEmpty) {
+      setText(hint, isLoading ? 'Loading…' : emptyText);
+      setHidden(hint, !isLoading && !isEmpty);
+    }
   };
 }
 
@@ -298,7 +304,7 @@ export function AgentPage() {
   const moreFiles = element('p.facts', 'There may be more in older tasks and steps.');
   const fileSection = Section('Files edited', 'No tool call has edited a file.', ...fileList.nodes, moreFiles);
   const sessionList = ShortList(MAX_SESSIONS, SessionRow);
-  const sessionSection = Section('Sessions', 'No session of a known tool.', ...sessionList.nodes);
+  const sessionSection = Section('Sessions', 'No tool has reported a session.', ...sessionList.nodes);
   const missing = element(
     'section.empty',
     element('h2', 'No such agent'),
@@ -353,17 +359,17 @@ export function AgentPage() {
     work.set(agent, needsAttention(agents).requests.filter(request => request.from_agent === id));
     history.set(id);
     usage.set(data.usage);
-    usageSection.setEmpty(!data.usage?.total);
+    usageSection.set(!data.usage, !data.usage?.total);
     factList.set(factsOf(agent, data));
     taskList.set(tasks);
-    taskSection.setEmpty(!tasks.length);
+    taskSection.set(!state.loaded, !tasks.length);
     setHidden(allTasksLink, !tasks.length || /\s/.test(id));
     setAttribute(allTasksLink, 'href', '#/tasks' + queryString({ q: 'agent:' + id }));
     fileList.set(data.files || []);
-    fileSection.setEmpty(!data.files?.length);
+    fileSection.set(!data.files, !data.files?.length);
     setHidden(moreFiles, !data.files?.length || !data.hasMoreFiles);
     sessionList.set(data.details?.sessions || []);
-    sessionSection.setEmpty(!data.details?.sessions.length);
+    sessionSection.set(!data.details, !data.details?.sessions.length);
   }
 
   return { root, open, set, focusMessage: messageForm.focus };
