@@ -315,10 +315,17 @@ mod tests {
     #[test]
     fn reads_no_repository_of_another_user() {
         let (_guard, folder) = folder();
-        write(&folder.join("shop/.git/HEAD"), "ref: refs/heads/main");
-        // Root, unless root runs the test.
-        let other = Owner::of(Path::new("/"));
-        let is_own = other == Owner::of(&folder);
-        assert_eq!(Repository::find(&folder.join("shop"), other).is_some(), is_own);
+        let shop = folder.join("shop");
+        write(&shop.join(".git/HEAD"), "ref: refs/heads/main");
+        assert!(find(&shop).is_some());
+        if !rustix::process::geteuid().is_root() {
+            return assert_eq!(Repository::find(&shop, Owner::of(Path::new("/"))), None);
+        }
+        for file in [".git/HEAD", ".git"] {
+            let give_to = |user| std::os::unix::fs::chown(shop.join(file), Some(user), None).unwrap();
+            give_to(65_534);
+            assert_eq!(find(&shop), None, "{file}");
+            give_to(0);
+        }
     }
 }

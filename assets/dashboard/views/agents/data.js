@@ -9,7 +9,9 @@ import { startOfDay } from '../../format.js';
 
 const DETAILS_INTERVAL_MS = 5000;
 const FILES_INTERVAL_MS = 5000;
-const USAGE_INTERVAL_MS = 15000;
+const TODAY_INTERVAL_MS = 10000;
+/** The hub reads all reports for it. */
+const TOTAL_INTERVAL_MS = 60000;
 /** The files of so many tasks are shown, those that were active last. */
 const MAX_TASKS = 5;
 
@@ -21,10 +23,21 @@ const MAX_TASKS = 5;
  * @property {string} id
  * @property {AgentDetails} [details]
  * @property {boolean} [isMissing]
- * @property {{ today?: CostGroup, total?: CostGroup }} [usage]
+ * @property {CostGroup | null} [today] what it has used today; null if nothing
+ * @property {CostGroup | null} [total]
  * @property {AgentFile[]} [files]
  * @property {boolean} [hasMoreFiles]
  */
+
+/**
+ * Fetches what an agent has used since a time.
+ * @param {string} id
+ * @param {number} since
+ */
+async function fetchUsage(id, since) {
+  const { items } = await fetchCosts('agent', since);
+  return items.find(group => group.key === id) || null;
+}
 
 /**
  * Adds up the edits of a file by several tasks.
@@ -86,10 +99,11 @@ export function AgentDataLoader() {
           loading.isMissing = /** @type {RequestError} */ (error).status === 404;
         }
       });
-      refresh('usage', String(activeAt), USAGE_INTERVAL_MS, async loading => {
-        const [today, total] = await Promise.all([fetchCosts('agent', startOfDay()), fetchCosts('agent', 0)]);
-        const ofAgent = (/** @type {{ items: CostGroup[] }} */ { items }) => items.find(group => group.key === id);
-        loading.usage = { today: ofAgent(today), total: ofAgent(total) };
+      refresh('today', String(activeAt), TODAY_INTERVAL_MS, async loading => {
+        loading.today = await fetchUsage(id, startOfDay());
+      });
+      refresh('total', String(activeAt), TOTAL_INTERVAL_MS, async loading => {
+        loading.total = await fetchUsage(id, 0);
       });
       const newest = tasks.slice(0, MAX_TASKS);
       const taskKeys = newest.map(task => task.task_id + task.last_id).join('\n');

@@ -157,7 +157,7 @@ function CurrentWork() {
 
 // ---- what it has used ----
 
-/** @type {[heading: string, (sums: CostGroup | undefined) => string][]} */
+/** @type {[heading: string, (sums: CostGroup | null | undefined) => string][]} */
 const USAGE_COLUMNS = [
   ['Cost', sums => (sums ? formatMoney(sums.cost) : '–')],
   ['Tokens in', sums => (sums ? formatCount(sums.tokens_in) : '–')],
@@ -179,14 +179,14 @@ function UsageTable() {
   );
   return {
     nodes: [table, unpriced],
-    /** @param {AgentData['usage']} usage */
-    set(usage) {
-      [usage?.today, usage?.total].forEach((sums, i) =>
+    /** @param {AgentData} data */
+    set({ today, total }) {
+      [today, total].forEach((sums, i) =>
         USAGE_COLUMNS.forEach(([, format], column) => setText(rows[i].cells[column], format(sums)))
       );
-      const tokens = usage?.total?.unpriced_tokens;
+      const tokens = total?.unpriced_tokens;
       setTextOrHide(unpriced, tokens ? `${pluralize(tokens, 'token')} without a known price.` : '');
-      setHidden(table, !usage?.total);
+      setHidden(table, !total);
     }
   };
 }
@@ -358,8 +358,8 @@ export function AgentPage() {
     setHidden(aside, !!isMissing);
     work.set(agent, needsAttention(agents).requests.filter(request => request.from_agent === id));
     history.set(id);
-    usage.set(data.usage);
-    usageSection.set(!data.usage, !data.usage?.total);
+    usage.set(data);
+    usageSection.set(data.total === undefined, !data.total);
     factList.set(factsOf(agent, data));
     taskList.set(tasks);
     taskSection.set(!state.loaded, !tasks.length);
