@@ -106,7 +106,7 @@ async function inEveryLayout(views, visit) {
         }
     }
 }
-const isLoading = `[...document.querySelectorAll('main .hint:not([hidden])')].some(e => /Loading/.test(e.textContent))`;
+const isLoading = `[...document.querySelectorAll('main .hint, main .panel .facts')].some(e => e.offsetParent && /Loading/.test(e.textContent))`;
 
 // ---- views without data ----
 
