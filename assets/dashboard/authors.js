@@ -3,6 +3,7 @@
 
 /** @import { Author, Authored } from './types.d.ts' */
 
+import { markOf } from './agent_marks.js';
 import { safeText, initialsOf } from './safe_text.js';
 
 export const HUMAN = 'human';
@@ -52,7 +53,7 @@ const unverified = label => ({ name: HUMAN, label, mark: 'unverified', note: UNV
 export const agentAuthor = name =>
   isHumanName(name)
     ? unverified(UNVERIFIED)
-    : { name: name || '?', label: agentName(name), mark: 'agent', note: '' };
+    : { name: name || '?', label: agentName(name), mark: 'agent', hue: markOf(name || '')?.hue, note: '' };
 
 /**
  * Returns the owner of the inbox `name`, as an author is shown.
@@ -84,5 +85,5 @@ export function authorOf(row) {
  */
 export function initialsOfAuthor({ name, mark }) {
   if (mark === 'you') return 'me';
-  return mark === 'unverified' ? 'h?' : initialsOf(name);
+  return mark === 'unverified' ? 'h?' : markOf(name)?.initials || initialsOf(name);
 }

@@ -14,6 +14,7 @@ import { invalidate } from './store/schedule.js';
 /** @type {Map<string, string>} After `g`: the key of a view. */
 export const VIEW_KEYS = new Map([
   ['n', 'now'],
+  ['a', 'agents'],
   ['t', 'tasks'],
   ['h', 'threads'],
   ['i', 'inbox'],

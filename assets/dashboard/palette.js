@@ -1,17 +1,18 @@
 // The command palette (/ or Ctrl+K): runs commands, goes to agents, threads and tasks by name, which are matched here, and
 // searches all texts, which the hub does.
 
-/** @import { CommandEntry, SearchResult } from './types.d.ts' */
+/** @import { Author, CommandEntry, SearchResult } from './types.d.ts' */
 
 import { element, setText, setAttribute } from './dom.js';
 import { state } from './store.js';
+import { summarizeAgents } from './store/agents.js';
 import { search } from './sync/requests.js';
 import { shownStatus } from './store/tasks.js';
 import { Dialog } from './components/forms.js';
-import { Tag } from './components/labels.js';
-import { agentName, authorOf } from './authors.js';
+import { Initials, Tag } from './components/labels.js';
+import { agentAuthor, agentName, authorOf } from './authors.js';
 import { formatAge } from './format.js';
-import { routeTo, routeToRow, routeToNewMail } from './routes.js';
+import { routeTo, routeToAgent, routeToRow, routeToNewMail } from './routes.js';
 import { oneLine, safeText } from './safe_text.js';
 
 const MAX_LOCAL_RESULTS = 9;
@@ -20,8 +21,13 @@ const SEARCH_DELAY_MS = 160;
 
 /**
  * `note()` returns the command's keys, or what the result is. `status` is that of a task, a thread or an agent. The action
- * is a route or a function.
- * @typedef {{ label: string, note: () => string, status?: string, action: CommandEntry['action'] }} Result
+ * is a route or a function. An agent has a mark.
+ * @typedef {object} Result
+ * @property {string} label
+ * @property {() => string} note
+ * @property {string} [status]
+ * @property {CommandEntry['action']} action
+ * @property {Author} [author]
  */
 
 /** @type {Result[]} */
@@ -108,11 +114,17 @@ function kindOf(row) {
 function localResults(query) {
   const candidates = [
     ...commands,
-    ...[...state.agents.values()].map(agent => ({
-      label: 'Message ' + agent.id,
-      note: () => noteOf('agent', '', agent.last_active_at),
-      status: agent.status,
-      action: routeToNewMail(agent.id)
+    ...summarizeAgents().map(({ row, status, at }) => ({
+      label: row.id,
+      note: () => noteOf('agent', '', at),
+      status,
+      action: routeToAgent(row.id),
+      author: agentAuthor(row.id)
+    })),
+    ...[...state.agents.keys()].map(id => ({
+      label: 'Message ' + id,
+      note: () => 'agent',
+      action: routeToNewMail(id)
     })),
     ...newestFirst([...state.threads.values()]).map(thread => ({
       label: thread.title || thread.id,
@@ -154,6 +166,7 @@ function showResults(found) {
     element(
       'li',
       { role: 'option', id: 'palette-result-' + i, onclick: () => run(result) },
+      ...(result.author ? [markOf(result.author)] : []),
       element('span.snippet', oneLine(result.label, 140)),
       statusTag(result.status),
       element('span.secondary', safeText(result.note(), 100))
@@ -168,6 +181,13 @@ function statusTag(status) {
   const tag = Tag();
   tag.set(status);
   return tag.root;
+}
+
+/** @param {Author} author */
+function markOf(author) {
+  const initials = Initials();
+  initials.set(author);
+  return initials.root;
 }
 
 function markSelected() {

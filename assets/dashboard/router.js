@@ -8,6 +8,7 @@ import { decode } from './routes.js';
 import { state } from './store.js';
 import { invalidate } from './store/schedule.js';
 import NowView from './views/now.js';
+import AgentsView from './views/agents.js';
 import TasksView from './views/tasks.js';
 import ThreadsView from './views/threads.js';
 import InboxView from './views/inbox.js';
@@ -18,6 +19,7 @@ import LockView from './views/lock.js';
 /** @type {Map<string, () => View>} The views by their name in the route. */
 const VIEWS = new Map([
   ['now', NowView],
+  ['agents', AgentsView],
   ['tasks', TasksView],
   ['threads', ThreadsView],
   ['inbox', InboxView],
@@ -88,7 +90,7 @@ function switchTo(name) {
 function restoreFocus(attemptsLeft) {
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   if (focused !== document.body && focused?.offsetParent) return;
-  const target = firstVisible('.detail > header [tabindex], .row > a:not([tabindex="-1"])');
+  const target = firstVisible('.detail > header [tabindex], .agent-page > header [tabindex], .row > a:not([tabindex="-1"])');
   if (target || !attemptsLeft) (target || main).focus();
   else setTimeout(restoreFocus, FOCUS_DELAY_MS, attemptsLeft - 1);
 }

@@ -43,6 +43,12 @@ export function routeToRow(row) {
 }
 
 /**
+ * Returns the route of the page of an agent.
+ * @param {string | undefined} agentId
+ */
+export const routeToAgent = agentId => routeTo('agents', agentId);
+
+/**
  * Returns the route of the form that writes to an agent.
  * @param {string} [agentId]
  */

@@ -84,11 +84,18 @@ export function prettyJson(value) {
 export const folderName = path => oneLine((path || '').replace(/\/+$/, '').replace(/.*\//, ''), 60);
 
 /**
- * Returns the initials of a name: two lower-case letters or digits.
+ * Returns the words of a name.
+ * @param {string} name
+ */
+export const nameParts = name => name.match(/[\p{L}\p{N}]+/gu) || ['?'];
+
+/**
+ * Returns the initials of a name: the first character of its first and of its last part, or its first two, in lower case.
  * @param {string} name
  */
 export function initialsOf(name) {
-  const [first, second] = name.match(/[\p{L}\p{N}]+/gu) || ['?'];
-  const letters = [...first];
-  return (letters[0] + (second ? [...second][0] : letters[1] || '')).toLowerCase();
+  const parts = nameParts(name);
+  const [first, second = ''] = [...parts[0]];
+  const last = parts.length > 1 ? [...parts[parts.length - 1]][0] : second;
+  return (first + last).toLowerCase();
 }

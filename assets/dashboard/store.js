@@ -21,6 +21,7 @@ const noData = () => ({
   threads: new Map(),
   tasks: new Map(),
   agents: new Map(),
+  repositories: new Map(),
   telemetry: new Map(),
   mailboxes: new Map(),
   timelines: new Map(),

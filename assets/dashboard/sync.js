@@ -200,6 +200,7 @@ async function load() {
   if (!isCurrent()) return;
   state.loaded = true;
   refresh.wake();
+  refresh.repositories();
   loadRecentActivity().catch(() => {});
   const events = heldEvents;
   heldEvents = null;

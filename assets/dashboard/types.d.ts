@@ -73,6 +73,41 @@ export interface Agent {
   workspace?: string;
 }
 
+/** The Git repository of a working directory. */
+export interface Repository {
+  name: string;
+  root: string;
+  /** Left out for the main one. */
+  worktree?: string;
+  branch?: string;
+  /** Set if no branch is checked out. */
+  commit?: string;
+}
+export type WorkspaceRepository = Repository & { workspace: string };
+
+/** A session of an agent tool. */
+export interface AgentSession {
+  id: string;
+  task_id: string;
+  /** The name of the tool; empty if it is not known. */
+  tool: string;
+  started_at: number | null;
+  last_event_at: number;
+  /** Null while it is open. */
+  ended_at: number | null;
+  permission_mode: string;
+}
+
+/** One agent with its last sessions. */
+export type AgentDetails = Agent & { repository: Repository | null; sessions: AgentSession[] };
+
+/** A file that a task has edited. */
+export interface EditedFile {
+  path: string;
+  edits: number;
+  last_at: number;
+}
+
 /** The running totals of one run of an agent. */
 export interface TelemetryRow {
   instance_id: string;
@@ -396,6 +431,8 @@ export interface Data {
   threads: Map<string, Thread>;
   tasks: Map<string, Task>;
   agents: Map<string, Agent>;
+  /** Working directory → its repository. */
+  repositories: Map<string, Repository>;
   /** By instance. */
   telemetry: Map<string, InstanceUsage>;
   mailboxes: Map<string, Mailbox>;
@@ -455,6 +492,7 @@ export interface State extends Data {
 export interface Refresh {
   status(): void;
   agents(): void;
+  repositories(): void;
   telemetry(): void;
   mailboxes(): void;
   tasks(): void;
@@ -561,6 +599,8 @@ export interface Author {
   name: string;
   label: string;
   mark: 'you' | 'unverified' | 'agent';
+  /** The hue of an agent's mark; names that no agent has are grey. */
+  hue?: number;
   /** Explains the mark to the person, or is empty. */
   note: string;
 }

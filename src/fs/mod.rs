@@ -3,4 +3,5 @@
 pub mod atomic_file;
 pub mod beside;
 pub mod private_file;
+pub mod repository;
 pub mod resolve;

@@ -48,6 +48,11 @@ impl Owner {
         }
     }
 
+    /// Returns whether a file belongs to this user.
+    pub fn owns(self, file: &Metadata) -> bool {
+        file.uid() == self.uid
+    }
+
     /// Returns the user id.
     pub fn uid(self) -> u32 {
         self.uid

@@ -15,11 +15,13 @@
 //! * [`allowed_commands`]: the commands that `agenthub init` offers to allow.
 //! * [`identity`]: the agent name of the current process, and whether it runs in an agent's shell.
 //! * [`session_agent`]: which agent a session is; [`session_check`]: sessions that have ended without a hook.
+//! * [`edited_files`]: which files a tool call edits.
 //! * [`fence`]: untrusted text as a model gets it.
 
 pub mod agent_name;
 pub mod allowed_commands;
 pub mod arguments;
+pub mod edited_files;
 pub mod environment;
 pub mod fence;
 mod hook_fields;

@@ -27,6 +27,8 @@ pub struct Integration {
     pub marker_variables: &'static [&'static str],
     /// The tags in which the tool gives the model its own text or the user's.
     pub context_tags: &'static [&'static str],
+    /// The names of the tool calls that edit files.
+    pub edit_calls: &'static [&'static str],
     /// How to run the tool without a terminal, and its JSON stream.
     pub stream: Option<StreamSpec>,
     /// The tool's hooks.

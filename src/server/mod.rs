@@ -26,6 +26,7 @@ mod listener;
 mod peer_owner;
 mod progress_stream;
 mod refusal_log;
+mod repositories;
 mod request;
 mod response;
 mod response_budget;

@@ -17,9 +17,11 @@ use super::auth::AuthMode;
 use super::credentials::Credentials;
 use super::labeled_counter::LabeledCounter;
 use super::refusal_log::RefusalLog;
+use super::repositories::Repositories;
 use super::response_budget::ResponseBudget;
 use crate::config::Limits;
 use crate::error::Result;
+use crate::fs::private_file::Owner;
 use crate::hub::{ChangeReaderHandle, Hub};
 use crate::protocol::now_ms;
 use crate::store::{PageSessions, Record, Secret, SecretFile, Store};
@@ -69,6 +71,8 @@ pub struct Server {
     /// Ended WebSocket connections, by close code.
     pub(super) disconnects: LabeledCounter,
     pub(super) response_budget: ResponseBudget,
+    /// The Git repositories of agents' working directories.
+    pub(super) repositories: Repositories,
     /// The connection limit is reached.
     pub(super) at_connection_limit: AtomicBool,
     pub(super) started_at: Instant,
@@ -115,6 +119,7 @@ impl Server {
         let file_token = SecretFile::Token
             .load(db)?
             .filter(|token| matches!(&auth_mode, AuthMode::Token(given) if given == token));
+        let repositories = Repositories::new(Owner::of(db));
         let (hub, change_reader) = Hub::start(store, settings.limits.clone(), settings.watch)?;
         Ok(Arc::new(Self {
             hub,
@@ -127,6 +132,7 @@ impl Server {
             refusal_log: RefusalLog::default(),
             disconnects: LabeledCounter::default(),
             response_budget: ResponseBudget::default(),
+            repositories,
             at_connection_limit: AtomicBool::new(false),
             started_at: Instant::now(),
             record: Mutex::default(),

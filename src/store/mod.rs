@@ -93,7 +93,7 @@ pub use secrets::{Secret, SecretFile, Stamp, random_hex};
 pub use sessions::{SessionEvent, SessionRow, run_process_key, session_key};
 pub use spool::{FailedCalls, Spool, SpoolStatus, TakenEntries};
 pub use subscriptions::{Ack, SubscriberRow};
-pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary};
+pub use task_events::{NewTaskEvent, TaskEventRow, TaskSummary, ToolCall};
 pub use telemetry::{NewTelemetry, TelemetryRow};
 pub use threads::{NewThread, ThreadRow};
 pub use totals::{TaskTotals, Totals};

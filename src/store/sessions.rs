@@ -7,12 +7,11 @@ use super::connection::{Reader, Writer};
 use crate::error::Result;
 use crate::process::ProcessId;
 
-const COLUMNS: &str =
-    "id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at, permission_mode, prompted_at";
+const COLUMNS: &str = "id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at, permission_mode, prompted_at, created_at";
 
 /// The sessions whose end the tool may not report.
 const OPEN_WITH_PROCESS: &str = "SELECT id, agent, pid, pid_started, terminal, greeted_at, ended_at, last_event_at, \
-     permission_mode, prompted_at FROM sessions WHERE pid IS NOT NULL AND ended_at IS NULL";
+     permission_mode, prompted_at, created_at FROM sessions WHERE pid IS NOT NULL AND ended_at IS NULL";
 
 /// Returns the id of a session, which is also the id of its task.
 pub fn session_key(tool: &str, session: &str) -> String {
@@ -48,6 +47,8 @@ pub struct SessionRow {
     pub permission_mode: String,
     /// When the person sent the last prompt, Unix milliseconds.
     pub prompted_at: Option<i64>,
+    /// When its first event occurred, Unix milliseconds.
+    pub created_at: Option<i64>,
 }
 
 impl SessionRow {
@@ -67,6 +68,7 @@ impl SessionRow {
             last_event_at: row.get::<_, Option<i64>>(7)?.unwrap_or_default(),
             permission_mode: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
             prompted_at: row.get(9)?,
+            created_at: row.get(10)?,
         })
     }
 
@@ -189,9 +191,18 @@ impl Reader {
     /// # Errors
     /// A `Store…` code.
     pub fn sessions_of_agent(&self, agent: &str) -> Result<Vec<SessionRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE agent = ?1 ORDER BY last_event_at DESC");
+        self.last_sessions_of_agent(agent, usize::MAX)
+    }
+
+    /// As [`Reader::sessions_of_agent`], but at most `limit`.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn last_sessions_of_agent(&self, agent: &str, limit: usize) -> Result<Vec<SessionRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE agent = ?1 ORDER BY last_event_at DESC LIMIT ?2");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query_map([agent], SessionRow::read)?;
+        let found = statement.query_map(params![agent, limit], SessionRow::read)?;
         Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
     }
 }

@@ -291,6 +291,24 @@ impl TaskSummary {
     }
 }
 
+/// A tool call of a task.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolCall<'a> {
+    /// The tool's name.
+    pub name: &'a str,
+    /// The tool's input.
+    pub input: &'a str,
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+/// The tool calls of the task `?1` from the event `?2` on, newest first.
+const TOOL_CALLS: &str = "SELECT tool_name, tool_input, created_at FROM task_stream \
+     WHERE task_id = ?1 AND id >= ?2 AND stream_type = 'tool_use' ORDER BY id DESC";
+
+/// The `id` of the event of the task `?1` that `?2` newer ones follow.
+const NTH_NEWEST: &str = "SELECT id FROM task_stream WHERE task_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
+
 /// Number of the newest events in which a list looks for tasks before it goes from task to task.
 const WINDOW: i64 = 20_000;
 
@@ -387,6 +405,35 @@ impl Reader {
             let Some(id) = newest else { return Ok(None) };
             let mut summary = self.conn.prepare_cached(SUMMARY)?;
             Ok(Some(summary.query_row([id], |row| Ok(TaskSummary::read(row)))?))
+        })
+    }
+
+    /// Passes the tool calls among the newest `limit` events of a task to `visit`, newest first. Returns whether the
+    /// task has older events.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn visit_tool_calls(&self, task_id: &str, limit: usize, mut visit: impl FnMut(ToolCall<'_>)) -> Result<bool> {
+        self.snapshot(|| {
+            let newer = i64::try_from(limit).unwrap_or(i64::MAX);
+            let older: Option<i64> = self
+                .conn
+                .prepare_cached(NTH_NEWEST)?
+                .query_row(params![task_id, newer], |row| row.get(0))
+                .optional()?;
+            let first = older.map_or(0, |id| id + 1);
+            let mut statement = self.conn.prepare_cached(TOOL_CALLS)?;
+            let mut rows = statement.query(params![task_id, first])?;
+            while let Some(row) = rows.next()? {
+                // A row with values of other types has no name or input that could be shown.
+                let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok());
+                visit(ToolCall {
+                    name: text(0).unwrap_or_default(),
+                    input: text(1).unwrap_or_default(),
+                    at: row.get(2).unwrap_or_default(),
+                });
+            }
+            Ok(older.is_some())
         })
     }
 
@@ -540,6 +587,30 @@ mod tests {
                 assert_eq!(listed, expected, "window {window}, limit {limit}");
             }
         }
+    }
+
+    #[test]
+    fn visits_the_newest_tool_calls_of_one_task() {
+        let (_dir, writer) = temp_database();
+        write_tasks(&writer, 500, 3);
+        let calls = "WITH RECURSIVE i(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM i WHERE i < 8) \
+            INSERT INTO task_stream(task_id, stream_type, tool_name, tool_input, created_at) \
+            SELECT 'task 00007', iif(i % 2, 'tool_use', 'tool_result'), 'Edit', i, i FROM i";
+        writer.conn.execute(calls, []).unwrap();
+        let visited = |limit| {
+            let mut found = Vec::new();
+            let visit = |call: ToolCall<'_>| found.push((call.input.to_owned(), call.at));
+            let has_more = writer.visit_tool_calls("task 00007", limit, visit).unwrap();
+            (found, has_more)
+        };
+        let all: Vec<_> = [7, 5, 3, 1].map(|i: i64| (i.to_string(), i)).into();
+        assert_eq!(visited(100), (all.clone(), false));
+        assert_eq!(visited(11), (all.clone(), false));
+        assert_eq!(visited(4), (all[..2].to_vec(), true));
+        let visit = |_: ToolCall<'_>| panic!("no call");
+        assert!(!writer.visit_tool_calls("no such task", 4, visit).unwrap());
+        let steps = vm_steps(&writer, &[TOOL_CALLS, NTH_NEWEST]);
+        assert!(steps < 1000, "{steps} steps");
     }
 
     #[test]

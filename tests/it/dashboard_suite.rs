@@ -108,6 +108,11 @@ fn shows_which_agents_mail_wakes_and_wakes_one_for_the_person() {
 }
 
 #[test]
+fn agents_can_be_told_apart_and_each_has_a_page() {
+    run_script("agents.mjs");
+}
+
+#[test]
 fn a_person_can_use_every_view_by_mouse_and_keyboard() {
     run_script("user_journey.mjs");
 }

@@ -49,6 +49,8 @@ mod http;
 #[cfg(test)]
 mod http_access_control;
 #[cfg(test)]
+mod http_agents;
+#[cfg(test)]
 mod http_pagination;
 #[cfg(test)]
 mod http_state_changes;

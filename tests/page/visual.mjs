@@ -18,6 +18,10 @@ import { fixtureSql } from './fixtures.mjs';
 
 const VIEWS = {
     now: 'now',
+    agents: 'agents',
+    agent: 'agents/coder-1',
+    'idle-agent': 'agents/docs-writer',
+    'unknown-agent': 'agents/stranger',
     tasks: 'tasks',
     task: 'tasks/t-watch',
     threads: 'threads',
@@ -65,7 +69,7 @@ async function checkLayout(description) {
     check(await browser.evaluate('visualViewport.scale === 1'), description + ': the page is as wide as the screen');
     // WCAG 2.2, 2.5.8: targets are at least 24 px, except links within a text.
     const small = await browser.evaluate(
-        `[...document.querySelectorAll('a, button, summary, input, select')].filter(e => e.offsetParent && !e.closest('.text, .mail-body, .visually-hidden, .skip-link') && !e.matches('[type=checkbox]')).filter(e => { const r = e.getBoundingClientRect(); return r.width && (r.height < 23.5 || r.width < 23.5); }).map(e => e.className + ' ' + e.textContent.slice(0, 20) + ' ' + Math.round(e.getBoundingClientRect().width) + 'x' + Math.round(e.getBoundingClientRect().height)).slice(0, 5)`
+        `[...document.querySelectorAll('a[href], button, summary, input, select')].filter(e => e.offsetParent && !e.closest('.text, .mail-body, .visually-hidden, .skip-link') && !e.matches('[type=checkbox]')).filter(e => { const r = e.getBoundingClientRect(); return r.width && (r.height < 23.5 || r.width < 23.5); }).map(e => e.className + ' ' + e.textContent.slice(0, 20) + ' ' + Math.round(e.getBoundingClientRect().width) + 'x' + Math.round(e.getBoundingClientRect().height)).slice(0, 5)`
     );
     check(!small.length, description + ': no target is smaller than 24 px', small.join(' | '));
 }
@@ -102,12 +106,12 @@ async function inEveryLayout(views, visit) {
         }
     }
 }
-const isLoading = `[...document.querySelectorAll('main .hint:not([hidden])')].some(e => /Loading/.test(e.textContent))`;
+const isLoading = `[...document.querySelectorAll('main .hint, main .panel .facts')].some(e => e.offsetParent && /Loading/.test(e.textContent))`;
 
 // ---- views without data ----
 
 await inEveryLayout(
-    { 'no-agents': 'now', 'no-tasks': 'tasks', 'no-threads': 'threads', 'no-mail': 'inbox', 'no-costs': 'costs' },
+    { 'no-agents': 'now', 'no-agent-list': 'agents', 'no-tasks': 'tasks', 'no-threads': 'threads', 'no-mail': 'inbox', 'no-costs': 'costs' },
     async (name, layout, runsAxe) => {
         await browser.screenshot(`fixture-${name}-${layout}`);
         await checkLayout(`${name} ${layout}`);

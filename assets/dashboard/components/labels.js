@@ -5,6 +5,7 @@
 import { element, setText, setAttribute, setTextOrHide, drawing, drawnPath } from '../dom.js';
 import { initialsOfAuthor } from '../authors.js';
 import { formatAge, formatDateTimeOrEmpty } from '../format.js';
+import { routeToAgent } from '../routes.js';
 import { safeText } from '../safe_text.js';
 import { shownStatus, statusNote } from '../store/tasks.js';
 
@@ -19,22 +20,39 @@ export function Initials() {
     set(author) {
       setText(root, initialsOfAuthor(author));
       setAttribute(root, 'data-mark', author.mark);
+      setAttribute(root, 'data-hue', author.hue);
     }
   };
 }
 
 /**
- * The name of an author, with a note as its tooltip.
+ * The name of an author; that of an agent leads to its page.
+ * @returns {Component<Author>}
+ */
+export function NameLink() {
+  const root = element('a.name-link');
+  return {
+    root,
+    set({ name, label, hue }) {
+      setText(root, label);
+      setAttribute(root, 'href', hue === undefined ? null : routeToAgent(name));
+    }
+  };
+}
+
+/**
+ * The name of the author of a row, with a note as its tooltip.
  * @returns {Component<Author>}
  */
 export function AuthorName() {
-  const root = element('b');
+  const link = NameLink();
+  const root = element('b', link.root);
   return {
     root,
-    set({ label, mark, note }) {
-      setText(root, label);
-      setAttribute(root, 'title', note || null);
-      setAttribute(root, 'data-mark', mark);
+    set(author) {
+      link.set(author);
+      setAttribute(root, 'title', author.note || null);
+      setAttribute(root, 'data-mark', author.mark);
     }
   };
 }

@@ -1,6 +1,7 @@
 // What has happened in the last minutes, and what happens every second.
 
 import { state, SAMPLES } from '../store.js';
+import { chooseMark } from '../agent_marks.js';
 import { HUMAN } from '../authors.js';
 import { invalidate } from './schedule.js';
 import { refresh } from './refresh.js';
@@ -21,6 +22,7 @@ export function noteActivity(agentId, time) {
   const agent = state.agents.get(agentId);
   if (!agent) {
     state.agents.set(agentId, { id: agentId, last_active_at: time });
+    chooseMark(agentId);
     refresh.agents();
   } else if (time > agent.last_active_at) {
     agent.last_active_at = time;
@@ -44,7 +46,10 @@ export function onSecond() {
   seconds++;
   if (seconds % SECONDS_PER_SAMPLE === 0) state.activity.forEach(shiftSamples);
   // No event reports a changed status or label, or an agent that only reads.
-  if (seconds % SECONDS_PER_AGENT_REFRESH === 0 && !document.hidden) refresh.agents();
+  if (seconds % SECONDS_PER_AGENT_REFRESH === 0 && !document.hidden) {
+    refresh.agents();
+    refresh.repositories();
+  }
   saveReadMarks();
   invalidate('tick');
 }

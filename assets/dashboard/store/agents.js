@@ -3,6 +3,7 @@
 /** @import { Agent, AgentStatus, AgentSummary, AgentUsage, InstanceUsage, TelemetryRow } from '../types.d.ts' */
 
 import { state } from '../store.js';
+import { chooseMark } from '../agent_marks.js';
 import { HUMAN } from '../authors.js';
 import { loadSetting, saveSetting } from '../storage.js';
 import { invalidate } from './schedule.js';
@@ -24,8 +25,18 @@ const USAGE_FIELDS = /** @type {const} */ (['turns', 'tokens_in', 'tokens_out', 
 /** @param {AgentSummary} agent */
 export const isTroubled = agent => TROUBLED.has(agent.status);
 
+/**
+ * Puts agents in the order of their first rows, from which their marks follow.
+ * @param {Agent[]} rows
+ */
+export function putAgents(rows) {
+  const byFirstRow = rows.toSorted((a, b) => (a.created_at || 0) - (b.created_at || 0) || (a.id < b.id ? -1 : 1));
+  byFirstRow.forEach(putAgent);
+}
+
 /** @param {Agent} row */
-export function putAgent(row) {
+function putAgent(row) {
+  chooseMark(row.id);
   const known = state.agents.get(row.id);
   const lastKnown = known?.last_active_at || 0;
   // A session may begin or end without an event.

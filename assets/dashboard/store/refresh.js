@@ -9,6 +9,7 @@ const ignore = () => {};
 export const refresh = {
   status: ignore,
   agents: ignore,
+  repositories: ignore,
   telemetry: ignore,
   mailboxes: ignore,
   tasks: ignore,

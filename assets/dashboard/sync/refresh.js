@@ -5,6 +5,7 @@
 import { get } from '../api.js';
 import { startOfDay } from '../format.js';
 import { state } from '../store.js';
+import { putAgents } from '../store/agents.js';
 import { refresh } from '../store/refresh.js';
 import { invalidate } from '../store/schedule.js';
 import { putTask } from '../store/tasks.js';
@@ -13,6 +14,8 @@ import { loadNewer } from './timelines.js';
 
 /** Minimum time between two requests of which mail wakes which agents. */
 const WAKE_INTERVAL_MS = 2000;
+/** Minimum time between two requests of branches: the hub reads files for each. */
+const REPOSITORIES_INTERVAL_MS = 10000;
 const TIMELINE_DELAY_MS = 250;
 /** Obstacles to a wake that end without an event, after half a minute at most. */
 const PASSING_OBSTACLES = new Set(['begun', 'too_soon']);
@@ -93,6 +96,12 @@ async function loadWake() {
   invalidate('agents');
 }
 
+async function loadRepositories() {
+  const { items } = await rows.fetchRepositories();
+  state.repositories = new Map(items.map(item => [item.workspace, item]));
+  invalidate('agents');
+}
+
 /** @param {Timeline<any>} timeline */
 function loadTimelineSoon(timeline) {
   timeline.timer ||= setTimeout(() => {
@@ -103,7 +112,8 @@ function loadTimelineSoon(timeline) {
 
 Object.assign(refresh, {
   status: delayed(0, loadStatus),
-  agents: delayed(1000, async () => rows.putAgents(await rows.fetchRecentAgents())),
+  agents: delayed(1000, async () => putAgents((await rows.fetchRecentAgents()).items)),
+  repositories: spaced(REPOSITORIES_INTERVAL_MS, loadRepositories),
   telemetry: delayed(1000, async () => rows.putTelemetryRows(await rows.fetchTelemetry())),
   mailboxes: delayed(700, loadMailboxes),
   tasks: delayed(3000, loadTasks),

@@ -1,6 +1,6 @@
 // Requests of single views, whose results do not go into the store.
 
-/** @import { BrowserSession, Page, SearchResult, TaskEvent } from '../types.d.ts' */
+/** @import { AgentDetails, BrowserSession, EditedFile, Page, SearchResult, TaskEvent } from '../types.d.ts' */
 
 import { get, post } from '../api.js';
 import { state } from '../store.js';
@@ -18,6 +18,20 @@ export const search = text => get('search', { q: text, limit: 8 });
  * @returns {Promise<Page<BrowserSession>>}
  */
 export const fetchSessions = () => get('sessions');
+
+/**
+ * Fetches an agent with its sessions and its repository.
+ * @param {string} id
+ * @returns {Promise<AgentDetails>}
+ */
+export const fetchAgent = id => get('agents/' + encodeURIComponent(id));
+
+/**
+ * Fetches the files that a task has edited, the last edited first.
+ * @param {string} id
+ * @returns {Promise<{ items: EditedFile[], has_more: boolean }>}
+ */
+export const fetchTaskFiles = id => get(`tasks/${encodeURIComponent(id)}/files`);
 
 /**
  * Yields every event of a task.

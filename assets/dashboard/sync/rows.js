@@ -1,11 +1,11 @@
 // Fetches rows over HTTP and puts them into the store.
 
 /** @import { Agent, CostGroup, InboxRow, Mail, Page, Query } from '../types.d.ts' */
-/** @import { Task, TelemetryRow, ThreadRow, TimelineKind, Totals } from '../types.d.ts' */
+/** @import { Task, TelemetryRow, ThreadRow, TimelineKind, Totals, WorkspaceRepository } from '../types.d.ts' */
 
 import { get } from '../api.js';
 import { startOfDay } from '../format.js';
-import { putAgent, putTelemetry } from '../store/agents.js';
+import { putTelemetry } from '../store/agents.js';
 import { openMailbox } from '../store/mail.js';
 import { addTask } from '../store/tasks.js';
 import { putThread } from '../store/threads.js';
@@ -44,6 +44,8 @@ async function fetchPages(path) {
 export const fetchRecentAgents = () => get('agents');
 /** @returns {Promise<Page<Agent>>} */
 export const fetchAgents = () => fetchPages('agents');
+/** @returns {Promise<Page<WorkspaceRepository>>} */
+export const fetchRepositories = () => get('repositories');
 /** @returns {Promise<Page<TelemetryRow>>} */
 export const fetchTelemetry = () => fetchPages('telemetry');
 /** @returns {Promise<Page<InboxRow>>} */
@@ -92,8 +94,6 @@ function mailboxFilter(mailboxName) {
  */
 export const fetchCosts = (groupBy, since) => get('costs', { by: groupBy, since });
 
-/** @param {Page<Agent>} page */
-export const putAgents = page => page.items.forEach(putAgent);
 /** @param {Page<TelemetryRow>} page */
 export const putTelemetryRows = page => page.items.forEach(row => putTelemetry(row, row.created_at));
 /** @param {Page<InboxRow>} page */

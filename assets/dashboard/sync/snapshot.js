@@ -5,6 +5,7 @@
 import { get } from '../api.js';
 import { HUMAN } from '../authors.js';
 import { state } from '../store.js';
+import { putAgents } from '../store/agents.js';
 import { addOlderToFeed } from '../store/feed.js';
 import { openMailbox, withPersonalStatus } from '../store/mail.js';
 import { loadReadMarks } from '../store/read_marks.js';
@@ -50,7 +51,7 @@ export async function loadSnapshot() {
   rows.LISTS.threads.put(threads);
   rows.LISTS.tasks.put(tasks);
   rows.putMailboxes(mailboxes);
-  rows.putAgents(agents);
+  putAgents(agents.items);
   rows.putTelemetryRows(telemetry);
   refresh.costs();
   // All unread mail to the person is loaded, however old it is.

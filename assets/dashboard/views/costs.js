@@ -11,10 +11,12 @@ import { invalidate } from '../store/schedule.js';
 import { loadForSearch } from '../sync/lists.js';
 import { fetchCosts } from '../sync/rows.js';
 import { Field } from '../components/forms.js';
+import { NameLink } from '../components/labels.js';
 import { Chips, Pairs } from '../components/lists.js';
+import { agentAuthor } from '../authors.js';
 import { formatCount, formatMoney, formatDateTime, startOfDay } from '../format.js';
 import { routeTo, queryString } from '../routes.js';
-import { safeText, oneLine } from '../safe_text.js';
+import { oneLine } from '../safe_text.js';
 import { loadSetting, saveSetting } from '../storage.js';
 import { CostChart, GroupLabel, TokenChart, totalTokens } from './costs/charts.js';
 import { Table } from './costs/table.js';
@@ -83,6 +85,14 @@ const SUM_COLUMNS = [
     content: sums => formatShare(sums.unpriced_tokens, totalTokens(sums))
   }
 ];
+/** @param {string} id */
+function agentLink(id) {
+  if (!id) return '';
+  const link = NameLink();
+  link.set(agentAuthor(id));
+  return link.root;
+}
+
 /** @type {Column<Task>[]} */
 const TASK_COLUMNS = [
   {
@@ -91,7 +101,7 @@ const TASK_COLUMNS = [
     content: task =>
       element('a', { href: routeTo('tasks', task.task_id) }, oneLine(task.directive || task.task_id, 80))
   },
-  { heading: 'Agent', field: 'agent_id', content: task => safeText(task.agent_id, 60) },
+  { heading: 'Agent', field: 'agent_id', content: task => agentLink(task.agent_id) },
   { heading: 'Turns', field: 'turns', content: task => formatCount(task.turns) },
   { heading: 'Cost', field: 'cost', content: task => formatMoney(task.cost) }
 ];

@@ -39,6 +39,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "invoke",
         "parameter",
     ],
+    edit_calls: &["Edit", "MultiEdit", "Write", "NotebookEdit"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

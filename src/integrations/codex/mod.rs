@@ -42,6 +42,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "INSTRUCTIONS",
         "skill",
     ],
+    edit_calls: &["apply_patch"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     // Its sandbox `workspace-write`: "attempt to write a readonly database".

@@ -18,6 +18,7 @@ pub(super) static INTEGRATION: Integration = Integration {
     session_variables: &["COPILOT_AGENT_SESSION_ID"],
     marker_variables: &["COPILOT_CLI"],
     context_tags: &["current_datetime", "system_notification", "system_reminder", "reminder"],
+    edit_calls: &["create", "edit", "str_replace_editor", "apply_patch"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

@@ -29,6 +29,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "manually_attached_skills",
         "system_notification",
     ],
+    edit_calls: &["edit", "write", "delete"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

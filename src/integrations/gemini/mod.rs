@@ -29,6 +29,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "available_skills",
         "activated_skill",
     ],
+    edit_calls: &["replace", "write_file"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

@@ -17,6 +17,7 @@ pub(super) static INTEGRATION: Integration = Integration {
     session_variables: &[],
     marker_variables: &[],
     context_tags: &["hook_result", "system-reminder"],
+    edit_calls: &["StrReplaceFile", "WriteFile"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

@@ -16,6 +16,7 @@ pub(super) static INTEGRATION: Integration = Integration {
     session_variables: &[],
     marker_variables: &["OPENCODE"],
     context_tags: &["system-reminder"],
+    edit_calls: &["edit", "write", "multiedit", "patch", "apply_patch"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

@@ -24,6 +24,7 @@ pub(super) static INTEGRATION: Integration = Integration {
         "task-notification",
         "cross-session-message",
     ],
+    edit_calls: &["edit", "replace", "write_file"],
     stream: Some(stream::SPEC),
     hooks: Some(hooks::SPEC),
     shell_access: ShellAccess::Full,

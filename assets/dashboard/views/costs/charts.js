@@ -3,7 +3,7 @@
 /** @import { CostGroup, CostSums } from '../../types.d.ts' */
 
 import { element, drawing, drawnPath } from '../../dom.js';
-import { Initials } from '../../components/labels.js';
+import { Initials, NameLink } from '../../components/labels.js';
 import { agentAuthor, agentName } from '../../authors.js';
 import { formatCount, formatMoney } from '../../format.js';
 import { oneLine } from '../../safe_text.js';
@@ -100,14 +100,16 @@ export function GroupLabel(groups) {
   const highest = Math.max(1, ...groups.map(totalTokens));
   return (/** @type {CostGroup} */ group) => {
     const initials = Initials();
-    initials.set(agentAuthor(group.key));
+    const author = agentAuthor(group.key);
+    initials.set(author);
     let x = 0;
     const paths = tokenParts(group).map((tokens, part) => {
       const start = x;
       x += (tokens / highest) * 100;
       return drawnPath({ class: 'series-' + part, d: `M${start} 0H${x}V6H${start}z` });
     });
-    const name = element('span', group.key ? agentName(oneLine(group.key, 80)) : 'unspecified');
-    return element('span.agent-cell', initials.root, name, drawing('token-bar', '100 6', '', ...paths));
+    const name = NameLink();
+    name.set({ ...author, label: group.key ? agentName(oneLine(group.key, 80)) : 'unspecified' });
+    return element('span.agent-cell', initials.root, name.root, drawing('token-bar', '100 6', '', ...paths));
   };
 }

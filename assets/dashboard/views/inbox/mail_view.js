@@ -4,11 +4,11 @@
 
 import { element, setText, setHidden, setTextOrHide } from '../../dom.js';
 import { state } from '../../store.js';
-import { Initials, Tag } from '../../components/labels.js';
+import { Initials, NameLink, Tag } from '../../components/labels.js';
 import { Lines } from '../../components/lists.js';
 import { MarkdownText } from '../../components/markdown.js';
 import { ReplyForm } from '../../components/reply_form.js';
-import { authorOf, displayName, HUMAN, isByPerson } from '../../authors.js';
+import { authorOf, displayName, HUMAN, inboxOwner, isByPerson } from '../../authors.js';
 import { capitalize, formatDateTimeOrEmpty, formatDayAndTime } from '../../format.js';
 import { safeText } from '../../safe_text.js';
 
@@ -66,7 +66,10 @@ function deliveryLines(mail, receipts) {
 /** @param {() => HTMLElement} BackLink */
 export function MailView(BackLink) {
   const title = element('h2', { tabindex: -1 });
-  const facts = element('p.facts');
+  const sender = NameLink();
+  const recipient = NameLink();
+  const sentAt = element('span');
+  const facts = element('p.facts', sender.root, ' → ', recipient.root, ' · ', sentAt);
   const initials = Initials();
   const authorNote = element('p.author-note', { 'data-tone': 'warn' });
   const typeTag = Tag();
@@ -107,8 +110,9 @@ export function MailView(BackLink) {
       typeTag.set(mail.message_type);
       priorityTag.set(mail.priority === 'info' ? '' : mail.priority);
       statusTag.set(mail.status);
-      const recipients = `${author.label} → ${displayName(mail.to_inbox)}`;
-      setText(facts, `${recipients} · ${formatDateTimeOrEmpty(mail.created_at)}`);
+      sender.set(author);
+      recipient.set(inboxOwner(mail.to_inbox));
+      setText(sentAt, formatDateTimeOrEmpty(mail.created_at));
       body.set(mail.payload);
       setTextOrHide(authorNote, author.note);
       setHidden(replyForm.root, isByPerson(mail));

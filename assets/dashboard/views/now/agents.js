@@ -10,15 +10,13 @@ import { button } from '../../components/forms.js';
 import { Age, Initials, setTone, Sparkline, Tag } from '../../components/labels.js';
 import { Item } from '../../components/lists.js';
 import { openMessageDialog } from '../../components/message_form.js';
+import { Place } from '../../components/place.js';
 import { WakeNote } from '../../components/wake_note.js';
 import { agentAuthor, agentName } from '../../authors.js';
 import { formatClock, formatCount, formatMoney, formatWait } from '../../format.js';
-import { routeTo, routeToNewMail } from '../../routes.js';
-import { folderName, oneLine, safeText } from '../../safe_text.js';
+import { routeTo, routeToAgent, routeToNewMail } from '../../routes.js';
+import { folderName, oneLine } from '../../safe_text.js';
 import { stepLabel, stepSummary, taskTitle } from '../../steps.js';
-
-/** @param {AgentSummary} agent */
-const agentRoute = agent => (agent.task ? routeTo('tasks', agent.task.task_id) : routeTo('inbox', agent.row.id));
 
 /** @param {AgentSummary} agent */
 const agentLabel = agent => agentName(agent.row.label || agent.row.id);
@@ -67,12 +65,12 @@ function MailLinks() {
   };
 }
 
-/** The last step of an agent, or its task, and how long it takes. */
-function CurrentStep() {
+/** The last step of an agent, or its task, and how long it takes: a link to the task. */
+export function CurrentStep() {
   const tool = element('b');
   const snippet = element('span.snippet');
   const duration = element('span.duration');
-  const root = element('p.current-step', tool, snippet, duration);
+  const root = element('a.current-step', tool, snippet, duration);
   return {
     root,
     /** @param {AgentSummary} agent */
@@ -81,6 +79,7 @@ function CurrentStep() {
       // Of an agent that waits, the task is shown with what it waits for.
       const directive = agent.status === 'waiting' ? '' : oneLine(agent.task?.directive);
       const summary = event ? stepSummary(event) : directive;
+      setAttribute(root, 'href', agent.task ? routeTo('tasks', agent.task.task_id) : null);
       setTextOrHide(tool, event ? oneLine(stepLabel(event), 30) : '');
       setText(snippet, summary);
       setHidden(root, !summary && !event);
@@ -153,19 +152,19 @@ export function AgentCard() {
   const figures = UsageFigures();
   const sparkline = Sparkline();
   const wakeNote = WakeNote();
-  const workspace = element('span.workspace');
+  const place = Place();
   const condition = Tag();
   const mailLinks = MailLinks();
   const dismissButton = button('Dismiss', () => dismissAgent(agent), 'button.link-button');
   const age = Age();
   const root = element(
     'article.card',
-    element('header', initials.root, element('h3', name), model, tag.root),
+    element('header', initials.root, element('h3', name), model, tag.root, place.root),
     wait.root,
     step.root,
     element('div.usage', figures.root, sparkline.root),
     wakeNote.root,
-    element('footer', workspace, condition.root, ...mailLinks.nodes, dismissButton, age.root)
+    element('footer', condition.root, ...mailLinks.nodes, dismissButton, age.root)
   );
   return {
     root,
@@ -176,7 +175,7 @@ export function AgentCard() {
       const { row, usage, task } = agent;
       initials.set(agentAuthor(row.id));
       setText(name, agentLabel(agent));
-      setAttribute(name, 'href', agentRoute(agent));
+      setAttribute(name, 'href', routeToAgent(row.id));
       tag.set(agent.status);
       setText(model, oneLine(usage?.model, 30));
       setTone(root, agent.status);
@@ -184,8 +183,7 @@ export function AgentCard() {
       step.set(agent);
       figures.set(usage);
       sparkline.set(state.activity.get(row.id) || []);
-      setText(workspace, folderName(row.workspace || task?.workspace));
-      workspace.title = safeText(row.workspace, 300);
+      place.set(row.workspace || task?.workspace);
       condition.set(agentCondition(agent), statusNote(agentCondition(agent)));
       wakeNote.set(row.id, agent.status === 'error');
       mailLinks.set(agent);
@@ -207,7 +205,7 @@ export function AgentLine() {
     set(agent) {
       const { id } = agent.row;
       item.set({
-        href: agentRoute(agent),
+        href: routeToAgent(id),
         author: agentAuthor(id),
         title: agentLabel(agent),
         tag: agentCondition(agent),

@@ -10,11 +10,11 @@ import { invalidate, renderLater } from '../../store/schedule.js';
 import { isUnfinished } from '../../store/tasks.js';
 import { loadNewer, loadOlder, loadTimeline, openTimeline, returnToLatest } from '../../sync/timelines.js';
 import { button } from '../../components/forms.js';
-import { TaskTag } from '../../components/labels.js';
+import { Initials, NameLink, TaskTag } from '../../components/labels.js';
 import { ListView } from '../../components/list_view.js';
 import { TimelineView } from '../../components/timeline_view.js';
 import { WakeNote } from '../../components/wake_note.js';
-import { agentName } from '../../authors.js';
+import { agentAuthor } from '../../authors.js';
 import { formatClock, formatCount, formatDayAndTime, formatDuration, formatMoney, pluralize } from '../../format.js';
 import { routeTo, routeToNewMail } from '../../routes.js';
 import { oneLine, safeText } from '../../safe_text.js';
@@ -54,7 +54,7 @@ function factsText(task) {
   if (!task) return '';
   const tokens = totalTokens(task);
   return [
-    agentName(task.agent_id) + (task.workspace ? ' in ' + oneLine(task.workspace, 80) : ''),
+    task.workspace ? 'in ' + oneLine(task.workspace, 80) : '',
     oneLine(task.model, 40),
     task.cost && formatMoney(task.cost),
     pluralize(task.turns, 'turn'),
@@ -88,7 +88,10 @@ export function TaskDetail() {
   const backLink = element('a.back', '← Tasks');
   const title = element('h1', { tabindex: -1 });
   const tag = TaskTag();
-  const facts = element('p.facts');
+  const initials = Initials();
+  const agentLink = NameLink();
+  const facts = element('span.facts');
+  const factsLine = element('p.task-facts', initials.root, agentLink.root, facts);
   const hint = element('p.hint');
   const wakeNote = WakeNote({ showsName: true });
   const errorsButton = button('', () => goToError(1));
@@ -125,7 +128,7 @@ export function TaskDetail() {
       backLink,
       title,
       tag.root,
-      facts,
+      factsLine,
       wakeNote.root,
       element('p.toolbar', errorsButton, waterfallButton, followButton, ...exportButtons, messageLink)
     ),
@@ -147,7 +150,10 @@ export function TaskDetail() {
     const agentId = task?.agent_id || '';
     setText(title, taskTitle(task || { task_id: id }));
     title.title = safeText(task?.directive, 600);
-    tag.set(task);
+      tag.set(task);
+      setHidden(factsLine, !task);
+      initials.set(agentAuthor(agentId || id));
+      agentLink.set(agentAuthor(agentId));
     setText(facts, factsText(task));
     setAttribute(messageLink, 'href', routeToNewMail(agentId));
     setHidden(messageLink, !agentId);
