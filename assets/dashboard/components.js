@@ -79,7 +79,7 @@ export function setTime(node, ms) {
 export const button = (label, onclick, selector = 'button') => element(selector, { type: 'button', onclick }, label);
 
 /** Copies the text and shows the result on the button. */
-async function copyToClipboard(copyButton, text) {
+export async function copyToClipboard(copyButton, text) {
   const label = copyButton.textContent;
   try {
     await navigator.clipboard.writeText(text);

@@ -8,9 +8,22 @@ const ANSI_ESCAPES = /\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z
 const INVISIBLE =
   /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 
-/** ⟨202e⟩ instead of the character itself; carriage returns are dropped. */
-const codePointLabel = char =>
-  char === '\r' ? '' : '\u27e8' + char.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9';
+// What a zero-width joiner or non-joiner joins: emoji, and letters of scripts that need them. Between Latin, Greek or
+// Cyrillic letters it only hides something. The hub has the same rule in src/text/safe_text.rs.
+const JOINS_BEFORE = /(\p{Extended_Pictographic}|\p{Emoji_Modifier}|[\ufe0f\u20e3]|(?=[\u0590-\u1fff\ua800-\u{10ffff}])[\p{L}\p{M}])$/u;
+const JOINS_AFTER = /^(\p{Extended_Pictographic}|(?=[\u0590-\u1fff\ua800-\u{10ffff}])[\p{L}\p{M}])/u;
+
+function isJoiner(char, at, text) {
+  if (char !== '\u200c' && char !== '\u200d') return false;
+  // A character has at most two UTF-16 units.
+  return JOINS_BEFORE.test(text.slice(Math.max(0, at - 2), at)) && JOINS_AFTER.test(text.slice(at + 1, at + 3));
+}
+
+/** ⟨202e⟩ instead of the character itself; carriage returns are dropped, joiners stay where they join. */
+function codePointLabel(char, at, text) {
+  if (char === '\r' || isJoiner(char, at, text)) return char === '\r' ? '' : char;
+  return '\u27e8' + char.codePointAt(0).toString(16).padStart(4, '0') + '\u27e9';
+}
 
 /** Returns the text without escapes and invisible characters, cut at `maxLength` UTF-16 units. */
 export function safeText(value, maxLength = 20000) {

@@ -43,7 +43,7 @@ import { WakeNote } from '../wake_note.js';
 import { capitalize, formatDateTimeOrEmpty, formatDayAndTime, pluralize } from '../format.js';
 import { routeTo, routeToRow, routeToNewMail, queryString } from '../routes.js';
 import { oneLine, safeText } from '../safe_text.js';
-import { renderMarkdown } from '../markdown.js';
+import { showRendered } from '../rendered_text.js';
 
 const MAX_MAILBOX_CHIPS = 12;
 const FILTERS = ['unread', 'all', 'sent'];
@@ -336,7 +336,7 @@ export default function inbox() {
     words.forEach((word, i) => setTag(tags[i], word));
     const recipients = `${author.label} → ${displayName(mail.to_inbox)}`;
     setText(facts, `${recipients} · ${formatDateTimeOrEmpty(mail.created_at)}`);
-    renderMarkdown(body, mail.payload);
+    showRendered(body, { kind: 'inbox', id: mail.id, field: 'payload', text: mail.payload || '' });
     setTextOrHide(authorNote, author.note);
     setHidden(replyForm.root, isByPerson(mail));
     replyForm.set(mail);

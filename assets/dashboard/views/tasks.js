@@ -40,7 +40,7 @@ import {
 } from '../format.js';
 import { routeTo, routeToNewMail, queryString } from '../routes.js';
 import { oneLine, toolSummary, prettyJson, safeText, folderName } from '../safe_text.js';
-import { renderMarkdown } from '../markdown.js';
+import { showRendered, showPlainText } from '../rendered_text.js';
 import { loadSetting, saveSetting } from '../storage.js';
 
 const taskTitle = task => oneLine(task.directive) || safeText(task.task_id, 80);
@@ -453,7 +453,11 @@ function TaskDetail() {
       const line = `M${start.toFixed(2)} 5H${Math.max(start + 0.4, x(endedAt)).toFixed(2)}`;
       setAttribute(lane.firstChild, 'd', line);
     }
-    if (!isTool) return renderMarkdown(text, stepText(event));
+    if (!isTool) {
+      const isText = event.text && stepText(event) === event.text;
+      if (!isText) return showPlainText(text, stepText(event));
+      return showRendered(text, { kind: 'event', id: event.id, field: 'text', text: event.text });
+    }
     const [outcome, tool, snippet, duration] = details.firstChild.children;
     const seconds = (endedAt - event.created_at) / 1e3;
     const outcomeOfOpenCall = row.running ? 'running' : 'no result';

@@ -34,7 +34,7 @@ import { authorOf, agentAuthor, displayName } from '../authors.js';
 import { formatTime, formatDateTimeOrEmpty, formatCount, pluralize } from '../format.js';
 import { routeTo, routeToRow } from '../routes.js';
 import { oneLine, safeText } from '../safe_text.js';
-import { renderMarkdown } from '../markdown.js';
+import { showRendered, showPlainText } from '../rendered_text.js';
 
 /** Messages of one sender closer together than this share one header. */
 const SAME_GROUP_MS = 120000;
@@ -88,7 +88,8 @@ function fillMessage(node, { event: message }, previousRow) {
   setText(time, formatTime(message.created_at));
   time.title = formatDateTimeOrEmpty(message.created_at);
   setText(subject, safeText(message.subject, 300));
-  renderMarkdown(text, message.deleted_at ? 'This message was deleted.' : message.content);
+  if (message.deleted_at) showPlainText(text, 'This message was deleted.');
+  else showRendered(text, { kind: 'message', id: message.id, field: 'content', text: message.content });
 }
 
 function describeThread(thread) {
