@@ -303,7 +303,8 @@ function scheduleLoad(delayMs) {
     try {
       await loadBatch();
     } catch {
-      // The text stays plain. It is asked for again when it is shown again.
+      // The texts stay plain. They are asked for again when they are shown again.
+      for (const node of waiting.keys()) node.source = null;
       waiting.clear();
     }
     isLoading = false;
@@ -319,6 +320,7 @@ function nextBatch() {
   for (const [node, source] of waiting) {
     if (!node.isConnected) {
       waiting.delete(node);
+      node.source = null;
       continue;
     }
     kind ??= source.kind;
