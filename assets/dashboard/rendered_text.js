@@ -88,7 +88,7 @@ function Table({ alignments, rows: [headings, ...rows] }) {
 /** A block of lines, with a title, a button that copies its text, and one that shows what is folded. */
 function LinesBlock({ kind, title, lines, createLine, copyText }) {
   const copyButton = button('Copy', () => copyToClipboard(copyButton, copyText()), 'button.copy');
-  const body = element('pre', { tabindex: 0, 'aria-label': title || kind }, ...lines.slice(0, FOLD_LINES).map(createLine));
+  const body = element('div.lines', { tabindex: 0, role: 'group', 'aria-label': title || kind }, ...lines.slice(0, FOLD_LINES).map(createLine));
   const block = element('div.rendered-block', { 'data-kind': kind }, element('div.rendered-bar', {}, element('span', title), copyButton), body);
   if (lines.length > FOLD_LINES) {
     const label = `Show all ${pluralize(lines.length, 'line')}`;
