@@ -78,7 +78,7 @@ mod protocol;
 mod reading_commands;
 #[cfg(test)]
 mod rendered;
-
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod route_matrix;

@@ -111,6 +111,16 @@ check(
 );
 await browser.screenshot('rendered-texts');
 
+const labels = await browser.evaluate(
+    `import('./safe_text.js').then(({ safeText }) => ['👩\u200d💻 🏳\ufe0f\u200d🌈', 'می\u200cخواهم क\u094d\u200dष',
+        'pay\u200dpal', '👩\u200d', '\u200d👩', 'a\u202eb\u200bc'].map(text => safeText(text)))`
+);
+check(
+    equal(labels, ['👩\u200d💻 🏳\ufe0f\u200d🌈', 'می\u200cخواهم क\u094d\u200dष', 'pay⟨200d⟩pal', '👩⟨200d⟩', '⟨200d⟩👩', 'a⟨202e⟩b⟨200b⟩c']),
+    'plain text keeps joiners within emoji and joining scripts, and marks the others',
+    JSON.stringify(labels)
+);
+
 // ---- folding and copying ----
 
 const longLines = () => countIn('long', '.line');
