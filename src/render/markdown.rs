@@ -1,4 +1,4 @@
-//! Markdown (CommonMark with tables, task lists and strikethrough) as a tree. HTML stays text.
+//! Markdown (`CommonMark` with tables, task lists and strikethrough) as a tree. HTML stays text.
 
 use std::mem::take;
 
