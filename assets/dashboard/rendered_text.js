@@ -79,7 +79,7 @@ function Table({ alignments, rows: [headings, ...rows] }) {
   const row = (tag, cells) =>
     element('tr', {}, ...cells.map((cell, i) => element(tag, { 'data-align': alignments[i] }, ...inlines(cell))));
   return element(
-    'div.rendered-table',
+    'div.rendered-table scroll',
     { tabindex: 0, role: 'region', 'aria-label': 'Table' },
     element('table', {}, element('thead', {}, row('th', headings || [])), element('tbody', {}, ...rows.map(cells => row('td', cells))))
   );
@@ -88,7 +88,7 @@ function Table({ alignments, rows: [headings, ...rows] }) {
 /** A block of lines, with a title, a button that copies its text, and one that shows what is folded. */
 function LinesBlock({ kind, title, lines, createLine, copyText }) {
   const copyButton = button('Copy', () => copyToClipboard(copyButton, copyText()), 'button.copy');
-  const body = element('div.lines', { tabindex: 0, role: 'group', 'aria-label': title || kind }, ...lines.slice(0, FOLD_LINES).map(createLine));
+  const body = element('div.lines scroll', { tabindex: 0, role: 'group', 'aria-label': title || kind }, ...lines.slice(0, FOLD_LINES).map(createLine));
   const block = element('div.rendered-block', { 'data-kind': kind }, element('div.rendered-bar', {}, element('span', title), copyButton), body);
   if (lines.length > FOLD_LINES) {
     const label = `Show all ${pluralize(lines.length, 'line')}`;
@@ -185,7 +185,7 @@ function JsonBlock({ value }) {
     'div.rendered-block',
     { 'data-kind': 'json' },
     element('div.rendered-bar', {}, element('span', 'JSON'), copyButton),
-    element('div.json', {}, JsonNode(value, null, 0))
+    element('div.json scroll', {}, JsonNode(value, null, 0))
   );
 }
 
