@@ -109,7 +109,7 @@ fn a_full_response_names_the_first_row_that_is_left() {
     let hub = TestHub::start();
     hub.sql(
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 60)
-         INSERT INTO messages(id, thread_id, from_id, content) SELECT 'm' || n, 't', 'a', hex(zeroblob(100000)) || n FROM n",
+         INSERT INTO messages(id, thread_id, from_id, content) SELECT 'm' || n, 't', 'a', hex(zeroblob(200000)) || n FROM n",
     );
     let mut left: Vec<String> = (1..=60).map(|n| format!("m{n}")).collect();
     let mut requests = 0;
