@@ -242,6 +242,79 @@ export interface SearchResult {
   snippet?: string;
 }
 
+/** A text of a row: the value `text` of the column `field`. */
+export interface RenderedSource {
+  kind: 'message' | 'inbox' | 'event';
+  id: string | number;
+  field: 'content' | 'payload' | 'text' | 'tool_input' | 'tool_output' | 'error_msg';
+  text: string;
+}
+
+/** A text as a tree. `plain` says why there is none; the text is shown as it is then. */
+export interface RenderedTree {
+  blocks: Block[];
+  plain?: string;
+}
+export type Block =
+  | { type: 'paragraph'; children: Inline[] }
+  | { type: 'heading'; level: number; children: Inline[] }
+  | { type: 'list'; ordered: boolean; start: number; items: ListItem[] }
+  | { type: 'quote'; blocks: Block[] }
+  | CodeBlock
+  | TableBlock
+  | { type: 'rule' }
+  | { type: 'json'; value: JsonValue }
+  | { type: 'diff'; files: FileDiff[] }
+  | { type: 'terminal'; lines: TerminalSpan[][] };
+export interface ListItem {
+  /** Set if the item is a task. */
+  checked?: boolean | null;
+  blocks: Block[];
+}
+export interface CodeBlock {
+  type: 'code';
+  language: string;
+  /** Set if the code is a file. */
+  path?: string;
+  first_line?: number;
+  lines: { class?: string; text: string }[][];
+}
+export interface TableBlock {
+  type: 'table';
+  alignments: string[];
+  /** The first row has the headings. */
+  rows: Inline[][][];
+}
+export type JsonValue =
+  | { type: 'object'; entries: { key: string; value: JsonValue }[] }
+  | { type: 'array'; items: JsonValue[] }
+  | { type: 'string' | 'number' | 'literal' | 'raw'; text: string };
+export interface FileDiff {
+  /** Empty if the file does not exist. */
+  old_path: string;
+  new_path: string;
+  notes?: string[];
+  hunks: { heading: string; lines: DiffLine[] }[];
+}
+export interface DiffLine {
+  kind: 'context' | 'added' | 'removed' | 'note' | 'heading';
+  old?: number;
+  new?: number;
+  text: string;
+}
+export interface TerminalSpan {
+  text: string;
+  color?: string;
+  background?: string;
+  styles?: string[];
+}
+export type Inline =
+  | { type: 'text' | 'code'; text: string }
+  | { type: 'strong' | 'emphasis' | 'strike'; children: Inline[] }
+  | { type: 'link'; href: string; children: Inline[] }
+  | { type: 'image'; src: string; alt: string }
+  | { type: 'break' };
+
 /** A browser that has a key. */
 export interface BrowserSession {
   id: string;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,8 +23,12 @@ use crate::config::Limits;
 use crate::error::Result;
 use crate::hub::{ChangeReaderHandle, Hub};
 use crate::protocol::now_ms;
+use crate::render;
 use crate::store::{PageSessions, Record, Secret, SecretFile, Store};
 use crate::watcher::WatchMode;
+
+/// Maximum number of requests that render texts at the same time.
+const MAX_RENDERING: usize = 2;
 
 /// Options of a server.
 #[derive(Debug, Clone)]
@@ -69,6 +74,10 @@ pub struct Server {
     /// Ended WebSocket connections, by close code.
     pub(super) disconnects: LabeledCounter,
     pub(super) response_budget: ResponseBudget,
+    /// Texts rendered last.
+    pub(super) rendered: render::Cache,
+    /// Places of requests that render at the same time.
+    pub(super) rendering: Arc<Semaphore>,
     /// The connection limit is reached.
     pub(super) at_connection_limit: AtomicBool,
     pub(super) started_at: Instant,
@@ -127,6 +136,8 @@ impl Server {
             refusal_log: RefusalLog::default(),
             disconnects: LabeledCounter::default(),
             response_budget: ResponseBudget::default(),
+            rendered: render::Cache::default(),
+            rendering: Arc::new(Semaphore::new(MAX_RENDERING)),
             at_connection_limit: AtomicBool::new(false),
             started_at: Instant::now(),
             record: Mutex::default(),

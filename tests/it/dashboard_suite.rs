@@ -111,3 +111,8 @@ fn shows_which_agents_mail_wakes_and_wakes_one_for_the_person() {
 fn a_person_can_use_every_view_by_mouse_and_keyboard() {
     run_script("user_journey.mjs");
 }
+
+#[test]
+fn texts_are_shown_as_elements_and_run_nothing() {
+    run_script("rendered.mjs");
+}

@@ -1,15 +1,16 @@
 // The requests on Now: mail and questions that wait for the person. A card shows the same request until it is removed, so
 // that a click cannot hit another request.
 
-/** @import { Request } from '../../types.d.ts' */
+/** @import { RenderedSource, Request } from '../../types.d.ts' */
 
 import { element, setHidden, setTextOrHide, setAttribute } from '../../dom.js';
 import { mailTag } from '../../components/labels.js';
 import { Item } from '../../components/lists.js';
+import { RenderedText } from '../../components/rendered_text.js';
 import { ReplyForm } from '../../components/reply_form.js';
 import { authorOf } from '../../authors.js';
 import { routeToRow } from '../../routes.js';
-import { oneLine, safeText } from '../../safe_text.js';
+import { oneLine } from '../../safe_text.js';
 
 export const MAX_REQUESTS = 5;
 /** A card that was just added or moved ignores clicks for this long. */
@@ -20,12 +21,21 @@ const PRIORITY_ORDER = { urgent: 2, action: 1 };
 /** @param {Request} mail */
 const priority = mail => PRIORITY_ORDER[mail.priority || ''] || 0;
 
+/**
+ * @param {Request} mail
+ * @returns {RenderedSource}
+ */
+const bodySource = ({ id, message_seq, payload = '' }) =>
+  message_seq
+    ? { kind: 'message', id, field: 'content', text: payload }
+    : { kind: 'inbox', id, field: 'payload', text: payload };
+
 function RequestCard() {
   const header = Item();
-  const body = element('p.text');
+  const body = RenderedText('div.text');
   const outcome = element('p.text secondary', { hidden: true });
   const replyForm = ReplyForm();
-  const root = element('article.request', header.root, body, outcome, replyForm.root);
+  const root = element('article.request', header.root, body.root, outcome, replyForm.root);
   return {
     root,
     link: header.root,
@@ -34,9 +44,6 @@ function RequestCard() {
     isOpen: () => !replyForm.root.hidden,
     /** @param {Request} mail */
     set(mail) {
-      const text = safeText(mail.payload, 600)
-        .replace(/\n\s*\n/g, '\n')
-        .trim();
       const author = authorOf(mail);
       header.set({
         href: routeToRow(mail),
@@ -46,7 +53,9 @@ function RequestCard() {
         snippet: oneLine(mail.title || mail.payload),
         time: mail.created_at
       });
-      setTextOrHide(body, oneLine(text, 600) === oneLine(mail.title, 600) ? '' : text);
+      const text = oneLine(mail.payload, 600);
+      setHidden(body.root, !text || text === oneLine(mail.title, 600));
+      body.set(bodySource(mail));
       replyForm.set(mail);
     },
     /** Shows that the request is no longer pending: without buttons. */

@@ -4,7 +4,7 @@
 
 import { element, setText, setHidden, setAttribute, drawing, drawnPath } from '../../dom.js';
 import { isFailure } from '../../store/tasks.js';
-import { MarkdownText } from '../../components/markdown.js';
+import { RenderedText } from '../../components/rendered_text.js';
 import { formatClock, formatCount, formatDuration, formatMoney, formatTime } from '../../format.js';
 import { oneLine, prettyJson, toolSummary } from '../../safe_text.js';
 
@@ -144,7 +144,7 @@ function stepTone(step) {
 export function StepRow(context) {
   const timeLink = element('a.gutter');
   const call = ToolCall();
-  const text = MarkdownText('div.text');
+  const text = RenderedText('div.text');
   const line = drawnPath();
   const root = element('div.step', timeLink, call.root, text.root, drawing('lane', '100 10', '', line));
 
@@ -168,7 +168,14 @@ export function StepRow(context) {
     const endedAt = endTime(step, isTool);
     if (context.showsWaterfall()) setAttribute(line, 'd', linePath(event.created_at, endedAt));
     if (isTool) call.set(step, (endedAt - event.created_at) / 1e3);
-    else text.set(stepText(event));
+    else setStepText(event);
+  }
+
+  /** @param {TaskEvent} event */
+  function setStepText(event) {
+    const shownText = stepText(event);
+    if (!event.text || event.text !== shownText) text.setPlain(shownText);
+    else text.set({ kind: 'event', id: event.id, field: 'text', text: event.text });
   }
 
   /**
