@@ -86,22 +86,6 @@ export function toolSummary(input) {
 }
 
 /**
- * Indents the text if it is JSON.
- * @param {string} value
- */
-export function prettyJson(value) {
-  let text = value;
-  if (/^[[{]/.test(text)) {
-    try {
-      text = JSON.stringify(JSON.parse(text), null, 2);
-    } catch {
-      // Not JSON: shown as it is.
-    }
-  }
-  return safeText(text);
-}
-
-/**
  * Returns the last folder of a path.
  * @param {string | undefined} path
  */

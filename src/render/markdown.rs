@@ -331,7 +331,7 @@ fn linked(text: &str, may_link: bool) -> Vec<Inline> {
 }
 
 /// Returns the address if its scheme is allowed and no part of it is hidden.
-fn safe_address(target: &str) -> Option<String> {
+pub(super) fn safe_address(target: &str) -> Option<String> {
     let is_allowed = SCHEMES.iter().any(|scheme| {
         target
             .get(..scheme.len())

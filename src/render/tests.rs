@@ -332,6 +332,8 @@ fn each_tool_has_its_form() {
     ]}]}]);
     assert_eq!(input("Edit", &edit), diff);
     assert_eq!(input("MultiEdit", &json!({"file_path": "a.rs", "edits": [edit]})), diff);
+    let change = json!({"old": "one\ntwo", "new": "one\n2"});
+    assert_eq!(input("StrReplaceFile", &json!({"path": "a.rs", "edit": change})), diff);
     assert_eq!(
         input("write_file", &json!({"path": "b.py", "content": "x = 1\n"}))[0],
         json!({"type": "code", "language": "python", "path": "b.py", "lines": [
@@ -353,6 +355,36 @@ fn each_tool_has_its_form() {
     assert_eq!(output("mcp__x__y", "", "{\"a\":1}")[0]["type"], "json");
     assert_eq!(output("Grep", "", "# not a heading")[0]["type"], "terminal");
     assert_eq!(input("mcp__x__y", &json!({"a": 1}))[0]["type"], "json");
+    assert_eq!(
+        input("Read", &json!({"file_path": "/c/d.rs", "limit": 5, "offset": 7})),
+        json!([{"type": "paragraph", "children": [
+            {"type": "code", "text": "/c/d.rs"}, text(" · limit 5 · offset 7"),
+        ]}])
+    );
+    let address = "https://docs.test/a";
+    assert_eq!(
+        input("WebFetch", &json!({"url": address, "prompt": "- why"})),
+        json!([
+            {"type": "paragraph", "children": [{"type": "link", "href": address, "children": [text(address)]}]},
+            {"type": "list", "ordered": false, "start": 1, "items": [
+                {"blocks": [{"type": "paragraph", "children": [text("why")]}]},
+            ]},
+        ])
+    );
+    assert_eq!(
+        input("WebFetch", &json!({"url": "javascript:x"})),
+        json!([{"type": "paragraph", "children": [text("javascript:x")]}])
+    );
+    assert_eq!(
+        input("Task", &json!({"description": "Look", "subagent_type": "reviewer"})),
+        json!([{"type": "paragraph", "children": [
+            {"type": "strong", "children": [text("Look")]}, text(" · subagent_type reviewer"),
+        ]}])
+    );
+    assert_eq!(
+        input("Task", &json!({"prompt": "a", "files": ["b"]}))[0]["type"],
+        "json"
+    );
     // Fields that are missing, of another type, or no JSON at all.
     for tool in ["Bash", "Edit", "Write", "Read", "apply_patch", "Task", "x"] {
         for given in [

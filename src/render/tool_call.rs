@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::budget::Budget;
-use super::tree::{Block, Code, PlainReason};
-use super::{diff, highlight, markdown, structured, terminal};
+use super::tree::{Block, Code, Inline, PlainReason};
+use super::{clean, diff, highlight, markdown, structured, terminal};
 use crate::text::lenient_json;
 
 /// What a tool does, as far as its text is concerned.
@@ -18,9 +18,9 @@ enum Form {
     Patch,
     /// Writes a file: the input is its content.
     Write,
-    /// Reads a file: the output is its content.
+    /// Reads a file: the input is its path, the output is its content.
     Read,
-    /// Answers in prose: the output is Markdown.
+    /// Answers in prose: the input is an address, a question or a prompt, the output is Markdown.
     Prose,
     /// Any other: the input is JSON, the output is text.
     Other,
@@ -88,9 +88,15 @@ const PATH: &[&str] = &[
 ];
 const OLD: &[&str] = &["old_string", "oldString", "old_str", "old"];
 const NEW: &[&str] = &["new_string", "newString", "new_str", "new"];
+const EDITS: &[&str] = &["edits", "edit"];
 const CONTENT: &[&str] = &["content", "file_text", "contents"];
 const COMMAND: &[&str] = &["command", "cmd", "script"];
 const PATCH: &[&str] = &["input", "patch", "patchText", "diff"];
+const URL: &[&str] = &["url", "uri"];
+const PROMPT: &[&str] = &["prompt", "query", "question"];
+const TITLE: &[&str] = &["description", "title"];
+/// Maximum length of a value that is shown beside others on one line, in bytes.
+const MAX_SHORT: usize = 200;
 
 fn form(tool: &str) -> Form {
     let name = tool.to_ascii_lowercase();
@@ -122,6 +128,12 @@ pub(super) fn input(tool: &str, text: &str, budget: &mut Budget) -> Result<Vec<B
     let fields = lenient_json::parse(text.as_bytes()).unwrap_or_default();
     let path = field(&fields, PATH).unwrap_or_default();
     let block = match form {
+        Form::Read | Form::Prose => {
+            if let Some(blocks) = described(&fields, budget)? {
+                return Ok(blocks);
+            }
+            None
+        }
         Form::Command => match command(&fields) {
             Some(command) => Some(Block::Code(highlight::code("bash", &command, budget)?)),
             None if !fields.is_object() => Some(Block::Code(highlight::code("bash", text, budget)?)),
@@ -133,7 +145,7 @@ pub(super) fn input(tool: &str, text: &str, budget: &mut Budget) -> Result<Vec<B
             Some(content) => Some(Block::Code(highlight::file(&path, &content, budget)?)),
             None => None,
         },
-        Form::Read | Form::Prose | Form::Other => None,
+        Form::Other => None,
     };
     match block {
         Some(block) => Ok(vec![block]),
@@ -141,11 +153,81 @@ pub(super) fn input(tool: &str, text: &str, budget: &mut Budget) -> Result<Vec<B
     }
 }
 
+/// Renders an input of a few known fields: a title, a path or address with the short values beside it, and a prompt as
+/// Markdown. `None` if it has no such field, or others that are no short values.
+fn described(fields: &Value, budget: &mut Budget) -> Result<Option<Vec<Block>>, PlainReason> {
+    let Some(fields) = fields.as_object() else {
+        return Ok(None);
+    };
+    let (mut title, mut subject, mut prompts, mut details) = (None, None, Vec::new(), String::new());
+    for (name, value) in fields {
+        budget.take()?;
+        let is = |names: &[&str]| names.contains(&name.as_str());
+        match value {
+            Value::String(text) if is(TITLE) => title = Some(text),
+            Value::String(text) if is(PATH) => subject = Some(Inline::Code { text: clean(text) }),
+            Value::String(text) if is(URL) => subject = Some(link(text)),
+            Value::String(text) if is(PROMPT) => prompts.push(text),
+            Value::String(text) if text.len() <= MAX_SHORT && !text.contains('\n') => {
+                details.push_str(&format!(" · {} {}", clean(name), clean(text)));
+            }
+            Value::Number(_) | Value::Bool(_) => details.push_str(&format!(" · {} {value}", clean(name))),
+            _ => return Ok(None),
+        }
+    }
+    if title.is_none() && subject.is_none() && prompts.is_empty() {
+        return Ok(None);
+    }
+    let mut first = Vec::new();
+    if let Some(title) = title {
+        let text = clean(title);
+        first.push(Inline::Strong {
+            children: vec![Inline::Text { text }],
+        });
+    }
+    if let Some(subject) = subject {
+        if !first.is_empty() {
+            first.push(Inline::Text { text: " ".to_owned() });
+        }
+        first.push(subject);
+    }
+    if !details.is_empty() {
+        let text = if first.is_empty() {
+            details.split_off(" · ".len())
+        } else {
+            details
+        };
+        first.push(Inline::Text { text });
+    }
+    let mut blocks = Vec::new();
+    if !first.is_empty() {
+        blocks.push(Block::Paragraph { children: first });
+    }
+    for prompt in prompts {
+        blocks.append(&mut markdown::render(prompt, budget)?);
+    }
+    Ok(Some(blocks))
+}
+
+fn link(address: &str) -> Inline {
+    let text = clean(address);
+    match markdown::safe_address(address) {
+        Some(href) => Inline::Link {
+            href,
+            children: vec![Inline::Text { text }],
+        },
+        None => Inline::Text { text },
+    }
+}
+
 /// Returns the replacements of an edit, which may have several.
 fn changes(fields: &Value) -> Vec<(String, String)> {
-    let edits = fields["edits"]
-        .as_array()
-        .map_or(std::slice::from_ref(fields), Vec::as_slice);
+    let edits = EDITS.iter().find_map(|name| match &fields[*name] {
+        Value::Array(edits) => Some(edits.as_slice()),
+        edit @ Value::Object(_) => Some(std::slice::from_ref(edit)),
+        _ => None,
+    });
+    let edits = edits.unwrap_or(std::slice::from_ref(fields));
     let changes = edits.iter().filter_map(|edit| {
         let (old, new) = (field(edit, OLD), field(edit, NEW));
         (old.is_some() || new.is_some()).then(|| (old.unwrap_or_default(), new.unwrap_or_default()))

@@ -116,3 +116,8 @@ fn a_person_can_use_every_view_by_mouse_and_keyboard() {
 fn texts_are_shown_as_elements_and_run_nothing() {
     run_script("rendered.mjs");
 }
+
+#[test]
+fn the_steps_of_a_task_show_what_their_tools_did() {
+    run_script("steps.mjs");
+}

@@ -81,7 +81,7 @@ fn rows_are_rendered_by_kind_and_column_in_the_order_of_the_request() {
                 ]
             ),
             item("2", &[("tool_output", "code")]),
-            item("1", &[("tool_input", "json")]),
+            item("1", &[("tool_input", "paragraph")]),
         ]
     );
     // The result of the call is rendered as the file that the call names.

@@ -26,7 +26,7 @@ let isLoading = false;
 
 /**
  * A text of a row.
- * @param {'div.text' | 'div.mail-body' | 'div.tool-text'} selector
+ * @param {'div.text' | 'div.mail-body'} selector
  */
 export function RenderedText(selector) {
   const root = element(selector, { dir: 'auto' });

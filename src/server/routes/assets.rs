@@ -105,6 +105,7 @@ const ASSETS: &[Asset] = assets![
     "views/now/requests.js",
     "views/setup.js",
     "views/tasks.js",
+    "views/tasks/call_summary.js",
     "views/tasks/detail.js",
     "views/tasks/export.js",
     "views/tasks/filter.js",

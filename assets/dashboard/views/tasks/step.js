@@ -2,11 +2,11 @@
 
 /** @import { TaskEvent, TimelineRow } from '../../types.d.ts' */
 
-import { element, setText, setHidden, setAttribute, drawing, drawnPath } from '../../dom.js';
+import { element, setText, setHidden, setTextOrHide, setAttribute, drawing, drawnPath } from '../../dom.js';
 import { isFailure } from '../../store/tasks.js';
 import { RenderedText } from '../../components/rendered_text.js';
 import { formatClock, formatCount, formatDuration, formatMoney, formatTime } from '../../format.js';
-import { oneLine, prettyJson, toolSummary } from '../../safe_text.js';
+import { exitCode, firstErrorLine, summarizeCall } from './call_summary.js';
 
 /** @typedef {TimelineRow<TaskEvent>} Step */
 
@@ -48,21 +48,53 @@ export function stepText(event) {
 }
 
 /**
- * The input and output of a tool call.
+ * The input, the output and the error of a tool call.
  * @param {Step} step
  */
 function ToolIo({ event, result }) {
   const end = result || event;
   const root = element('div.tool-io');
-  for (const { label, text } of [
-    { label: 'Input', text: event.tool_input },
-    { label: 'Output', text: end.tool_output },
-    { label: 'Error', text: end.error_msg }
-  ]) {
-    if (text) root.append(element('h4', label), element('pre', { tabindex: 0 }, prettyJson(text)));
+  /** @type {{ label: string, row: TaskEvent, field: 'tool_input' | 'tool_output' | 'error_msg' }[]} */
+  const parts = [
+    { label: 'Input', row: event, field: 'tool_input' },
+    { label: 'Output', row: end, field: 'tool_output' },
+    { label: 'Error', row: end, field: 'error_msg' }
+  ];
+  for (const { label, row, field } of parts) {
+    const text = row[field];
+    if (!text) continue;
+    const part = RenderedText('div.text');
+    root.append(element('h4', label), part.root);
+    part.set({ kind: 'event', id: row.id, field, text });
   }
   if (!root.firstChild) root.append(element('p', 'No input or output was recorded.'));
   return root;
+}
+
+/** What a call does, on one line. Of a path, the file's name is always visible. */
+function CallSubject() {
+  const tool = element('b');
+  const folder = element('span.folder');
+  const file = element('span.file');
+  const path = element('span.path', folder, file);
+  const text = element('span.snippet');
+  const added = element('span.added');
+  const removed = element('span.removed');
+  return {
+    parts: [tool, path, text, added, removed],
+    /** @param {TaskEvent} event */
+    set(event) {
+      const summary = summarizeCall(event);
+      setText(tool, summary.tool);
+      setText(folder, summary.folder);
+      setText(file, summary.file);
+      setHidden(path, !summary.file);
+      setText(text, summary.text);
+      setHidden(text, !!summary.file);
+      setTextOrHide(added, summary.lines ? '+' + summary.lines.added : '');
+      setTextOrHide(removed, summary.lines ? '\u2212' + summary.lines.removed : '');
+    }
+  };
 }
 
 /**
@@ -70,10 +102,11 @@ function ToolIo({ event, result }) {
  */
 function ToolCall() {
   const outcome = element('i');
-  const tool = element('b');
-  const snippet = element('span.snippet');
+  const subject = CallSubject();
+  const code = element('span.exit-code');
+  const errorLine = element('span.error-line');
   const duration = element('span.duration');
-  const root = element('details', { ontoggle }, element('summary', outcome, tool, snippet, duration));
+  const root = element('details', { ontoggle }, element('summary', outcome, ...subject.parts, code, errorLine, duration));
   /** @type {Step | undefined} */
   let shown;
   let shownVersion = 0;
@@ -102,14 +135,16 @@ function ToolCall() {
   function set(step, seconds) {
     const { event, running } = step;
     const end = endEvent(step);
-    setText(outcome, outcomeWord(step));
-    setText(tool, oneLine(event.tool_name || 'tool', 60));
-    setText(snippet, toolSummary(event.tool_input || event.tool_output));
     const clock = running ? formatClock(seconds) : '';
+    setText(outcome, outcomeWord(step));
     setText(duration, end ? formatDuration(seconds) : clock);
     if (shown === step && shownVersion === step.version) return;
     shown = step;
     shownVersion = step.version;
+    subject.set(event);
+    const exit = exitCode(end?.error_msg);
+    setTextOrHide(code, exit && 'exit ' + exit);
+    setTextOrHide(errorLine, firstErrorLine(end?.error_msg));
     root.open = !!step.open;
     updateToolIo(step);
   }
