@@ -527,7 +527,34 @@ export interface TimelineRow<E> {
   running?: boolean;
   /** The person has opened the details of the row. */
   open?: boolean;
+  /** The row is the header of this turn, and `event` the turn's first. */
+  turn?: Turn;
 }
+
+/** A turn of the model, in the loaded events of a task. */
+export interface Turn {
+  number: number;
+  firstEvent: TaskEvent;
+  /** Unix milliseconds. */
+  start: number;
+  end: number;
+  calls: number;
+  errors: number;
+  tokens_in: number;
+  tokens_out: number;
+  cost: number;
+  /** Its steps are shown. */
+  isOpen: boolean;
+}
+
+/** The rows that a timeline shows: all, or those that are not collapsed. */
+export type ShownRows<E> = TimelineRow<E>[] & {
+  /** As in `TimelineRows`. Within one `layout` indexes keep their meaning. */
+  firstIndex: number;
+  layout?: number;
+  /** The index of each row among all rows of the timeline; unset if all are shown. */
+  sources?: number[];
+};
 
 export type TimelineRows<E> = TimelineRow<E>[] & {
   /** Index of the first row; indexes keep their meaning while rows are added and removed at both ends. */

@@ -87,7 +87,7 @@ check(
     'of a long path, the file’s name is visible'
 );
 await checkShown('multiEdit', '.file, .added, .removed', ['a.rs', '+2', '−2'], 'several edits: their sum');
-await checkShown('write', '.folder, .file, .added, .removed', ['notes/', 'plan.py', '+2', '−0'], 'a new file');
+await checkShown('write', '.folder, .file, .added, .removed', ['notes/', 'plan.py', '+2'], 'a new file');
 await checkShown('patch', '.folder, .file, .added, .removed', ['src/', 'patched.rs', '+2', '−1'], 'a patch: its file');
 await checkShown('kimi', '.file', ['b.rs'], 'an edit of another vendor');
 await checkShown(

@@ -9,11 +9,13 @@ import { buildBlocks } from './rendered_blocks.js';
 
 /** Minimum time between two requests: rows may arrive faster than the hub renders. */
 const REQUEST_INTERVAL_MS = 100;
-/** What a text without it is in every notation: plain. All other texts are rendered by the hub. */
+/** What Markdown, JSON, diffs and terminal output have. A prose text without it is plain. */
 const HAS_MARKUP = /[`*_#>|~[\]<&\\{}=+\x00-\x08\x0b-\x1f]|:\/\/|--|^\s*(-|\d+[.)])|^( {4}|\t)/m;
 
+const PROSE_FIELDS = new Set(['content', 'payload', 'text']);
+
 /** @param {RenderedSource} source */
-const needsTree = ({ field, text }) => field.startsWith('tool_') || HAS_MARKUP.test(text);
+const needsTree = ({ field, text }) => !PROSE_FIELDS.has(field) || HAS_MARKUP.test(text);
 
 /**
  * A component that waits for a tree. `show` takes undefined if the tree could not be loaded.

@@ -111,6 +111,7 @@ const ASSETS: &[Asset] = assets![
     "views/tasks/filter.js",
     "views/tasks/outline.js",
     "views/tasks/step.js",
+    "views/tasks/step_search.js",
     "views/tasks/table.js",
     "views/threads.js",
     "views/threads/compose_form.js",

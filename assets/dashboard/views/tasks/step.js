@@ -1,11 +1,12 @@
-// One step of a task. A tool call and its result are one step.
+// One step of a task, or the header of a turn. A tool call and its result are one step.
 
-/** @import { TaskEvent, TimelineRow } from '../../types.d.ts' */
+/** @import { TaskEvent, TimelineRow, Turn } from '../../types.d.ts' */
+/** @import { NestedSteps } from './outline.js' */
 
 import { element, setText, setHidden, setTextOrHide, setAttribute, drawing, drawnPath } from '../../dom.js';
 import { isFailure } from '../../store/tasks.js';
 import { RenderedText } from '../../components/rendered_text.js';
-import { formatClock, formatCount, formatDuration, formatMoney, formatTime } from '../../format.js';
+import { formatClock, formatCount, formatDuration, formatMoney, formatTime, pluralize } from '../../format.js';
 import { exitCode, firstErrorLine, summarizeCall } from './call_summary.js';
 
 /** @typedef {TimelineRow<TaskEvent>} Step */
@@ -86,13 +87,13 @@ function CallSubject() {
     set(event) {
       const summary = summarizeCall(event);
       setText(tool, summary.tool);
-      setText(folder, summary.folder);
+      setTextOrHide(folder, summary.folder);
       setText(file, summary.file);
       setHidden(path, !summary.file);
       setText(text, summary.text);
       setHidden(text, !!summary.file);
-      setTextOrHide(added, summary.lines ? '+' + summary.lines.added : '');
-      setTextOrHide(removed, summary.lines ? '\u2212' + summary.lines.removed : '');
+      setTextOrHide(added, summary.lines?.added ? '+' + summary.lines.added : '');
+      setTextOrHide(removed, summary.lines?.removed ? '\u2212' + summary.lines.removed : '');
     }
   };
 }
@@ -138,7 +139,7 @@ function ToolCall() {
     const clock = running ? formatClock(seconds) : '';
     setText(outcome, outcomeWord(step));
     setText(duration, end ? formatDuration(seconds) : clock);
-    if (shown === step && shownVersion === step.version) return;
+    if (shown === step && shownVersion === step.version && root.open === !!step.open) return;
     shown = step;
     shownVersion = step.version;
     subject.set(event);
@@ -173,7 +174,60 @@ function stepTone(step) {
  * @property {() => boolean} showsWaterfall
  * @property {() => { start: number, end: number }} timeAxis Unix milliseconds
  * @property {(event: TaskEvent) => string} routeOf
+ * @property {(step: Step) => NestedSteps | undefined} nestedOf
+ * @property {(turn: Turn) => void} toggleTurn
+ * @property {(step: Step) => void} toggleNested
  */
+
+/**
+ * @param {{ tokens_in: number, tokens_out: number }} usage
+ * @returns {string[]}
+ */
+const tokenFigures = ({ tokens_in, tokens_out }) =>
+  tokens_in || tokens_out ? [formatCount(tokens_in) + ' in', formatCount(tokens_out) + ' out'] : [];
+
+/**
+ * A turn on one line, which shows and hides its steps.
+ * @param {() => void} onclick
+ */
+function TurnHeader(onclick) {
+  const label = element('b');
+  const calls = element('span');
+  const errors = element('span.errors');
+  const usage = element('span');
+  const root = element('button.turn-header', { type: 'button', onclick }, label, calls, errors, usage);
+  return {
+    root,
+    /** @param {Turn} turn */
+    set(turn) {
+      const duration = formatDuration((turn.end - turn.start) / 1e3);
+      const figures = [...tokenFigures(turn), turn.cost ? formatMoney(turn.cost) : '', duration].filter(Boolean);
+      setAttribute(root, 'aria-expanded', String(turn.isOpen));
+      setText(label, 'Turn ' + turn.number);
+      setTextOrHide(calls, turn.calls ? pluralize(turn.calls, 'call') : '');
+      setTextOrHide(errors, turn.errors ? pluralize(turn.errors, 'error') : '');
+      setTextOrHide(usage, figures.join(', '));
+    }
+  };
+}
+
+/**
+ * The line below a call that shows and hides the steps of its subagent.
+ * @param {() => void} onclick
+ */
+function NestedToggle(onclick) {
+  const root = element('button.nested-steps', { type: 'button', hidden: true, onclick });
+  return {
+    root,
+    /** @param {NestedSteps | undefined} steps */
+    set(steps) {
+      setHidden(root, !steps);
+      if (!steps) return;
+      setAttribute(root, 'aria-expanded', String(steps.isOpen));
+      setText(root, [pluralize(steps.count, 'nested step'), ...tokenFigures(steps)].join(', '));
+    }
+  };
+}
 
 /** @param {StepContext} context */
 export function StepRow(context) {
@@ -181,28 +235,36 @@ export function StepRow(context) {
   const call = ToolCall();
   const text = RenderedText('div.text');
   const line = drawnPath();
-  const root = element('div.step', timeLink, call.root, text.root, drawing('lane', '100 10', '', line));
+  const header = TurnHeader(() => shown?.turn && context.toggleTurn(shown.turn));
+  const nestedToggle = NestedToggle(() => shown && context.toggleNested(shown));
+  const lane = drawing('lane', '100 10', '', line);
+  const root = element('div.step', timeLink, header.root, call.root, text.root, lane, nestedToggle.root);
+  /** @type {Step | undefined} */
+  let shown;
 
   /**
    * @param {Step} step
    * @param {Step | undefined} previous
    */
   function set(step, previous) {
-    const { event } = step;
-    const type = event.stream_type;
+    const { event, turn } = step;
+    const type = turn ? 'turn' : event.stream_type;
     const isTool = TOOL_STEPS.has(type);
-    const end = endEvent(step);
-    step.running = isTool && !end && context.isTaskRunning();
+    shown = step;
+    step.running = isTool && !endEvent(step) && context.isTaskRunning();
     setTime(event, previous?.event);
+    setHidden(header.root, !turn);
     setHidden(call.root, !isTool);
-    setHidden(text.root, isTool);
+    setHidden(text.root, isTool || !!turn);
     setAttribute(root, 'data-type', type);
+    nestedToggle.set(isTool ? context.nestedOf(step) : undefined);
     setAttribute(root, 'data-depth', step.depth || null);
     root.style.setProperty('--indent', step.depth * 1.4 + 'rem');
-    setAttribute(root, 'data-tone', stepTone(step));
+    setAttribute(root, 'data-tone', turn ? (turn.errors ? 'bad' : 'turn') : stepTone(step));
     const endedAt = endTime(step, isTool);
     if (context.showsWaterfall()) setAttribute(line, 'd', linePath(event.created_at, endedAt));
-    if (isTool) call.set(step, (endedAt - event.created_at) / 1e3);
+    if (turn) header.set(turn);
+    else if (isTool) call.set(step, (endedAt - event.created_at) / 1e3);
     else setStepText(event);
   }
 
@@ -230,6 +292,7 @@ export function StepRow(context) {
    * @param {boolean} isTool
    */
   function endTime(step, isTool) {
+    if (step.turn) return step.turn.end;
     const end = endEvent(step);
     if (end) return end.created_at;
     if (!isTool) return step.event.created_at;
