@@ -135,4 +135,159 @@ for (const theme of ['light', 'dark']) {
         await browser.screenshot(`steps-open-${theme}-${place}`);
     }
 }
+
+// ---- turns ----
+
+const header = number =>
+    `[...document.querySelectorAll('.turn-header')].find(e => e.offsetParent && e.querySelector('b').textContent === 'Turn ${number}')`;
+const figuresOf = number =>
+    browser.evaluate(`[...${header(number)}.querySelectorAll('span')].filter(e => e.offsetParent).map(e => e.textContent).join(', ')`);
+const isOpen = number => browser.evaluate(`${header(number)}?.getAttribute('aria-expanded')`);
+const stepTexts = () =>
+    browser.evaluate(
+        `[...document.querySelectorAll('.step')].flatMap(e => [...e.querySelectorAll(':scope > .text, :scope > details')]).filter(e => e.offsetParent).map(e => e.innerText.trim().split('\\n')[0])`
+    );
+const figures = await figuresOf(1);
+const seconds = 2 * names.length + 2;
+check(figures === `${names.length} calls, 1 error, 27.7k in, 358 out, $0.04, ${seconds} s`, 'a turn says what is in it', figures);
+check((await isOpen(1)) === 'true', 'the turns of a short task are open');
+await browser.evaluate(`(s => { s.scrollTop = 0 })(document.querySelector('.tasks .timeline'))`);
+await browser.rendered();
+await browser.evaluate(`${header(1)}.click()`);
+check(
+    await browser.eventually(`document.querySelectorAll('.step').length === 2`),
+    'a click closes the turn',
+    JSON.stringify(await stepTexts())
+);
+await browser.press('c');
+check(await browser.eventually(`${header(1)}?.getAttribute('aria-expanded') === 'true'`), 'c opens all turns');
+await browser.press('e');
+check(
+    await browser.eventually(`document.querySelector('.step[data-selected] .exit-code')?.textContent === 'exit 101'`),
+    'e selects the error'
+);
+await browser.press('c');
+await browser.eventually(`${header(1)}?.getAttribute('aria-expanded') === 'false'`);
+await browser.press('E');
+check(
+    await browser.eventually(`document.querySelector('.step[data-selected] .exit-code')?.textContent === 'exit 101'`),
+    'E opens the turn of the error'
+);
+
+const LONG_TURNS = 12;
+const LONG_STEPS = 30;
+const longSteps = [];
+for (let turn_num = 1; turn_num <= LONG_TURNS; turn_num++) {
+    longSteps.push(step('long', 'turn_start', { turn_num }));
+    for (let i = 0; i < LONG_STEPS; i++)
+        longSteps.push(step('long', 'text', { turn_num, text: `text ${turn_num}-${i}` }));
+}
+sql(transaction(longSteps));
+await browser.goTo('tasks/long');
+const loadOlder = `document.querySelector('.step-search button:last-child')`;
+await browser.eventually(header(LONG_TURNS));
+for (let page = 0; page < 3 && (await browser.evaluate(`!!${loadOlder}.offsetParent`)); page++) {
+    const count = await browser.state(`s.timelines.get('tasks/long').rows.length`);
+    await browser.evaluate(`${loadOlder}.click()`);
+    await browser.eventually(`import('./store.js').then(({ state }) => state.timelines.get('tasks/long').rows.length > ${count})`);
+    await browser.rendered();
+}
+check(
+    await browser.eventually(`${header(1)} && !${loadOlder}.offsetParent`),
+    'older steps are loaded on request',
+    await browser.text('.step-search')
+);
+const openTurns = `[...document.querySelectorAll('.turn-header[aria-expanded=true]')].filter(e => e.offsetParent).map(e => e.querySelector('b').textContent).join()`;
+check(
+    await browser.eventually(`${openTurns} === 'Turn ${LONG_TURNS}'`),
+    'of a task with many turns the last one is open',
+    await browser.evaluate(openTurns)
+);
+await browser.screenshot('turns-closed');
+sql(step('long', 'turn_start', { turn_num: 13 }) + step('long', 'text', { turn_num: 13, text: 'the newest' }));
+check(
+    await browser.eventually(`${openTurns} === 'Turn 13'`),
+    'while the reader follows, a new turn closes the one before',
+    await browser.evaluate(openTurns)
+);
+// What the reader looks at stays where it is when steps above it are shown.
+await browser.evaluate(`(s => { s.scrollTop = 0 })(document.querySelector('.tasks .timeline'))`);
+await browser.evaluate(`${header(9)}.click()`);
+await browser.rendered();
+await browser.evaluate(`(s => { s.scrollTop = ${header(9)}.closest('.step').offsetTop })(document.querySelector('.tasks .timeline'))`);
+await browser.rendered();
+const topOf = `Math.round(${header(9)}?.getBoundingClientRect().top)`;
+const before = await browser.evaluate(topOf);
+await browser.press('c');
+await browser.eventually(`document.querySelectorAll('.step').length === 60`);
+const after = await browser.evaluate(topOf);
+check(Math.abs(before - after) <= 1, 'what is at the top of the view keeps its place', before, after);
+
+// ---- subagents ----
+
+const nestedStep = (type, row) => step('agents', type, { turn_num: 1, parent_call_id: 'agent', ...row });
+sql(
+    transaction([
+        step('agents', 'status', { status: 'running' }),
+        step('agents', 'tool_use', { turn_num: 1, tool_name: 'Task', tool_input: '{"prompt":"look"}', call_id: 'agent' }),
+        nestedStep('text', { text: 'nested text', tokens_in: 4000, tokens_out: 50 }),
+        nestedStep('tool_use', { tool_name: 'Bash', tool_input: '{"command":"ls"}', call_id: 'inner' }),
+        nestedStep('tool_result', { tool_name: 'Bash', tool_output: 'a', call_id: 'inner' })
+    ])
+);
+await browser.goTo('tasks/agents');
+const nestedToggle = `[...document.querySelectorAll('.nested-steps')].find(e => e.offsetParent)`;
+const showsNested = `[...document.querySelectorAll('.step > .text')].some(e => e.offsetParent && e.textContent === 'nested text')`;
+check(await browser.eventually(`${nestedToggle} && ${showsNested}`), 'the steps of a running subagent are shown');
+await browser.screenshot('subagent');
+sql(step('agents', 'tool_result', { turn_num: 1, tool_name: 'Task', tool_output: 'found', call_id: 'agent' }));
+check(await browser.eventually(`!${showsNested}`), 'when it ends, they collapse under its call');
+const nestedText = await browser.evaluate(`${nestedToggle}.textContent`);
+check(nestedText === '2 nested steps, 4.0k in, 50 out', 'which says how many there are, and their tokens', nestedText);
+await browser.evaluate(`${nestedToggle}.click()`);
+check(await browser.eventually(showsNested), 'a click shows them');
+
+// ---- search ----
+
+const FOUND_FIRST = 'needle in a haystack';
+sql(
+    transaction([
+        step('search', 'text', { text: FOUND_FIRST }),
+        ...Array.from({ length: 250 }, (_, i) => step('search', 'text', { text: 'hay ' + i })),
+        ...call('search', 'Bash', { command: 'sew' }, { tool_output: 'one NEEDLE (sharp)' }),
+        step('search', 'text', { text: 'more hay' })
+    ])
+);
+await browser.goTo('tasks/search');
+await browser.eventually(`document.querySelectorAll('.step').length > 5`);
+await browser.press('s');
+check(await browser.evaluate(`document.activeElement.matches('.step-search input')`), 's focuses the search');
+await browser.type('needle');
+await browser.press('Enter');
+const count = `document.querySelector('.step-search .count').textContent`;
+check(await browser.eventually(`${count} === '1 of 1'`), 'loaded steps are searched', await browser.evaluate(count));
+check(
+    await browser.eventually(`document.querySelector('.step[data-selected] .tool-io')?.innerText.includes('NEEDLE')`),
+    'the call whose output matches is selected and opened'
+);
+check(
+    /Older steps are not loaded/.test(await browser.text('.step-search')),
+    'the search says that older steps are not loaded',
+    await browser.text('.step-search')
+);
+await browser.evaluate(`${loadOlder}.click()`);
+check(await browser.eventually(`${count} === '1 of 2'`), 'and searches them on request', await browser.evaluate(count));
+check(
+    await browser.eventually(`document.querySelector('.step[data-selected]')?.innerText.includes('${FOUND_FIRST}')`),
+    'the older match is selected'
+);
+await browser.press('Escape');
+await browser.press('n');
+check(await browser.eventually(`${count} === '2 of 2'`), 'n selects the next match', await browser.evaluate(count));
+await browser.press('N');
+check(await browser.eventually(`${count} === '1 of 2'`), 'N selects the previous match', await browser.evaluate(count));
+await browser.press('s');
+await browser.evaluate(`document.querySelector('.step-search input').select()`);
+await browser.type('(sharp');
+check(await browser.eventually(`${count} === '1 match'`), 'the text is no pattern', await browser.evaluate(count));
 await finish(hub, browser);

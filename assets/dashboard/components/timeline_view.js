@@ -66,6 +66,8 @@ export class TimelineView {
   #drawnEnd = 0;
   #seenEnd = 0;
   #redrawsAll = false;
+  /** The window has moved since the last rendering. */
+  #isMoved = false;
   #frame = 0;
 
   /** @param {TimelineViewOptions<E>} options */
@@ -149,7 +151,7 @@ export class TimelineView {
     this.#drawRows();
     this.#drawnStart = this.#windowStart;
     this.#layout = this.#shown.layout;
-    this.#redrawsAll = false;
+    this.#redrawsAll = this.#isMoved = false;
     const isAnchored = this.#drawn.some(({ row, component }) => row === anchor?.row && component.root === anchor?.node);
     if (this.following) this.#scrollToEnd();
     else if (anchor && isAnchored) this.#scroller.scrollTop = anchor.node.offsetTop - anchor.top;
@@ -183,8 +185,7 @@ export class TimelineView {
     const end = endIndex(shown);
     if (shown.layout !== this.#layout && anchorRow) {
       // Rows have been shown or hidden: the window moves with the row that keeps its place.
-      const oldIndex = this.#drawnStart + this.#drawn.findIndex(drawn => drawn.row === anchorRow);
-      this.#windowStart += startIndex + shown.indexOf(anchorRow) - oldIndex;
+      this.#windowStart = startIndex + shown.indexOf(anchorRow) - STEP_ROWS;
     }
     this.#drawnEnd = end;
     if (this.following) {
@@ -273,29 +274,33 @@ export class TimelineView {
     const rows = this.#rows;
     if (!rows || !this.#timeline) return;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const shown = this.#shown;
-    const end = endIndex(shown);
     const below = scrollHeight - scrollTop - clientHeight;
     // Compared with the end that is drawn, not with the end of the rows: rows arrive between a frame and its scroll event.
     this.following = below < AT_END_PX && this.#windowEnd >= this.#drawnEnd && !rows.detached;
-    if (scrollTop < NEAR_EDGE_PX) {
-      if (this.#windowStart > shown.firstIndex) {
-        this.#windowStart -= STEP_ROWS;
-        this.#windowEnd = this.#windowStart + WINDOW_ROWS;
-      } else {
-        this.#options.loadOlder(this.#timeline);
-      }
-    } else if (below < NEAR_EDGE_PX) {
-      if (this.#windowEnd < end) {
-        this.#windowEnd += STEP_ROWS;
-        this.#windowStart = this.#windowEnd - WINDOW_ROWS;
-      } else if (rows.detached) {
-        this.#options.loadNewer(this.#timeline);
-      }
-    }
+    if (!this.#isMoved) this.#moveAtEdge(this.#timeline, scrollTop, below);
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.render();
     });
+  }
+
+  /**
+   * Moves the window when the reader comes near an edge of what is drawn, or loads more rows at the end of those.
+   * @param {Timeline<E>} timeline
+   * @param {number} above pixels above what the reader sees
+   * @param {number} below
+   */
+  #moveAtEdge(timeline, above, below) {
+    const shown = this.#shown;
+    if (above < NEAR_EDGE_PX) {
+      this.#isMoved = this.#windowStart > shown.firstIndex;
+      if (this.#isMoved) this.#windowStart -= STEP_ROWS;
+      else this.#options.loadOlder(timeline);
+    } else if (below < NEAR_EDGE_PX) {
+      this.#isMoved = this.#windowEnd < endIndex(shown);
+      if (this.#isMoved) this.#windowStart = this.#windowEnd + STEP_ROWS - WINDOW_ROWS;
+      else if (timeline.rows.detached) this.#options.loadNewer(timeline);
+    }
+    if (this.#isMoved) this.#windowEnd = this.#windowStart + WINDOW_ROWS;
   }
 }

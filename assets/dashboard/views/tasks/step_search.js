@@ -47,6 +47,8 @@ export function StepSearch({ show, loadOlder, changed }) {
   let unfinished = new Set();
   /** @type {Step | undefined} */
   let current;
+  /** The direction to go in when the text has been searched for; 0 if none. */
+  let wantedDirection = 0;
   /** Older pages are loaded until one has a match. */
   let isLoading = false;
 
@@ -142,7 +144,8 @@ export function StepSearch({ show, loadOlder, changed }) {
 
   /** @param {number} direction */
   function go(direction) {
-    if (!found.length) return;
+    wantedDirection = searched ? 0 : direction;
+    if (!searched || !found.length) return;
     const at = current ? found.indexOf(current) : -1;
     const next = at < 0 && direction < 0 ? found.length - 1 : (at + direction + found.length) % found.length;
     current = found[next];
@@ -173,6 +176,7 @@ export function StepSearch({ show, loadOlder, changed }) {
       input.value = text = '';
       pattern = searched = current = undefined;
       found = [];
+      wantedDirection = 0;
       isLoading = false;
     },
     /**
@@ -183,6 +187,7 @@ export function StepSearch({ show, loadOlder, changed }) {
       const former = found[0];
       if (pattern) search(rows, pattern);
       else found = [];
+      if (pattern && wantedDirection) go(wantedDirection);
       if (isLoading && !rows.loadingPage) {
         const hasNewMatch = !!found[0] && found[0] !== former;
         isLoading = !!pattern && !rows.complete && !hasNewMatch;
