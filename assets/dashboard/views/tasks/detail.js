@@ -246,7 +246,8 @@ export function TaskDetail() {
     const count = rows.length;
     const selectedId = steps.selectedRow?.event.id;
     const beforeFirst = direction > 0 ? -1 : count;
-    let i = selectedId == null ? beforeFirst : rows.findIndex(row => row.event.id === selectedId);
+    const selectedIndex = rows.findIndex(row => row.event.id === selectedId);
+    let i = selectedIndex < 0 ? beforeFirst : selectedIndex;
     errorSearch = 0;
     for (let left = count; left--;) {
       i += direction;

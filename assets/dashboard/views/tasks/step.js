@@ -1,6 +1,7 @@
 // One step of a task, or the header of a turn. A tool call and its result are one step.
 
 /** @import { TaskEvent, TimelineRow, Turn } from '../../types.d.ts' */
+/** @import { CallSummary } from './call_summary.js' */
 /** @import { NestedSteps } from './outline.js' */
 
 import { element, setText, setHidden, setTextOrHide, setAttribute, drawing, drawnPath } from '../../dom.js';
@@ -72,28 +73,71 @@ function ToolIo({ event, result }) {
   return root;
 }
 
-/** What a call does, on one line. Of a path, the file's name is always visible. */
-function CallSubject() {
-  const tool = element('b');
+/**
+ * A part that is created when it first has a value, and hidden while it has none: most rows never show most parts.
+ * @template T
+ * @param {() => { root: HTMLElement, set: (value: T) => void }} create
+ * @param {(root: HTMLElement) => void} insert
+ */
+function LazyPart(create, insert) {
+  /** @type {ReturnType<typeof create> | undefined} */
+  let part;
+  return {
+    /** @param {T | undefined} value */
+    set(value) {
+      if (value === undefined) {
+        if (part) setHidden(part.root, true);
+        return;
+      }
+      if (!part) {
+        part = create();
+        insert(part.root);
+      }
+      setHidden(part.root, false);
+      part.set(value);
+    }
+  };
+}
+
+/** A path, of which the file's name is always visible. */
+function Path() {
   const folder = element('span.folder');
   const file = element('span.file');
-  const path = element('span.path', folder, file);
-  const text = element('span.snippet');
+  return {
+    root: element('span.path', folder, file),
+    /** @param {CallSummary} summary */
+    set(summary) {
+      setTextOrHide(folder, summary.folder);
+      setText(file, summary.file);
+    }
+  };
+}
+
+/** The numbers of lines that an edit adds and removes. */
+function ChangedLines() {
   const added = element('span.added');
   const removed = element('span.removed');
   return {
-    parts: [tool, path, text, added, removed],
-    /** @param {TaskEvent} event */
-    set(event) {
-      const summary = summarizeCall(event);
-      setText(tool, summary.tool);
-      setTextOrHide(folder, summary.folder);
-      setText(file, summary.file);
-      setHidden(path, !summary.file);
-      setText(text, summary.text);
-      setHidden(text, !!summary.file);
-      setTextOrHide(added, summary.lines?.added ? '+' + summary.lines.added : '');
-      setTextOrHide(removed, summary.lines?.removed ? '\u2212' + summary.lines.removed : '');
+    root: element('span.changes', added, removed),
+    /** @param {{ added: number, removed: number }} lines */
+    set(lines) {
+      setTextOrHide(added, lines.added ? '+' + lines.added : '');
+      setTextOrHide(removed, lines.removed ? '\u2212' + lines.removed : '');
+    }
+  };
+}
+
+/** The exit code and the first line of a call's error. */
+function CallError() {
+  const code = element('span.exit-code');
+  const line = element('span.error-line');
+  return {
+    root: element('span.failure', code, line),
+    /** @param {string | undefined} error */
+    set(error) {
+      const exit = exitCode(error);
+      setTextOrHide(code, exit && 'exit ' + exit);
+      setTextOrHide(line, firstErrorLine(error));
     }
   };
 }
@@ -103,11 +147,13 @@ function CallSubject() {
  */
 function ToolCall() {
   const outcome = element('i');
-  const subject = CallSubject();
-  const code = element('span.exit-code');
-  const errorLine = element('span.error-line');
+  const tool = element('b');
+  const snippet = element('span.snippet');
   const duration = element('span.duration');
-  const root = element('details', { ontoggle }, element('summary', outcome, ...subject.parts, code, errorLine, duration));
+  const path = LazyPart(Path, part => snippet.before(part));
+  const changes = LazyPart(ChangedLines, part => snippet.after(part));
+  const failure = LazyPart(CallError, part => duration.before(part));
+  const root = element('details', { ontoggle }, element('summary', outcome, tool, snippet, duration));
   /** @type {Step | undefined} */
   let shown;
   let shownVersion = 0;
@@ -129,11 +175,8 @@ function ToolCall() {
     root.append(toolIo);
   }
 
-  /**
-   * @param {Step} step
-   * @param {number} seconds how long it took, or has run so far
-   */
-  function set(step, seconds) {
+  /** @param {{ step: Step, seconds: number }} call `seconds`: how long it took, or has run so far */
+  function set({ step, seconds }) {
     const { event, running } = step;
     const end = endEvent(step);
     const clock = running ? formatClock(seconds) : '';
@@ -142,14 +185,31 @@ function ToolCall() {
     if (shown === step && shownVersion === step.version && root.open === !!step.open) return;
     shown = step;
     shownVersion = step.version;
-    subject.set(event);
-    const exit = exitCode(end?.error_msg);
-    setTextOrHide(code, exit && 'exit ' + exit);
-    setTextOrHide(errorLine, firstErrorLine(end?.error_msg));
+    const summary = summarizeCall(event);
+    setText(tool, summary.tool);
+    setText(snippet, summary.text);
+    setHidden(snippet, !!summary.file);
+    path.set(summary.file ? summary : undefined);
+    changes.set(summary.lines);
+    failure.set(end?.error_msg || undefined);
     root.open = !!step.open;
     updateToolIo(step);
   }
   return { root, set };
+}
+
+/** The text of a step that is no tool call. */
+function StepText() {
+  const text = RenderedText('div.text');
+  return {
+    root: text.root,
+    /** @param {TaskEvent} event */
+    set(event) {
+      const shownText = stepText(event);
+      if (!event.text || event.text !== shownText) text.setPlain(shownText);
+      else text.set({ kind: 'event', id: event.id, field: 'text', text: event.text });
+    }
+  };
 }
 
 /** @param {Step} step */
@@ -186,6 +246,11 @@ function stepTone(step) {
 const tokenFigures = ({ tokens_in, tokens_out }) =>
   tokens_in || tokens_out ? [formatCount(tokens_in) + ' in', formatCount(tokens_out) + ' out'] : [];
 
+function TurnErrors() {
+  const root = element('span.errors');
+  return { root, set: (/** @type {number} */ count) => setText(root, pluralize(count, 'error')) };
+}
+
 /**
  * A turn on one line, which shows and hides its steps.
  * @param {() => void} onclick
@@ -193,9 +258,9 @@ const tokenFigures = ({ tokens_in, tokens_out }) =>
 function TurnHeader(onclick) {
   const label = element('b');
   const calls = element('span');
-  const errors = element('span.errors');
   const usage = element('span');
-  const root = element('button.turn-header', { type: 'button', onclick }, label, calls, errors, usage);
+  const errors = LazyPart(TurnErrors, part => calls.after(part));
+  const root = element('button.turn-header', { type: 'button', onclick }, label, calls, usage);
   return {
     root,
     /** @param {Turn} turn */
@@ -205,7 +270,7 @@ function TurnHeader(onclick) {
       setAttribute(root, 'aria-expanded', String(turn.isOpen));
       setText(label, 'Turn ' + turn.number);
       setTextOrHide(calls, turn.calls ? pluralize(turn.calls, 'call') : '');
-      setTextOrHide(errors, turn.errors ? pluralize(turn.errors, 'error') : '');
+      errors.set(turn.errors || undefined);
       setTextOrHide(usage, figures.join(', '));
     }
   };
@@ -216,13 +281,11 @@ function TurnHeader(onclick) {
  * @param {() => void} onclick
  */
 function NestedToggle(onclick) {
-  const root = element('button.nested-steps', { type: 'button', hidden: true, onclick });
+  const root = element('button.nested-steps', { type: 'button', onclick });
   return {
     root,
-    /** @param {NestedSteps | undefined} steps */
+    /** @param {NestedSteps} steps */
     set(steps) {
-      setHidden(root, !steps);
-      if (!steps) return;
       setAttribute(root, 'aria-expanded', String(steps.isOpen));
       setText(root, [pluralize(steps.count, 'nested step'), ...tokenFigures(steps)].join(', '));
     }
@@ -232,15 +295,19 @@ function NestedToggle(onclick) {
 /** @param {StepContext} context */
 export function StepRow(context) {
   const timeLink = element('a.gutter');
-  const call = ToolCall();
-  const text = RenderedText('div.text');
   const line = drawnPath();
-  const header = TurnHeader(() => shown?.turn && context.toggleTurn(shown.turn));
-  const nestedToggle = NestedToggle(() => shown && context.toggleNested(shown));
   const lane = drawing('lane', '100 10', '', line);
-  const root = element('div.step', timeLink, header.root, call.root, text.root, lane, nestedToggle.root);
+  const root = element('div.step', timeLink, lane);
   /** @type {Step | undefined} */
   let shown;
+  const insert = (/** @type {HTMLElement} */ part) => lane.before(part);
+  const header = LazyPart(() => TurnHeader(() => shown?.turn && context.toggleTurn(shown.turn)), insert);
+  const call = LazyPart(ToolCall, insert);
+  const text = LazyPart(StepText, insert);
+  const nestedToggle = LazyPart(
+    () => NestedToggle(() => shown && context.toggleNested(shown)),
+    part => root.append(part)
+  );
 
   /**
    * @param {Step} step
@@ -253,26 +320,16 @@ export function StepRow(context) {
     shown = step;
     step.running = isTool && !endEvent(step) && context.isTaskRunning();
     setTime(event, previous?.event);
-    setHidden(header.root, !turn);
-    setHidden(call.root, !isTool);
-    setHidden(text.root, isTool || !!turn);
     setAttribute(root, 'data-type', type);
-    nestedToggle.set(isTool ? context.nestedOf(step) : undefined);
     setAttribute(root, 'data-depth', step.depth || null);
     root.style.setProperty('--indent', step.depth * 1.4 + 'rem');
     setAttribute(root, 'data-tone', turn ? (turn.errors ? 'bad' : 'turn') : stepTone(step));
     const endedAt = endTime(step, isTool);
     if (context.showsWaterfall()) setAttribute(line, 'd', linePath(event.created_at, endedAt));
-    if (turn) header.set(turn);
-    else if (isTool) call.set(step, (endedAt - event.created_at) / 1e3);
-    else setStepText(event);
-  }
-
-  /** @param {TaskEvent} event */
-  function setStepText(event) {
-    const shownText = stepText(event);
-    if (!event.text || event.text !== shownText) text.setPlain(shownText);
-    else text.set({ kind: 'event', id: event.id, field: 'text', text: event.text });
+    header.set(turn);
+    call.set(isTool ? { step, seconds: (endedAt - event.created_at) / 1e3 } : undefined);
+    text.set(isTool || turn ? undefined : event);
+    nestedToggle.set(isTool ? context.nestedOf(step) : undefined);
   }
 
   /**
