@@ -5,7 +5,7 @@
 //! [`cli`]. `ARCHITECTURE.md` follows a row from the database to a client.
 //!
 //! Each module uses only the modules before it:
-//! [`error`], [`fs`], [`process`], [`protocol`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
+//! [`error`], [`fs`], [`process`], [`protocol`], [`render`], [`text`] ← [`config`] ← [`store`] ← [`watcher`] ← [`hub`] ← [`integrations`] ←
 //! [`server`], [`mcp`] ← [`cli`].
 //!
 //! # Compatibility with AILANG
@@ -46,6 +46,7 @@ pub mod error;
 pub mod fs;
 pub mod process;
 pub mod protocol;
+pub mod render;
 pub mod text;
 
 pub mod config;

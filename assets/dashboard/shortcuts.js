@@ -18,6 +18,9 @@ const VIEW_SHORTCUTS = [
   { label: 'Search, also in a field', keys: 'Ctrl K' },
   { label: 'Previous, next task', keys: '[ ]' },
   { label: 'Next, previous error', keys: 'e E' },
+  { label: 'Search in the task', keys: 's' },
+  { label: 'Next, previous match', keys: 'n N' },
+  { label: 'Expand or collapse turns', keys: 'c' },
   { label: 'Follow latest', keys: 'f' },
   { label: 'Show waterfall', keys: 'w' }
 ];

@@ -280,6 +280,79 @@ export interface SearchResult {
   created_at?: number;
 }
 
+/** A text of a row: the value `text` of the column `field`. */
+export interface RenderedSource {
+  kind: 'message' | 'inbox' | 'event';
+  id: string | number;
+  field: 'content' | 'payload' | 'text' | 'tool_input' | 'tool_output' | 'error_msg';
+  text: string;
+}
+
+/** A text as a tree. `plain` says why there is none; the text is shown as it is then. */
+export interface RenderedTree {
+  blocks: Block[];
+  plain?: string;
+}
+export type Block =
+  | { type: 'paragraph'; children: Inline[] }
+  | { type: 'heading'; level: number; children: Inline[] }
+  | { type: 'list'; ordered: boolean; start: number; items: ListItem[] }
+  | { type: 'quote'; blocks: Block[] }
+  | CodeBlock
+  | TableBlock
+  | { type: 'rule' }
+  | { type: 'json'; value: JsonValue }
+  | { type: 'diff'; files: FileDiff[] }
+  | { type: 'terminal'; lines: TerminalSpan[][] };
+export interface ListItem {
+  /** Set if the item is a task. */
+  checked?: boolean | null;
+  blocks: Block[];
+}
+export interface CodeBlock {
+  type: 'code';
+  language: string;
+  /** Set if the code is a file. */
+  path?: string;
+  first_line?: number;
+  lines: { class?: string; text: string }[][];
+}
+export interface TableBlock {
+  type: 'table';
+  alignments: string[];
+  /** The first row has the headings. */
+  rows: Inline[][][];
+}
+export type JsonValue =
+  | { type: 'object'; entries: { key: string; value: JsonValue }[] }
+  | { type: 'array'; items: JsonValue[] }
+  | { type: 'string' | 'number' | 'literal' | 'raw'; text: string };
+export interface FileDiff {
+  /** Empty if the file does not exist. */
+  old_path: string;
+  new_path: string;
+  notes?: string[];
+  hunks: { heading: string; lines: DiffLine[] }[];
+}
+export interface DiffLine {
+  kind: 'context' | 'added' | 'removed' | 'note' | 'heading';
+  old?: number;
+  new?: number;
+  text: string;
+}
+export interface TerminalSpan {
+  text: string;
+  color?: string;
+  background?: string;
+  styles?: string[];
+}
+export type Inline =
+  | { type: 'text' | 'code'; text: string }
+  | { type: 'strong' | 'emphasis' | 'strike'; children: Inline[] }
+  | { type: 'link'; href: string; children: Inline[] }
+  | { type: 'image'; src: string; alt: string }
+  | { type: 'break' };
+
 /** A browser that has a key. */
 export interface BrowserSession {
   id: string;
@@ -522,7 +595,34 @@ export interface TimelineRow<E> {
   running?: boolean;
   /** The person has opened the details of the row. */
   open?: boolean;
+  /** The row is the header of this turn, and `event` the turn's first. */
+  turn?: Turn;
 }
+
+/** A turn of the model, in the loaded events of a task. */
+export interface Turn {
+  number: number;
+  firstEvent: TaskEvent;
+  /** Unix milliseconds. */
+  start: number;
+  end: number;
+  calls: number;
+  errors: number;
+  tokens_in: number;
+  tokens_out: number;
+  cost: number;
+  /** Its steps are shown. */
+  isOpen: boolean;
+}
+
+/** The rows that a timeline shows: all, or those that are not collapsed. */
+export type ShownRows<E> = TimelineRow<E>[] & {
+  /** As in `TimelineRows`. Within one `layout` indexes keep their meaning. */
+  firstIndex: number;
+  layout?: number;
+  /** The index of each row among all rows of the timeline; unset if all are shown. */
+  sources?: number[];
+};
 
 export type TimelineRows<E> = TimelineRow<E>[] & {
   /** Index of the first row; indexes keep their meaning while rows are added and removed at both ends. */

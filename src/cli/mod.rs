@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod hub_client;
+mod rendered;
 mod signals;
 mod terminal;
 

@@ -22,7 +22,9 @@ use super::request::{Access, ApiRequest};
 use super::response;
 use super::response_budget::LargeResponse;
 use super::routes::assets::{self, Asset};
-use super::routes::{agents, inbox, metrics, search, sessions, snippets, status, tasks, telemetry, threads, wake};
+use super::routes::{
+    agents, inbox, metrics, rendered, search, sessions, snippets, status, tasks, telemetry, threads, wake,
+};
 use super::state::Server;
 use super::websocket;
 use crate::error::{Code, Error, Result};
@@ -126,6 +128,7 @@ routes! {
     POST "/api/tasks/{id}/events" Token => tasks::add_event,
     GET "/api/totals" Token => status::totals,
     GET "/api/commands" Token => snippets::list,
+    GET "/api/rendered" Token => rendered::list,
     GET "/api/search" Token => search::search,
     GET "/api/costs" Token => telemetry::costs,
     GET "/api/proof" Open => sessions::prove,

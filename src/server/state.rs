@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,8 +25,12 @@ use crate::error::Result;
 use crate::fs::private_file::Owner;
 use crate::hub::{ChangeReaderHandle, Hub};
 use crate::protocol::now_ms;
+use crate::render;
 use crate::store::{PageSessions, Record, Secret, SecretFile, Store};
 use crate::watcher::WatchMode;
+
+/// Maximum number of requests that render texts at the same time.
+const MAX_RENDERING: usize = 2;
 
 /// Options of a server.
 #[derive(Debug, Clone)]
@@ -73,6 +78,10 @@ pub struct Server {
     pub(super) response_budget: ResponseBudget,
     /// The Git repositories of agents' working directories.
     pub(super) repositories: Repositories,
+    /// Texts rendered last.
+    pub(super) rendered: render::Cache,
+    /// Places of requests that render at the same time.
+    pub(super) rendering: Arc<Semaphore>,
     /// The connection limit is reached.
     pub(super) at_connection_limit: AtomicBool,
     pub(super) started_at: Instant,
@@ -133,6 +142,8 @@ impl Server {
             disconnects: LabeledCounter::default(),
             response_budget: ResponseBudget::default(),
             repositories,
+            rendered: render::Cache::default(),
+            rendering: Arc::new(Semaphore::new(MAX_RENDERING)),
             at_connection_limit: AtomicBool::new(false),
             started_at: Instant::now(),
             record: Mutex::default(),

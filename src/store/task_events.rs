@@ -15,6 +15,9 @@ const COLUMNS: &str = "id, task_id, stream_type, thread_id, turn_num, text, tool
      error_msg, status, tokens_in, tokens_out, cost, duration_sec, workspace, directive, directive_full, agent_id, \
      source_type, call_id, parent_call_id, model, created_at";
 
+/// Maximum number of a task's events between the begin of a tool call and its end.
+const MAX_CALL_EVENTS: i64 = 1000;
+
 /// One row of the `task_stream` table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaskEventRow {
@@ -468,6 +471,38 @@ impl Reader {
         )
     }
 
+    /// Returns the event with this id; `None` if there is none, or its row is unreadable.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn task_event(&self, id: i64) -> Result<Option<TaskEventRow>> {
+        Ok(self.task_row(id)?.and_then(Result::ok))
+    }
+
+    /// Returns the input of the tool call that `result` ends: its own, or that of the event that began the call. Empty
+    /// if it is unknown.
+    ///
+    /// # Errors
+    /// A `Store…` code.
+    pub fn call_input(&self, result: &TaskEventRow) -> Result<String> {
+        if !result.tool_input.is_empty() || result.call_id.is_empty() {
+            return Ok(result.tool_input.clone());
+        }
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT tool_input FROM (SELECT id, call_id, tool_input FROM task_stream \
+                 WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3) \
+                 WHERE call_id = ?4 AND typeof(tool_input) = 'text' ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row(
+                params![result.task_id, result.id, MAX_CALL_EVENTS, result.call_id],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(found.unwrap_or_default())
+    }
+
     pub(super) fn task_row(&self, id: i64) -> Result<Option<Result<TaskEventRow, UnreadableRow>>> {
         let sql = format!("SELECT {COLUMNS} FROM task_stream WHERE id = ?1");
         Ok(self
@@ -611,6 +646,34 @@ mod tests {
         assert!(!writer.visit_tool_calls("no such task", 4, visit).unwrap());
         let steps = vm_steps(&writer, &[TOOL_CALLS, NTH_NEWEST]);
         assert!(steps < 1000, "{steps} steps");
+    }
+
+    #[test]
+    fn the_result_of_a_call_has_the_input_of_its_call() {
+        let (_dir, writer) = temp_database();
+        let write = |task: &str, kind: &str, call: &str, input: &str| {
+            let event = NewTaskEvent {
+                task_id: task.to_owned(),
+                stream_type: kind.to_owned().into(),
+                call_id: call.to_owned(),
+                tool_input: input.to_owned(),
+                ..NewTaskEvent::default()
+            };
+            writer.record_task_event(&event).unwrap()
+        };
+        write("other", "tool_use", "c1", "another task's");
+        write("lexer", "tool_use", "c1", "one");
+        write("lexer", "tool_use", "c2", "two");
+        let input_of =
+            |call: &str, input: &str| writer.call_input(&write("lexer", "tool_result", call, input)).unwrap();
+        assert_eq!(input_of("c1", ""), "one");
+        assert_eq!(input_of("c2", ""), "two");
+        assert_eq!(input_of("c2", "its own"), "its own");
+        assert_eq!(input_of("c3", ""), "");
+        assert_eq!(input_of("", ""), "");
+        let event = writer.task_event(2).unwrap().unwrap();
+        assert_eq!(event.tool_input, "one");
+        assert_eq!(writer.task_event(99).unwrap(), None);
     }
 
     #[test]

@@ -157,17 +157,15 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
         let before = database.pos;
-        let page = database.reader.log_after(&database.reader.epoch().unwrap(), before, 100, usize::MAX).unwrap();
+        let page = database
+            .reader
+            .log_after(&database.reader.epoch().unwrap(), before, 100, usize::MAX)
+            .unwrap();
         database.pos = page.changes.last().expect("the row has an entry in `changes`").pos;
         for query in [&[][..], &[("streams", "messages,inbox,telemetry,tasks,threads")]] {
             let query = ConnectQuery::parse(query.iter().copied()).unwrap();
             let streams = query.options.streams;
-            let mut session = Session::new(
-                query.options,
-                Limits::default(),
-                database.epoch.clone(),
-                before,
-            );
+            let mut session = Session::new(query.options, Limits::default(), database.epoch.clone(), before);
             let entries = page.changes.iter().cloned();
             session.feed(
                 entries

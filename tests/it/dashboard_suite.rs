@@ -126,3 +126,13 @@ fn what_the_page_shows_is_true() {
 fn totals_count_rows_that_are_not_loaded() {
     run_script("totals.mjs");
 }
+
+#[test]
+fn texts_are_shown_as_elements_and_run_nothing() {
+    run_script("rendered.mjs");
+}
+
+#[test]
+fn the_steps_of_a_task_show_what_their_tools_did() {
+    run_script("steps.mjs");
+}

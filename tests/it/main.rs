@@ -79,6 +79,8 @@ mod protocol;
 #[cfg(test)]
 mod reading_commands;
 #[cfg(test)]
+mod rendered;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod route_matrix;

@@ -62,7 +62,7 @@ async function checkAccessibility(description) {
 /** Checks that nothing overflows sideways, and that targets are large enough. */
 async function checkLayout(description) {
     const overflowing = await browser.evaluate(
-        `[document.documentElement, document.body, ...document.querySelectorAll('main, main *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && (e.closest('main > *') === e || /auto|scroll/.test(getComputedStyle(e).overflowY) && !e.matches('pre, .scroll'))).map(e => e.className + ' ' + e.scrollWidth + ' of ' + e.clientWidth)`
+        `[document.documentElement, document.body, ...document.querySelectorAll('main, main *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && (e.closest('main > *') === e || /auto|scroll/.test(getComputedStyle(e).overflowY) && !e.matches('pre, .scroll, .lines, .json, .rendered-table'))).map(e => e.className + ' ' + e.scrollWidth + ' of ' + e.clientWidth)`
     );
     check(!overflowing.length, description + ': nothing overflows sideways', overflowing.join(', '));
     // A phone zooms out of a page that is wider than its screen.

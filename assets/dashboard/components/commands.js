@@ -2,28 +2,9 @@
 
 /** @import { CommandText } from '../types.d.ts' */
 
-import { element, setText, setAttribute, setHidden } from '../dom.js';
+import { element, setAttribute, setHidden } from '../dom.js';
 import { state } from '../store.js';
-import { button } from './forms.js';
-
-/** The button shows the result for this long. */
-const RESULT_SHOWN_MS = 1500;
-
-/**
- * Copies the text and shows the result on the button.
- * @param {HTMLButtonElement} copyButton
- * @param {string} text
- */
-async function copyToClipboard(copyButton, text) {
-  const label = copyButton.textContent || '';
-  try {
-    await navigator.clipboard.writeText(text);
-    setText(copyButton, 'Copied');
-  } catch {
-    setText(copyButton, 'Copy failed');
-  }
-  setTimeout(() => setText(copyButton, label), RESULT_SHOWN_MS);
-}
+import { button, copyToClipboard } from './forms.js';
 
 /**
  * A shell command with a description and a button that copies it. `notes` follow the description.

@@ -3,7 +3,10 @@
 import { element, setText } from '../dom.js';
 import { invalidate } from '../store/schedule.js';
 
-/** @typedef {'button' | 'button.link-button'} ButtonSelector */
+/** @typedef {'button' | 'button.link-button' | 'button.copy' | 'button.fold'} ButtonSelector */
+
+/** A button that copies shows the result for this long. */
+const RESULT_SHOWN_MS = 1500;
 
 /**
  * @param {string} label
@@ -11,6 +14,22 @@ import { invalidate } from '../store/schedule.js';
  * @param {ButtonSelector} selector
  */
 export const button = (label, onclick, selector = 'button') => element(selector, { type: 'button', onclick }, label);
+
+/**
+ * Copies the text and shows the result on the button.
+ * @param {HTMLButtonElement} copyButton
+ * @param {string} text
+ */
+export async function copyToClipboard(copyButton, text) {
+  const label = copyButton.textContent || '';
+  try {
+    await navigator.clipboard.writeText(text);
+    setText(copyButton, 'Copied');
+  } catch {
+    setText(copyButton, 'Copy failed');
+  }
+  setTimeout(() => setText(copyButton, label), RESULT_SHOWN_MS);
+}
 
 /** The button that submits a form. */
 export const SubmitButton = (/** @type {string} */ label) => element('button.primary', label);

@@ -2,7 +2,7 @@
 // The view follows the newest row until the reader scrolls up; then the visible rows keep their position.
 // Indexes count rows since the timeline was loaded; see `firstIndex` of its rows.
 
-/** @import { Timeline, TimelineRow, TimelineRowComponent, TimelineViewOptions } from '../types.d.ts' */
+/** @import { ShownRows, Timeline, TimelineRow, TimelineRowComponent, TimelineViewOptions } from '../types.d.ts' */
 
 import { element, setText, setAttribute, setHidden } from '../dom.js';
 import { formatDay, formatDayUnlessToday } from '../format.js';
@@ -28,16 +28,19 @@ const AT_END_PX = 30;
  */
 
 /**
+ * Returns the index after the last row.
+ * @param {{ firstIndex: number, length: number }} rows
+ */
+const endIndex = rows => rows.firstIndex + rows.length;
+
+/**
  * @template {{ created_at: number }} E
  */
 export class TimelineView {
   /** Whether the view follows the newest row. */
   following = true;
-  /**
-   * Index of the selected row.
-   * @type {number | null}
-   */
-  selected = null;
+  /** @type {TimelineRow<E> | null} */
+  selectedRow = null;
 
   #options;
   #scroller;
@@ -48,6 +51,10 @@ export class TimelineView {
   /** The rows of the timeline as of the last rendering: reloading replaces them. */
   /** @type {Timeline<E>['rows'] | undefined} */
   #rows;
+  /** @type {ShownRows<E>} The rows that are shown. */
+  #shown = Object.assign([], { firstIndex: 0 });
+  /** @type {number | undefined} */
+  #layout;
   #generation = 0;
   /** @type {DrawnRow<E>[]} The rows of the window, in order. */
   #drawn = [];
@@ -59,6 +66,8 @@ export class TimelineView {
   #drawnEnd = 0;
   #seenEnd = 0;
   #redrawsAll = false;
+  /** The window has moved since the last rendering. */
+  #isMoved = false;
   #frame = 0;
 
   /** @param {TimelineViewOptions<E>} options */
@@ -97,99 +106,120 @@ export class TimelineView {
   }
 
   /**
-   * Selects the row at a position (a message_seq or an event id). Returns false if it has to be loaded first.
+   * Returns the row at a position (a message_seq or an event id), or the last one before the end; undefined if it has to
+   * be loaded first.
    * @param {number} position
    */
-  selectPosition(position) {
-    if (!this.#timeline) return false;
+  rowAtPosition(position) {
+    if (!this.#timeline) return undefined;
     const { rows, first, last, positionOf } = this.#timeline;
-    if ((position < first && !rows.complete) || (position > last && rows.detached)) return false;
-    const offset = rows.findIndex(row => positionOf(row.event) >= position || row.result?.id === position);
-    this.select(rows.firstIndex + (offset < 0 ? rows.length : offset));
-    return true;
+    if ((position < first && !rows.complete) || (position > last && rows.detached)) return undefined;
+    return rows.find(row => positionOf(row.event) >= position || row.result?.id === position) || rows.at(-1);
   }
 
   /**
-   * Scrolls to the row with this index and marks it.
-   * @param {number} wantedIndex
+   * Scrolls to a row and marks it.
+   * @param {TimelineRow<E>} row
    */
-  select(wantedIndex) {
-    const rows = this.#rows;
-    if (!rows) return;
-    const lastIndex = rows.firstIndex + rows.length - 1;
-    const index = Math.max(rows.firstIndex, Math.min(lastIndex, wantedIndex));
-    this.selected = index;
+  select(row) {
+    const index = this.#shown.indexOf(row);
+    if (index < 0) return;
+    this.selectedRow = row;
     this.following = false;
-    this.#windowStart = index - STEP_ROWS;
+    this.#windowStart = this.#shown.firstIndex + index - STEP_ROWS;
     this.#windowEnd = this.#windowStart + WINDOW_ROWS;
     this.render();
-    const node = this.#drawn[index - this.#drawnStart]?.component.root;
+    const node = this.#drawn.find(drawn => drawn.row === row)?.component.root;
     if (!node) return;
     this.#scroller.scrollTop = node.offsetTop - this.#scroller.clientHeight / 3;
     this.#body.querySelector('[data-selected]')?.removeAttribute('data-selected');
     setAttribute(node, 'data-selected', true);
   }
 
-  /** @param {Timeline<E> | undefined} timeline */
-  render(timeline = this.#timeline) {
+  /**
+   * @param {Timeline<E> | undefined} timeline
+   * @param {ShownRows<E>} [shown] the rows to show; unless given, those of the last rendering of the same rows, or all
+   */
+  render(timeline = this.#timeline, shown) {
     if (!timeline) return;
     this.#timeline = timeline;
-    this.#startOverIfReloaded(timeline);
-    this.#moveWindow(timeline);
-    const { rows } = timeline;
+    const isReloaded = this.#startOverIfReloaded(timeline);
+    const isFiltered = !!this.#shown.sources && !isReloaded;
+    this.#shown = shown || (isFiltered ? this.#shown : timeline.rows);
     const anchor = this.#anchor();
-    this.#drawRows(timeline);
+    this.#moveWindow(timeline, anchor?.row);
+    this.#drawRows();
     this.#drawnStart = this.#windowStart;
-    this.#redrawsAll = false;
+    this.#layout = this.#shown.layout;
+    this.#redrawsAll = this.#isMoved = false;
+    const isAnchored = this.#drawn.some(({ row, component }) => row === anchor?.row && component.root === anchor?.node);
     if (this.following) this.#scrollToEnd();
-    else if (anchor?.node.parentNode) this.#scroller.scrollTop = anchor.node.offsetTop - anchor.top;
+    else if (anchor && isAnchored) this.#scroller.scrollTop = anchor.node.offsetTop - anchor.top;
     setHidden(this.#jumpButton, this.following);
     if (this.following) return;
     // At the very top the browser sends no more scroll events: show an older page that has been loaded.
-    if (this.#windowStart > rows.firstIndex && this.#scroller.scrollTop < NEAR_EDGE_PX) this.#onScroll();
-    const newCount = rows.firstIndex + rows.length - this.#seenEnd;
+    if (this.#windowStart > this.#shown.firstIndex && this.#scroller.scrollTop < NEAR_EDGE_PX) this.#onScroll();
+    const newCount = endIndex(timeline.rows) - this.#seenEnd;
     setText(this.#jumpButton, newCount > 0 ? newCount + ' new ↓' : 'Latest ↓');
   }
 
   /** @param {Timeline<E>} timeline */
   #startOverIfReloaded({ rows }) {
-    if (rows === this.#rows && rows.generation === this.#generation) return;
+    if (rows === this.#rows && rows.generation === this.#generation) return false;
     this.#rows = rows;
     this.#generation = rows.generation;
     this.following = true;
-    this.selected = null;
+    this.selectedRow = null;
     this.#drawn = [];
     this.#body.replaceChildren();
+    return true;
   }
 
-  /** @param {Timeline<E>} timeline */
-  #moveWindow({ rows }) {
-    const startIndex = rows.firstIndex;
-    const endIndex = startIndex + rows.length;
-    this.#drawnEnd = endIndex;
-    if (this.following) {
-      this.#windowEnd = this.#seenEnd = endIndex;
-      this.#windowStart = Math.max(startIndex, endIndex - WINDOW_ROWS);
-    } else {
-      this.#windowStart = Math.max(startIndex, Math.min(this.#windowStart, endIndex));
-      this.#windowEnd = Math.min(endIndex, this.#windowStart + WINDOW_ROWS);
+  /**
+   * @param {Timeline<E>} timeline
+   * @param {TimelineRow<E> | undefined} anchorRow
+   */
+  #moveWindow({ rows }, anchorRow) {
+    const shown = this.#shown;
+    const startIndex = shown.firstIndex;
+    const end = endIndex(shown);
+    if (shown.layout !== this.#layout && anchorRow) {
+      // Rows have been shown or hidden: the window moves with the row that keeps its place.
+      this.#windowStart = startIndex + shown.indexOf(anchorRow) - STEP_ROWS;
     }
-    rows.firstVisible = this.following ? Infinity : this.#windowStart;
+    this.#drawnEnd = end;
+    if (this.following) {
+      this.#seenEnd = endIndex(rows);
+      this.#windowEnd = end;
+      this.#windowStart = Math.max(startIndex, end - WINDOW_ROWS);
+    } else {
+      this.#windowStart = Math.max(startIndex, Math.min(this.#windowStart, end));
+      this.#windowEnd = Math.min(end, this.#windowStart + WINDOW_ROWS);
+    }
+    const firstVisible = shown.sources ? shown.sources[this.#windowStart - startIndex] : this.#windowStart;
+    rows.firstVisible = this.following ? Infinity : (firstVisible ?? rows.firstIndex);
   }
 
   /** Returns a row, and its place on the screen, that it keeps while the reader is not following. */
   #anchor() {
     if (this.following) return null;
-    const place = Math.min(this.#drawn.length - 1, Math.max(0, this.#windowStart - this.#drawnStart));
-    const node = this.#drawn[place]?.component.root;
-    return node && { node, top: node.offsetTop - this.#scroller.scrollTop };
+    const { scrollTop } = this.#scroller;
+    const stays = this.#shown.layout === this.#layout ? null : new Set(this.#shown);
+    const start = Math.max(this.#shown.firstIndex, Math.min(this.#windowStart, endIndex(this.#shown)));
+    const isInWindow = (/** @type {number} */ place) =>
+      this.#drawnStart + place >= start && this.#drawnStart + place < start + WINDOW_ROWS;
+    for (const [place, { row, component }] of this.#drawn.entries()) {
+      const node = component.root;
+      const isKept = stays ? row && stays.has(row) : isInWindow(place);
+      if (!row || !isKept || node.offsetTop + node.offsetHeight <= scrollTop) continue;
+      return { row, node, top: node.offsetTop - scrollTop };
+    }
+    return null;
   }
 
-  /**
-   * Gives the rows of the window elements. Those of rows that have left the window are reused.
-   * @param {Timeline<E>} timeline
-   */
-  #drawRows({ rows }) {
+  /** Gives the rows of the window elements. Those of rows that have left the window are reused. */
+  #drawRows() {
+    const rows = this.#shown;
     const startIndex = rows.firstIndex;
     const wantedRows = rows.slice(this.#windowStart - startIndex, this.#windowEnd - startIndex);
     const wanted = new Set(wantedRows);
@@ -206,13 +236,13 @@ export class TimelineView {
       const previous = rows[index - startIndex - 1];
       if (next?.row === row) {
         nextKept++;
-        this.#drawRow(next, row, previous, index);
+        this.#drawRow(next, row, previous);
         return next;
       }
       // The kept rows are in order, so a missing one is inserted before the next of them.
       const drawn = unused.pop() || { component: this.#options.createRow() };
       this.#body.insertBefore(drawn.component.root, next?.component.root ?? null);
-      this.#drawRow(drawn, row, previous, index);
+      this.#drawRow(drawn, row, previous);
       return drawn;
     });
   }
@@ -221,14 +251,13 @@ export class TimelineView {
    * @param {DrawnRow<E>} drawn
    * @param {TimelineRow<E>} row
    * @param {TimelineRow<E> | undefined} previous
-   * @param {number} index
    */
-  #drawRow(drawn, row, previous, index) {
+  #drawRow(drawn, row, previous) {
     const isUnchanged = drawn.row === row && drawn.version === row.version && drawn.previous === previous;
     if (isUnchanged && !row.running && !this.#redrawsAll) return;
     Object.assign(drawn, { row, version: row.version, previous });
     const { root } = drawn.component;
-    setAttribute(root, 'data-selected', this.selected === index);
+    setAttribute(root, 'data-selected', this.selectedRow === row);
     const time = row.event.created_at;
     const startsDay = previous
       ? formatDay(time) !== formatDay(previous.event.created_at)
@@ -245,28 +274,33 @@ export class TimelineView {
     const rows = this.#rows;
     if (!rows || !this.#timeline) return;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const endIndex = rows.firstIndex + rows.length;
     const below = scrollHeight - scrollTop - clientHeight;
     // Compared with the end that is drawn, not with the end of the rows: rows arrive between a frame and its scroll event.
     this.following = below < AT_END_PX && this.#windowEnd >= this.#drawnEnd && !rows.detached;
-    if (scrollTop < NEAR_EDGE_PX) {
-      if (this.#windowStart > rows.firstIndex) {
-        this.#windowStart -= STEP_ROWS;
-        this.#windowEnd = this.#windowStart + WINDOW_ROWS;
-      } else {
-        this.#options.loadOlder(this.#timeline);
-      }
-    } else if (below < NEAR_EDGE_PX) {
-      if (this.#windowEnd < endIndex) {
-        this.#windowEnd += STEP_ROWS;
-        this.#windowStart = this.#windowEnd - WINDOW_ROWS;
-      } else if (rows.detached) {
-        this.#options.loadNewer(this.#timeline);
-      }
-    }
+    if (!this.#isMoved) this.#moveAtEdge(this.#timeline, scrollTop, below);
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.render();
     });
+  }
+
+  /**
+   * Moves the window when the reader comes near an edge of what is drawn, or loads more rows at the end of those.
+   * @param {Timeline<E>} timeline
+   * @param {number} above pixels above what the reader sees
+   * @param {number} below
+   */
+  #moveAtEdge(timeline, above, below) {
+    const shown = this.#shown;
+    if (above < NEAR_EDGE_PX) {
+      this.#isMoved = this.#windowStart > shown.firstIndex;
+      if (this.#isMoved) this.#windowStart -= STEP_ROWS;
+      else this.#options.loadOlder(timeline);
+    } else if (below < NEAR_EDGE_PX) {
+      this.#isMoved = this.#windowEnd < endIndex(shown);
+      if (this.#isMoved) this.#windowStart = this.#windowEnd + STEP_ROWS - WINDOW_ROWS;
+      else if (timeline.rows.detached) this.#options.loadNewer(timeline);
+    }
+    if (this.#isMoved) this.#windowEnd = this.#windowStart + WINDOW_ROWS;
   }
 }

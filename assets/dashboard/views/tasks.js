@@ -37,6 +37,10 @@ export default function TasksView() {
       w: () => detail.toggleWaterfall(),
       e: () => id && detail.goToError(1),
       E: () => id && detail.goToError(-1),
+      c: () => id && detail.toggleTurns(),
+      s: () => id && detail.search.focus(),
+      n: () => id && detail.search.next(),
+      N: () => id && detail.search.previous(),
       '[': () => openNeighbour(-1),
       ']': () => openNeighbour(1),
       m: () => id && detail.openMessage()

@@ -158,8 +158,13 @@ export default function ThreadsView() {
     header.set(id, thread, topics);
     messages.render(openedTimeline);
     if (wantedSeq && !openedTimeline.busy && !openedTimeline.loading && openedTimeline.rows.length) {
-      if (messages.selectPosition(wantedSeq)) wantedSeq = 0;
-      else void loadTimeline(openedTimeline, wantedSeq + 1);
+      const row = messages.rowAtPosition(wantedSeq);
+      if (row) {
+        messages.select(row);
+        wantedSeq = 0;
+      } else {
+        void loadTimeline(openedTimeline, wantedSeq + 1);
+      }
     }
     if (thread && messages.following && !document.hidden) markThreadRead(id, thread.last_seq);
   }

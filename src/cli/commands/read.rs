@@ -4,10 +4,13 @@
 use anyhow::Result;
 
 use crate::cli::args::{self, DatabaseArgs, FenceArgs, SpeakerArgs, VIA, is_read_only};
+use crate::cli::rendered::{self, Styles};
 use crate::cli::terminal;
 use crate::integrations::fence::{one_line, quoted};
 use crate::integrations::{identity, mail_text};
 use crate::protocol::now_ms;
+use crate::render::tree::Rendered;
+use crate::render::{Source, render};
 use crate::store::{InboxMessageRow, Labels, ReadContext};
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +66,8 @@ pub(super) fn run(database: &DatabaseArgs, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Prints an inbox message: a line of facts, its title unless the text begins with it, its text.
+/// Prints an inbox message: a line of facts, its title unless the text begins with it, its text. On a terminal, the text
+/// is rendered.
 fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
     let mut facts = vec![
         format!(
@@ -84,7 +88,18 @@ fn show(mail: &InboxMessageRow, now: i64) -> Result<()> {
         terminal::line(&terminal::strong(&terminal::short(&mail.title, 200)))?;
     }
     terminal::line("")?;
-    terminal::line(&terminal::block(text, 0))
+    match terminal::is_terminal().then(|| render(Source::Message(text))) {
+        Some(Rendered { blocks, plain: None }) => {
+            let styles = if terminal::wants_color() {
+                Styles::Shown
+            } else {
+                Styles::Omitted
+            };
+            terminal::line(&rendered::lines(&blocks, styles).join("\n"))
+        }
+        // A program gets the text as it is, apart from hidden characters.
+        _ => terminal::line(&terminal::block(text, 0)),
+    }
 }
 
 /// Prints an inbox message for a model.

@@ -4,6 +4,7 @@ pub(super) mod agents;
 pub(super) mod assets;
 pub(super) mod inbox;
 pub(super) mod metrics;
+pub(super) mod rendered;
 pub(super) mod search;
 pub(super) mod sessions;
 pub(super) mod snippets;

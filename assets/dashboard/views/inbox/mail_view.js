@@ -6,7 +6,7 @@ import { element, setText, setHidden, setTextOrHide } from '../../dom.js';
 import { state } from '../../store.js';
 import { Initials, NameLink, Tag } from '../../components/labels.js';
 import { Lines } from '../../components/lists.js';
-import { MarkdownText } from '../../components/markdown.js';
+import { RenderedText } from '../../components/rendered_text.js';
 import { ReplyForm } from '../../components/reply_form.js';
 import { authorOf, displayName, HUMAN, inboxOwner, isByPerson } from '../../authors.js';
 import { capitalize, formatDateTimeOrEmpty, formatDayAndTime } from '../../format.js';
@@ -75,7 +75,7 @@ export function MailView(BackLink) {
   const typeTag = Tag();
   const priorityTag = Tag();
   const statusTag = Tag();
-  const body = MarkdownText('div.mail-body');
+  const body = RenderedText('div.mail-body');
   const receiptList = Lines('ol.receipts');
   const replyForm = ReplyForm();
   const root = element(
@@ -113,7 +113,7 @@ export function MailView(BackLink) {
       sender.set(author);
       recipient.set(inboxOwner(mail.to_inbox));
       setText(sentAt, formatDateTimeOrEmpty(mail.created_at));
-      body.set(mail.payload);
+      body.set({ kind: 'inbox', id: mail.id, field: 'payload', text: mail.payload || '' });
       setTextOrHide(authorNote, author.note);
       setHidden(replyForm.root, isByPerson(mail));
       replyForm.set(mail);

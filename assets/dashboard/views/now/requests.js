@@ -1,16 +1,17 @@
 // A request on Now: mail, or a question in a thread, that waits for the person's reply.
 
-/** @import { AgentSummary, Request } from '../../types.d.ts' */
+/** @import { AgentSummary, RenderedSource, Request } from '../../types.d.ts' */
 
 import { element, setHidden, setText, setTextOrHide, setAttribute } from '../../dom.js';
 import { isUnfinished } from '../../store/tasks.js';
 import { mailTag } from '../../components/labels.js';
 import { Item } from '../../components/lists.js';
+import { RenderedText } from '../../components/rendered_text.js';
 import { ReplyForm } from '../../components/reply_form.js';
 import { authorOf } from '../../authors.js';
 import { formatWait } from '../../format.js';
 import { routeTo, routeToRow } from '../../routes.js';
-import { oneLine, safeText } from '../../safe_text.js';
+import { oneLine } from '../../safe_text.js';
 import { taskTitle } from '../../steps.js';
 
 /** What the sender of a request works on, and how long the request waits. */
@@ -35,13 +36,22 @@ function BlockedTask() {
   };
 }
 
+/**
+ * @param {Request} mail
+ * @returns {RenderedSource}
+ */
+const bodySource = ({ id, message_seq, payload = '' }) =>
+  message_seq
+    ? { kind: 'message', id, field: 'content', text: payload }
+    : { kind: 'inbox', id, field: 'payload', text: payload };
+
 export function RequestCard() {
   const header = Item();
-  const body = element('p.text');
+  const body = RenderedText('div.text');
   const outcome = element('p.text secondary', { hidden: true });
   const blockedTask = BlockedTask();
   const replyForm = ReplyForm();
-  const root = element('article.request', header.root, body, blockedTask.root, outcome, replyForm.root);
+  const root = element('article.request', header.root, body.root, blockedTask.root, outcome, replyForm.root);
   return {
     root,
     replyForm,
@@ -53,9 +63,6 @@ export function RequestCard() {
      * @param {AgentSummary | undefined} sender
      */
     set(mail, sender) {
-      const text = safeText(mail.payload, 600)
-        .replace(/\n\s*\n/g, '\n')
-        .trim();
       const author = authorOf(mail);
       header.set({
         href: routeToRow(mail),
@@ -65,7 +72,9 @@ export function RequestCard() {
         snippet: oneLine(mail.title || mail.payload),
         time: mail.created_at
       });
-      setTextOrHide(body, oneLine(text, 600) === oneLine(mail.title, 600) ? '' : text);
+      const text = oneLine(mail.payload, 600);
+      setHidden(body.root, !text || text === oneLine(mail.title, 600));
+      body.set(bodySource(mail));
       blockedTask.set(sender, mail.created_at);
       replyForm.set(mail);
       // It may be pending again.

@@ -1,8 +1,7 @@
 // One task: its facts, the outline of its turns, and its steps as they arrive. The clock of a running call ticks, and the
 // waterfall shows each step on the task's time axis.
 
-/** @import { Task, TaskEvent, Timeline, Topics } from '../../types.d.ts' */
-/** @import { Turn } from './outline.js' */
+/** @import { Task, TaskEvent, Timeline, TimelineRow, Topics, Turn } from '../../types.d.ts' */
 
 import { element, setText, setHidden, setTextOrHide, setAttribute } from '../../dom.js';
 import { state } from '../../store.js';
@@ -22,8 +21,9 @@ import { taskTitle } from '../../steps.js';
 import { loadSetting, saveSetting } from '../../storage.js';
 import { exportTask, FORMATS } from './export.js';
 import { durationSeconds, totalTokens } from './filter.js';
-import { timeAxisOf, turnsOf } from './outline.js';
+import { Outline, timeAxisOf } from './outline.js';
 import { isErrorStep, StepRow } from './step.js';
+import { StepSearch } from './step_search.js';
 
 const OUTLINE_INTERVAL_MS = 250;
 
@@ -79,9 +79,8 @@ export function TaskDetail() {
   let errorSearch = 0;
   let timeAxis = { start: 0, end: 1 };
   let outlinedAt = 0;
+  const outline = Outline();
   let showsWaterfall = !!loadSetting('fall');
-  /** What the steps were drawn with: they are drawn again when it changes. */
-  let drawnWith = '';
 
   /** @param {TaskEvent} event */
   const routeOf = event => routeTo('tasks', id, event.id) + querySuffix;
@@ -95,6 +94,9 @@ export function TaskDetail() {
   const hint = element('p.hint');
   const wakeNote = WakeNote({ showsName: true });
   const errorsButton = button('', () => goToError(1));
+  const previousErrorButton = button('↑', () => goToError(-1));
+  previousErrorButton.setAttribute('aria-label', 'Previous error');
+  const turnsButton = button('', toggleTurns);
   const waterfallButton = button('Waterfall', toggleWaterfall);
   const followButton = button('Follow', () => steps.followLatest());
   const exportButtons = FORMATS.map(format => button(format.label, () => void exportTask(id, format)));
@@ -109,7 +111,16 @@ export function TaskDetail() {
         isTaskRunning: () => !task || isUnfinished(task),
         showsWaterfall: () => showsWaterfall,
         timeAxis: () => timeAxis,
-        routeOf
+        routeOf,
+        nestedOf: outline.nestedOf,
+        toggleTurn(turn) {
+          outline.toggleTurn(turn);
+          showSteps();
+        },
+        toggleNested(step) {
+          outline.toggleNested(step);
+          showSteps();
+        }
       }),
     loadOlder,
     loadNewer,
@@ -118,8 +129,16 @@ export function TaskDetail() {
   const turnList = ListView({
     label: 'Turns',
     rowHeight: 34,
-    keyOf: (/** @type {Turn} */ turn) => turn.index,
+    keyOf: (/** @type {Turn} */ turn) => turn.firstEvent.id,
     createRow: () => TurnRow(routeOf)
+  });
+  const search = StepSearch({
+    show(step) {
+      if (step.event.stream_type === 'tool_use' || step.event.stream_type === 'tool_result') step.open = true;
+      goToStep(step);
+    },
+    loadOlder: () => loadOlder(timeline),
+    changed: () => invalidate('all')
   });
   const root = element(
     'section.detail',
@@ -130,13 +149,22 @@ export function TaskDetail() {
       tag.root,
       factsLine,
       wakeNote.root,
-      element('p.toolbar', errorsButton, waterfallButton, followButton, ...exportButtons, messageLink)
+      element(
+        'p.toolbar',
+        errorsButton,
+        previousErrorButton,
+        turnsButton,
+        waterfallButton,
+        followButton,
+        ...exportButtons,
+        messageLink
+      )
     ),
     hint,
     element(
       'div.task-run',
       element('section.outline', { 'aria-label': 'Turns' }, turnList.root),
-      element('div.steps', element('p.axis', axisStart, axisEnd), steps.root)
+      element('div.steps', search.root, element('p.axis', axisStart, axisEnd), steps.root)
     )
   );
 
@@ -163,26 +191,56 @@ export function TaskDetail() {
     setAttribute(followButton, 'aria-pressed', String(steps.following));
   }
 
+  /** Opens all turns, or closes them if all are open. */
+  function toggleTurns() {
+    outline.toggleAll();
+    showSteps();
+  }
+
+  /** Shows the steps after turns or calls were opened or closed. What the reader looks at keeps its place. */
+  function showSteps() {
+    buildOutline();
+    steps.render(timeline, outline.shown());
+    invalidate('timeline');
+  }
+
+  function buildOutline() {
+    outline.build(timeline.rows, isUnfinished(task), steps.following);
+    steps.redrawAll();
+  }
+
   /** Shows the turns, the number of errors and the time axis. */
   function renderOutline() {
     const { rows } = timeline;
-    const turns = turnsOf(rows);
-    if (rows.length) timeAxis = timeAxisOf(rows, task);
+    buildOutline();
+    const turns = outline.turns();
+    if (rows.length) {
+      timeAxis = timeAxisOf(rows, task);
+      search.update(rows);
+    }
     // Pages that are not loaded may have more errors: the hub has counted all.
     const loadedErrors = turns.reduce((sum, turn) => sum + turn.errors, 0);
     const errorCount = Math.max(loadedErrors, task?.errors || 0);
     setText(errorsButton, pluralize(errorCount, 'error'));
-    errorsButton.disabled = !errorCount;
+    errorsButton.disabled = previousErrorButton.disabled = !errorCount;
+    setText(turnsButton, turns.some(turn => !turn.isOpen) ? 'Expand turns' : 'Collapse turns');
+    turnsButton.disabled = !turns.length;
     setText(axisStart, formatDayAndTime(timeAxis.start));
     setText(axisEnd, formatDayAndTime(timeAxis.end));
-    const newDrawnWith = [task?.status, showsWaterfall && timeAxis.start + '–' + timeAxis.end].join();
-    if (drawnWith !== newDrawnWith) {
-      drawnWith = newDrawnWith;
-      steps.redrawAll();
-    }
-    const selected = steps.selected ?? Infinity;
-    const current = turns.findLast(turn => turn.index <= selected);
-    turnList.render(turns, current?.index ?? null);
+    const selectedId = steps.selectedRow?.event.id ?? Infinity;
+    const current = turns.findLast(turn => turn.firstEvent.id <= selectedId);
+    turnList.render(turns, current?.firstEvent.id ?? null);
+  }
+
+  /**
+   * Selects a step, after opening what it is in.
+   * @param {TimelineRow<TaskEvent>} step
+   */
+  function goToStep(step) {
+    const shownRow = outline.reveal(step);
+    buildOutline();
+    steps.render(timeline, outline.shown());
+    steps.select(shownRow);
   }
 
   /**
@@ -192,14 +250,16 @@ export function TaskDetail() {
   function goToError(direction) {
     const { rows } = timeline;
     const count = rows.length;
-    const beforeFirst = direction > 0 ? rows.firstIndex - 1 : rows.firstIndex + count;
-    let i = (steps.selected ?? beforeFirst) - rows.firstIndex;
+    const selectedId = steps.selectedRow?.event.id;
+    const beforeFirst = direction > 0 ? -1 : count;
+    const selectedIndex = rows.findIndex(row => row.event.id === selectedId);
+    let i = selectedIndex < 0 ? beforeFirst : selectedIndex;
     errorSearch = 0;
     for (let left = count; left--;) {
       i += direction;
       if (i < 0 && !rows.complete) break;
       i = (i + count) % count;
-      if (isErrorStep(rows[i])) return steps.select(rows.firstIndex + i);
+      if (isErrorStep(rows[i])) return goToStep(rows[i]);
     }
     if (rows.complete) return;
     errorSearch = direction;
@@ -209,8 +269,13 @@ export function TaskDetail() {
   /** Goes to the event of the route, and goes on with a search for an error. */
   function finishNavigation() {
     if (wantedEvent && !timeline.busy) {
-      if (steps.selectPosition(wantedEvent)) wantedEvent = 0;
-      else void loadTimeline(timeline, wantedEvent + 1);
+      const row = steps.rowAtPosition(wantedEvent);
+      if (row) {
+        wantedEvent = 0;
+        goToStep(row);
+      } else {
+        void loadTimeline(timeline, wantedEvent + 1);
+      }
     }
     if (errorSearch && !timeline.rows.loadingPage) goToError(errorSearch);
   }
@@ -220,6 +285,8 @@ export function TaskDetail() {
     goToError,
     followLatest: () => steps.followLatest(),
     toggleWaterfall,
+    toggleTurns,
+    search,
     openMessage: () => messageLink.click(),
     title: () => taskTitle(task || { task_id: id }),
     /**
@@ -229,6 +296,10 @@ export function TaskDetail() {
      */
     route(suffix, taskId, eventId) {
       querySuffix = suffix;
+      if (id !== taskId) {
+        outline.reset();
+        search.reset();
+      }
       id = taskId;
       wantedEvent = Number(eventId) || 0;
       errorSearch = 0;
@@ -243,13 +314,14 @@ export function TaskDetail() {
       const emptyText = loading ? 'Loading…' : 'No steps yet.';
       setTextOrHide(hint, error || (loading || !rows.length ? emptyText : ''));
       renderHeader();
-      if (topics.has('all') || performance.now() - outlinedAt > OUTLINE_INTERVAL_MS) {
+      const isDue = topics.has('all') || performance.now() - outlinedAt > OUTLINE_INTERVAL_MS;
+      if (isDue || !outline.append(rows)) {
         outlinedAt = performance.now();
         renderOutline();
       } else {
         renderLater();
       }
-      steps.render(timeline);
+      steps.render(timeline, outline.shown());
       if (!loading && rows.length) finishNavigation();
     }
   };

@@ -4,7 +4,7 @@
 
 import { element, setText, setHidden, setAttribute } from '../../dom.js';
 import { AuthorName, Initials, Tag } from '../../components/labels.js';
-import { MarkdownText } from '../../components/markdown.js';
+import { RenderedText } from '../../components/rendered_text.js';
 import { authorOf, displayName } from '../../authors.js';
 import { formatDateTimeOrEmpty, formatTime } from '../../format.js';
 import { routeToRow } from '../../routes.js';
@@ -42,7 +42,7 @@ export function MessageRow() {
   const time = element('time');
   const header = element('p.message-header', sender.root, recipient, tag.root, time);
   const subject = element('strong');
-  const text = MarkdownText('div.text');
+  const text = RenderedText('div.text');
   const root = element(
     'div.message',
     number,
@@ -70,7 +70,8 @@ export function MessageRow() {
       setText(time, formatTime(message.created_at));
       time.title = formatDateTimeOrEmpty(message.created_at);
       setText(subject, safeText(message.subject, 300));
-      text.set(message.deleted_at ? 'This message was deleted.' : message.content);
+      if (message.deleted_at) text.setPlain('This message was deleted.');
+      else text.set({ kind: 'message', id: message.id, field: 'content', text: message.content || '' });
     }
   };
 }
