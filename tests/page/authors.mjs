@@ -180,7 +180,7 @@ await browser.press('/');
 await browser.type('forged');
 const results = `[...document.querySelectorAll('[role=option]')].map(e => e.lastChild.textContent)`;
 check(
-    await browser.eventually(`${results}.filter(text => text === 'human (unverified)').length >= 3`),
+    await browser.eventually(`${results}.filter(text => text.includes('· human (unverified) ·')).length >= 3`),
     'search results show unverified authors',
     JSON.stringify(await browser.evaluate(results))
 );
@@ -188,7 +188,7 @@ await browser.press('Escape');
 await browser.press('/');
 await browser.type('mine');
 check(
-    await browser.eventually(`${results}.includes('You')`),
+    await browser.eventually(`${results}.some(text => text.includes('· You ·'))`),
     'and yours',
     JSON.stringify(await browser.evaluate(results))
 );
