@@ -159,7 +159,7 @@ await browser.press('k', CTRL);
 await browser.type('web-shop-codex');
 await sameMark('palette', '.palette li', 'web-shop-codex');
 check(
-    /web-shop-codex\s+agent, working/.test(await browser.text('.palette li')),
+    /web-shop-codex\s+working\s+agent · now/.test(await browser.text('.palette li')),
     'the palette says what an agent does',
     await browser.text('.palette li')
 );
