@@ -61,6 +61,15 @@ export const oneLine = (value, maxLength = 160) =>
     .trim();
 
 /**
+ * Returns the first value of an object. A number or a truth value says nothing without its name.
+ * @param {object} fields
+ */
+function firstField(fields) {
+  const [[name, value] = ['', undefined]] = Object.entries(fields);
+  return typeof value === 'number' || typeof value === 'boolean' ? `${name} ${value}` : value;
+}
+
+/**
  * Summarises a tool's input on one line: if it is a JSON object, its most informative value.
  * @param {string | undefined} input
  */
@@ -76,7 +85,7 @@ export function toolSummary(input) {
         fields.pattern ??
         fields.query ??
         fields.url ??
-        Object.values(fields)[0];
+        firstField(fields);
       if (value != null) summary = typeof value === 'object' ? JSON.stringify(value) : value;
     } catch {
       // Truncated or not JSON: shown as it is.

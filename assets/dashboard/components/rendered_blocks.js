@@ -122,8 +122,8 @@ function Link(href, children) {
 function Item({ checked, blocks }) {
   if (checked == null) return element('li', {}, ...buildBlocks(blocks));
   const attributes = { role: 'img', 'aria-label': checked ? 'done' : 'to do' };
-  const box = element('span.task-box', attributes, checked ? '☑' : '☐');
-  return element('li', { 'data-checked': checked }, box, ...buildBlocks(blocks));
+  const box = element('span.task-box', attributes, checked ? '✓' : '');
+  return element('li', { 'data-checked': String(checked) }, box, ...buildBlocks(blocks));
 }
 
 /** @param {TableBlock} table */

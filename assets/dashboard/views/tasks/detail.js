@@ -222,7 +222,8 @@ export function TaskDetail() {
     const loadedErrors = turns.reduce((sum, turn) => sum + turn.errors, 0);
     const errorCount = Math.max(loadedErrors, task?.errors || 0);
     setText(errorsButton, pluralize(errorCount, 'error'));
-    errorsButton.disabled = previousErrorButton.disabled = !errorCount;
+    setHidden(errorsButton, !errorCount);
+    setHidden(previousErrorButton, !errorCount);
     setText(turnsButton, turns.some(turn => !turn.isOpen) ? 'Expand turns' : 'Collapse turns');
     turnsButton.disabled = !turns.length;
     setText(axisStart, formatDayAndTime(timeAxis.start));
