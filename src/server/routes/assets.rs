@@ -64,6 +64,7 @@ const ASSETS: &[Asset] = assets![
     "components/lists.js",
     "components/markdown.js",
     "components/message_form.js",
+    "components/order_hold.js",
     "components/reply_form.js",
     "components/session_list.js",
     "components/timeline_view.js",
