@@ -202,7 +202,8 @@ check(
     'a question to the person in a thread is shown on Now',
     await title()
 );
-await browser.evaluate(`${CARDS}[0].querySelector('input').focus()`);
+// The card of a request that is no longer pending may still be above it.
+await browser.evaluate(`${CARDS}.find(e => e.innerText.includes('which one?')).querySelector('input').focus()`);
 await browser.type('the first');
 await browser.press('Enter');
 const replyInThread = `SELECT from_type || ':' || to_id || ':' || content FROM messages WHERE thread_id = 'talk' AND message_seq = 2`;

@@ -4,9 +4,8 @@
 /** @import { Component, List, ListOptions } from '../types.d.ts' */
 
 import { element, setAttribute } from '../dom.js';
+import { OrderHold } from './order_hold.js';
 
-/** Milliseconds after the last pointer move or key press in which the order of the list must not change. */
-const IN_USE_MS = 2500;
 const ROWS_ABOVE = 4;
 const ROWS_BELOW = 8;
 /** `onNearEnd` is called when the lower edge is this close to the end, in pixels. */
@@ -36,26 +35,19 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
   const rows = new Map();
   let spaceCount = -1;
   let viewHeight = 0;
-  let lastInput = -Infinity;
   let frame = 0;
 
-  const noteInput = () => {
-    lastInput = performance.now();
-  };
+  const orderHeldMs = OrderHold(root);
   root.onscroll = () => {
     renderNextFrame();
     const bottom = root.scrollTop + viewHeight;
     if (bottom > items.length * rowHeight - NEAR_END_PX) onNearEnd?.();
   };
-  root.onpointermove = noteInput;
   root.addEventListener('focusin', event => {
     const item = rowAt(event.target)?.item;
     if (item) focusedKey = keyOf(item);
   });
-  root.onkeydown = event => {
-    noteInput();
-    moveFocus(event);
-  };
+  root.onkeydown = moveFocus;
   new ResizeObserver(() => {
     viewHeight = root.clientHeight;
     renderNextFrame();
@@ -226,7 +218,7 @@ export function ListView({ label, rowHeight, keyOf, createRow, onNearEnd }) {
       items = newItems;
     },
     render,
-    isInUse: () => performance.now() - lastInput < IN_USE_MS,
+    isInUse: () => orderHeldMs() > 0,
     focusedItem: () => rowAt(document.activeElement)?.item
   };
 }

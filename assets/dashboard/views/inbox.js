@@ -12,6 +12,7 @@ import { EmptyState } from '../components/commands.js';
 import { button } from '../components/forms.js';
 import { mailTag } from '../components/labels.js';
 import { Chips, SplitView, TwoLineList } from '../components/lists.js';
+import { OrderHold } from '../components/order_hold.js';
 import { toggledStatus } from '../components/reply_form.js';
 import { WakeNote } from '../components/wake_note.js';
 import { authorOf, displayName, HUMAN } from '../authors.js';
@@ -55,6 +56,7 @@ function unreadIn(name) {
 function MailboxChips() {
   let showsAll = false;
   const chips = Chips('Mailboxes');
+  const orderHeldMs = OrderHold(chips.root);
   const moreButton = button('', toggle, 'button.link-button');
   const listedNames = throttledList('inbox', () => {
     const names = agentMailboxes().map(mailbox => mailbox.name);
@@ -72,7 +74,7 @@ function MailboxChips() {
      * @param {string} currentName
      */
     set(topics, currentName) {
-      const names = listedNames(topics, chips.root.matches(':hover'));
+      const names = listedNames(topics, orderHeldMs() > 0);
       chips.set(
         names.map(name => ({
           label: mailboxLabel(name),

@@ -15,6 +15,7 @@ import { CardList } from '../components/card_list.js';
 import { button } from '../components/forms.js';
 import { ItemOf, Repeated } from '../components/lists.js';
 import { openMessageDialog } from '../components/message_form.js';
+import { OrderHold } from '../components/order_hold.js';
 import { agentAuthor, agentName } from '../authors.js';
 import { formatMoney, startOfDay } from '../format.js';
 import { queryString, routeTo } from '../routes.js';
@@ -27,8 +28,6 @@ import { FirstRow } from './now/first_row.js';
 const MAX_CARDS = 12;
 const MAX_LINES = 24;
 const MAX_EXPANDED_LINES = 500;
-/** Cards keep their order for this long after the pointer moved on the board or a key was pressed. */
-const ORDER_HELD_MS = 2500;
 const RENDER_INTERVAL_MS = 240;
 
 /** @param {AgentSummary} agent */
@@ -145,17 +144,13 @@ export default function NowView() {
   const agentLists = [workingCards, workingLines.list, idleLines.list];
   const groupsOf = AgentGroups();
   let renderedAt = 0;
-  let lastInput = -Infinity;
   let orderTimer = 0;
-  const noteInput = () => {
-    lastInput = performance.now();
-  };
-  for (const type of ['pointermove', 'pointerdown', 'keydown']) board.addEventListener(type, noteInput);
+  const orderHeldMs = OrderHold(board);
 
   /** Returns whether cards keep their order. If so, the board is rendered again when this ends. */
   function holdsOrder() {
-    const remaining = lastInput + ORDER_HELD_MS - performance.now();
-    if (remaining <= 0) return false;
+    const remaining = orderHeldMs();
+    if (!remaining) return false;
     orderTimer ||= setTimeout(() => {
       orderTimer = 0;
       invalidate('tick');

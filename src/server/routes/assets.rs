@@ -64,6 +64,7 @@ const ASSETS: &[Asset] = assets![
     "components/list_view.js",
     "components/lists.js",
     "components/message_form.js",
+    "components/order_hold.js",
     "components/place.js",
     "components/rendered_blocks.js",
     "components/rendered_text.js",
