@@ -14,7 +14,7 @@ const PATCH: &str = "*** Begin Patch";
 pub(super) fn is_diff(text: &str) -> bool {
     let mut lines = text.trim_start().lines();
     let first = lines.next().unwrap_or_default();
-    if first.starts_with("diff --git ") || first.starts_with(PATCH) {
+    if first.starts_with("diff --git ") || first.trim_end() == PATCH {
         return true;
     }
     let rest = text.trim_start().lines();
@@ -22,6 +22,15 @@ pub(super) fn is_diff(text: &str) -> bool {
     next.next().is_some_and(|line| line.starts_with("--- "))
         && next.next().is_some_and(|line| line.starts_with("+++ "))
         && next.next().is_some_and(|line| line.starts_with("@@ "))
+}
+
+/// Returns whether the line names the contents before and after a change: `index 1a2b3c4..5d6e7f8 100644`.
+fn is_blob_line(line: &str) -> bool {
+    let is_hash = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit() || c == ',');
+    let hashes = line.strip_prefix("index ").and_then(|rest| rest.split(' ').next());
+    hashes
+        .and_then(|hashes| hashes.split_once(".."))
+        .is_some_and(|(old, new)| is_hash(old) && is_hash(new))
 }
 
 /// Renders a diff; `None` if it has no changes.
@@ -34,7 +43,8 @@ pub(super) fn render(text: &str, budget: &mut Budget) -> Result<Option<Block>, P
         parser.line(line, is_path);
     }
     let files = parser.files;
-    Ok((!files.is_empty()).then_some(Block::Diff { files }))
+    let has_change = |file: &DiffFile| !(file.hunks.is_empty() && file.old_path.is_empty() && file.new_path.is_empty());
+    Ok(files.iter().any(has_change).then_some(Block::Diff { files }))
 }
 
 /// Renders the changes between two texts. The numbers of the lines are not known: the texts are parts of a file.
@@ -139,7 +149,7 @@ impl DiffParser {
             self.begin(clean(name), "");
         } else if let Some(name) = line.strip_prefix("*** Move to: ") {
             self.file().new_path = clean(name);
-        } else if line.starts_with("*** ") || line.starts_with("index ") || line.is_empty() {
+        } else if [PATCH, "*** End Patch", "*** End of File", ""].contains(&line.trim_end()) || is_blob_line(line) {
             // Says nothing about the changes.
         } else {
             let line = clean(line);

@@ -311,6 +311,41 @@ fn terminal_output_has_styles_and_no_escapes() {
     assert_eq!(lines("\u{1b}]0;a\nb"), json!([[], [{"text": "b"}]]));
 }
 
+/// Returns all strings of a tree one after the other.
+fn text_of(tree: &Value) -> String {
+    match tree {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text_of).collect(),
+        Value::Object(fields) => {
+            let is_text = |name: &&String| !["type", "class", "language"].contains(&name.as_str());
+            fields
+                .keys()
+                .filter(is_text)
+                .map(|name| text_of(&fields[name]))
+                .collect()
+        }
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn a_message_that_begins_like_a_diff_keeps_its_text() {
+    for text in [
+        "*** Begin Patch notes for the release\nthe second line",
+        "*** Begin Patch\nwords\n*** words too\nindex of words",
+        "diff --git words\nindex of words\n*** words too",
+    ] {
+        let shown = text_of(&tree(Source::Message(text))["blocks"]);
+        for word in text
+            .split_whitespace()
+            .filter(|word| word.starts_with(char::is_alphabetic))
+        {
+            let is_marker = ["Begin", "Patch", "diff"].contains(&word);
+            assert!(is_marker || shown.contains(word), "{word} of {text:?} in {shown:?}");
+        }
+    }
+}
+
 #[test]
 fn each_tool_has_its_form() {
     let input = |tool: &str, input: &Value| {
@@ -323,8 +358,32 @@ fn each_tool_has_its_form() {
     let output =
         |tool: &str, input: &str, output: &str| tree(Source::ToolOutput { tool, input, output })["blocks"].clone();
     let command = json!([{"type": "code", "language": "bash", "lines": [[{"class": "function", "text": "echo"}, {"text": " hi"}]]}]);
-    assert_eq!(input("Bash", &json!({"command": "echo hi", "timeout": 5})), command);
-    assert_eq!(input("shell", &json!({"command": ["bash", "-lc", "echo hi"]})), command);
+    assert_eq!(input("Bash", &json!({"command": "echo hi"})), command);
+    assert_eq!(
+        input("shell", &json!({"command": ["/bin/bash", "-lc", "echo hi"]})),
+        command
+    );
+    // Nothing that changes what runs is hidden.
+    for (fields, texts) in [
+        (
+            json!({"command": "ls", "cwd": "/etc", "timeout": 5}),
+            vec!["cwd /etc · timeout 5", "ls"],
+        ),
+        (json!({"command": ["sudo", "-c", "rm x"]}), vec!["sudo -c 'rm x'"]),
+        (json!({"command": ["rm", "a b", ""]}), vec!["rm 'a b' ''"]),
+        (json!({"command": "ls", "cmd": "rm x"}), vec!["cmd rm x", "ls"]),
+        (json!({"command": "ls", "env": {"A": "b"}}), vec!["env", "A", "b", "ls"]),
+        (json!({"command": ["ls", 5]}), vec!["command", "ls", "5"]),
+    ] {
+        let shown = text_of(&input("shell", &fields));
+        let mut rest = shown.as_str();
+        for text in texts {
+            let at = rest.find(text).unwrap_or_else(|| panic!("{text} in {shown}"));
+            rest = &rest[at + text.len()..];
+        }
+    }
+    let write = json!({"path": "b.py", "content": "x", "mode": "append"});
+    assert!(text_of(&input("write_file", &write)).contains("mode append"));
     let line = |kind: &str, text: &str| json!({"kind": kind, "text": text});
     let edit = json!({"file_path": "a.rs", "old_string": "one\ntwo", "new_string": "one\n2"});
     let diff = json!([{"type": "diff", "files": [{"old_path": "a.rs", "new_path": "a.rs", "hunks": [

@@ -1,11 +1,13 @@
 //! How the input and the output of tools' calls are rendered. [`FORMS`] is the only place that names tools.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::budget::Budget;
 use super::tree::{Block, Code, Inline, PlainReason};
 use super::{clean, diff, highlight, markdown, structured, terminal};
-use crate::text::lenient_json;
+use crate::text::{lenient_json, shell};
 
 /// What a tool does, as far as its text is concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,15 +113,49 @@ fn field(input: &Value, names: &[&str]) -> Option<String> {
 
 /// Returns the command of an input. A list of arguments with a shell is that shell's command.
 fn command(input: &Value) -> Option<String> {
-    if let Some(command) = field(input, COMMAND) {
-        return Some(command);
+    let given = COMMAND
+        .iter()
+        .map(|name| &input[*name])
+        .find(|value| !value.is_null())?;
+    if let Some(command) = given.as_str() {
+        return Some(command.to_owned());
     }
-    let arguments = COMMAND.iter().find_map(|name| input[*name].as_array())?;
-    let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+    let arguments: Option<Vec<&str>> = given.as_array()?.iter().map(Value::as_str).collect();
+    let arguments = arguments?;
     Some(match arguments[..] {
-        [_, "-c" | "-lc", command] => command.to_owned(),
-        _ => arguments.join(" "),
+        [shell, "-c" | "-lc", command] if is_shell(shell) => command.to_owned(),
+        _ => {
+            let words: Vec<String> = arguments.iter().map(|word| shell::quote(Path::new(word))).collect();
+            words.join(" ")
+        }
     })
+}
+
+fn is_shell(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    ["sh", "bash", "zsh", "dash", "fish", "ksh"].contains(&name)
+}
+
+/// Renders the fields of an input without the first one of each list of names: what its block shows. They may change
+/// what the call does, so that none is left out.
+fn further_fields(fields: &Value, shown: &[&[&str]], budget: &mut Budget) -> Result<Vec<Block>, PlainReason> {
+    let Some(fields) = fields.as_object() else {
+        return Ok(Vec::new());
+    };
+    let mut rest = fields.clone();
+    for names in shown {
+        if let Some(name) = names.iter().find(|name| !fields.get(**name).is_none_or(Value::is_null)) {
+            rest.remove(*name);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rest = Value::Object(rest);
+    match described(&rest, budget)? {
+        Some(blocks) => Ok(blocks),
+        None => Ok(vec![other(&rest.to_string(), budget)?]),
+    }
 }
 
 /// Renders the input of a call.
@@ -147,14 +183,24 @@ pub(super) fn input(tool: &str, text: &str, budget: &mut Budget) -> Result<Vec<B
         },
         Form::Other => None,
     };
-    match block {
-        Some(block) => Ok(vec![block]),
-        None => Ok(vec![other(text, budget)?]),
-    }
+    let Some(block) = block else {
+        return Ok(vec![other(text, budget)?]);
+    };
+    let shown: &[&[&str]] = match form {
+        Form::Command => &[COMMAND],
+        Form::Edit => &[PATH, EDITS, OLD, NEW],
+        Form::Patch => &[PATCH],
+        Form::Write => &[PATH, CONTENT],
+        Form::Read | Form::Prose | Form::Other => return Ok(vec![block]),
+    };
+    let mut blocks = further_fields(&fields, shown, budget)?;
+    blocks.push(block);
+    Ok(blocks)
 }
 
 /// Renders an input of a few known fields: a title, a path or address with the short values beside it, and a prompt as
-/// Markdown. `None` if it has no such field, or others that are no short values.
+/// Markdown. `None` if it has no such field, or others that are no
+/// short values.
 fn described(fields: &Value, budget: &mut Budget) -> Result<Option<Vec<Block>>, PlainReason> {
     let Some(fields) = fields.as_object() else {
         return Ok(None);
@@ -175,7 +221,7 @@ fn described(fields: &Value, budget: &mut Budget) -> Result<Option<Vec<Block>>, 
             _ => return Ok(None),
         }
     }
-    if title.is_none() && subject.is_none() && prompts.is_empty() {
+    if title.is_none() && subject.is_none() && prompts.is_empty() && details.is_empty() {
         return Ok(None);
     }
     let mut first = Vec::new();

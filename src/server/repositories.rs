@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_millis(500);
 const MAX_AGE: Duration = Duration::from_secs(3);
 /// Maximum number of threads that read directories.
 const MAX_THREADS: usize = 4;
+/// Maximum length of a directory's path in bytes: a longer one does not exist.
+const MAX_PATH: usize = 4096;
 /// Maximum number of directories that are kept.
 const MAX_ENTRIES: usize = 1000;
 
@@ -125,7 +127,8 @@ impl Repositories {
         if entries.len() + directories.len() > MAX_ENTRIES {
             entries.retain(|_, entry| entry.is_being_read);
         }
-        let is_outdated = |directory: &&String| entries.get(*directory).is_none_or(Entry::is_outdated);
+        let is_outdated =
+            |directory: &&String| directory.len() <= MAX_PATH && entries.get(*directory).is_none_or(Entry::is_outdated);
         directories.iter().filter(is_outdated).cloned().collect()
     }
 }

@@ -411,12 +411,17 @@ impl Reader {
         })
     }
 
-    /// Passes the tool calls among the newest `limit` events of a task to `visit`, newest first. Returns whether the
-    /// task has older events.
+    /// Passes the tool calls among the newest `limit` events of a task to `visit`, newest first, until their inputs
+    /// have `bytes` bytes. Returns whether the task has older events.
     ///
     /// # Errors
     /// A `Store…` code.
-    pub fn visit_tool_calls(&self, task_id: &str, limit: usize, mut visit: impl FnMut(ToolCall<'_>)) -> Result<bool> {
+    pub fn visit_tool_calls(
+        &self,
+        task_id: &str,
+        (limit, bytes): (usize, usize),
+        mut visit: impl FnMut(ToolCall<'_>),
+    ) -> Result<bool> {
         self.snapshot(|| {
             let newer = i64::try_from(limit).unwrap_or(i64::MAX);
             let older: Option<i64> = self
@@ -427,12 +432,18 @@ impl Reader {
             let first = older.map_or(0, |id| id + 1);
             let mut statement = self.conn.prepare_cached(TOOL_CALLS)?;
             let mut rows = statement.query(params![task_id, first])?;
+            let mut visited = 0;
             while let Some(row) = rows.next()? {
+                if visited >= bytes {
+                    return Ok(true);
+                }
                 // A row with values of other types has no name or input that could be shown.
                 let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok());
+                let input = text(1).unwrap_or_default();
+                visited += input.len();
                 visit(ToolCall {
                     name: text(0).unwrap_or_default(),
-                    input: text(1).unwrap_or_default(),
+                    input,
                     at: row.get(2).unwrap_or_default(),
                 });
             }
@@ -635,15 +646,21 @@ mod tests {
         let visited = |limit| {
             let mut found = Vec::new();
             let visit = |call: ToolCall<'_>| found.push((call.input.to_owned(), call.at));
-            let has_more = writer.visit_tool_calls("task 00007", limit, visit).unwrap();
+            let has_more = writer
+                .visit_tool_calls("task 00007", (limit, usize::MAX), visit)
+                .unwrap();
             (found, has_more)
         };
         let all: Vec<_> = [7, 5, 3, 1].map(|i: i64| (i.to_string(), i)).into();
         assert_eq!(visited(100), (all.clone(), false));
         assert_eq!(visited(11), (all.clone(), false));
         assert_eq!(visited(4), (all[..2].to_vec(), true));
+        // Each input has one byte.
+        let mut count = 0;
+        assert!(writer.visit_tool_calls("task 00007", (100, 2), |_| count += 1).unwrap());
+        assert_eq!(count, 2);
         let visit = |_: ToolCall<'_>| panic!("no call");
-        assert!(!writer.visit_tool_calls("no such task", 4, visit).unwrap());
+        assert!(!writer.visit_tool_calls("no such task", (4, 1), visit).unwrap());
         let steps = vm_steps(&writer, &[TOOL_CALLS, NTH_NEWEST]);
         assert!(steps < 1000, "{steps} steps");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 pub fn quote(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-    if path.chars().all(is_plain) {
+    if !path.is_empty() && path.chars().all(is_plain) {
         path
     } else {
         format!("'{}'", path.replace('\'', "'\\''"))
@@ -20,6 +20,7 @@ mod tests {
     #[test]
     fn quotes_only_where_a_shell_needs_it() {
         assert_eq!(quote(Path::new("/home/u/.local/hub.db")), "/home/u/.local/hub.db");
+        assert_eq!(quote(Path::new("")), "''");
         assert_eq!(quote(Path::new("/my $x/it's.db")), r"'/my $x/it'\''s.db'");
     }
 }

@@ -244,6 +244,21 @@ check(
     await browser.eventually(`!document.querySelector('.message-dialog[open]') && location.hash === '#/now'`),
     'after sending, the board is shown'
 );
+const openMessage = name => browser.evaluate(`import('./components/message_form.js').then(m => m.openMessageDialog('${name}'))`);
+await openMessage('asker');
+await browser.type('half a word');
+await browser.press('Escape');
+await openMessage('writer');
+check(await browser.evaluate(`${dialogField('textarea')}.value === ''`), 'a draft for one agent is not sent to another');
+await browser.press('Escape');
+await openMessage('asker');
+check(await browser.evaluate(`${dialogField('textarea')}.value === 'half a word'`), 'the draft is kept for its recipient');
+await browser.click(`${dialogField('button.primary')}`);
+check(
+    await eventually(() => sql(`SELECT count(*) FROM inbox_messages WHERE payload = 'half a word' AND to_inbox = 'asker'`) === '1'),
+    'the button of the form sends the message'
+);
+await browser.eventually(`!document.querySelector('.message-dialog[open]')`);
 
 // ---- an agent that waits for mail or for an answer ----
 

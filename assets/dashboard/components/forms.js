@@ -96,7 +96,10 @@ export function handleSubmit({ form, submitButton, alert, verb, submit }) {
  */
 export function Dialog(className, label, ...children) {
   const dialog = element(`dialog.${className}`, { 'aria-label': label }, ...children);
-  dialog.onclick = event => event.target === dialog && dialog.close();
+  // A handler that returned false would cancel the clicks on buttons and check boxes.
+  dialog.onclick = event => {
+    if (event.target === dialog) dialog.close();
+  };
   document.body.append(dialog);
   return dialog;
 }

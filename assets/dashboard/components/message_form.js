@@ -22,6 +22,8 @@ export function MessageForm(header, onSent, ...buttons) {
   const textInput = element('textarea', { required: true });
   const alert = ErrorText();
   const submitButton = SubmitButton('Send');
+  /** Texts that are not sent, by recipient. @type {Map<string, string>} */
+  const drafts = new Map();
   const root = element(
     'form.new-mail',
     header,
@@ -39,14 +41,18 @@ export function MessageForm(header, onSent, ...buttons) {
       confirmRecipient(recipient);
       const mail = await sendMail({ to_inbox: recipient, payload: textInput.value, priority: prioritySelect.value });
       textInput.value = '';
+      drafts.delete(recipient);
       onSent(mail);
     }
   });
   return {
     root,
-    /** Fills in the recipient, which may be missing. */
+    /** Fills in the recipient, with what was written to it before. Without one, nothing changes. */
     setRecipient(/** @type {string | null | undefined} */ recipient) {
-      recipientInput.value = recipient || recipientInput.value;
+      if (recipient == null || recipient === recipientInput.value) return;
+      drafts.set(recipientInput.value, textInput.value);
+      recipientInput.value = recipient;
+      textInput.value = drafts.get(recipient) || '';
     },
     focus: () => (recipientInput.value ? textInput : recipientInput).focus(),
     clearError: () => setText(alert, '')
@@ -60,7 +66,7 @@ let open;
  * Opens the form above the view. The focus returns to where it was.
  * @param {string} [recipient]
  */
-export function openMessageDialog(recipient) {
+export function openMessageDialog(recipient = '') {
   open ||= createDialog();
   const { dialog, form } = open;
   form.setRecipient(recipient);

@@ -14,6 +14,8 @@ use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::store::NewTaskEvent;
 
+/// Maximum size of the inputs of the calls that are read for it, in bytes.
+const MAX_INPUTS: usize = 2 << 20;
 /// Number of the newest events of a task in which edits are looked for.
 const MAX_EVENTS: usize = 5000;
 /// Maximum number of files in a response.
@@ -95,7 +97,7 @@ pub(crate) async fn list_files(request: ApiRequest) -> Result<Response> {
                     new.insert(files.len() - 1);
                 }
             };
-            let has_older = reader.visit_tool_calls(&id, MAX_EVENTS, |call| {
+            let has_older = reader.visit_tool_calls(&id, (MAX_EVENTS, MAX_INPUTS), |call| {
                 if is_edit(call.name) {
                     for path in edited_files(call.input) {
                         count(path, call.at);
