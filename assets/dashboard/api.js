@@ -7,6 +7,7 @@ import { savedSession, saveSession } from './session.js';
 import { requireProof, UNKNOWN_SESSION } from './hub_proof.js';
 
 const TIMEOUT_MS = 15000;
+const DOT_SEGMENT = /(^|\/)\.\.?(\/|\?|$)/;
 
 let onUnauthorized = () => {};
 /**
@@ -35,6 +36,8 @@ const requestError = (status, message) => Object.assign(new Error(message), { st
 async function send(method, path, secret, body) {
   /** @type {Record<string, string>} */
   const headers = {};
+  // A browser removes such a segment, in its encoded forms too: the request would be about something else.
+  if (DOT_SEGMENT.test(path)) throw requestError(404, 'a name that is “.” or “..” can’t be part of an address.');
   if (secret) headers.Authorization = 'Bearer ' + secret;
   if (method !== 'GET') headers['Content-Type'] = 'application/json';
   let response;

@@ -14,13 +14,17 @@ export function formatCount(value) {
   return power ? count.toFixed(count < 100 ? 1 : 0) + 'kMBT'[power - 1] : String(count);
 }
 
+/** From here on, an amount is shown like a count. */
+const LARGE_AMOUNT = 1e6;
+
 /**
  * Dollars with two decimals.
  * @param {number | undefined} dollars
  */
 export function formatMoney(dollars) {
   const amount = dollars || 0;
-  return amount > 0 && amount < 0.01 ? '<$0.01' : '$' + amount.toFixed(2);
+  if (amount > 0 && amount < 0.01) return '<$0.01';
+  return '$' + (amount < LARGE_AMOUNT ? amount.toFixed(2) : formatCount(amount));
 }
 
 /**

@@ -1,7 +1,7 @@
 //! Finds the Git repository of a directory, and its branch, without running Git.
 //!
 //! The directory comes from a row, so any program may have named it. Only `.git` and `HEAD` are read, at most
-//! [`MAX_BYTES`] each, and only if they are regular files of the owner of the database, as Git itself requires.
+//! 8 KiB each, and only if they are regular files of the owner of the database, as Git itself requires.
 //! What they contain is returned only if it is a name that Git accepts for a branch, or a commit.
 
 use std::fs::{Metadata, OpenOptions};

@@ -118,6 +118,12 @@ impl Builder {
     fn start(&mut self, tag: Tag<'_>) {
         if self.skipped > 0 || self.stack.len() >= MAX_DEPTH {
             self.skipped += 1;
+            if matches!(
+                tag,
+                Tag::Item | Tag::List(_) | Tag::BlockQuote(_) | Tag::CodeBlock(_) | Tag::TableCell
+            ) {
+                self.separate();
+            }
             return;
         }
         let kind = match tag {
@@ -152,14 +158,18 @@ impl Builder {
         self.stack.push((kind, Content::default()));
     }
 
+    /// Keeps the texts of two blocks that are nested too deeply apart.
+    fn separate(&mut self) {
+        let inlines = &mut self.top().inlines;
+        if !matches!(inlines.last(), None | Some(Inline::Break)) {
+            inlines.push(Inline::Break);
+        }
+    }
+
     fn end(&mut self, budget: &mut Budget) -> Result<(), PlainReason> {
         if self.skipped > 0 {
             self.skipped -= 1;
-            // Keeps the texts of two blocks apart.
-            let inlines = &mut self.top().inlines;
-            if !matches!(inlines.last(), None | Some(Inline::Break)) {
-                inlines.push(Inline::Break);
-            }
+            self.separate();
             return Ok(());
         }
         let Some((kind, mut content)) = self.stack.pop() else {

@@ -592,6 +592,19 @@ fn deep_nesting_keeps_the_text_and_limits_the_tree() {
     }
 }
 
+#[test]
+fn items_that_are_nested_too_deeply_stay_apart() {
+    let list: String = (0..30).map(|i| format!("{}- item{i}\n", "  ".repeat(i))).collect();
+    let tree = tree(Source::Message(&list)).to_string();
+    for i in 0..30 {
+        let neighbours = format!("item{i}item{}", i + 1);
+        assert!(
+            tree.contains(&format!("item{i}")) && !tree.contains(&neighbours),
+            "{tree}"
+        );
+    }
+}
+
 /// The texts that are known to make Markdown parsers slow. The clock of the budget is only looked at between nodes,
 /// so each step must be fast by itself.
 #[test]

@@ -1,6 +1,6 @@
 //! The nodes that text is rendered to. `PROTOCOL.md` documents their JSON.
 //!
-//! Every string in a tree was passed through [`super::clean`]: it contains no control characters except tabs and
+//! Every string in a tree was passed through `clean`: it contains no control characters except tabs and
 //! line feeds, and no hidden characters.
 
 use serde::Serialize;

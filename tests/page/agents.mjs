@@ -296,6 +296,10 @@ check(
     'its mark is grey'
 );
 sql(insert('agents', { id: HOSTILE, status: 'running' }));
+for (const name of ['.', '..']) {
+    await browser.goTo('agents/' + name);
+    await shows(/No such agent/, `a browser cannot ask for “${name}”: the page says that there is no such agent`);
+}
 await browser.goTo('agents/' + encodeURIComponent(HOSTILE));
 check(
     await browser.eventually(`document.querySelector('.agent-page h1').textContent.startsWith('<img src=x')`),

@@ -165,6 +165,12 @@ const atEnd = `(s => s.scrollHeight - s.scrollTop - s.clientHeight < 30)(documen
 check(await browser.eventually(atEnd), 'the view still follows the newest message');
 await browser.goTo('threads/too-long');
 check(await browser.eventually(`${textOf('too long')}?.textContent.startsWith('**x** **x**')`), 'a text over the limit is plain');
+check(await browser.evaluate(`${textOf('too long')}.textContent.length < 21000`), 'and at first only its beginning');
+await browser.click(`${textOf('too long')}.querySelector('button')`);
+check(
+    await browser.eventually(`${textOf('too long')}.textContent === '**x** '.repeat(50000)`),
+    'Show all shows the rest of it'
+);
 await browser.goTo('threads/image');
 check(await isRendered('image'), 'a message with an image is rendered');
 check(await browser.eventually(`${textOf('image')}.querySelector('img')?.naturalWidth === 1`), 'an image in the text is shown');

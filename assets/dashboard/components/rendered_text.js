@@ -5,12 +5,16 @@
 import { element, setText, setAttribute } from '../dom.js';
 import { safeText } from '../safe_text.js';
 import { cachedTree, isSameSource, loadTrees } from '../sync/rendered.js';
+import { button } from './forms.js';
 import { buildBlocks } from './rendered_blocks.js';
 
 /** Minimum time between two requests: rows may arrive faster than the hub renders. */
 const REQUEST_INTERVAL_MS = 100;
 /** What Markdown, JSON, diffs and terminal output have. A prose text without it is plain. */
 const HAS_MARKUP = /[`*_#>|~[\]<&\\{}=+\x00-\x08\x0b-\x1f]|:\/\/|--|^\s*(-|\d+[.)])|^( {4}|\t)/m;
+
+/** Of a longer plain text, the rest is shown when the reader asks for it. In UTF-16 units. */
+const MAX_PLAIN = 20000;
 
 const PROSE_FIELDS = new Set(['content', 'payload', 'text']);
 
@@ -41,10 +45,19 @@ export function RenderedText(selector) {
 
   /** @param {string} text */
   function showPlain(text) {
-    if (!isPlain) root.replaceChildren();
+    if (!isPlain || root.childElementCount) root.replaceChildren();
     isPlain = true;
     setAttribute(root, 'data-rendered', null);
-    setText(root, safeText(text));
+    setText(root, safeText(text, MAX_PLAIN));
+    if (text.length > MAX_PLAIN) {
+      root.append(
+        button('Show all', () => {
+          root.replaceChildren(safeText(text, text.length));
+          root.tabIndex = -1;
+          root.focus();
+        })
+      );
+    }
   }
 
   /** @param {RenderedTree} tree */

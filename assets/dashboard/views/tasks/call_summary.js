@@ -14,7 +14,7 @@ const PATCH_FIELDS = ['input', 'patch', 'patchText', 'diff'];
 const SUBJECT_FIELDS = ['command', 'cmd', 'script', 'pattern', 'query', 'url'];
 /** A longer input is shown by its beginning only. */
 const MAX_INPUT = 256 << 10;
-/** Two texts with more pairs of lines are not compared. */
+/** The texts of a call that have more pairs of lines are not compared. */
 const MAX_LINE_PAIRS = 1e5;
 
 /**
@@ -26,12 +26,27 @@ const MAX_LINE_PAIRS = 1e5;
  * @property {{ added: number, removed: number } | undefined} lines that an edit changes, if known
  */
 
+/** Events do not change. @type {WeakMap<TaskEvent, CallSummary>} */
+const summaries = new WeakMap();
+
 /**
  * Summarises a call.
  * @param {TaskEvent} event
- * @returns {CallSummary}
  */
 export function summarizeCall(event) {
+  let summary = summaries.get(event);
+  if (!summary) {
+    summary = summaryOf(event);
+    summaries.set(event, summary);
+  }
+  return summary;
+}
+
+/**
+ * @param {TaskEvent} event
+ * @returns {CallSummary}
+ */
+function summaryOf(event) {
   const tool = toolName(event.tool_name);
   const input = event.tool_input || '';
   const fields = parseFields(input);
@@ -127,12 +142,14 @@ function changedLines(fields, input) {
   const edits = /** @type {Record<string, unknown>[]} */ ([fields.edits ?? fields.edit ?? fields].flat());
   const sum = { added: 0, removed: 0 };
   let isKnown = false;
+  let pairs = 0;
   for (const edit of edits) {
     if (!edit || typeof edit !== 'object') return undefined;
     const [before, after] = [textField(edit, OLD_FIELDS), textField(edit, NEW_FIELDS)];
     if (before == null && after == null) continue;
-    const lines = comparedLines(splitLines(before || ''), splitLines(after || ''));
+    const lines = comparedLines(splitLines(before || ''), splitLines(after || ''), MAX_LINE_PAIRS - pairs);
     if (!lines) return undefined;
+    pairs += lines.pairs;
     isKnown = true;
     sum.added += lines.added;
     sum.removed += lines.removed;
@@ -144,11 +161,13 @@ function changedLines(fields, input) {
 const splitLines = text => (text ? text.replace(/\n$/, '').split('\n') : []);
 
 /**
- * Returns how many lines two texts do not share; undefined if comparing them takes too long.
+ * Returns how many lines two texts do not share, and how many pairs of lines were compared; undefined if there are more
+ * than `maxPairs`.
  * @param {string[]} before
  * @param {string[]} after
+ * @param {number} maxPairs
  */
-function comparedLines(before, after) {
+function comparedLines(before, after, maxPairs) {
   let start = 0;
   while (start < before.length && start < after.length && before[start] === after[start]) start++;
   let end = 0;
@@ -156,7 +175,8 @@ function comparedLines(before, after) {
   while (end < shorter && before.at(-1 - end) === after.at(-1 - end)) end++;
   const oldLines = before.slice(start, before.length - end);
   const newLines = after.slice(start, after.length - end);
-  if (oldLines.length * newLines.length > MAX_LINE_PAIRS) return undefined;
+  const pairs = oldLines.length * newLines.length;
+  if (pairs > maxPairs) return undefined;
   // The length of the longest common subsequence of the first lines of both.
   let lengths = new Array(newLines.length + 1).fill(0);
   for (const line of oldLines) {
@@ -165,5 +185,5 @@ function comparedLines(before, after) {
     lengths = next;
   }
   const shared = lengths[newLines.length];
-  return { added: newLines.length - shared, removed: oldLines.length - shared };
+  return { added: newLines.length - shared, removed: oldLines.length - shared, pairs };
 }
