@@ -29,6 +29,7 @@ const noticeBar = byId('notice');
 const noticeText = /** @type {HTMLElement} */ (noticeBar.querySelector('p'));
 const banner = byId('banner');
 const [bannerText, bannerAdvice] = banner.querySelectorAll('span');
+const serveCommand = /** @type {HTMLElement} */ (bannerAdvice.querySelector('code'));
 const dismissButton = /** @type {HTMLElement} */ (noticeBar.querySelector('button'));
 const favicon = /** @type {HTMLLinkElement} */ (document.querySelector('[rel=icon]'));
 const defaultIcon = favicon.href;
@@ -121,6 +122,7 @@ function renderBanner() {
   const wasHidden = banner.hidden;
   const { state: connection } = state.connection;
   setText(bannerText, text);
+  setText(serveCommand, state.commands.get('serve')?.command || 'agenthub serve');
   setHidden(bannerAdvice, connection === 'stale' || connection === 'foreign');
   setHidden(banner, !text);
   setAttribute(banner, 'data-state', connection === 'foreign' ? 'foreign' : 'disconnected');

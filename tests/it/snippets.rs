@@ -178,6 +178,17 @@ fn dashboard_commands_write_to_the_database_of_the_hub() {
     let hub = TestHub::start();
     let bin = Path::new(AGENTHUB).parent().unwrap();
     let offered = hub.get("/api/commands").json();
+    let serve = offered["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|offer| offer["name"] == "serve");
+    let again = format!(
+        "agenthub --db {} serve --listen 127.0.0.1:{}",
+        hub.db().display(),
+        hub.port()
+    );
+    assert_eq!(serve.unwrap()["command"], again);
     let mut tried = Vec::new();
     for offer in offered["items"].as_array().unwrap() {
         let (name, text) = (offer["name"].as_str().unwrap(), offer["command"].as_str().unwrap());

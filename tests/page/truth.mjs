@@ -1,7 +1,7 @@
 // What the page shows is true: the place of each row, the group of each agent, what waits for the person, the totals, and
 // whether the data is still up to date.
 
-import { startBrowser, startHub, sql, insert, transaction, check, finish, eventually, CTRL } from './support.mjs';
+import { env, startBrowser, startHub, sql, insert, transaction, check, finish, eventually, CTRL } from './support.mjs';
 
 let hub = await startHub();
 const browser = await startBrowser();
@@ -190,10 +190,11 @@ const lostAt = Date.now();
 await hub.stop();
 check(await browser.eventually(`!${BANNER}.hidden`), 'without a hub there is a banner');
 check(Date.now() - lostAt > 1900, 'a short interruption shows none', Date.now() - lostAt);
+const serve = `agenthub --db ${env.AGENTHUB_DB} serve --listen ${hub.listen}`;
 const clock = ms => new Date(ms).toTimeString().slice(0, 5);
 const bannerText = await browser.text('#banner');
 check(
-    [lostAt, lostAt + MINUTE].some(ms => bannerText === `Disconnected. Showing data from ${clock(ms)}. Run agenthub serve.`),
+    [lostAt, lostAt + MINUTE].some(ms => bannerText === `Disconnected. Showing data from ${clock(ms)}. Run ${serve}.`),
     'the banner says from when the data is and what to do',
     bannerText
 );
@@ -203,7 +204,7 @@ await browser.screenshot('truth-disconnected');
 await eventually(() => Date.now() - lostAt > 9000);
 const spoken = await browser.evaluate('spoken');
 check(
-    spoken.length === 1 && /Disconnected.*agenthub serve/.test(spoken[0]),
+    spoken.length === 1 && /Disconnected.*agenthub .*serve/.test(spoken[0]),
     'it is announced once, and attempts to reconnect are not',
     spoken
 );

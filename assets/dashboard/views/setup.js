@@ -13,7 +13,7 @@ import { ItemOf, Lines, Pairs, Repeated } from '../components/lists.js';
 import { SessionList } from '../components/session_list.js';
 import { wakeLimitsText, wakeRuleText } from '../components/wake_note.js';
 import { inboxOwner } from '../authors.js';
-import { formatCount, formatBytes, formatDayAndTime, formatClock } from '../format.js';
+import { formatBytes, formatClock, formatCount, formatDayAndTime, formatDuration } from '../format.js';
 import { routeTo } from '../routes.js';
 import { safeText, oneLine, folderName } from '../safe_text.js';
 
@@ -37,8 +37,10 @@ function formatStatusValue(name, value) {
     );
     return parts.join(' · ') || 'none';
   }
-  if (name.endsWith('size')) return formatBytes(Number(value));
+  if (value == null) return '–';
+  if (name.endsWith('size') || name.startsWith('bytes')) return formatBytes(Number(value));
   if (name === 'uptime_ms') return formatClock(Number(value) / 1e3);
+  if (name === 'since') return formatDayAndTime(Number(value));
   return safeText(value, 300);
 }
 
@@ -65,7 +67,8 @@ function LatencyFigures() {
       const percentile = (/** @type {number} */ fraction) => {
         if (!sorted.length) return '–';
         const index = Math.min(sorted.length - 1, Math.floor(fraction * sorted.length));
-        return Math.max(0, sorted[index]) + ' ms';
+        const milliseconds = Math.max(0, sorted[index]);
+        return milliseconds < 1e4 ? milliseconds + ' ms' : formatDuration(milliseconds / 1e3);
       };
       figures.set([
         { label: 'Median', value: percentile(0.5) },

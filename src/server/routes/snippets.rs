@@ -3,12 +3,15 @@
 //! Each command works as shown for this hub: it names the database if that is not the default path,
 //! and the address the page was opened with. The server runs none of them.
 
+use std::net::SocketAddr;
+
 use hyper::header::HOST;
 use serde::Serialize;
 use warp::reply::Response;
 
 use crate::config;
 use crate::error::Result;
+use crate::server::DEFAULT_PORT;
 use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::text::shell;
@@ -34,8 +37,22 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
         format!("agenthub --db {quoted_path}")
     };
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let origin = format!("http://{}", host.unwrap_or_default());
-    Ok(response::list(&commands(&agenthub, &quoted_path, &origin), None::<()>))
+    let host = host.unwrap_or_default();
+    let mut commands = commands(&agenthub, &quoted_path, &format!("http://{host}"));
+    commands.push(Command {
+        name: "serve",
+        about: "Start the hub again:",
+        command: format!("{agenthub} serve{}", listen_option(host)),
+        from: None,
+    });
+    Ok(response::list(&commands, None::<()>))
+}
+
+/// Returns the option with which the hub is at this address again; nothing for the default port or a name.
+fn listen_option(host: &str) -> String {
+    let address = host.parse::<SocketAddr>().ok();
+    let address = address.filter(|address| address.port() != DEFAULT_PORT);
+    address.map_or_else(String::new, |address| format!(" --listen {address}"))
 }
 
 /// `agenthub` is the program with its `--db` option, `path` the quoted path of the database.
