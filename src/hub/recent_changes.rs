@@ -214,6 +214,31 @@ mod tests {
     }
 
     #[test]
+    fn keeps_rows_up_to_a_size() {
+        let mut recent = RecentChanges::new(Position::START, 100);
+        let large = |seq| {
+            let mut message = MessageRow {
+                thread_id: "t".into(),
+                ..MessageRow::default()
+            };
+            message.content = "x".repeat(MAX_BYTES / 8 - message.weight());
+            let change = Change {
+                pos: Position { seq, tag: 1 },
+                op: Op::Insert,
+                row: Row::Message(message, ThreadRow::default()),
+            };
+            Arc::new(EncodedChange::new(change, &"e".into()))
+        };
+        for seq in 1..=9 {
+            recent.push(large(seq));
+            assert!(recent.bytes <= MAX_BYTES, "{}", recent.bytes);
+        }
+        // Each is a quarter of the size or more: three remain, the newest.
+        let kept: Vec<i64> = recent.entries.iter().map(|entry| entry.pos().seq).collect();
+        assert_eq!(kept, [7, 8, 9]);
+    }
+
+    #[test]
     fn reads_a_thread_from_memory_only_without_gaps() {
         let mut recent = RecentChanges::new(Position { seq: 0, tag: 1 }, 6);
         for i in 1..=4 {

@@ -130,9 +130,9 @@ pub(crate) async fn list(request: ApiRequest) -> Result<Response> {
         ));
     }
     let server = &request.server;
-    let (rows, unread) = server.hub().read(move |reader| read(reader, kind, ids)).await?;
-    // The semaphore is never closed.
+    // Before the texts are read: requests that wait hold none. The semaphore is never closed.
     let place = Arc::clone(&server.rendering).acquire_owned().await.ok();
+    let (rows, unread) = server.hub().read(move |reader| read(reader, kind, ids)).await?;
     let server = Arc::clone(server);
     let rendered = tokio::task::spawn_blocking(move || {
         // Released when the rendering ends, even if the client has left.
