@@ -1,4 +1,4 @@
-//! Settings from flags and the environment: the path of the database, and the limits. `cli` parses the
+//! Settings from flags and the environment: the path of the database, the port and the limits. `cli` parses the
 //! command line; `hub` and `server` apply the limits.
 
 use std::borrow::Cow;
@@ -13,6 +13,9 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::error::{Code, Error, Result};
 use crate::protocol;
 use crate::text::safe_text::is_hidden;
+
+/// The port of a hub, unless another is given.
+pub const DEFAULT_PORT: u16 = 4820;
 
 /// The limits of one hub. The defaults are those of AILANG's protocol ([`protocol`]), which has none
 /// for the last five. Times are serialized in milliseconds.

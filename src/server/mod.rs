@@ -59,8 +59,6 @@ pub use state::{Server, Settings};
 pub use unauthenticated::MAX_UNAUTHENTICATED_CONNECTIONS;
 use unauthenticated::UnauthenticatedConnections;
 
-/// The default port.
-pub const DEFAULT_PORT: u16 = 4820;
 /// Maximum time [`Server::run`] waits for its tasks after the shutdown signal.
 const SHUTDOWN_WAIT: Duration = Duration::from_millis(1500);
 

@@ -9,9 +9,8 @@ use hyper::header::HOST;
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::config;
+use crate::config::{self, DEFAULT_PORT};
 use crate::error::Result;
-use crate::server::DEFAULT_PORT;
 use crate::server::request::ApiRequest;
 use crate::server::response;
 use crate::text::shell;
