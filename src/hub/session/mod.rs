@@ -493,6 +493,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_stream_from_the_oldest_row_reports_gaps() {
+        let mut session = array_session(Limits::default());
+        assert!(!session.reports_gaps());
+        session.resume(Position::START, Position::START);
+        assert!(!session.reports_gaps());
+        session.start_at_oldest(Position::START);
+        assert!(session.reports_gaps());
+    }
+
+    #[test]
     fn no_event_is_accepted_while_the_client_reads_no_replies() {
         let mut session = array_session(Limits::default());
         session.acks.extend(vec![AckEvent::default(); MAX_REPLIES - 1]);
