@@ -260,7 +260,7 @@ fn alignment(alignment: cmark::Alignment) -> Alignment {
     }
 }
 
-/// Renders a code block. Its language may be one that has a block of its own.
+/// Renders a code block. The block may be that of another notation: its language says so.
 fn code(language: &str, text: &str, budget: &mut Budget) -> Result<Block, PlainReason> {
     if language == "ansi" || terminal::has_escapes(text) {
         return terminal::render(text, budget);

@@ -1,4 +1,4 @@
-// Agents: each has a hue and initials of its own wherever it appears, its card shows the repository and the branch, and it
+// Agents: each has its hue and its initials wherever it appears, its card shows the repository and the branch, and it
 // has a page, to which its name leads.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
