@@ -301,6 +301,22 @@ mod tests {
     }
 
     #[test]
+    fn mail_is_claimable_if_a_claim_would_get_it() {
+        let (_dir, writer) = temp_database();
+        let is_claimable = |claim, now| writer.has_claimable_mail(claim, now).unwrap();
+        assert!(!is_claimable(jobs_claim(1), 1_000));
+        send(&writer, "jobs", "1");
+        assert!(is_claimable(jobs_claim(1), 1_000));
+        let from_other = Claim {
+            from: Some("another"),
+            ..jobs_claim(1)
+        };
+        assert!(!is_claimable(from_other, 1_000));
+        writer.claim(jobs_claim(1), by("w1", 1_000)).unwrap();
+        assert!(!is_claimable(jobs_claim(1), 1_001));
+    }
+
+    #[test]
     fn mail_to_all_is_not_claimed() {
         let (_dir, writer) = temp_database();
         send(&writer, ALL_INBOXES, "for all");
