@@ -158,7 +158,7 @@ export async function startHub({ db = env.AGENTHUB_DB, listen = '127.0.0.1:0', a
     };
 }
 
-/** Starts `agenthub demo` with these further options: simulated agents, on a hub and a database of its own. */
+/** Starts `agenthub demo` with these further options: simulated agents, on a temporary hub and database. */
 export async function startDemo(seconds, ...options) {
     const args = ['demo', '--listen', '127.0.0.1:0', '--no-open', '--for', String(seconds), ...options];
     const child = startChild(AGENTHUB, args, {

@@ -45,7 +45,7 @@ fn entry(line: &Value) -> Option<TranscriptEntry> {
     let agent = text(line, "agentId");
     let is_turn = agent == "main" && text(line, "usageScope") == "turn";
     Some(TranscriptEntry::Message {
-        // A line has no id of its own.
+        // A line has no id.
         id: format!("{agent} {} {tokens_in} {tokens_out}", line["time"]),
         usage: Usage {
             turns: i64::from(is_turn),
